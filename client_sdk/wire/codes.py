@@ -1,0 +1,35 @@
+"""The machine words of errors and of closed connections."""
+
+from enum import IntEnum, StrEnum
+
+
+class Code(StrEnum):
+    """Why a request was refused; every error answer carries one."""
+
+    UNAUTHORIZED = "UNAUTHORIZED"  # the token is missing or wrong
+    FORBIDDEN = "FORBIDDEN"  # the token is right and not enough
+    NO_SUCH_SERVICE = "NO_SUCH_SERVICE"
+    NOT_FOUND = "NOT_FOUND"  # no such path, or no entry with this index
+    BAD_PARAMETER = "BAD_PARAMETER"  # a query parameter, header or field is malformed
+    BAD_MESSAGE = "BAD_MESSAGE"  # a WebSocket frame is not what the protocol promises
+    FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload is above the queue's limit
+    QUEUE_FULL = "QUEUE_FULL"  # the queue takes no more entries now
+    LEASE_LOST = "LEASE_LOST"  # the delivery is no longer this subscriber's
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"  # Redis is away; nothing was decided
+    DRAINING = "DRAINING"  # this replica is stopping; try another
+    INTERNAL = "INTERNAL"  # a defect of the service
+
+
+class CloseCode(IntEnum):
+    """Close codes of the service's WebSockets."""
+
+    GOING_AWAY = 1001  # the replica stops: connect again, elsewhere if there is one
+    UNSUPPORTED = 1003  # text where the protocol has binary frames
+    BAD_MESSAGE = 4400  # a frame that cannot be read
+    LEASE_LOST = 4408  # silence for longer than the lease
+    TAKEN_OVER = 4409  # the same user connected again; the newer connection stays
+    STORE_UNAVAILABLE = 4503  # Redis is away
+
+
+#: The code of a rejection that is not counted against the job: its worker is leaving.
+SHUTDOWN = "Shutdown"

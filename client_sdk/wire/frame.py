@@ -1,0 +1,122 @@
+"""A frame is what crosses the EAS wire: index, tags, data and a message text.
+
+Encodings: protobuf (one frame, or a list of frames) and JSON, in which data is base64 and
+an empty message or an empty tag map is left out, as the Go client's own codec does it.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from google.protobuf.message import DecodeError
+
+from client_sdk.wire.errors import WireError
+from client_sdk.wire.proto import eas_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One item as a client sees it.
+
+    index: the position in its queue, 1 to 2**63 - 1; 0 on a frame that was never stored.
+    tags: text to text; `requestId` is among them on every stored frame.
+    data: the payload; empty for index-only watches.
+    message: text from the service to the client; empty in ordinary use.
+    """
+
+    index: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
+    data: bytes = b""
+    message: str = ""
+
+
+def encode(frame: Frame) -> bytes:
+    """Return the frame as a DataFrameProto."""
+    return _to_proto(frame).SerializeToString()
+
+
+def decode(data: bytes) -> Frame:
+    """Read a DataFrameProto; raise WireError when the bytes are none."""
+    proto = eas_pb2.DataFrameProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        raise WireError("a DataFrameProto", f"{len(data)} other bytes") from error
+    return _from_proto(proto)
+
+
+def encode_list(frames: Iterable[Frame]) -> bytes:
+    """Return the frames as a DataFrameListProto."""
+    proto = eas_pb2.DataFrameListProto(index=[_to_proto(frame) for frame in frames])
+    return proto.SerializeToString()
+
+
+def decode_list(data: bytes) -> list[Frame]:
+    """Read a DataFrameListProto; raise WireError when the bytes are none."""
+    proto = eas_pb2.DataFrameListProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        raise WireError("a DataFrameListProto", f"{len(data)} other bytes") from error
+    return [_from_proto(item) for item in proto.index]
+
+
+def encode_attributes(attributes: Mapping[str, str]) -> bytes:
+    """Return the attributes as an AttributesProto."""
+    return eas_pb2.AttributesProto(attributes=dict(attributes)).SerializeToString()
+
+
+def decode_attributes(data: bytes) -> dict[str, str]:
+    """Read an AttributesProto; raise WireError when the bytes are none."""
+    proto = eas_pb2.AttributesProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        raise WireError("an AttributesProto", f"{len(data)} other bytes") from error
+    return dict(proto.attributes)
+
+
+def encode_json_list(frames: Iterable[Frame]) -> bytes:
+    """Return the frames as a JSON array, data in standard base64."""
+    return json.dumps([_to_json(frame) for frame in frames], separators=(",", ":")).encode()
+
+
+def decode_json_list(data: bytes) -> list[Frame]:
+    """Read a JSON array of frames; raise WireError when the text is none."""
+    try:
+        items = json.loads(data)
+        return [
+            Frame(
+                index=int(item["index"]),
+                tags=dict(item.get("tags") or {}),
+                data=base64.b64decode(item.get("data") or "", validate=True),
+                message=str(item.get("message") or ""),
+            )
+            for item in items
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+        raise WireError("a JSON array of frames", f"{len(data)} other bytes") from error
+
+
+def _to_proto(frame: Frame) -> eas_pb2.DataFrameProto:
+    return eas_pb2.DataFrameProto(
+        index=frame.index, tags=frame.tags, data=frame.data, message=frame.message
+    )
+
+
+def _from_proto(proto: eas_pb2.DataFrameProto) -> Frame:
+    return Frame(
+        index=proto.index, tags=dict(proto.tags), data=proto.data, message=proto.message
+    )
+
+
+def _to_json(frame: Frame) -> dict[str, object]:
+    item: dict[str, object] = {"index": frame.index}
+    if frame.message:
+        item["message"] = frame.message
+    if frame.tags:
+        item["tags"] = dict(frame.tags)
+    item["data"] = base64.b64encode(frame.data).decode("ascii")
+    return item

@@ -1,0 +1,61 @@
+"""Every query parameter, header, path and tag name of the protocols, once."""
+
+# --- EAS query parameters. Names of the form _x_ are reserved and never stored as tags.
+INDEX = "_index_"
+INDEXES = "_indexes_"
+LENGTH = "_length_"
+TIMEOUT = "_timeout_"
+RAW = "_raw_"
+AUTO_DELETE = "_auto_delete_"
+PRIORITY = "_priority_"
+WATCH = "_watch_"
+WINDOW = "_window_"
+INDEX_ONLY = "_index_only_"
+AUTO_COMMIT = "_auto_commit_"
+ATTRIBUTES = "_attrs_"
+SEARCH = "_search_"
+COUNT = "_count_"
+NEGATIVE = "_negative_"
+TRUNCATE = "_trunc_"
+END_OF_STREAM = "_eos_"
+FORCE = "_force_"
+
+# --- EAS form fields of a negative commit.
+CODE = "_code_"
+REASON = "_reason_"
+
+# --- Tags.
+#: On every stored frame: what ties an input entry to its sink entries.
+REQUEST_ID_TAG = "requestId"
+#: On a sink frame whose job failed: the status or code of its last failure.
+LAST_CODE_TAG = "lastCode"
+
+# --- Headers.
+USER_HEADER = "X-EAS-QueueService-Redis-Uid"
+GROUP_HEADER = "X-EAS-QueueService-Redis-Gid"
+PRIORITY_HEADER = "X-EAS-QueueService-Redis-Priority"
+REQUEST_ID_HEADER = "X-Eas-Queueservice-Request-Id"
+#: Ours, on raw answers: index and tags (JSON) of the frame whose data is the body.
+INDEX_HEADER = "X-Eas-Queueservice-Index"
+TAGS_HEADER = "X-Eas-Queueservice-Tags"
+#: Ours, on a put: a second put with the same key is answered with the first one's index.
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+#: Ours, on every error: the machine word of `codes.Code`.
+ERROR_CODE_HEADER = "X-Penstock-Error-Code"
+
+# --- Media types.
+PROTOBUF = "application/vnd.google.protobuf"
+JSON = "application/json"
+
+# --- Paths.
+EAS_PREFIX = "/api/predict"
+SINK = "sink"
+WORK_PATH = "/v1/services/{service}/work"
+
+#: The group of a subscriber that names none.
+DEFAULT_GROUP = "eas"
+
+
+def is_reserved(name: str) -> bool:
+    """Say whether a query parameter belongs to the protocol and is never a tag."""
+    return len(name) > 2 and name.startswith("_") and name.endswith("_")

@@ -1,0 +1,338 @@
+"""The messages of the worker connection, as plain values.
+
+A worker opens a WebSocket, says Hello and is answered Welcome.  From then on it is sent
+Deliveries, up to its window, and answers each with a Completion or a Rejection; every
+answer gets an Outcome.  (index, attempt) is the fencing token: an answer that carries an
+attempt which is no longer the newest is refused and changes nothing.
+
+`proto/worker.proto` holds the field numbers; nothing outside this file sees protobuf.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from google.protobuf.message import DecodeError
+
+from client_sdk.wire.errors import WireError
+from client_sdk.wire.proto import worker_pb2
+
+#: The version both sides must name in Hello and Welcome.
+PROTOCOL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One hand-out of one entry: which entry, and the how-manieth hand-out (from 1)."""
+
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The worker's first message.
+
+    uid: names this worker process; a reconnect with the same uid takes over what it held.
+    window: how many deliveries it takes at once.
+    held: deliveries of an earlier connection that it still works on.
+    """
+
+    uid: str
+    window: int
+    held: tuple[Held, ...] = ()
+    version: str = ""
+    engine: str = ""
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The service's first message.
+
+    lease_ms: silence of this length ends the lease; the worker renews every third of it.
+    lost: of what Hello claimed, what is no longer this worker's; it should stop those.
+    """
+
+    service: str
+    lease_ms: int
+    lost: tuple[Held, ...] = ()
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An input entry handed to a worker.
+
+    attempt: 1 on the first hand-out.  max_delivery: the most hand-outs; 0 is without limit.
+    path: the sub-path of the original request, without the service's own; "" for none.
+    stored_at_ms: when the entry was stored, in milliseconds since 1970 by Redis' clock.
+    """
+
+    index: int
+    attempt: int
+    request_id: str
+    data: bytes
+    tags: Mapping[str, str] = field(default_factory=dict)
+    max_delivery: int = 0
+    path: str = ""
+    content_type: str = ""
+    stored_at_ms: int = 0
+    priority: int = 0
+
+    @property
+    def last_attempt(self) -> bool:
+        """True when a rejection of this delivery would be followed by the dead-letter policy."""
+        return 0 < self.max_delivery <= self.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    deliveries: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What goes to the sink; its tags are laid over the input entry's."""
+
+    data: bytes
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The delivery is done.  Without a result the input entry goes and the sink gets nothing."""
+
+    index: int
+    attempt: int
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Completions:
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """The delivery was not done and goes out again; code `Shutdown` is not counted against it."""
+
+    index: int
+    attempt: int
+    code: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejections:
+    rejections: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The worker is alive; sent every third of the lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetWindow:
+    """The worker takes this many at once from now on; 0 while it drains."""
+
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to one Completion or Rejection; `code` says why when it was not accepted."""
+
+    index: int
+    attempt: int
+    accepted: bool
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    outcomes: tuple[Outcome, ...]
+
+
+FromWorker = Hello | Completions | Rejections | Renew | SetWindow
+ToWorker = Welcome | Deliveries | Outcomes
+
+
+def encode_from_worker(message: FromWorker) -> bytes:
+    """Return a message of the worker as bytes."""
+    proto = worker_pb2.FromWorker()
+    match message:
+        case Completions(completions):
+            for completion in completions:
+                _add_completion(proto.complete, completion)
+        case Rejections(rejections):
+            proto.reject.rejections.extend(
+                worker_pb2.Rejection(
+                    index=item.index, attempt=item.attempt, code=item.code, reason=item.reason
+                )
+                for item in rejections
+            )
+        case Renew():
+            proto.renew.SetInParent()
+        case SetWindow(window):
+            proto.window.SetInParent()
+            proto.window.window = window
+        case Hello():
+            proto.hello.CopyFrom(
+                worker_pb2.Hello(
+                    protocol=message.protocol,
+                    uid=message.uid,
+                    window=message.window,
+                    held=_held_to_proto(message.held),
+                    version=message.version,
+                    engine=message.engine,
+                )
+            )
+    return proto.SerializeToString()
+
+
+def decode_from_worker(data: bytes) -> FromWorker:
+    """Read a message of a worker; raise WireError when the bytes are none."""
+    proto = worker_pb2.FromWorker()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        raise WireError("a FromWorker message", f"{len(data)} other bytes") from error
+    match proto.WhichOneof("kind"):
+        case "complete":
+            return Completions(tuple(map(_read_completion, proto.complete.completions)))
+        case "reject":
+            return Rejections(
+                tuple(
+                    Rejection(item.index, item.attempt, item.code, item.reason)
+                    for item in proto.reject.rejections
+                )
+            )
+        case "renew":
+            return Renew()
+        case "window":
+            return SetWindow(proto.window.window)
+        case "hello":
+            hello = proto.hello
+            return Hello(
+                uid=hello.uid,
+                window=hello.window,
+                held=_held_from_proto(hello.held),
+                version=hello.version,
+                engine=hello.engine,
+                protocol=hello.protocol,
+            )
+        case _:
+            raise WireError(
+                "one of hello, complete, reject, renew, window", "a message without any of them"
+            )
+
+
+def encode_to_worker(message: ToWorker) -> bytes:
+    """Return a message of the queue service as bytes."""
+    proto = worker_pb2.ToWorker()
+    match message:
+        case Deliveries(deliveries):
+            proto.deliver.deliveries.extend(map(_delivery_to_proto, deliveries))
+        case Outcomes(outcomes):
+            proto.outcome.outcomes.extend(
+                worker_pb2.Outcome(
+                    index=item.index, attempt=item.attempt, accepted=item.accepted, code=item.code
+                )
+                for item in outcomes
+            )
+        case Welcome():
+            proto.welcome.CopyFrom(
+                worker_pb2.Welcome(
+                    protocol=message.protocol,
+                    service=message.service,
+                    lease_ms=message.lease_ms,
+                    lost=_held_to_proto(message.lost),
+                )
+            )
+    return proto.SerializeToString()
+
+
+def decode_to_worker(data: bytes) -> ToWorker:
+    """Read a message of the queue service; raise WireError when the bytes are none."""
+    proto = worker_pb2.ToWorker()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        raise WireError("a ToWorker message", f"{len(data)} other bytes") from error
+    match proto.WhichOneof("kind"):
+        case "deliver":
+            return Deliveries(tuple(map(_delivery_from_proto, proto.deliver.deliveries)))
+        case "outcome":
+            return Outcomes(
+                tuple(
+                    Outcome(item.index, item.attempt, item.accepted, item.code)
+                    for item in proto.outcome.outcomes
+                )
+            )
+        case "welcome":
+            welcome = proto.welcome
+            return Welcome(
+                service=welcome.service,
+                lease_ms=welcome.lease_ms,
+                lost=_held_from_proto(welcome.lost),
+                protocol=welcome.protocol,
+            )
+        case _:
+            raise WireError("one of welcome, deliver, outcome", "a message without any of them")
+
+
+def _held_to_proto(held: tuple[Held, ...]) -> list[worker_pb2.Held]:
+    return [worker_pb2.Held(index=item.index, attempt=item.attempt) for item in held]
+
+
+def _held_from_proto(held: Iterable[worker_pb2.Held]) -> tuple[Held, ...]:
+    return tuple(Held(item.index, item.attempt) for item in held)
+
+
+def _add_completion(proto: worker_pb2.Completions, completion: Completion) -> None:
+    item = proto.completions.add()
+    item.index = completion.index
+    item.attempt = completion.attempt
+    if completion.result is not None:
+        # SetInParent: a result of no bytes and no tags is still a result.
+        item.result.SetInParent()
+        item.result.data = completion.result.data
+        item.result.tags.update(completion.result.tags)
+
+
+def _read_completion(item: worker_pb2.Completion) -> Completion:
+    result = None
+    if item.HasField("result"):
+        result = Result(item.result.data, dict(item.result.tags))
+    return Completion(item.index, item.attempt, result)
+
+
+def _delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
+    return worker_pb2.Delivery(
+        index=delivery.index,
+        attempt=delivery.attempt,
+        max_delivery=delivery.max_delivery,
+        request_id=delivery.request_id,
+        tags=delivery.tags,
+        data=delivery.data,
+        path=delivery.path,
+        content_type=delivery.content_type,
+        stored_at_ms=delivery.stored_at_ms,
+        priority=delivery.priority,
+    )
+
+
+def _delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
+    return Delivery(
+        index=proto.index,
+        attempt=proto.attempt,
+        request_id=proto.request_id,
+        data=proto.data,
+        tags=dict(proto.tags),
+        max_delivery=proto.max_delivery,
+        path=proto.path,
+        content_type=proto.content_type,
+        stored_at_ms=proto.stored_at_ms,
+        priority=proto.priority,
+    )
