@@ -1,0 +1,160 @@
+"""Every setting of the queue service: its unit, its default and what it does.
+
+Read from the environment with the prefix `PENSTOCK_`; nested values are JSON, for example
+
+    PENSTOCK_SERVICES='[{"name": "demo", "token": "secret", "sink": {"max_length": 1000}}]'
+"""
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Share of the queue memory that is kept back, as PAI EAS does it.
+KEPT_BACK = (9, 10)
+
+ServiceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+
+
+class DeadMessagePolicy(StrEnum):
+    """What happens to an entry that would be handed out once more than `max_delivery`."""
+
+    REAR = "Rear"  # back to the tail: new index, same request id and tags, count from 0
+    DROP = "Drop"  # deleted and counted
+
+
+class QueueSettings(BaseModel):
+    """The limits of one queue."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_length: int | None = Field(
+        None, ge=1, description="Most entries the queue holds; by default derived from the memory."
+    )
+    max_payload_size_kb: int | None = Field(
+        None, ge=1, le=1024 * 1024, description="Largest payload, in KiB; 8 by default."
+    )
+    auto_evict: bool = Field(
+        False, description="When full: true drops the oldest entries, false refuses new ones."
+    )
+
+
+class ServiceSettings(BaseModel):
+    """One service: a name, a token, and its pair of queues."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ServiceName
+    token: SecretStr = Field(
+        SecretStr(""),
+        description="What clients and workers send in `Authorization`; empty lets everybody in.",
+    )
+    input: QueueSettings = QueueSettings()
+    sink: QueueSettings = QueueSettings()
+    memory: int = Field(4000, ge=1, description="Memory for the messages of both queues, in MB.")
+    sink_memory_ratio: float = Field(
+        0.5, gt=0, lt=1, description="The sink's share of that memory, between 0 and 1."
+    )
+    max_delivery: int = Field(
+        5, ge=0, description="Most hand-outs of one entry; 0 is without limit."
+    )
+    dead_message_policy: DeadMessagePolicy = DeadMessagePolicy.REAR
+
+    @field_validator("input", "sink")
+    @classmethod
+    def _not_both(cls, queue: QueueSettings) -> QueueSettings:
+        if queue.max_length is not None and queue.max_payload_size_kb is not None:
+            raise ValueError("set max_length or max_payload_size_kb, not both for one queue")
+        return queue
+
+    def token_digest(self) -> bytes:
+        """Return what is kept of the token."""
+        return hashlib.sha256(self.token.get_secret_value().encode()).digest()
+
+
+class Settings(BaseSettings):
+    """Everything `python -m queue_service` can be told."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore", frozen=True)
+
+    # --- Where
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    processes: int = Field(
+        1, ge=1, le=64, description="Processes that share the port (SO_REUSEPORT)."
+    )
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", description="The Redis (6.2 or newer) or Valkey that stores."
+    )
+    key_prefix: str = Field(
+        "ps", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="What every Redis key begins with."
+    )
+
+    # --- What
+    services: tuple[ServiceSettings, ...] = Field((), description="The services, as JSON.")
+    admin_token: SecretStr = Field(
+        SecretStr(""), description="For /metrics and /v1/services; empty shuts them to everybody."
+    )
+    bare_mount: bool = Field(
+        False, description="Serve the first service at / and /sink too, as a bare queue server."
+    )
+
+    # --- Delivery
+    lease_ms: int = Field(
+        10_000, ge=200, le=3_600_000, description="Silence of a subscriber after which it is dead."
+    )
+    release_grace_ms: int = Field(
+        500, ge=0, le=1000, description="From a closed connection to the release of what it held."
+    )
+    tick_ms: int = Field(
+        1000, ge=50, le=60_000, description="How often each queue looks again without a ring."
+    )
+    auto_commit_window: int = Field(
+        256, ge=1, le=10_000, description="Frames on their way to one auto-commit subscriber."
+    )
+    max_window: int = Field(10_000, ge=1, description="Largest window a subscriber may ask for.")
+    idempotency_ttl_ms: int = Field(
+        3_600_000, ge=1000, description="How long a put can be repeated without a second entry."
+    )
+
+    # --- Limits
+    max_header_bytes: int = Field(32_768, ge=8192, description="Largest request head.")
+    max_timeout_s: float = Field(300.0, gt=0, description="Longest long poll.")
+    body_timeout_s: float = Field(60.0, gt=0, description="Longest time a request body may take.")
+    max_connections: int = Field(20_000, ge=1, description="Open connections of one process.")
+    max_get_length: int = Field(10_000, ge=1, description="Most frames of one get.")
+    store_timeout_s: float = Field(5.0, gt=0, description="Longest wait for an answer of Redis.")
+
+    # --- Stopping, logging
+    drain_s: float = Field(
+        10.0, ge=0, description="From SIGTERM to the end of requests that are still open."
+    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_json: bool = Field(False, description="Log lines as JSON.")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [service.name for service in self.services]
+        if len(set(names)) != len(names):
+            raise ValueError("two services have the same name")
+        return self
+
+
+def capacity(service: ServiceSettings, role: str) -> tuple[int, int]:
+    """Return (most entries, largest payload in bytes) of the queue with this role.
+
+    The documented arithmetic of PAI EAS: 10 % of the memory is kept back, `sink_memory_ratio`
+    divides the rest, and the count stays strictly below memory / payload: 4000 MB and 8 KiB
+    give 230,399.
+    """
+    queue = service.sink if role == "sink" else service.input
+    share = service.sink_memory_ratio if role == "sink" else 1.0 - service.sink_memory_ratio
+    kept, whole = KEPT_BACK
+    # Millionths keep the division in integers, where 0.5 and 0.3 are exact.
+    usable = service.memory * 1024 * 1024 * kept * round(share * 1_000_000) // (whole * 1_000_000)
+    if queue.max_length is not None:
+        return queue.max_length, max(1, usable // (queue.max_length + 1))
+    payload = (queue.max_payload_size_kb or 8) * 1024
+    return max(1, (usable - 1) // payload), payload
