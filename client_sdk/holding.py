@@ -4,6 +4,7 @@ A delivery is `working` from its arrival to its answer, then `answered` until th
 has said what became of that answer, and then forgotten:
 
     take ──> working ── answer ──> answered ── settle ──> (forgotten)
+                ├── settle, too big ───┤                     │
                 └────────── lose ──────┴─────────────────────┘
 """
 
@@ -101,6 +102,9 @@ class Holding:
     def settle(self, outcome: Outcome) -> None:
         """Hand an outcome to whoever waits for it."""
         answer = self._answered.pop((outcome.index, outcome.attempt), None)
+        if answer is not None and outcome.code == Code.FRAME_TOO_BIG:
+            # Nothing was carried out: the delivery is still ours, and a smaller answer ends it.
+            self._working.add(answer.key)
         # An answer that was sent twice over a reconnect can have two outcomes: the first counts.
         # Whoever gave the answer may also have stopped waiting.
         if answer is not None and not answer.outcome.done():

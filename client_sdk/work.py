@@ -158,15 +158,28 @@ class WorkConnection:
         the delivery is no longer this worker's, or when an earlier sending of this very answer
         was accepted on a connection that broke before it could say so; both mean that the
         request has its one result or will have it from somebody else.  FRAME_TOO_BIG means that
-        the result does not fit; the delivery is then no longer counted as worked on.
+        the result does not fit; the delivery is then still held and wants another answer.
 
         Raises the QueueError that ended this connection for good.
         """
-        return await self._answer(completion)
+        return await self.answer(completion)
 
     async def reject(self, rejection: Rejection) -> Outcome:
         """Answer that a delivery was not done and is to go out again; otherwise as `complete`."""
-        return await self._answer(rejection)
+        return await self.answer(rejection)
+
+    def answer(self, answer: Completion | Rejection) -> asyncio.Future[Outcome]:
+        """Give an answer without waiting; the outcome will be in the future.
+
+        For callers with many answers at once: `complete` and `reject` are this and the wait.
+        """
+        if self._ended is not None:
+            raise self._ended
+        outcome = self._holding.answer(answer)
+        # The sender wakes at the end of this turn of the loop: what is answered until then
+        # leaves in one message.
+        self._to_send.set()
+        return outcome
 
     def set_window(self, window: int) -> None:
         """Take this many deliveries at once from now on; 0 while draining."""
@@ -217,15 +230,6 @@ class WorkConnection:
         await self.close()
 
     # --- Keeping the connection up
-
-    async def _answer(self, answer: Completion | Rejection) -> Outcome:
-        if self._ended is not None:
-            raise self._ended
-        outcome = self._holding.answer(answer)
-        # The sender wakes at the end of this turn of the loop: what is answered until then
-        # leaves in one message.
-        self._to_send.set()
-        return await outcome
 
     async def _run(self) -> None:
         """Connect, again and again, until it cannot help any more."""

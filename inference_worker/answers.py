@@ -1,9 +1,9 @@
 """From the end of a job to the answer that the queue service is given.  Pure.
 
-    Finished with output          completion; the output goes to the sink
-    Finished without output       completion without a result; the sink gets nothing
-    Failed, another try helps     rejection with its code; the entry goes out again
-    Failed for good               completion; the sink gets the sentence, tagged with its codes
+Finished with output          completion; the output goes to the sink
+Finished without output       completion without a result; the sink gets nothing
+Failed, another try helps     rejection with its code; the entry goes out again
+Failed for good               completion; the sink gets the sentence, tagged with its codes
 """
 
 from http import HTTPStatus

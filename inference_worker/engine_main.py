@@ -13,7 +13,6 @@ import socket
 import sys
 from dataclasses import dataclass
 
-
 from inference_worker import pipe
 from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
 from inference_worker.engines.load import EngineSpec, load_engine

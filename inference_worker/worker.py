@@ -59,6 +59,7 @@ class Worker:
         self._metrics = metrics
         self._grace_s = grace_s
         self._running: dict[int, _Running] = {}
+        self._unconfirmed: set[asyncio.Future[Outcome]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._leaving = asyncio.Event()
@@ -236,11 +237,13 @@ class Worker:
             # The connection has ended for good, and `_serve` is told why.  What this worker held
             # goes out again, so there is nobody to answer to.
             return
+        self._unconfirmed.add(outcome)
         outcome.add_done_callback(functools.partial(self._confirmed, delivery, answer))
 
     def _confirmed(
         self, delivery: Delivery, answer: Answer, outcome: asyncio.Future[Outcome]
     ) -> None:
+        self._unconfirmed.discard(outcome)
         if outcome.cancelled() or outcome.exception() is not None:
             # As above: the connection has ended, and the entry goes out again.
             return
@@ -285,9 +288,10 @@ class Worker:
             self._end(running.delivery, Failed(codes.SHUTDOWN, "the worker is leaving"))
 
         confirm_s = CONFIRM_AT_ONCE_S if self._at_once.is_set() else CONFIRM_S
-        unconfirmed = await self.connection.wait_confirmed(confirm_s)
-        if unconfirmed:
-            log.warning("Left without the outcome of %d answers.", unconfirmed)
+        if self._unconfirmed:
+            await asyncio.wait(set(self._unconfirmed), timeout=confirm_s)
+        if self._unconfirmed:
+            log.warning("Left without the outcome of %d answers.", len(self._unconfirmed))
 
     async def _stop(self) -> None:
         for running in list(self._running.values()):

@@ -28,19 +28,24 @@ class EchoOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     delay_s: Seconds | tuple[Seconds, Seconds] = Field(
-        0.0, description="Seconds one job takes, or [least, most] to draw from evenly."
+        default=0.0, description="Seconds one job takes, or [least, most] to draw from evenly."
     )
     answer: str | None = Field(
-        None, description="The output of every job, as text; by default its input. Empty: none."
+        default=None,
+        description="The output of every job, as text; by default its input. Empty: none.",
     )
-    stream: bool = Field(False, description="Give the output in pieces before the whole.")
-    piece_bytes: int = Field(16, ge=1, description="Bytes of one such piece.")
-    fail_every: int = Field(0, ge=0, description="Every n-th job fails; 0 is none.")
+    stream: bool = Field(default=False, description="Give the output in pieces before the whole.")
+    piece_bytes: int = Field(default=16, ge=1, description="Bytes of one such piece.")
+    fail_every: int = Field(default=0, ge=0, description="Every n-th job fails; 0 is none.")
     fail_first_attempts: int = Field(
-        0, ge=0, description="The first n attempts of each job fail; 0 is none."
+        default=0, ge=0, description="The first n attempts of each job fail; 0 is none."
     )
-    fail_code: str = Field("EchoFailed", min_length=1, description="The code of those failures.")
-    fail_retryable: bool = Field(True, description="Whether those failures are worth a retry.")
+    fail_code: str = Field(
+        default="EchoFailed", min_length=1, description="The code of those failures."
+    )
+    fail_retryable: bool = Field(
+        default=True, description="Whether those failures are worth a retry."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -93,9 +98,7 @@ class EchoEngine(Engine):
         return Finished(job.data if self._answer is None else self._answer)
 
     def _failed(self, message: str) -> Failed:
-        return Failed(
-            self._options.fail_code, message, retryable=self._options.fail_retryable
-        )
+        return Failed(self._options.fail_code, message, retryable=self._options.fail_retryable)
 
     def _delay_s(self) -> float:
         delay_s = self._options.delay_s

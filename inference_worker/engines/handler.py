@@ -41,7 +41,6 @@ from inference_worker.errors import BadEngine, EngineFailed
 DEFAULT_CAPACITY = 5
 
 _JSON_TYPES = (dict, list, int, float, bool)
-_INPUT_TYPES = ("bytes", "text", "json")
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +160,9 @@ class HandlerEngine(Engine):
         report(Started())
         try:
             payload = self._read(job.data)
-            output = self._predict(payload, context) if self._with_context else self._predict(payload)
+            output = (
+                self._predict(payload, context) if self._with_context else self._predict(payload)
+            )
             end: Event = Finished(to_bytes(output))
         except BaseException as error:
             end = _failed(error)
@@ -279,9 +280,14 @@ def _predict_of(handler: Any, target: str) -> Callable[..., Any]:
 def _reader(predict: Callable[..., Any], input_type: object) -> Callable[[bytes], object]:
     if input_type is None:
         input_type = _annotated_type(predict)
-    if input_type not in _INPUT_TYPES:
-        raise BadEngine(f"an input_type of {', '.join(_INPUT_TYPES)}", repr(input_type))
-    return {"bytes": bytes, "text": _read_text, "json": _read_json}[str(input_type)]
+    readers: dict[object, Callable[[bytes], object]] = {
+        "bytes": bytes,
+        "text": _read_text,
+        "json": _read_json,
+    }
+    if input_type not in readers:
+        raise BadEngine(f"an input_type of {', '.join(map(str, readers))}", repr(input_type))
+    return readers[input_type]
 
 
 def _annotated_type(predict: Callable[..., Any]) -> str:
