@@ -194,7 +194,6 @@ class LocalMode:
             env["PENSTOCK_WORKER_WORKER_THREADS"] = str(options.window)
         grace_s = options.worker_grace_s + BEYOND_WORKER_GRACE_S
         for number in range(1, options.workers + 1):
-
             name = f"worker-{number}"
             start = partial(self._start_worker, name, {**env, "PENSTOCK_WORKER_NAME": name})
             await self._keep(name, start, grace_s, self.workers)
