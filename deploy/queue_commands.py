@@ -77,9 +77,7 @@ def get(
     length: Annotated[int, typer.Option(help="How many at most.")] = 1,
     timeout: Timeout = 0.0,
     keep: Annotated[bool, typer.Option("--keep", help="Leave them in the queue.")] = False,
-    from_input: Annotated[
-        bool, typer.Option("--input", help="From the input queue.")
-    ] = False,
+    from_input: Annotated[bool, typer.Option("--input", help="From the input queue.")] = False,
     url: Url = "",
     token: Token = "",
     data_dir: Data = LOCAL_DATA,
