@@ -75,6 +75,6 @@ def welcome(running: Running) -> list[str]:
         f"  admin    {running.admin_token}",
         "Put something in, and read its result:",
         f"  curl {header} '{queue}' -d 'hello'",
-        f"  curl {header} '{queue}/sink?_timeout_=5s&_raw_=true'",
+        f"  curl {header} '{queue}/sink?_timeout_=5s'",
         f"or: penstock put {running.service} hello --wait",
     ]
