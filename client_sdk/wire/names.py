@@ -27,8 +27,11 @@ REASON = "_reason_"
 # --- Tags.
 #: On every stored frame: what ties an input entry to its sink entries.
 REQUEST_ID_TAG = "requestId"
-#: On a sink frame whose job failed: the status or code of its last failure.
+#: On a sink frame whose job failed: the status of its last failure, always a number, because
+#: PAI's predictor reads it with int().
 LAST_CODE_TAG = "lastCode"
+#: Ours, beside it: the failure's machine word, such as `BadInput` or a class of exception.
+ERROR_CODE_TAG = "errorCode"
 
 # --- Headers.
 USER_HEADER = "X-EAS-QueueService-Redis-Uid"

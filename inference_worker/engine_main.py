@@ -1,0 +1,141 @@
+"""The engine's own process: what runs on the other end of the pipe.
+
+It lives no longer than its supervisor, however that ends.  On Linux the kernel kills it when the
+parent goes; everywhere else the end of the pipe does, as long as the loop gets to see it.
+"""
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+
+from inference_worker import pipe
+from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
+from inference_worker.engines.load import EngineSpec, load_engine
+from inference_worker.errors import WorkerError
+from inference_worker.logs import LogSettings
+
+#: prctl(2): the signal that this process gets when its parent ends.
+_PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What the supervisor gives its engine's process at the start."""
+
+    spec: EngineSpec
+    supervisor_pid: int
+    logs: LogSettings
+
+
+def main(end: socket.socket, birth: Birth) -> None:
+    """Run one engine until the pipe ends or says Stop."""
+    # Ctrl-C in a terminal and `docker stop` reach this process too; the supervisor decides when
+    # it stops, because what the engine holds is to be finished first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _die_with(birth.supervisor_pid)
+    birth.logs.apply()
+    asyncio.run(_serve(end, birth.spec))
+    # A thread inside a long call would keep the interpreter from exiting, and by now nobody
+    # waits for what it computes.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _die_with(supervisor_pid: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The supervisor may have ended before the line above; then nobody will send that signal.
+    if os.getppid() != supervisor_pid:
+        os._exit(1)
+
+
+async def _serve(end: socket.socket, spec: EngineSpec) -> None:
+    channel = await pipe.Pipe.over(end)
+    loop = asyncio.get_running_loop()
+
+    def report(progress: Progress) -> None:
+        loop.call_soon_threadsafe(channel.send, pipe.Loading(progress))
+
+    loading = asyncio.create_task(_load(spec, Context(report=report)))
+    hearing = asyncio.create_task(channel.receive())
+    await asyncio.wait({loading, hearing}, return_when=asyncio.FIRST_COMPLETED)
+    if not loading.done():
+        # Stop, or the end of the pipe, while the engine loads: nothing has to be finished.
+        return
+    engine = loading.result()
+    if isinstance(engine, pipe.Broken):
+        hearing.cancel()
+        channel.send(engine)
+    else:
+        channel.send(pipe.Ready(engine.capacity))
+        await _Jobs(engine, channel).serve(hearing)
+    await channel.close()
+
+
+async def _load(spec: EngineSpec, context: Context) -> Engine | pipe.Broken:
+    try:
+        engine = load_engine(spec)
+        await engine.start(context)
+    except WorkerError as error:
+        return pipe.Broken(str(error))
+    return engine
+
+
+class _Jobs:
+    """The jobs that run in this process, by their number on the pipe."""
+
+    def __init__(self, engine: Engine, channel: pipe.Pipe) -> None:
+        self._engine = engine
+        self._pipe = channel
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    async def serve(self, first: asyncio.Task[pipe.ToEngine | pipe.FromEngine | None]) -> None:
+        message = await first
+        while True:
+            match message:
+                case pipe.Run(number, job):
+                    self._begin(number, job)
+                case pipe.Cancel(number):
+                    if task := self._tasks.get(number):
+                        task.cancel()
+                case pipe.AskHealth():
+                    self._pipe.send(pipe.HealthIs(await self._engine.health()))
+                case pipe.Stop(grace_s):
+                    await self._engine.stop(grace_s)
+                    return
+                case None:
+                    return
+            message = await self._pipe.receive()
+
+    def _begin(self, number: int, job: Job) -> None:
+        if end := self._engine.run_now(job):
+            self._pipe.send(pipe.Happened(number, end))
+            return
+        task = asyncio.create_task(self._run(number, job))
+        self._tasks[number] = task
+        task.add_done_callback(lambda _: self._tasks.pop(number, None))
+
+    async def _run(self, number: int, job: Job) -> None:
+        events = self._engine.run(job)
+        try:
+            async for event in events:
+                self._pipe.send(pipe.Happened(number, event))
+                if isinstance(event, Finished | Failed):
+                    return
+            failed = Failed("EngineDefect", "the engine ended the job without an answer")
+            self._pipe.send(pipe.Happened(number, failed))
+        except Exception as error:
+            log.exception("The engine raised outside of its handler.")
+            self._pipe.send(pipe.Happened(number, Failed("EngineDefect", repr(error))))
+        finally:
+            await events.aclose()

@@ -1,0 +1,105 @@
+"""The engine that computes nothing: it gives the input back, late or not at all when told so."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from inference_worker.engines.engine import (
+    Context,
+    Delta,
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    Job,
+    Started,
+    Usage,
+)
+
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+
+
+class EchoOptions(BaseModel):
+    """How an echo misbehaves; by default it does not."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    delay_s: Seconds | tuple[Seconds, Seconds] = Field(
+        default=0.0, description="Seconds one job takes, or [least, most] to draw from evenly."
+    )
+    answer: str | None = Field(
+        default=None,
+        description="The output of every job, as text; by default its input. Empty: none.",
+    )
+    stream: bool = Field(default=False, description="Give the output in pieces before the whole.")
+    piece_bytes: int = Field(default=16, ge=1, description="Bytes of one such piece.")
+    fail_every: int = Field(default=0, ge=0, description="Every n-th job fails; 0 is none.")
+    fail_first_attempts: int = Field(
+        default=0, ge=0, description="The first n attempts of each job fail; 0 is none."
+    )
+    fail_code: str = Field(
+        default="EchoFailed", min_length=1, description="The code of those failures."
+    )
+    fail_retryable: bool = Field(
+        default=True, description="Whether those failures are worth a retry."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _range_is_in_order(cls, values: dict[str, object]) -> dict[str, object]:
+        delay_s = values.get("delay_s")
+        if isinstance(delay_s, list | tuple) and list(delay_s) != sorted(delay_s):
+            raise ValueError("delay_s is [least, most], in this order")
+        return values
+
+
+class EchoEngine(Engine):
+    """Gives the input back."""
+
+    def __init__(self, options: EchoOptions, *, capacity: int) -> None:
+        super().__init__("echo", capacity=capacity)
+        self._options = options
+        self._answer = None if options.answer is None else options.answer.encode()
+        self._at_once = options.delay_s in (0.0, (0.0, 0.0)) and not options.stream
+        self._runs = 0
+        self._random = random.Random()
+
+    async def start(self, context: Context) -> None:
+        """Nothing is loaded."""
+
+    async def run(self, job: Job) -> AsyncGenerator[Event, None]:
+        """Wait for the delay, then answer or fail."""
+        yield Started()
+        await asyncio.sleep(self._delay_s())
+        end = self._end(job)
+        if self._options.stream and isinstance(end, Finished):
+            for start in range(0, len(end.output), self._options.piece_bytes):
+                yield Delta(end.output[start : start + self._options.piece_bytes], tokens=1)
+            yield Usage(prompt_tokens=len(job.data), completion_tokens=len(end.output))
+        yield end
+
+    def run_now(self, job: Job) -> Finished | Failed | None:
+        """Answer at once when nothing was asked for that takes time."""
+        return self._end(job) if self._at_once else None
+
+    async def stop(self, grace_s: float) -> None:
+        """Nothing is held."""
+
+    def _end(self, job: Job) -> Finished | Failed:
+        self._runs += 1
+        options = self._options
+        if job.attempt <= options.fail_first_attempts:
+            return self._failed(f"attempt {job.attempt} of {options.fail_first_attempts} to fail")
+        if options.fail_every and self._runs % options.fail_every == 0:
+            return self._failed(f"every job that is a multiple of {options.fail_every} fails")
+        return Finished(job.data if self._answer is None else self._answer)
+
+    def _failed(self, message: str) -> Failed:
+        return Failed(self._options.fail_code, message, retryable=self._options.fail_retryable)
+
+    def _delay_s(self) -> float:
+        delay_s = self._options.delay_s
+        return self._random.uniform(*delay_s) if isinstance(delay_s, tuple) else delay_s

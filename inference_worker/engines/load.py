@@ -1,0 +1,53 @@
+"""From the text of a setting to an engine: `echo`, or `handler:module:Class`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from inference_worker.engines.echo import EchoEngine, EchoOptions
+from inference_worker.engines.engine import Engine
+from inference_worker.engines.handler import DEFAULT_CAPACITY, HandlerEngine
+from inference_worker.errors import BadEngine
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """What to make: plain values, so that it can be sent to the process that will make it.
+
+    name: `echo` or `handler:module:Class`.  options: what that kind of engine can be told.
+    capacity: how many jobs at once; None leaves it to the engine.
+    """
+
+    name: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    capacity: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """What comes before the first colon."""
+        return self.name.partition(":")[0]
+
+    @property
+    def wants_own_process(self) -> bool:
+        """False only for an engine that can neither block its process nor break it."""
+        return self.kind != "echo"
+
+
+def load_engine(spec: EngineSpec) -> Engine:
+    """Make the engine, without starting it; raise BadEngine when that cannot be."""
+    match spec.name.split(":", 1):
+        case ["echo"]:
+            try:
+                options = EchoOptions.model_validate(dict(spec.options))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"])) or "options"
+                raise BadEngine("options that echo knows", f"{where}: {first['msg']}") from error
+            return EchoEngine(options, capacity=spec.capacity or DEFAULT_CAPACITY)
+        case ["handler", target]:
+            if spec.options:
+                raise BadEngine("a handler without options", ", ".join(spec.options))
+            return HandlerEngine(target, capacity=spec.capacity)
+        case _:
+            raise BadEngine("an engine echo or handler:module:Class", spec.name)

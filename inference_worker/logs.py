@@ -1,0 +1,50 @@
+"""Log lines: one per event, on standard error, plain or JSON."""
+
+import json
+import logging
+import sys
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How this worker logs; its engine's process is told the same.
+
+    level: DEBUG, INFO, WARNING or ERROR.  as_json: one JSON object per line.  name: tells the
+    workers of one terminal apart.
+    """
+
+    level: str = "INFO"
+    as_json: bool = False
+    name: str = "worker"
+
+    def apply(self) -> None:
+        """Set up the root logger of this process."""
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Json(self.name) if self.as_json else _Plain(self.name))
+        logging.basicConfig(level=self.level, handlers=[handler], force=True)
+
+
+class _Plain(logging.Formatter):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"%(asctime)s %(levelname)-7s {name.replace('%', '%%')}: %(message)s")
+
+
+class _Json(logging.Formatter):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "worker": self._name,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

@@ -1,0 +1,70 @@
+"""Every setting of a worker: its unit, its default and what it does.
+
+Read from the environment with the prefix `PENSTOCK_WORKER_`; options of the engine are JSON:
+
+    PENSTOCK_WORKER_ENGINE=echo PENSTOCK_WORKER_ENGINE_OPTIONS='{"delay_s": [0.5, 2]}'
+"""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from inference_worker.engines.load import EngineSpec
+
+
+class Settings(BaseSettings):
+    """Everything `python -m inference_worker` can be told."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_WORKER_", extra="ignore", frozen=True)
+
+    # --- Where the work comes from
+    queue_url: str = Field(
+        default="http://127.0.0.1:8080",
+        pattern=r"^https?://",
+        description="The queue service.",
+    )
+    service: str = Field(default="default", min_length=1, description="The service to work for.")
+    token: SecretStr = Field(default=SecretStr(""), description="The token of that service.")
+
+    # --- What computes
+    engine: str = Field(default="echo", description="`echo`, or `handler:module:Class`.")
+    engine_options: dict[str, object] = Field(
+        default_factory=dict, description="What that kind of engine can be told, as JSON."
+    )
+    engine_process: bool | None = Field(
+        default=None,
+        description="Run the engine in a process of its own; by default all but `echo` are.",
+    )
+    worker_threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Jobs at once, and so the window; by default what the engine says, or 5.",
+    )
+
+    # --- Leaving
+    grace_s: float = Field(
+        default=30.0,
+        ge=0,
+        description="From SIGTERM to the rejection of what is still held, in seconds.",
+    )
+
+    # --- Being watched
+    metrics_host: str = Field(default="127.0.0.1", description="Address of /metrics and /healthz.")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 is off."
+    )
+    name: str = Field(
+        default="",
+        max_length=64,
+        description="What log lines call this worker; by default its uid.",
+    )
+    log_level: str = Field(
+        default="INFO",
+        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+        description="The least level logged.",
+    )
+    log_json: bool = Field(default=False, description="Log lines as JSON.")
+
+    def engine_spec(self) -> EngineSpec:
+        """Return the engine that these settings describe."""
+        return EngineSpec(self.engine, self.engine_options, self.worker_threads)

@@ -1,0 +1,66 @@
+"""The worker's own port: /metrics, /healthz and /readyz."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from inference_worker.engines.engine import State
+from inference_worker.metrics import Metrics
+from inference_worker.worker import Worker
+
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class StatusPort:
+    """Answers whoever watches this worker."""
+
+    def __init__(self, worker: Worker, metrics: Metrics) -> None:
+        self._worker = worker
+        self._metrics = metrics
+
+    @asynccontextmanager
+    async def listening(self, host: str, *, port: int) -> AsyncIterator[None]:
+        """Listen on this address; a port of 0 is off."""
+        if not port:
+            yield
+            return
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/metrics", self._get_metrics),
+                web.get("/healthz", self._get_health),
+                web.get("/readyz", self._get_readiness),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": _METRICS_TYPE})
+
+    async def _get_health(self, request: web.Request) -> web.Response:
+        # Alive as long as it answers: a queue service that is away, or an engine that is being
+        # restarted, is not cured by restarting the worker.
+        return web.json_response(await self._state())
+
+    async def _get_readiness(self, request: web.Request) -> web.Response:
+        state = await self._state()
+        ready = state["connected"] and state["engine"] != State.DEAD
+        return web.json_response(state, status=200 if ready else 503)
+
+    async def _state(self) -> dict[str, object]:
+        connection = self._worker.connection
+        health = await self._worker.engine.health()
+        return {
+            "engine": health.state,
+            "reason": health.reason,
+            "connected": connection is not None and connection.statistics().connected,
+            "window": connection.statistics().window if connection else 0,
+            "held": self._worker.held,
+        }
