@@ -1,0 +1,235 @@
+"""What the client raises.
+
+    QueueError                  code, status, url and one sentence
+    ├── Refused                 asking again in the same way will be refused again
+    │   ├── BadParameter        400: a parameter, header or field is malformed
+    │   ├── BadMessage          a message that one side could not read
+    │   ├── Unauthorized        401: the token is missing or wrong
+    │   ├── Forbidden           403: the token is right and not enough
+    │   ├── NotFound            404: no entry with this index, or no such path
+    │   │   └── NoSuchService   404: the service itself does not exist
+    │   ├── FrameTooBig         413: the payload is above the queue's limit
+    │   ├── LeaseLost           the delivery is no longer this subscriber's
+    │   └── TakenOver           the same uid connected a second time
+    ├── QueueFull               429: the queue takes no more entries now
+    ├── Unavailable             502, 503, 504: nobody could answer
+    │   ├── StoreUnavailable    503: Redis is away
+    │   └── Draining            503: this replica is stopping
+    ├── ServerFault             500 and what else nobody expected
+    ├── ConnectionFailed        no answer came: refused, cut off, timed out
+    │   └── AnswerLost          the request may have been carried out, and its answer is gone
+    └── Closed                  this client was closed by its owner
+
+`transient` says whether asking again later can help.
+"""
+
+import contextlib
+import json
+from collections.abc import Mapping
+
+from client_sdk.wire import names
+from client_sdk.wire.codes import Code
+
+#: An error answer is quoted up to here; a gateway's error page can be long.
+MAX_SENTENCE_LENGTH = 500
+
+
+class QueueError(Exception):
+    """Anything that kept a verb of the queue from being done.
+
+    code: the machine word, one of `client_sdk.wire.codes.Code` or a word of this module.
+    status: the HTTP status or the WebSocket close code that said so; None when none came.
+    url: what was asked, without its query, which can hold a user's data.
+    """
+
+    code: str = "ERROR"
+    transient = False
+
+    def __init__(
+        self, sentence: str, *, code: str = "", status: int | None = None, url: str = ""
+    ) -> None:
+        self.sentence = sentence
+        self.code = code or type(self).code
+        self.status = status
+        self.url = url
+        super().__init__(sentence)
+
+    def __str__(self) -> str:
+        status = "" if self.status is None else f" {self.status}"
+        url = f" ({self.url})" if self.url else ""
+        return f"{self.code}{status}: {self.sentence}{url}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments need this to survive pickling, for example from a process pool.
+        return (_rebuild, (type(self), self.sentence, self.code, self.status, self.url))
+
+
+def _rebuild(
+    kind: type[QueueError], sentence: str, code: str, status: int | None, url: str
+) -> QueueError:
+    return kind(sentence, code=code, status=status, url=url)
+
+
+class Refused(QueueError):
+    """The service said no, and would say it again."""
+
+
+class BadParameter(Refused):
+    """A query parameter, header or field is malformed."""
+
+    code = Code.BAD_PARAMETER
+
+
+class BadMessage(Refused):
+    """One side sent a message that the other could not read."""
+
+    code = Code.BAD_MESSAGE
+
+
+class Unauthorized(Refused):
+    """The token is missing or wrong."""
+
+    code = Code.UNAUTHORIZED
+
+
+class Forbidden(Refused):
+    """The token is right and does not permit this."""
+
+    code = Code.FORBIDDEN
+
+
+class NotFound(Refused):
+    """No entry with this index, or no such path."""
+
+    code = Code.NOT_FOUND
+
+
+class NoSuchService(NotFound):
+    """The service does not exist."""
+
+    code = Code.NO_SUCH_SERVICE
+
+
+class FrameTooBig(Refused):
+    """The payload is above the queue's limit; nothing was stored."""
+
+    code = Code.FRAME_TOO_BIG
+
+
+class LeaseLost(Refused):
+    """The delivery is no longer this subscriber's."""
+
+    code = Code.LEASE_LOST
+
+
+class TakenOver(Refused):
+    """The same uid connected a second time; this connection made way and stays away."""
+
+    code = "TAKEN_OVER"
+
+
+class QueueFull(QueueError):
+    """The queue takes no more entries now; nothing was stored."""
+
+    code = Code.QUEUE_FULL
+    transient = True
+
+
+class Unavailable(QueueError):
+    """Nobody could answer: a gateway without a backend, or a service without its store."""
+
+    code = "UNAVAILABLE"
+    transient = True
+
+
+class StoreUnavailable(Unavailable):
+    """The service is there and its store is not."""
+
+    code = Code.STORE_UNAVAILABLE
+
+
+class Draining(Unavailable):
+    """This replica of the service is stopping; another one may answer."""
+
+    code = Code.DRAINING
+
+
+class ServerFault(QueueError):
+    """A defect of the service, or an answer that the protocol does not know."""
+
+    code = Code.INTERNAL
+
+
+class ConnectionFailed(QueueError):
+    """No answer came: the connection was refused, cut off, or nothing was heard in time."""
+
+    code = "CONNECTION_FAILED"
+    transient = True
+
+
+class AnswerLost(ConnectionFailed):
+    """The request may have been carried out, and its answer is gone.
+
+    Raised instead of a second attempt where that attempt could hide a loss: see `Retry`.
+    """
+
+    code = "ANSWER_LOST"
+
+
+class Closed(QueueError):
+    """The client or connection was closed by its owner."""
+
+    code = "CLOSED"
+
+
+_BY_CODE: dict[str, type[QueueError]] = {
+    Code.UNAUTHORIZED: Unauthorized,
+    Code.FORBIDDEN: Forbidden,
+    Code.NO_SUCH_SERVICE: NoSuchService,
+    Code.NOT_FOUND: NotFound,
+    Code.BAD_PARAMETER: BadParameter,
+    Code.BAD_MESSAGE: BadMessage,
+    Code.FRAME_TOO_BIG: FrameTooBig,
+    Code.QUEUE_FULL: QueueFull,
+    Code.LEASE_LOST: LeaseLost,
+    Code.STORE_UNAVAILABLE: StoreUnavailable,
+    Code.DRAINING: Draining,
+    Code.INTERNAL: ServerFault,
+}
+
+# For answers of somebody between us and the service, who knows nothing of our codes.
+_BY_STATUS: dict[int, type[QueueError]] = {
+    400: BadParameter,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    413: FrameTooBig,
+    429: QueueFull,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+
+
+def from_answer(
+    status: int, headers: Mapping[str, str], body: bytes = b"", *, url: str = ""
+) -> QueueError:
+    """Return the error that an answer of this status means.
+
+    headers: looked up case-insensitively by the caller's mapping, as aiohttp's is.
+    """
+    code = headers.get(names.ERROR_CODE_HEADER, "")
+    sentence = _sentence(headers, body) or f"the answer had status {status} and no explanation"
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
+    if kind is None:
+        kind = Refused if 400 <= status < 500 else ServerFault
+    return kind(sentence, code=code, status=status, url=url)
+
+
+def _sentence(headers: Mapping[str, str], body: bytes) -> str:
+    text = body.decode(errors="replace").strip()
+    if headers.get("Content-Type", "").startswith(names.JSON):
+        # If it is not our shape of error, the raw text says more than a complaint about it.
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            text = str(json.loads(text)["message"])
+    return text[:MAX_SENTENCE_LENGTH]

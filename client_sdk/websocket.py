@@ -1,0 +1,59 @@
+"""Opening the service's WebSockets, and what their ends mean."""
+
+import asyncio
+
+import aiohttp
+
+from client_sdk import errors
+from client_sdk.wire.codes import CloseCode
+
+#: How long to wait for the other side's half of a close, in seconds.
+CLOSE_TIMEOUT_S = 1.0
+
+# A close of one of these kinds would come again on the next connection.
+_FINAL: dict[int, tuple[type[errors.QueueError], str]] = {
+    CloseCode.TAKEN_OVER: (errors.TakenOver, "the same uid connected again and took over"),
+    CloseCode.BAD_MESSAGE: (errors.BadMessage, "the service could not read our message"),
+    CloseCode.UNSUPPORTED: (errors.BadMessage, "the service takes no messages of this kind"),
+    aiohttp.WSCloseCode.PROTOCOL_ERROR: (errors.BadMessage, "the WebSocket protocol was broken"),
+    aiohttp.WSCloseCode.POLICY_VIOLATION: (errors.Refused, "the service refuses this connection"),
+}
+
+
+async def open_websocket(
+    session: aiohttp.ClientSession, url: str, *, headers: dict[str, str], timeout_s: float
+) -> aiohttp.ClientWebSocketResponse:
+    """Connect within `timeout_s`.
+
+    Raises the typed error that the service answered, or ConnectionFailed when none came.
+    Pings are left to the caller, who wants to know that one came.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await session.ws_connect(
+                url,
+                headers=headers,
+                autoping=False,
+                # The service is trusted with the size of its messages: it knows its limits.
+                max_msg_size=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+            )
+    except aiohttp.WSServerHandshakeError as error:
+        # aiohttp does not read the body of a refused handshake; its headers carry the code.
+        raise errors.from_answer(
+            error.status, error.headers or {}, error.message.encode(), url=url
+        ) from None
+    except aiohttp.InvalidURL as error:
+        raise errors.BadParameter(f"this is no URL of a service: {error}") from error
+    except (aiohttp.ClientError, OSError) as error:
+        sentence = str(error) or f"no connection within {timeout_s:g} s"
+        raise errors.ConnectionFailed(sentence, url=url) from error
+
+
+def closed_error(close_code: int | None, *, url: str) -> errors.QueueError:
+    """Return what the end of a connection means; `transient` when connecting again can help."""
+    kind, sentence = _FINAL.get(
+        close_code or aiohttp.WSCloseCode.ABNORMAL_CLOSURE,
+        (errors.ConnectionFailed, "the connection ended"),
+    )
+    return kind(sentence, status=close_code, url=url)

@@ -1,0 +1,399 @@
+"""A worker's connection: deliveries in; completions and rejections out.
+
+    async with WorkConnection(url, "demo", token=token, uid="gpu-1", window=5) as connection:
+        async for event in connection:
+            match event:
+                case Delivery():
+                    # Start working on it; later, from any task of this loop:
+                    outcome = await connection.complete(Completion(...))
+                case Lost(deliveries):
+                    # Stop working on these: they are somebody else's now.
+
+The connection keeps itself up.  When it breaks it connects again, claims what the worker
+still holds, is told what of that is lost, and sends every answer again that was not
+confirmed.  The owner sees nothing of it but `Lost`.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import aiohttp
+
+from client_sdk import errors
+from client_sdk.backoff import Backoff
+from client_sdk.holding import Holding
+from client_sdk.websocket import closed_error, open_websocket
+from client_sdk.wire import names
+from client_sdk.wire.errors import WireError
+from client_sdk.wire.worker import (
+    PROTOCOL,
+    Completion,
+    Deliveries,
+    Delivery,
+    Held,
+    Hello,
+    Outcome,
+    Outcomes,
+    Rejection,
+    Renew,
+    SetWindow,
+    ToWorker,
+    Welcome,
+    decode_to_worker,
+    encode_from_worker,
+)
+
+log = logging.getLogger(__name__)
+
+#: A connection that lived this long, in seconds, was a good one: the next wait is a short one.
+GOOD_CONNECTION_S = 5.0
+
+#: The longest wait for the connection and, after it, for the Welcome, in seconds.
+CONNECT_TIMEOUT_S = 10.0
+
+_RENEW = encode_from_worker(Renew())
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Deliveries that are no longer this worker's: it should stop working on them."""
+
+    deliveries: tuple[Held, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkStatistics:
+    """What operators and tests read.
+
+    working: deliveries without an answer.  unconfirmed: answers without an outcome.
+    connections: how many times the service said Welcome.
+    """
+
+    connected: bool
+    connections: int
+    window: int
+    working: int
+    unconfirmed: int
+
+
+class WorkConnection:
+    """One worker, as the queue service sees it.
+
+    Iterating yields `Delivery` and `Lost` in the order in which they came.  Iteration ends after
+    `close`, and raises a QueueError when connecting again cannot help: Unauthorized,
+    NoSuchService, BadMessage, TakenOver and their like.  Such an error also reaches everybody
+    who waits for an outcome.
+
+    All methods belong to the event loop that `start` was called in.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        service: str,
+        *,
+        window: int,
+        token: str = "",
+        uid: str = "",
+        version: str = "",
+        engine: str = "",
+        backoff: Backoff | None = None,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
+        """Describe a connection; nothing is sent before `start`.
+
+        url: the queue service, for example http://127.0.0.1:8080.
+        window: how many deliveries the worker takes at once.
+        uid: names this worker process; by default a name nobody else has.
+        version, engine: told to the service for its operators.
+        """
+        path = names.WORK_PATH.format(service=quote(service, safe=""))
+        self._url = url.rstrip("/") + path
+        self._headers = {"Authorization": token} if token else {}
+        self.uid = uid or str(uuid.uuid4())
+        self._version, self._engine = version, engine
+        self._backoff = backoff or Backoff()
+        self._connect_timeout_s = connect_timeout_s
+
+        self._window = window
+        self._window_unsent = False
+        self._holding = Holding()
+        self._events: deque[Delivery | Lost] = deque()
+        self._arrived = asyncio.Event()
+        self._to_send = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._connections = 0
+        self._heard_at = 0.0
+        self._ended: Exception | None = None
+        self._duty: asyncio.Task[None] | None = None
+
+    # --- What the owner does
+
+    def start(self) -> None:
+        """Begin to connect; a second call does nothing."""
+        if self._duty is None and self._ended is None:
+            self._duty = asyncio.create_task(self._run(), name=f"work connection {self.uid}")
+
+    async def close(self) -> None:
+        """Leave: what is still held goes to other workers.  A second call does nothing.
+
+        Whoever still waits for an outcome gets `Closed`; await what matters first.
+        """
+        self._end(errors.Closed("the work connection was closed", url=self._url))
+        if self._duty is not None:
+            self._duty.cancel()
+            await asyncio.gather(self._duty, return_exceptions=True)
+
+    async def complete(self, completion: Completion) -> Outcome:
+        """Answer that a delivery is done, and return what the service said to that.
+
+        Waits through reconnects.  An outcome that is not accepted has the code LEASE_LOST when
+        the delivery is no longer this worker's, or when an earlier sending of this very answer
+        was accepted on a connection that broke before it could say so; both mean that the
+        request has its one result or will have it from somebody else.  FRAME_TOO_BIG means that
+        the result does not fit; the delivery is then no longer counted as worked on.
+
+        Raises the QueueError that ended this connection for good.
+        """
+        return await self._answer(completion)
+
+    async def reject(self, rejection: Rejection) -> Outcome:
+        """Answer that a delivery was not done and is to go out again; otherwise as `complete`."""
+        return await self._answer(rejection)
+
+    def set_window(self, window: int) -> None:
+        """Take this many deliveries at once from now on; 0 while draining."""
+        if window != self._window:
+            self._window = window
+            self._window_unsent = True
+            self._to_send.set()
+
+    async def wait_connected(self) -> None:
+        """Wait until the service has said Welcome; raise what ended the connection for good."""
+        await self._connected.wait()
+        if self._ended is not None:
+            raise self._ended
+
+    def statistics(self) -> WorkStatistics:
+        """Return a snapshot of this connection."""
+        return WorkStatistics(
+            connected=self._connected.is_set() and self._ended is None,
+            connections=self._connections,
+            window=self._window,
+            working=self._holding.working,
+            unconfirmed=self._holding.answered,
+        )
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delivery | Lost:
+        while not self._events:
+            if isinstance(self._ended, errors.Closed):
+                raise StopAsyncIteration
+            if self._ended is not None:
+                raise self._ended
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._events.popleft()
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- Keeping the connection up
+
+    async def _answer(self, answer: Completion | Rejection) -> Outcome:
+        if self._ended is not None:
+            raise self._ended
+        outcome = self._holding.answer(answer)
+        # The sender wakes at the end of this turn of the loop: what is answered until then
+        # leaves in one message.
+        self._to_send.set()
+        return await outcome
+
+    async def _run(self) -> None:
+        """Connect, again and again, until it cannot help any more."""
+        try:
+            async with aiohttp.ClientSession() as session:
+                while True:
+                    await self._one_connection(session)
+                    await asyncio.sleep(self._backoff.next_delay_s())
+        except Exception as error:
+            # Not swallowed: whoever iterates or waits for an outcome gets it.
+            self._end(error)
+
+    async def _one_connection(self, session: aiohttp.ClientSession) -> None:
+        """Serve one connection to its end; raise only what the next one could not cure."""
+        began_at = asyncio.get_running_loop().time()
+        try:
+            await self._serve(session)
+        except errors.QueueError as error:
+            if not error.transient:
+                raise
+            if error.status == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+                self._holding.shrink()
+            log.warning("The work connection of %s ended: %s", self.uid, error)
+        except WireError as error:
+            raise errors.BadMessage(str(error), url=self._url) from error
+        finally:
+            self._connected.clear()
+        if asyncio.get_running_loop().time() - began_at > GOOD_CONNECTION_S:
+            self._backoff.reset()
+
+    async def _serve(self, session: aiohttp.ClientSession) -> None:
+        websocket = await open_websocket(
+            session, self._url, headers=self._headers, timeout_s=self._connect_timeout_s
+        )
+        try:
+            lease_s = await self._greet(websocket)
+            # Sending, renewing and watching for silence are tasks of their own, so that a slow
+            # peer that blocks one of them does not block the others.
+            async with asyncio.TaskGroup() as companions, asyncio.timeout(None) as silence:
+                companions.create_task(self._send(websocket))
+                companions.create_task(self._renew(websocket, lease_s))
+                companions.create_task(self._watch_silence(silence, lease_s))
+                while True:
+                    self._receive(decode_to_worker(await self._next_message(websocket)))
+        except BaseExceptionGroup as group:
+            # The first to fail says why; the others were cancelled because of it.
+            first = group.exceptions[0]
+            if isinstance(first, aiohttp.ClientError | OSError):
+                sentence = str(first) or "nothing was heard for the length of the lease"
+                raise errors.ConnectionFailed(sentence, url=self._url) from first
+            raise first from None
+        finally:
+            await websocket.close()
+
+    async def _greet(self, websocket: aiohttp.ClientWebSocketResponse) -> float:
+        """Say Hello, await the Welcome, put both sides in step; return the lease in seconds."""
+        hello = Hello(
+            uid=self.uid,
+            window=self._window,
+            held=self._holding.held(),
+            version=self._version,
+            engine=self._engine,
+        )
+        self._window_unsent = False
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await websocket.send_bytes(encode_from_worker(hello))
+                welcome = decode_to_worker(await self._next_message(websocket))
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            sentence = str(error) or f"no Welcome within {self._connect_timeout_s:g} s"
+            raise errors.ConnectionFailed(sentence, url=self._url) from error
+        if not isinstance(welcome, Welcome) or welcome.protocol != PROTOCOL:
+            raise WireError(f"a Welcome of protocol {PROTOCOL}", repr(welcome)[:80])
+        if welcome.lease_ms <= 0:
+            raise WireError("a lease above zero", f"{welcome.lease_ms} ms")
+
+        self._lose(welcome.lost)
+        self._holding.send_again()
+        self._to_send.set()
+        self._connections += 1
+        self._connected.set()
+        return welcome.lease_ms / 1000
+
+    def _receive(self, message: ToWorker) -> None:
+        match message:
+            case Deliveries(deliveries):
+                for delivery in deliveries:
+                    self._holding.take(delivery)
+                self._events.extend(deliveries)
+                self._arrived.set()
+            case Outcomes(outcomes):
+                for outcome in outcomes:
+                    self._holding.settle(outcome)
+            case _:
+                raise WireError("Deliveries or Outcomes", "a second Welcome")
+
+    def _lose(self, lost: Iterable[Held]) -> None:
+        stopped = set(self._holding.lose(lost))
+        if not stopped:
+            return
+        # What the owner has not seen yet needs no stopping: it simply does not come.
+        unseen = {Held(e.index, e.attempt) for e in self._events if isinstance(e, Delivery)}
+        self._events = deque(
+            event
+            for event in self._events
+            if not (isinstance(event, Delivery) and Held(event.index, event.attempt) in stopped)
+        )
+        seen = sorted(stopped - unseen, key=lambda held: (held.index, held.attempt))
+        if seen:
+            self._events.append(Lost(tuple(seen)))
+            self._arrived.set()
+
+    async def _next_message(self, websocket: aiohttp.ClientWebSocketResponse) -> bytes:
+        """Return the next binary message; raise when the connection has ended."""
+        while True:
+            message = await websocket.receive()
+            self._heard_at = asyncio.get_running_loop().time()
+            match message.type:
+                case aiohttp.WSMsgType.BINARY:
+                    return bytes(message.data)
+                case aiohttp.WSMsgType.PING:
+                    await websocket.pong(message.data)
+                case aiohttp.WSMsgType.PONG:
+                    pass
+                case aiohttp.WSMsgType.TEXT:
+                    raise WireError("a binary message", "a text message")
+                case _:
+                    raise closed_error(websocket.close_code, url=self._url)
+
+    async def _send(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        try:
+            while True:
+                await self._to_send.wait()
+                self._to_send.clear()
+                if self._window_unsent:
+                    self._window_unsent = False
+                    await websocket.send_bytes(encode_from_worker(SetWindow(self._window)))
+                for batch in self._holding.batches():
+                    await websocket.send_bytes(batch)
+        except (aiohttp.ClientError, OSError):
+            return  # The receiving side meets the same end and knows its reason.
+
+    async def _renew(self, websocket: aiohttp.ClientWebSocketResponse, lease_s: float) -> None:
+        try:
+            while True:
+                await asyncio.sleep(lease_s / 3)
+                await websocket.send_bytes(_RENEW)
+        except (aiohttp.ClientError, OSError):
+            return  # As in `_send`.
+
+    async def _watch_silence(self, silence: asyncio.Timeout, lease_s: float) -> None:
+        """End a connection on which nothing was heard for a lease.
+
+        The service pings every third of it, so a whole one of silence means that its machine
+        or the way to it is gone, which TCP alone notices after many minutes.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(lease_s / 3)
+            if loop.time() - self._heard_at > lease_s:
+                silence.reschedule(loop.time())
+                return
+
+    def _end(self, error: Exception) -> None:
+        """Tell everybody that waits; the first reason stays."""
+        if self._ended is None:
+            self._ended = error
+            self._events.clear()
+            self._holding.fail(error)
+            self._arrived.set()
+            self._connected.set()
