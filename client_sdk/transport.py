@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 from client_sdk import errors
+from client_sdk.address import service_address
 from client_sdk.backoff import Backoff
 from client_sdk.calls import Answer, Call, Retry
 from client_sdk.wire import names
@@ -63,7 +64,7 @@ class Transport:
         self.gid = gid
         self.retry = retry
         self.timeout_s = timeout_s
-        self.base_url = f"{url.rstrip('/')}{names.EAS_PREFIX}/{quote(service, safe='')}"
+        self.base_url = f"{service_address(url)}{names.EAS_PREFIX}/{quote(service, safe='')}"
         self._headers = {names.USER_HEADER: self.uid, names.GROUP_HEADER: gid}
         if token:
             self._headers["Authorization"] = token
@@ -167,8 +168,6 @@ async def _only_once(
 def _failed(call: Call[T], error: Exception, url: str) -> errors.QueueError:
     """Return what it means that no answer came."""
     sentence = str(error) or f"no answer to {call.verb} in time"
-    if isinstance(error, aiohttp.InvalidURL):
-        return errors.BadParameter(f"this is no URL of a service: {error}", url=url)
     never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     if call.retry is Retry.IF_NOT_DONE and not never_sent:
         return errors.AnswerLost(f"{call.verb} may have been carried out: {sentence}", url=url)

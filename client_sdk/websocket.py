@@ -49,8 +49,6 @@ async def open_websocket(
         raise errors.from_answer(
             error.status, error.headers or {}, error.message.encode(), url=url
         ) from None
-    except aiohttp.InvalidURL as error:
-        raise errors.BadParameter(f"this is no URL of a service: {error}") from error
     except (aiohttp.ClientError, OSError) as error:
         sentence = str(error) or f"no connection within {timeout_s:g} s"
         raise errors.ConnectionFailed(sentence, url=url) from error

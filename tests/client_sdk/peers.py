@@ -3,7 +3,6 @@
 They speak real HTTP and real WebSockets on a real port; the test says what they answer.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -73,7 +72,7 @@ CUT_OFF = "cut off"
 class HttpPeer:
     """Answers each request with the next of its answers, and remembers what it was asked."""
 
-    answers: deque[web.Response | str] = field(default_factory=deque)
+    answers: list[web.Response | str] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -86,7 +85,7 @@ class HttpPeer:
                 await request.read(),
             )
         )
-        response = self.answers.popleft()
+        response = self.answers.pop(0)
         if isinstance(response, str):
             assert request.transport is not None
             request.transport.abort()
