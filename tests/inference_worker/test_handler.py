@@ -145,5 +145,5 @@ async def test_a_handler_that_cannot_be_used_says_why(
 
 
 async def test_a_module_that_is_not_there_is_named() -> None:
-    with pytest.raises(BadEngine, match="a module nowhere.to_be_found that can be imported"):
+    with pytest.raises(BadEngine, match=r"a module nowhere\.to_be_found that can be imported"):
         await HandlerEngine("nowhere.to_be_found:Class").start(Context())

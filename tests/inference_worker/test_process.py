@@ -54,6 +54,11 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
+def children() -> set[str]:
+    """Return the process ids of this process's children."""
+    return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+
+
 async def test_jobs_run_in_another_process(spawn: Spawn) -> None:
     engine = await spawn(handler("obey"), capacity=3)
     assert engine.capacity == 3
@@ -159,12 +164,12 @@ async def test_an_engine_that_does_not_load_says_why(
 
 async def test_loading_can_be_given_up(spawn: Spawn) -> None:
     loading = asyncio.ensure_future(spawn(handler("LoadsForever")))
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    before = set(children.read_text().split())
-    await wait_until(lambda: set(children.read_text().split()) - before, "it was spawned")
+    before = children()
+    await wait_until(lambda: children() - before, "it was spawned")
     loading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await loading
+    assert children() == before
 
 
 async def test_an_engine_that_does_not_stop_is_killed(spawn: Spawn) -> None:
