@@ -1,0 +1,1 @@
+"""The clients of PAI EAS, unchanged, against the queue service."""

@@ -1,0 +1,206 @@
+"""The bench: a real Redis, the queue service and workers as real processes, or in this process.
+
+    redis_server   one real redis-server for the whole run
+    redis_url      its URL
+    key_prefix     what every Redis key of this test begins with; asking for it (or for anything
+                   below) makes the leak check of `tests/leaks.py` look at the test
+    start_service  starts `python -m queue_service`; called twice it gives two on one Redis
+    start_worker   starts `python -m inference_worker` for a service
+    serve          serves the queue service in this process, on a free port
+
+What was started is stopped after the test, workers first; a process that ignores SIGTERM fails it.
+"""
+
+import asyncio
+import inspect
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from aiohttp import web
+
+from deploy.redis_server import RedisServer
+from tests.leaks import LEAVES_ENTRIES, nothing_left_in_redis, tasks_left
+from tests.running import (
+    ADMIN_TOKEN,
+    TOKEN,
+    QueueServiceProcess,
+    ServerProcess,
+    WorkerProcess,
+    service_env,
+    worker_env,
+)
+from tests.waiting import wait_until
+
+__all__ = ["nothing_left_in_redis"]
+
+#: The service of a test that names none.
+SERVICE: dict[str, object] = {"name": "svc"}
+
+_numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", f"{LEAVES_ENTRIES}: the test leaves entries in its queues on purpose"
+    )
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run one real Redis for all tests; a test that hurts its Redis starts one of its own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    asyncio.run(server.start())
+    yield server
+    asyncio.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: RedisServer) -> str:
+    return redis_server.url
+
+
+@pytest.fixture
+def key_prefix() -> str:
+    """Name a key space that no other test of the run has."""
+    return f"test-{next(_numbers)}"
+
+
+@pytest.fixture(autouse=True)
+def no_task_left(request: pytest.FixtureRequest) -> None:
+    """Fail a test that leaves an asyncio task running."""
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("_no_task_left")
+
+
+@pytest.fixture
+async def _no_task_left() -> AsyncIterator[None]:
+    before = set(tasks_left())
+    yield
+    # A task that was cancelled a moment ago needs its turn of the loop to end.
+    await wait_until(lambda: set(tasks_left()) <= before, "no asyncio task is left", 2.0)
+
+
+class StartService(Protocol):
+    """Start a queue service; the arguments are those of `tests.running.service_env`."""
+
+    async def __call__(
+        self, *services: dict[str, object], wait: bool = True, **settings: object
+    ) -> QueueServiceProcess: ...
+
+
+class StartWorker(Protocol):
+    """Start a worker for a service; settings as in `tests.running.worker_env`."""
+
+    async def __call__(
+        self, url: str, service: str = "svc", *, wait: bool = True, **settings: object
+    ) -> WorkerProcess: ...
+
+
+@pytest.fixture
+def processes() -> Iterator[list[ServerProcess]]:
+    """Hold every process of the test, in the order of their start, and end the last first."""
+    started: list[ServerProcess] = []
+    yield started
+    failed = [process for process in reversed(started) if not _ends_well(process)]
+    assert not failed, "\n\n".join(f"{p.name} did not end by SIGTERM:\n{p.log}" for p in failed)
+
+
+def _ends_well(process: ServerProcess) -> bool:
+    try:
+        if process.running:
+            process.stop_blocking()
+    except AssertionError:
+        return False
+    finally:
+        process.kill_all()
+    return True
+
+
+@pytest.fixture
+def start_service(
+    redis_url: str, key_prefix: str, tmp_path: Path, processes: list[ServerProcess]
+) -> StartService:
+    """Start queue services as real processes; all of one test share Redis and key prefix."""
+
+    async def start(
+        *services: dict[str, object], wait: bool = True, **settings: object
+    ) -> QueueServiceProcess:
+        fields = {"redis_url": redis_url, "key_prefix": key_prefix, **settings}
+        env = service_env(services=list(services) or [SERVICE], **fields)  # type: ignore[arg-type]
+        service = QueueServiceProcess(env, log_path=tmp_path / f"service-{len(processes)}.log")
+        processes.append(service)
+        await service.start() if wait else service.spawn()
+        return service
+
+    return start
+
+
+@pytest.fixture
+async def service(start_service: StartService) -> QueueServiceProcess:
+    """Run one queue service with the service `svc`."""
+    return await start_service()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path, processes: list[ServerProcess]) -> StartWorker:
+    """Start workers as real processes."""
+
+    async def start(
+        url: str, service: str = "svc", *, wait: bool = True, **settings: object
+    ) -> WorkerProcess:
+        env = worker_env(queue_url=url, service=service, **settings)
+        worker = WorkerProcess(env, log_path=tmp_path / f"worker-{len(processes)}.log")
+        processes.append(worker)
+        await worker.start() if wait else worker.spawn()
+        return worker
+
+    return start
+
+
+Serve = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def serve(redis_url: str, key_prefix: str) -> AsyncIterator[Serve]:
+    """Serve the queue service in this process: `url = await serve({"name": "svc"}, lease_ms=500)`.
+
+    Quicker than a process; for tests that need no signals and no second process.
+    """
+    # Imported here, so that a test of the worker alone does not need the queue service.
+    from queue_service.app import build_app  # noqa: PLC0415
+
+    from queue_service.settings import ServiceSettings, Settings  # noqa: PLC0415
+
+    runners: list[web.AppRunner] = []
+
+    async def start(*services: dict[str, object], **settings: Any) -> str:
+        fields: dict[str, Any] = {
+            "redis_url": redis_url,
+            "key_prefix": key_prefix,
+            "admin_token": ADMIN_TOKEN,
+            "services": tuple(
+                ServiceSettings.model_validate({"token": TOKEN, **service})
+                for service in services or (SERVICE,)
+            ),
+            **settings,
+        }
+        runner = web.AppRunner(build_app(Settings(**fields)))
+        runners.append(runner)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+    yield start
+    for runner in reversed(runners):
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def url(serve: Serve) -> str:
+    """Serve the service `svc` in this process."""
+    return await serve()

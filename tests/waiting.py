@@ -1,0 +1,90 @@
+"""Waiting for something to become true: the only file in the tests that sleeps.
+
+A test says what it waits for and for how long at most, never how long a thing takes.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: Seconds until a wait gives up, when the test names none; generous, for a busy machine.
+PATIENCE_S = 10.0
+
+#: Seconds between two looks.
+INTERVAL_S = 0.02
+
+
+class WaitedInVain(AssertionError):
+    """What was waited for did not come; the sentence says what, how long, and the last look."""
+
+    def __init__(self, description: str, timeout_s: float, seen: object) -> None:
+        super().__init__(f"waited {timeout_s:g} s until {description}; last seen: {seen!r}")
+
+
+async def wait_until(
+    predicate: Callable[[], Awaitable[T] | T], description: str, timeout_s: float = PATIENCE_S
+) -> T:
+    """Return the first true value of `predicate`, which may be a coroutine function.
+
+    An AssertionError of the predicate counts as "not yet", so that a check can be written once
+    with `assert` and waited for.  Raises WaitedInVain after `timeout_s`.
+    """
+    end = time.monotonic() + timeout_s
+    while True:
+        seen: object
+        try:
+            value = predicate()
+            result = await value if isinstance(value, Awaitable) else value
+            if result:
+                return result
+            seen = result
+        except AssertionError as error:
+            seen = error
+        if time.monotonic() >= end:
+            raise WaitedInVain(description, timeout_s, seen)
+        await asyncio.sleep(INTERVAL_S)
+
+
+def wait_until_blocking(
+    predicate: Callable[[], T], description: str, timeout_s: float = PATIENCE_S
+) -> T:
+    """Do what `wait_until` does, for tests without an event loop."""
+    end = time.monotonic() + timeout_s
+    while True:
+        seen: object
+        try:
+            value = predicate()
+            if value:
+                return value
+            seen = value
+        except AssertionError as error:
+            seen = error
+        if time.monotonic() >= end:
+            raise WaitedInVain(description, timeout_s, seen)
+        time.sleep(INTERVAL_S)
+
+
+async def hold_for(
+    seconds: float, predicate: Callable[[], Awaitable[object] | object], description: str
+) -> None:
+    """Look again and again for `seconds`, and fail as soon as `predicate` is false.
+
+    This is for promises of the kind "nothing more comes": they can only be watched for a while.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = predicate()
+        seen = await value if isinstance(value, Awaitable) else value
+        assert seen, f"no longer true within {seconds:g} s: {description}"
+        await asyncio.sleep(INTERVAL_S)
+
+
+def hold_for_blocking(seconds: float, predicate: Callable[[], object], description: str) -> None:
+    """Do what `hold_for` does, for tests without an event loop."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert predicate(), f"no longer true within {seconds:g} s: {description}"
+        time.sleep(INTERVAL_S)
