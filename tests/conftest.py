@@ -79,8 +79,13 @@ def no_task_left(request: pytest.FixtureRequest) -> None:
 async def _no_task_left() -> AsyncIterator[None]:
     before = set(tasks_left())
     yield
+
+    def nothing_left() -> bool:
+        assert not (left := set(tasks_left()) - before), left
+        return True
+
     # A task that was cancelled a moment ago needs its turn of the loop to end.
-    await wait_until(lambda: set(tasks_left()) <= before, "no asyncio task is left", 2.0)
+    await wait_until(nothing_left, "no asyncio task is left", 2.0)
 
 
 class StartService(Protocol):

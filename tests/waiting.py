@@ -5,8 +5,8 @@ A test says what it waits for and for how long at most, never how long a thing t
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -24,9 +24,19 @@ class WaitedInVain(AssertionError):
         super().__init__(f"waited {timeout_s:g} s until {description}; last seen: {seen!r}")
 
 
+@overload
 async def wait_until(
-    predicate: Callable[[], Awaitable[T] | T], description: str, timeout_s: float = PATIENCE_S
-) -> T:
+    predicate: Callable[[], Coroutine[Any, Any, T | None]],
+    description: str,
+    timeout_s: float = PATIENCE_S,
+) -> T: ...
+@overload
+async def wait_until(
+    predicate: Callable[[], T | None], description: str, timeout_s: float = PATIENCE_S
+) -> T: ...
+async def wait_until(
+    predicate: Callable[[], Any], description: str, timeout_s: float = PATIENCE_S
+) -> Any:
     """Return the first true value of `predicate`, which may be a coroutine function.
 
     An AssertionError of the predicate counts as "not yet", so that a check can be written once
@@ -49,7 +59,7 @@ async def wait_until(
 
 
 def wait_until_blocking(
-    predicate: Callable[[], T], description: str, timeout_s: float = PATIENCE_S
+    predicate: Callable[[], T | None], description: str, timeout_s: float = PATIENCE_S
 ) -> T:
     """Do what `wait_until` does, for tests without an event loop."""
     end = time.monotonic() + timeout_s
