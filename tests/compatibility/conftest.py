@@ -13,7 +13,7 @@ import pytest
 
 from tests.compatibility.eas_sdk import VERSION, EasClient, EasSdk
 from tests.leaks import find_leaks
-from tests.running import QueueServiceProcess, service_env
+from tests.running import QueueServiceProcess, running_service
 from tests.waiting import wait_until_blocking
 
 #: Where the environment is kept between runs; git ignores it.
@@ -68,19 +68,13 @@ def shared_service(
     redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[QueueServiceProcess]:
     """Run one queue service with many services for all tests that do not hurt it."""
-    env = service_env(
+    with running_service(
+        tmp_path_factory.mktemp("compatibility") / "service.log",
         redis_url=redis_url,
         key_prefix=KEY_PREFIX,
         services=[{"name": f"svc-{number}"} for number in range(SERVICES)],
-    )
-    log_path = tmp_path_factory.mktemp("compatibility") / "service.log"
-    service = QueueServiceProcess(env, log_path=log_path)
-    try:
-        service.start_blocking()
+    ) as service:
         yield service
-        service.stop_blocking()
-    finally:
-        service.kill_all()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.compatibility.conftest import Pair
 from tests.compatibility.eas_sdk import EasSdk, EasWatch
 from tests.conftest import StartService
 from tests.leaks import find_leaks
-from tests.running import TOKEN, QueueServiceProcess, service_env
+from tests.running import TOKEN, QueueServiceProcess, running_service
 from tests.waiting import hold_for_blocking, wait_until_blocking
 
 #: Seconds to watch that nothing more comes; a frame takes milliseconds.
@@ -134,13 +134,13 @@ def quiet_watches(
     """Open an idle watch, one that stops reading, and one more; then let the time go by."""
     lease_ms, seconds = request.param
     prefix = f"test-quiet-{lease_ms}"
-    env = service_env(
-        redis_url=redis_url, key_prefix=prefix, services=[{"name": "svc"}], lease_ms=lease_ms
-    )
-    log_path = tmp_path_factory.mktemp("quiet") / "service.log"
-    service = QueueServiceProcess(env, log_path=log_path)
-    try:
-        service.start_blocking()
+    with running_service(
+        tmp_path_factory.mktemp("quiet") / "service.log",
+        redis_url=redis_url,
+        key_prefix=prefix,
+        services=[{"name": "svc"}],
+        lease_ms=lease_ms,
+    ) as service:
         sink = sdk.client(service.url, "svc/sink")
         idle = sink.watch()
 
@@ -164,9 +164,6 @@ def quiet_watches(
         for watch in (idle, slow, other):
             watch.close()
         wait_until_blocking(lambda: not find_leaks(redis_url, prefix), "nothing is left in Redis")
-        service.stop_blocking()
-    finally:
-        service.kill_all()
 
 
 @pytest.mark.timeout(120)
