@@ -4,7 +4,7 @@ What is malformed below HTTP is in test_broken_requests.py, WebSockets are in
 test_bad_messages.py.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import aiohttp
 import pytest
@@ -20,14 +20,15 @@ STRANGER = {"Authorization": "somebody-else's-token"}
 NOBODY = {"Authorization": ""}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Bad:
     """A request and the refusal that it gets: status, code, and what the sentence mentions."""
 
-    method: str = field(kw_only=False)
-    target: str = field(kw_only=False)
-    status: int = field(kw_only=False)
-    code: Code = field(kw_only=False)
+    method: str
+    target: str
+    status: int
+    code: Code
+    _: KW_ONLY
     says: tuple[str, ...] = ()
     size: int = 0
     headers: dict[str, str] = field(default_factory=dict)
