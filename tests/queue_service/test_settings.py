@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from queue_service.settings import (
     DeadMessagePolicy,
@@ -132,15 +132,3 @@ def test_what_is_kept_of_a_token_tells_tokens_apart_and_is_no_token() -> None:
     one, same, other = (_service(token=token) for token in ("one", "one", "other"))
     assert one.token_digest() == same.token_digest() != other.token_digest()
     assert b"one" not in one.token_digest()
-
-
-@pytest.mark.parametrize("model", [Settings, ServiceSettings, QueueSettings])
-def test_every_setting_says_what_it_does(model: type[BaseModel]) -> None:
-    # These three are values of their own, whose fields say it, or whose name does.
-    plain = {"name", "input", "sink", "dead_message_policy"}
-    silent = {
-        name
-        for name, field in model.model_fields.items()
-        if not (field.description or "").endswith(".")
-    }
-    assert silent <= plain
