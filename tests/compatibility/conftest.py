@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.compatibility.eas_sdk import VERSION, EasClient, EasSdk
-from tests.leaks import find_leaks
+from tests.leaks import wait_for_no_leaks
 from tests.running import QueueServiceProcess, running_service
-from tests.waiting import wait_until_blocking
 
 #: Where the environment is kept between runs; git ignores it.
 CACHE = Path(__file__).parents[2] / ".penstock" / "environments"
@@ -124,11 +123,4 @@ def pair(
     made = Pair(sdk, shared_service.url, f"svc-{next(service_numbers)}")
     yield made
     made.close()
-
-    def nothing_left() -> bool:
-        leaks = find_leaks(redis_url, KEY_PREFIX, service=made.service)
-        assert not leaks, "left in Redis:\n" + "\n".join(map(str, leaks))
-        return True
-
-    # What a closed watch held is released after a grace of at most a second.
-    wait_until_blocking(nothing_left, f"nothing of {made.service} is left in Redis", 5.0)
+    wait_for_no_leaks(redis_url, KEY_PREFIX, service=made.service)

@@ -9,9 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from client_sdk.wire import names
-from tests.leaks import find_leaks
+from tests.leaks import wait_for_no_leaks
 from tests.running import TOKEN, QueueServiceProcess, running_service
-from tests.waiting import wait_until_blocking
 
 KEY_PREFIX = "test-bad-input"
 
@@ -37,9 +36,7 @@ def hardened_service(
         body_timeout_s=BODY_TIMEOUT_S,
     ) as service:
         yield service
-        wait_until_blocking(
-            lambda: not find_leaks(redis_url, KEY_PREFIX), "nothing is left in Redis", 5.0
-        )
+        wait_for_no_leaks(redis_url, KEY_PREFIX)
         # A refusal is an answer and no accident: it has no traceback in the log.
         assert "Traceback" not in service.log, service.log
 
