@@ -107,9 +107,7 @@ def _to_proto(frame: Frame) -> eas_pb2.DataFrameProto:
 
 
 def _from_proto(proto: eas_pb2.DataFrameProto) -> Frame:
-    return Frame(
-        index=proto.index, tags=dict(proto.tags), data=proto.data, message=proto.message
-    )
+    return Frame(index=proto.index, tags=dict(proto.tags), data=proto.data, message=proto.message)
 
 
 def _to_json(frame: Frame) -> dict[str, object]:

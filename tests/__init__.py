@@ -1,0 +1,1 @@
+"""Promises of Penstock, each shown against the real thing."""
