@@ -1,4 +1,4 @@
-"""The rows of docs/operations.md that describe settings: `python -m tests.documents.settings_table`.
+"""What docs/operations.md says of settings: `python -m tests.documents.settings_table`.
 
 The text of a row is the setting's own: its name in the environment, its default, its sentence.
 """
@@ -37,7 +37,8 @@ def _default(field: FieldInfo) -> str:
         value = value.value
     if isinstance(value, bool):
         value = str(value).lower()
-    return "–" if value is None or value in ("", ()) or isinstance(value, BaseModel) else f"`{value}`"
+    is_empty = value is None or value in ("", ()) or isinstance(value, BaseModel)
+    return "" if is_empty else f"`{value}`"
 
 
 if __name__ == "__main__":
