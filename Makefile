@@ -105,6 +105,11 @@ venv install: $(VENV)/dev.stamp
 proto: $(VENV)/dev.stamp
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. client_sdk/wire/proto/*.proto
 
+## docs: the tables of settings in docs/operations.md (after a change of a setting)
+.PHONY: docs
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.documents.settings_table
+
 ## lock: constraints.txt, from the newest versions that pyproject.toml admits
 .PHONY: lock
 lock:
