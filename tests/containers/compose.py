@@ -66,7 +66,14 @@ class Compose:
     def up(self, *, workers: int) -> None:
         """Start everything, and return once every container is healthy."""
         scale = ["--scale", f"inference-worker={workers}"]
-        self.compose("up", "--detach", "--wait", *scale)
+        try:
+            self.compose("up", "--detach", "--wait", *scale)
+        except DockerFailed as error:
+            raise DockerFailed(f"{error}\n{self.logs()}") from None
+
+    def logs(self) -> str:
+        """Return the last lines of every container."""
+        return self.compose("logs", "--no-color", "--tail", "100")
 
     def remove(self) -> None:
         """Stop and delete containers, networks, volumes and images of this project."""

@@ -57,7 +57,7 @@ def compose(built: Compose, request: pytest.FixtureRequest) -> Iterator[Compose]
     failed_before = request.session.testsfailed
     yield built
     if request.session.testsfailed > failed_before:
-        sys.stderr.write(built.compose("logs", "--no-color", "--tail", "100"))
+        sys.stderr.write(built.logs())
 
 
 @pytest.fixture
