@@ -1,1 +1,1 @@
-"""Generated from the .proto files beside this one by `make proto`; only `wire` imports it."""
+"""Generated from the .proto files by `make proto`; nothing outside `wire` imports it."""
