@@ -1,1 +1,69 @@
-"""The Penstock client: put work in, read results, watch, and run a worker's connection."""
+"""The Penstock client: put work in, read results, watch, and run a worker's connection.
+
+QueueClient blocks and AsyncQueueClient awaits; both have the same verbs.  Every error is a
+QueueError.  WorkConnection is for workers.
+"""
+
+from client_sdk.calls import Position, Receipt
+from client_sdk.client import AsyncQueue, AsyncQueueClient
+from client_sdk.errors import (
+    AnswerLost,
+    BadMessage,
+    BadParameter,
+    Closed,
+    ConnectionFailed,
+    Draining,
+    Forbidden,
+    FrameTooBig,
+    LeaseLost,
+    NoSuchService,
+    NotFound,
+    QueueError,
+    QueueFull,
+    Refused,
+    ServerFault,
+    StoreUnavailable,
+    TakenOver,
+    Unauthorized,
+    Unavailable,
+)
+from client_sdk.subscription import Subscription
+from client_sdk.sync import Queue, QueueClient, Watch
+from client_sdk.transport import RetryPolicy
+from client_sdk.wire.frame import Frame
+from client_sdk.work import Lost, WorkConnection, WorkStatistics
+
+__all__ = [
+    "AnswerLost",
+    "AsyncQueue",
+    "AsyncQueueClient",
+    "BadMessage",
+    "BadParameter",
+    "Closed",
+    "ConnectionFailed",
+    "Draining",
+    "Forbidden",
+    "Frame",
+    "FrameTooBig",
+    "LeaseLost",
+    "Lost",
+    "NoSuchService",
+    "NotFound",
+    "Position",
+    "Queue",
+    "QueueClient",
+    "QueueError",
+    "QueueFull",
+    "Receipt",
+    "Refused",
+    "RetryPolicy",
+    "ServerFault",
+    "StoreUnavailable",
+    "Subscription",
+    "TakenOver",
+    "Unauthorized",
+    "Unavailable",
+    "Watch",
+    "WorkConnection",
+    "WorkStatistics",
+]

@@ -155,9 +155,13 @@ class Draining(Unavailable):
 
 
 class ServerFault(QueueError):
-    """A defect of the service, or an answer that the protocol does not know."""
+    """A defect of the service, or an answer that the protocol does not know.
+
+    A connection that ends like this is tried again; a single call is not.
+    """
 
     code = Code.INTERNAL
+    transient = True
 
 
 class ConnectionFailed(QueueError):

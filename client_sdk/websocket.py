@@ -3,6 +3,7 @@
 import asyncio
 
 import aiohttp
+from yarl import URL
 
 from client_sdk import errors
 from client_sdk.wire.codes import CloseCode
@@ -21,9 +22,14 @@ _FINAL: dict[int, tuple[type[errors.QueueError], str]] = {
 
 
 async def open_websocket(
-    session: aiohttp.ClientSession, url: str, *, headers: dict[str, str], timeout_s: float
+    session: aiohttp.ClientSession,
+    url: str,
+    *,
+    headers: dict[str, str],
+    timeout_s: float,
+    query: str = "",
 ) -> aiohttp.ClientWebSocketResponse:
-    """Connect within `timeout_s`.
+    """Connect within `timeout_s`; `query` is encoded and has no question mark.
 
     Raises the typed error that the service answered, or ConnectionFailed when none came.
     Pings are left to the caller, who wants to know that one came.
@@ -31,7 +37,7 @@ async def open_websocket(
     try:
         async with asyncio.timeout(timeout_s):
             return await session.ws_connect(
-                url,
+                URL(f"{url}?{query}" if query else url, encoded=True),
                 headers=headers,
                 autoping=False,
                 # The service is trusted with the size of its messages: it knows its limits.

@@ -110,8 +110,12 @@ class Child:
 
     async def kill(self) -> int:
         """End the process at once, without a word, and return its exit code."""
-        self.send(signal.SIGKILL)
+        self.send_kill()
         return await self.wait()
+
+    def send_kill(self) -> None:
+        """Send SIGKILL and do not wait; the rest of its group dies with it."""
+        self.send(signal.SIGKILL)
 
     def _read(self) -> None:
         stream: IO[str] | None = self._process.stdout

@@ -54,8 +54,33 @@ class PortTaken(DeployError):
     code = "PORT_TAKEN"
 
     def __init__(self, port: int) -> None:
-        super().__init__(f"port {port} of 127.0.0.1 is taken; choose another one")
+        super().__init__(f"port {port} of this machine is taken; choose another one")
         self.port = port
+
+
+class DataDirTaken(DeployError):
+    """Another local mode uses this data directory now."""
+
+    code = "DATA_DIR_TAKEN"
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(
+            f"another `penstock up` runs on {data_dir}; stop it, or choose another --data"
+        )
+        self.data_dir = data_dir
+
+
+class NotRunning(DeployError):
+    """No local mode runs on this data directory, so there is nothing to talk to."""
+
+    code = "NOT_RUNNING"
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(
+            f"nothing runs on {data_dir}; start it with `penstock up`, or name a queue service "
+            "with --url (or PENSTOCK_URL) and --token (or PENSTOCK_TOKEN)"
+        )
+        self.data_dir = data_dir
 
 
 class ChildFailed(DeployError):

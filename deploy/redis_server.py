@@ -14,7 +14,6 @@ import importlib.util
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,6 +28,7 @@ from redis.exceptions import RedisError
 
 from deploy.child import Child
 from deploy.errors import ChildFailed, PortTaken, RedisNotFound, RedisTooOld
+from deploy.port import free_port
 
 #: The oldest server that has every command the queue service uses.
 OLDEST = (6, 2)
@@ -123,7 +123,7 @@ class RedisServer:
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._check_readable_by(binary)
         for _ in range(PORT_ATTEMPTS):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             child = self._spawn(binary, port)
             if await self._answers(child, port):
                 self.port, self._child = port, child
@@ -232,10 +232,3 @@ def _version(path: Path) -> tuple[int, ...] | None:
         return None
     match = re.search(r"\bv=(\d+(?:\.\d+)*)", answer.stdout)
     return tuple(int(part) for part in match[1].split(".")) if match else None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -7,8 +7,13 @@ the tests can name this class without having them.
 """
 
 import json
+import time
 from pathlib import Path
+from threading import Lock
 from typing import Any
+
+from inference_worker.engines.engine import Context
+from inference_worker.engines.handler import BadInput
 
 #: Where the trained model, its tokenizer and their settings lie.
 MODEL_DIR = Path(__file__).with_name("model")
@@ -27,6 +32,7 @@ class FaqHandler:
         self._model_dir = model_dir
         self._tokenizer: Any = None
         self._model: Any = None
+        self._computing = Lock()
 
     def setup(self) -> None:
         """Load the model, onto the GPU when there is one."""
@@ -47,14 +53,21 @@ class FaqHandler:
         )
         self._model = model.eval().to(device)
 
-    def predict(self, data: bytes | str | dict[str, Any]) -> str | dict[str, Any]:
+    def predict(self, data: bytes, ctx: Context) -> str | dict[str, object]:
         """Answer a question: plain text with plain text, `{"question": ...}` with an object.
 
-        Raises ValueError, with what was expected, for anything else.
+        The object also says how long the model computed (`run_ms`) and the how-manieth time
+        the question was handed to a worker (`attempt`).  Anything else is refused for good.
         """
-        question, is_json = _question(data)
-        answer = self.answer(question)
-        return {"question": question, "answer": answer} if is_json else answer
+        question, is_json = read_question(data)
+        # One after the other: two answers at once would share the one core that there is.
+        with self._computing:
+            started = time.perf_counter()
+            answer = self.answer(question)
+            run_ms = round(1000 * (time.perf_counter() - started))
+        if not is_json:
+            return answer
+        return {"question": question, "answer": answer, "attempt": ctx.attempt, "run_ms": run_ms}
 
     def answer(self, question: str) -> str:
         """Return the model's answer to one question."""
@@ -71,17 +84,18 @@ class FaqHandler:
         return text.strip()
 
 
-def _question(data: bytes | str | dict[str, Any]) -> tuple[str, bool]:
-    """Return the question and whether it came as JSON."""
-    if isinstance(data, bytes):
-        data = data.decode()
-    if isinstance(data, str) and data.lstrip().startswith("{"):
-        data = json.loads(data)
-    if isinstance(data, dict):
-        question = data.get("question")
-        if not isinstance(question, str) or not question.strip():
-            raise ValueError('expected {"question": "..."} with a text that is not empty')
-        return question.strip(), True
-    if not data.strip():
-        raise ValueError("expected a question, and got nothing")
-    return data.strip(), False
+def read_question(data: bytes) -> tuple[str, bool]:
+    """Return the question in a payload and whether it came as JSON; raise BadInput without one."""
+    try:
+        text = data.decode().strip()
+    except UnicodeDecodeError:
+        raise BadInput("expected a question as UTF-8 text") from None
+    is_json = text.startswith("{")
+    if is_json:
+        try:
+            text = json.loads(text)["question"].strip()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise BadInput('expected {"question": "..."}') from None
+    if not text:
+        raise BadInput("expected a question, and got an empty text")
+    return text, is_json

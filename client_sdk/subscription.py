@@ -1,0 +1,186 @@
+"""A watch: frames pushed over a WebSocket that connects again by itself.
+
+    async with client.sink.watch(window=5) as frames:
+        async for frame in frames:
+            ...
+            await client.sink.commit(frame)
+
+Frames are read when they are asked for, so the window and TCP are all the buffering there is.
+Only pings go out by themselves, so that a slow loop body does not look like a dead subscriber.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from client_sdk import errors
+from client_sdk.transport import Transport
+from client_sdk.websocket import closed_error, open_websocket
+from client_sdk.wire import names
+from client_sdk.wire.errors import WireError
+from client_sdk.wire.frame import Frame, decode
+
+log = logging.getLogger(__name__)
+
+#: How often the service is told that this subscriber is alive, in seconds.
+PING_INTERVAL_S = 2.0
+
+#: A connection on which even pings stay unanswered for so long is broken, in seconds.
+SILENCE_S = 10.0
+
+#: The longest wait for a connection, in seconds.
+CONNECT_TIMEOUT_S = 10.0
+
+#: A connection that lived this long, in seconds, was a good one: the next wait is a short one.
+GOOD_CONNECTION_S = 5.0
+
+
+class Subscription:
+    """An async iterator over the frames of one queue.
+
+    It connects when the first frame is asked for and ends after `close`.  It raises a QueueError
+    when connecting again cannot help (Unauthorized, NoSuchService, BadParameter, TakenOver), and
+    otherwise goes on for ever: a service that is away is waited for.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        url: str,
+        *,
+        query: Callable[[int], str],
+        index: int,
+        ping_interval_s: float,
+        silence_s: float,
+    ) -> None:
+        """Made by `watch`.  query: from the index to start at to the query of the handshake."""
+        self._transport = transport
+        self._url = url
+        self._query = query
+        self._index = index
+        self._ping_interval_s = ping_interval_s
+        self._silence_s = silence_s
+        self._backoff = transport.retry.backoff()
+        self._websocket: aiohttp.ClientWebSocketResponse | None = None
+        self._pinger: asyncio.Task[None] | None = None
+        self._silence = asyncio.timeout(None)
+        self._reading_since: float | None = None
+        self._connected_at = 0.0
+        self._closing = asyncio.Event()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        while not self._closing.is_set():
+            try:
+                if self._websocket is None:
+                    self._websocket = await self._connect()
+                frame = decode(await self._read(self._websocket))
+            except errors.QueueError as error:
+                await self._disconnect()
+                if self._closing.is_set() or isinstance(error, errors.Closed):
+                    break
+                if not error.transient:
+                    raise
+                log.info("The watch of %s was interrupted: %s", self._url, error)
+                await self._pause(self._backoff.next_delay_s())
+            except WireError as error:
+                await self._disconnect()
+                raise errors.BadMessage(str(error), url=self._url) from error
+            else:
+                if self._index < 0:
+                    # "From now on" is asked once.  Asked again after a reconnect it would skip
+                    # what arrived meanwhile and what we hold without a commit.
+                    self._index = frame.index
+                return frame
+        raise StopAsyncIteration
+
+    async def close(self) -> None:
+        """Stop watching: what was not committed goes to others.  A second call does nothing."""
+        self._closing.set()
+        await self._disconnect()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+
+    async def _connect(self) -> aiohttp.ClientWebSocketResponse:
+        loop = asyncio.get_running_loop()
+        websocket = await open_websocket(
+            self._transport.session,
+            self._url,
+            query=self._query(self._index),
+            headers={"Accept": names.PROTOBUF},
+            timeout_s=CONNECT_TIMEOUT_S,
+        )
+        self._connected_at = loop.time()
+        self._pinger = asyncio.create_task(self._ping(websocket), name=f"pings to {self._url}")
+        return websocket
+
+    async def _disconnect(self) -> None:
+        websocket, self._websocket = self._websocket, None
+        pinger, self._pinger = self._pinger, None
+        if pinger is not None:
+            pinger.cancel()
+            await asyncio.gather(pinger, return_exceptions=True)
+        if websocket is not None:
+            if asyncio.get_running_loop().time() - self._connected_at > GOOD_CONNECTION_S:
+                self._backoff.reset()
+            await websocket.close()
+
+    async def _read(self, websocket: aiohttp.ClientWebSocketResponse) -> bytes:
+        """Return the next frame's bytes; raise when the connection has ended."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as self._silence:
+                while True:
+                    self._reading_since = loop.time()
+                    message = await websocket.receive()
+                    match message.type:
+                        case aiohttp.WSMsgType.BINARY:
+                            return bytes(message.data)
+                        case aiohttp.WSMsgType.PING:
+                            await websocket.pong(message.data)
+                        case aiohttp.WSMsgType.PONG:
+                            pass
+                        case aiohttp.WSMsgType.TEXT:
+                            raise WireError("a binary message", "a text message")
+                        case _:
+                            raise closed_error(websocket.close_code, url=self._url)
+        except (aiohttp.ClientError, OSError) as error:
+            sentence = str(error) or f"nothing was heard for {self._silence_s:g} s"
+            raise errors.ConnectionFailed(sentence, url=self._url) from error
+        finally:
+            self._reading_since = None
+
+    async def _ping(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        """Say that we are here, and end a read on which nothing comes back."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await asyncio.sleep(self._ping_interval_s)
+                since = self._reading_since
+                if since is not None and loop.time() - since > self._silence_s:
+                    self._silence.reschedule(loop.time())
+                    return
+                await websocket.ping(b"ping")
+        except (aiohttp.ClientError, OSError):
+            return  # The reading side meets the same end and knows its reason.

@@ -1,0 +1,236 @@
+"""The blocking client: the same verbs as the asyncio one, for scripts and threads.
+
+    with QueueClient("http://127.0.0.1:8080", "demo", token=token) as client:
+        receipt = client.put(b"a question")
+        frames = client.sink.get(request_id=receipt.request_id, timeout_s=30)
+
+Every method is one line into `AsyncQueue`, whose documentation holds here too.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Self, TypeVar
+
+from client_sdk import errors
+from client_sdk.calls import Entries, Position, Receipt
+from client_sdk.client import AsyncQueue, AsyncQueueClient
+from client_sdk.portal import Portal
+from client_sdk.subscription import PING_INTERVAL_S, SILENCE_S, Subscription
+from client_sdk.transport import RetryPolicy
+from client_sdk.wire import names
+from client_sdk.wire.frame import Frame
+
+T = TypeVar("T")
+
+_Pick = Callable[[AsyncQueueClient], AsyncQueue]
+
+
+class Watch:
+    """A blocking iterator over the frames of one queue; see `Subscription`."""
+
+    def __init__(self, portal: Portal, subscription: Subscription) -> None:
+        """Made by `watch`."""
+        self._portal = portal
+        self._subscription = subscription
+        self._loop = portal.loop
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Frame:
+        if self._portal.loop is not self._loop:
+            raise errors.Closed("this watch belongs to a client that was closed, or to a parent")
+        try:
+            return self._portal.run(lambda client: self._subscription.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Stop watching: what was not committed goes to others.  A second call does nothing."""
+        if self._portal.loop is self._loop and self._loop is not None:
+            self._portal.run(lambda client: self._subscription.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Queue:
+    """One queue of a service; every method is that of `AsyncQueue`, waited for.
+
+    May be used from several threads at once, not from inside a running event loop.
+    """
+
+    def __init__(self, portal: Portal, pick: _Pick) -> None:
+        """Made by QueueClient.  pick: from the asyncio client to this queue of it."""
+        self._portal = portal
+        self._pick = pick
+
+    def put(
+        self,
+        data: bytes | str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        priority: int = 0,
+        request_id: str = "",
+        idempotency_key: str = "",
+        path: str = "",
+        content_type: str = "",
+    ) -> Receipt:
+        """Store an entry and return its index and request id."""
+        return self._run(
+            lambda queue: queue.put(
+                data,
+                tags=tags,
+                priority=priority,
+                request_id=request_id,
+                idempotency_key=idempotency_key,
+                path=path,
+                content_type=content_type,
+            )
+        )
+
+    def get(
+        self,
+        *,
+        index: int = 0,
+        length: int = 1,
+        timeout_s: float = 0.0,
+        auto_delete: bool = True,
+        request_id: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> list[Frame]:
+        """Return up to `length` frames from `index` on, or an empty list."""
+        return self._run(
+            lambda queue: queue.get(
+                index=index,
+                length=length,
+                timeout_s=timeout_s,
+                auto_delete=auto_delete,
+                request_id=request_id,
+                tags=tags,
+            )
+        )
+
+    def watch(
+        self,
+        *,
+        index: int = 0,
+        window: int = 5,
+        tags: Mapping[str, str] | None = None,
+        index_only: bool = False,
+        auto_commit: bool = False,
+        ping_interval_s: float = PING_INTERVAL_S,
+        silence_s: float = SILENCE_S,
+    ) -> Watch:
+        """Return an iterator over frames that connects again by itself."""
+
+        async def made(queue: AsyncQueue) -> Subscription:
+            return queue.watch(
+                index=index,
+                window=window,
+                tags=tags,
+                index_only=index_only,
+                auto_commit=auto_commit,
+                ping_interval_s=ping_interval_s,
+                silence_s=silence_s,
+            )
+
+        return Watch(self._portal, self._run(made))
+
+    def commit(self, entries: Entries) -> None:
+        """Say that these are done with: they leave the queue."""
+        self._run(lambda queue: queue.commit(entries))
+
+    def reject(self, entries: Entries, *, code: str = "", reason: str = "") -> None:
+        """Give back deliveries that were not done; they go out again."""
+        self._run(lambda queue: queue.reject(entries, code=code, reason=reason))
+
+    def delete(self, entries: Entries) -> None:
+        """Remove these, whoever holds them."""
+        self._run(lambda queue: queue.delete(entries))
+
+    def truncate(self, index: int) -> None:
+        """Remove every entry before `index`, which itself stays."""
+        self._run(lambda queue: queue.truncate(index))
+
+    def search(self, index: int) -> Position | None:
+        """Return where an entry is; None when the queue has none with this index."""
+        return self._run(lambda queue: queue.search(index))
+
+    def attributes(self) -> dict[str, str]:
+        """Return the queue's attributes, for example `stream.length`."""
+        return self._run(lambda queue: queue.attributes())
+
+    def count(self, *, priority: int | None = None, tags: Mapping[str, str] | None = None) -> int:
+        """Return how many entries are stored: all, of one priority, or with these tags."""
+        return self._run(lambda queue: queue.count(priority=priority, tags=tags))
+
+    def _run(self, verb: Callable[[AsyncQueue], Awaitable[T]]) -> T:
+        return self._portal.run(lambda client: verb(self._pick(client)))
+
+
+class QueueClient(Queue):
+    """A service: this object is its input queue, `sink` its sink.
+
+    Close it, or use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        service: str,
+        *,
+        token: str = "",
+        uid: str = "",
+        gid: str = names.DEFAULT_GROUP,
+        timeout_s: float = 30.0,
+        connections: int = 100,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """Describe a client; nothing is sent before the first verb.  As AsyncQueueClient."""
+        portal = Portal(
+            lambda: AsyncQueueClient(
+                url,
+                service,
+                token=token,
+                uid=uid,
+                gid=gid,
+                timeout_s=timeout_s,
+                connections=connections,
+                retry=retry,
+            )
+        )
+        super().__init__(portal, lambda client: client)
+        self.sink = Queue(portal, lambda client: client.sink)
+
+    @property
+    def uid(self) -> str:
+        """The name under which this client watches and commits."""
+        return self._portal.run(_uid)
+
+    def close(self) -> None:
+        """Close the connections of both queues.  A second call does nothing."""
+        self._portal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+async def _uid(client: AsyncQueueClient) -> str:
+    return client.uid

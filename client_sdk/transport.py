@@ -1,0 +1,185 @@
+"""Sends Calls over one HTTP session, and sends them again where that is harmless."""
+
+import asyncio
+import io
+import uuid
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from client_sdk import errors
+from client_sdk.address import service_address
+from client_sdk.backoff import Backoff
+from client_sdk.calls import Answer, Call, Retry
+from client_sdk.wire import names
+from client_sdk.wire.errors import WireError
+
+T = TypeVar("T")
+
+#: From this size on, in bytes, a body is written piece by piece, so that one large put does not
+#: hold up the event loop.
+LARGE_BODY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how patiently a call is repeated after a failure that can pass.
+
+    retries: how many times after the first; 0 for none.
+    first_delay_s, most_delay_s: bounds of the first and of any wait, in seconds.
+    when_full: whether a full queue (QueueFull) is such a failure.
+    """
+
+    retries: int = 6
+    first_delay_s: float = 0.1
+    most_delay_s: float = 5.0
+    when_full: bool = False
+
+    def backoff(self) -> Backoff:
+        return Backoff(self.first_delay_s, self.most_delay_s)
+
+
+class Transport:
+    """The HTTP session that both queues of one service share.
+
+    The session is opened by the first call, because only then there is an event loop for sure.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        service: str,
+        *,
+        token: str,
+        uid: str,
+        gid: str,
+        timeout_s: float,
+        connections: int,
+        retry: RetryPolicy,
+    ) -> None:
+        self.uid = uid or str(uuid.uuid4())
+        self.gid = gid
+        self.retry = retry
+        self.timeout_s = timeout_s
+        self.base_url = f"{service_address(url)}{names.EAS_PREFIX}/{quote(service, safe='')}"
+        self._headers = {names.USER_HEADER: self.uid, names.GROUP_HEADER: gid}
+        if token:
+            self._headers["Authorization"] = token
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The open session; raises Closed after `close`."""
+        if self._session is None:
+            if self._closed:
+                raise errors.Closed("this client was closed", url=self.base_url)
+            self._session = aiohttp.ClientSession(
+                headers=self._headers,
+                connector=aiohttp.TCPConnector(limit=self._connections),
+                # Cookies are no part of the protocol; looking for them costs every request.
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close the connections; calls that are under way fail.  A second call does nothing."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def send(self, queue: str, call: Call[T]) -> T:
+        """Send a call to a queue, `self.base_url` or one below it, and return what it says.
+
+        Raises the QueueError of the last attempt.
+        """
+        backoff: Backoff | None = None
+        while True:
+            try:
+                return await self._send_once(queue, call)
+            except errors.QueueError as error:
+                backoff = backoff or self.retry.backoff()
+                if backoff.tries >= self.retry.retries or not may_repeat(error, self.retry):
+                    raise
+            await asyncio.sleep(backoff.next_delay_s())
+
+    async def _send_once(self, queue: str, call: Call[T]) -> T:
+        url = f"{queue}{call.path}"
+        target = URL(f"{url}?{call.query}" if call.query else url, encoded=True)
+        large = call.body is not None and len(call.body) > LARGE_BODY_BYTES
+        try:
+            async with self.session.request(
+                call.method,
+                target,
+                data=io.BytesIO(call.body or b"") if large else call.body,
+                headers=call.headers,
+                timeout=self._timeout_of(call),
+                allow_redirects=False,
+                middlewares=(_only_once,) if call.retry is Retry.IF_NOT_DONE else None,
+            ) as response:
+                answer = Answer(response.status, response.headers, await response.read())
+        except (aiohttp.ClientError, OSError, _Cut) as error:
+            raise _failed(call, error, url) from error
+        if answer.status not in call.passes:
+            raise _refused(call, answer, url)
+        try:
+            return call.parse(answer)
+        except WireError as error:
+            raise errors.BadMessage(str(error), status=answer.status, url=url) from error
+
+    def _timeout_of(self, call: Call[T]) -> aiohttp.ClientTimeout:
+        if not call.wait_s:
+            return self._timeout
+        return aiohttp.ClientTimeout(total=self.timeout_s + call.wait_s)
+
+
+def may_repeat(error: errors.QueueError, policy: RetryPolicy) -> bool:
+    """Say whether a call that failed like this may be sent again."""
+    if isinstance(error, errors.AnswerLost | errors.ServerFault):
+        return False
+    if isinstance(error, errors.QueueFull):
+        return policy.when_full
+    return error.transient
+
+
+class _Cut(Exception):
+    """The connection ended after the request was sent."""
+
+
+async def _only_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    # aiohttp itself sends a GET, PUT or DELETE a second time when a kept connection ends before
+    # its answer.  It knows these two errors by type: in other clothes they pass it by.
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Cut(str(error)) from error
+
+
+def _failed(call: Call[T], error: Exception, url: str) -> errors.QueueError:
+    """Return what it means that no answer came."""
+    sentence = str(error) or f"no answer to {call.verb} in time"
+    if isinstance(error, aiohttp.InvalidURL):
+        return errors.BadParameter(f"this is no URL of a service: {error}", url=url)
+    never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    if call.retry is Retry.IF_NOT_DONE and not never_sent:
+        return errors.AnswerLost(f"{call.verb} may have been carried out: {sentence}", url=url)
+    return errors.ConnectionFailed(sentence, url=url)
+
+
+def _refused(call: Call[T], answer: Answer, url: str) -> errors.QueueError:
+    """Return what an answer with an error status means."""
+    error = errors.from_answer(answer.status, answer.headers, answer.body, url=url)
+    if answer.status in {502, 504} and call.retry is Retry.IF_NOT_DONE:
+        # A gateway that lost the service's answer cannot know what the service did.
+        return errors.AnswerLost(error.sentence, status=answer.status, url=url)
+    return error

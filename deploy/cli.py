@@ -1,0 +1,114 @@
+"""The `penstock` command."""
+
+import asyncio
+import sys
+from enum import StrEnum
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deploy import queue_commands
+from deploy.demo.run import run_demo
+from deploy.errors import DeployError
+from deploy.local import LocalOptions
+from deploy.up import run_up
+
+#: What a shell expects of a program that Ctrl-C has ended.
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Self-hosted asynchronous inference: a queue service and workers that lose nothing.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(queue_commands.put)
+app.command()(queue_commands.get)
+app.command()(queue_commands.watch)
+
+
+class Fsync(StrEnum):
+    """When Redis makes sure that what it wrote is on the disk."""
+
+    ALWAYS = "always"
+    EVERYSEC = "everysec"
+    NO = "no"
+
+
+def main() -> None:
+    """Run the command; what `python -m` and the installed script call."""
+    try:
+        app()
+    except DeployError as error:
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+@app.command()
+def up(
+    *,
+    workers: Annotated[int, typer.Option(min=0, help="How many workers.")] = 1,
+    engine: Annotated[str, typer.Option(help="`echo`, or `handler:module:Class`.")] = "echo",
+    engine_options: Annotated[str, typer.Option(help="For the engine, as JSON.")] = "",
+    window: Annotated[
+        int | None, typer.Option(min=1, help="Jobs that a worker takes at once.")
+    ] = None,
+    service: Annotated[str, typer.Option(help="The service's name.")] = "demo",
+    token: Annotated[
+        str, typer.Option(help="Its token; by default one is made and kept in the directory.")
+    ] = "",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    processes: Annotated[int, typer.Option(min=1, help="Of the queue service.")] = 1,
+    data: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path(".penstock"),
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds a stopping worker has to finish its jobs.")
+    ] = 30.0,
+    fsync: Annotated[
+        Fsync, typer.Option(help="`always` loses nothing even when the machine loses power.")
+    ] = Fsync.EVERYSEC,
+) -> None:
+    """Run everything on this machine: Redis, the queue service and workers, until Ctrl-C.
+
+    Settings of the environment (PENSTOCK_..., PENSTOCK_WORKER_...) hold for what is not an
+    option here.
+    """
+    options = LocalOptions(
+        data_dir=data,
+        service=service,
+        token=token,
+        port=port,
+        processes=processes,
+        workers=workers,
+        engine=engine,
+        engine_options=engine_options,
+        window=window,
+        worker_grace_s=grace,
+        appendfsync=fsync.value,
+    )
+    asyncio.run(run_up(options, Console()))
+
+
+@app.command()
+def demo(
+    verbose: Annotated[bool, typer.Option(help="Show the log of every process.")] = False,
+) -> None:
+    """Ask twenty questions, kill a worker while it answers, and lose nothing."""
+    try:
+        kept = run_demo(Console(), verbose=verbose)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    if not kept:
+        sys.exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(version_of("penstock"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The directory that a local mode lives in, and who may use it.
+
+lock           held by the one local mode that runs here
+token          the generated token of the service, kept over restarts      (0600)
+admin-token    the same for /metrics and /v1/services                      (0600)
+running.json   where the running one is to be found, for `penstock put`    (0600)
+redis/         the append-only file
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deploy.errors import DataDirTaken, NotRunning
+
+#: Bytes of randomness in a generated token.
+TOKEN_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a running local mode is found, and what lets one in."""
+
+    url: str
+    service: str
+    token: str
+    admin_token: str
+    pid: int
+
+
+class DataDir:
+    """A local mode's directory; it is made when it is first locked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.redis = path / "redis"
+        self._running = path / "running.json"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory; raise `DataDirTaken` when another process holds it."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._lock_file() as taken:
+            if taken:
+                raise DataDirTaken(self.path)
+            try:
+                yield
+            finally:
+                self._running.unlink(missing_ok=True)
+
+    def token(self, name: str) -> str:
+        """Return the generated token of this name, the same one each time."""
+        path = self.path / name
+        if not path.exists():
+            _write_private(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+        return path.read_text(encoding="ascii").strip()
+
+    def announce(self, running: Running) -> None:
+        """Write down where this local mode is found, until the lock is given up."""
+        _write_private(self._running, json.dumps(asdict(running), indent=2) + "\n")
+
+    def running(self) -> Running:
+        """Return where the local mode on this directory is found, or raise `NotRunning`."""
+        if not self._running.exists():
+            raise NotRunning(self.path)
+        with self._lock_file() as taken:
+            # A killed one could not take its announcement with it, but its lock is gone.
+            if not taken:
+                raise NotRunning(self.path)
+        return Running(**json.loads(self._running.read_text(encoding="utf-8")))
+
+    @contextmanager
+    def _lock_file(self) -> Iterator[bool]:
+        """Try to hold the lock; the value says whether somebody else has it."""
+        with (self.path / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield True
+            else:
+                yield False
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that is its owner's from the first moment, and never half there."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    new.replace(path)

@@ -1,0 +1,43 @@
+"""`python -m queue_service`: read the settings, serve, stop on SIGTERM."""
+
+import argparse
+import sys
+
+import uvloop
+from pydantic import ValidationError
+
+from queue_service.app import serve
+from queue_service.logs import set_up_logging
+from queue_service.processes import shares_port, supervise
+from queue_service.settings import Settings
+
+
+def main() -> int:
+    """Run the queue service; the exit status is 2 when a setting is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="queue_service",
+        description="Penstock's queue service. Every setting is PENSTOCK_<NAME> in the "
+        "environment; these options override theirs.",
+    )
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--redis-url")
+    parser.add_argument("--processes", type=int, help="processes that share the port")
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            place = ".".join(str(part) for part in problem["loc"])
+            print(f"setting {place}: {problem['msg']}", file=sys.stderr)
+        return 2
+    set_up_logging(settings.log_level, as_json=settings.log_json)
+    if settings.processes > 1:
+        uvloop.run(supervise(settings))
+    else:
+        uvloop.run(serve(settings, share_port=shares_port()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The composition root of the queue service: the only file that knows every room."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from queue_service.metrics import Metrics
+from queue_service.services import Services
+from queue_service.settings import Settings
+from queue_service.store.connection import connect
+from queue_service.web.keys import METRICS, SERVICES, SETTINGS
+from queue_service.web.middleware import answer_errors
+from queue_service.web.routes import routes
+
+log = logging.getLogger(__name__)
+
+
+def build_app(settings: Settings) -> web.Application:
+    """Return the queue service as an aiohttp application."""
+    app = web.Application(middlewares=[answer_errors])
+    app[SETTINGS] = settings
+    app[METRICS] = Metrics()
+    redis = connect(settings.redis_url, timeout_s=settings.store_timeout_s)
+    app[SERVICES] = Services(redis, settings, app[METRICS])
+
+    async def store(_: web.Application) -> AsyncIterator[None]:
+        yield
+        await redis.aclose()
+
+    # In the order in which they start; they end in the opposite one.
+    app.cleanup_ctx.append(store)
+    app.cleanup_ctx.append(_run_services)
+    app.on_shutdown.append(_drain)
+    app.add_routes(routes(settings))
+    return app
+
+
+async def _run_services(app: web.Application) -> AsyncIterator[None]:
+    running = asyncio.create_task(app[SERVICES].run())
+    running.add_done_callback(_stop_on_defect)
+    yield
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def _stop_on_defect(running: "asyncio.Task[None]") -> None:
+    """A process whose queues no longer run must not look alive: stop, to be started anew."""
+    if not running.cancelled() and running.exception() is not None:
+        log.critical("The queues have stopped; so does the process.", exc_info=running.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _drain(app: web.Application) -> None:
+    app[SERVICES].drain()
+
+
+async def serve(settings: Settings, *, share_port: bool) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and stop."""
+    app = build_app(settings)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=settings.drain_s,
+        max_line_size=settings.max_header_bytes,
+        max_field_size=settings.max_header_bytes,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await runner.setup()
+    try:
+        site = web.TCPSite(
+            runner, settings.host, settings.port, backlog=1024, reuse_port=share_port or None
+        )
+        await site.start()
+        for address in runner.addresses:
+            log.info("Listening on http://%s:%d", address[0], address[1])
+        await stop.wait()
+        log.info("Draining.")
+        app[SERVICES].drain()
+    finally:
+        await runner.cleanup()
+    log.info("Stopped.")

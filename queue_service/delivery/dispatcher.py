@@ -1,0 +1,149 @@
+"""The dispatcher: one for each queue in each process.
+
+Wait for the doorbell, see who has room, ask the store, push.  Not-ready is expressed by not
+being in line; the truth about windows is the store's, which hands out no more than they allow.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from queue_service.delivery.doorbell import Doorbell
+from queue_service.delivery.subscriber import Ended, Subscriber
+from queue_service.delivery.window import Line
+from queue_service.errors import StoreError, StoreUnavailable
+from queue_service.metrics import QueueMetrics
+from queue_service.store.entry import Ask, Handout
+from queue_service.store.store import Store
+
+log = logging.getLogger(__name__)
+
+#: Subscribers asked for in one call of the store; the script stops when nothing waits.
+MOST_ASKS = 32
+
+#: How long to leave a store alone that does not answer, in seconds.
+STORE_PAUSE_S = 0.2
+
+
+class Dispatcher:
+    """Hands a queue's entries to the subscribers that are connected to this process."""
+
+    def __init__(self, store: Store, bell: Doorbell, metrics: QueueMetrics) -> None:
+        self._store = store
+        self._bell = bell
+        self._metrics = metrics
+        self._lines: dict[str, Line[Subscriber]] = {}
+        self._subscribers: dict[tuple[str, str], Subscriber] = {}
+
+    def __iter__(self) -> Iterator[Subscriber]:
+        return iter(list(self._subscribers.values()))
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def find(self, gid: str, uid: str) -> Subscriber | None:
+        """The live subscriber of this user here, if there is one."""
+        return self._subscribers.get((gid, uid))
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Serve a subscriber; an older connection of the same user here is ended."""
+        older = self._subscribers.get((subscriber.gid, subscriber.uid))
+        if older is not None:
+            self.end(older, Ended.TAKEN_OVER)
+        self._subscribers[subscriber.gid, subscriber.uid] = subscriber
+        self._line(subscriber).place(subscriber, subscriber.window)
+        self._bell.ring()
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Serve it no more; nothing happens when a newer connection has its place."""
+        if self._subscribers.get((subscriber.gid, subscriber.uid)) is subscriber:
+            del self._subscribers[subscriber.gid, subscriber.uid]
+        line = self._line(subscriber)
+        line.leave(subscriber)
+        if not any(gid == subscriber.gid for gid, _ in self._subscribers):
+            self._lines.pop(subscriber.gid, None)
+
+    def end(self, subscriber: Subscriber, reason: Ended) -> None:
+        """End a subscriber from this side: its connection is told why."""
+        subscriber.end(reason)
+        self.remove(subscriber)
+
+    def window_changed(self, subscriber: Subscriber) -> None:
+        """Put a subscriber where its window now belongs."""
+        if self._subscribers.get((subscriber.gid, subscriber.uid)) is subscriber:
+            self._line(subscriber).place(subscriber, subscriber.window)
+
+    async def run(self) -> None:
+        """Serve for ever."""
+        seen = 0
+        while True:
+            seen = await self._bell.wait(seen)
+            try:
+                await self.serve()
+            except StoreUnavailable as error:
+                log.warning("Nothing is delivered while the store is away: %s", error)
+                await asyncio.sleep(STORE_PAUSE_S)
+            except StoreError:
+                log.exception("A delivery failed; trying again at the next ring.")
+                await asyncio.sleep(STORE_PAUSE_S)
+
+    async def serve(self) -> None:
+        """Hand out what can be handed out now."""
+        unsure, self._bell.windows_changed = self._bell.windows_changed, False
+        for gid in list(self._lines):
+            doubtful = self._doubtful(gid) if unsure else []
+            while await self._serve_round(gid, doubtful):
+                doubtful = []
+
+    async def _serve_round(self, gid: str, doubtful: Iterable[Subscriber]) -> bool:
+        """Ask once for everybody who has room; True when another round may find more."""
+        line = self._lines.get(gid)
+        if line is None:
+            return False
+        given = 0
+        members = iter([*line, *doubtful])
+        while asked := list(islice(members, MOST_ASKS)):
+            releases = {subscriber: subscriber.window.releases for subscriber in asked}
+            handout = await self._store.deliver(
+                gid,
+                [
+                    Ask(member.uid, member.session, member.window.room or member.window.size)
+                    for member in asked
+                ],
+            )
+            given += self._hand_out(handout, releases)
+            if handout.waiting <= 0:
+                return False
+        return given > 0
+
+    def _hand_out(self, handout: Handout, asked: dict[Subscriber, int]) -> int:
+        self._metrics.dead_letters.inc(handout.dead_letters)
+        given = 0
+        for subscriber, releases in asked.items():
+            if subscriber.uid in handout.gone:
+                taken_over = handout.gone[subscriber.uid]
+                self.end(subscriber, Ended.TAKEN_OVER if taken_over else Ended.LEASE_LOST)
+                continue
+            deliveries = handout.deliveries[subscriber.uid]
+            if subscriber.own_commits or subscriber.window.releases != releases:
+                subscriber.window.hold(len(deliveries))
+            else:
+                subscriber.window.held = handout.held[subscriber.uid]
+            if deliveries:
+                given += len(deliveries)
+                subscriber.push(deliveries)
+            self.window_changed(subscriber)
+        self._metrics.deliveries.inc(given)
+        return given
+
+    def _doubtful(self, gid: str) -> list[Subscriber]:
+        """Those that look full here, though a commit elsewhere may have made room."""
+        return [
+            subscriber
+            for subscriber in self._subscribers.values()
+            if subscriber.gid == gid and not subscriber.own_commits and not subscriber.window.room
+        ]
+
+    def _line(self, subscriber: Subscriber) -> Line[Subscriber]:
+        return self._lines.setdefault(subscriber.gid, Line())

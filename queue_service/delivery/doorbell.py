@@ -1,0 +1,111 @@
+"""The doorbell: "look again".
+
+A ring carries no data: what is there to be delivered is the store's to say, and two truths
+would be one too many.  Redis pub/sub may lose a ring, so the bell also rings whenever its
+connection is made anew and on a slow tick: a lost ring costs a tick, never a hang.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+#: What a channel says after the role when windows may have opened by another replica's doing.
+WINDOWS = "windows"
+
+#: How long to wait before the channels are listened to again, in seconds.
+RECONNECT_S = 0.2
+
+
+class Doorbell:
+    """One queue's bell in one process; any number of listeners."""
+
+    def __init__(self) -> None:
+        #: How often it rang; a listener waits for this to pass what it has seen.
+        self.rings = 0
+        #: True when the store may know of more room than the copies of windows here.
+        self.windows_changed = False
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self, *, windows_changed: bool = False) -> None:
+        """Wake every listener."""
+        self.rings += 1
+        self.windows_changed |= windows_changed
+        waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def wait(self, seen: int, *, timeout_s: float | None = None) -> int:
+        """Return the number of rings as soon as it is above `seen`, or at the timeout."""
+        if self.rings > seen:
+            return self.rings
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            if timeout_s is None:
+                await future
+            else:
+                await asyncio.wait((future,), timeout=timeout_s)
+        finally:
+            self._waiting.discard(future)
+            future.cancel()
+        return self.rings
+
+
+class Wire:
+    """Carries rings between the processes, over one pub/sub connection in each.
+
+    bells: by channel, then by role.
+    """
+
+    def __init__(
+        self, redis: Redis, bells: Mapping[str, Mapping[str, Doorbell]], *, tick_s: float
+    ) -> None:
+        self._redis = redis
+        self._bells = bells
+        self._tick_s = tick_s
+
+    async def run(self) -> None:
+        """Listen for ever; every tick and every new connection rings all bells."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tick())
+            group.create_task(self._listen_again_and_again())
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._tick_s)
+            self._ring_all()
+
+    async def _listen_again_and_again(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except (RedisError, OSError) as error:
+                log.warning("The doorbells' connection is gone: %s", error)
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _listen(self) -> None:
+        if not self._bells:
+            await asyncio.Event().wait()
+        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            await pubsub.subscribe(*self._bells)
+            self._ring_all()
+            while True:
+                message = await pubsub.get_message(timeout=self._tick_s)
+                if message is not None:
+                    role, _, what = message["data"].decode().partition(" ")
+                    bell = self._bells[message["channel"].decode()][role]
+                    bell.ring(windows_changed=what == WINDOWS)
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    def _ring_all(self) -> None:
+        for by_role in self._bells.values():
+            for bell in by_role.values():
+                bell.ring(windows_changed=True)

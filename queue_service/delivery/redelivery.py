@@ -1,0 +1,100 @@
+"""Leases: renewed for the subscribers that are heard of, ended for those that are not.
+
+Each lease is one subscriber's, and is renewed by the process that holds its connection, up to
+one lease after the last sign of life.  Any process ends the leases that are over, so nothing
+hangs on a lock or on one process; ending one twice changes nothing.
+"""
+
+import asyncio
+import logging
+
+from queue_service.delivery.dispatcher import Dispatcher
+from queue_service.delivery.doorbell import Doorbell
+from queue_service.delivery.subscriber import Ended
+from queue_service.errors import ServiceError
+from queue_service.metrics import QueueMetrics
+from queue_service.store.store import Store
+
+log = logging.getLogger(__name__)
+
+#: Leases renewed in one call of the store.
+RENEW_STEP = 500
+
+
+class Redelivery:
+    """Keeps and ends the leases of one queue."""
+
+    def __init__(
+        self,
+        store: Store,
+        dispatcher: Dispatcher,
+        metrics: QueueMetrics,
+        *,
+        lease_ms: int,
+        tick_ms: int,
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._metrics = metrics
+        self._lease_ms = lease_ms
+        self._tick_s = tick_ms / 1000
+        self._look = Doorbell()
+
+    def look_in(self, delay_s: float) -> None:
+        """End what is over after this delay: a lease was just cut short."""
+        asyncio.get_running_loop().call_later(delay_s, self._look.ring)
+
+    async def run(self) -> None:
+        """Renew and expire for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._renew_for_ever())
+            group.create_task(self._expire_for_ever())
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_ms / 3000)
+            try:
+                await self._renew()
+            except ServiceError as error:
+                log.warning("Leases were not renewed: %s", error)
+
+    async def _renew(self) -> None:
+        subscribers = list(self._dispatcher)
+        for start in range(0, len(subscribers), RENEW_STEP):
+            step, leases = [], []
+            for subscriber in subscribers[start : start + RENEW_STEP]:
+                silence_ms = int(subscriber.silence_s() * 1000)
+                if silence_ms >= self._lease_ms / 3:
+                    subscriber.ping()
+                # A silent one's lease still ends where its last sign of life put it.
+                step.append(subscriber)
+                leases.append(
+                    (
+                        subscriber.gid,
+                        subscriber.uid,
+                        subscriber.session,
+                        self._lease_ms - silence_ms,
+                    )
+                )
+            if not leases:
+                continue
+            for position, taken_over in await self._store.renew(leases):
+                reason = Ended.TAKEN_OVER if taken_over else Ended.LEASE_LOST
+                self._dispatcher.end(step[position], reason)
+
+    async def _expire_for_ever(self) -> None:
+        seen, wait_s = 0, self._tick_s
+        while True:
+            seen = await self._look.wait(seen, timeout_s=wait_s)
+            wait_s = self._tick_s
+            try:
+                released, ended, wait_ms = await self._store.expire(self._lease_ms)
+            except ServiceError as error:
+                log.warning("Leases were not looked at: %s", error)
+                continue
+            if ended:
+                log.info("%d leases ended; %d deliveries go out again.", ended, released)
+                self._metrics.releases.inc(released)
+            if wait_ms >= 0:
+                # A millisecond more, so that the lease is over when we look.
+                wait_s = min(self._tick_s, (wait_ms + 1) / 1000)

@@ -1,0 +1,71 @@
+"""A subscriber: one live connection with a window, and what is on its way to it."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from queue_service.delivery.window import Window
+from queue_service.store.entry import Delivery
+
+
+class Ended(Enum):
+    """Why a subscriber is served no more."""
+
+    LEASE_LOST = auto()  # it was silent for too long, or the store has forgotten it
+    TAKEN_OVER = auto()  # the same user connected again
+    STOPPING = auto()  # this replica stops
+
+
+@dataclass(eq=False, slots=True)
+class Subscriber:
+    """One user of one group on one connection.
+
+    session: this connection; the store knows the newest one of each (gid, uid).
+    own_commits: True when nothing but this connection ends its deliveries, so that the window
+        beside it is never behind the store's.
+    ping: asks the other side for a sign of life.
+    """
+
+    gid: str
+    uid: str
+    session: str
+    window: Window
+    own_commits: bool
+    ping: Callable[[], None]
+    last_heard: float = field(default_factory=time.monotonic)
+    ended: Ended | None = None
+    _outbox: deque[Delivery] = field(default_factory=deque)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear(self) -> None:
+        """Note a sign of life."""
+        self.last_heard = time.monotonic()
+
+    def silence_s(self) -> float:
+        """Seconds since the last sign of life."""
+        return time.monotonic() - self.last_heard
+
+    def push(self, deliveries: list[Delivery]) -> None:
+        """Put deliveries on their way; the window bounds how many there can be."""
+        self._outbox.extend(deliveries)
+        self._news.set()
+
+    def end(self, reason: Ended) -> None:
+        """Serve it no more; the first reason stays."""
+        if self.ended is None:
+            self.ended = reason
+        self._news.set()
+
+    async def next_batch(self) -> list[Delivery]:
+        """Wait for deliveries; [] when the subscriber has ended."""
+        while not self._outbox and self.ended is None:
+            self._news.clear()
+            await self._news.wait()
+        if self.ended is not None:
+            return []
+        batch = list(self._outbox)
+        self._outbox.clear()
+        return batch

@@ -1,0 +1,136 @@
+"""What can go wrong, in the service's own words.
+
+    ServiceError
+    ├── Unauthorized         no token, or another one
+    ├── NoSuchService        no service of this name
+    ├── NoSuchEntry          no entry with this index
+    ├── NoSuchPath           nothing is served there
+    ├── MethodNotAllowed     not this verb, there
+    ├── BadParameter         a parameter is not what the protocol promises
+    ├── SlowBody             the body did not arrive in time
+    ├── FrameTooBig          the payload is above the queue's limit
+    ├── QueueFull            the queue takes no more entries now
+    ├── LeaseLost            the subscriber is no longer this connection's
+    ├── Draining             this replica is stopping
+    ├── StoreUnavailable     Redis is away; nothing was decided
+    └── StoreError           a script failed: a defect of ours
+
+No HTTP status here: `web/middleware.py` holds the one table from error to answer.
+"""
+
+from client_sdk.wire.codes import Code
+
+
+class ServiceError(Exception):
+    """Every error that a client is told about: a code, a sentence, and fields."""
+
+    code = Code.INTERNAL
+
+
+class Unauthorized(ServiceError):
+    code = Code.UNAUTHORIZED
+
+    def __init__(self) -> None:
+        super().__init__("expected this service's token in the Authorization header")
+
+
+class NoSuchService(ServiceError):
+    code = Code.NO_SUCH_SERVICE
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"there is no service {service!r}")
+        self.service = service
+
+
+class NoSuchEntry(ServiceError):
+    code = Code.NOT_FOUND
+
+    def __init__(self) -> None:
+        # The EAS clients look for these very words.
+        super().__init__("no data in stream")
+
+
+class NoSuchPath(ServiceError):
+    code = Code.NOT_FOUND
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"nothing is served at {path!r}")
+        self.path = path
+
+
+class MethodNotAllowed(ServiceError):
+    code = Code.BAD_PARAMETER
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"expected one of {allowed} here, got {method}")
+        self.method = method
+        self.allowed = allowed
+
+
+class BadParameter(ServiceError):
+    code = Code.BAD_PARAMETER
+
+    def __init__(self, name: str, expected: str, came: str) -> None:
+        super().__init__(f"{name}: expected {expected}, got {came}")
+        self.name = name
+        self.expected = expected
+        self.came = came
+
+
+class SlowBody(ServiceError):
+    code = Code.BAD_PARAMETER
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"expected the whole body within {limit_s:g} s, got less")
+        self.limit_s = limit_s
+
+
+class FrameTooBig(ServiceError):
+    code = Code.FRAME_TOO_BIG
+
+    def __init__(self, size: int | None, limit: int) -> None:
+        came = "more" if size is None else f"{size} bytes"
+        super().__init__(f"expected a payload of at most {limit} bytes, got {came}")
+        self.size = size
+        self.limit = limit
+
+
+class QueueFull(ServiceError):
+    code = Code.QUEUE_FULL
+
+    def __init__(self, role: str, capacity: int) -> None:
+        super().__init__(f"the {role} queue is full: it holds at most {capacity} entries")
+        self.role = role
+        self.capacity = capacity
+
+
+class LeaseLost(ServiceError):
+    code = Code.LEASE_LOST
+
+    def __init__(self, gid: str, uid: str) -> None:
+        super().__init__(f"{uid!r} of group {gid!r} is no longer subscribed on this connection")
+        self.gid = gid
+        self.uid = uid
+
+
+class Draining(ServiceError):
+    code = Code.DRAINING
+
+    def __init__(self) -> None:
+        super().__init__("this replica is stopping; connect again")
+
+
+class StoreUnavailable(ServiceError):
+    code = Code.STORE_UNAVAILABLE
+
+    def __init__(self, verb: str, reason: str) -> None:
+        super().__init__(f"{verb}: the store does not answer ({reason})")
+        self.verb = verb
+        self.reason = reason
+
+
+class StoreError(ServiceError):
+    def __init__(self, verb: str, reason: str) -> None:
+        super().__init__(f"{verb}: {reason}")
+        self.verb = verb
+        self.reason = reason

@@ -1,0 +1,246 @@
+"""A queue: the verbs of the protocol, on one store, with its deliveries."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+
+from queue_service.delivery.dispatcher import Dispatcher
+from queue_service.delivery.doorbell import Doorbell
+from queue_service.delivery.redelivery import Redelivery
+from queue_service.delivery.subscriber import Ended, Subscriber
+from queue_service.delivery.window import Window
+from queue_service.errors import Draining, FrameTooBig, NoSuchEntry, QueueFull
+from queue_service.metrics import QueueMetrics
+from queue_service.settings import Settings
+from queue_service.store.entry import (
+    Completed,
+    Entry,
+    Filter,
+    NewEntry,
+    Place,
+    QueueState,
+    Read,
+    Rejected,
+    Subscription,
+)
+from queue_service.store.keys import Role
+from queue_service.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one queue holds at most."""
+
+    capacity: int
+    payload_bytes: int
+
+
+class Queue:
+    """One queue of a service."""
+
+    def __init__(
+        self,
+        role: Role,
+        store: Store,
+        *,
+        service: str,
+        limits: Limits,
+        settings: Settings,
+        metrics: QueueMetrics,
+    ) -> None:
+        self.role = role
+        self.service = service
+        self.limits = limits
+        self.bell = Doorbell()
+        self.metrics = metrics
+        self._store = store
+        self._settings = settings
+        self._dispatcher = Dispatcher(store, self.bell, metrics)
+        self._redelivery = Redelivery(
+            store,
+            self._dispatcher,
+            metrics,
+            lease_ms=settings.lease_ms,
+            tick_ms=settings.tick_ms,
+        )
+        self._draining = False
+
+    async def run(self) -> None:
+        """Deliver and look after leases, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._dispatcher.run())
+            group.create_task(self._redelivery.run())
+
+    def drain(self) -> None:
+        """End every subscriber; what they hold stays theirs until their leases end.
+
+        They connect again, to another replica or to this one's successor, and go on.
+        """
+        self._draining = True
+        for subscriber in self._dispatcher:
+            self._dispatcher.end(subscriber, Ended.STOPPING)
+        self.bell.ring()
+
+    async def put(self, entry: NewEntry) -> tuple[int, str]:
+        """Store an entry; give its index and request id.
+
+        Raises FrameTooBig or QueueFull, with nothing stored, and StoreUnavailable, after
+        which only a put with the same idempotency key is sure not to store it twice.
+        """
+        if len(entry.data) > self.limits.payload_bytes:
+            raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
+        stored = await self._store.put(entry)
+        if stored is None:
+            self.metrics.refusals.inc()
+            raise QueueFull(self.role, self.limits.capacity)
+        self.metrics.puts.inc()
+        return stored
+
+    async def get(self, read: Read, *, timeout_s: float = 0.0) -> list[Entry]:
+        """Read entries; wait up to `timeout_s` for as many as were asked for.
+
+        With `take` they are kept from other reads: delete or restore must follow.
+        """
+        deadline = time.monotonic() + timeout_s
+        # Whoever wants several looks before taking, so as not to hide the first for long.
+        look = replaced(read, take=read.take and read.length == 1)
+        while True:
+            seen = self.bell.rings
+            entries = await self._get_now(look)
+            left_s = deadline - time.monotonic()
+            if len(entries) >= read.length or left_s <= 0 or self._draining:
+                if look.take != read.take and entries:
+                    entries = await self._get_now(read)
+                self.metrics.gets.inc(len(entries))
+                return entries
+            await self.bell.wait(seen, timeout_s=left_s)
+
+    async def _get_now(self, read: Read) -> list[Entry]:
+        entries, go_on = await self._store.get(read)
+        while go_on and len(entries) < read.length:
+            wanted = replaced(read.wanted, from_index=go_on)
+            rest = replaced(read, wanted=wanted, length=read.length - len(entries))
+            more, go_on = await self._store.get(rest)
+            entries += more
+        return entries
+
+    async def restore(self, indexes: Iterable[int]) -> None:
+        """Show taken entries to other reads again."""
+        await self._store.restore(indexes)
+
+    async def subscribe(
+        self,
+        gid: str,
+        uid: str,
+        *,
+        window: int,
+        ping: Callable[[], None],
+        wanted: Filter | None = None,
+        newest_only: bool = False,
+        own_commits: bool = False,
+        about: Mapping[str, object] | None = None,
+        claims: Sequence[tuple[int, int]] = (),
+    ) -> tuple[Subscriber, list[tuple[int, int]]]:
+        """Make a connection a subscriber; give it, and those claims that are lost.
+
+        own_commits: a worker, whose deliveries only its own connection ends.
+        """
+        if self._draining:
+            raise Draining
+        session = secrets.token_hex(8)
+        held, lost = await self._store.subscribe(
+            Subscription(
+                gid=gid,
+                uid=uid,
+                session=session,
+                window=window,
+                lease_ms=self._settings.lease_ms,
+                wanted=wanted or Filter(),
+                newest_only=newest_only,
+                resident=own_commits,
+                about=about or {},
+                claims=claims,
+            )
+        )
+        subscriber = Subscriber(
+            gid, uid, session, Window(window, held), own_commits=own_commits, ping=ping
+        )
+        self._dispatcher.add(subscriber)
+        return subscriber, lost
+
+    async def unsubscribe(self, subscriber: Subscriber) -> None:
+        """The connection is gone; what it held goes out again after the grace."""
+        self._dispatcher.remove(subscriber)
+        if subscriber.ended is not None:
+            # Lost, taken over or stopping: its deliveries are not this connection's to end.
+            return
+        grace_ms = self._settings.release_grace_ms
+        held = await self._store.release(
+            subscriber.gid, subscriber.uid, session=subscriber.session, grace_ms=grace_ms
+        )
+        if held > 0:
+            self._redelivery.look_in(grace_ms / 1000)
+
+    async def resize(self, subscriber: Subscriber, window: int) -> None:
+        """Change a subscriber's window."""
+        if not await self._store.resize(
+            subscriber.gid, subscriber.uid, session=subscriber.session, window=window
+        ):
+            self._dispatcher.end(subscriber, Ended.LEASE_LOST)
+            return
+        subscriber.window.size = window
+        self._dispatcher.window_changed(subscriber)
+        self.bell.ring()
+
+    def reopen(self, subscriber: Subscriber, deliveries: int) -> None:
+        """That many of a subscriber's deliveries have ended."""
+        subscriber.window.release(deliveries)
+        self._dispatcher.window_changed(subscriber)
+
+    async def complete(self, done: Completed) -> bool:
+        """End a delivery with its result; False when it was no longer this subscriber's."""
+        accepted = await self._store.complete(done)
+        (self.metrics.completions if accepted else self.metrics.stale).inc()
+        return accepted
+
+    async def reject(self, rejected: Rejected) -> bool:
+        """Give a delivery back; False when it was no longer this subscriber's."""
+        accepted = await self._store.reject(rejected)
+        (self.metrics.rejections if accepted else self.metrics.stale).inc()
+        return accepted
+
+    async def commit(self, gid: str, uid: str, indexes: Sequence[int]) -> None:
+        """The group is done with entries; those that another user holds are left alone."""
+        words = await asyncio.gather(*(self._store.commit((gid, uid, index)) for index in indexes))
+        committed = words.count("committed")
+        self.metrics.commits.inc(committed)
+        self.metrics.stale.inc(words.count("foreign"))
+        subscriber = self._dispatcher.find(gid, uid)
+        if subscriber is not None and committed:
+            self.reopen(subscriber, committed)
+
+    async def delete(self, indexes: Sequence[int]) -> int:
+        """Remove entries for all groups; give how many there were."""
+        deleted = await self._store.delete(indexes)
+        self.metrics.deletions.inc(deleted)
+        return deleted
+
+    async def truncate(self, below: int) -> int:
+        """Remove every entry with a lower index; give how many there were."""
+        deleted = await self._store.truncate(below)
+        self.metrics.deletions.inc(deleted)
+        return deleted
+
+    async def search(self, gid: str, index: int) -> Place:
+        """Say where an entry is; raises NoSuchEntry."""
+        place = await self._store.search(gid, index, workers_gid=self.service)
+        if place is None:
+            raise NoSuchEntry
+        return place
+
+    async def attributes(self) -> QueueState:
+        """The queue in numbers, with its groups and subscribers."""
+        return await self._store.attributes()

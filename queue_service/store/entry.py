@@ -1,0 +1,207 @@
+"""What the store takes and gives: plain values, no Redis."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from client_sdk.wire.names import REQUEST_ID_TAG
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry to put.
+
+    idempotency_key: a second put with the same key gives the first one's index; "" for none.
+    """
+
+    request_id: str
+    data: bytes
+    tags: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    path: str = ""
+    content_type: str = ""
+    idempotency_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored entry.
+
+    stored_at_ms: milliseconds since 1970, by Redis' clock.
+    """
+
+    index: int
+    request_id: str
+    tags_json: bytes
+    data: bytes
+    stored_at_ms: int
+    path: str = ""
+    content_type: str = ""
+
+    @classmethod
+    def from_reply(cls, reply: Sequence[Any]) -> "Entry":
+        """Read {index, request id, tags, stored at, data, path, content type}."""
+        return cls(
+            index=int(reply[0]),
+            request_id=reply[1].decode(),
+            tags_json=reply[2],
+            stored_at_ms=int(reply[3]),
+            data=reply[4],
+            path=reply[5].decode(),
+            content_type=reply[6].decode(),
+        )
+
+    def tags(self) -> dict[str, str]:
+        """The tags as a client sees them: its own, and the request id."""
+        tags: dict[str, str] = {} if self.tags_json == b"{}" else json.loads(self.tags_json)
+        tags[REQUEST_ID_TAG] = self.request_id
+        return tags
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An entry in a subscriber's hands; attempt counts its hand-outs, this one included."""
+
+    entry: Entry
+    attempt: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which entries a subscriber or a read wants.
+
+    from_index: the lowest index.  request_id and tags must be equal where they are given.
+    """
+
+    from_index: int = 0
+    request_id: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        wanted: dict[str, object] = {"from": self.from_index, "tags": dict(self.tags)}
+        if self.request_id:
+            wanted["request_id"] = self.request_id
+        return json.dumps(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A subscriber as the store is told of it.
+
+    session: names the connection; a newer one of the same (gid, uid) takes over.
+    newest_only: the lower bound is the entry that comes next.
+    resident: the group is the workers' own and is owed every entry even while empty.
+    claims: (index, attempt) of deliveries that a worker still works on.
+    """
+
+    gid: str
+    uid: str
+    session: str
+    window: int
+    lease_ms: int
+    wanted: Filter = Filter()
+    newest_only: bool = False
+    resident: bool = False
+    about: Mapping[str, object] = field(default_factory=dict)
+    claims: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One subscriber's wish for at most `room` entries."""
+
+    uid: str
+    session: str
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """What `deliver` gave.
+
+    waiting: entries that this group still waits for.
+    deliveries: for each asked user what it was given.  held: how many it holds now.
+    gone: the users that are no longer this connection's; True where a newer one took over.
+    """
+
+    waiting: int
+    dead_letters: int
+    deliveries: Mapping[str, list[Delivery]]
+    held: Mapping[str, int]
+    gone: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A delivery that is done; `data` None writes nothing to the sink."""
+
+    gid: str
+    uid: str
+    index: int
+    attempt: int
+    data: bytes | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A delivery given back; attempt 0 stands for whichever the user holds."""
+
+    gid: str
+    uid: str
+    index: int
+    attempt: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A get: at most `length` entries; `take` keeps them from other reads until deleted."""
+
+    wanted: Filter
+    length: int
+    take: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an entry is: in the asking group's hands, or behind `ahead` others."""
+
+    held: bool
+    uid: str
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    gid: str
+    members: int
+    waiting: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberState:
+    gid: str
+    uid: str
+    window: int
+    held: int
+    connected: bool
+    lease_ends_ms: int
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """A queue in numbers; first and last index are 0 when it is empty."""
+
+    length: int
+    first_index: int
+    last_index: int
+    last_given: int
+    dead_letters: int
+    now_ms: int
+    groups: tuple[GroupState, ...]
+    subscribers: tuple[SubscriberState, ...]

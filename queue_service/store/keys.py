@@ -1,0 +1,72 @@
+"""Every Redis key of a service.
+
+All keys of one service carry the hash tag `{service}`, so that a service lives in one slot of
+a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<service>}:<role>:`):
+
+| key           | type       | holds                                                          |
+|---------------|------------|----------------------------------------------------------------|
+| `lane:0`      | stream     | entries of normal priority; the id is `<index>-0`              |
+| `lane:1`      | stream     | entries that go first                                          |
+| `meta`        | hash       | last index, entries held, dead letters, time of the last look  |
+| `request_ids` | hash       | request id -> its indexes, ascending, with commas              |
+| `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user         |
+| `holds`       | sorted set | group, user, index: what each subscriber holds, by name        |
+| `released`    | sorted set | group, index: what goes out again, lowest index first          |
+| `skipped`     | sorted set | group, index: what the group's filter has passed over          |
+| `done`        | hash       | group, index: committed by this group, still owed by another   |
+| `groups`      | hash       | group, name -> cursor of each lane, sums, filter               |
+| `members`     | hash       | group -> how many subscribers it has                           |
+| `leases`      | sorted set | group, user -> when its lease ends, ms                         |
+| `subscribers` | hash       | group, user, name -> window, held, session, filter, about      |
+| `taken`       | sorted set | index -> until when a read keeps it to itself, ms              |
+
+Names inside a field or a member are joined by the unit separator (0x1F), which no name may
+contain.  Beside these: `idempotency:<key>` (text, with a TTL): a put's index and request id.
+
+Who ends them: entries and what belongs to them go with commit, complete, delete or truncate;
+a subscriber goes with its connection or its lease; a group some time after its last member.
+`meta`, `groups` and `members` of a live service stay while it does.
+"""
+
+from typing import Literal
+
+Role = Literal["input", "sink"]
+
+_NAMES = (
+    "lane:0",
+    "lane:1",
+    "meta",
+    "request_ids",
+    "deliveries",
+    "holds",
+    "released",
+    "skipped",
+    "done",
+    "groups",
+    "members",
+    "leases",
+    "subscribers",
+    "taken",
+)
+
+
+class Keys:
+    """The keys of one service."""
+
+    def __init__(self, prefix: str, service: str) -> None:
+        self._base = f"{prefix}:{{{service}}}"
+        #: The pub/sub channel of this service's doorbells.
+        self.channel = f"{self._base}:ring"
+
+    def queue(self, role: Role) -> list[str]:
+        """The keys of one queue, in the order in which the scripts expect them."""
+        return [f"{self._base}:{role}:{name}" for name in _NAMES]
+
+    def idempotency(self, role: Role, key: str) -> str:
+        """The key under which the outcome of a repeatable put is kept."""
+        return f"{self._base}:{role}:idempotency:{key}"
+
+
+def other(role: Role) -> Role:
+    """The role of the other queue of the pair."""
+    return "sink" if role == "input" else "input"

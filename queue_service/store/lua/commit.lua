@@ -1,0 +1,22 @@
+-- commit: a group is done with entries.
+--
+-- An entry that another user of the group holds now is left alone.
+--
+-- argv     4  group
+--          then for each entry: user, index
+-- returns  for each entry "committed", "absent" or "foreign"
+local gid = ARGV[4]
+local results = {}
+for position = 5, #ARGV, 2 do
+    local uid, index = ARGV[position], ARGV[position + 1]
+    local record = record_of(own, gid, index)
+    if record and record.state == 'h' and record.uid ~= uid then
+        results[#results + 1] = 'foreign'
+    elseif finish(own, gid, index, record and record.lane) then
+        results[#results + 1] = 'committed'
+    else
+        results[#results + 1] = 'absent'
+    end
+end
+settle()
+return results

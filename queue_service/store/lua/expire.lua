@@ -1,0 +1,57 @@
+-- expire: end the leases that are over, and forget groups and takings that are.
+--
+-- argv     4  lease in ms
+--          5  how long a group without members is remembered, in ms
+-- returns  {deliveries released, subscribers ended, ms until the next lease ends or -1}
+local lease_ms, remembered_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
+local LIMIT = 100 -- subscribers ended in one call
+local now = now_ms()
+
+-- Nobody looked for a while: Redis was away, or every replica.  No lease could be renewed in
+-- that time, so its end says nothing about the subscriber, and each is given one lease more.
+local last_look = tonumber(redis.call('HGET', own.meta, 'looked') or now)
+redis.call('HSET', own.meta, 'looked', now)
+if now - last_look > math.max(2000, lease_ms / 2) then
+    for _, subscriber in ipairs(redis.call('ZRANGEBYSCORE', own.leases, '-inf', now + lease_ms)) do
+        redis.call('ZADD', own.leases, now + lease_ms, subscriber)
+    end
+end
+
+local released, ended_subscribers = 0, 0
+local over = redis.call('ZRANGEBYSCORE', own.leases, '-inf', now, 'LIMIT', 0, LIMIT)
+for _, subscriber in ipairs(over) do
+    local gid, uid = string.match(subscriber, '^([^\31]*)\31(.*)$')
+    released = released + release_all(own, gid, uid)
+    forget_subscriber(own, gid, uid, now)
+    ended_subscribers = ended_subscribers + 1
+end
+settle()
+
+local members = redis.call('HGETALL', own.members)
+for position = 1, #members, 2 do
+    local gid = members[position]
+    local left = group_value(own, gid, 'left')
+    if tonumber(members[position + 1]) <= 0 and group_value(own, gid, 'resident') == 0
+        and now - left > remembered_ms
+    then
+        for _, set in ipairs({ own.released, own.skipped }) do
+            redis.call('ZREMRANGEBYLEX', set, '[' .. gid .. SEP, '(' .. gid .. ' ')
+        end
+        for _, hash in ipairs({ own.deliveries, own.done, own.groups }) do
+            for _, field in ipairs(redis.call('HKEYS', hash)) do
+                if string.sub(field, 1, #gid + 1) == gid .. SEP then
+                    redis.call('HDEL', hash, field)
+                end
+            end
+        end
+        redis.call('HDEL', own.members, gid)
+    end
+end
+redis.call('ZREMRANGEBYSCORE', own.taken, '-inf', now)
+
+local soonest = redis.call('ZRANGE', own.leases, 0, 0, 'WITHSCORES')
+local wait_ms = -1
+if soonest[2] then
+    wait_ms = math.max(0, tonumber(soonest[2]) - now)
+end
+return { released, ended_subscribers, wait_ms }

@@ -1,0 +1,104 @@
+-- get: read entries, without a subscriber.
+--
+-- A read that is to delete takes its entries first: other reads do not see them while the
+-- answer is on its way.  `delete` follows when it was written, `restore` when it was not.
+--
+-- argv     4  how long a taking lasts, in ms
+--          then for each read: filter (JSON), index to start at, most entries, "1" to take
+-- returns  for each read {"" or the index at which to go on, {index, request id, tags,
+--          stored at, data, path, content type}...}
+local taken_ms = tonumber(ARGV[4])
+local SCAN_LIMIT = 2000 -- entries that one read may pass over in one call
+local BYTE_LIMIT = 32 * 1024 * 1024 -- an answer ends with the entry that reaches this
+local now = now_ms()
+
+local function is_taken(index)
+    local ends = redis.call('ZSCORE', own.taken, index)
+    return ends and tonumber(ends) > now
+end
+
+local function render(index, fields)
+    return { index, fields[REQUEST_ID], fields[TAGS], fields[STORED_AT], fields[DATA],
+        fields[PATH], fields[CONTENT_TYPE] }
+end
+
+local function by_request_id(filter, most, keep)
+    local indexes = redis.call('HGET', own.request_ids, filter.request_id) or ''
+    for index in string.gmatch(indexes, '%d+') do
+        local fields = read(own, index)
+        if fields and matches(filter, index, fields) and not is_taken(index) then
+            most = keep(index, fields) and most - 1 or 0
+            if most == 0 then
+                break
+            end
+        end
+    end
+    return ''
+end
+
+-- The next entries of both lanes from an index on, in the order of their indexes.
+local function next_entries(from, count)
+    local first = redis.call('XRANGE', own.lanes[0], from .. '-0', '+', 'COUNT', count)
+    local second = redis.call('XRANGE', own.lanes[1], from .. '-0', '+', 'COUNT', count)
+    if #second == 0 then
+        return first
+    end
+    for _, item in ipairs(second) do
+        first[#first + 1] = item
+    end
+    local number = function(item) return tonumber(string.match(item[1], '^%d+')) end
+    table.sort(first, function(a, b) return number(a) < number(b) end)
+    while #first > count do
+        table.remove(first)
+    end
+    return first
+end
+
+local function by_index(filter, from, most, keep)
+    local scanned = 0
+    while true do
+        local count = math.min(most, 100)
+        local found = next_entries(from, count)
+        for _, item in ipairs(found) do
+            local index, fields = string.match(item[1], '^%d+'), item[2]
+            from = index
+            if matches(filter, index, fields) and not is_taken(index) then
+                most = keep(index, fields) and most - 1 or 0
+                if most == 0 then
+                    return ''
+                end
+            end
+        end
+        scanned = scanned + #found
+        if #found < count then
+            return ''
+        end
+        from = string.format('%.0f', tonumber(from) + 1)
+        if scanned >= SCAN_LIMIT then
+            return from
+        end
+    end
+end
+
+local results = {}
+for position = 5, #ARGV, 4 do
+    local filter, from = cjson.decode(ARGV[position]), ARGV[position + 1]
+    local most, take = tonumber(ARGV[position + 2]), ARGV[position + 3] == '1'
+    local result, bytes_left = { '' }, BYTE_LIMIT
+    -- Returns whether the answer may grow further.
+    local function keep(index, fields)
+        result[#result + 1] = render(index, fields)
+        if take then
+            redis.call('ZADD', own.taken, now + taken_ms, index)
+        end
+        bytes_left = bytes_left - #fields[DATA]
+        return bytes_left > 0
+    end
+    if filter.request_id then
+        result[1] = by_request_id(filter, most, keep)
+    else
+        result[1] = by_index(filter, from, most, keep)
+    end
+    results[#results + 1] = result
+end
+return results

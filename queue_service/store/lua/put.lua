@@ -1,0 +1,55 @@
+-- put: append entries, as long as there is room.
+--
+-- keys     29..  for each item that has one: its idempotency key
+-- argv     4  capacity in entries
+--          5  "1" when a full queue drops its oldest entry for a new one
+--          6  how long an idempotency key is kept, in ms
+--          then for each item: request id, tags (JSON), data, lane, path, content type,
+--          "1" when it has an idempotency key
+-- returns  for each item {index, request id}, or {} when the queue is full
+local capacity, evict, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
+local now = now_ms()
+local stored = length(own)
+if role == 'sink' then
+    -- Every input entry in a worker's hands has its place here kept for it.
+    stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
+end
+
+local results, next_key, appended = {}, 29, false
+for position = 7, #ARGV, 7 do
+    local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
+    local path, content_type, idempotent = unpack(ARGV, position + 4, position + 6)
+
+    local key, before
+    if idempotent == '1' then
+        key = KEYS[next_key]
+        next_key = next_key + 1
+        before = redis.call('GET', key)
+    end
+
+    if before then
+        local index, first_id = string.match(before, '^(%d+) (.*)$')
+        results[#results + 1] = { index, first_id }
+    elseif stored >= capacity and not (evict and oldest(own)) then
+        results[#results + 1] = {}
+    else
+        if stored >= capacity then
+            remove(own, oldest(own))
+            stored = stored - 1
+        end
+        local index = append(own, tonumber(lane),
+            { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type })
+        if key then
+            redis.call('SET', key, index .. ' ' .. request_id, 'PX', kept_ms)
+        end
+        stored = stored + 1
+        appended = true
+        results[#results + 1] = { index, request_id }
+    end
+end
+
+settle()
+if appended then
+    ring(role)
+end
+return results

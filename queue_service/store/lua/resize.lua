@@ -1,0 +1,18 @@
+-- resize: change the window of a subscriber.
+--
+-- argv     4  group
+--          5  user
+--          6  session
+--          7  window
+-- returns  1, or 0 when the subscriber is no longer this connection's
+local gid, uid = ARGV[4], ARGV[5]
+local subscriber = gid .. SEP .. uid .. SEP
+if redis.call('HGET', own.subscribers, subscriber .. 'session') ~= ARGV[6] then
+    return 0
+end
+local held = tonumber(redis.call('HGET', own.subscribers, subscriber .. 'held'))
+set_subscriber(own, gid, uid, tonumber(ARGV[7]), held)
+if waiting(own, gid) > 0 then
+    ring(role)
+end
+return 1

@@ -1,0 +1,12 @@
+-- restore: a taken entry's answer could not be written; other reads see it again.
+--
+-- argv     4  then the indexes
+-- returns  how many were still taken
+local count = 0
+for position = 4, #ARGV do
+    count = count + redis.call('ZREM', own.taken, ARGV[position])
+end
+if count > 0 then
+    ring(role)
+end
+return count

@@ -1,0 +1,80 @@
+-- subscribe: a connection becomes the subscriber (group, user), or takes it over.
+--
+-- What the same user held through an earlier connection is put back, reserved for it: it is
+-- handed out again, and to nobody else while this subscriber lives.  A worker claims what it
+-- still works on and simply keeps that; what it does not claim goes to whoever has room.
+--
+-- argv     4  group
+--          5  user
+--          6  session of this connection
+--          7  window
+--          8  lease in ms
+--          9  filter (JSON), "" for none
+--          10 about (JSON): shown in attributes, not interpreted
+--          11 "1" when the group stays while it has no members (the workers' own)
+--          12 "1" when the lower bound is the entry that comes next
+--          then for each claim: index, attempt
+-- returns  {how many are still held, then the positions (from 0) of claims that are lost}
+local gid, uid, session = ARGV[4], ARGV[5], ARGV[6]
+local window, lease_ms, filter = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local subscriber = gid .. SEP .. uid
+
+local resident = ARGV[11] == '1'
+local claims, kept, reserved, lost = {}, 0, 0, {}
+for position = 13, #ARGV, 2 do
+    local index = ARGV[position]
+    local record = record_of(own, gid, index)
+    if record and record.state == 'h' and record.uid == uid
+        and record.attempt == tonumber(ARGV[position + 1])
+    then
+        claims[index] = true
+    else
+        lost[#lost + 1] = (position - 13) / 2
+    end
+end
+
+local known = redis.call('HGET', own.subscribers, subscriber .. SEP .. 'held')
+if known then
+    local prefix = subscriber .. SEP
+    local members = redis.call('ZRANGEBYLEX', own.holds, '[' .. prefix, '(' .. subscriber .. ' ')
+    for _, member in ipairs(members) do
+        local index = unpadded(string.sub(member, #prefix + 1))
+        if claims[index] then
+            kept = kept + 1
+        else
+            put_back(own, gid, index, record_of(own, gid, index), resident and 'r' or 'o')
+            reserved = reserved + (resident and 0 or 1)
+        end
+    end
+    settle()
+else
+    redis.call('HINCRBY', own.members, gid, 1)
+    redis.call('HDEL', own.groups, gid .. SEP .. 'left')
+end
+
+if ARGV[12] == '1' then
+    local bound = cjson.decode(filter)
+    bound.from = tonumber(redis.call('HGET', own.meta, 'last') or 0) + 1
+    filter = cjson.encode(bound)
+end
+if redis.call('HGET', own.groups, gid .. SEP .. 'filter') ~= filter then
+    -- What another filter passed over may be wanted now.
+    local members = redis.call('ZRANGEBYLEX', own.skipped, '[' .. gid .. SEP, '(' .. gid .. ' ')
+    for _, member in ipairs(members) do
+        redis.call('ZREM', own.skipped, member)
+        redis.call('ZADD', own.released, 0, member)
+    end
+    redis.call('HSET', own.groups, gid .. SEP .. 'skipped', 0, gid .. SEP .. 'filter', filter)
+end
+if resident then
+    redis.call('HSET', own.groups, gid .. SEP .. 'resident', 1)
+end
+
+set_subscriber(own, gid, uid, window, kept)
+redis.call('HSET', own.subscribers, subscriber .. SEP .. 'session', session,
+    subscriber .. SEP .. 'filter', filter, subscriber .. SEP .. 'about', ARGV[10],
+    subscriber .. SEP .. 'reserved', reserved)
+redis.call('ZADD', own.leases, now_ms() + lease_ms, subscriber)
+-- The one ring reaches every replica: an older connection of this user learns of it too.
+ring(role)
+return { kept, unpack(lost) }

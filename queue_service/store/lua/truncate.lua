@@ -1,0 +1,19 @@
+-- truncate: remove every entry below an index, some at a time.
+--
+-- argv     4  index
+--          5  most entries to remove in this call
+-- returns  how many were removed; fewer than asked means that none is left
+local removed, most = 0, tonumber(ARGV[5])
+for lane = 0, 1 do
+    local found = redis.call('XRANGE', own.lanes[lane], '-', '(' .. ARGV[4] .. '-0',
+        'COUNT', most - removed + 1)
+    for _, item in ipairs(found) do
+        if removed == most then
+            break
+        end
+        remove(own, string.match(item[1], '^%d+'), lane)
+        removed = removed + 1
+    end
+end
+settle()
+return removed

@@ -1,0 +1,297 @@
+"""One queue in Redis: a method for each verb, each the caller of one Lua script."""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,
+)
+
+from queue_service.errors import StoreError, StoreUnavailable
+from queue_service.store.batching import Batcher
+from queue_service.store.entry import (
+    Ask,
+    Completed,
+    Delivery,
+    Entry,
+    Filter,
+    GroupState,
+    Handout,
+    NewEntry,
+    Place,
+    QueueState,
+    Read,
+    Rejected,
+    SubscriberState,
+    Subscription,
+)
+from queue_service.store.keys import Keys, Role, other
+from queue_service.store.scripts import Scripts
+
+#: Bytes after which one deliver call hands out no more.
+DELIVER_BYTES = 4 * 1024 * 1024
+#: Entries that one truncate call removes, so that Redis serves others in between.
+TRUNCATE_STEP = 1000
+#: How long a read keeps what it is about to delete from other reads, in ms.
+TAKEN_MS = 30_000
+#: How long a group is remembered after its last member has left, in ms.
+GROUP_REMEMBERED_MS = 3_600_000
+
+#: Redis is not there, or not yet, or takes no writes: nothing of the verb was decided.
+_AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
+
+
+class Store:
+    """The store of one queue.
+
+    capacity: most entries.  auto_evict: drop the oldest instead of refusing new ones.
+    sink_capacity, sink_evicts: the same of the service's sink.
+    """
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        keys: Keys,
+        role: Role,
+        *,
+        capacity: int,
+        auto_evict: bool,
+        sink_capacity: int,
+        sink_evicts: bool,
+        max_delivery: int,
+        dead_message_policy: str,
+        idempotency_ttl_ms: int,
+    ) -> None:
+        self._scripts = scripts
+        self._names = keys
+        self._role = role
+        self._keys = keys.queue(role) + keys.queue(other(role))
+        self._first = (keys.channel, role, other(role))
+        self._capacity = capacity
+        self._evict = int(auto_evict)
+        self._sink_capacity = sink_capacity
+        self._sink_evict = int(sink_evicts)
+        # The sink bounds what may be computed only where results are what it stores.
+        bounded = role == "input" and not sink_evicts
+        self._sink_bound = sink_capacity if bounded else -1
+        self._max_delivery = max_delivery
+        self._policy = dead_message_policy
+        self._idempotency_ttl_ms = idempotency_ttl_ms
+
+        #: Each takes one item and gives a future of its outcome; see the method it sends by.
+        self.put: Batcher[NewEntry, tuple[int, str] | None] = Batcher(
+            self._put, weigh=lambda item: len(item.data)
+        )
+        self.get: Batcher[Read, tuple[list[Entry], int]] = Batcher(self._get, most=64)
+        self.complete: Batcher[Completed, bool] = Batcher(
+            self._complete, weigh=lambda item: len(item.data or b"")
+        )
+        self.commit: Batcher[tuple[str, str, int], str] = Batcher(self._commit)
+        self.reject: Batcher[Rejected, bool] = Batcher(self._reject)
+
+    async def _put(self, entries: Sequence[NewEntry]) -> list[tuple[int, str] | None]:
+        """Store entries; give (index, request id) of each, or None when the queue is full."""
+        keys, arguments = list(self._keys), [self._capacity, self._evict, self._idempotency_ttl_ms]
+        for entry in entries:
+            if entry.idempotency_key:
+                keys.append(self._names.idempotency(self._role, entry.idempotency_key))
+            tags = json.dumps(entry.tags) if entry.tags else "{}"
+            arguments += (  # type: ignore[arg-type]
+                entry.request_id,
+                tags,
+                entry.data,
+                1 if entry.priority > 0 else 0,
+                entry.path,
+                entry.content_type,
+                1 if entry.idempotency_key else 0,
+            )
+        reply = await self._run("put", arguments, keys)
+        return [(int(item[0]), item[1].decode()) if item else None for item in reply]
+
+    async def _get(self, reads: Sequence[Read]) -> list[tuple[list[Entry], int]]:
+        """Read entries; give those of each read, and the index to go on at (0: all seen)."""
+        arguments: list[Any] = [TAKEN_MS]
+        for read in reads:
+            arguments += (
+                read.wanted.to_json(),
+                max(1, read.wanted.from_index),
+                read.length,
+                int(read.take),
+            )
+        reply = await self._run("get", arguments)
+        return [
+            ([Entry.from_reply(entry) for entry in item[1:]], int(item[0] or 0)) for item in reply
+        ]
+
+    async def deliver(self, gid: str, asks: Sequence[Ask]) -> Handout:
+        """Hand entries to subscribers of one group, in the order in which they are named."""
+        arguments: list[Any] = [
+            gid,
+            self._sink_bound,
+            self._max_delivery,
+            self._policy,
+            DELIVER_BYTES,
+        ]
+        for ask in asks:
+            arguments += (ask.uid, ask.session, ask.room)
+        waiting, dead_letters, *batches = await self._run("deliver", arguments)
+        deliveries: dict[str, list[Delivery]] = {}
+        held: dict[str, int] = {}
+        gone: dict[str, bool] = {}
+        for ask, (state, count, *batch) in zip(asks, batches, strict=True):
+            if state != b"ok":
+                gone[ask.uid] = state == b"taken"
+                continue
+            held[ask.uid] = int(count)
+            deliveries[ask.uid] = [
+                Delivery(Entry.from_reply((item[0], *item[3:])), int(item[1]), int(item[2]))
+                for item in batch
+            ]
+        return Handout(int(waiting), int(dead_letters), deliveries, held, gone)
+
+    async def _complete(self, items: Sequence[Completed]) -> list[bool]:
+        """Store results and remove their inputs; False where the delivery was lost."""
+        outcomes: list[bool] = []
+        for gid, group in groupby(items, key=lambda item: item.gid):
+            arguments: list[Any] = [gid, self._sink_capacity, self._sink_evict]
+            for item in group:
+                arguments += (
+                    item.uid,
+                    item.index,
+                    item.attempt,
+                    int(item.data is not None),
+                    item.data or b"",
+                    json.dumps(item.tags) if item.tags else "{}",
+                )
+            outcomes += [done == 1 for done in await self._run("complete", arguments)]
+        return outcomes
+
+    async def _commit(self, items: Sequence[tuple[str, str, int]]) -> list[str]:
+        """Commit (gid, uid, index); give "committed", "absent" or "foreign" for each."""
+        outcomes: list[str] = []
+        for gid, group in groupby(items, key=lambda item: item[0]):
+            arguments: list[Any] = [gid]
+            for _, uid, index in group:
+                arguments += (uid, index)
+            outcomes += [word.decode() for word in await self._run("commit", arguments)]
+        return outcomes
+
+    async def _reject(self, items: Sequence[Rejected]) -> list[bool]:
+        """Give deliveries back; False where one was no longer this user's."""
+        outcomes: list[bool] = []
+        for gid, group in groupby(items, key=lambda item: item.gid):
+            arguments: list[Any] = [gid]
+            for item in group:
+                arguments += (item.uid, item.index, item.attempt, item.code)
+            outcomes += [done == 1 for done in await self._run("reject", arguments)]
+        return outcomes
+
+    async def subscribe(self, subscription: Subscription) -> tuple[int, list[tuple[int, int]]]:
+        """Make a connection the subscriber; give what it still holds, and lost claims."""
+        narrow = subscription.newest_only or subscription.wanted != Filter()
+        arguments: list[Any] = [
+            subscription.gid,
+            subscription.uid,
+            subscription.session,
+            subscription.window,
+            subscription.lease_ms,
+            subscription.wanted.to_json() if narrow else "",
+            json.dumps(subscription.about),
+            int(subscription.resident),
+            int(subscription.newest_only),
+        ]
+        for index, attempt in subscription.claims:
+            arguments += (index, attempt)
+        held, *lost = await self._run("subscribe", arguments)
+        return int(held), [subscription.claims[int(position)] for position in lost]
+
+    async def resize(self, gid: str, uid: str, *, session: str, window: int) -> bool:
+        """Change a window; False when the subscriber is no longer this connection's."""
+        return bool(await self._run("resize", [gid, uid, session, window]) == 1)
+
+    async def renew(self, leases: Sequence[tuple[str, str, str, int]]) -> list[tuple[int, bool]]:
+        """Put off (gid, uid, session, ms from now).
+
+        Gives (position, taken over) of those that are no longer this connection's.
+        """
+        arguments = [value for lease in leases for value in lease]
+        reply = await self._run("renew", arguments)
+        return [(int(position), state == b"taken") for position, state in reply]
+
+    async def release(self, gid: str, uid: str, *, session: str, grace_ms: int) -> int:
+        """End a subscriber after a grace; give what it held, -1 when it was taken over."""
+        return int(await self._run("release", [gid, uid, session, grace_ms]))
+
+    async def expire(self, lease_ms: int) -> tuple[int, int, int]:
+        """End leases that are over: (deliveries released, subscribers, ms to the next or -1)."""
+        released, ended, wait_ms = await self._run("expire", [lease_ms, GROUP_REMEMBERED_MS])
+        return int(released), int(ended), int(wait_ms)
+
+    async def restore(self, indexes: Iterable[int]) -> int:
+        """Show taken entries to other reads again; give how many were still taken."""
+        return int(await self._run("restore", list(indexes)))
+
+    async def delete(self, indexes: Iterable[int]) -> int:
+        """Remove entries for all groups; give how many there were."""
+        return sum(await self._run("delete", list(indexes)))
+
+    async def truncate(self, below: int) -> int:
+        """Remove every entry below an index; give how many there were."""
+        removed, step = 0, TRUNCATE_STEP
+        while step == TRUNCATE_STEP:
+            step = int(await self._run("truncate", [below, TRUNCATE_STEP]))
+            removed += step
+        return removed
+
+    async def search(self, gid: str, index: int, *, workers_gid: str) -> Place | None:
+        """Say where an entry is, as this group sees it; None when there is none."""
+        reply = await self._run("search", [gid, index, workers_gid])
+        return Place(reply[0] == b"1", reply[1].decode(), int(reply[2])) if reply else None
+
+    async def attributes(self) -> QueueState:
+        """Describe the queue, its groups and its subscribers."""
+        reply = await self._run("attributes", [])
+        length, first, last, last_given, dead_letters, now_ms = (
+            int(number or 0) for number in reply[:6]
+        )
+        return QueueState(
+            length=length,
+            first_index=first,
+            last_index=last,
+            last_given=last_given,
+            dead_letters=dead_letters,
+            now_ms=now_ms,
+            groups=tuple(
+                GroupState(gid.decode(), int(members), int(waiting), int(held))
+                for gid, members, waiting, held in reply[6]
+            ),
+            subscribers=tuple(
+                SubscriberState(
+                    gid.decode(),
+                    uid.decode(),
+                    int(window),
+                    int(held),
+                    connected == b"1",
+                    int(float(ends)),
+                    json.loads(about),
+                )
+                for gid, uid, window, held, connected, ends, about in reply[7]
+            ),
+        )
+
+    async def _run(
+        self, verb: str, arguments: Sequence[Any], keys: Sequence[str] | None = None
+    ) -> Any:
+        try:
+            return await self._scripts.run(verb, keys or self._keys, (*self._first, *arguments))
+        except _AWAY as error:
+            raise StoreUnavailable(verb, str(error) or type(error).__name__) from error
+        except RedisError as error:
+            raise StoreError(verb, str(error)) from error

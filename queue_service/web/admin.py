@@ -1,0 +1,78 @@
+"""What operators read: health, metrics, and the services with their queues."""
+
+import asyncio
+from dataclasses import asdict
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from queue_service.errors import StoreUnavailable
+from queue_service.processes import shares_metrics
+from queue_service.services import Service
+from queue_service.web.keys import METRICS, SERVICES, SETTINGS
+from queue_service.web.tokens import require_admin_token
+
+
+async def healthz(_: web.Request) -> web.Response:
+    """The process runs."""
+    return web.Response(text="ok")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """The process can do its work: the store answers, and it is not stopping."""
+    services = request.app[SERVICES]
+    if services.draining:
+        return web.Response(status=503, text="draining")
+    if not await services.is_ready():
+        return web.Response(status=503, text="the store does not answer")
+    return web.Response(text="ok")
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Prometheus' text format; the gauges are read from the store at this moment."""
+    require_admin_token(request, request.app[SETTINGS])
+    kept = request.app[METRICS]
+    for service in request.app[SERVICES]:
+        for queue in service.queues:
+            try:
+                state = await queue.attributes()
+            except StoreUnavailable:
+                continue
+            labels = (service.name, queue.role)
+            kept.length.labels(*labels).set(state.length)
+            kept.waiting.labels(*labels).set(max((g.waiting for g in state.groups), default=0))
+            kept.held.labels(*labels).set(sum(g.held for g in state.groups))
+            kept.subscribers.labels(*labels).set(len(state.subscribers))
+    registry = kept.registry
+    if shares_metrics():
+        # Each process counts for itself into shared files; this adds them up.
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    text = await asyncio.to_thread(generate_latest, registry)
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def list_services(request: web.Request) -> web.Response:
+    """All services, with their queues, groups and subscribers."""
+    require_admin_token(request, request.app[SETTINGS])
+    described = [await _describe(service) for service in request.app[SERVICES]]
+    return web.json_response({"services": described})
+
+
+async def show_service(request: web.Request) -> web.Response:
+    """One service, with its queues, groups and subscribers."""
+    require_admin_token(request, request.app[SETTINGS])
+    service = request.app[SERVICES].find(request.match_info["service"])
+    return web.json_response(await _describe(service))
+
+
+async def _describe(service: Service) -> dict[str, object]:
+    described: dict[str, object] = {"name": service.name, "max_delivery": service.max_delivery}
+    for queue in service.queues:
+        described[queue.role] = {
+            "capacity": queue.limits.capacity,
+            "max_payload_bytes": queue.limits.payload_bytes,
+            **asdict(await queue.attributes()),
+        }
+    return described

@@ -1,0 +1,37 @@
+"""Reading a request's body within its limits."""
+
+import asyncio
+
+from aiohttp import web
+
+from queue_service.errors import FrameTooBig, SlowBody
+
+
+async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float) -> bytes:
+    """Return the whole body.
+
+    Raises FrameTooBig as soon as it is known to be too big, before the rest is read, and
+    SlowBody when it takes too long.  A connection that ends midway raises what aiohttp raises.
+    """
+    announced = request.content_length
+    if announced is not None and announced > limit_bytes:
+        raise FrameTooBig(announced, limit_bytes)
+    content = request.content
+    if content.is_eof():
+        # It came together with the head, as most do: no timer, no waiting.
+        body = content.read_nowait()
+        if len(body) > limit_bytes:
+            raise FrameTooBig(None, limit_bytes)
+        return body
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(timeout_s):
+            while chunk := await content.readany():
+                size += len(chunk)
+                if size > limit_bytes:
+                    raise FrameTooBig(None, limit_bytes)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise SlowBody(timeout_s) from None
+    return b"".join(chunks)

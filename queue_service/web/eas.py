@@ -1,0 +1,171 @@
+"""The EAS face: one URL for each queue, the operation chosen by method and query.
+
+Alibaba's Python, Go and Java clients work against it unchanged.  Their spellings stop here.
+"""
+
+import logging
+import uuid
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from client_sdk.wire import names
+from queue_service.errors import BadParameter, MethodNotAllowed, NoSuchPath
+from queue_service.queues import Queue
+from queue_service.services import Service
+from queue_service.store.entry import NewEntry, Read, Rejected
+from queue_service.web.body import read_body
+from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.parameters import MAX_INDEX, Parameters
+from queue_service.web.render import render_attributes, render_entries, render_place
+from queue_service.web.tokens import require_service_token
+from queue_service.web.watch import watch
+
+log = logging.getLogger(__name__)
+
+#: A long poll is answered this much before its time is over.  The Python SDK stops reading at
+#: the very moment its own poll ends, and asks again: six requests for one (queue_client.py).
+ANSWER_EARLY_S = 0.25
+#: The largest form of a negative commit.
+MAX_FORM_BYTES = 64 * 1024
+
+
+async def serve_queue(request: web.Request) -> web.StreamResponse:
+    """Serve `/api/predict/{service}` and whatever lies below it."""
+    service = request.app[SERVICES].find(request.match_info["service"])
+    return await _serve(request, service, request.match_info.get("suffix", ""))
+
+
+async def serve_bare(request: web.Request) -> web.StreamResponse:
+    """Serve the first service at the root, where a gateway has taken the prefix off."""
+    service = request.app[SERVICES].first()
+    if service is None:
+        raise NoSuchPath(request.path)
+    return await _serve(request, service, request.match_info.get("suffix", ""))
+
+
+async def _serve(request: web.Request, service: Service, suffix: str) -> web.StreamResponse:
+    require_service_token(request, service)
+    path = suffix.strip("/")
+    queue = service.sink if path == names.SINK else service.input
+    parameters = Parameters(request)
+    match request.method:
+        case "POST":
+            return await put(request, queue, parameters, "" if path == names.SINK else path)
+        case "GET":
+            return await _read(request, service, queue, parameters)
+        case "PUT" if parameters.flag(names.NEGATIVE):
+            return await reject(request, queue, parameters)
+        case "PUT":
+            await queue.commit(parameters.group(), parameters.user(), parameters.indexes())
+            return web.Response(text="OK")
+        case "DELETE" if parameters.flag(names.TRUNCATE):
+            below = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
+            await queue.truncate(below)
+            return web.Response(text="OK")
+        case "DELETE":
+            await queue.delete(parameters.indexes())
+            return web.Response(text="OK")
+        case method:
+            raise MethodNotAllowed(method, "GET, POST, PUT, DELETE")
+
+
+async def put(
+    request: web.Request, queue: Queue, parameters: Parameters, path: str
+) -> web.Response:
+    """Store the body.  The answer is the index in plain digits: Go and Java parse it so."""
+    if names.END_OF_STREAM in parameters:
+        raise BadParameter(names.END_OF_STREAM, "a put", "the end of the stream, not served yet")
+    settings = request.app[SETTINGS]
+    request_id = parameters.request_id()
+    entry_id = request_id or str(uuid.uuid4())
+    key = parameters.idempotency_key()
+    if not key and queue.role == "input":
+        # One request id is one piece of work, however often its put is repeated.  A sink may
+        # hold several results for it.
+        key = request_id
+    data = await read_body(
+        request, limit_bytes=queue.limits.payload_bytes, timeout_s=settings.body_timeout_s
+    )
+    index, stored_id = await queue.put(
+        NewEntry(
+            entry_id,
+            data,
+            tags=parameters.tags(),
+            priority=parameters.priority(),
+            path=path,
+            content_type=request.headers.get("Content-Type", ""),
+            idempotency_key=key,
+        )
+    )
+    return web.Response(text=str(index), headers={names.REQUEST_ID_HEADER: stored_id})
+
+
+async def _read(
+    request: web.Request, service: Service, queue: Queue, parameters: Parameters
+) -> web.StreamResponse:
+    if parameters.flag(names.ATTRIBUTES):
+        return render_attributes(request, queue, await queue.attributes())
+    if parameters.flag(names.SEARCH):
+        index = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
+        gid = parameters.group()
+        return render_place(gid, await queue.search(gid, index))
+    if parameters.flag(names.COUNT):
+        return web.Response(text=str((await queue.attributes()).length))
+    if parameters.flag(names.WATCH):
+        return await watch(request, queue, parameters)
+    return await get(request, queue, parameters)
+
+
+async def get(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
+    """Read entries, with a long poll; delete what was read once it is written."""
+    settings = request.app[SETTINGS]
+    raw = parameters.flag(names.RAW, default=True)
+    index = parameters.number(names.INDEX, default=0, least=-1, most=MAX_INDEX)
+    length = parameters.number(names.LENGTH, default=1, least=1, most=settings.max_get_length)
+    timeout_s = parameters.duration_s(names.TIMEOUT, most_s=settings.max_timeout_s)
+    delete = parameters.flag(names.AUTO_DELETE, default=True)
+    if raw:
+        # Raw shows one payload; reading more would delete what nobody sees.
+        length = 1
+    if index == -1:
+        index = max(0, (await queue.attributes()).last_index - length + 1)
+
+    entries = await queue.get(
+        Read(parameters.wanted(index), length, take=delete),
+        timeout_s=max(timeout_s * 0.75, timeout_s - ANSWER_EARLY_S),
+    )
+    response = render_entries(request, entries, raw=raw)
+    if delete and entries:
+        await _write_then_delete(request, queue, response, [entry.index for entry in entries])
+    return response
+
+
+async def _write_then_delete(
+    request: web.Request, queue: Queue, response: web.Response, indexes: list[int]
+) -> None:
+    """Delete only what a client was there to receive."""
+    try:
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        await response.prepare(request)
+        await response.write_eof()
+    except BaseException:
+        await queue.restore(indexes)
+        raise
+    await queue.delete(indexes)
+
+
+async def reject(request: web.Request, queue: Queue, parameters: Parameters) -> web.Response:
+    """Negative commit: the form says why; `Shutdown` is not counted against the entry."""
+    settings = request.app[SETTINGS]
+    indexes = parameters.indexes()
+    body = await read_body(request, limit_bytes=MAX_FORM_BYTES, timeout_s=settings.body_timeout_s)
+    form = dict(parse_qsl(body.decode("utf-8", "replace")))
+    code = form.get(names.CODE, "")
+    if len(code) > 64:
+        raise BadParameter(names.CODE, "at most 64 characters", f"{len(code)} characters")
+    gid, uid = parameters.group(), parameters.user()
+    for index in indexes:
+        await queue.reject(Rejected(gid, uid, index, 0, code))
+    return web.Response(text="OK")

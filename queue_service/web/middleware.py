@@ -1,0 +1,68 @@
+"""From an error to an answer: the one table, for every face."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from client_sdk.wire import names
+from client_sdk.wire.codes import Code
+from client_sdk.wire.errors import WireError
+from queue_service import errors
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+#: No answer carries Retry-After: the EAS SDK's HTTP library obeys it with 36 requests for one.
+STATUS: dict[type[errors.ServiceError], int] = {
+    errors.BadParameter: 400,
+    errors.Unauthorized: 401,
+    errors.NoSuchService: 404,
+    errors.NoSuchEntry: 404,
+    errors.NoSuchPath: 404,
+    errors.MethodNotAllowed: 405,
+    errors.SlowBody: 408,
+    errors.FrameTooBig: 413,
+    errors.QueueFull: 429,
+    errors.LeaseLost: 409,
+    errors.Draining: 503,
+    errors.StoreUnavailable: 503,
+    errors.StoreError: 500,
+}
+
+#: What the HTTP library itself refuses, in our words.
+_LIBRARY_CODES = {404: Code.NOT_FOUND, 413: Code.FRAME_TOO_BIG}
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn what a handler raises into an answer with a code and a sentence."""
+    try:
+        return await handler(request)
+    except errors.ServiceError as error:
+        status = STATUS[type(error)]
+        if status == 500:
+            log.exception("%s %s failed.", request.method, request.path)
+        return render(request, status, error.code, str(error))
+    except WireError as error:
+        return render(request, 400, Code.BAD_PARAMETER, str(error))
+    except web.HTTPException as error:
+        code = _LIBRARY_CODES.get(error.status, Code.BAD_PARAMETER)
+        return render(request, error.status, code, error.reason)
+    except ConnectionResetError:
+        # The client left; there is nobody to answer.
+        raise
+    except Exception:
+        log.exception("%s %s failed.", request.method, request.path)
+        return render(request, 500, Code.INTERNAL, "the service failed; its log says how")
+
+
+def render(request: web.Request, status: int, code: Code, sentence: str) -> web.Response:
+    """Write an error: JSON to whoever asks for JSON, a line of text to everybody else."""
+    headers = {names.ERROR_CODE_HEADER: code}
+    if names.JSON in request.headers.get("Accept", ""):
+        return web.json_response(
+            {"code": code, "message": sentence}, status=status, headers=headers
+        )
+    return web.Response(text=sentence, status=status, headers=headers)

@@ -1,0 +1,140 @@
+"""The EAS face's query parameters and headers, read and checked."""
+
+import re
+import uuid
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from client_sdk.wire import names
+from client_sdk.wire.duration import parse_duration
+from client_sdk.wire.errors import WireError
+from queue_service.errors import BadParameter
+from queue_service.store.entry import Filter
+
+#: The largest index: Java reads it as a signed 64-bit number.
+MAX_INDEX = 2**63 - 1
+#: Most indexes in one commit or delete.
+MAX_INDEXES = 10_000
+_MAX_NAME_LENGTH = 256
+_NAME = re.compile(r"[^\x00-\x1f\x7f]*")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]*")
+
+
+class Parameters:
+    """One request's parameters; each method raises BadParameter on what it cannot read."""
+
+    def __init__(self, request: web.Request) -> None:
+        # Building a query costs more than the rest of a put without one.
+        raw = request.rel_url.raw_query_string
+        # With a repeated name the last one wins.
+        self._query: Mapping[str, str] = dict(request.query) if raw else {}
+        self._headers = request.headers
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._query
+
+    def text(self, name: str, default: str = "") -> str:
+        return self._query.get(name, default)
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        text = self._query.get(name)
+        if text is None:
+            return default
+        if text not in ("true", "false"):
+            raise BadParameter(name, "true or false", repr(text))
+        return text == "true"
+
+    def number(self, name: str, *, default: int | None, least: int, most: int) -> int:
+        text = self._query.get(name)
+        if text is None and default is not None:
+            return default
+        number = _integer(text)
+        if number is None or not least <= number <= most:
+            came = "nothing" if text is None else repr(text[:64])
+            raise BadParameter(name, f"a whole number from {least} to {most}", came)
+        return number
+
+    def duration_s(self, name: str, *, most_s: float) -> float:
+        try:
+            return min(most_s, parse_duration(self._query.get(name, "0")))
+        except WireError as error:
+            raise BadParameter(name, error.expected, error.came) from None
+
+    def indexes(self) -> list[int]:
+        """The indexes of `_indexes_`, in the order in which they came."""
+        text = self._query.get(names.INDEXES, "")
+        parts = text.split(",")
+        numbers = [_integer(part) for part in parts]
+        if len(parts) > MAX_INDEXES or not all(
+            number is not None and 0 <= number <= MAX_INDEX for number in numbers
+        ):
+            raise BadParameter(
+                names.INDEXES, f"at most {MAX_INDEXES} indexes with commas", repr(text[:64])
+            )
+        return [number for number in numbers if number is not None]
+
+    def tags(self) -> dict[str, str]:
+        """Every parameter that is not the protocol's own."""
+        if not self._query:
+            return {}
+        return {
+            name: value
+            for name, value in self._query.items()
+            if not names.is_reserved(name) and name != names.REQUEST_ID_TAG
+        }
+
+    def request_id(self) -> str:
+        """The request id that the client gave, or ""."""
+        text = self._query.get(names.REQUEST_ID_TAG, "")
+        if len(text) > _MAX_NAME_LENGTH or not _REQUEST_ID.fullmatch(text):
+            raise BadParameter(
+                names.REQUEST_ID_TAG,
+                f"at most {_MAX_NAME_LENGTH} printable ASCII characters",
+                repr(text[:64]),
+            )
+        return text
+
+    def wanted(self, from_index: int = 0) -> Filter:
+        """Which entries a get or a watch is for."""
+        return Filter(from_index, self._query.get(names.REQUEST_ID_TAG, ""), self.tags())
+
+    def priority(self) -> int:
+        """The priority, from the query or else from the header: Java sends both."""
+        if names.PRIORITY in self._query:
+            return self.number(names.PRIORITY, default=0, least=0, most=2**31 - 1)
+        text = self._headers.get(names.PRIORITY_HEADER)
+        if text is None:
+            return 0
+        number = _integer(text)
+        if number is None or number < 0:
+            raise BadParameter(names.PRIORITY_HEADER, "a whole number from 0", repr(text[:64]))
+        return number
+
+    def group(self) -> str:
+        return self._name(names.GROUP_HEADER) or names.DEFAULT_GROUP
+
+    def user(self) -> str:
+        """Who asks; a name of its own for whoever gives none."""
+        return self._name(names.USER_HEADER) or str(uuid.uuid4())
+
+    def idempotency_key(self) -> str:
+        return self._name(names.IDEMPOTENCY_HEADER)
+
+    def _name(self, header: str) -> str:
+        text = self._headers.get(header, "")
+        if len(text) > _MAX_NAME_LENGTH or not _NAME.fullmatch(text):
+            raise BadParameter(
+                header,
+                f"at most {_MAX_NAME_LENGTH} characters without control characters",
+                repr(text[:64]),
+            )
+        # A header may carry bytes that are no text; the store's names are text.
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _integer(text: str | None) -> int | None:
+    """The whole number that `text` is, in plain ASCII digits, or None."""
+    if text is None or len(text) > 20 or not re.fullmatch(r"-?[0-9]+", text):
+        return None
+    return int(text)

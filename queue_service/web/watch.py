@@ -1,0 +1,145 @@
+"""A watch: a subscriber rendered as an EAS WebSocket, one frame in each binary message."""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from aiohttp import WSMsgType, web
+
+from client_sdk.wire import frame, names
+from client_sdk.wire.codes import CloseCode
+from queue_service.delivery.subscriber import Ended, Subscriber
+from queue_service.errors import BadParameter, ServiceError
+from queue_service.queues import Queue
+from queue_service.web.keys import SETTINGS
+from queue_service.web.parameters import MAX_INDEX, Parameters
+from queue_service.web.render import to_frame
+
+log = logging.getLogger(__name__)
+
+#: What a closing connection says of its subscriber's end.
+CLOSINGS = {
+    Ended.LEASE_LOST: (CloseCode.LEASE_LOST, b"no sign of life for longer than the lease"),
+    Ended.TAKEN_OVER: (CloseCode.TAKEN_OVER, b"the same user has connected again"),
+    Ended.STOPPING: (CloseCode.GOING_AWAY, b"this replica stops; connect again"),
+}
+
+#: Clients send nothing but control frames; whatever is larger is refused unread.
+MAX_MESSAGE_BYTES = 64 * 1024
+#: How long a client may take to answer our close, in seconds.
+CLOSE_TIMEOUT_S = 1.0
+
+
+async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
+    """Subscribe the client and stream frames until either side ends it.
+
+    Errors come as an HTTP status, before the connection is upgraded: the Python SDK takes
+    every message for a frame, so there is no place for an error in the stream.
+    """
+    settings = request.app[SETTINGS]
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
+    index = parameters.number(names.INDEX, default=0, least=-1, most=MAX_INDEX)
+    auto_commit = parameters.flag(names.AUTO_COMMIT)
+    window = parameters.number(names.WINDOW, default=1, least=1, most=settings.max_window)
+    index_only = parameters.flag(names.INDEX_ONLY)
+
+    # We answer pings ourselves: each is a sign of life, and the Python SDK sends them every
+    # two seconds even while its caller reads nothing, when it could not answer one of ours.
+    socket = web.WebSocketResponse(
+        autoping=False,
+        timeout=CLOSE_TIMEOUT_S,
+        max_msg_size=MAX_MESSAGE_BYTES,
+        compress=False,
+    )
+    pings: set[asyncio.Task[None]] = set()
+    subscriber, _ = await queue.subscribe(
+        parameters.group(),
+        parameters.user(),
+        window=settings.auto_commit_window if auto_commit else window,
+        ping=lambda: send_ping(socket, pings),
+        wanted=parameters.wanted(max(0, index)),
+        newest_only=index == -1,
+        about={
+            "kind": "watch",
+            "auto_commit": auto_commit,
+            "from": index,
+            "tags": parameters.tags(),
+            "since_ms": int(time.time() * 1000),
+        },
+    )
+    try:
+        await socket.prepare(request)
+        sending = asyncio.create_task(
+            _send_frames(socket, queue, subscriber, index_only=index_only, auto_commit=auto_commit)
+        )
+        try:
+            await _listen(socket, subscriber)
+        finally:
+            await end_task(sending)
+    finally:
+        with contextlib.suppress(ServiceError):
+            await asyncio.shield(queue.unsubscribe(subscriber))
+    return socket
+
+
+async def _listen(socket: web.WebSocketResponse, subscriber: Subscriber) -> None:
+    """Read control frames until the connection ends."""
+    async for message in socket:
+        subscriber.hear()
+        if message.type is WSMsgType.PING:
+            await socket.pong(message.data)
+        elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            kind = message.type.name.lower()
+            reason = f"expected no messages on a watch, got a {kind} message"
+            await socket.close(code=CloseCode.UNSUPPORTED, message=reason.encode())
+
+
+async def _send_frames(
+    socket: web.WebSocketResponse,
+    queue: Queue,
+    subscriber: Subscriber,
+    *,
+    index_only: bool,
+    auto_commit: bool,
+) -> None:
+    try:
+        while batch := await subscriber.next_batch():
+            for delivery in batch:
+                await socket.send_bytes(
+                    frame.encode(to_frame(delivery.entry, index_only=index_only))
+                )
+            if auto_commit:
+                # After the sending, so that what never left is handed to somebody else.
+                indexes = [delivery.entry.index for delivery in batch]
+                await queue.commit(subscriber.gid, subscriber.uid, indexes)
+    except ConnectionResetError:
+        return
+    except ServiceError as error:
+        log.warning("A watch ends: %s", error)
+        await socket.close(code=CloseCode.STORE_UNAVAILABLE, message=error.code.encode())
+        return
+    if subscriber.ended is not None:
+        code, reason = CLOSINGS[subscriber.ended]
+        await socket.close(code=code, message=reason)
+
+
+def send_ping(socket: web.WebSocketResponse, pings: set[asyncio.Task[None]]) -> None:
+    """Ask for a sign of life without waiting for a client that reads nothing."""
+
+    async def ping() -> None:
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await socket.ping()
+
+    if not pings and not socket.closed:
+        task = asyncio.create_task(ping())
+        pings.add(task)
+        task.add_done_callback(pings.discard)
+
+
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,253 @@
+"""The worker face: one WebSocket, deliveries out, answers in.
+
+worker                          service
+  Hello(uid, window, held)  ->
+                            <-  Welcome(lease, lost)
+                            <-  Deliveries
+  Completions, Rejections   ->
+                            <-  Outcomes
+  Renew, SetWindow          ->
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from aiohttp import WSMsgType, web
+
+from client_sdk.wire import worker as wire
+from client_sdk.wire.codes import CloseCode, Code
+from client_sdk.wire.errors import WireError
+from queue_service.delivery.subscriber import Subscriber
+from queue_service.errors import BadParameter, ServiceError, StoreUnavailable
+from queue_service.services import Service
+from queue_service.settings import Settings
+from queue_service.store.entry import Completed, Delivery, Rejected
+from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.tokens import require_service_token
+from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
+
+log = logging.getLogger(__name__)
+
+#: How long a new connection may take to say Hello, in seconds.
+HELLO_TIMEOUT_S = 10.0
+#: The least that a message may hold, whatever the sink's payload limit; and what it may hold
+#: above that limit, for tags and framing.
+LEAST_MESSAGE_BYTES = 16 * 1024 * 1024
+FRAMING_BYTES = 1024 * 1024
+#: A close reason has room for this many bytes.
+MAX_REASON_BYTES = 120
+_MAX_NAME_LENGTH = 256
+
+
+async def serve_work(request: web.Request) -> web.StreamResponse:
+    """Serve one worker until either side ends it."""
+    service = request.app[SERVICES].find(request.match_info["service"])
+    require_service_token(request, service)
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
+    socket = web.WebSocketResponse(
+        autoping=False,
+        timeout=CLOSE_TIMEOUT_S,
+        max_msg_size=max(LEAST_MESSAGE_BYTES, service.sink.limits.payload_bytes + FRAMING_BYTES),
+        compress=False,
+    )
+    await socket.prepare(request)
+    connection = _Work(socket, service, request.app[SETTINGS])
+    try:
+        await connection.run()
+    except WireError as error:
+        await _close(socket, CloseCode.BAD_MESSAGE, str(error))
+    except StoreUnavailable as error:
+        await _close(socket, CloseCode.STORE_UNAVAILABLE, str(error))
+    except ServiceError as error:
+        await _close(socket, CloseCode.GOING_AWAY, str(error))
+    except ConnectionResetError:
+        log.debug("A worker's connection was reset.")
+    return socket
+
+
+async def _close(socket: web.WebSocketResponse, code: CloseCode, reason: str) -> None:
+    await socket.close(code=code, message=reason.encode()[:MAX_REASON_BYTES])
+
+
+class _Work:
+    """One worker's connection."""
+
+    def __init__(self, socket: web.WebSocketResponse, service: Service, settings: Settings) -> None:
+        self._socket = socket
+        self._service = service
+        self._settings = settings
+        self._queue = service.input
+        self._answering: set[asyncio.Task[None]] = set()
+        self._pings: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Greet, then deliver and listen until the connection ends."""
+        hello = await self._hello()
+        subscriber, lost = await self._queue.subscribe(
+            self._service.workers_gid,
+            hello.uid,
+            window=hello.window,
+            ping=lambda: send_ping(self._socket, self._pings),
+            own_commits=True,
+            about={
+                "kind": "worker",
+                "engine": hello.engine[:_MAX_NAME_LENGTH],
+                "version": hello.version[:_MAX_NAME_LENGTH],
+                "since_ms": int(time.time() * 1000),
+            },
+            claims=[(held.index, held.attempt) for held in hello.held],
+        )
+        log.info("Worker %s has subscribed to %s.", hello.uid, self._service.name)
+        sending = None
+        try:
+            await self._send(
+                wire.Welcome(
+                    service=self._service.name,
+                    lease_ms=self._settings.lease_ms,
+                    lost=tuple(wire.Held(index, attempt) for index, attempt in lost),
+                )
+            )
+            sending = asyncio.create_task(self._deliver(subscriber))
+            await self._listen(subscriber)
+        finally:
+            if sending is not None:
+                await end_task(sending)
+            # What the worker answered before it went is still written down.
+            if self._answering:
+                await asyncio.wait(self._answering)
+            with contextlib.suppress(ServiceError):
+                await asyncio.shield(self._queue.unsubscribe(subscriber))
+            log.info("Worker %s has left %s.", hello.uid, self._service.name)
+
+    async def _hello(self) -> wire.Hello:
+        try:
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
+                message = await self._socket.receive()
+        except TimeoutError:
+            raise WireError("Hello", f"nothing for {HELLO_TIMEOUT_S:g} s") from None
+        if message.type is not WSMsgType.BINARY:
+            if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
+                raise ConnectionResetError
+            raise WireError("Hello in a binary message", f"a {message.type.name} message")
+        hello = wire.decode_from_worker(message.data)
+        if not isinstance(hello, wire.Hello):
+            raise WireError("Hello first", type(hello).__name__)
+        if hello.protocol != wire.PROTOCOL:
+            raise WireError(f"protocol {wire.PROTOCOL}", f"protocol {hello.protocol}")
+        if not 0 < len(hello.uid) <= _MAX_NAME_LENGTH or not hello.uid.isprintable():
+            raise WireError(f"a printable uid of 1 to {_MAX_NAME_LENGTH} characters", "another")
+        if hello.window > self._settings.max_window:
+            raise WireError(f"a window of at most {self._settings.max_window}", str(hello.window))
+        return hello
+
+    async def _listen(self, subscriber: Subscriber) -> None:
+        async for message in self._socket:
+            subscriber.hear()
+            if message.type is WSMsgType.BINARY:
+                await self._handle(subscriber, wire.decode_from_worker(message.data))
+            elif message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+            elif message.type is WSMsgType.TEXT:
+                reason = "expected binary messages, got a text message"
+                await _close(self._socket, CloseCode.UNSUPPORTED, reason)
+
+    async def _handle(self, subscriber: Subscriber, message: wire.FromWorker) -> None:
+        match message:
+            case wire.Completions() | wire.Rejections():
+                # A task of its own, so that the next message is read while the store works.
+                task = asyncio.create_task(self._answer(subscriber, message))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+            case wire.SetWindow(window):
+                if window > self._settings.max_window:
+                    raise WireError(f"a window of at most {self._settings.max_window}", str(window))
+                await self._queue.resize(subscriber, window)
+            case wire.Renew():
+                pass
+            case wire.Hello():
+                raise WireError("Hello once", "a second one")
+
+    async def _answer(
+        self, subscriber: Subscriber, message: wire.Completions | wire.Rejections
+    ) -> None:
+        """Write answers down and tell what became of them."""
+        try:
+            if isinstance(message, wire.Completions):
+                outcomes = await self._complete(subscriber, message)
+            else:
+                outcomes = await self._reject(subscriber, message)
+        except StoreUnavailable as error:
+            # Undecided: the worker says it all again on its next connection.
+            await _close(self._socket, CloseCode.STORE_UNAVAILABLE, str(error))
+            return
+        with contextlib.suppress(ConnectionResetError):
+            await self._send(wire.Outcomes(tuple(outcomes)))
+        ended = sum(outcome.code != Code.FRAME_TOO_BIG for outcome in outcomes)
+        self._queue.reopen(subscriber, ended)
+        self._queue.bell.ring()
+
+    async def _complete(
+        self, subscriber: Subscriber, message: wire.Completions
+    ) -> list[wire.Outcome]:
+        limit = self._service.sink.limits.payload_bytes
+        outcomes, asked = [], []
+        for item in message.completions:
+            if item.result is not None and len(item.result.data) > limit:
+                # The delivery stays the worker's, which answers it with something smaller.
+                outcomes.append(wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG))
+                continue
+            data, tags = (item.result.data, item.result.tags) if item.result else (None, {})
+            done = Completed(subscriber.gid, subscriber.uid, item.index, item.attempt, data, tags)
+            asked.append((item, asyncio.ensure_future(self._queue.complete(done))))
+        for item, future in asked:
+            outcomes.append(_outcome(item, await future))
+        return outcomes
+
+    async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
+        asked = [
+            (
+                item,
+                asyncio.ensure_future(
+                    self._queue.reject(
+                        Rejected(
+                            subscriber.gid, subscriber.uid, item.index, item.attempt, item.code
+                        )
+                    )
+                ),
+            )
+            for item in message.rejections
+        ]
+        return [_outcome(item, await future) for item, future in asked]
+
+    async def _deliver(self, subscriber: Subscriber) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while batch := await subscriber.next_batch():
+                await self._send(wire.Deliveries(tuple(map(self._to_wire, batch))))
+            if subscriber.ended is not None:
+                code, reason = CLOSINGS[subscriber.ended]
+                await self._socket.close(code=code, message=reason)
+
+    def _to_wire(self, delivery: Delivery) -> wire.Delivery:
+        entry = delivery.entry
+        return wire.Delivery(
+            index=entry.index,
+            attempt=delivery.attempt,
+            request_id=entry.request_id,
+            data=entry.data,
+            tags=entry.tags(),
+            max_delivery=self._service.max_delivery,
+            path=entry.path,
+            content_type=entry.content_type,
+            stored_at_ms=entry.stored_at_ms,
+            priority=delivery.priority,
+        )
+
+    async def _send(self, message: wire.ToWorker) -> None:
+        await self._socket.send_bytes(wire.encode_to_worker(message))
+
+
+def _outcome(item: wire.Completion | wire.Rejection, accepted: bool) -> wire.Outcome:
+    return wire.Outcome(item.index, item.attempt, accepted, "" if accepted else Code.LEASE_LOST)

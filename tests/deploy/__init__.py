@@ -1,0 +1,1 @@
+"""Local mode, the command line and the demo."""

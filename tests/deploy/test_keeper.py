@@ -1,0 +1,89 @@
+"""A child is kept alive, with patience, and is given up when it cannot be."""
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from deploy import keeper
+from deploy.child import Child
+from deploy.errors import ChildFailed
+from deploy.keeper import Keeper
+from tests.deploy.processes import alive
+from tests.waiting import wait_until
+
+MakeKeeper = Callable[[str], Keeper]
+
+
+@pytest.fixture
+async def make_keeper(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeKeeper]:
+    """Make keepers of Python programs, impatient ones, and stop them after the test."""
+    monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.01)
+    made: list[Keeper] = []
+
+    def make(program: str) -> Keeper:
+        async def start() -> Child:
+            return Child.start("kept", [sys.executable, "-c", program])
+
+        made.append(Keeper("kept", start, on_event=lambda sentence: None, grace_s=5))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.stop()
+
+
+def test_each_end_in_a_row_makes_the_next_pause_longer_up_to_a_limit() -> None:
+    assert [keeper.pause_s(failures) for failures in (1, 2, 3, 20)] == [0.5, 1.0, 2.0, 10.0]
+
+
+async def test_a_killed_child_is_started_again(make_keeper: MakeKeeper) -> None:
+    kept = make_keeper("import time; time.sleep(60)")
+    first = await kept.start()
+    await first.kill()
+    await wait_until(lambda: kept.restarts == 1, "it was started again")
+    assert kept.child is not None
+    assert alive(kept.child.pid)
+    assert kept.child.pid != first.pid
+
+
+async def test_a_child_that_gives_up_at_once_is_not_tried_again(make_keeper: MakeKeeper) -> None:
+    kept = make_keeper("import sys; sys.exit('there is no such engine')")
+    await kept.start()
+    with pytest.raises(ChildFailed) as caught:
+        await kept.failure()
+    assert caught.value.last_lines == ("there is no such engine",)
+
+
+async def test_stopping_ends_the_child_and_the_restarts(make_keeper: MakeKeeper) -> None:
+    kept = make_keeper("import time; time.sleep(60)")
+    child = await kept.start()
+    await kept.stop()
+    assert child.exit_code == -signal.SIGTERM
+    assert kept.restarts == 0
+
+
+async def test_a_child_that_does_not_listen_is_killed_after_its_grace() -> None:
+    program = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('deaf', flush=True); time.sleep(60)"
+    )
+    lines: list[str] = []
+    child = Child.start("deaf", [sys.executable, "-c", program], on_line=lines.append)
+    await wait_until(lambda: lines == ["deaf"], "it ignores SIGTERM")
+    assert await child.stop(grace_s=0.1) == -signal.SIGKILL
+
+
+async def test_what_a_child_has_started_dies_with_it() -> None:
+    program = (
+        "import subprocess, sys, time\n"
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, "
+        "flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    lines: list[str] = []
+    child = Child.start("parent", [sys.executable, "-c", program], on_line=lines.append)
+    await wait_until(lambda: lines, "the grandchild was started")
+    await child.kill()
+    await wait_until(lambda: not alive(int(lines[0])), "the grandchild has ended")

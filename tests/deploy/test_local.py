@@ -1,0 +1,225 @@
+"""`penstock up`: the real processes, from one command, and nothing left behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.data_dir import DataDir, Running
+from deploy.errors import NotRunning
+from deploy.port import free_port, is_free
+from tests.deploy.processes import alive, descendants
+from tests.waiting import wait_until_blocking
+
+#: Seconds from the command until everything runs, on a busy machine.
+START_S = 60.0
+
+#: Seconds from a signal until nothing is left.
+STOP_S = 30.0
+
+
+class Up:
+    """One `penstock up` in a session of its own."""
+
+    def __init__(self, data_dir: Path, *options: str, log: Path) -> None:
+        self.data_dir = data_dir
+        self._log = log
+        env = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deploy.cli", "up", "--data", str(data_dir), *options],
+                env={**env, "COLUMNS": "200"},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def ready(self) -> Running:
+        """Wait until it takes jobs."""
+
+        def running() -> Running | None:
+            assert self.process.poll() is None, self.log
+            try:
+                return DataDir(self.data_dir).running()
+            except NotRunning:
+                return None
+
+        found = wait_until_blocking(running, "`penstock up` is ready", START_S)
+        assert found is not None
+        return found
+
+    def children(self, module: str) -> list[int]:
+        """Return the processes below it that run this module or program."""
+        found = []
+        for pid in descendants(self.process.pid):
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_text()
+            except FileNotFoundError:
+                continue
+            if module in command and "leash.py" not in command:
+                found.append(pid)
+        return found
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Send it a signal and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_S)
+
+
+StartUp = Callable[..., Up]
+
+
+@pytest.fixture
+def start_up(tmp_path: Path) -> Iterator[StartUp]:
+    """Start local modes, each on a free port, and end them after the test."""
+    started: list[Up] = []
+
+    def start(*options: str, data_dir: Path = tmp_path / "data") -> Up:
+        port = () if "--port" in options else ("--port", "0")
+        log = tmp_path / f"up-{len(started)}.log"
+        started.append(Up(data_dir, *port, *options, log=log))
+        return started[-1]
+
+    yield start
+    for up in started:
+        if up.process.poll() is None:
+            up.end()
+
+
+def _penstock(up: Up, *arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploy.cli", *arguments, "--data", str(up.data_dir)],
+        input=data,
+        capture_output=True,
+        check=False,
+        timeout=START_S,
+    )
+
+
+@pytest.mark.timeout(180)
+def test_a_job_goes_in_and_its_result_comes_out_and_nothing_is_left(start_up: StartUp) -> None:
+    up = start_up("--workers", "2")
+    running = up.ready()
+    below = descendants(up.process.pid)
+    assert len(up.children("inference_worker")) == 2
+
+    waited = _penstock(up, "put", "demo", "hello", "--wait", "--timeout", "30")
+    assert (waited.returncode, waited.stdout) == (0, b"hello"), waited.stderr
+
+    put = _penstock(up, "put", "demo", "-", "--tag", "a=b", "--json", data=b"\x00\xff")
+    receipt = json.loads(put.stdout)
+    got = _penstock(up, "get", "demo", receipt["request_id"], "--timeout", "30", "--json")
+    frame = json.loads(got.stdout)
+    assert (frame["request_id"], frame["data_base64"]) == (receipt["request_id"], "AP8=")
+    assert frame["tags"]["a"] == "b"
+
+    _penstock(up, "put", "demo", "watched")
+    watched = _penstock(up, "watch", "demo", "--count", "1")
+    assert watched.stdout.endswith(b"\twatched\n")
+
+    assert _penstock(up, "get", "demo").returncode == 3
+    assert up.end() == 0, up.log
+    assert not [pid for pid in below if alive(pid)]
+    assert is_free(int(running.url.rpartition(":")[2]))
+    # In order: first the workers, then the queue service, then Redis.
+    ends = [up.log.rfind(f"\n{name}") for name in ("worker-1 ", "queue-service ", "redis ")]
+    assert ends == sorted(ends), up.log
+
+
+@pytest.mark.timeout(180)
+def test_a_killed_worker_and_a_killed_queue_service_come_back(start_up: StartUp) -> None:
+    up = start_up()
+    up.ready()
+    for module in ("inference_worker", "queue_service"):
+        (victim,) = up.children(module)
+        os.kill(victim, signal.SIGKILL)
+        wait_until_blocking(
+            lambda module=module, victim=victim: set(up.children(module)) - {victim},  # type: ignore[misc]
+            f"{module} runs again",
+            START_S,
+        )
+    waited = _penstock(up, "put", "demo", "still here", "--wait", "--timeout", "60")
+    assert waited.stdout == b"still here", waited.stderr + up.log.encode()
+
+
+@pytest.mark.timeout(180)
+def test_what_was_put_survives_a_kill_of_everything(start_up: StartUp) -> None:
+    up = start_up("--workers", "0")
+    up.ready()
+    below = descendants(up.process.pid)
+    put = _penstock(up, "put", "demo", "kept")
+    assert put.returncode == 0, put.stderr
+    up.process.kill()
+    up.process.wait()
+    wait_until_blocking(lambda: not any(map(alive, below)), "its children died with it", STOP_S)
+
+    again = start_up("--workers", "1")
+    again.ready()
+    got = _penstock(again, "get", "demo", put.stdout.decode().strip(), "--timeout", "30")
+    assert got.stdout == b"kept", again.log
+
+
+@pytest.mark.timeout(120)
+def test_two_do_not_share_a_directory(start_up: StartUp) -> None:
+    first = start_up("--workers", "0")
+    first.ready()
+    second = start_up("--workers", "0")
+    assert second.process.wait(START_S) == 1
+    assert "another `penstock up` runs on" in second.log
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(start_up: StartUp) -> None:
+    up = start_up("--workers", "0")
+    port = up.ready().url.rpartition(":")[2]
+    other = start_up("--port", port, data_dir=up.data_dir.with_name("other"))
+    assert other.process.wait(START_S) == 1
+    assert f"port {port} of this machine is taken" in other.log
+    assert "redis" not in other.log
+
+
+def test_an_engine_that_does_not_exist_stops_it_with_the_workers_words(start_up: StartUp) -> None:
+    up = start_up("--engine", "handler:no.such.module:Class")
+    assert up.process.wait(START_S) == 1
+    assert re.search(r"worker-1 ended with \d", up.log), up.log
+    assert "no.such.module" in up.log
+    assert not descendants(up.process.pid)
+
+
+def test_the_token_stays_the_same_over_a_restart(start_up: StartUp) -> None:
+    first = start_up("--workers", "0")
+    token = first.ready().token
+    assert first.end(signal.SIGTERM) == 0
+    again = start_up("--workers", "0")
+    assert again.ready().token == token
+
+
+def test_without_a_running_local_mode_a_put_says_how_to_start_one(tmp_path: Path) -> None:
+    put = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", "put", "demo", "x", "--data", str(tmp_path)],
+        capture_output=True,
+        check=False,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")},
+    )
+    assert put.returncode == 1
+    assert b"penstock up" in put.stderr
+
+
+def test_a_queue_service_that_does_not_answer_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    put = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", "put", "demo", "x", "--url", url],
+        capture_output=True,
+        check=False,
+    )
+    assert put.returncode == 4
