@@ -114,6 +114,17 @@ class DiesWhileLoading:
         return data
 
 
+class DiesOnce:
+    """The first to see the file of this name missing makes it and dies."""
+
+    def predict(self, marker: str) -> str:
+        try:
+            os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return "answered by the second"
+        os._exit(9)
+
+
 class LoadsForever:
     """Never gets ready."""
 
