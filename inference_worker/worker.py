@@ -162,6 +162,7 @@ class Worker:
         try:
             async with contextlib.aclosing(self.engine.run(job)) as events:
                 async for event in events:
+                    # Pieces and progress pass by: what this connection carries is results.
                     if isinstance(event, Finished | Failed):
                         end = event
                         break

@@ -36,6 +36,23 @@ class Sum:
         return {"sum": sum(numbers)}
 
 
+class HasOptions:
+    """What has a default is the handler's own and not the context's place."""
+
+    def setup(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def predict(self, text: str, times: int = 2) -> str:
+        return f"{self.device} {text * times}"
+
+
+class TakesThree:
+    """Nobody can call this."""
+
+    def predict(self, data: bytes, ctx: Context, temperature: float) -> bytes:
+        return data
+
+
 class DeclaredJson:
     """The class says what it takes; nothing is annotated."""
 
