@@ -105,10 +105,15 @@ def put(
     """Store an entry.
 
     The idempotency key is part of the call, so every sending of it stores one entry at most.
-    Raises BadParameter when a tag or a path has a name that the protocol keeps for itself.
+    Raises BadParameter when a tag or a path has a name that the protocol keeps for itself, or an
+    id cannot travel in a header.
     """
     if path.strip("/").split("/")[0] == names.SINK:
         raise errors.BadParameter("the path 'sink' is that of the sink itself")
+    for name, text in (("request id", request_id), ("idempotency key", idempotency_key)):
+        # They travel in headers, which have no room for anything else.
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise errors.BadParameter(f"expected a {name} of printable ASCII, got {text[:64]!r}")
     # Several entries may share a request id, as the results of one request do.  So only an id
     # that was made here and now can stand for this put alone.
     key = idempotency_key or str(uuid.uuid4())
