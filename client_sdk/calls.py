@@ -105,20 +105,27 @@ def put(
     """Store an entry.
 
     The idempotency key is part of the call, so every sending of it stores one entry at most.
-    Raises BadParameter when a tag or a path has a name that the protocol keeps for itself.
+    Raises BadParameter when a tag or a path has a name that the protocol keeps for itself, or an
+    id cannot travel in a header.
     """
     if path.strip("/").split("/")[0] == names.SINK:
         raise errors.BadParameter("the path 'sink' is that of the sink itself")
+    for name, text in (("request id", request_id), ("idempotency key", idempotency_key)):
+        # They travel in headers, which have no room for anything else.
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise errors.BadParameter(f"expected a {name} of printable ASCII, got {text[:64]!r}")
     # Several entries may share a request id, as the results of one request do.  So only an id
     # that was made here and now can stand for this put alone.
     key = idempotency_key or str(uuid.uuid4())
-    query = dict(tags) if tags else {}
-    for name in query:
+    fields = dict(tags) if tags else {}
+    for name in fields:
         if names.is_reserved(name) or name == names.REQUEST_ID_TAG:
             raise errors.BadParameter(f"a tag cannot be named {name!r}: the protocol uses it")
-    query[names.REQUEST_ID_TAG] = request_id or key
+    fields[names.REQUEST_ID_TAG] = request_id or key
     if priority:
-        query[names.PRIORITY] = str(priority)
+        fields[names.PRIORITY] = str(priority)
+    # Most puts carry nothing but an id of ours, in which there is nothing to encode.
+    plain = len(fields) == 1 and not request_id and not idempotency_key
     headers = {names.IDEMPOTENCY_HEADER: key}
     if content_type:
         headers["Content-Type"] = content_type
@@ -126,7 +133,7 @@ def put(
         "put",
         "POST",
         _receipt,
-        query=urlencode(query),
+        query=f"{names.REQUEST_ID_TAG}={key}" if plain else urlencode(fields),
         path="/" + quote(path.lstrip("/")) if path else "",
         body=data.encode() if isinstance(data, str) else data,
         headers=headers,

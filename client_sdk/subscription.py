@@ -138,13 +138,17 @@ class Subscription:
     async def _disconnect(self) -> None:
         websocket, self._websocket = self._websocket, None
         pinger, self._pinger = self._pinger, None
-        if pinger is not None:
-            pinger.cancel()
-            await asyncio.gather(pinger, return_exceptions=True)
-        if websocket is not None:
-            if asyncio.get_running_loop().time() - self._connected_at > GOOD_CONNECTION_S:
-                self._backoff.reset()
-            await websocket.close()
+        try:
+            if pinger is not None:
+                pinger.cancel()
+                await asyncio.gather(pinger, return_exceptions=True)
+        finally:
+            # Also when whoever asked for a frame is cancelled just now: a connection left open
+            # would go on taking deliveries.
+            if websocket is not None:
+                if asyncio.get_running_loop().time() - self._connected_at > GOOD_CONNECTION_S:
+                    self._backoff.reset()
+                await websocket.close()
 
     async def _read(self, websocket: aiohttp.ClientWebSocketResponse) -> bytes:
         """Return the next frame's bytes; raise when the connection has ended."""

@@ -78,6 +78,10 @@ async def next_binary(
                 pass
             case aiohttp.WSMsgType.TEXT:
                 raise WireError("a binary message", "a text message")
+            case aiohttp.WSMsgType.CLOSE:
+                # Not `websocket.close_code`: when our reply to the close cannot be written any
+                # more, aiohttp replaces the code that came by 1006.
+                raise closed_error(message.data, url=url)
             case _:
                 raise closed_error(websocket.close_code, url=url)
 

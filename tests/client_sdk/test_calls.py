@@ -68,6 +68,14 @@ def test_a_path_that_would_reach_the_sink_is_refused(path: str) -> None:
         calls.put(b"", path=path)
 
 
+@pytest.mark.parametrize("text", ["a b", "a\r\nX-Other: b", "ä", "\x00"])
+def test_an_id_that_cannot_travel_in_a_header_is_refused(text: str) -> None:
+    with pytest.raises(errors.BadParameter, match="request id"):
+        calls.put(b"", request_id=text)
+    with pytest.raises(errors.BadParameter, match="idempotency key"):
+        calls.put(b"", idempotency_key=text)
+
+
 def test_a_put_is_answered_with_an_index_and_a_request_id() -> None:
     call = calls.put(b"")
     assert call.parse(ok(b"42", **{names.REQUEST_ID_HEADER: "r"})) == Receipt(42, "r")

@@ -60,6 +60,18 @@ def closing(code: int, *indexes: int) -> Scene:
     return scene
 
 
+def leaving(code: int, *indexes: int) -> Scene:
+    """Say why, and be gone before the other side can reply."""
+
+    async def scene(socket: web.WebSocketResponse) -> None:
+        await frames(*indexes)(socket)
+        assert socket._writer is not None
+        await socket._writer.close(code)
+        await cut()(socket)
+
+    return scene
+
+
 def cut(*indexes: int) -> Scene:
     async def scene(socket: web.WebSocketResponse) -> None:
         await frames(*indexes)(socket)
@@ -141,6 +153,17 @@ async def test_a_watch_ends_with_an_error_when_connecting_again_cannot_help(
         with pytest.raises(kind):
             await took(watch, 1)
     assert len(peer.queries) == 1
+
+
+async def test_the_reason_of_a_close_is_known_even_when_nobody_is_left_to_reply_to() -> None:
+    peer = WatchPeer(leaving(CloseCode.TAKEN_OVER, 1))
+    async with watching(peer) as watch:
+        await took(watch, 1)
+        socket = watch._websocket
+        assert socket is not None
+        await wait_until(lambda: socket.get_extra_info("peername") is None, "the peer has gone")
+        with pytest.raises(errors.TakenOver):
+            await took(watch, 1)
 
 
 async def test_a_watch_pings_while_nobody_reads_it() -> None:

@@ -1,0 +1,55 @@
+"""The examples of the SDK's README do what they say."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from client_sdk import AsyncQueueClient
+from tests.conftest import StartWorker
+from tests.running import TOKEN, QueueServiceProcess
+
+README = Path(__file__).parents[2] / "client_sdk" / "README.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+async def run(example: str, service: QueueServiceProcess) -> str:
+    """Run an example as a script against this service and return what it prints."""
+    script = (
+        example.replace("http://127.0.0.1:8080", service.url)
+        .replace('"secret"', repr(TOKEN))
+        .replace('"demo"', '"svc"')
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", script),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+def test_the_readme_has_four_examples() -> None:
+    assert len(EXAMPLES) == 4
+
+
+async def test_the_clients_examples_work(
+    service: QueueServiceProcess, start_worker: StartWorker
+) -> None:
+    await start_worker(service.url)
+    printed = await run(EXAMPLES[0], service)
+    assert "b'What is a sink?' ann" in printed
+    await run(EXAMPLES[1], service)
+    assert "FRAME_TOO_BIG 413" in await run(EXAMPLES[2], service)
+
+
+@pytest.mark.leaves_entries
+async def test_the_workers_example_works(service: QueueServiceProcess) -> None:
+    async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+        receipt = await client.put(b"quiet")
+        await run(EXAMPLES[3], service)
+        (frame,) = await client.sink.get(request_id=receipt.request_id)
+    assert frame.data == b"QUIET"
