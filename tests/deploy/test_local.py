@@ -59,8 +59,16 @@ class Up:
         assert found is not None
         return found
 
-    def children(self, module: str) -> list[int]:
-        """Return the processes below it that run this module or program."""
+    def wait_for(self, module: str, *, count: int = 1, without: int = 0) -> list[int]:
+        """Wait until so many processes below it run this module; return their ids."""
+
+        def found() -> list[int]:
+            pids = [pid for pid in self._running(module) if pid != without]
+            return pids if len(pids) == count else []
+
+        return wait_until_blocking(found, f"{count} of {module} run", START_S)
+
+    def _running(self, module: str) -> list[int]:
         found = []
         for pid in descendants(self.process.pid):
             try:
@@ -111,8 +119,8 @@ def _penstock(up: Up, *arguments: str, data: bytes = b"") -> subprocess.Complete
 def test_a_job_goes_in_and_its_result_comes_out_and_nothing_is_left(start_up: StartUp) -> None:
     up = start_up("--workers", "2")
     running = up.ready()
+    up.wait_for("inference_worker", count=2)
     below = descendants(up.process.pid)
-    assert len(up.children("inference_worker")) == 2
 
     waited = _penstock(up, "put", "demo", "hello", "--wait", "--timeout", "30")
     assert (waited.returncode, waited.stdout) == (0, b"hello"), waited.stderr
@@ -142,13 +150,9 @@ def test_a_killed_worker_and_a_killed_queue_service_come_back(start_up: StartUp)
     up = start_up()
     up.ready()
     for module in ("inference_worker", "queue_service"):
-        (victim,) = up.children(module)
+        (victim,) = up.wait_for(module)
         os.kill(victim, signal.SIGKILL)
-        wait_until_blocking(
-            lambda module=module, victim=victim: set(up.children(module)) - {victim},  # type: ignore[misc]
-            f"{module} runs again",
-            START_S,
-        )
+        up.wait_for(module, without=victim)
     waited = _penstock(up, "put", "demo", "still here", "--wait", "--timeout", "60")
     assert waited.stdout == b"still here", waited.stderr + up.log.encode()
 
@@ -167,7 +171,7 @@ def test_what_was_put_survives_a_kill_of_everything(start_up: StartUp) -> None:
     again = start_up("--workers", "1")
     again.ready()
     got = _penstock(again, "get", "demo", put.stdout.decode().strip(), "--timeout", "30")
-    assert got.stdout == b"kept", again.log
+    assert got.stdout == b"kept", (got, again.log)
 
 
 @pytest.mark.timeout(120)
