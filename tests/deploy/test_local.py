@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from client_sdk import QueueClient
 from deploy.data_dir import DataDir, Running
 from deploy.errors import NotRunning
 from deploy.port import free_port, is_free
@@ -172,6 +173,22 @@ def test_what_was_put_survives_a_kill_of_everything(start_up: StartUp) -> None:
     again.ready()
     got = _penstock(again, "get", "demo", put.stdout.decode().strip(), "--timeout", "30")
     assert got.stdout == b"kept", (got, again.log)
+
+
+@pytest.mark.timeout(120)
+def test_a_second_ctrl_c_does_not_wait_for_long_jobs(start_up: StartUp) -> None:
+    up = start_up("--engine-options", '{"delay_s": 600}')
+    running = up.ready()
+    with QueueClient(running.url, running.service, token=running.token) as client:
+        client.put(b"long")
+        wait_until_blocking(
+            lambda: "Pending: 1," in str(client.attributes()), "the worker holds it", START_S
+        )
+    up.process.send_signal(signal.SIGINT)
+    wait_until_blocking(lambda: "1 held" in up.log, "the worker begins to leave", STOP_S)
+    assert up.end() == 0, up.log
+    # It was told twice and gave its job back, which is not charged for that.
+    assert "is rejected with Shutdown" in up.log
 
 
 @pytest.mark.timeout(120)
