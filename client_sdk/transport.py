@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 from client_sdk import errors
+from client_sdk.address import service_address
 from client_sdk.backoff import Backoff
 from client_sdk.calls import Answer, Call, Retry
 from client_sdk.wire import names
@@ -63,7 +64,7 @@ class Transport:
         self.gid = gid
         self.retry = retry
         self.timeout_s = timeout_s
-        self.base_url = f"{url.rstrip('/')}{names.EAS_PREFIX}/{quote(service, safe='')}"
+        self.base_url = f"{service_address(url)}{names.EAS_PREFIX}/{quote(service, safe='')}"
         self._headers = {names.USER_HEADER: self.uid, names.GROUP_HEADER: gid}
         if token:
             self._headers["Authorization"] = token

@@ -27,6 +27,7 @@ from urllib.parse import quote
 import aiohttp
 
 from client_sdk import errors
+from client_sdk.address import service_address
 from client_sdk.backoff import Backoff
 from client_sdk.holding import Holding
 from client_sdk.websocket import closed_error, open_websocket
@@ -115,7 +116,7 @@ class WorkConnection:
         version, engine: told to the service for its operators.
         """
         path = names.WORK_PATH.format(service=quote(service, safe=""))
-        self._url = url.rstrip("/") + path
+        self._url = service_address(url) + path
         self._headers = {"Authorization": token} if token else {}
         self.uid = uid or str(uuid.uuid4())
         self._version, self._engine = version, engine

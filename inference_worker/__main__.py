@@ -80,7 +80,10 @@ def _engine(settings: Settings, logs: LogSettings) -> Engine:
     own_process = settings.engine_process
     if own_process is None:
         own_process = spec.wants_own_process
-    return EngineProcess(spec, logs=logs) if own_process else load_engine(spec)
+    # Made in any case, which loads nothing yet: a name that makes no sense is told at once, and
+    # not by a process that had to be spawned for it.
+    engine = load_engine(spec)
+    return EngineProcess(spec, logs=logs) if own_process else engine
 
 
 def _leave_on_signals(worker: Worker) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from inference_worker import pipe
 from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
 from inference_worker.engines.load import EngineSpec, load_engine
-from inference_worker.errors import WorkerError
+from inference_worker.errors import EngineFailed, WorkerError
 from inference_worker.logs import LogSettings
 
 #: prctl(2): the signal that this process gets when its parent ends.
@@ -86,6 +86,8 @@ async def _load(spec: EngineSpec, context: Context) -> Engine | pipe.Broken:
     try:
         engine = load_engine(spec)
         await engine.start(context)
+    except EngineFailed as error:
+        return pipe.Broken(error.cause)
     except WorkerError as error:
         return pipe.Broken(str(error))
     return engine

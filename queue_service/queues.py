@@ -138,7 +138,7 @@ class Queue:
         *,
         window: int,
         ping: Callable[[], None],
-        wanted: Filter = Filter(),
+        wanted: Filter | None = None,
         newest_only: bool = False,
         own_commits: bool = False,
         about: Mapping[str, object] | None = None,
@@ -158,7 +158,7 @@ class Queue:
                 session=session,
                 window=window,
                 lease_ms=self._settings.lease_ms,
-                wanted=wanted,
+                wanted=wanted or Filter(),
                 newest_only=newest_only,
                 resident=own_commits,
                 about=about or {},
@@ -214,9 +214,7 @@ class Queue:
 
     async def commit(self, gid: str, uid: str, indexes: Sequence[int]) -> None:
         """The group is done with entries; those that another user holds are left alone."""
-        words = await asyncio.gather(
-            *(self._store.commit((gid, uid, index)) for index in indexes)
-        )
+        words = await asyncio.gather(*(self._store.commit((gid, uid, index)) for index in indexes))
         committed = words.count("committed")
         self.metrics.commits.inc(committed)
         self.metrics.stale.inc(words.count("foreign"))

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Iterator, Mapping
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from queue_service.delivery.doorbell import Doorbell, Wire
 from queue_service.errors import NoSuchService
@@ -75,14 +76,13 @@ class Service:
 class Services:
     """The services of one process."""
 
-    def __init__(self, redis: "Redis[bytes]", settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, redis: Redis, settings: Settings, metrics: Metrics) -> None:
         scripts = Scripts(redis)
         self._redis = redis
         self._tick_s = settings.tick_ms / 1000
         self.draining = False
         self._by_name = {
-            wanted.name: Service(wanted, scripts, settings, metrics)
-            for wanted in settings.services
+            wanted.name: Service(wanted, scripts, settings, metrics) for wanted in settings.services
         }
 
     def __iter__(self) -> Iterator[Service]:
@@ -123,5 +123,5 @@ class Services:
         try:
             async with asyncio.timeout(1.0):
                 return bool(await self._redis.ping())
-        except Exception:  # noqa: BLE001 - whatever it is, the store does not answer
+        except (RedisError, OSError, TimeoutError):
             return False

@@ -46,13 +46,13 @@ class ServiceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: ServiceName
+    name: ServiceName = Field(description="The service's name, as it stands in URLs.")
     token: SecretStr = Field(
         SecretStr(""),
         description="What clients and workers send in `Authorization`; empty lets everybody in.",
     )
-    input: QueueSettings = QueueSettings()
-    sink: QueueSettings = QueueSettings()
+    input: QueueSettings = Field(QueueSettings(), description="Limits of the input queue.")
+    sink: QueueSettings = Field(QueueSettings(), description="Limits of the sink.")
     memory: int = Field(4000, ge=1, description="Memory for the messages of both queues, in MB.")
     sink_memory_ratio: float = Field(
         0.5, gt=0, lt=1, description="The sink's share of that memory, between 0 and 1."
@@ -60,7 +60,10 @@ class ServiceSettings(BaseModel):
     max_delivery: int = Field(
         5, ge=0, description="Most hand-outs of one entry; 0 is without limit."
     )
-    dead_message_policy: DeadMessagePolicy = DeadMessagePolicy.REAR
+    dead_message_policy: DeadMessagePolicy = Field(
+        DeadMessagePolicy.REAR,
+        description="After `max_delivery`: `Rear` puts the entry at the tail, `Drop` deletes it.",
+    )
 
     @field_validator("input", "sink")
     @classmethod
@@ -130,7 +133,11 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         10.0, ge=0, description="From SIGTERM to the end of requests that are still open."
     )
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: str = Field(
+        "INFO",
+        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+        description="Least level that is logged: DEBUG, INFO, WARNING or ERROR.",
+    )
     log_json: bool = Field(False, description="Log lines as JSON.")
 
     @model_validator(mode="after")

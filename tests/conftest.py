@@ -2,19 +2,19 @@
 
     redis_server   one real redis-server for the whole run
     redis_url      its URL
-    key_prefix     what every Redis key of this test begins with; asking for it (or for anything
-                   below) makes the leak check of `tests/leaks.py` look at the test
+    key_prefix     what every Redis key of this test begins with
     start_service  starts `python -m queue_service`; called twice it gives two on one Redis
     start_worker   starts `python -m inference_worker` for a service
     serve          serves the queue service in this process, on a free port
 
-What was started is stopped after the test, workers first; a process that ignores SIGTERM fails it.
+What was started is stopped after the test, workers first.  Between workers and services the leak
+check of `tests/leaks.py` looks at Redis.  A process that does not end by SIGTERM fails the test.
 """
 
 import asyncio
 import inspect
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +22,13 @@ import pytest
 from aiohttp import web
 
 from deploy.redis_server import RedisServer
-from tests.leaks import LEAVES_ENTRIES, nothing_left_in_redis, tasks_left
+from tests.leaks import (
+    LEAVES_ENTRIES,
+    LEAVES_SUBSCRIBERS,
+    allowed_by,
+    tasks_left,
+    wait_for_no_leaks,
+)
 from tests.running import (
     ADMIN_TOKEN,
     TOKEN,
@@ -34,18 +40,43 @@ from tests.running import (
 )
 from tests.waiting import wait_until
 
-__all__ = ["nothing_left_in_redis"]
-
 #: The service of a test that names none.
 SERVICE: dict[str, object] = {"name": "svc"}
 
 _numbers = itertools.count(1)
 
+_failed = pytest.StashKey[bool]()
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", f"{LEAVES_ENTRIES}: the test leaves entries in its queues on purpose"
-    )
+    for mark in (
+        f"{LEAVES_ENTRIES}: the test leaves entries in its queues on purpose",
+        f"{LEAVES_SUBSCRIBERS}: the test ends with leases that no service is there to end",
+    ):
+        config.addinivalue_line("markers", mark)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember that a test failed: what it left behind then is no second failure."""
+    report = yield
+    item.stash[_failed] = item.stash.get(_failed, False) or report.failed
+    return report
+
+
+@pytest.fixture
+def check_leaks(
+    request: pytest.FixtureRequest, redis_url: str, key_prefix: str
+) -> Callable[[], None]:
+    """Return the check that fails a test which left something in Redis."""
+
+    def check() -> None:
+        if not request.node.stash.get(_failed, False):
+            wait_for_no_leaks(redis_url, key_prefix, allowed=allowed_by(request.node))
+
+    return check
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +123,7 @@ class StartService(Protocol):
     """Start a queue service; the arguments are those of `tests.running.service_env`."""
 
     async def __call__(
-        self, *services: dict[str, object], wait: bool = True, **settings: object
+        self, *wanted: dict[str, object], wait: bool = True, **settings: object
     ) -> QueueServiceProcess: ...
 
 
@@ -106,11 +137,34 @@ class StartWorker(Protocol):
 
 @pytest.fixture
 def processes() -> Iterator[list[ServerProcess]]:
-    """Hold every process of the test, in the order of their start, and end the last first."""
+    """Hold processes that a test has started, and end the last first."""
     started: list[ServerProcess] = []
     yield started
-    failed = [process for process in reversed(started) if not _ends_well(process)]
-    assert not failed, "\n\n".join(f"{p.name} did not end by SIGTERM:\n{p.log}" for p in failed)
+    _end(started)
+
+
+@pytest.fixture
+def services(check_leaks: Callable[[], None]) -> Iterator[list[ServerProcess]]:
+    """Hold the queue services of a test; before they end, nothing of it may be left in Redis."""
+    started: list[ServerProcess] = []
+    yield started
+    try:
+        check_leaks()
+    finally:
+        _end(started)
+
+
+@pytest.fixture
+def workers(services: list[ServerProcess]) -> Iterator[list[ServerProcess]]:
+    """Hold the workers of a test; they end before the services do."""
+    started: list[ServerProcess] = []
+    yield started
+    _end(started)
+
+
+def _end(started: list[ServerProcess]) -> None:
+    stuck = [process for process in reversed(started) if not _ends_well(process)]
+    assert not stuck, "\n\n".join(f"{p.name} did not end by SIGTERM:\n{p.log}" for p in stuck)
 
 
 def _ends_well(process: ServerProcess) -> bool:
@@ -126,17 +180,17 @@ def _ends_well(process: ServerProcess) -> bool:
 
 @pytest.fixture
 def start_service(
-    redis_url: str, key_prefix: str, tmp_path: Path, processes: list[ServerProcess]
+    redis_url: str, key_prefix: str, tmp_path: Path, services: list[ServerProcess]
 ) -> StartService:
     """Start queue services as real processes; all of one test share Redis and key prefix."""
 
     async def start(
-        *services: dict[str, object], wait: bool = True, **settings: object
+        *wanted: dict[str, object], wait: bool = True, **settings: object
     ) -> QueueServiceProcess:
         fields = {"redis_url": redis_url, "key_prefix": key_prefix, **settings}
-        env = service_env(services=list(services) or [SERVICE], **fields)  # type: ignore[arg-type]
-        service = QueueServiceProcess(env, log_path=tmp_path / f"service-{len(processes)}.log")
-        processes.append(service)
+        env = service_env(services=list(wanted) or [SERVICE], **fields)  # type: ignore[arg-type]
+        service = QueueServiceProcess(env, log_path=tmp_path / f"service-{len(services)}.log")
+        services.append(service)
         await service.start() if wait else service.spawn()
         return service
 
@@ -150,15 +204,15 @@ async def service(start_service: StartService) -> QueueServiceProcess:
 
 
 @pytest.fixture
-def start_worker(tmp_path: Path, processes: list[ServerProcess]) -> StartWorker:
+def start_worker(tmp_path: Path, workers: list[ServerProcess]) -> StartWorker:
     """Start workers as real processes."""
 
     async def start(
         url: str, service: str = "svc", *, wait: bool = True, **settings: object
     ) -> WorkerProcess:
         env = worker_env(queue_url=url, service=service, **settings)
-        worker = WorkerProcess(env, log_path=tmp_path / f"worker-{len(processes)}.log")
-        processes.append(worker)
+        worker = WorkerProcess(env, log_path=tmp_path / f"worker-{len(workers)}.log")
+        workers.append(worker)
         await worker.start() if wait else worker.spawn()
         return worker
 
@@ -169,7 +223,9 @@ Serve = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
-async def serve(redis_url: str, key_prefix: str) -> AsyncIterator[Serve]:
+async def serve(
+    redis_url: str, key_prefix: str, check_leaks: Callable[[], None]
+) -> AsyncIterator[Serve]:
     """Serve the queue service in this process: `url = await serve({"name": "svc"}, lease_ms=500)`.
 
     Quicker than a process; for tests that need no signals and no second process.
@@ -201,8 +257,12 @@ async def serve(redis_url: str, key_prefix: str) -> AsyncIterator[Serve]:
         return f"http://{host}:{port}"
 
     yield start
-    for runner in reversed(runners):
-        await runner.cleanup()
+    try:
+        # In a thread, because the services that release what was held run in this loop.
+        await asyncio.to_thread(check_leaks)
+    finally:
+        for runner in reversed(runners):
+            await runner.cleanup()
 
 
 @pytest.fixture

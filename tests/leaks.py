@@ -1,95 +1,154 @@
 """What a test must not leave behind: Redis keys, held entries, asyncio tasks.
 
-The rule for keys: a key has a TTL, or somebody who owns it and will remove it.  An idle service
-owns few keys, and this table is all of them.  A key that is in no line of it is a leak.
+The rule for keys: a key has a TTL, or somebody who owns it and will remove it.  The tables below
+are all keys of a queue and their owners; a key in none of them is a leak.  On top of that, the
+sums that the store keeps beside its sets must be the sums.
 """
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
 from redis import Redis
 
-#: Keys that an idle service may keep: the part of the name after `<prefix>:{<service>}:`, and why.
-IDLE_KEYS: tuple[tuple[str, str], ...] = (
-    (r"(input|sink):meta", "the last index and the counters outlive every entry"),
-    (r"(input|sink):lane:\d+", "an empty stream carries the consumer groups of the queue"),
-    (r"(input|sink):groups", "the groups that have a cursor in the queue"),
-    (r"settings", "what the service was created with"),
-)
+from tests.waiting import wait_until_blocking
 
-#: Hashes whose values count entries in somebody's hands; on an idle service each is 0.
-HELD_KEYS: tuple[str, ...] = (r"(input|sink):held(:.*)?",)
+#: Owned by the service: what an idle queue may keep, and why.
+IDLE_KEYS: Mapping[str, str] = {
+    "lane:0": "an empty stream stays a key",
+    "lane:1": "an empty stream stays a key",
+    "meta": "the last index outlives every entry",
+    "groups": "a group keeps its place for some time after its last member",
+    "members": "as long as the group: how many it has, which is 0",
+}
 
-#: Of a test that leaves entries in its queues on purpose.
+#: Owned by entries: gone with the last of them.
+ENTRY_KEYS = {"request_ids", "deliveries", "released", "skipped", "done", "taken"}
+
+#: Owned by subscribers, each of which has a lease that ends: gone with the last of them.
+SUBSCRIBER_KEYS = {"leases", "subscribers", "holds"}
+
+#: The mark of a test that leaves entries in its queues on purpose.
 LEAVES_ENTRIES = "leaves_entries"
 
-_KEY = re.compile(r"(?P<prefix>[^:]+):\{(?P<service>[^}]+)\}:(?P<name>.+)", re.DOTALL)
+#: The mark of a test that ends while somebody still holds a lease, or with no service running.
+LEAVES_SUBSCRIBERS = "leaves_subscribers"
+
+#: Seconds until everything is released that a closed connection held: a grace and a tick.
+RELEASED_S = 5.0
+
+#: Joins the names in a field or a member.
+SEPARATOR = "\x1f"
+
+_KEY = re.compile(r"(?P<queue>[^:]+:\{(?P<service>[^}]+)\}:(?:input|sink)):(?P<name>.+)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """One key that should not be there, or not like this."""
+@dataclass(frozen=True)
+class Allowed:
+    """What a test may leave."""
 
-    key: str
-    why: str
+    entries: bool = False
+    subscribers: bool = False
 
-    def __str__(self) -> str:
-        return f"{self.key}: {self.why}"
+
+@dataclass
+class _Books:
+    """The keys of one queue, read."""
+
+    sorted_sets: dict[str, list[str]] = field(default_factory=dict)
+    hashes: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def differences(self) -> Iterator[str]:
+        """Say where a sum is not what it sums up."""
+        holds = self._by_group(self.sorted_sets.get("holds", []))
+        sums = {
+            "held": holds,
+            "skipped": self._by_group(self.sorted_sets.get("skipped", [])),
+            "done": self._by_group(self.hashes.get("done", {})),
+        }
+        if (held := int(self.hashes.get("meta", {}).get("held", 0))) != holds.total():
+            yield f"meta says that {held} are held, holds has {holds.total()}"
+        for name, value in self.hashes.get("groups", {}).items():
+            group, _, what = name.rpartition(SEPARATOR)
+            if what in sums and int(value) != sums[what][group]:
+                yield f"group {group} says {value} {what}, there are {sums[what][group]}"
+        leases = self._by_group(self.sorted_sets.get("leases", []))
+        for group, members in self.hashes.get("members", {}).items():
+            if int(members) != leases[group]:
+                yield f"group {group} says {members} members, there are {leases[group]} leases"
+
+    @staticmethod
+    def _by_group(members: "list[str] | dict[str, str]") -> "Counter[str]":
+        return Counter(member.partition(SEPARATOR)[0] for member in members)
 
 
 def find_leaks(
-    redis_url: str, prefix: str, *, service: str | None = None, entries_allowed: bool = False
-) -> list[Leak]:
-    """Return what is left under `prefix`, of one service or of all.
-
-    entries_allowed: the test left entries on purpose; what belongs to them is then no leak.
-    """
-    leaks: list[Leak] = []
+    redis_url: str, prefix: str, *, service: str | None = None, allowed: Allowed = Allowed()
+) -> list[str]:
+    """Return, in words, what is left under `prefix`, of one service or of all."""
+    leaks: list[str] = []
+    queues: defaultdict[str, _Books] = defaultdict(_Books)
     with closing(Redis.from_url(redis_url, decode_responses=True)) as redis:
         for key in redis.scan_iter(match=f"{prefix}:*", count=1000):
             parts = _KEY.fullmatch(key)
-            if service is not None and parts is not None and parts["service"] != service:
+            if redis.pttl(key) >= 0 or (parts and service and parts["service"] != service):
                 continue
-            if redis.pttl(key) >= 0:
-                continue
-            name = parts["name"] if parts is not None else key
-            leaks += _look_at(redis, key, name, entries_allowed=entries_allowed)
-    return leaks
+            name = parts["name"] if parts else key
+            leaks += [f"{key}: {why}" for why in _leaks_of_key(redis, key, name, allowed)]
+            if parts and (kind := redis.type(key)) != "stream":
+                books = queues[parts["queue"]]
+                if kind == "zset":
+                    books.sorted_sets[name] = cast(list[str], redis.zrange(key, 0, -1))
+                elif kind == "hash":
+                    books.hashes[name] = cast(dict[str, str], redis.hgetall(key))
+    for queue, books in queues.items():
+        leaks += [f"{queue}: {difference}" for difference in books.differences()]
+    return sorted(leaks)
 
 
-def _look_at(redis: "Redis", key: str, name: str, *, entries_allowed: bool) -> Iterator[Leak]:
-    if any(re.fullmatch(pattern, name) for pattern in HELD_KEYS):
-        held = cast(dict[str, str], redis.hgetall(key))
-        yield from (
-            Leak(key, f"{subscriber} still holds {count}")
-            for subscriber, count in held.items()
-            if count != "0"
-        )
+def _leaks_of_key(redis: "Redis", key: str, name: str, allowed: Allowed) -> Iterator[str]:
+    if redis.type(key) == "stream" and (length := redis.xlen(key)) and not allowed.entries:
+        yield f"has {length} entries"
+    if name in IDLE_KEYS:
         return
-    if redis.type(key) == "stream" and (length := redis.xlen(key)) and not entries_allowed:
-        yield Leak(key, f"holds {length} entries")
-    if not entries_allowed and not any(re.fullmatch(pattern, name) for pattern, _ in IDLE_KEYS):
-        yield Leak(key, "has no TTL, and an idle service does not keep such a key")
+    if name in ENTRY_KEYS:
+        if not allowed.entries:
+            yield "belongs to entries, and none should be left"
+    elif name in SUBSCRIBER_KEYS:
+        if not allowed.subscribers:
+            yield "belongs to subscribers, and none should be left"
+    else:
+        yield "has no TTL, and nobody owns it"
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_in_redis(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test whose services left something in Redis; it looks after they have stopped."""
-    if "key_prefix" not in request.fixturenames:
-        yield
-        return
-    # Asked for before the test's services, so torn down after them.
-    redis_url = request.getfixturevalue("redis_url")
-    key_prefix = request.getfixturevalue("key_prefix")
-    yield
-    allowed = request.node.get_closest_marker(LEAVES_ENTRIES) is not None
-    leaks = find_leaks(redis_url, key_prefix, entries_allowed=allowed)
-    assert not leaks, "left in Redis:\n" + "\n".join(map(str, leaks))
+def wait_for_no_leaks(
+    redis_url: str, prefix: str, *, service: str | None = None, allowed: Allowed = Allowed()
+) -> None:
+    """Give the running services time to release what was held; fail with what is left then.
+
+    Called after the clients and workers of a test have gone and before its services stop: what
+    a closed connection held is released by a service that runs.
+    """
+
+    def nothing_left() -> bool:
+        leaks = find_leaks(redis_url, prefix, service=service, allowed=allowed)
+        assert not leaks, "left in Redis:\n" + "\n".join(leaks)
+        return True
+
+    wait_until_blocking(nothing_left, "nothing is left in Redis", RELEASED_S)
+
+
+def allowed_by(node: pytest.Item) -> Allowed:
+    """Read a test's marks."""
+    return Allowed(
+        entries=node.get_closest_marker(LEAVES_ENTRIES) is not None,
+        subscribers=node.get_closest_marker(LEAVES_SUBSCRIBERS) is not None,
+    )
 
 
 def tasks_left() -> list[str]:

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.child import LEASH
@@ -191,6 +192,26 @@ def service_env(
         **settings,
     }
     return {f"PENSTOCK_{name.upper()}": str(value) for name, value in fields.items()}
+
+
+@contextmanager
+def running_service(
+    log_path: Path,
+    *,
+    redis_url: str,
+    key_prefix: str,
+    services: list[dict[str, object]],
+    **settings: object,
+) -> Iterator[QueueServiceProcess]:
+    """Run a queue service for a fixture that many tests share; settings as in `service_env`."""
+    env = service_env(redis_url=redis_url, key_prefix=key_prefix, services=services, **settings)
+    service = QueueServiceProcess(env, log_path=log_path)
+    try:
+        service.start_blocking()
+        yield service
+        assert service.stop_blocking() == 0, service.log
+    finally:
+        service.kill_all()
 
 
 def worker_env(*, queue_url: str, service: str, **settings: object) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The bench's own promises: it waits, and it notices what a test leaves behind."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from redis import Redis
@@ -25,20 +26,35 @@ async def test_a_hold_fails_when_the_promise_is_broken() -> None:
         await hold_for(1.0, lambda: next(looks), "all is well")
 
 
-def test_a_key_without_ttl_and_owner_is_a_leak(redis_url: str) -> None:
-    with Redis.from_url(redis_url) as redis:
-        redis.set("bench-1:{svc}:input:forgotten", "x")
-        redis.set("bench-1:{svc}:input:expires", "x", ex=60)
-        redis.hset("bench-1:{svc}:input:held", mapping={"eas.a": 0, "eas.b": 2})
-        redis.xadd("bench-1:{svc}:sink:lane:0", {"data": "x"})
-        try:
-            leaks = sorted(map(str, find_leaks(redis_url, "bench-1")))
-        finally:
-            redis.delete(*redis.keys("bench-1:*"))
-    assert leaks == [
-        "bench-1:{svc}:input:forgotten: has no TTL, and an idle service does not keep such a key",
-        "bench-1:{svc}:input:held: eas.b still holds 2",
-        "bench-1:{svc}:sink:lane:0: holds 1 entries",
+@pytest.fixture
+def bench_keys(redis_url: str) -> Iterator["Redis"]:
+    with Redis.from_url(redis_url, decode_responses=True) as redis:
+        yield redis
+        redis.delete(*redis.keys("bench:*"))
+
+
+def test_a_key_without_ttl_and_owner_is_a_leak(redis_url: str, bench_keys: "Redis") -> None:
+    bench_keys.set("bench:{svc}:input:forgotten", "x")
+    bench_keys.set("bench:{svc}:input:idempotency:expires", "x", ex=60)
+    bench_keys.hset("bench:{svc}:input:request_ids", "rid", "1")
+    bench_keys.zadd("bench:{svc}:sink:leases", {"eas\x1fu1": 1})
+    bench_keys.xadd("bench:{svc}:sink:lane:0", {"data": "x"})
+    assert find_leaks(redis_url, "bench") == [
+        "bench:{svc}:input:forgotten: has no TTL, and nobody owns it",
+        "bench:{svc}:input:request_ids: belongs to entries, and none should be left",
+        "bench:{svc}:sink:lane:0: has 1 entries",
+        "bench:{svc}:sink:leases: belongs to subscribers, and none should be left",
+    ]
+
+
+def test_a_sum_that_is_wrong_is_a_leak(redis_url: str, bench_keys: "Redis") -> None:
+    bench_keys.hset("bench:{svc}:input:meta", mapping={"last": 7, "held": 2})
+    bench_keys.hset("bench:{svc}:input:groups", mapping={"eas\x1fheld": 1, "eas\x1fleft": 99})
+    bench_keys.hset("bench:{svc}:input:members", mapping={"eas": 1})
+    assert find_leaks(redis_url, "bench") == [
+        "bench:{svc}:input: group eas says 1 held, there are 0",
+        "bench:{svc}:input: group eas says 1 members, there are 0 leases",
+        "bench:{svc}:input: meta says that 2 are held, holds has 0",
     ]
 
 

@@ -10,7 +10,7 @@ import re
 from client_sdk.wire.errors import WireError
 
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _BARE = re.compile(_NUMBER)
 _PART = re.compile(rf"({_NUMBER})(h|ms|m|us|µs|ns|s)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")

@@ -5,15 +5,18 @@ an empty message or an empty tag map is left out, as the Go client's own codec d
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.proto import eas_pb2
+
+#: The largest index there can be: some clients read it as a signed 64-bit number.
+MAX_INDEX = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +89,9 @@ def encode_json_list(frames: Iterable[Frame]) -> bytes:
 def decode_json_list(data: bytes) -> list[Frame]:
     """Read a JSON array of frames; raise WireError when the text is none."""
     try:
-        items = json.loads(data)
-        return [
-            Frame(
-                index=int(item["index"]),
-                tags=dict(item.get("tags") or {}),
-                data=base64.b64decode(item.get("data") or "", validate=True),
-                message=str(item.get("message") or ""),
-            )
-            for item in items
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+        return [_from_json(item) for item in json.loads(data)]
+    # RecursionError: brackets nested deeper than anybody nests them in earnest.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WireError("a JSON array of frames", f"{len(data)} other bytes") from error
 
 
@@ -118,3 +113,15 @@ def _to_json(frame: Frame) -> dict[str, object]:
         item["tags"] = dict(frame.tags)
     item["data"] = base64.b64encode(frame.data).decode("ascii")
     return item
+
+
+def _from_json(item: dict[str, Any]) -> Frame:
+    index, tags, message = item["index"], item.get("tags") or {}, item.get("message") or ""
+    if type(index) is not int or not 0 <= index <= MAX_INDEX:
+        raise ValueError("the index is no index")
+    texts = [message, *tags.keys(), *tags.values()]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("tags and message are text")
+    "".join(texts).encode()  # Half a surrogate pair is text in JSON and nowhere else.
+    data = base64.b64decode(item.get("data") or "", validate=True)
+    return Frame(index=index, tags=dict(tags), data=data, message=message)

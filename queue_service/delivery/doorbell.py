@@ -64,7 +64,7 @@ class Wire:
     """
 
     def __init__(
-        self, redis: "Redis[bytes]", bells: Mapping[str, Mapping[str, Doorbell]], *, tick_s: float
+        self, redis: Redis, bells: Mapping[str, Mapping[str, Doorbell]], *, tick_s: float
     ) -> None:
         self._redis = redis
         self._bells = bells

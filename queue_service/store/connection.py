@@ -5,7 +5,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 
-def connect(url: str, *, timeout_s: float) -> "Redis[bytes]":
+def connect(url: str, *, timeout_s: float) -> Redis:
     """Return a client for `url`; it connects when it is first used.
 
     A command is never repeated by the library: a put whose answer got lost may have been

@@ -30,7 +30,7 @@ def read_sources() -> dict[str, str]:
 class Scripts:
     """Runs a verb on one Redis."""
 
-    def __init__(self, redis: "Redis[bytes]") -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._sources = read_sources()
         self._digests = {

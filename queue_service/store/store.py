@@ -258,8 +258,16 @@ class Store:
     async def attributes(self) -> QueueState:
         """Describe the queue, its groups and its subscribers."""
         reply = await self._run("attributes", [])
+        length, first, last, last_given, dead_letters, now_ms = (
+            int(number or 0) for number in reply[:6]
+        )
         return QueueState(
-            *(int(number or 0) for number in reply[:6]),
+            length=length,
+            first_index=first,
+            last_index=last,
+            last_given=last_given,
+            dead_letters=dead_letters,
+            now_ms=now_ms,
             groups=tuple(
                 GroupState(gid.decode(), int(members), int(waiting), int(held))
                 for gid, members, waiting, held in reply[6]

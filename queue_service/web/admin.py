@@ -48,7 +48,7 @@ async def metrics(request: web.Request) -> web.Response:
     if shares_metrics():
         # Each process counts for itself into shared files; this adds them up.
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     text = await asyncio.to_thread(generate_latest, registry)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

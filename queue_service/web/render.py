@@ -35,9 +35,7 @@ def _render_raw(entry: Entry) -> web.Response:
         # ASCII by JSON's own escapes, as a header must be.
         names.TAGS_HEADER: json.dumps(entry.tags()),
     }
-    return web.Response(
-        body=entry.data, content_type="application/octet-stream", headers=headers
-    )
+    return web.Response(body=entry.data, content_type="application/octet-stream", headers=headers)
 
 
 def render_attributes(request: web.Request, queue: Queue, state: QueueState) -> web.Response:

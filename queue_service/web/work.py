@@ -1,12 +1,12 @@
 """The worker face: one WebSocket, deliveries out, answers in.
 
-    worker                          service
-      Hello(uid, window, held)  ->
-                                <-  Welcome(lease, lost)
-                                <-  Deliveries
-      Completions, Rejections   ->
-                                <-  Outcomes
-      Renew, SetWindow          ->
+worker                          service
+  Hello(uid, window, held)  ->
+                            <-  Welcome(lease, lost)
+                            <-  Deliveries
+  Completions, Rejections   ->
+                            <-  Outcomes
+  Renew, SetWindow          ->
 """
 
 import asyncio
@@ -75,9 +75,7 @@ async def _close(socket: web.WebSocketResponse, code: CloseCode, reason: str) ->
 class _Work:
     """One worker's connection."""
 
-    def __init__(
-        self, socket: web.WebSocketResponse, service: Service, settings: Settings
-    ) -> None:
+    def __init__(self, socket: web.WebSocketResponse, service: Service, settings: Settings) -> None:
         self._socket = socket
         self._service = service
         self._settings = settings
@@ -199,22 +197,16 @@ class _Work:
         for item in message.completions:
             if item.result is not None and len(item.result.data) > limit:
                 # The delivery stays the worker's, which answers it with something smaller.
-                outcomes.append(
-                    wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG)
-                )
+                outcomes.append(wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG))
                 continue
             data, tags = (item.result.data, item.result.tags) if item.result else (None, {})
-            done = Completed(
-                subscriber.gid, subscriber.uid, item.index, item.attempt, data, tags
-            )
+            done = Completed(subscriber.gid, subscriber.uid, item.index, item.attempt, data, tags)
             asked.append((item, asyncio.ensure_future(self._queue.complete(done))))
         for item, future in asked:
             outcomes.append(_outcome(item, await future))
         return outcomes
 
-    async def _reject(
-        self, subscriber: Subscriber, message: wire.Rejections
-    ) -> list[wire.Outcome]:
+    async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
         asked = [
             (
                 item,

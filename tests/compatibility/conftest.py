@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.compatibility.eas_sdk import VERSION, EasClient, EasSdk
-from tests.leaks import find_leaks
-from tests.running import QueueServiceProcess, service_env
-from tests.waiting import wait_until_blocking
+from tests.leaks import wait_for_no_leaks
+from tests.running import QueueServiceProcess, running_service
 
 #: Where the environment is kept between runs; git ignores it.
 CACHE = Path(__file__).parents[2] / ".penstock" / "environments"
@@ -68,19 +67,13 @@ def shared_service(
     redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[QueueServiceProcess]:
     """Run one queue service with many services for all tests that do not hurt it."""
-    env = service_env(
+    with running_service(
+        tmp_path_factory.mktemp("compatibility") / "service.log",
         redis_url=redis_url,
         key_prefix=KEY_PREFIX,
         services=[{"name": f"svc-{number}"} for number in range(SERVICES)],
-    )
-    log_path = tmp_path_factory.mktemp("compatibility") / "service.log"
-    service = QueueServiceProcess(env, log_path=log_path)
-    try:
-        service.start_blocking()
+    ) as service:
         yield service
-        service.stop_blocking()
-    finally:
-        service.kill_all()
 
 
 @pytest.fixture(scope="session")
@@ -130,11 +123,4 @@ def pair(
     made = Pair(sdk, shared_service.url, f"svc-{next(service_numbers)}")
     yield made
     made.close()
-
-    def nothing_left() -> bool:
-        leaks = find_leaks(redis_url, KEY_PREFIX, service=made.service)
-        assert not leaks, "left in Redis:\n" + "\n".join(map(str, leaks))
-        return True
-
-    # What a closed watch held is released after a grace of at most a second.
-    wait_until_blocking(nothing_left, f"nothing of {made.service} is left in Redis", 5.0)
+    wait_for_no_leaks(redis_url, KEY_PREFIX, service=made.service)

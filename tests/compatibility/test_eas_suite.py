@@ -1,29 +1,55 @@
-"""The test file inside Alibaba's own Python SDK, unedited, passes against the queue service."""
+"""The test file inside Alibaba's own Python SDK, unedited, passes against `penstock up`."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartWorker
-from tests.running import TOKEN, QueueServiceProcess
+from tests.running import TOKEN, ServerProcess, free_port
 
 RUNNER = Path(__file__).with_name("run_eas_suite.py")
 
 #: Tests in that file; a run of fewer would prove less than it says.
 TESTS = 9
 
-#: Seconds the file may take; half of it is 4000 puts one after another.
+#: Seconds the file may take; most of it is 4000 puts one after another.
 SUITE_S = 150.0
 
+#: What its two tests with an inference service want of each answer: exactly two keys.
+ANSWER = r'{"answer": "[{\"a\": 1, \"b\": 2}]"}'
 
-@pytest.mark.timeout(SUITE_S + 30)
+
+@pytest.fixture
+def local_mode(tmp_path: Path, processes: list[ServerProcess]) -> ServerProcess:
+    """Return `penstock up` with one worker, not yet started."""
+    port = free_port()
+    options = {
+        "--service": "svc",
+        "--token": TOKEN,
+        "--port": str(port),
+        "--data": str(tmp_path / "data"),
+        "--engine": "echo",
+        "--engine-options": ANSWER,
+    }
+    words = [word for option in options.items() for word in option]
+    url = f"http://127.0.0.1:{port}"
+    penstock = ServerProcess(
+        ["-m", "deploy.cli", "up", *words],
+        env={},
+        log_path=tmp_path / "penstock.log",
+        ready_url=f"{url}/readyz",
+    )
+    processes.append(penstock)
+    return penstock
+
+
+@pytest.mark.timeout(SUITE_S + 60)
 async def test_the_test_file_of_the_eas_sdk_passes_unedited(
-    eas_python: Path, service: QueueServiceProcess, start_worker: StartWorker
+    eas_python: Path, local_mode: ServerProcess
 ) -> None:
-    await start_worker(service.url, engine_options={"answer": '[{"a": 1, "b": 2}]'})
+    await local_mode.start()
     suite = await asyncio.create_subprocess_exec(
-        *(eas_python, RUNNER, service.url, "svc", TOKEN),
+        *(eas_python, RUNNER, local_mode.ready_url.removesuffix("/readyz"), "svc", TOKEN),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -34,5 +60,5 @@ async def test_the_test_file_of_the_eas_sdk_passes_unedited(
             suite.kill()
             await suite.wait()
     said = output.decode(errors="replace")
-    assert suite.returncode == 0, f"{said}\n--- queue service:\n{service.log}"
+    assert suite.returncode == 0, f"{said}\n--- penstock up:\n{local_mode.log}"
     assert f"Ran {TESTS} tests" in said

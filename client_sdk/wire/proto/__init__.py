@@ -1,1 +1,1 @@
-"""Generated from the .proto files beside this one by `make proto`; nothing outside `wire` imports it."""
+"""Generated from the .proto files beside this one by `make proto`; for `wire` alone."""

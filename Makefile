@@ -1,0 +1,151 @@
+# Everything a developer or a newcomer runs.  `make` alone lists the targets.
+#
+# The one thing needed beforehand is a Python 3.11 or newer with pip; a target that needs the
+# virtual environment makes it, and makes it again only when pyproject.toml or constraints.txt
+# changed.  Another place or another Python: `make test VENV=/tmp/venv PYTHON=python3.12`.
+
+PYTHON ?= python3
+VENV   ?= .venv
+# `make test ARGS="-k window -x"`, `make up ARGS="--workers 4"`
+ARGS   ?=
+
+BIN    := $(VENV)/bin
+# -qq keeps pip to its errors: the lines of this file say how far the set-up is.
+PIP    := $(BIN)/pip --disable-pip-version-check install -qq -c constraints.txt
+
+.DEFAULT_GOAL := help
+# Two installs into one venv would trip over each other.
+.NOTPARALLEL:
+
+## help: list the targets
+.PHONY: help
+help:
+	@echo "make <target>, where <target> is one of"
+	@sed -n 's/^## \([a-z]*\): /    \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%s  %s\n", substr($$1 "            ", 1, 14), $$2}'
+
+# --- Run it
+
+## demo: twenty real questions through two workers, one of which is killed on the way
+.PHONY: demo
+demo: $(VENV)/model.stamp
+	@$(BIN)/penstock demo $(ARGS)
+
+## up: an embedded Redis, the queue service and workers, in this terminal
+.PHONY: up
+up: $(VENV)/model.stamp
+	@$(BIN)/penstock up $(ARGS)
+
+# --- Check it
+
+## check: the gate: format, lint, types, layers, lua and test
+.PHONY: check
+check: lint types layers lua test
+
+## test: every test; those that need a Docker engine skip where none runs
+.PHONY: test
+test: $(VENV)/dev.stamp $(VENV)/model.stamp
+	$(BIN)/python -m pytest $(ARGS)
+
+## faults: only the tests that kill, stop and cut things
+.PHONY: faults
+faults: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/faults $(ARGS)
+
+## compat: only the tests with Alibaba's own clients
+.PHONY: compat
+compat: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/compatibility $(ARGS)
+
+## containers: only the proof of the compose file, on the Docker engine of this machine
+.PHONY: containers
+containers: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/containers $(ARGS)
+
+## bench: the benchmarks, with the ratios that the README states
+.PHONY: bench
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+## lint: format and style of the Python code, spelling of everything
+.PHONY: lint
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/codespell
+
+## format: let ruff write the code as `lint` wants it
+.PHONY: format
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+## types: mypy, strict, over the packages and the tests
+.PHONY: types
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+## layers: the one arrow between the rooms
+.PHONY: layers
+layers: $(VENV)/dev.stamp
+	$(BIN)/lint-imports
+
+## lua: syntax, unknown names and idle locals of the store's scripts
+.PHONY: lua
+lua: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.lua.check
+
+# --- Make it
+
+## venv: the virtual environment with all a developer needs
+.PHONY: venv install
+venv install: $(VENV)/dev.stamp
+
+## proto: the Python of the .proto files (after a change of one of them)
+.PHONY: proto
+proto: $(VENV)/dev.stamp
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. client_sdk/wire/proto/*.proto
+
+## docs: the tables of settings in docs/operations.md (after a change of a setting)
+.PHONY: docs
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.documents.settings_table
+
+## lock: constraints.txt, from the newest versions that pyproject.toml admits
+.PHONY: lock
+lock:
+	@echo "penstock: resolving in a venv of its own; this takes some minutes"
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder"; \
+	"$$folder/bin/pip" install -qq "$$(grep '^torch==' constraints.txt)"; \
+	"$$folder/bin/pip" install -qq -e '.[dev,transformers]'; \
+	sed '/^[^#]/,$$d' constraints.txt > "$$folder/constraints.txt"; \
+	"$$folder/bin/pip" freeze --exclude-editable | sed 's/+cpu//' >> "$$folder/constraints.txt"; \
+	cp "$$folder/constraints.txt" constraints.txt
+
+## clean: remove the virtual environment and every cache
+.PHONY: clean
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- Stamps: a venv is as old as the last file that describes it
+
+$(VENV)/venv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit("Penstock needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@echo "penstock: making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
+	@echo "penstock: installing the packages and the development tools (about a minute)"
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+# torch goes first and by its exact version: where the package index or a local folder offers a
+# CPU build of it, pip then takes that one instead of some gigabytes of CUDA libraries.
+$(VENV)/model.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
+	@echo "penstock: installing torch (once; 200 MB for a CPU build, more with CUDA)"
+	@$(PIP) "$$(grep '^torch==' constraints.txt)"
+	@echo "penstock: installing the packages and transformers (about a minute)"
+	@$(PIP) -e '.[local,transformers]'
+	@touch $@

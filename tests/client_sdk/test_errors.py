@@ -1,0 +1,67 @@
+"""Error answers become typed errors that say what a person and a program need."""
+
+import json
+import pickle
+
+import pytest
+
+from client_sdk import errors
+from client_sdk.wire.codes import Code
+from client_sdk.wire.names import ERROR_CODE_HEADER
+
+
+@pytest.mark.parametrize("code", list(Code))
+def test_every_code_of_the_contract_has_an_error_of_its_own(code: Code) -> None:
+    error = errors.from_answer(418, {ERROR_CODE_HEADER: code}, b"why")
+    assert type(error).code == code
+    assert (error.code, error.status, error.sentence) == (code, 418, "why")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.BadParameter),
+        (401, errors.Unauthorized),
+        (403, errors.Forbidden),
+        (404, errors.NotFound),
+        (413, errors.FrameTooBig),
+        (429, errors.QueueFull),
+        (502, errors.Unavailable),
+        (503, errors.Unavailable),
+        (418, errors.Refused),
+        (500, errors.ServerFault),
+        (301, errors.ServerFault),
+    ],
+)
+def test_an_answer_without_a_code_is_known_by_its_status(
+    status: int, kind: type[errors.QueueError]
+) -> None:
+    assert type(errors.from_answer(status, {})) is kind
+
+
+def test_a_json_error_gives_its_message() -> None:
+    body = json.dumps({"code": "QUEUE_FULL", "message": "the queue holds 5 of 5"}).encode()
+    error = errors.from_answer(429, {"Content-Type": "application/json; charset=utf-8"}, body)
+    assert error.sentence == "the queue holds 5 of 5"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b'{"other": 1}', b"\xff"])
+def test_json_of_another_shape_is_quoted_as_it_is(body: bytes) -> None:
+    error = errors.from_answer(500, {"Content-Type": "application/json"}, body)
+    assert error.sentence == body.decode(errors="replace")
+
+
+def test_a_gateways_long_page_is_cut() -> None:
+    error = errors.from_answer(502, {}, b"<p>" * 10_000)
+    assert len(error.sentence) == errors.MAX_SENTENCE_LENGTH
+
+
+def test_an_error_reads_as_code_status_sentence_and_url() -> None:
+    error = errors.from_answer(404, {ERROR_CODE_HEADER: "NO_SUCH_SERVICE"}, b"no x", url="http://q")
+    assert str(error) == "NO_SUCH_SERVICE 404: no x (http://q)"
+
+
+def test_an_error_survives_pickling() -> None:
+    error = errors.FrameTooBig("too big", status=413, url="http://q")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy)) == (errors.FrameTooBig, str(error))

@@ -1,0 +1,53 @@
+"""Jobs over plain HTTP, as curl would send and fetch them."""
+
+import json
+import urllib.error
+import urllib.request
+from collections import Counter
+from typing import Any
+
+#: Frames of one read of the sink.
+READ_LENGTH = 100
+
+
+class Jobs:
+    """What was put into a service, and what came out of its sink.
+
+    Every read deletes what it got, so each result is counted as often as it was in the sink.
+    """
+
+    def __init__(self, url: str, *, service: str, token: str) -> None:
+        self.url = f"{url}/api/predict/{service}"
+        self.token = token
+        self.accepted: list[str] = []
+        self.answered: Counter[str] = Counter()
+
+    def put(self, count: int) -> None:
+        """POST as many jobs, and keep the request id of each that was accepted."""
+        for number in range(count):
+            with self._open("POST", self.url, f"job {number}".encode()) as answer:
+                self.accepted.append(answer.headers["X-Eas-Queueservice-Request-Id"])
+
+    def read(self) -> bool:
+        """Take what is in the sink now; say whether every accepted job has been answered."""
+        sink = f"{self.url}/sink?_index_=0&_length_={READ_LENGTH}&_raw_=false&_auto_delete_=true"
+        while True:
+            try:
+                with self._open("GET", f"{sink}&_timeout_=0s") as answer:
+                    frames: list[dict[str, Any]] = json.load(answer) if answer.status == 200 else []
+            except (urllib.error.URLError, ConnectionError):
+                frames = []  # Redis or the queue service is away for a moment.
+            self.answered.update(frame["tags"]["requestId"] for frame in frames)
+            if not frames:
+                return set(self.accepted) <= set(self.answered)
+
+    def attributes(self, queue: str = "") -> dict[str, str]:
+        """Return the attributes of the input queue, or of `/sink`."""
+        with self._open("GET", f"{self.url}{queue}?_attrs_=true") as answer:
+            found: dict[str, str] = json.load(answer)
+            return found
+
+    def _open(self, method: str, url: str, body: bytes | None = None) -> Any:
+        headers = {"Authorization": self.token, "Accept": "application/json"}
+        request = urllib.request.Request(url, body, headers, method=method)
+        return urllib.request.urlopen(request, timeout=30)

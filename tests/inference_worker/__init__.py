@@ -1,0 +1,1 @@
+"""The worker, its engines and their own process."""

@@ -1,0 +1,80 @@
+"""Workers in this process, and the peer they talk to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from client_sdk.backoff import Backoff
+from client_sdk.work import WorkConnection
+from inference_worker.engines.engine import Engine
+from inference_worker.engines.load import EngineSpec, load_engine
+from inference_worker.logs import LogSettings
+from inference_worker.metrics import Metrics
+from inference_worker.process import EngineProcess
+from inference_worker.worker import Worker
+from tests.inference_worker.peer import Peer
+from tests.waiting import wait_until
+
+HANDLERS = "handler:tests.inference_worker.handlers"
+
+
+class RunningWorker:
+    """A worker, its engine, its counters, and the task that it runs in."""
+
+    def __init__(self, worker: Worker, metrics: Metrics) -> None:
+        self.worker = worker
+        self.metrics = metrics
+        self.task = asyncio.create_task(worker.run())
+
+    def count(self, name: str, **labels: str) -> float:
+        """Return a counter's value, by its name without the prefix."""
+        sample = f"penstock_worker_{name}"
+        return self.metrics.registry.get_sample_value(sample, labels) or 0.0
+
+
+StartInProcess = Callable[..., Awaitable[RunningWorker]]
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    played = Peer()
+    await played.start()
+    yield played
+    await played.stop()
+
+
+@pytest.fixture
+async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
+    """Start a worker for the peer: `await start("echo", capacity=4, delay_s=1)`."""
+    started: list[RunningWorker] = []
+
+    async def run(
+        name: str = "echo",
+        *,
+        capacity: int | None = None,
+        grace_s: float = 5.0,
+        own_process: bool | None = None,
+        **options: object,
+    ) -> RunningWorker:
+        spec = EngineSpec(name, options, capacity)
+        engine: Engine
+        if spec.wants_own_process if own_process is None else own_process:
+            engine = EngineProcess(spec, logs=LogSettings())
+        else:
+            engine = load_engine(spec)
+
+        def connect(window: int) -> WorkConnection:
+            quick = Backoff(first_s=0.01, most_s=0.1)
+            return WorkConnection(peer.url, "svc", window=window, uid="uid-1", backoff=quick)
+
+        metrics = Metrics()
+        running = RunningWorker(Worker(engine, connect, metrics=metrics, grace_s=grace_s), metrics)
+        started.append(running)
+        await wait_until(lambda: peer.connected or running.task.done(), "the worker is connected")
+        return running
+
+    yield run
+    for running in started:
+        running.worker.drain_at_once()
+        await asyncio.gather(running.task, return_exceptions=True)

@@ -1,0 +1,128 @@
+"""The other end of a worker's connection, played by the test: it speaks the wire and no more.
+
+For what a real queue service does only by accident of timing: hand an entry out twice, refuse
+an answer, lose a claim.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+import aiohttp
+from aiohttp import web
+
+from client_sdk.wire import names
+from client_sdk.wire.worker import (
+    Completion,
+    Completions,
+    Deliveries,
+    Delivery,
+    Held,
+    Hello,
+    Outcome,
+    Outcomes,
+    Rejection,
+    Rejections,
+    Renew,
+    SetWindow,
+    Welcome,
+    decode_from_worker,
+    encode_to_worker,
+)
+
+Answer = Completion | Rejection
+
+
+class Peer:
+    """Takes worker connections, notes what comes, and hands out what the test says.
+
+    accept: whether answers get their outcome by themselves.
+    """
+
+    def __init__(self, *, lease_ms: int = 1000) -> None:
+        self.url = ""
+        self.lease_ms = lease_ms
+        self.accept = True
+        self.hellos: list[Hello] = []
+        self.answers: list[Answer] = []
+        self.windows: list[int] = []
+        self.renewals = 0
+        self.lost: tuple[Held, ...] = ()
+        self._socket: web.WebSocketResponse | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get(names.WORK_PATH, self._work)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        await self.cut()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @property
+    def connected(self) -> bool:
+        return self._socket is not None
+
+    @property
+    def completions(self) -> list[Completion]:
+        return [answer for answer in self.answers if isinstance(answer, Completion)]
+
+    @property
+    def rejections(self) -> list[Rejection]:
+        return [answer for answer in self.answers if isinstance(answer, Rejection)]
+
+    async def deliver(self, *deliveries: Delivery) -> None:
+        assert self._socket is not None, "no worker is connected"
+        await self._socket.send_bytes(encode_to_worker(Deliveries(deliveries)))
+
+    async def outcome(self, answers: Iterable[Answer], *, code: str = "") -> None:
+        """Say what became of these answers; a code says that they were refused."""
+        assert self._socket is not None, "no worker is connected"
+        outcomes = tuple(Outcome(a.index, a.attempt, not code, code) for a in answers)
+        await self._socket.send_bytes(encode_to_worker(Outcomes(outcomes)))
+
+    async def cut(self) -> None:
+        """Close the connection without a word, as a network does."""
+        self._socket = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _work(self, request: web.Request) -> web.WebSocketResponse:
+        # Its pings are what tells the worker that the other side is there.
+        socket = web.WebSocketResponse(heartbeat=self.lease_ms / 3000)
+        await socket.prepare(request)
+        hello = decode_from_worker(await socket.receive_bytes())
+        assert isinstance(hello, Hello)
+        self.hellos.append(hello)
+        welcome = Welcome(request.match_info["service"], self.lease_ms, self.lost)
+        await socket.send_bytes(encode_to_worker(welcome))
+        self._socket, self._transport = socket, request.transport
+        try:
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.BINARY:
+                    await self._take(message.data)
+        finally:
+            if self._socket is socket:
+                self._socket = None
+        return socket
+
+    async def _take(self, data: bytes) -> None:
+        answers: tuple[Answer, ...] = ()
+        match decode_from_worker(data):
+            case Completions(completions):
+                answers = completions
+            case Rejections(rejections):
+                answers = rejections
+            case SetWindow(window):
+                self.windows.append(window)
+            case Renew():
+                self.renewals += 1
+        self.answers.extend(answers)
+        if answers and self.accept:
+            await self.outcome(answers)

@@ -1,0 +1,51 @@
+"""What the end of a job means for its delivery."""
+
+import pytest
+
+from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
+from inference_worker.answers import answer_to, status_of
+from inference_worker.engines.engine import Failed, Finished
+
+FIRST = Delivery(7, 1, "r", b"", max_delivery=5)
+LAST = Delivery(7, 5, "r", b"", max_delivery=5)
+
+
+def test_an_output_goes_to_the_sink() -> None:
+    end = Finished(b"out", {"seed": "1"})
+    assert answer_to(FIRST, end) == Completion(7, 1, Result(b"out", {"seed": "1"}))
+
+
+def test_an_empty_output_leaves_nothing_in_the_sink() -> None:
+    assert answer_to(FIRST, Finished(b"")) == Completion(7, 1, None)
+
+
+def test_a_failure_goes_out_again_while_attempts_are_left() -> None:
+    assert answer_to(FIRST, Failed("503", "busy")) == Rejection(7, 1, "503", "busy")
+
+
+def test_the_last_failure_is_the_clients_answer() -> None:
+    tags = {"lastCode": "500", "errorCode": "ValueError"}
+    answer = answer_to(LAST, Failed("ValueError", "ValueError: x"))
+    assert answer == Completion(7, 5, Result(b"ValueError: x", tags))
+
+
+def test_a_failure_that_no_retry_cures_is_answered_at_the_first_attempt() -> None:
+    tags = {"lastCode": "400", "errorCode": "BadInput"}
+    answer = answer_to(FIRST, Failed("BadInput", "no number", retryable=False))
+    assert answer == Completion(7, 1, Result(b"no number", tags))
+
+
+def test_a_job_that_never_began_goes_out_again_even_at_its_last_attempt() -> None:
+    assert isinstance(answer_to(LAST, Failed("Shutdown", "leaving")), Rejection)
+
+
+def test_without_a_limit_no_attempt_is_the_last() -> None:
+    unlimited = Delivery(7, 900, "r", b"", max_delivery=0)
+    assert isinstance(answer_to(unlimited, Failed("503", "busy")), Rejection)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("503", "503"), ("BadInput", "400"), ("KeyError", "500"), ("٣", "500")]
+)
+def test_the_last_code_is_a_number_whatever_the_failure_is_called(code: str, status: str) -> None:
+    assert status_of(code) == status

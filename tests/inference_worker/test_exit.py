@@ -1,0 +1,190 @@
+"""How a worker ends: real processes, real signals, and nothing left behind."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from client_sdk.wire.worker import Delivery, Rejection
+from tests.conftest import StartWorker
+from tests.inference_worker.conftest import HANDLERS
+from tests.inference_worker.peer import Peer
+from tests.running import WorkerProcess
+from tests.waiting import wait_until
+
+#: What `start_worker` waits for is the metrics port; a test that wants the connection says so.
+CONNECTED = "the worker is connected"
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+def delivery(index: int, data: bytes = b"x") -> Delivery:
+    return Delivery(index, 1, f"r-{index}", data, max_delivery=3)
+
+
+def signal_worker(worker: WorkerProcess, number: signal.Signals) -> None:
+    assert worker.process is not None
+    worker.process.send_signal(number)
+
+
+async def ended(worker: WorkerProcess, timeout_s: float) -> int:
+    await wait_until(lambda: not worker.running, "the worker has ended", timeout_s)
+    assert worker.process is not None
+    assert worker.process.returncode is not None
+    return worker.process.returncode
+
+
+def group_of(worker: WorkerProcess) -> set[int]:
+    """Return the processes of the worker's process group, zombies left out."""
+    members = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+        except FileNotFoundError:
+            continue
+        if int(group) == worker.pid and state not in "ZX":
+            members.add(int(stat.parent.name))
+    return members
+
+
+async def test_sigterm_finishes_within_the_grace_and_exits_with_0(
+    start_worker: StartWorker, peer: Peer
+) -> None:
+    worker = await start_worker(peer.url, engine_options={"delay_s": 0.5})
+    await wait_until(lambda: peer.connected, CONNECTED)
+    await peer.deliver(delivery(1))
+    signal_worker(worker, signal.SIGTERM)
+    assert await ended(worker, 10) == 0
+    assert [answer.index for answer in peer.completions] in ([1], [])
+    assert len(peer.answers) == 1
+
+
+async def test_sigterm_rejects_with_shutdown_after_the_grace(
+    start_worker: StartWorker, peer: Peer
+) -> None:
+    worker = await start_worker(peer.url, engine=f"{HANDLERS}:obey", grace_s=0.5, worker_threads=2)
+    await wait_until(lambda: peer.connected, CONNECTED)
+    await peer.deliver(delivery(1, b"sleep 600"), delivery(2, b"quick"))
+    await wait_until(lambda: peer.completions, "one is answered")
+    began_at = time.monotonic()
+    signal_worker(worker, signal.SIGTERM)
+    await wait_until(lambda: peer.windows == [0], "the window is closed")
+    await wait_until(lambda: peer.rejections, "the other is rejected")
+    assert time.monotonic() - began_at >= 0.4
+    assert peer.rejections == [Rejection(1, 1, "Shutdown", "the worker is leaving")]
+    assert await ended(worker, 15) == 0
+    await wait_until(lambda: not group_of(worker), "nothing is left behind")
+
+
+async def test_a_second_signal_leaves_at_once(start_worker: StartWorker, peer: Peer) -> None:
+    worker = await start_worker(peer.url, engine=f"{HANDLERS}:obey", grace_s=600)
+    await wait_until(lambda: peer.connected, CONNECTED)
+    await peer.deliver(delivery(1, b"hold 600"))
+    signal_worker(worker, signal.SIGINT)
+    await wait_until(lambda: peer.windows == [0], "the window is closed")
+    signal_worker(worker, signal.SIGTERM)
+    assert await ended(worker, 3) == 0
+    assert [answer.code for answer in peer.rejections] == ["Shutdown"]
+    await wait_until(lambda: not group_of(worker), "nothing is left behind")
+
+
+async def test_sigterm_while_the_engine_loads_ends_a_worker_that_never_subscribed(
+    start_worker: StartWorker, peer: Peer
+) -> None:
+    worker = await start_worker(peer.url, engine=f"{HANDLERS}:LoadsForever")
+    signal_worker(worker, signal.SIGTERM)
+    assert await ended(worker, 5) == 0
+    assert not peer.hellos
+    await wait_until(lambda: not group_of(worker), "nothing is left behind")
+
+
+async def test_sigterm_while_the_queue_service_is_away_ends_the_worker_too(
+    start_worker: StartWorker,
+) -> None:
+    worker = await start_worker("http://127.0.0.1:9")
+    await wait_until(lambda: "The engine is ready" in worker.log, "it tries to connect")
+    signal_worker(worker, signal.SIGTERM)
+    assert await ended(worker, 5) == 0
+
+
+async def test_a_killed_worker_leaves_no_engine_behind(
+    start_worker: StartWorker, peer: Peer
+) -> None:
+    worker = await start_worker(peer.url, engine=f"{HANDLERS}:obey")
+    await wait_until(lambda: peer.connected, CONNECTED)
+    await peer.deliver(delivery(1, b"sleep 600"), delivery(2, b"quick"))
+    await wait_until(lambda: peer.completions, "the engine works")
+    assert len(group_of(worker)) >= 2
+    worker.kill()
+    await wait_until(lambda: not group_of(worker), "nothing is left behind", 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"engine": f"{HANDLERS}:CannotLoad"},
+            f"{HANDLERS}:CannotLoad did not load: FileNotFoundError",
+        ),
+        ({"engine": "telepathy"}, "BAD_ENGINE: expected an engine echo or handler:module:Class"),
+        ({"engine_options": {"colour": 1}}, "BAD_ENGINE: expected options that echo knows"),
+        ({"worker_threads": 0}, "worker_threads"),
+    ],
+)
+async def test_a_worker_that_cannot_work_says_why_and_exits_with_1(
+    start_worker: StartWorker, peer: Peer, settings: dict[str, Any], sentence: str
+) -> None:
+    worker = await start_worker(peer.url, wait=False, **settings)
+    assert await ended(worker, 20) == 1
+    assert sentence in worker.log
+    assert "Traceback" not in worker.log
+    assert not peer.hellos
+
+
+async def test_the_status_port_tells_how_the_worker_is(
+    start_worker: StartWorker, peer: Peer, http: aiohttp.ClientSession
+) -> None:
+    worker = await start_worker(peer.url, worker_threads=3, log_json=True)
+    await wait_until(lambda: peer.connected, CONNECTED)
+    await peer.deliver(delivery(1))
+    await wait_until(lambda: peer.completions, "it is answered")
+    base = worker.metrics_url.removesuffix("/metrics")
+    async with http.get(f"{base}/healthz") as answer:
+        told = {"engine": "ok", "reason": "", "connected": True, "window": 3, "held": 0}
+        assert (answer.status, await answer.json()) == (200, told)
+    async with http.get(f"{base}/metrics") as answer:
+        assert 'penstock_worker_completions_total{end="result"} 1.0' in await answer.text()
+    await peer.stop()
+
+    async def unready() -> bool:
+        async with http.get(f"{base}/readyz") as answer:
+            return answer.status == 503
+
+    await wait_until(unready, "the worker is no longer ready")
+    async with http.get(f"{base}/healthz") as answer:
+        assert answer.status == 200
+    for line in worker.log.splitlines():
+        assert {"time", "level", "message"} <= set(json.loads(line))
+
+
+async def test_a_restarted_worker_is_a_new_subscriber(
+    start_worker: StartWorker, peer: Peer
+) -> None:
+    for _ in range(2):
+        worker = await start_worker(peer.url)
+        await wait_until(lambda: peer.connected, CONNECTED)
+        worker.kill()
+        await wait_until(lambda: not peer.connected, "the connection is gone")
+    assert peer.hellos[0].uid != peer.hellos[1].uid
+    assert str(worker.pid) in peer.hellos[1].uid
+    await asyncio.to_thread(worker.kill_all)

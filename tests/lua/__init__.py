@@ -1,0 +1,1 @@
+"""The check of the Lua scripts, and its tests."""

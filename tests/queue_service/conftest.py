@@ -1,0 +1,104 @@
+"""A queue service for bad input, a neighbour who must not notice, and what is stored."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from client_sdk.wire import names
+from tests.leaks import wait_for_no_leaks
+from tests.running import TOKEN, QueueServiceProcess, running_service
+
+KEY_PREFIX = "test-bad-input"
+
+#: Seconds a request body may take at this service.
+BODY_TIMEOUT_S = 1.0
+
+
+@pytest.fixture(scope="package")
+def hardened_service(
+    redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[QueueServiceProcess]:
+    """Run one queue service for all bad input, as the internet would find it."""
+    with running_service(
+        tmp_path_factory.mktemp("bad-input") / "service.log",
+        redis_url=redis_url,
+        key_prefix=KEY_PREFIX,
+        services=[
+            {"name": "svc"},
+            {"name": "neighbour"},
+            {"name": "small", "input": {"max_length": 2}},
+            {"name": "tight", "sink": {"max_payload_size_kb": 1}},
+        ],
+        body_timeout_s=BODY_TIMEOUT_S,
+    ) as service:
+        yield service
+        wait_for_no_leaks(redis_url, KEY_PREFIX)
+        # A refusal is an answer and no accident: it has no traceback in the log.
+        assert "Traceback" not in service.log, service.log
+
+
+@pytest.fixture
+def eas(hardened_service: QueueServiceProcess) -> str:
+    """Return where the EAS face begins."""
+    return f"{hardened_service.url}{names.EAS_PREFIX}"
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def neighbour(eas: str) -> AsyncIterator[None]:
+    """Wait for an entry of another service all through the test, and get it afterwards."""
+    async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session:
+        address = f"{eas}/neighbour"
+        poll = asyncio.create_task(_poll(session, address))
+        try:
+            yield
+            async with session.post(address, data=b"for the neighbour") as answer:
+                assert answer.status == 200
+            assert await asyncio.wait_for(poll, 5) == b"for the neighbour"
+        finally:
+            poll.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await poll
+
+
+async def _poll(session: aiohttp.ClientSession, address: str) -> bytes:
+    async with session.get(address, params={names.TIMEOUT: "30s"}) as answer:
+        assert answer.status == 200
+        return await answer.read()
+
+
+class Stored:
+    """What is stored of all services but the neighbour's."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+
+    async def keys(self) -> dict[str, int]:
+        """Return every key that has no TTL, with its length where it is a stream."""
+        found: dict[str, int] = {}
+        async for key in self._redis.scan_iter(match=f"{KEY_PREFIX}:*", count=1000):
+            if "{neighbour}" in key or await self._redis.pttl(key) >= 0:
+                continue
+            is_stream = await self._redis.type(key) == "stream"
+            found[key] = await self._redis.xlen(key) if is_stream else 0
+        return found
+
+    async def entries(self) -> int:
+        """Return how many entries all those streams have."""
+        return sum((await self.keys()).values())
+
+
+@pytest.fixture
+async def stored(redis_url: str) -> AsyncIterator[Stored]:
+    redis = Redis.from_url(redis_url, decode_responses=True)
+    yield Stored(redis)
+    await redis.aclose()

@@ -1,0 +1,137 @@
+"""The messages of the worker connection: field numbers, round trips, hostile input."""
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client_sdk.wire.errors import WireError
+from client_sdk.wire.worker import (
+    Completion,
+    Completions,
+    Deliveries,
+    Delivery,
+    FromWorker,
+    Held,
+    Hello,
+    Outcome,
+    Outcomes,
+    Rejection,
+    Rejections,
+    Renew,
+    Result,
+    SetWindow,
+    ToWorker,
+    Welcome,
+    decode_from_worker,
+    decode_to_worker,
+    encode_from_worker,
+    encode_to_worker,
+)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+tags = st.dictionaries(texts, texts, max_size=3)
+indexes = st.integers(0, 2**63 - 1)
+attempts = st.integers(0, 2**32 - 1)
+helds = st.lists(st.builds(Held, indexes, attempts), max_size=3).map(tuple)
+results = st.none() | st.builds(Result, st.binary(max_size=20), tags)
+
+from_worker = st.one_of(
+    st.builds(Hello, texts, attempts, helds, texts, texts, attempts),
+    st.lists(st.builds(Completion, indexes, attempts, results), max_size=3)
+    .map(tuple)
+    .map(Completions),
+    st.lists(st.builds(Rejection, indexes, attempts, texts, texts), max_size=3)
+    .map(tuple)
+    .map(Rejections),
+    st.just(Renew()),
+    st.builds(SetWindow, attempts),
+)
+deliveries = st.builds(
+    Delivery,
+    index=indexes,
+    attempt=attempts,
+    request_id=texts,
+    data=st.binary(max_size=20),
+    tags=tags,
+    max_delivery=attempts,
+    path=texts,
+    content_type=texts,
+    stored_at_ms=indexes,
+    priority=attempts,
+)
+to_worker = st.one_of(
+    st.builds(Welcome, texts, attempts, helds, attempts),
+    st.lists(deliveries, max_size=3).map(tuple).map(Deliveries),
+    st.lists(st.builds(Outcome, indexes, attempts, st.booleans(), texts), max_size=3)
+    .map(tuple)
+    .map(Outcomes),
+)
+
+
+def _empty(message: FromWorker | ToWorker) -> bool:
+    return message in (Completions(()), Rejections(()), Deliveries(()), Outcomes(()))
+
+
+@given(from_worker.filter(lambda message: not _empty(message)))
+def test_what_a_worker_says_survives_the_wire(message: FromWorker) -> None:
+    assert decode_from_worker(encode_from_worker(message)) == message
+
+
+@given(to_worker.filter(lambda message: not _empty(message)))
+def test_what_the_service_says_survives_the_wire(message: ToWorker) -> None:
+    assert decode_to_worker(encode_to_worker(message)) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "encoded"),
+    [
+        (Renew(), "2200"),
+        (SetWindow(0), "2a00"),
+        (SetWindow(5), "2a020805"),
+        (Completions((Completion(7, 1, None),)), "12060a0408071001"),
+        (Completions((Completion(7, 1, Result(b"")),)), "12080a06080710011a00"),
+        (Completions((Completion(7, 1, Result(b"hi")),)), "120c0a0a080710011a040a026869"),
+        (Rejections((Rejection(7, 2, "Shutdown"),)), "1a100a0e080710021a0853687574646f776e"),
+    ],
+)
+def test_the_bytes_of_a_workers_messages_stay_what_they_are(
+    message: FromWorker, encoded: str
+) -> None:
+    assert encode_from_worker(message).hex() == encoded
+    assert decode_from_worker(bytes.fromhex(encoded)) == message
+
+
+def test_no_result_and_an_empty_result_are_different_things() -> None:
+    for result in (None, Result(b"")):
+        message = Completions((Completion(1, 1, result),))
+        assert decode_from_worker(encode_from_worker(message)) == message
+
+
+def test_messages_laid_end_to_end_are_one_message_with_all_their_answers() -> None:
+    first, second = Completion(1, 1, Result(b"a")), Completion(2, 1, None)
+    joined = b"".join(encode_from_worker(Completions((item,))) for item in (first, second))
+    assert decode_from_worker(joined) == Completions((first, second))
+
+
+@given(st.binary(max_size=200))
+def test_foreign_bytes_are_a_message_or_a_wire_error(data: bytes) -> None:
+    decoders: tuple[Callable[[bytes], object], ...] = (decode_from_worker, decode_to_worker)
+    for decode in decoders:
+        with contextlib.suppress(WireError):
+            decode(data)
+
+
+def test_a_message_without_content_is_a_wire_error() -> None:
+    with pytest.raises(WireError, match="one of hello, complete, reject, renew, window"):
+        decode_from_worker(b"")
+    with pytest.raises(WireError, match="one of welcome, deliver, outcome"):
+        decode_to_worker(b"")
+
+
+def test_the_last_attempt_is_known_only_under_a_limit() -> None:
+    assert Delivery(1, 5, "r", b"", max_delivery=5).last_attempt
+    assert not Delivery(1, 4, "r", b"", max_delivery=5).last_attempt
+    assert not Delivery(1, 99, "r", b"", max_delivery=0).last_attempt
