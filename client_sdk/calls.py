@@ -224,12 +224,9 @@ def attributes() -> Call[dict[str, str]]:
     )
 
 
-def count(*, priority: int | None = None, tags: Mapping[str, str] | None = None) -> Call[int]:
-    """Ask how many entries are stored: all, of one priority, or with these tags."""
-    query = {names.COUNT: "true", **_filter(tags)}
-    if priority is not None:
-        query[names.PRIORITY] = str(priority)
-    return Call("count", "GET", _number, query=urlencode(query))
+def count() -> Call[int]:
+    """Ask how many entries are stored."""
+    return Call("count", "GET", _number, query=f"{names.COUNT}=true")
 
 
 def watch_query(

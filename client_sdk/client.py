@@ -10,7 +10,7 @@ The client is the service's input queue; `client.sink` is its sink, with the sam
 import asyncio
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from client_sdk import calls
 from client_sdk.calls import Entries, Position, Receipt
@@ -18,6 +18,8 @@ from client_sdk.subscription import PING_INTERVAL_S, SILENCE_S, Subscription
 from client_sdk.transport import RetryPolicy, Transport
 from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
+
+Role = Literal["input", "sink"]
 
 #: The longest that one request asks the service to wait, in seconds.  Gateways commonly cut
 #: requests off after 30 or 60 s; a longer get is made of several.
@@ -36,10 +38,12 @@ class AsyncQueue:
     arrival.  Where a method takes entries it takes an index, a frame, or several of either.
     """
 
-    def __init__(self, transport: Transport, url: str) -> None:
+    def __init__(self, transport: Transport, role: Role) -> None:
         """Made by AsyncQueueClient."""
         self._transport = transport
-        self.url = url
+        self.role = role
+        base = transport.base_url
+        self.url = f"{base}/{names.SINK}" if role == "sink" else base
 
     async def put(
         self,
@@ -57,8 +61,10 @@ class AsyncQueue:
         tags: travel with the entry and are on its result too.
         priority: 0 is the normal order; 1 goes out before all normal entries.
         request_id: what the result will carry; by default one is made.
-        idempotency_key: two puts with one key store one entry.  By default each call has its
-            own, so its retries are safe; give one to make your own repetition safe too.
+        idempotency_key: two puts with one key store one entry, for as long as the service
+            remembers the key.  By default it is the request id you gave, because one request is
+            one piece of work; in the sink, and without a request id, each call has its own.
+            So the retries of a call never store a second entry.
         path, content_type: handed to the worker, for engines that are HTTP servers.
 
         Raises FrameTooBig, QueueFull, BadParameter; nothing is stored then.
@@ -68,7 +74,7 @@ class AsyncQueue:
             tags=tags,
             priority=priority,
             request_id=request_id,
-            idempotency_key=idempotency_key,
+            idempotency_key=idempotency_key or (request_id if self.role == "input" else ""),
             path=path,
             content_type=content_type,
         )
@@ -86,7 +92,7 @@ class AsyncQueue:
     ) -> list[Frame]:
         """Return up to `length` frames from `index` on, or an empty list.
 
-        index: the first to consider; 0 is the oldest, -1 is what arrives from now on.
+        index: the first to consider; 0 is the oldest, -1 the newest.
         timeout_s: how long to wait for frames; what is there after each 20 s of it is returned.
         auto_delete: remove what is returned.
         request_id, tags: only frames that carry these.
@@ -187,11 +193,9 @@ class AsyncQueue:
         """Return the queue's attributes, for example `stream.length`."""
         return await self._transport.send(self.url, calls.attributes())
 
-    async def count(
-        self, *, priority: int | None = None, tags: Mapping[str, str] | None = None
-    ) -> int:
-        """Return how many entries are stored: all, of one priority, or with these tags."""
-        return await self._transport.send(self.url, calls.count(priority=priority, tags=tags))
+    async def count(self) -> int:
+        """Return how many entries are stored."""
+        return await self._transport.send(self.url, calls.count())
 
 
 class AsyncQueueClient(AsyncQueue):
@@ -230,8 +234,8 @@ class AsyncQueueClient(AsyncQueue):
             connections=connections,
             retry=retry or RetryPolicy(),
         )
-        super().__init__(transport, transport.base_url)
-        self.sink = AsyncQueue(transport, f"{transport.base_url}/{names.SINK}")
+        super().__init__(transport, "input")
+        self.sink = AsyncQueue(transport, "sink")
 
     @property
     def uid(self) -> str:

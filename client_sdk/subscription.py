@@ -20,7 +20,7 @@ import aiohttp
 
 from client_sdk import errors
 from client_sdk.transport import Transport
-from client_sdk.websocket import closed_error, open_websocket
+from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.frame import Frame, decode
@@ -148,28 +148,18 @@ class Subscription:
 
     async def _read(self, websocket: aiohttp.ClientWebSocketResponse) -> bytes:
         """Return the next frame's bytes; raise when the connection has ended."""
-        loop = asyncio.get_running_loop()
+        self._hear()
         try:
             async with asyncio.timeout(None) as self._silence:
-                while True:
-                    self._reading_since = loop.time()
-                    message = await websocket.receive()
-                    match message.type:
-                        case aiohttp.WSMsgType.BINARY:
-                            return bytes(message.data)
-                        case aiohttp.WSMsgType.PING:
-                            await websocket.pong(message.data)
-                        case aiohttp.WSMsgType.PONG:
-                            pass
-                        case aiohttp.WSMsgType.TEXT:
-                            raise WireError("a binary message", "a text message")
-                        case _:
-                            raise closed_error(websocket.close_code, url=self._url)
+                return await next_binary(websocket, url=self._url, heard=self._hear)
         except (aiohttp.ClientError, OSError) as error:
             sentence = str(error) or f"nothing was heard for {self._silence_s:g} s"
             raise errors.ConnectionFailed(sentence, url=self._url) from error
         finally:
             self._reading_since = None
+
+    def _hear(self) -> None:
+        self._reading_since = asyncio.get_running_loop().time()
 
     async def _ping(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         """Say that we are here, and end a read on which nothing comes back."""

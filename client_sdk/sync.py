@@ -169,9 +169,9 @@ class Queue:
         """Return the queue's attributes, for example `stream.length`."""
         return self._run(lambda queue: queue.attributes())
 
-    def count(self, *, priority: int | None = None, tags: Mapping[str, str] | None = None) -> int:
-        """Return how many entries are stored: all, of one priority, or with these tags."""
-        return self._run(lambda queue: queue.count(priority=priority, tags=tags))
+    def count(self) -> int:
+        """Return how many entries are stored."""
+        return self._run(lambda queue: queue.count())
 
     def _run(self, verb: Callable[[AsyncQueue], Awaitable[T]]) -> T:
         return self._portal.run(lambda client: verb(self._pick(client)))

@@ -1,12 +1,14 @@
 """Opening the service's WebSockets, and what their ends mean."""
 
 import asyncio
+from collections.abc import Callable
 
 import aiohttp
 from yarl import URL
 
 from client_sdk import errors
 from client_sdk.wire.codes import CloseCode
+from client_sdk.wire.errors import WireError
 
 #: How long to wait for the other side's half of a close, in seconds.
 CLOSE_TIMEOUT_S = 1.0
@@ -54,6 +56,30 @@ async def open_websocket(
     except (aiohttp.ClientError, OSError) as error:
         sentence = str(error) or f"no connection within {timeout_s:g} s"
         raise errors.ConnectionFailed(sentence, url=url) from error
+
+
+async def next_binary(
+    websocket: aiohttp.ClientWebSocketResponse, *, url: str, heard: Callable[[], None]
+) -> bytes:
+    """Return the next binary message, and answer pings until it comes.
+
+    heard: called for every sign of life.
+    Raises what the end of the connection means, and WireError for a text message.
+    """
+    while True:
+        message = await websocket.receive()
+        heard()
+        match message.type:
+            case aiohttp.WSMsgType.BINARY:
+                return bytes(message.data)
+            case aiohttp.WSMsgType.PING:
+                await websocket.pong(message.data)
+            case aiohttp.WSMsgType.PONG:
+                pass
+            case aiohttp.WSMsgType.TEXT:
+                raise WireError("a binary message", "a text message")
+            case _:
+                raise closed_error(websocket.close_code, url=url)
 
 
 def closed_error(close_code: int | None, *, url: str) -> errors.QueueError:

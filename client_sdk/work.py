@@ -30,7 +30,7 @@ from client_sdk import errors
 from client_sdk.address import service_address
 from client_sdk.backoff import Backoff
 from client_sdk.holding import Holding
-from client_sdk.websocket import closed_error, open_websocket
+from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.worker import (
@@ -274,7 +274,7 @@ class WorkConnection:
                 companions.create_task(self._renew(websocket, lease_s))
                 companions.create_task(self._watch_silence(silence, lease_s))
                 while True:
-                    self._receive(decode_to_worker(await self._next_message(websocket)))
+                    self._receive(await self._next_message(websocket))
         except BaseExceptionGroup as group:
             # The first to fail says why; the others were cancelled because of it.
             first = group.exceptions[0]
@@ -298,7 +298,7 @@ class WorkConnection:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await websocket.send_bytes(encode_from_worker(hello))
-                welcome = decode_to_worker(await self._next_message(websocket))
+                welcome = await self._next_message(websocket)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             sentence = str(error) or f"no Welcome within {self._connect_timeout_s:g} s"
             raise errors.ConnectionFailed(sentence, url=self._url) from error
@@ -343,22 +343,11 @@ class WorkConnection:
             self._events.append(Lost(tuple(seen)))
             self._arrived.set()
 
-    async def _next_message(self, websocket: aiohttp.ClientWebSocketResponse) -> bytes:
-        """Return the next binary message; raise when the connection has ended."""
-        while True:
-            message = await websocket.receive()
-            self._heard_at = asyncio.get_running_loop().time()
-            match message.type:
-                case aiohttp.WSMsgType.BINARY:
-                    return bytes(message.data)
-                case aiohttp.WSMsgType.PING:
-                    await websocket.pong(message.data)
-                case aiohttp.WSMsgType.PONG:
-                    pass
-                case aiohttp.WSMsgType.TEXT:
-                    raise WireError("a binary message", "a text message")
-                case _:
-                    raise closed_error(websocket.close_code, url=self._url)
+    async def _next_message(self, websocket: aiohttp.ClientWebSocketResponse) -> ToWorker:
+        return decode_to_worker(await next_binary(websocket, url=self._url, heard=self._hear))
+
+    def _hear(self) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
 
     async def _send(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         try:

@@ -36,12 +36,22 @@ def main() -> None:
     uid = new_uid()
     logs = LogSettings(settings.log_level, settings.log_json, settings.name or uid)
     logs.apply()
+    status = 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_work(settings, uid=uid, logs=logs))
-    except (WorkerError, QueueError) as error:
+    except WorkerError as error:
         log.error("%s: %s", error.code, error)
-        sys.exit(1)
+        status = 1
+    except QueueError as error:
+        # Its text begins with its code.
+        log.error("%s", error)
+        status = 1
+    # A handler that runs in this process may sit in a call that never returns, and its thread
+    # would keep the interpreter from exiting.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def new_uid() -> str:

@@ -17,6 +17,9 @@ Answer = Completion | Rejection
 #: The failure of a job whose result is larger than an entry of the sink may be.
 RESULT_TOO_BIG = "ResultTooBig"
 
+#: A failure is told in at most so many characters; an exception can quote a whole tensor.
+MAX_MESSAGE_LENGTH = 1000
+
 _STATUSES = {
     BAD_INPUT: HTTPStatus.BAD_REQUEST,
     RESULT_TOO_BIG: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -30,6 +33,7 @@ def answer_to(delivery: Delivery, end: Finished | Failed) -> Answer:
             result = Result(output, tags) if output else None
             return Completion(delivery.index, delivery.attempt, result)
         case Failed(code, message, retryable):
+            message = message[:MAX_MESSAGE_LENGTH]
             # A job that the worker could not even begin is never charged for it, and therefore
             # never at its last attempt.
             if code == codes.SHUTDOWN or (retryable and not delivery.last_attempt):

@@ -214,6 +214,8 @@ class _Child:
         finally:
             gone.cancel()
             hearing.cancel()
+        if not hearing.cancelled() and hearing.done() and (error := hearing.exception()):
+            log.error("The engine's process said what cannot be read: %r.", error)
         return await self._end()
 
     def fail_listeners(self, failed: Failed) -> None:

@@ -94,7 +94,7 @@ class Worker:
             await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 serving.result()
-            await self._drain()
+            await self._drain(serving)
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
         finally:
@@ -127,6 +127,8 @@ class Worker:
 
     async def _serve(self) -> None:
         assert self.connection is not None, "serve before load"
+        await self.connection.wait_connected()
+        log.info("Connected, with a window of %d.", self.engine.capacity)
         async for event in self.connection:
             if isinstance(event, Lost):
                 self._lose(event)
@@ -160,6 +162,7 @@ class Worker:
         try:
             async with contextlib.aclosing(self.engine.run(job)) as events:
                 async for event in events:
+                    # Pieces and progress pass by: what this connection carries is results.
                     if isinstance(event, Finished | Failed):
                         end = event
                         break
@@ -264,7 +267,7 @@ class Worker:
 
     # --- Leaving
 
-    async def _drain(self) -> None:
+    async def _drain(self, serving: asyncio.Task[None]) -> None:
         """Give back everything that is held, in an order that loses no time and no work.
 
         1. The window becomes 0: nothing new is handed out while the rest goes on.
@@ -281,7 +284,13 @@ class Worker:
         self._metrics.window.set(0)
         self.connection.set_window(0)
 
-        await _first_of(self._idle, self._at_once, timeout_s=self._grace_s)
+        # Should the connection end for good meanwhile, there is nobody left to finish for.
+        waits = [asyncio.create_task(event.wait()) for event in (self._idle, self._at_once)]
+        await asyncio.wait(
+            [*waits, serving], timeout=self._grace_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        for wait in waits:
+            wait.cancel()
 
         for running in list(self._running.values()):
             self._cancel(running)
@@ -324,10 +333,3 @@ def _is_result(answer: Answer) -> bool:
 
 def _log_loading(progress: Progress) -> None:
     log.info("Loading, %d %%. %s", progress.fraction * 100, progress.note)
-
-
-async def _first_of(*events: asyncio.Event, timeout_s: float) -> None:
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()

@@ -19,6 +19,9 @@ from queue_service.web.routes import routes
 
 log = logging.getLogger(__name__)
 
+#: How long the rest of a refused body is read, so that its sender sees the answer, in seconds.
+LINGER_S = 1.0
+
 
 def build_app(settings: Settings) -> web.Application:
     """Return the queue service as an aiohttp application."""
@@ -69,6 +72,7 @@ async def serve(settings: Settings, *, share_port: bool) -> None:
         shutdown_timeout=settings.drain_s,
         max_line_size=settings.max_header_bytes,
         max_field_size=settings.max_header_bytes,
+        lingering_time=LINGER_S,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -89,13 +89,13 @@ class HandlerEngine(Engine):
             self._handler = await self._in_thread(_make, loaded, context)
             setup = getattr(self._handler, "setup", None)
             if inspect.iscoroutinefunction(setup):
-                await (setup(context) if takes(setup, 1) else setup())
+                await (setup(context) if wants_context(setup, after=0) else setup())
         except Exception as error:
             log.debug("The traceback of the handler's setup:", exc_info=True)
             raise EngineFailed(self.name, last_line(error)) from error
         self._predict = _predict_of(self._handler, self._target)
         self._read = _reader(self._predict, getattr(loaded, "input_type", None))
-        self._with_context = takes(self._predict, 2)
+        self._with_context = wants_context(self._predict, after=1)
         self._is_async = inspect.iscoroutinefunction(self._predict)
 
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
@@ -201,13 +201,20 @@ def find(target: str) -> Any:
     return found
 
 
-def takes(function: Callable[..., Any], count: int) -> bool:
-    """Say whether the function can be called with this many positional arguments."""
-    try:
-        inspect.signature(function).bind(*range(count))
-    except TypeError:
+def wants_context(function: Callable[..., Any], *, after: int) -> bool:
+    """Say whether the function's next parameter, after this many, is for the context.
+
+    One with a default is an option of the user's own, unless its name says otherwise.
+    """
+    positional = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(positional) <= after:
         return False
-    return True
+    follows = positional[after]
+    return follows.default is follows.empty or follows.name in ("ctx", "context")
 
 
 def to_bytes(output: object) -> bytes:
@@ -258,7 +265,7 @@ def _make(loaded: Any, context: Context) -> Any:
     instance = loaded()
     setup = getattr(instance, "setup", None)
     if setup is not None and not inspect.iscoroutinefunction(setup):
-        if takes(setup, 1):
+        if wants_context(setup, after=0):
             setup(context)
         else:
             setup()
@@ -271,9 +278,12 @@ def _predict_of(handler: Any, target: str) -> Callable[..., Any]:
         raise BadEngine(f"a method predict in {target}", "a class without one")
     if inspect.isgeneratorfunction(predict) or inspect.isasyncgenfunction(predict):
         raise BadEngine(f"a predict in {target} that returns its result", "one that yields")
-    if not takes(predict, 1) and not takes(predict, 2):
+    signature = inspect.signature(predict)
+    try:
+        signature.bind(*range(2 if wants_context(predict, after=1) else 1))
+    except TypeError:
         expected = f"predict(input) or predict(input, ctx) in {target}"
-        raise BadEngine(expected, f"predict{inspect.signature(predict)}")
+        raise BadEngine(expected, f"predict{signature}") from None
     return predict
 
 

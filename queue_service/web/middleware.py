@@ -31,6 +31,9 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.StoreError: 500,
 }
 
+#: The status of a request whose client is gone, as gateways log it.
+CLIENT_LEFT = 499
+
 #: What the HTTP library itself refuses, in our words.
 _LIBRARY_CODES = {404: Code.NOT_FOUND, 413: Code.FRAME_TOO_BIG}
 
@@ -50,9 +53,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         code = _LIBRARY_CODES.get(error.status, Code.BAD_PARAMETER)
         return render(request, error.status, code, error.reason)
-    except ConnectionResetError:
-        # The client left; there is nobody to answer.
-        raise
+    except ConnectionError:
+        # The client left; the answer goes nowhere, and the library need not log that.
+        return web.Response(status=CLIENT_LEFT)
     except Exception:
         log.exception("%s %s failed.", request.method, request.path)
         return render(request, 500, Code.INTERNAL, "the service failed; its log says how")

@@ -57,6 +57,8 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
     connection = _Work(socket, service, request.app[SETTINGS])
     try:
         await connection.run()
+    except _NotBinary as error:
+        await _close(socket, CloseCode.UNSUPPORTED, str(error))
     except WireError as error:
         await _close(socket, CloseCode.BAD_MESSAGE, str(error))
     except StoreUnavailable as error:
@@ -70,6 +72,11 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
 
 async def _close(socket: web.WebSocketResponse, code: CloseCode, reason: str) -> None:
     await socket.close(code=code, message=reason.encode()[:MAX_REASON_BYTES])
+
+
+class _NotBinary(WireError):
+    def __init__(self) -> None:
+        super().__init__("binary messages", "another kind")
 
 
 class _Work:
@@ -131,7 +138,7 @@ class _Work:
         if message.type is not WSMsgType.BINARY:
             if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
                 raise ConnectionResetError
-            raise WireError("Hello in a binary message", f"a {message.type.name} message")
+            raise _NotBinary
         hello = wire.decode_from_worker(message.data)
         if not isinstance(hello, wire.Hello):
             raise WireError("Hello first", type(hello).__name__)
@@ -151,8 +158,7 @@ class _Work:
             elif message.type is WSMsgType.PING:
                 await self._socket.pong(message.data)
             elif message.type is WSMsgType.TEXT:
-                reason = "expected binary messages, got a text message"
-                await _close(self._socket, CloseCode.UNSUPPORTED, reason)
+                raise _NotBinary
 
     async def _handle(self, subscriber: Subscriber, message: wire.FromWorker) -> None:
         match message:

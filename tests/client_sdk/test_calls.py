@@ -153,11 +153,9 @@ def test_attributes_are_text_to_text() -> None:
     assert call.parse(ok(wire.encode_attributes({"stream.length": "3"}))) == {"stream.length": "3"}
 
 
-def test_a_count_can_be_of_one_priority_and_of_tags() -> None:
+def test_a_count_is_a_number() -> None:
     assert query(calls.count()) == {"_count_": "true"}
-    narrowed = calls.count(priority=0, tags={"a": "b"})
-    assert query(narrowed) == {"_count_": "true", "_priority_": "0", "a": "b"}
-    assert narrowed.parse(ok(b"12")) == 12
+    assert calls.count().parse(ok(b"12")) == 12
 
 
 def test_a_watch_says_everything_in_its_query() -> None:
@@ -167,7 +165,7 @@ def test_a_watch_says_everything_in_its_query() -> None:
     assert asked == ("_watch_=true&_index_=-1&_window_=9&_index_only_=true&_auto_commit_=true&a=b")
 
 
-@pytest.mark.parametrize("make", [calls.get, calls.count, calls.watch_query])
+@pytest.mark.parametrize("make", [calls.get, calls.watch_query])
 def test_a_filter_cannot_have_a_name_of_the_protocol(make: Callable[..., object]) -> None:
     with pytest.raises(errors.BadParameter):
         make(tags={"_raw_": "true"})

@@ -56,6 +56,17 @@ async def test_the_sink_is_the_same_service_one_path_below() -> None:
     assert [asked.path for asked in peer.asked] == ["/api/predict/svc/sink"] * 2
 
 
+async def test_a_request_id_is_the_key_of_its_put_in_the_input_and_not_in_the_sink() -> None:
+    peer = HttpPeer([stored(), stored(), stored()])
+    async with client_of(peer) as client:
+        await client.put(b"", request_id="r")
+        await client.sink.put(b"", request_id="r")
+        await client.put(b"", request_id="r", idempotency_key="k")
+    keys = [asked.headers[names.IDEMPOTENCY_HEADER] for asked in peer.asked]
+    assert (keys[0], keys[2]) == ("r", "k")
+    assert keys[1] not in {"r", "k"}
+
+
 @pytest.mark.parametrize("failure", [CUT_OFF, 502, 503, 504])
 async def test_a_put_is_repeated_under_one_key_and_one_request_id(failure: str | int) -> None:
     failures = [failure if isinstance(failure, str) else answer(failure) for _ in range(2)]

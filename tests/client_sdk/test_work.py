@@ -311,7 +311,7 @@ async def test_a_service_that_is_not_there_yet_is_waited_for() -> None:
     assert len(peer.headers) == 5
 
 
-async def test_a_result_above_the_limit_is_given_up_and_the_others_arrive() -> None:
+async def test_a_result_above_the_limit_is_handed_back_and_the_others_arrive() -> None:
     peer = WorkPeer(max_msg_size=10_000)
     async with connected(peer) as connection:
         await connection.wait_connected()
@@ -322,7 +322,10 @@ async def test_a_result_above_the_limit_is_given_up_and_the_others_arrive() -> N
             connection.complete(completion(2, data=b"x" * 20_000)),
             connection.complete(completion(3)),
         )
-    assert [outcome.code for outcome in outcomes] == ["", "FRAME_TOO_BIG", ""]
+        assert [outcome.code for outcome in outcomes] == ["", "FRAME_TOO_BIG", ""]
+        # It is still ours: something smaller is taken.
+        assert connection.statistics().working == 1
+        assert (await connection.complete(completion(2))).accepted
 
 
 async def test_closing_ends_the_iteration_and_whoever_still_waits() -> None:

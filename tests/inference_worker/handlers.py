@@ -4,10 +4,14 @@ import asyncio
 import ctypes
 import os
 import threading
-import time
 from typing import Any
 
 from inference_worker import BadInput, Context, Retryable
+
+
+def compute(seconds: float) -> None:
+    """Take that long, as a kernel on a device does: without the GIL."""
+    threading.Event().wait(seconds)
 
 
 class Upper:
@@ -32,6 +36,23 @@ class Sum:
         return {"sum": sum(numbers)}
 
 
+class HasOptions:
+    """What has a default is the handler's own and not the context's place."""
+
+    def setup(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def predict(self, text: str, times: int = 2) -> str:
+        return f"{self.device} {text * times}"
+
+
+class TakesThree:
+    """Nobody can call this."""
+
+    def predict(self, data: bytes, ctx: Context, temperature: float) -> bytes:
+        return data
+
+
 class DeclaredJson:
     """The class says what it takes; nothing is annotated."""
 
@@ -51,7 +72,7 @@ class AsyncSlow:
 
     async def predict(self, data: bytes) -> bytes:
         try:
-            await asyncio.sleep(float(data))
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             type(self).cancelled += 1
             raise
@@ -78,7 +99,7 @@ class WaitsUntilCancelled:
 
     def predict(self, data: bytes, ctx: Context) -> None:
         while not ctx.is_cancelled():
-            time.sleep(0.01)
+            compute(0.01)
         self.stopped.set()
 
 
@@ -110,11 +131,22 @@ class DiesWhileLoading:
         return data
 
 
+class DiesOnce:
+    """The first to see the file of this name missing makes it and dies."""
+
+    def predict(self, marker: str) -> str:
+        try:
+            os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return "answered by the second"
+        os._exit(9)
+
+
 class LoadsForever:
     """Never gets ready."""
 
     def setup(self) -> None:
-        time.sleep(600)
+        compute(600)
 
     def predict(self, data: bytes) -> bytes:
         return data
@@ -146,12 +178,12 @@ def obey(data: bytes) -> object:
         case "die":
             os._exit(3)
         case "sleep":
-            time.sleep(float(rest))
+            compute(float(rest))
             return data
         case "hold":
             # A call into C that keeps the GIL: nothing of Python runs in this process meanwhile.
             # The moment before it lets the engine say that the job has started.
-            time.sleep(0.1)
+            compute(0.1)
             ctypes.PyDLL(None).usleep(int(float(rest) * 1_000_000))
             return data
         case _:

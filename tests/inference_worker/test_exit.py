@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import time
+import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from client_sdk.wire.worker import Delivery, Rejection
+from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
 from tests.conftest import StartWorker
 from tests.inference_worker.conftest import HANDLERS
 from tests.inference_worker.peer import Peer
@@ -44,6 +45,14 @@ async def ended(worker: WorkerProcess, timeout_s: float) -> int:
     return worker.process.returncode
 
 
+def held(worker: WorkerProcess) -> float:
+    """Return how many deliveries run there, by its own metrics."""
+    with urllib.request.urlopen(worker.metrics_url, timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    values = [line.split()[1] for line in lines if line.startswith("penstock_worker_held ")]
+    return float(values[0])
+
+
 def group_of(worker: WorkerProcess) -> set[int]:
     """Return the processes of the worker's process group, zombies left out."""
     members = set()
@@ -63,10 +72,10 @@ async def test_sigterm_finishes_within_the_grace_and_exits_with_0(
     worker = await start_worker(peer.url, engine_options={"delay_s": 0.5})
     await wait_until(lambda: peer.connected, CONNECTED)
     await peer.deliver(delivery(1))
+    await wait_until(lambda: held(worker) == 1, "it runs")
     signal_worker(worker, signal.SIGTERM)
     assert await ended(worker, 10) == 0
-    assert [answer.index for answer in peer.completions] in ([1], [])
-    assert len(peer.answers) == 1
+    assert peer.answers == [Completion(1, 1, Result(b"x"))]
 
 
 async def test_sigterm_rejects_with_shutdown_after_the_grace(
@@ -90,12 +99,27 @@ async def test_a_second_signal_leaves_at_once(start_worker: StartWorker, peer: P
     worker = await start_worker(peer.url, engine=f"{HANDLERS}:obey", grace_s=600)
     await wait_until(lambda: peer.connected, CONNECTED)
     await peer.deliver(delivery(1, b"hold 600"))
+    await wait_until(lambda: held(worker) == 1, "it runs")
     signal_worker(worker, signal.SIGINT)
     await wait_until(lambda: peer.windows == [0], "the window is closed")
     signal_worker(worker, signal.SIGTERM)
     assert await ended(worker, 3) == 0
     assert [answer.code for answer in peer.rejections] == ["Shutdown"]
     await wait_until(lambda: not group_of(worker), "nothing is left behind")
+
+
+async def test_a_handler_stuck_inside_the_worker_does_not_keep_it_from_leaving(
+    start_worker: StartWorker, peer: Peer
+) -> None:
+    worker = await start_worker(
+        peer.url, engine=f"{HANDLERS}:obey", engine_process=False, grace_s=0.1
+    )
+    await wait_until(lambda: peer.connected, CONNECTED)
+    await peer.deliver(delivery(1, b"sleep 600"))
+    await wait_until(lambda: held(worker) == 1, "it runs")
+    signal_worker(worker, signal.SIGTERM)
+    assert await ended(worker, 5) == 0
+    assert [answer.code for answer in peer.rejections] == ["Shutdown"]
 
 
 async def test_sigterm_while_the_engine_loads_ends_a_worker_that_never_subscribed(

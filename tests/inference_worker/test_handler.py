@@ -63,6 +63,10 @@ async def test_a_class_can_say_that_it_takes_json(load: Load) -> None:
     assert await end_of(await load("DeclaredJson"), b"1") == Finished(b"[1]")
 
 
+async def test_a_parameter_with_a_default_is_left_alone(load: Load) -> None:
+    assert await end_of(await load("HasOptions"), b"ab") == Finished(b"cpu abab")
+
+
 async def test_a_bare_function_is_given_bytes(load: Load) -> None:
     assert await end_of(await load("obey"), b"\xff\x00") == Failed(
         "UnicodeDecodeError",
@@ -134,6 +138,7 @@ async def test_closing_the_iterator_tells_a_sync_handler(load: Load) -> None:
     [
         ("Nobody", BadEngine, "expected a class or function Nobody"),
         ("Yields", BadEngine, "that returns its result, got one that yields"),
+        ("TakesThree", BadEngine, r"expected predict\(input\) or predict\(input, ctx\)"),
         ("CannotLoad", EngineFailed, "FileNotFoundError: no weights at /models/none"),
     ],
 )

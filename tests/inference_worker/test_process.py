@@ -54,9 +54,15 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def children() -> set[str]:
-    """Return the process ids of this process's children."""
-    return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+def engines() -> set[int]:
+    """Return the engine processes among this process's children."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return {int(pid) for pid in children if is_alive(int(pid)) and not is_tracker(int(pid))}
+
+
+def is_tracker(pid: int) -> bool:
+    """Say whether it is multiprocessing's own resource tracker, which stays as long as we do."""
+    return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 async def test_jobs_run_in_another_process(spawn: Spawn) -> None:
@@ -164,12 +170,12 @@ async def test_an_engine_that_does_not_load_says_why(
 
 async def test_loading_can_be_given_up(spawn: Spawn) -> None:
     loading = asyncio.ensure_future(spawn(handler("LoadsForever")))
-    before = children()
-    await wait_until(lambda: children() - before, "it was spawned")
+    before = engines()
+    await wait_until(lambda: engines() - before, "it was spawned")
     loading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await loading
-    assert children() == before
+    assert engines() == before
 
 
 async def test_an_engine_that_does_not_stop_is_killed(spawn: Spawn) -> None:

@@ -3,6 +3,8 @@
 import os
 import signal
 
+import pytest
+
 from client_sdk.wire.worker import Completion, Delivery, Held, Rejection, Result
 from inference_worker.process import EngineProcess
 from tests.inference_worker.conftest import HANDLERS, StartInProcess
@@ -61,6 +63,18 @@ async def test_a_bad_input_is_answered_at_once(start: StartInProcess, peer: Peer
     await wait_until(lambda: peer.answers, "it is answered")
     tags = {"lastCode": "400", "errorCode": "BadInput"}
     assert peer.answers == [Completion(1, 1, Result(b"a number is missing", tags))]
+
+
+@pytest.mark.parametrize("own_process", [True, False])
+@pytest.mark.parametrize("engine", ["echo", f"{HANDLERS}:obey"])
+async def test_an_engine_answers_alike_in_this_process_and_in_its_own(
+    start: StartInProcess, peer: Peer, engine: str, own_process: bool
+) -> None:
+    await start(engine, own_process=own_process, capacity=5)
+    await peer.deliver(*(delivery(n, b"%d" % n) for n in range(1, 51)))
+    await wait_until(lambda: len(peer.answers) == 50, "all are answered")
+    results = {answer.index: answer.result for answer in peer.completions}
+    assert results == {n: Result(b"%d" % n) for n in range(1, 51)}
 
 
 async def test_an_entry_that_comes_again_while_it_runs_is_run_once_and_answered_newest(
