@@ -98,7 +98,7 @@ def demo(
     """Ask twenty questions, kill a worker while it answers, and lose nothing."""
     try:
         kept = run_demo(Console(), verbose=verbose)
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         sys.exit(INTERRUPTED)
     if not kept:
         sys.exit(1)

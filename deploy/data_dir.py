@@ -48,6 +48,8 @@ class DataDir:
         with self._lock_file() as taken:
             if taken:
                 raise DataDirTaken(self.path)
+            # One that was killed has left its announcement, which our lock would make believed.
+            self._running.unlink(missing_ok=True)
             try:
                 yield
             finally:

@@ -6,6 +6,7 @@ again: then the keeper gives up too and says what the child said.
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Awaitable, Callable
 
@@ -49,6 +50,7 @@ class Keeper:
         self._on_event = on_event
         self._grace_s = grace_s
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def start(self) -> Child:
         """Start the child for the first time and keep it from now on."""
@@ -63,6 +65,7 @@ class Keeper:
 
     async def stop(self) -> None:
         """Keep the child no longer and let it end; does nothing when there is none."""
+        self._stopping = True
         if self._task is not None:
             # A task that was cancelled in the middle of a start has killed what it started.
             self._task.cancel()
@@ -71,11 +74,16 @@ class Keeper:
         if self.child is not None:
             await self.child.stop(grace_s=self._grace_s)
 
-    def hurry(self) -> None:
-        """Make a `stop` that waits for the child end now."""
-        self._grace_s = 0.0
-        if self.child is not None:
-            self.child.send_kill()
+    def hurry(self, *, grace_s: float) -> None:
+        """Let a `stop`, one that waits already or one to come, last `grace_s` at most.
+
+        A child that is being waited for is asked once more: a worker that is told twice to
+        leave gives back what it holds instead of finishing it.
+        """
+        self._grace_s = min(self._grace_s, grace_s)
+        if self._stopping and self.child is not None:
+            self.child.send(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(grace_s, self.child.send_kill)
 
     async def _keep(self, child: Child) -> None:
         failures = 0

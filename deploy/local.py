@@ -39,6 +39,9 @@ SERVICE_GRACE_S = 15.0
 #: Seconds a worker is given beyond its own grace.
 BEYOND_WORKER_GRACE_S = 5.0
 
+#: Seconds each process is given when the user does not want to wait.
+HURRIED_GRACE_S = 2.0
+
 HOST = "127.0.0.1"
 
 
@@ -126,9 +129,9 @@ class LocalMode:
         self._held.close()
 
     def hurry(self) -> None:
-        """Cut off what a `stop` is waiting for. What was accepted is on disk all the same."""
-        for keeper in (*self.workers, *self._servers[1:]):
-            keeper.hurry()
+        """Cut short what a `stop` is waiting for. What was accepted is on disk all the same."""
+        for keeper in (*self.workers, *self._servers):
+            keeper.hurry(grace_s=HURRIED_GRACE_S)
 
     def _where(self) -> Running:
         options = self.options

@@ -72,7 +72,6 @@ def welcome(running: Running) -> list[str]:
         f"  input    {queue}",
         f"  results  {queue}/sink",
         f"  token    {running.token}",
-        f"  admin    {running.admin_token}",
         "Put something in, and read its result:",
         f"  curl {header} '{queue}' -d 'hello'",
         f"  curl {header} '{queue}/sink?_timeout_=5s'",

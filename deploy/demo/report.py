@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from client_sdk.wire import names
@@ -77,7 +78,9 @@ class Report:
 
     def table(self) -> Table:
         """Return the rows for the terminal."""
-        table = Table("question", "answer")
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("question", ratio=2)
+        table.add_column("answer", ratio=3)
         for column in ("wait", "run", "attempts"):
             table.add_column(column, justify="right", no_wrap=True)
         for pair, row in self.rows():

@@ -60,7 +60,10 @@ class DemoFailed(DeployError):
 
 
 def run_demo(console: Console, *, verbose: bool) -> bool:
-    """Run the demo, print what happens, and return whether every promise was kept."""
+    """Run the demo, print what happens, and return whether every promise was kept.
+
+    Raises CancelledError after a signal, when everything has stopped.
+    """
     missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
     if missing:
         raise DemoFailed(
@@ -82,18 +85,27 @@ async def _demo(console: Console, data_dir: Path, *, verbose: bool) -> bool:
         data_dir=data_dir, service=SERVICE, port=0, workers=WORKERS, engine=ENGINE, window=WINDOW
     )
     local = LocalMode(options, on_line=on_line)
+    _cancel_on_signals()
     began = time.monotonic()
     try:
         await local.start()
         demo = Demo(local, console)
         await _while_all_is_well(local, demo)
     except BaseException as error:
-        if not verbose and not isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        if not verbose and not isinstance(error, asyncio.CancelledError):
             console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
         raise
     finally:
         await local.stop()
     return _conclude(console, demo, time.monotonic() - began)
+
+
+def _cancel_on_signals() -> None:
+    """Let Ctrl-C and SIGTERM end the demo in order, so that it leaves no process and no file."""
+    this = asyncio.current_task()
+    assert this is not None, "called from a coroutine"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
 
 
 def _conclude(console: Console, demo: "Demo", took_s: float) -> bool:

@@ -50,3 +50,6 @@ def test_what_a_killed_one_left_behind_is_not_believed(tmp_path: Path) -> None:
     assert (tmp_path / "running.json").exists()
     with pytest.raises(NotRunning):
         DataDir(tmp_path).running()
+    # Nor is it once the next one has begun to start.
+    with DataDir(tmp_path).lock(), pytest.raises(NotRunning):
+        DataDir(tmp_path).running()

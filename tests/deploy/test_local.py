@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from client_sdk import QueueClient
 from deploy.data_dir import DataDir, Running
 from deploy.errors import NotRunning
 from deploy.port import free_port, is_free
@@ -59,8 +60,16 @@ class Up:
         assert found is not None
         return found
 
-    def children(self, module: str) -> list[int]:
-        """Return the processes below it that run this module or program."""
+    def wait_for(self, module: str, *, count: int = 1, without: int = 0) -> list[int]:
+        """Wait until so many processes below it run this module; return their ids."""
+
+        def found() -> list[int]:
+            pids = [pid for pid in self._running(module) if pid != without]
+            return pids if len(pids) == count else []
+
+        return wait_until_blocking(found, f"{count} of {module} run", START_S)
+
+    def _running(self, module: str) -> list[int]:
         found = []
         for pid in descendants(self.process.pid):
             try:
@@ -111,8 +120,8 @@ def _penstock(up: Up, *arguments: str, data: bytes = b"") -> subprocess.Complete
 def test_a_job_goes_in_and_its_result_comes_out_and_nothing_is_left(start_up: StartUp) -> None:
     up = start_up("--workers", "2")
     running = up.ready()
+    up.wait_for("inference_worker", count=2)
     below = descendants(up.process.pid)
-    assert len(up.children("inference_worker")) == 2
 
     waited = _penstock(up, "put", "demo", "hello", "--wait", "--timeout", "30")
     assert (waited.returncode, waited.stdout) == (0, b"hello"), waited.stderr
@@ -142,13 +151,9 @@ def test_a_killed_worker_and_a_killed_queue_service_come_back(start_up: StartUp)
     up = start_up()
     up.ready()
     for module in ("inference_worker", "queue_service"):
-        (victim,) = up.children(module)
+        (victim,) = up.wait_for(module)
         os.kill(victim, signal.SIGKILL)
-        wait_until_blocking(
-            lambda module=module, victim=victim: set(up.children(module)) - {victim},  # type: ignore[misc]
-            f"{module} runs again",
-            START_S,
-        )
+        up.wait_for(module, without=victim)
     waited = _penstock(up, "put", "demo", "still here", "--wait", "--timeout", "60")
     assert waited.stdout == b"still here", waited.stderr + up.log.encode()
 
@@ -167,7 +172,23 @@ def test_what_was_put_survives_a_kill_of_everything(start_up: StartUp) -> None:
     again = start_up("--workers", "1")
     again.ready()
     got = _penstock(again, "get", "demo", put.stdout.decode().strip(), "--timeout", "30")
-    assert got.stdout == b"kept", again.log
+    assert got.stdout == b"kept", (got, again.log)
+
+
+@pytest.mark.timeout(120)
+def test_a_second_ctrl_c_does_not_wait_for_long_jobs(start_up: StartUp) -> None:
+    up = start_up("--engine-options", '{"delay_s": 600}')
+    running = up.ready()
+    with QueueClient(running.url, running.service, token=running.token) as client:
+        client.put(b"long")
+        wait_until_blocking(
+            lambda: "Pending: 1," in str(client.attributes()), "the worker holds it", START_S
+        )
+    up.process.send_signal(signal.SIGINT)
+    wait_until_blocking(lambda: "1 held" in up.log, "the worker begins to leave", STOP_S)
+    assert up.end() == 0, up.log
+    # It was told twice and gave its job back, which is not charged for that.
+    assert "is rejected with Shutdown" in up.log
 
 
 @pytest.mark.timeout(120)
