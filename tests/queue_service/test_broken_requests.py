@@ -4,16 +4,17 @@ Nothing of them is stored, each ends soon, and nobody else is disturbed.
 """
 
 import asyncio
+import re
 import time
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.queue_service.conftest import BODY_TIMEOUT_S, Stored
-from tests.running import TOKEN
+from tests.running import TOKEN, QueueServiceProcess
 from tests.waiting import hold_for
 
-pytestmark = pytest.mark.usefixtures("neighbour")
+pytestmark = pytest.mark.usefixtures("emptied", "neighbour")
 
 #: Seconds to watch that nothing appears in the store.
 QUIET_S = 0.3
@@ -57,24 +58,17 @@ def raw(eas: str) -> RawRequest:
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bytes]:
-    """Return status and everything else up to the end of the connection; 0 without an answer."""
+    """Return status and the rest of one answer; 0 when the connection ends without one."""
     try:
-        # The service may reset a connection whose bytes it did not want to read.
-        received = await asyncio.wait_for(_read_all(reader), REFUSED_S)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REFUSED_S)
+        status = int(head.split()[1])
+        length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+        body = await reader.readexactly(int(length[1]) if length else 0)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return 0, b""
     finally:
         writer.close()
-    status_line, _, rest = received.partition(b"\r\n")
-    return (int(status_line.split()[1]) if status_line else 0), rest
-
-
-async def _read_all(reader: asyncio.StreamReader) -> bytes:
-    received = b""
-    try:
-        while data := await reader.read(65_536):
-            received += data
-    except ConnectionError:
-        pass
-    return received
+    return status, head + body
 
 
 async def _nothing_is_stored(stored: Stored) -> None:
@@ -195,3 +189,17 @@ async def test_two_lengths_that_differ_are_refused(raw: RawRequest, stored: Stor
     status, _ = await _answer(*await raw.send(b"0\r\n\r\n", *both))
     assert status == 400
     await _nothing_is_stored(stored)
+
+
+async def test_what_the_internet_sends_leaves_no_traceback_in_the_log(
+    raw: RawRequest, hardened_service: QueueServiceProcess
+) -> None:
+    # A traceback is for a defect of ours.  Here it would let a stranger fill the disk.
+    before = len(hardened_service.log)
+    _, writer = await raw.send(b"ten bytes.", "Content-Length: 100")
+    writer.close()
+    await _answer(*await raw.send(b"", f"X-Giant: {'x' * 100_000}"))
+    await _answer(*await raw.send_bytes(b"HELO queue\r\n\r\n"))
+    await hold_for(
+        QUIET_S, lambda: "Traceback" not in hardened_service.log[before:], "no traceback"
+    )
