@@ -32,7 +32,7 @@ demo: $(VENV)/model.stamp
 
 ## up: an embedded Redis, the queue service and workers, in this terminal
 .PHONY: up
-up: $(VENV)/model.stamp
+up: $(VENV)/dev.stamp
 	@$(BIN)/penstock up $(ARGS)
 
 # --- Check it

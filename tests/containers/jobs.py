@@ -10,15 +10,23 @@ from typing import Any
 READ_LENGTH = 100
 
 
+def counted(metrics: str, name: str, label: str) -> int:
+    """Return the sum of a metric over the lines that carry this label."""
+    lines = [line for line in metrics.splitlines() if line.startswith(name + "{")]
+    return int(sum(float(line.split()[-1]) for line in lines if f'"{label}"' in line))
+
+
 class Jobs:
     """What was put into a service, and what came out of its sink.
 
     Every read deletes what it got, so each result is counted as often as it was in the sink.
     """
 
-    def __init__(self, url: str, *, service: str, token: str) -> None:
+    def __init__(self, url: str, *, service: str, token: str, admin_token: str) -> None:
         self.url = f"{url}/api/predict/{service}"
+        self.metrics_url = f"{url}/metrics"
         self.token = token
+        self.admin_token = admin_token
         self.accepted: list[str] = []
         self.answered: Counter[str] = Counter()
 
@@ -47,7 +55,14 @@ class Jobs:
             found: dict[str, str] = json.load(answer)
             return found
 
-    def _open(self, method: str, url: str, body: bytes | None = None) -> Any:
-        headers = {"Authorization": self.token, "Accept": "application/json"}
+    def counted(self, what: str) -> int:
+        """Return what the queue service has counted for the input queue since it started."""
+        with self._open("GET", self.metrics_url, token=self.admin_token) as answer:
+            return counted(answer.read().decode(), f"penstock_queue_{what}_total", "input")
+
+    def _open(
+        self, method: str, url: str, body: bytes | None = None, *, token: str | None = None
+    ) -> Any:
+        headers = {"Authorization": token or self.token, "Accept": "application/json"}
         request = urllib.request.Request(url, body, headers, method=method)
         return urllib.request.urlopen(request, timeout=30)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.containers.compose import Compose, DockerFailed, reason_without_engine
-from tests.containers.jobs import Jobs
+from tests.containers.jobs import Jobs, counted
 from tests.running import free_port
 from tests.waiting import wait_until_blocking
 
 WORKERS = 3
 TOKEN = "a-token-for-this-test"
+ADMIN_TOKEN = "an-admin-token-for-this-test"
 
 #: Seconds one job takes, and jobs at once in one worker: 300 jobs take ten seconds or more.
 RUN_S = 0.5
@@ -39,6 +40,7 @@ pytestmark = [
 def built() -> Iterator[Compose]:
     settings = {
         "PENSTOCK_TOKEN": TOKEN,
+        "PENSTOCK_ADMIN_TOKEN": ADMIN_TOKEN,
         "PENSTOCK_WORKER_ENGINE_OPTIONS": f'{{"delay_s": {RUN_S}}}',
         "PENSTOCK_WORKER_WORKER_THREADS": str(WINDOW),
     }
@@ -62,7 +64,7 @@ def compose(built: Compose, request: pytest.FixtureRequest) -> Iterator[Compose]
 
 @pytest.fixture
 def jobs(compose: Compose) -> Jobs:
-    return Jobs(compose.url, service="demo", token=TOKEN)
+    return Jobs(compose.url, service="demo", token=TOKEN, admin_token=ADMIN_TOKEN)
 
 
 def wait_for_answers(jobs: Jobs) -> None:
@@ -76,9 +78,7 @@ def wait_until_busy(compose: Compose, worker: str) -> None:
 
 def completions(compose: Compose, worker: str) -> int:
     """Return how many results this worker has given since it started."""
-    name = 'penstock_worker_completions_total{end="result"} '
-    lines = compose.look(worker, "/metrics").splitlines()
-    return int(sum(float(line.removeprefix(name)) for line in lines if line.startswith(name)))
+    return counted(compose.look(worker, "/metrics"), "penstock_worker_completions_total", "result")
 
 
 def test_three_hundred_jobs_spread_over_all_three_workers(compose: Compose, jobs: Jobs) -> None:
@@ -99,11 +99,13 @@ def test_a_worker_that_is_killed_while_busy_comes_back_and_nothing_is_lost(
 ) -> None:
     jobs.put(JOBS)
     worker = compose.containers("inference-worker")[0]
+    releases_before = jobs.counted("releases")
     wait_until_busy(compose, worker)
 
     compose.kill_from_host(worker)
 
     wait_for_answers(jobs)
+    assert jobs.counted("releases") > releases_before, "the worker held nothing when it was killed"
     wait_until_blocking(
         lambda: compose.inspect(worker)["State"]["Health"]["Status"] == "healthy",
         "the restarted worker is healthy",
@@ -127,6 +129,7 @@ def test_stop_drains_the_workers_and_a_later_start_does_the_rest(
 ) -> None:
     jobs.put(JOBS)
     workers = compose.containers("inference-worker")
+    given_back = jobs.counted("rejections") + jobs.counted("releases")
     wait_until_busy(compose, workers[0])
 
     # The workers alone first, so that the queue service can be asked what they left behind.
@@ -137,6 +140,8 @@ def test_stop_drains_the_workers_and_a_later_start_does_the_rest(
     done = int(jobs.attributes("/sink")["stream.length"])
     assert waiting > 0
     assert waiting + done == JOBS
+    # What they held they finished: nothing was rejected, and nothing was left to be released.
+    assert jobs.counted("rejections") + jobs.counted("releases") == given_back
 
     compose.compose("stop")
     for service in ("queue-service", "redis"):
