@@ -1,0 +1,1 @@
+"""Redis streams and the Lua that gives them their meaning."""
