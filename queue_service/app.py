@@ -13,7 +13,8 @@ from queue_service.metrics import Metrics
 from queue_service.services import Services
 from queue_service.settings import Settings
 from queue_service.store.connection import connect
-from queue_service.web.keys import METRICS, SERVICES, SETTINGS
+from queue_service.web.ids import request_ids
+from queue_service.web.keys import METRICS, REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.middleware import answer_errors
 from queue_service.web.routes import routes
 
@@ -28,6 +29,7 @@ def build_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[answer_errors])
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
+    app[REQUEST_IDS] = request_ids()
     redis = connect(settings.redis_url, timeout_s=settings.store_timeout_s)
     app[SERVICES] = Services(redis, settings, app[METRICS])
 

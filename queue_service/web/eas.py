@@ -4,7 +4,6 @@ Alibaba's Python, Go and Java clients work against it unchanged.  Their spelling
 """
 
 import logging
-import uuid
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -15,7 +14,7 @@ from queue_service.queues import Queue
 from queue_service.services import Service
 from queue_service.store.entry import NewEntry, Read, Rejected
 from queue_service.web.body import read_body
-from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.render import render_attributes, render_entries, render_place
 from queue_service.web.tokens import require_service_token
@@ -78,7 +77,7 @@ async def put(
         raise BadParameter(names.END_OF_STREAM, "a put", "the end of the stream, not served yet")
     settings = request.app[SETTINGS]
     request_id = parameters.request_id()
-    entry_id = request_id or str(uuid.uuid4())
+    entry_id = request_id or next(request.app[REQUEST_IDS])
     key = parameters.idempotency_key()
     if not key and queue.role == "input":
         # One request id is one piece of work, however often its put is repeated.  A sink may

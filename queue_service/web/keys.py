@@ -1,5 +1,7 @@
 """Where handlers find what the app was built of."""
 
+from collections.abc import Iterator
+
 from aiohttp import web
 
 from queue_service.metrics import Metrics
@@ -8,4 +10,6 @@ from queue_service.settings import Settings
 
 SETTINGS = web.AppKey("settings", Settings)
 SERVICES = web.AppKey("services", Services)
+#: Gives the next request id; used by one event loop only.
+REQUEST_IDS: web.AppKey[Iterator[str]] = web.AppKey("request_ids")
 METRICS = web.AppKey("metrics", Metrics)
