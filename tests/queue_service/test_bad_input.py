@@ -94,6 +94,7 @@ REFUSALS = [
     _parameter("POST", "_priority_=-1"),
     _parameter("GET", "_watch_=true&_window_=abc", headers=UPGRADE),
     _parameter("GET", "_watch_=true&_window_=-1", headers=UPGRADE),
+    _parameter("GET", "_watch_=true&_window_=0", headers=UPGRADE),
     _parameter("GET", "_watch_=true&_window_=1.5", headers=UPGRADE),
     _parameter("GET", "_watch_=true&_window_=10001", headers=UPGRADE),
     _parameter("GET", "_watch_=true&_window_=5&_index_=abc", headers=UPGRADE),
