@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ from queue_service.metrics import Metrics
 from queue_service.services import Services
 from queue_service.settings import Settings
 from queue_service.store.connection import connect
-from queue_service.web.ids import request_ids
+from queue_service.web.ids import RequestIds
 from queue_service.web.keys import METRICS, REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.middleware import answer_errors
 from queue_service.web.routes import routes
@@ -29,9 +30,10 @@ def build_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[answer_errors])
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
-    app[REQUEST_IDS] = request_ids()
+    app[REQUEST_IDS] = RequestIds()
     redis = connect(settings.redis_url, timeout_s=settings.store_timeout_s)
-    app[SERVICES] = Services(redis, settings, app[METRICS])
+    services = Services(redis, settings, app[METRICS])
+    app[SERVICES] = services
 
     async def store(_: web.Application) -> AsyncIterator[None]:
         yield
@@ -41,7 +43,7 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(store)
     app.cleanup_ctx.append(_run_services)
     app.on_shutdown.append(_drain)
-    app.add_routes(routes(settings))
+    app.add_routes(routes(settings, services))
     return app
 
 
@@ -65,6 +67,17 @@ async def _drain(app: web.Application) -> None:
     app[SERVICES].drain()
 
 
+def _spare_the_collector() -> None:
+    """Let the garbage collector look less often, and never at what is there for good.
+
+    Requests make few cycles and many objects; at Python's own threshold the collector took
+    a tenth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def serve(settings: Settings, *, share_port: bool) -> None:
     """Serve until SIGTERM or SIGINT, then drain and stop."""
     app = build_app(settings)
@@ -76,6 +89,7 @@ async def serve(settings: Settings, *, share_port: bool) -> None:
         max_field_size=settings.max_header_bytes,
         lingering_time=LINGER_S,
     )
+    _spare_the_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,6 +15,7 @@ from queue_service.delivery.window import Window
 from queue_service.errors import Draining, FrameTooBig, NoSuchEntry, QueueFull
 from queue_service.metrics import QueueMetrics
 from queue_service.settings import Settings
+from queue_service.store.batching import all_of
 from queue_service.store.entry import (
     Completed,
     Entry,
@@ -200,21 +201,23 @@ class Queue:
         subscriber.window.release(deliveries)
         self._dispatcher.window_changed(subscriber)
 
-    async def complete(self, done: Completed) -> bool:
-        """End a delivery with its result; False when it was no longer this subscriber's."""
-        accepted = await self._store.complete(done)
-        (self.metrics.completions if accepted else self.metrics.stale).inc()
+    async def complete(self, done: Sequence[Completed]) -> list[bool]:
+        """End deliveries with their results; False where one was no longer the subscriber's."""
+        accepted = await all_of([self._store.complete(item) for item in done])
+        self.metrics.completions.inc(accepted.count(True))
+        self.metrics.stale.inc(accepted.count(False))
         return accepted
 
-    async def reject(self, rejected: Rejected) -> bool:
-        """Give a delivery back; False when it was no longer this subscriber's."""
-        accepted = await self._store.reject(rejected)
-        (self.metrics.rejections if accepted else self.metrics.stale).inc()
+    async def reject(self, rejected: Sequence[Rejected]) -> list[bool]:
+        """Give deliveries back; False where one was no longer the subscriber's."""
+        accepted = await all_of([self._store.reject(item) for item in rejected])
+        self.metrics.rejections.inc(accepted.count(True))
+        self.metrics.stale.inc(accepted.count(False))
         return accepted
 
     async def commit(self, gid: str, uid: str, indexes: Sequence[int]) -> None:
         """The group is done with entries; those that another user holds are left alone."""
-        words = await asyncio.gather(*(self._store.commit((gid, uid, index)) for index in indexes))
+        words = await all_of([self._store.commit((gid, uid, index)) for index in indexes])
         committed = words.count("committed")
         self.metrics.commits.inc(committed)
         self.metrics.stale.inc(words.count("foreign"))

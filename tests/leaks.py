@@ -28,7 +28,7 @@ IDLE_KEYS: Mapping[str, str] = {
 }
 
 #: Owned by entries: gone with the last of them.
-ENTRY_KEYS = {"request_ids", "deliveries", "released", "skipped", "done", "taken"}
+ENTRY_KEYS = {"request_ids", "repeated_ids", "deliveries", "released", "skipped", "done", "taken"}
 
 #: Owned by subscribers, each of which has a lease that ends: gone with the last of them.
 SUBSCRIBER_KEYS = {"leases", "subscribers", "holds"}

@@ -81,3 +81,21 @@ class Batcher(Generic[Item, Outcome]):
         for (_, future), outcome in zip(batch, outcomes, strict=True):
             if not future.done():
                 future.set_result(outcome)
+
+
+async def all_of(futures: "Sequence[asyncio.Future[Outcome]]") -> list[Outcome]:
+    """Wait for many outcomes; raise the first error once all are decided.
+
+    They come together, from one batch or a few, so that waiting for one after the other is
+    cheaper than asyncio.gather's callback for each.
+    """
+    outcomes: list[Outcome] = []
+    failure: BaseException | None = None
+    for future in futures:
+        try:
+            outcomes.append(await future)
+        except Exception as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return outcomes

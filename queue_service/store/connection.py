@@ -1,8 +1,11 @@
 """The connection to Redis."""
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+#: Connections of one process to Redis.
+MOST_CONNECTIONS = 64
 
 
 def connect(url: str, *, timeout_s: float) -> Redis:
@@ -11,8 +14,11 @@ def connect(url: str, *, timeout_s: float) -> Redis:
     A command is never repeated by the library: a put whose answer got lost may have been
     stored, and only the client that asked, with its idempotency key, can safely ask again.
     """
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
+        # Whoever comes when all are busy waits for one; the batches make that rare.
+        max_connections=MOST_CONNECTIONS,
+        timeout=timeout_s,
         decode_responses=False,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
@@ -20,3 +26,4 @@ def connect(url: str, *, timeout_s: float) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
+    return Redis.from_pool(pool)

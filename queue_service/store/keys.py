@@ -8,8 +8,8 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `lane:0`      | stream     | entries of normal priority; the id is `<index>-0`              |
 | `lane:1`      | stream     | entries that go first                                          |
 | `meta`        | hash       | last index, entries held, dead letters, time of the last look  |
-| `request_ids` | hash       | request id -> its indexes, ascending, with commas              |
-| `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user         |
+| `request_ids` | hash       | request id -> index of its first entry                         |
+| `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
 | `holds`       | sorted set | group, user, index: what each subscriber holds, by name        |
 | `released`    | sorted set | group, index: what goes out again, lowest index first          |
 | `skipped`     | sorted set | group, index: what the group's filter has passed over          |
@@ -19,6 +19,7 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `leases`      | sorted set | group, user -> when its lease ends, ms                         |
 | `subscribers` | hash       | group, user, name -> window, held, session, filter, about      |
 | `taken`       | sorted set | index -> until when a read keeps it to itself, ms              |
+| `repeated_ids`| sorted set | request id, index: its further entries; only a sink has them   |
 
 Names inside a field or a member are joined by the unit separator (0x1F), which no name may
 contain.  Beside these: `idempotency:<key>` (text, with a TTL): a put's index and request id.
@@ -47,6 +48,7 @@ _NAMES = (
     "leases",
     "subscribers",
     "taken",
+    "repeated_ids",
 )
 
 

@@ -12,18 +12,23 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-_PRELUDE = "prelude"
+#: What every verb is built on, in the order in which it is put together.
+PRELUDE = ("keys", "records", "groups", "request_ids", "entries", "settle")
+
+
+def read_prelude() -> str:
+    """Return what stands before each verb's own text."""
+    folder = files(__package__) / "lua" / "prelude"
+    return "\n".join((folder / f"{name}.lua").read_text() for name in PRELUDE)
 
 
 def read_sources() -> dict[str, str]:
     """Return the whole text of each verb's script, by verb."""
-    folder = files(__package__) / "lua"
-    prelude = (folder / f"{_PRELUDE}.lua").read_text()
-    names = sorted(file.name.removesuffix(".lua") for file in folder.iterdir())
+    prelude = read_prelude()
     return {
-        name: prelude + "\n" + (folder / f"{name}.lua").read_text()
-        for name in names
-        if name != _PRELUDE
+        file.name.removesuffix(".lua"): f"{prelude}\n{file.read_text()}"
+        for file in (files(__package__) / "lua").iterdir()
+        if file.name.endswith(".lua")
     }
 
 

@@ -15,6 +15,7 @@ from queue_service.services import Service
 from queue_service.store.entry import NewEntry, Read, Rejected
 from queue_service.web.body import read_body
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
+from queue_service.web.middleware import Handler
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.render import render_attributes, render_entries, render_place
 from queue_service.web.tokens import require_service_token
@@ -27,6 +28,15 @@ log = logging.getLogger(__name__)
 ANSWER_EARLY_S = 0.25
 #: The largest form of a negative commit.
 MAX_FORM_BYTES = 64 * 1024
+
+
+def serve(service: Service, suffix: str) -> Handler:
+    """Serve a queue of a service that is known by name, without looking it up."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await _serve(request, service, suffix)
+
+    return handle
 
 
 async def serve_queue(request: web.Request) -> web.StreamResponse:
@@ -77,7 +87,7 @@ async def put(
         raise BadParameter(names.END_OF_STREAM, "a put", "the end of the stream, not served yet")
     settings = request.app[SETTINGS]
     request_id = parameters.request_id()
-    entry_id = request_id or next(request.app[REQUEST_IDS])
+    entry_id = request_id or request.app[REQUEST_IDS].next()
     key = parameters.idempotency_key()
     if not key and queue.role == "input":
         # One request id is one piece of work, however often its put is repeated.  A sink may
@@ -165,6 +175,5 @@ async def reject(request: web.Request, queue: Queue, parameters: Parameters) -> 
     if len(code) > 64:
         raise BadParameter(names.CODE, "at most 64 characters", f"{len(code)} characters")
     gid, uid = parameters.group(), parameters.user()
-    for index in indexes:
-        await queue.reject(Rejected(gid, uid, index, 0, code))
+    await queue.reject([Rejected(gid, uid, index, 0, code) for index in indexes])
     return web.Response(text="OK")

@@ -1,14 +1,17 @@
 """Every route of every face, in one list."""
 
+from collections.abc import Iterable
+
 from aiohttp import web
 
 from client_sdk.wire import names
 from queue_service.errors import NoSuchPath
+from queue_service.services import Service
 from queue_service.settings import Settings
 from queue_service.web import admin, eas, work
 
 
-def routes(settings: Settings) -> list[web.RouteDef]:
+def routes(settings: Settings, services: Iterable[Service]) -> list[web.RouteDef]:
     """The routes in the order in which they are tried."""
     listed = [
         web.get("/healthz", admin.healthz),
@@ -17,6 +20,12 @@ def routes(settings: Settings) -> list[web.RouteDef]:
         web.get("/v1/services", admin.list_services),
         web.get("/v1/services/{service}", admin.show_service),
         web.get(names.WORK_PATH, work.serve_work),
+        # A plain path is found by one look; matching a pattern costs a tenth of a put.
+        *(
+            web.route("*", f"{names.EAS_PREFIX}/{service.name}{path}", eas.serve(service, suffix))
+            for service in services
+            for path, suffix in (("", ""), (f"/{names.SINK}", names.SINK))
+        ),
         web.route("*", names.EAS_PREFIX + "/{service}", eas.serve_queue),
         web.route("*", names.EAS_PREFIX + "/{service}/{suffix:.*}", eas.serve_queue),
     ]

@@ -199,34 +199,27 @@ class _Work:
         self, subscriber: Subscriber, message: wire.Completions
     ) -> list[wire.Outcome]:
         limit = self._service.sink.limits.payload_bytes
-        outcomes, asked = [], []
+        too_big, items, done = [], [], []
         for item in message.completions:
-            if item.result is not None and len(item.result.data) > limit:
+            result = item.result
+            if result is not None and len(result.data) > limit:
                 # The delivery stays the worker's, which answers it with something smaller.
-                outcomes.append(wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG))
+                too_big.append(wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG))
                 continue
-            data, tags = (item.result.data, item.result.tags) if item.result else (None, {})
-            done = Completed(subscriber.gid, subscriber.uid, item.index, item.attempt, data, tags)
-            asked.append((item, asyncio.ensure_future(self._queue.complete(done))))
-        for item, future in asked:
-            outcomes.append(_outcome(item, await future))
-        return outcomes
+            items.append(item)
+            data, tags = (result.data, result.tags) if result else (None, {})
+            done.append(
+                Completed(subscriber.gid, subscriber.uid, item.index, item.attempt, data, tags)
+            )
+        accepted = await self._queue.complete(done)
+        return too_big + [_outcome(*pair) for pair in zip(items, accepted, strict=True)]
 
     async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
-        asked = [
-            (
-                item,
-                asyncio.ensure_future(
-                    self._queue.reject(
-                        Rejected(
-                            subscriber.gid, subscriber.uid, item.index, item.attempt, item.code
-                        )
-                    )
-                ),
-            )
-            for item in message.rejections
-        ]
-        return [_outcome(item, await future) for item, future in asked]
+        gid, uid = subscriber.gid, subscriber.uid
+        accepted = await self._queue.reject(
+            [Rejected(gid, uid, item.index, item.attempt, item.code) for item in message.rejections]
+        )
+        return [_outcome(*pair) for pair in zip(message.rejections, accepted, strict=True)]
 
     async def _deliver(self, subscriber: Subscriber) -> None:
         with contextlib.suppress(ConnectionResetError):

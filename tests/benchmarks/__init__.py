@@ -1,1 +1,1 @@
-"""Benchmarks that anyone can run: `make bench`.  They print ratios of one run, and assert nothing."""
+"""Benchmarks that anyone can run (`make bench`): ratios of one run, and no assertions."""

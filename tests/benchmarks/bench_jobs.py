@@ -79,8 +79,9 @@ async def our_jobs(url: str, *, jobs: int) -> float:
                 del arrived[request_id]
 
         parts = urlsplit(url)
+        address = (parts.hostname or "127.0.0.1", parts.port or 80)
         putters = [
-            (await loop.create_connection(lambda: _Putter(url), parts.hostname, parts.port))[1]
+            (await loop.create_connection(lambda: _Putter(url), *address))[1]
             for _ in range(CLIENTS)
         ]
         collecting = asyncio.create_task(collect())

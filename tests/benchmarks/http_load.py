@@ -56,7 +56,8 @@ class Load:
     """Asks `total` times over `connections` connections."""
 
     def __init__(self, url: str, request: bytes, *, connections: int, total: int) -> None:
-        self._url = urlsplit(url)
+        parts = urlsplit(url)
+        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._request = request
         self._connections = connections
         self._left = total
@@ -71,7 +72,7 @@ class Load:
         transports = [
             (
                 await loop.create_connection(
-                    lambda: _Connection(self._request, self), self._url.hostname, self._url.port
+                    lambda: _Connection(self._request, self), *self._address
                 )
             )[0]
             for _ in range(self._connections)

@@ -35,11 +35,11 @@ async def run_jobs(url: str, *, clients: int, jobs: int, window: int, payload: b
             await done
 
     began = time.perf_counter()
-    everybody = asyncio.gather(*(client(number) for number in range(clients)))
-    # A helper that fails would leave the clients waiting for ever.
-    done, _ = await asyncio.wait({everybody, *helpers}, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
+    everybody = [asyncio.create_task(client(number)) for number in range(clients)]
+    for helper in helpers:
+        # One that fails would leave the clients waiting for ever.
+        helper.add_done_callback(lambda _: [task.cancel() for task in everybody])
+    await asyncio.gather(*everybody)
     seconds = time.perf_counter() - began
     for helper in helpers:
         helper.cancel()

@@ -2,7 +2,7 @@
 
 Finds syntax errors (with a real Lua 5.1, the one inside Redis), names that nobody defines,
 globals that a script sets, and locals that nobody reads.  Redis runs each verb with
-`prelude.lua` in front of it, so the two are checked as one chunk; a local of the prelude may
+the prelude in front of it, so the two are checked as one chunk; a local of the prelude may
 be idle in one verb, but not in all of them.
 """
 
@@ -15,10 +15,12 @@ from typing import Any
 from luaparser import ast
 from lupa import lua51
 
+from queue_service.store import scripts
 from tests.lua.scopes import Local, Scopes
 
 SCRIPTS = Path(__file__).parents[2] / "queue_service" / "store" / "lua"
-PRELUDE = "prelude.lua"
+#: How the findings call the prelude, which is one text made of several files.
+PRELUDE = "prelude"
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -36,7 +38,7 @@ class Finding:
 def check(folder: Path) -> list[Finding]:
     """Return what is wrong with the scripts in `folder`; an empty list is good news."""
     sources = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.lua")}
-    prelude = sources.pop(PRELUDE, "")
+    prelude = read_prelude(folder)
 
     broken = syntax_errors(prelude, sources)
     if broken:
@@ -54,6 +56,16 @@ def check(folder: Path) -> list[Finding]:
         Finding(PRELUDE, line, f"no verb uses the local '{name}'") for line, name in idle or ()
     }
     return sorted(findings)
+
+
+def read_prelude(folder: Path) -> str:
+    """Return the prelude of the scripts in `folder`, "" when it has none."""
+    parts = folder / "prelude"
+    return "\n".join(
+        (parts / f"{name}.lua").read_text(encoding="utf-8")
+        for name in scripts.PRELUDE
+        if (parts / f"{name}.lua").exists()
+    )
 
 
 def syntax_errors(prelude: str, sources: dict[str, str]) -> list[Finding]:

@@ -9,7 +9,10 @@ from tests.lua.check import SCRIPTS, check
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "prelude.lua").write_text("local function now() return redis.call('TIME') end\n")
+    (tmp_path / "prelude").mkdir()
+    (tmp_path / "prelude" / "keys.lua").write_text(
+        "local function now() return redis.call('TIME') end\n"
+    )
     return tmp_path
 
 
@@ -45,9 +48,9 @@ def test_a_syntax_error_is_found_at_its_line(folder: Path) -> None:
 
 
 def test_a_syntax_error_of_the_prelude_is_not_blamed_on_the_verb(folder: Path) -> None:
-    (folder / "prelude.lua").write_text("local = 1\n")
+    (folder / "prelude" / "keys.lua").write_text("local = 1\n")
     assert findings(folder, "return 1") == [
-        "prelude.lua:1: '<name>' expected near '='",
+        "prelude:1: '<name>' expected near '='",
     ]
 
 
@@ -83,7 +86,7 @@ def test_a_local_that_is_only_written_to_is_found(folder: Path) -> None:
 
 
 def test_a_prelude_local_may_idle_in_one_verb_but_not_in_all(folder: Path) -> None:
-    assert findings(folder, "return 1") == ["prelude.lua:1: no verb uses the local 'now'"]
+    assert findings(folder, "return 1") == ["prelude:1: no verb uses the local 'now'"]
 
     (folder / "other.lua").write_text("return now()")
     assert findings(folder, "return 1") == []

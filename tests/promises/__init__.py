@@ -1,0 +1,1 @@
+"""The promises, against real processes: windows, balance, leases, the full sink."""

@@ -6,13 +6,27 @@
 --          then for each entry: user, index
 -- returns  for each entry "committed", "absent" or "foreign"
 local gid = ARGV[4]
+local indexes = {}
+for position = 6, #ARGV, 2 do
+    indexes[#indexes + 1] = ARGV[position]
+end
+read_records(own, gid, indexes)
+local request_ids = {}
+for _, index in ipairs(indexes) do
+    local record = record_of(own, gid, index)
+    if record then
+        request_ids[#request_ids + 1] = record.request_id
+    end
+end
+read_request_ids(own, request_ids)
+
 local results = {}
 for position = 5, #ARGV, 2 do
     local uid, index = ARGV[position], ARGV[position + 1]
     local record = record_of(own, gid, index)
     if record and record.state == 'h' and record.uid ~= uid then
         results[#results + 1] = 'foreign'
-    elseif finish(own, gid, index, record and record.lane) then
+    elseif finish(own, gid, index, record) then
         results[#results + 1] = 'committed'
     else
         results[#results + 1] = 'absent'

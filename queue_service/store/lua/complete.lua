@@ -21,6 +21,21 @@ local function laid_over(text, extra)
     return cjson.encode(tags)
 end
 
+local indexes = {}
+for position = 8, #ARGV, 6 do
+    indexes[#indexes + 1] = ARGV[position]
+end
+read_records(own, gid, indexes)
+local request_ids = {}
+for _, index in ipairs(indexes) do
+    local record = record_of(own, gid, index)
+    if record then
+        request_ids[#request_ids + 1] = record.request_id
+    end
+end
+read_request_ids(own, request_ids)
+read_request_ids(peer, request_ids)
+
 local results = {}
 for position = 7, #ARGV, 6 do
     local uid, index, attempt, has_result = unpack(ARGV, position, position + 3)
@@ -28,13 +43,13 @@ for position = 7, #ARGV, 6 do
     if record and record.state == 'h' and record.uid == uid
         and record.attempt == tonumber(attempt)
     then
-        local fields = finish(own, gid, index, record.lane)
+        finish(own, gid, index, record)
         if has_result == '1' then
             if evict and length(peer) >= sink_capacity then
                 remove(peer, oldest(peer))
             end
             append(peer, 0, {
-                'r', fields[REQUEST_ID], 't', laid_over(fields[TAGS], ARGV[position + 5]),
+                'r', record.request_id, 't', laid_over(record.tags, ARGV[position + 5]),
                 'a', now, 'd', ARGV[position + 4], 'p', '', 'c', '',
             })
             written = true

@@ -26,12 +26,12 @@ local function bury(index, record)
     redis.call('HINCRBY', own.meta, 'dead_letters', 1)
     local fields, lane = read(own, index, record.lane)
     local finished = {}
-    for _, other in ipairs(redis.call('HKEYS', own.members)) do
+    for _, other in ipairs(groups_of(own).gids) do
         if redis.call('HEXISTS', own.done, other .. SEP .. index) == 1 then
             finished[#finished + 1] = other
         end
     end
-    remove(own, index, lane)
+    remove(own, index, lane, record.request_id)
     if policy ~= 'Rear' then
         left = left - 1
         return
@@ -54,7 +54,7 @@ end
 local function hand_over(batch, uid, index, fields, record)
     record.attempt, record.state, record.uid = record.attempt + 1, 'h', uid
     write_record(own, gid, index, record)
-    redis.call('ZADD', own.holds, 0, gid .. SEP .. uid .. SEP .. padded(index))
+    later('ZADD', own.holds, 0, gid .. SEP .. uid .. SEP .. padded(index))
     batch[#batch + 1] = { index, record.attempt, record.lane, fields[REQUEST_ID], fields[TAGS],
         fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE] }
     left, sink_room = left - 1, sink_room - 1
@@ -122,7 +122,7 @@ local function deliver_new(batch, uid, room, filter, lane)
             elseif not filter or matches(filter, index, fields) then
                 hand_over(batch, uid, index, fields, {
                     attempt = 0, lane = lane, state = 'h',
-                    request_id = fields[REQUEST_ID], uid = uid,
+                    request_id = fields[REQUEST_ID], uid = uid, tags = fields[TAGS],
                 })
             else
                 pass_over(index)

@@ -23,8 +23,11 @@ local function render(index, fields)
 end
 
 local function by_request_id(filter, most, keep)
-    local indexes = redis.call('HGET', own.request_ids, filter.request_id) or ''
-    for index in string.gmatch(indexes, '%d+') do
+    local indexes = { first_of(own, filter.request_id) or nil }
+    for _, member in ipairs(repeated(own, filter.request_id)) do
+        indexes[#indexes + 1] = unpadded(string.sub(member, #filter.request_id + 2))
+    end
+    for _, index in ipairs(indexes) do
         local fields = read(own, index)
         if fields and matches(filter, index, fields) and not is_taken(index) then
             most = keep(index, fields) and most - 1 or 0

@@ -11,7 +11,7 @@ for lane = 0, 1 do
         if removed == most then
             break
         end
-        remove(own, string.match(item[1], '^%d+'), lane)
+        remove(own, string.match(item[1], '^%d+'), lane, item[2][REQUEST_ID])
         removed = removed + 1
     end
 end

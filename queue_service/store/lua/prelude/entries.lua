@@ -1,0 +1,138 @@
+-- prelude/entries: how an entry comes, goes, is put back, and what a filter makes of it.
+
+local sink_space = false
+
+-- Remove an entry for all groups.  Returns false when there was none.
+local function remove(q, index, lane, request_id)
+    if not request_id then
+        local fields
+        fields, lane = read(q, index, lane)
+        if not fields then
+            return false
+        end
+        request_id = fields[REQUEST_ID]
+    end
+    if redis.call('XDEL', q.lanes[lane], index .. '-0') == 0 then
+        return false
+    end
+    unlink(q, request_id, index)
+
+    local groups = groups_of(q)
+    for _, gid in ipairs(groups.gids) do
+        local record = record_of(q, gid, index)
+        if record then
+            erase_record(q, gid, index)
+        end
+        if record and record.state == 'h' then
+            end_hold(q, gid, record.uid, index)
+        else
+            end_wait(q, gid, index)
+        end
+        if groups.any_done and redis.call('HDEL', q.done, gid .. SEP .. index) == 1 then
+            group_sum(q, gid, 'done', -1)
+        end
+    end
+    if groups.any_taken then
+        redis.call('ZREM', q.taken, index)
+    end
+    if (q == own and role or peer_role) == 'sink' then
+        sink_space = true
+    end
+    return true
+end
+
+-- A group owes an entry when it has not committed it and somebody may still read for it:
+-- it has members, or it is the workers' own group, which stays while no worker is there.
+local function owed_by_another(q, gid, index)
+    local groups = groups_of(q)
+    for _, other in ipairs(groups.gids) do
+        if other ~= gid
+            and (groups.members[other] > 0 or group_value(q, other, 'resident') == 1)
+            and redis.call('HEXISTS', q.done, other .. SEP .. index) == 0
+        then
+            return true
+        end
+    end
+    return false
+end
+
+-- This group is done with the entry; it goes when no other group owes it.  Returns false when
+-- there was no such entry.
+local function finish(q, gid, index, record)
+    local lane, request_id
+    if record then
+        lane, request_id = record.lane, record.request_id
+    end
+    if not owed_by_another(q, gid, index) then
+        return remove(q, index, lane, request_id)
+    end
+    if not read(q, index, lane) then
+        return false
+    end
+    if record then
+        erase_record(q, gid, index)
+    end
+    if record and record.state == 'h' then
+        end_hold(q, gid, record.uid, index)
+    else
+        end_wait(q, gid, index)
+    end
+    if redis.call('HSET', q.done, gid .. SEP .. index, 1) == 1 then
+        group_sum(q, gid, 'done', 1)
+        groups_of(q).any_done = true
+    end
+    return true
+end
+
+-- Append an entry under the next index.  The caller has checked that there is room.
+local last_index = {}
+
+local function append(q, lane, fields)
+    local last = last_index[q] or tonumber(redis.call('HGET', q.meta, 'last') or 0)
+    last_index[q] = last + 1
+    local index = string.format('%.0f', last + 1)
+    redis.call('XADD', q.lanes[lane], index .. '-0', unpack(fields))
+    link(q, fields[REQUEST_ID], index)
+    return index
+end
+
+local function oldest(q)
+    local first
+    for number = 0, 1 do
+        local found = redis.call('XRANGE', q.lanes[number], '-', '+', 'COUNT', 1)
+        if found[1] then
+            local index = string.match(found[1][1], '^%d+')
+            if not first or tonumber(index) < tonumber(first) then
+                first = index
+            end
+        end
+    end
+    return first
+end
+
+-- The delivery has ended without a commit: the entry goes out again, lowest index first.
+local function put_back(q, gid, index, record, state)
+    end_hold(q, gid, record.uid, index)
+    record.state = state
+    write_record(q, gid, index, record)
+    redis.call('ZADD', q.released, 0, gid .. SEP .. padded(index))
+end
+
+-- A filter is {from = lowest index, request_id = text or nil, tags = {name = text}}.
+local function matches(filter, index, fields)
+    if tonumber(index) < filter.from then
+        return false
+    end
+    if filter.request_id and filter.request_id ~= fields[REQUEST_ID] then
+        return false
+    end
+    if next(filter.tags) then
+        local tags = cjson.decode(fields[TAGS])
+        for name, value in pairs(filter.tags) do
+            if tags[name] ~= value then
+                return false
+            end
+        end
+    end
+    return true
+end

@@ -1,0 +1,62 @@
+-- prelude/keys: the keys, the clock, the doorbell, and how an entry lies in its stream.
+--
+-- The files of this folder are put before each verb's own, in the order that scripts.py names.
+--
+-- keys     1..15   the queue that the verb is about      (see keys.py for what each holds)
+--          16..30  the other queue of the same service
+-- argv     1  channel of the service's doorbells
+--          2  role of the queue, "input" or "sink"
+--          3  role of the other queue
+local SEP = '\31'
+local channel, role, peer_role = ARGV[1], ARGV[2], ARGV[3]
+
+local function queue(offset)
+    return {
+        lanes = { [0] = KEYS[offset + 1], [1] = KEYS[offset + 2] },
+        meta = KEYS[offset + 3], request_ids = KEYS[offset + 4],
+        deliveries = KEYS[offset + 5], holds = KEYS[offset + 6],
+        released = KEYS[offset + 7], skipped = KEYS[offset + 8],
+        done = KEYS[offset + 9], groups = KEYS[offset + 10],
+        members = KEYS[offset + 11], leases = KEYS[offset + 12],
+        subscribers = KEYS[offset + 13], taken = KEYS[offset + 14],
+        repeated_ids = KEYS[offset + 15],
+    }
+end
+local own, peer = queue(0), queue(15)
+
+local function now_ms()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function ring(which)
+    redis.call('PUBLISH', channel, which)
+end
+
+-- Indexes are text: a Lua number would lose the digits above 2^53.  Members of the
+-- lexicographic sets carry them with leading zeros, so that their order is the queue's.
+local function padded(index)
+    return string.rep('0', 20 - #index) .. index
+end
+
+local function unpadded(digits)
+    return (string.gsub(digits, '^0+', ''))
+end
+
+local function length(q)
+    return redis.call('XLEN', q.lanes[0]) + redis.call('XLEN', q.lanes[1])
+end
+
+-- An entry's fields, in the order in which put.lua writes them.
+local REQUEST_ID, TAGS, STORED_AT, DATA, PATH, CONTENT_TYPE = 2, 4, 6, 8, 10, 12
+
+local function read(q, index, lane)
+    local id = index .. '-0'
+    for number = lane or 1, lane or 0, -1 do
+        local found = redis.call('XRANGE', q.lanes[number], id, id)
+        if found[1] then
+            return found[1][2], number
+        end
+    end
+    return nil
+end

@@ -1,0 +1,68 @@
+-- prelude/request_ids: from a request id to its entries.
+
+-- Where the entries of a request id are: the first in a hash, further ones, which only a sink
+-- has, in a lexicographic set.  `ids` remembers the hash for this call.
+local ids, changed_ids = {}, {}
+
+local function read_request_ids(q, request_ids)
+    for first = 1, #request_ids, 1000 do
+        local last = math.min(first + 999, #request_ids)
+        local indexes = redis.call('HMGET', q.request_ids, unpack(request_ids, first, last))
+        for position, index in ipairs(indexes) do
+            ids[q.request_ids .. request_ids[first + position - 1]] = index
+        end
+    end
+end
+
+local function first_of(q, request_id)
+    local index = ids[q.request_ids .. request_id]
+    if index == nil then
+        index = redis.call('HGET', q.request_ids, request_id)
+        ids[q.request_ids .. request_id] = index
+    end
+    return index
+end
+
+local function set_first(q, request_id, index)
+    ids[q.request_ids .. request_id] = index
+    changed_ids[q.request_ids .. request_id] = { q.request_ids, request_id }
+end
+
+local function repeated(q, request_id)
+    return redis.call('ZRANGEBYLEX', q.repeated_ids,
+        '[' .. request_id .. SEP, '(' .. request_id .. ' ')
+end
+
+local function link(q, request_id, index)
+    if first_of(q, request_id) then
+        redis.call('ZADD', q.repeated_ids, 0, request_id .. SEP .. padded(index))
+        groups_of(q).any_repeated = true
+    else
+        set_first(q, request_id, index)
+    end
+end
+
+local function unlink(q, request_id, index)
+    if first_of(q, request_id) ~= index then
+        redis.call('ZREM', q.repeated_ids, request_id .. SEP .. padded(index))
+        return
+    end
+    local next_one = groups_of(q).any_repeated and repeated(q, request_id)[1]
+    if next_one then
+        redis.call('ZREM', q.repeated_ids, next_one)
+        set_first(q, request_id, unpadded(string.sub(next_one, #request_id + 2)))
+    else
+        set_first(q, request_id, false)
+    end
+end
+
+local function write_request_ids()
+    for name, place in pairs(changed_ids) do
+        if ids[name] then
+            later('HSET', place[1], place[2], ids[name])
+        else
+            later('HDEL', place[1], place[2])
+        end
+    end
+    changed_ids = {}
+end

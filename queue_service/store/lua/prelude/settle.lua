@@ -1,0 +1,67 @@
+-- prelude/settle: the end of every verb, and the end of a subscriber.
+
+-- Write what was put off and the sums that changed, and ring where somebody may now be served.
+-- Every verb that writes ends with this.
+local function settle()
+    write_records()
+    write_request_ids()
+    write_all()
+    for q, last in pairs(last_index) do
+        redis.call('HSET', q.meta, 'last', last)
+    end
+    last_index = {}
+    for _, sum in pairs(ended) do
+        local subscriber = sum.gid .. SEP .. sum.uid .. SEP
+        local old = redis.call('HMGET', sum.q.subscribers,
+            subscriber .. 'window', subscriber .. 'held')
+        if old[1] then
+            set_subscriber(sum.q, sum.gid, sum.uid, tonumber(old[1]),
+                math.max(0, tonumber(old[2]) - sum.count))
+        end
+        if waiting(sum.q, sum.gid) > 0 then
+            -- Other replicas may hold the connection whose window this has opened.
+            ring((sum.q == own and role or peer_role) .. ' windows')
+        end
+    end
+    ended = {}
+    local input = role == 'input' and own or peer
+    if sink_space and redis.call('HDEL', input.meta, 'blocked') == 1 then
+        ring('input')
+    end
+end
+
+-- Forget a subscriber; whatever it held was put back before.
+local function forget_subscriber(q, gid, uid, now)
+    local subscriber = gid .. SEP .. uid
+    set_subscriber(q, gid, uid, 0, 0)
+    for _, name in ipairs({ 'window', 'held', 'session', 'filter', 'about', 'reserved' }) do
+        redis.call('HDEL', q.subscribers, subscriber .. SEP .. name)
+    end
+    redis.call('ZREM', q.leases, subscriber)
+    groups_read[q] = nil
+    if redis.call('HINCRBY', q.members, gid, -1) > 0 then
+        return
+    end
+    redis.call('HSET', q.groups, gid .. SEP .. 'left', now)
+
+    -- What only this group still owed was waiting for it, and now goes.
+    if redis.call('HLEN', q.done) > 0 then
+        for _, field in ipairs(redis.call('HKEYS', q.done)) do
+            local other, index = string.match(field, '^([^\31]*)\31(%d+)$')
+            if not owed_by_another(q, other, index) then
+                remove(q, index)
+            end
+        end
+    end
+end
+
+-- Put everything back that a subscriber holds.  Returns how many that were.
+local function release_all(q, gid, uid)
+    local prefix = gid .. SEP .. uid .. SEP
+    local members = redis.call('ZRANGEBYLEX', q.holds, '[' .. prefix, '(' .. gid .. SEP .. uid .. ' ')
+    for _, member in ipairs(members) do
+        local index = unpadded(string.sub(member, #prefix + 1))
+        put_back(q, gid, index, record_of(q, gid, index), 'r')
+    end
+    return #members
+end
