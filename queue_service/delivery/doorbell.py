@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from queue_service.store.cancellation import notice_cancellation
+
 log = logging.getLogger(__name__)
 
 #: What a channel says after the role when windows may have opened by another replica's doing.
@@ -98,6 +100,7 @@ class Wire:
             self._ring_all()
             while True:
                 message = await pubsub.get_message(timeout=self._tick_s)
+                notice_cancellation()
                 if message is not None:
                     role, _, what = message["data"].decode().partition(" ")
                     bell = self._bells[message["channel"].decode()][role]

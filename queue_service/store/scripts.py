@@ -12,6 +12,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from queue_service.store.cancellation import notice_cancellation
+
 #: What every verb is built on, in the order in which it is put together.
 PRELUDE = ("keys", "records", "groups", "request_ids", "entries", "settle")
 
@@ -47,7 +49,10 @@ class Scripts:
         """Run the script of this verb; raises what redis-py raises."""
         digest = self._digests[verb]
         try:
-            return await self._redis.evalsha(digest, len(keys), *keys, *arguments)
+            reply = await self._redis.evalsha(digest, len(keys), *keys, *arguments)
         except NoScriptError:
             # A Redis that has restarted forgets its scripts; nothing of the verb has run.
-            return await self._redis.eval(self._sources[verb], len(keys), *keys, *arguments)
+            source = self._sources[verb]
+            reply = await self._redis.eval(source, len(keys), *keys, *arguments)
+        notice_cancellation()
+        return reply

@@ -49,7 +49,7 @@ async def run_jobs(url: str, *, clients: int, jobs: int, window: int, payload: b
 
 
 async def _work(redis: Redis, window: int) -> None:
-    while True:
+    while not _cancelled():
         for _, entries in await _read(redis, _INPUT, window):
             pipeline = redis.pipeline(transaction=True)
             for index, fields in entries:
@@ -60,7 +60,7 @@ async def _work(redis: Redis, window: int) -> None:
 
 
 async def _collect(redis: Redis, waiting: dict[bytes, "asyncio.Future[None]"]) -> None:
-    while True:
+    while not _cancelled():
         for _, entries in await _read(redis, _OUTPUT, 256):
             indexes = [index for index, _ in entries]
             pipeline = redis.pipeline(transaction=False)
@@ -69,6 +69,12 @@ async def _collect(redis: Redis, waiting: dict[bytes, "asyncio.Future[None]"]) -
             await pipeline.execute()
             for _, fields in entries:
                 waiting.pop(fields[b"id"]).set_result(None)
+
+
+def _cancelled() -> bool:
+    """Whether this task is to end; redis-py may swallow the cancellation itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _read(redis: Redis, stream: str, count: int) -> Any:
