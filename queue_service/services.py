@@ -77,7 +77,7 @@ class Services:
     """The services of one process."""
 
     def __init__(self, redis: Redis, settings: Settings, metrics: Metrics) -> None:
-        scripts = Scripts(redis)
+        scripts = Scripts(redis, timeout_s=settings.store_timeout_s)
         self._redis = redis
         self._tick_s = settings.tick_ms / 1000
         self.draining = False

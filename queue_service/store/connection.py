@@ -20,7 +20,9 @@ def connect(url: str, *, timeout_s: float) -> Redis:
         max_connections=MOST_CONNECTIONS,
         timeout=timeout_s,
         decode_responses=False,
-        socket_timeout=timeout_s,
+        # The library would wait in a task of its own for each command; scripts.py has one
+        # time-out around the whole call instead.
+        socket_timeout=None,
         socket_connect_timeout=timeout_s,
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),

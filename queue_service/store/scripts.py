@@ -4,13 +4,16 @@ EVALSHA is content-addressed: two versions of the service run side by side on on
 with its own scripts, and nothing has to be migrated.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from queue_service.store.cancellation import notice_cancellation
 
@@ -37,8 +40,9 @@ def read_sources() -> dict[str, str]:
 class Scripts:
     """Runs a verb on one Redis."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, *, timeout_s: float) -> None:
+        self._pool = redis.connection_pool
+        self._timeout_s = timeout_s
         self._sources = read_sources()
         self._digests = {
             verb: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
@@ -49,10 +53,30 @@ class Scripts:
         """Run the script of this verb; raises what redis-py raises."""
         digest = self._digests[verb]
         try:
-            reply = await self._redis.evalsha(digest, len(keys), *keys, *arguments)
+            reply = await self._call(("EVALSHA", digest, len(keys), *keys, *arguments))
         except NoScriptError:
             # A Redis that has restarted forgets its scripts; nothing of the verb has run.
             source = self._sources[verb]
-            reply = await self._redis.eval(source, len(keys), *keys, *arguments)
+            reply = await self._call(("EVAL", source, len(keys), *keys, *arguments))
         notice_cancellation()
         return reply
+
+    async def _call(self, command: tuple[Any, ...]) -> Any:
+        """Send one command and read its reply.
+
+        The library's own way packs commands in Python, which took a tenth of a put's time.
+        """
+        connection = None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+                await connection.send_packed_command(pack_command(command), check_health=False)
+                return await connection.read_response()
+        except TimeoutError:
+            # What comes too late on this connection must not answer the next command.
+            if connection is not None:
+                await connection.disconnect(nowait=True)
+            raise RedisTimeoutError(f"no answer within {self._timeout_s:g} s") from None
+        finally:
+            if connection is not None:
+                await self._pool.release(connection)

@@ -193,7 +193,6 @@ class _Work:
             await self._send(wire.Outcomes(tuple(outcomes)))
         ended = sum(outcome.code != Code.FRAME_TOO_BIG for outcome in outcomes)
         self._queue.reopen(subscriber, ended)
-        self._queue.bell.ring()
 
     async def _complete(
         self, subscriber: Subscriber, message: wire.Completions

@@ -5,24 +5,30 @@
 -- delivery records, which `records` remembers.
 local put_off = {}
 
-local function later(command, key, ...)
-    local name = command .. key
-    local write = put_off[name]
-    if not write then
-        write = { command, key }
-        put_off[name] = write
+local function later(command, key, argument, second)
+    local commands = put_off[key]
+    if not commands then
+        commands = {}
+        put_off[key] = commands
     end
-    for _, argument in ipairs({ ... }) do
-        write[#write + 1] = argument
+    local write = commands[command]
+    if not write then
+        write = {}
+        commands[command] = write
+    end
+    write[#write + 1] = argument
+    if second then
+        write[#write + 1] = second
     end
 end
 
 local function write_all()
     local MOST = 4000 -- arguments of one command, of which Lua's stack takes 8000
-    for _, write in pairs(put_off) do
-        for first = 3, #write, MOST do
-            redis.call(write[1], write[2],
-                unpack(write, first, math.min(first + MOST - 1, #write)))
+    for key, commands in pairs(put_off) do
+        for command, write in pairs(commands) do
+            for first = 1, #write, MOST do
+                redis.call(command, key, unpack(write, first, math.min(first + MOST - 1, #write)))
+            end
         end
     end
     put_off = {}
@@ -30,21 +36,23 @@ end
 
 -- A delivery record: attempt, lane, state, request id, user, the entry's tags.
 -- States: h held; r released; j rejected by the user; o released but reserved for the user.
-local records, changed = {}, {}
+-- `records` remembers, by the key of the hash, what was read or is to be written.
+local records = { [own.deliveries] = {}, [peer.deliveries] = {} }
+local changed = { [own.deliveries] = {}, [peer.deliveries] = {} }
 
 local function known_record(q, gid, index)
-    local field = gid .. SEP .. index
-    local text = records[q.deliveries .. field]
+    local known, field = records[q.deliveries], gid .. SEP .. index
+    local text = known[field]
     if text == nil then
         text = redis.call('HGET', q.deliveries, field)
-        records[q.deliveries .. field] = text
+        known[field] = text
     end
     return text
 end
 
 -- Read the records of many entries at once.
 local function read_records(q, gid, indexes)
-    local fields = {}
+    local known, fields = records[q.deliveries], {}
     for position, index in ipairs(indexes) do
         fields[position] = gid .. SEP .. index
     end
@@ -52,7 +60,7 @@ local function read_records(q, gid, indexes)
         local last = math.min(first + 999, #fields)
         local texts = redis.call('HMGET', q.deliveries, unpack(fields, first, last))
         for position, text in ipairs(texts) do
-            records[q.deliveries .. fields[first + position - 1]] = text
+            known[fields[first + position - 1]] = text
         end
     end
 end
@@ -72,24 +80,27 @@ end
 
 local function write_record(q, gid, index, record)
     local field = gid .. SEP .. index
-    records[q.deliveries .. field] = record.attempt .. ':' .. record.lane
+    records[q.deliveries][field] = record.attempt .. ':' .. record.lane
         .. ':' .. record.state .. ':' .. record.request_id .. SEP .. record.uid .. SEP .. record.tags
-    changed[q.deliveries .. field] = { q.deliveries, field }
+    changed[q.deliveries][field] = true
 end
 
 local function erase_record(q, gid, index)
     local field = gid .. SEP .. index
-    records[q.deliveries .. field] = false
-    changed[q.deliveries .. field] = { q.deliveries, field }
+    records[q.deliveries][field] = false
+    changed[q.deliveries][field] = true
 end
 
 local function write_records()
-    for name, place in pairs(changed) do
-        if records[name] then
-            later('HSET', place[1], place[2], records[name])
-        else
-            later('HDEL', place[1], place[2])
+    for key, fields in pairs(changed) do
+        for field in pairs(fields) do
+            local text = records[key][field]
+            if text then
+                later('HSET', key, field, text)
+            else
+                later('HDEL', key, field)
+            end
         end
+        changed[key] = {}
     end
-    changed = {}
 end

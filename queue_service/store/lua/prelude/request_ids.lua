@@ -2,30 +2,32 @@
 
 -- Where the entries of a request id are: the first in a hash, further ones, which only a sink
 -- has, in a lexicographic set.  `ids` remembers the hash for this call.
-local ids, changed_ids = {}, {}
+local ids = { [own.request_ids] = {}, [peer.request_ids] = {} }
+local changed_ids = { [own.request_ids] = {}, [peer.request_ids] = {} }
 
 local function read_request_ids(q, request_ids)
     for first = 1, #request_ids, 1000 do
         local last = math.min(first + 999, #request_ids)
         local indexes = redis.call('HMGET', q.request_ids, unpack(request_ids, first, last))
         for position, index in ipairs(indexes) do
-            ids[q.request_ids .. request_ids[first + position - 1]] = index
+            ids[q.request_ids][request_ids[first + position - 1]] = index
         end
     end
 end
 
 local function first_of(q, request_id)
-    local index = ids[q.request_ids .. request_id]
+    local known = ids[q.request_ids]
+    local index = known[request_id]
     if index == nil then
         index = redis.call('HGET', q.request_ids, request_id)
-        ids[q.request_ids .. request_id] = index
+        known[request_id] = index
     end
     return index
 end
 
 local function set_first(q, request_id, index)
-    ids[q.request_ids .. request_id] = index
-    changed_ids[q.request_ids .. request_id] = { q.request_ids, request_id }
+    ids[q.request_ids][request_id] = index
+    changed_ids[q.request_ids][request_id] = true
 end
 
 local function repeated(q, request_id)
@@ -57,12 +59,15 @@ local function unlink(q, request_id, index)
 end
 
 local function write_request_ids()
-    for name, place in pairs(changed_ids) do
-        if ids[name] then
-            later('HSET', place[1], place[2], ids[name])
-        else
-            later('HDEL', place[1], place[2])
+    for key, request_ids in pairs(changed_ids) do
+        for request_id in pairs(request_ids) do
+            local index = ids[key][request_id]
+            if index then
+                later('HSET', key, request_id, index)
+            else
+                later('HDEL', key, request_id)
+            end
         end
+        changed_ids[key] = {}
     end
-    changed_ids = {}
 end
