@@ -67,8 +67,8 @@ def up(
         float, typer.Option(min=0, help="Seconds a stopping worker has to finish its jobs.")
     ] = 30.0,
     fsync: Annotated[
-        Fsync, typer.Option(help="`always` loses nothing even when the machine loses power.")
-    ] = Fsync.EVERYSEC,
+        Fsync, typer.Option(help="`everysec` is a little faster and may lose the last seconds.")
+    ] = Fsync.ALWAYS,
 ) -> None:
     """Run everything on this machine: Redis, the queue service and workers, until Ctrl-C.
 

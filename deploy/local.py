@@ -65,7 +65,7 @@ class LocalOptions:
     engine_options: str = ""
     window: int | None = None
     worker_grace_s: float = 30.0
-    appendfsync: Fsync = "everysec"
+    appendfsync: Fsync = "always"
 
 
 class LocalMode:

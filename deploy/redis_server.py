@@ -76,7 +76,8 @@ class RedisServer:
 
     `port` 0 takes a free one, which stays the same over `restart` and `start` after `kill`.
     `on_line` gets the server's log lines, in a thread of its own.  `appendfsync` is Redis'
-    setting: "everysec" may lose the last second when the machine loses power, "always" not.
+    setting: "always" loses nothing that was answered; "everysec" may lose the last seconds when
+    the machine loses power, or when Redis is killed while its disk is slow.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class RedisServer:
         *,
         port: int = 0,
         password: str = "",
-        appendfsync: Fsync = "everysec",
+        appendfsync: Fsync = "always",
         binary: RedisBinary | None = None,
         on_line: Callable[[str], None] = lambda line: None,
     ) -> None:
