@@ -82,7 +82,7 @@ class Dispatcher:
             try:
                 await self.serve()
             except StoreUnavailable as error:
-                log.warning("Nothing is delivered while the store is away: %s", error)
+                log.debug("Nothing is delivered while the store is away: %s", error)
                 await asyncio.sleep(STORE_PAUSE_S)
             except StoreError:
                 log.exception("A delivery failed; trying again at the next ring.")

@@ -88,7 +88,7 @@ class Wire:
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
-                log.warning("The doorbells' connection is gone: %s", error)
+                log.debug("The doorbells' connection is gone: %s", error)
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:

@@ -11,7 +11,7 @@ import logging
 from queue_service.delivery.dispatcher import Dispatcher
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.subscriber import Ended
-from queue_service.errors import ServiceError
+from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.metrics import QueueMetrics
 from queue_service.store.store import Store
 
@@ -55,8 +55,10 @@ class Redelivery:
             await asyncio.sleep(self._lease_ms / 3000)
             try:
                 await self._renew()
-            except ServiceError as error:
-                log.warning("Leases were not renewed: %s", error)
+            except StoreUnavailable as error:
+                log.debug("Leases were not renewed: %s", error)
+            except StoreError:
+                log.exception("Leases were not renewed.")
 
     async def _renew(self) -> None:
         subscribers = list(self._dispatcher)
@@ -89,8 +91,11 @@ class Redelivery:
             wait_s = self._tick_s
             try:
                 released, ended, wait_ms = await self._store.expire(self._lease_ms)
-            except ServiceError as error:
-                log.warning("Leases were not looked at: %s", error)
+            except StoreUnavailable as error:
+                log.debug("Leases were not looked at: %s", error)
+                continue
+            except StoreError:
+                log.exception("Leases were not looked at.")
                 continue
             if ended:
                 log.info("%d leases ended; %d deliveries go out again.", ended, released)

@@ -6,16 +6,29 @@ with its own scripts, and nothing has to be migrated.
 
 import asyncio
 import hashlib
+import logging
+import time
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from hiredis import pack_command
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from queue_service.store.cancellation import notice_cancellation
+
+log = logging.getLogger(__name__)
+
+#: Redis is not there, or not yet, or takes no writes: nothing of the verb was decided.
+AWAY = (ConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
 
 #: What every verb is built on, in the order in which it is put together.
 PRELUDE = ("keys", "records", "groups", "request_ids", "entries", "settle")
@@ -43,6 +56,7 @@ class Scripts:
     def __init__(self, redis: Redis, *, timeout_s: float) -> None:
         self._pool = redis.connection_pool
         self._timeout_s = timeout_s
+        self._away_since: float | None = None
         self._sources = read_sources()
         self._digests = {
             verb: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
@@ -53,13 +67,30 @@ class Scripts:
         """Run the script of this verb; raises what redis-py raises."""
         digest = self._digests[verb]
         try:
-            reply = await self._call(("EVALSHA", digest, len(keys), *keys, *arguments))
-        except NoScriptError:
-            # A Redis that has restarted forgets its scripts; nothing of the verb has run.
-            source = self._sources[verb]
-            reply = await self._call(("EVAL", source, len(keys), *keys, *arguments))
+            try:
+                reply = await self._call(("EVALSHA", digest, len(keys), *keys, *arguments))
+            except NoScriptError:
+                # A Redis that has restarted forgets its scripts; nothing of the verb has run.
+                source = self._sources[verb]
+                reply = await self._call(("EVAL", source, len(keys), *keys, *arguments))
+        except AWAY as error:
+            self._note_away(error)
+            raise
+        if self._away_since is not None:
+            self._note_back()
         notice_cancellation()
         return reply
+
+    def _note_away(self, error: Exception) -> None:
+        """Say once that the store is away, however many calls find it so."""
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            log.warning("The store does not answer: %s", error)
+
+    def _note_back(self) -> None:
+        assert self._away_since is not None
+        log.warning("The store answers again, after %.1f s.", time.monotonic() - self._away_since)
+        self._away_since = None
 
     async def _call(self, command: tuple[Any, ...]) -> Any:
         """Send one command and read its reply.

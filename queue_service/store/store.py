@@ -5,14 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from redis.exceptions import (
-    BusyLoadingError,
-    ConnectionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    TimeoutError,
-)
+from redis.exceptions import RedisError
 
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.store.batching import Batcher
@@ -33,7 +26,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Keys, Role, other
-from queue_service.store.scripts import Scripts
+from queue_service.store.scripts import AWAY, Scripts
 
 #: Bytes after which one deliver call hands out no more.
 DELIVER_BYTES = 4 * 1024 * 1024
@@ -43,9 +36,6 @@ TRUNCATE_STEP = 1000
 TAKEN_MS = 30_000
 #: How long a group is remembered after its last member has left, in ms.
 GROUP_REMEMBERED_MS = 3_600_000
-
-#: Redis is not there, or not yet, or takes no writes: nothing of the verb was decided.
-_AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
 
 
 class Store:
@@ -291,7 +281,7 @@ class Store:
     ) -> Any:
         try:
             return await self._scripts.run(verb, keys or self._keys, (*self._first, *arguments))
-        except _AWAY as error:
+        except AWAY as error:
             raise StoreUnavailable(verb, str(error) or type(error).__name__) from error
         except RedisError as error:
             raise StoreError(verb, str(error)) from error
