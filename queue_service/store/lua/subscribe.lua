@@ -14,7 +14,7 @@
 --          11 "1" when the group stays while it has no members (the workers' own)
 --          12 "1" when the lower bound is the entry that comes next
 --          then for each claim: index, attempt
--- returns  {how many are still held, then the positions (from 0) of claims that are lost}
+-- returns  {how many are still held, {the positions (from 0) of claims that are lost}}
 local gid, uid, session = ARGV[4], ARGV[5], ARGV[6]
 local window, lease_ms, filter = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local subscriber = gid .. SEP .. uid
@@ -92,4 +92,4 @@ redis.call('HSET', own.subscribers, subscriber .. SEP .. 'session', session,
 redis.call('ZADD', own.leases, now_ms() + lease_ms, subscriber)
 -- The one ring reaches every replica: an older connection of this user learns of it too.
 ring(role)
-return { kept, unpack(lost) }
+return { kept, lost }
