@@ -199,7 +199,7 @@ class Store:
         ]
         for index, attempt in subscription.claims:
             arguments += (index, attempt)
-        held, *lost = await self._run("subscribe", arguments)
+        held, lost = await self._run("subscribe", arguments)
         return int(held), [subscription.claims[int(position)] for position in lost]
 
     async def resize(self, gid: str, uid: str, *, session: str, window: int) -> bool:
@@ -234,6 +234,9 @@ class Store:
 
     async def truncate(self, below: int) -> int:
         """Remove every entry below an index; give how many there were."""
+        if below < 1:
+            # Nothing lies below the first index, and Redis has no name for such a range.
+            return 0
         removed, step = 0, TRUNCATE_STEP
         while step == TRUNCATE_STEP:
             step = int(await self._run("truncate", [below, TRUNCATE_STEP]))

@@ -28,7 +28,9 @@ class Parameters:
         # Building a query costs more than the rest of a put without one.
         raw = request.rel_url.raw_query_string
         # With a repeated name the last one wins.
-        self._query: Mapping[str, str] = dict(request.query) if raw else {}
+        self._query: Mapping[str, str] = dict(request.query.items()) if raw else {}
+        if not raw.isascii():
+            self._query = {as_text(name): as_text(self._query[name]) for name in self._query}
         self._headers = request.headers
 
     def __contains__(self, name: str) -> bool:
@@ -121,6 +123,9 @@ class Parameters:
     def idempotency_key(self) -> str:
         return self._name(names.IDEMPOTENCY_HEADER)
 
+    def content_type(self) -> str:
+        return as_text(self._headers.get("Content-Type", ""))
+
     def _name(self, header: str) -> str:
         text = self._headers.get(header, "")
         if len(text) > _MAX_NAME_LENGTH or not _NAME.fullmatch(text):
@@ -129,8 +134,14 @@ class Parameters:
                 f"at most {_MAX_NAME_LENGTH} characters without control characters",
                 repr(text[:64]),
             )
-        # A header may carry bytes that are no text; the store's names are text.
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return as_text(text)
+
+
+def as_text(text: str) -> str:
+    """The text without the bytes that are none: the store and every client read text."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _integer(text: str | None) -> int | None:

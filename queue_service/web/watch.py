@@ -53,6 +53,9 @@ async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> w
         max_msg_size=MAX_MESSAGE_BYTES,
         compress=False,
     )
+    if not socket.can_prepare(request).ok:
+        # Before it is a subscriber: it would take over from a live one of its name.
+        raise BadParameter("the request", "a WebSocket handshake", "another")
     pings: set[asyncio.Task[None]] = set()
     subscriber, _ = await queue.subscribe(
         parameters.group(),

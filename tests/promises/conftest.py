@@ -9,6 +9,7 @@ import pytest
 
 from client_sdk.wire import frame, names
 from tests.promises.peer import Peer
+from tests.promises.watcher import Watcher
 from tests.running import TOKEN
 
 
@@ -81,3 +82,24 @@ class Client:
 def client(session: aiohttp.ClientSession) -> Client:
     """A client whose `url` the test sets."""
     return Client(session, "")
+
+
+class Watchers(list[Watcher]):
+    """The watchers of one test; `make` adds one."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        super().__init__()
+        self._session = session
+
+    def make(self, url: str, **fields: Any) -> Watcher:
+        watcher = Watcher(self._session, url, **fields)
+        self.append(watcher)
+        return watcher
+
+
+@pytest.fixture
+async def watchers(session: aiohttp.ClientSession) -> AsyncIterator[Watchers]:
+    made = Watchers(session)
+    yield made
+    for watcher in made:
+        await watcher.close()

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from client_sdk.wire import names
 from tests.leaks import IDLE_KEYS, wait_for_no_leaks
+from tests.queue_service.raw import RawRequest
 from tests.running import TOKEN, QueueServiceProcess, running_service
 
 KEY_PREFIX = "test-bad-input"
@@ -115,3 +116,8 @@ async def stored(redis_url: str) -> AsyncIterator[Stored]:
     redis = Redis.from_url(redis_url, decode_responses=True)
     yield Stored(redis)
     await redis.aclose()
+
+
+@pytest.fixture
+def raw(eas: str) -> RawRequest:
+    return RawRequest(eas)

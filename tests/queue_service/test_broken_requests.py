@@ -3,72 +3,19 @@
 Nothing of them is stored, each ends soon, and nobody else is disturbed.
 """
 
-import asyncio
-import re
 import time
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.queue_service.conftest import BODY_TIMEOUT_S, Stored
-from tests.running import TOKEN, QueueServiceProcess
+from tests.queue_service.raw import RawRequest, answer_of
+from tests.running import QueueServiceProcess
 from tests.waiting import hold_for
 
 pytestmark = pytest.mark.usefixtures("emptied", "neighbour")
 
 #: Seconds to watch that nothing appears in the store.
 QUIET_S = 0.3
-
-#: Seconds until the service must have ended a connection that it refuses.
-REFUSED_S = 10.0
-
-
-class RawRequest:
-    """A connection on which a test writes what it likes."""
-
-    def __init__(self, eas: str) -> None:
-        parts = urlsplit(eas)
-        assert parts.hostname is not None
-        assert parts.port is not None
-        self._address = (parts.hostname, parts.port)
-        self._path = parts.path
-
-    async def send(
-        self, body: bytes, *headers: str, half_close: bool = False, target: str = "svc"
-    ) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
-        """Write a put with these headers and these bytes of its body."""
-        head = (f"POST {self._path}/{target} HTTP/1.1", "Host: test", f"Authorization: {TOKEN}")
-        return await self.send_bytes(
-            "\r\n".join([*head, *headers, "", ""]).encode() + body, half_close=half_close
-        )
-
-    async def send_bytes(
-        self, data: bytes, *, half_close: bool = False
-    ) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
-        reader, writer = await asyncio.open_connection(*self._address)
-        writer.write(data)
-        if half_close:
-            writer.write_eof()
-        return reader, writer
-
-
-@pytest.fixture
-def raw(eas: str) -> RawRequest:
-    return RawRequest(eas)
-
-
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bytes]:
-    """Return status and the rest of one answer; 0 when the connection ends without one."""
-    try:
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REFUSED_S)
-        status = int(head.split()[1])
-        length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
-        body = await reader.readexactly(int(length[1]) if length else 0)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return 0, b""
-    finally:
-        writer.close()
-    return status, head + body
 
 
 async def _nothing_is_stored(stored: Stored) -> None:
@@ -99,7 +46,7 @@ async def test_a_put_whose_body_is_cut_off_is_not_stored(
 async def test_a_put_whose_sender_hangs_up_and_still_listens_is_not_stored(
     raw: RawRequest, stored: Stored, body: bytes, header: str
 ) -> None:
-    status, _ = await _answer(*await raw.send(body, header, half_close=True))
+    status, _ = await answer_of(*await raw.send(body, header, half_close=True))
     assert status in {0, 400, 408}
     await _nothing_is_stored(stored)
 
@@ -116,7 +63,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_without_an_end(
     raw: RawRequest, stored: Stored, body: bytes, header: str
 ) -> None:
     began = time.monotonic()
-    status, _ = await _answer(*await raw.send(body, header))
+    status, _ = await answer_of(*await raw.send(body, header))
     assert status in {0, 400, 408}
     assert BODY_TIMEOUT_S * 0.9 < time.monotonic() - began < BODY_TIMEOUT_S + 3
     await _nothing_is_stored(stored)
@@ -126,7 +73,7 @@ async def test_an_announced_giant_is_refused_before_it_comes(
     raw: RawRequest, stored: Stored
 ) -> None:
     began = time.monotonic()
-    status, rest = await _answer(*await raw.send(b"x" * 100, f"Content-Length: {10**12}"))
+    status, rest = await answer_of(*await raw.send(b"x" * 100, f"Content-Length: {10**12}"))
     assert status == 413
     assert b"FRAME_TOO_BIG" in rest
     assert time.monotonic() - began < BODY_TIMEOUT_S + 3
@@ -137,7 +84,7 @@ async def test_a_giant_that_does_not_announce_itself_is_refused_on_the_way(
     raw: RawRequest, stored: Stored
 ) -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    status, rest = await _answer(*await raw.send(chunk * 8, "Transfer-Encoding: chunked"))
+    status, rest = await answer_of(*await raw.send(chunk * 8, "Transfer-Encoding: chunked"))
     assert status == 413
     assert b"FRAME_TOO_BIG" in rest
     await _nothing_is_stored(stored)
@@ -145,7 +92,7 @@ async def test_a_giant_that_does_not_announce_itself_is_refused_on_the_way(
 
 async def test_a_header_of_100_kilobytes_is_refused(raw: RawRequest, stored: Stored) -> None:
     giant = f"X-Giant: {'x' * 100_000}"
-    status, rest = await _answer(*await raw.send(b"payload", giant, "Content-Length: 7"))
+    status, rest = await answer_of(*await raw.send(b"payload", giant, "Content-Length: 7"))
     assert status in {400, 431}
     assert rest.partition(b"\r\n\r\n")[2], "the refusal has no sentence"
     await _nothing_is_stored(stored)
@@ -155,14 +102,14 @@ async def test_a_thousand_headers_of_100_bytes_are_refused_too(
     raw: RawRequest, stored: Stored
 ) -> None:
     many = [f"X-Many-{number}: {'x' * 100}" for number in range(1000)]
-    status, _ = await _answer(*await raw.send(b"payload", *many, "Content-Length: 7"))
+    status, _ = await answer_of(*await raw.send(b"payload", *many, "Content-Length: 7"))
     assert status in {400, 431}
     await _nothing_is_stored(stored)
 
 
 async def test_a_request_line_of_100_kilobytes_is_refused(raw: RawRequest, stored: Stored) -> None:
     target = f"svc?tag={'x' * 100_000}"
-    status, _ = await _answer(*await raw.send(b"payload", "Content-Length: 7", target=target))
+    status, _ = await answer_of(*await raw.send(b"payload", "Content-Length: 7", target=target))
     assert status in {400, 414, 431}
     await _nothing_is_stored(stored)
 
@@ -176,17 +123,19 @@ async def test_a_request_line_of_100_kilobytes_is_refused(raw: RawRequest, store
     ],
 )
 async def test_what_is_no_http_is_refused(raw: RawRequest, stored: Stored, data: bytes) -> None:
-    status, _ = await _answer(*await raw.send_bytes(data))
+    status, _ = await answer_of(*await raw.send_bytes(data))
     assert status in {0, 400}
     await _nothing_is_stored(stored)
 
 
 async def test_two_lengths_that_differ_are_refused(raw: RawRequest, stored: Stored) -> None:
     # A proxy in front may believe the other one: what is left over would be a smuggled request.
-    status, _ = await _answer(*await raw.send(b"payload", "Content-Length: 7", "Content-Length: 3"))
+    status, _ = await answer_of(
+        *await raw.send(b"payload", "Content-Length: 7", "Content-Length: 3")
+    )
     assert status == 400
     both = ("Content-Length: 7", "Transfer-Encoding: chunked")
-    status, _ = await _answer(*await raw.send(b"0\r\n\r\n", *both))
+    status, _ = await answer_of(*await raw.send(b"0\r\n\r\n", *both))
     assert status == 400
     await _nothing_is_stored(stored)
 
@@ -198,8 +147,8 @@ async def test_what_the_internet_sends_leaves_no_traceback_in_the_log(
     before = len(hardened_service.log)
     _, writer = await raw.send(b"ten bytes.", "Content-Length: 100")
     writer.close()
-    await _answer(*await raw.send(b"", f"X-Giant: {'x' * 100_000}"))
-    await _answer(*await raw.send_bytes(b"HELO queue\r\n\r\n"))
+    await answer_of(*await raw.send(b"", f"X-Giant: {'x' * 100_000}"))
+    await answer_of(*await raw.send_bytes(b"HELO queue\r\n\r\n"))
     await hold_for(
         QUIET_S, lambda: "Traceback" not in hardened_service.log[before:], "no traceback"
     )

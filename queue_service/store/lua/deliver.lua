@@ -14,6 +14,7 @@ local max_delivery, policy, bytes_left = tonumber(ARGV[6]), ARGV[7], tonumber(AR
 local SCAN_LIMIT = 1000 -- entries that a filter may pass over in one call
 local scan_left = SCAN_LIMIT
 local dead_letters = 0
+local set_aside = false
 
 local left = waiting(own, gid)
 local sink_room = math.huge
@@ -43,12 +44,38 @@ local function bury(index, record)
     end
 end
 
-local function pass_over(index)
+local function done_by_any(index)
+    local groups = groups_of(own)
+    for _, other in ipairs(groups.any_done and groups.gids or {}) do
+        if redis.call('HEXISTS', own.done, other .. SEP .. index) == 1 then
+            return true
+        end
+    end
+    return false
+end
+
+-- This subscriber's filter does not want the entry.  Where others of the group have another
+-- filter it waits for them among the released; else nobody of the group looks at it again.
+local function pass_over(index, line)
     scan_left = scan_left - 1
+    local member = gid .. SEP .. padded(index)
+    if line.mixed and tonumber(index) >= line.floor then
+        set_aside = redis.call('ZADD', own.released, 0, member) == 1 or set_aside
+        return
+    end
     left = left - 1
-    redis.call('ZREM', own.released, gid .. SEP .. padded(index))
-    redis.call('ZADD', own.skipped, 0, gid .. SEP .. padded(index))
+    redis.call('ZREM', own.released, member)
+    redis.call('ZADD', own.skipped, 0, member)
     group_sum(own, gid, 'skipped', 1)
+    if done_by_any(index) and not owed_by_another(own, gid, index) then
+        remove(own, index)
+    end
+end
+
+-- The record of an entry that nobody of this group has had.
+local function new_record(fields, lane)
+    return { attempt = 0, lane = lane, state = 'r', request_id = fields[REQUEST_ID], uid = '',
+        tags = fields[TAGS] }
 end
 
 local function hand_over(batch, uid, index, fields, record)
@@ -78,21 +105,32 @@ local function may_have(record, uid, others)
     return true
 end
 
-local function deliver_released(batch, uid, room, filter, others, only_reserved)
+-- The water level does not bind what was this user's already, nor what another gave back: the
+-- emptiest one may be the very one that may not have it.
+local function is_beyond_level(record, uid)
+    return record.state == 'o' and record.uid == uid or record.state == 'j' and record.uid ~= uid
+end
+
+local function deliver_released(batch, uid, room, line, only_reserved)
     -- Some that this user may not have may lie in front: look a little further.
     local members = redis.call('ZRANGEBYLEX', own.released,
-        '[' .. gid .. SEP, '(' .. gid .. ' ', 'LIMIT', 0, room + 64)
+        '[' .. gid .. SEP, '(' .. gid .. ' ', 'LIMIT', 0,
+        math.max(0, room) + (line.mixed and SCAN_LIMIT or 64))
     for _, member in ipairs(members) do
-        if not may_go_on(batch, room) then
+        if not may_go_on(batch, line.window_room) then
             return
         end
         local index = unpadded(string.sub(member, #gid + 2))
         local record = record_of(own, gid, index)
-        local fields = read(own, index, record.lane)
-        local fits = record.state == 'o' and record.uid == uid or not only_reserved
-        if fits and may_have(record, uid, others) then
-            if filter and not matches(filter, index, fields) then
-                pass_over(index)
+        local fields, lane = read(own, index, record and record.lane)
+        record = record or new_record(fields, lane)
+        local fits = is_beyond_level(record, uid) or #batch - 2 < room
+        if only_reserved then
+            fits = record.state == 'o' and record.uid == uid
+        end
+        if fits and may_have(record, uid, line.others) then
+            if line.filter and not matches(line.filter, index, fields) then
+                pass_over(index, line)
             elseif max_delivery > 0 and record.attempt >= max_delivery then
                 bury(index, record)
             else
@@ -103,7 +141,7 @@ local function deliver_released(batch, uid, room, filter, others, only_reserved)
     end
 end
 
-local function deliver_new(batch, uid, room, filter, lane)
+local function deliver_new(batch, uid, room, line, lane)
     local cursor_field = gid .. SEP .. 'cursor' .. lane
     local cursor = redis.call('HGET', own.groups, cursor_field) or '0'
     local start = cursor
@@ -119,13 +157,10 @@ local function deliver_new(batch, uid, room, filter, lane)
             cursor = index
             if any_done and redis.call('HEXISTS', own.done, gid .. SEP .. index) == 1 then
                 scan_left = scan_left - 1
-            elseif not filter or matches(filter, index, fields) then
-                hand_over(batch, uid, index, fields, {
-                    attempt = 0, lane = lane, state = 'h',
-                    request_id = fields[REQUEST_ID], uid = uid, tags = fields[TAGS],
-                })
+            elseif not line.filter or matches(line.filter, index, fields) then
+                hand_over(batch, uid, index, fields, new_record(fields, lane))
             else
-                pass_over(index)
+                pass_over(index, line)
             end
         end
         if #found < count then
@@ -146,25 +181,30 @@ local function deliver_to(uid, session, asked)
         return { known[1] and known[1] ~= '' and 'taken' or 'lost', 0 }
     end
     local window, held = tonumber(known[2]), tonumber(known[3])
-    local filter = known[4] ~= '' and cjson.decode(known[4]) or nil
 
     -- The water level: nobody takes more than its share while others have room.
-    local sums = redis.call('HMGET', own.groups, gid .. SEP .. 'roomy', gid .. SEP .. 'roomy_held')
+    local sums = redis.call('HMGET', own.groups, gid .. SEP .. 'roomy', gid .. SEP .. 'roomy_held',
+        gid .. SEP .. 'floor')
     local roomy = math.max(1, tonumber(sums[1] or 0))
     local level = math.ceil((left + tonumber(sums[2] or 0)) / roomy)
-    local room = math.min(asked, window - held, level - held)
+    local line = {
+        filter = known[4] ~= '' and cjson.decode(known[4]) or nil,
+        mixed = sums[3], floor = tonumber(sums[3] or 0),
+        window_room = math.min(asked, window - held), others = roomy > 1,
+    }
+    -- With several filters in a group the others' room may be for other entries than these.
+    local room = line.mixed and line.window_room or math.min(line.window_room, level - held)
 
     local batch = { 'ok', held }
     if tonumber(known[5]) > 0 then
-        -- These were this user's already: its window bounds them, the level does not.
-        deliver_released(batch, uid, math.min(asked, window - held), filter, false, true)
-        if #batch - 2 < math.min(asked, window - held) then
+        deliver_released(batch, uid, line.window_room, line, true)
+        if may_go_on(batch, line.window_room) then
             redis.call('HSET', own.subscribers, subscriber .. 'reserved', 0)
         end
     end
-    deliver_released(batch, uid, room, filter, roomy > 1, false)
-    deliver_new(batch, uid, room, filter, 1)
-    deliver_new(batch, uid, room, filter, 0)
+    deliver_released(batch, uid, room, line, false)
+    deliver_new(batch, uid, room, line, 1)
+    deliver_new(batch, uid, room, line, 0)
     if #batch > 2 then
         batch[2] = held + #batch - 2
         set_subscriber(own, gid, uid, window, batch[2])
@@ -182,4 +222,8 @@ if left > 0 and sink_room <= 0 then
 end
 reply[1], reply[2] = left, dead_letters
 settle()
+if set_aside or (left > 0 and scan_left <= 0) then
+    -- There is more to look at: for others, or behind what a filter has passed over.
+    ring(role)
+end
 return reply

@@ -14,7 +14,7 @@
 --          11 "1" when the group stays while it has no members (the workers' own)
 --          12 "1" when the lower bound is the entry that comes next
 --          then for each claim: index, attempt
--- returns  {how many are still held, then the positions (from 0) of claims that are lost}
+-- returns  {how many are still held, {the positions (from 0) of claims that are lost}}
 local gid, uid, session = ARGV[4], ARGV[5], ARGV[6]
 local window, lease_ms, filter = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local subscriber = gid .. SEP .. uid
@@ -42,8 +42,10 @@ if known then
         if claims[index] then
             kept = kept + 1
         else
-            put_back(own, gid, index, record_of(own, gid, index), resident and 'r' or 'o')
-            reserved = reserved + (resident and 0 or 1)
+            -- What is beyond the window is not kept waiting for it.
+            local reserve = not resident and reserved < window
+            put_back(own, gid, index, record_of(own, gid, index), reserve and 'o' or 'r')
+            reserved = reserved + (reserve and 1 or 0)
         end
     end
     settle()
@@ -51,13 +53,16 @@ else
     redis.call('HINCRBY', own.members, gid, 1)
     redis.call('HDEL', own.groups, gid .. SEP .. 'left')
 end
+local alone = tonumber(redis.call('HGET', own.members, gid)) == 1
 
 if ARGV[12] == '1' then
     local bound = cjson.decode(filter)
     bound.from = tonumber(redis.call('HGET', own.meta, 'last') or 0) + 1
     filter = cjson.encode(bound)
 end
-if redis.call('HGET', own.groups, gid .. SEP .. 'filter') ~= filter then
+local group_filter = redis.call('HGET', own.groups, gid .. SEP .. 'filter')
+local known_from = group_filter and group_filter ~= '' and cjson.decode(group_filter).from or 0
+if group_filter ~= filter then
     -- What another filter passed over may be wanted now.
     local members = redis.call('ZRANGEBYLEX', own.skipped, '[' .. gid .. SEP, '(' .. gid .. ' ')
     for _, member in ipairs(members) do
@@ -65,6 +70,16 @@ if redis.call('HGET', own.groups, gid .. SEP .. 'filter') ~= filter then
         redis.call('ZADD', own.released, 0, member)
     end
     redis.call('HSET', own.groups, gid .. SEP .. 'skipped', 0, gid .. SEP .. 'filter', filter)
+    -- The group has several filters now: the lowest bound of any, for as long as it is mixed.
+    if not alone then
+        local floor = redis.call('HGET', own.groups, gid .. SEP .. 'floor')
+        local from = filter ~= '' and cjson.decode(filter).from or 0
+        redis.call('HSET', own.groups, gid .. SEP .. 'floor',
+            math.min(from, tonumber(floor or known_from)))
+    end
+end
+if alone then
+    redis.call('HDEL', own.groups, gid .. SEP .. 'floor')
 end
 if resident then
     redis.call('HSET', own.groups, gid .. SEP .. 'resident', 1)
@@ -77,4 +92,4 @@ redis.call('HSET', own.subscribers, subscriber .. SEP .. 'session', session,
 redis.call('ZADD', own.leases, now_ms() + lease_ms, subscriber)
 -- The one ring reaches every replica: an older connection of this user learns of it too.
 ring(role)
-return { kept, unpack(lost) }
+return { kept, lost }

@@ -41,14 +41,16 @@ local function remove(q, index, lane, request_id)
     return true
 end
 
--- A group owes an entry when it has not committed it and somebody may still read for it:
--- it has members, or it is the workers' own group, which stays while no worker is there.
+-- A group is owed an entry when it has not committed it, no filter of it has passed it over, and
+-- somebody may still read for it: it has members, or it is the workers' own group, which stays
+-- while no worker is there.
 local function owed_by_another(q, gid, index)
     local groups = groups_of(q)
     for _, other in ipairs(groups.gids) do
         if other ~= gid
             and (groups.members[other] > 0 or group_value(q, other, 'resident') == 1)
             and redis.call('HEXISTS', q.done, other .. SEP .. index) == 0
+            and not redis.call('ZSCORE', q.skipped, other .. SEP .. padded(index))
         then
             return true
         end
