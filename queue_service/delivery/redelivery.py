@@ -66,7 +66,8 @@ class Redelivery:
             step, leases = [], []
             for subscriber in subscribers[start : start + RENEW_STEP]:
                 silence_ms = int(subscriber.silence_s() * 1000)
-                if silence_ms >= self._lease_ms / 3:
+                if subscriber.own_commits or silence_ms >= self._lease_ms / 3:
+                    # A worker counts on hearing from us too, even when it has just spoken.
                     subscriber.ping()
                 # A silent one's lease still ends where its last sign of life put it.
                 step.append(subscriber)

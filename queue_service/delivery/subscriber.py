@@ -17,6 +17,7 @@ class Ended(Enum):
     LEASE_LOST = auto()  # it was silent for too long, or the store has forgotten it
     TAKEN_OVER = auto()  # the same user connected again
     STOPPING = auto()  # this replica stops
+    STORE_LOST = auto()  # the store may have handed it what never came here
 
 
 @dataclass(eq=False, slots=True)

@@ -26,7 +26,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Keys, Role, other
-from queue_service.store.scripts import AWAY, Scripts
+from queue_service.store.scripts import AWAY, AnswerLost, Scripts
 
 #: Bytes after which one deliver call hands out no more.
 DELIVER_BYTES = 4 * 1024 * 1024
@@ -285,6 +285,8 @@ class Store:
         try:
             return await self._scripts.run(verb, keys or self._keys, (*self._first, *arguments))
         except AWAY as error:
-            raise StoreUnavailable(verb, str(error) or type(error).__name__) from error
+            lost = isinstance(error, AnswerLost)
+            reason = str(error) or type(error).__name__
+            raise StoreUnavailable(verb, reason, answer_lost=lost) from error
         except RedisError as error:
             raise StoreError(verb, str(error)) from error

@@ -23,6 +23,7 @@ CLOSINGS = {
     Ended.LEASE_LOST: (CloseCode.LEASE_LOST, b"no sign of life for longer than the lease"),
     Ended.TAKEN_OVER: (CloseCode.TAKEN_OVER, b"the same user has connected again"),
     Ended.STOPPING: (CloseCode.GOING_AWAY, b"this replica stops; connect again"),
+    Ended.STORE_LOST: (CloseCode.STORE_UNAVAILABLE, b"the store went away; connect again"),
 }
 
 #: Clients send nothing but control frames; whatever is larger is refused unread.
