@@ -61,7 +61,8 @@ async def test_an_answer_that_is_lost_strands_nothing(
         assert results == Counter(["warm-up", *(f"request-{number}" for number in range(8))])
         await peer.cut()
         # While the link is there; in a thread, because this loop serves it.
-        await asyncio.to_thread(wait_for_no_leaks, *bench)
+        redis_url, key_prefix = bench
+        await asyncio.to_thread(lambda: wait_for_no_leaks(redis_url, key_prefix))
 
 
 async def _is_ready(client: Client) -> bool:
@@ -91,7 +92,8 @@ async def _connect(peer: Peer, url: str) -> None:
     except (aiohttp.ClientError, ConnectionError):
         await peer.cut()
         # While the link is there; in a thread, because this loop serves it.
-        await asyncio.to_thread(wait_for_no_leaks, *bench)
+        redis_url, key_prefix = bench
+        await asyncio.to_thread(lambda: wait_for_no_leaks(redis_url, key_prefix))
 
 
 async def _complete(peer: Peer, delivery: Delivery) -> None:
