@@ -10,6 +10,9 @@ from enum import Enum, auto
 from queue_service.delivery.window import Window
 from queue_service.store.entry import Delivery
 
+#: From the end of a subscriber to the end of its connection, in seconds; most are closed sooner.
+CUT_S = 2.0
+
 
 class Ended(Enum):
     """Why a subscriber is served no more."""
@@ -28,6 +31,7 @@ class Subscriber:
     own_commits: True when nothing but this connection ends its deliveries, so that the window
         beside it is never behind the store's.
     ping: asks the other side for a sign of life.
+    cut: ends the connection at once, whatever is still on its way.
     """
 
     gid: str
@@ -36,6 +40,7 @@ class Subscriber:
     window: Window
     own_commits: bool
     ping: Callable[[], None]
+    cut: Callable[[], None]
     last_heard: float = field(default_factory=time.monotonic)
     ended: Ended | None = None
     _outbox: deque[Delivery] = field(default_factory=deque)
@@ -58,6 +63,8 @@ class Subscriber:
         """Serve it no more; the first reason stays."""
         if self.ended is None:
             self.ended = reason
+            # Whoever reads nothing does not learn of it, and nobody could wait for that.
+            asyncio.get_running_loop().call_later(CUT_S, self.cut)
         self._news.set()
 
     async def next_batch(self) -> list[Delivery]:

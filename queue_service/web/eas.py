@@ -17,7 +17,7 @@ from queue_service.store.entry import NewEntry, Read, Rejected
 from queue_service.web.body import read_body
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.middleware import Handler
-from queue_service.web.parameters import MAX_INDEX, Parameters, as_text
+from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.render import render_attributes, render_entries, render_place
 from queue_service.web.tokens import require_service_token
 from queue_service.web.watch import watch
@@ -56,7 +56,7 @@ async def serve_bare(request: web.Request) -> web.StreamResponse:
 
 async def _serve(request: web.Request, service: Service, suffix: str) -> web.StreamResponse:
     require_service_token(request, service)
-    path = as_text(suffix).strip("/")
+    path = suffix.strip("/")
     queue = service.sink if path == names.SINK else service.input
     parameters = Parameters(request)
     match request.method:

@@ -63,6 +63,7 @@ async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> w
         parameters.user(),
         window=settings.auto_commit_window if auto_commit else window,
         ping=lambda: send_ping(socket, pings),
+        cut=lambda: cut(request),
         wanted=parameters.wanted(max(0, index)),
         newest_only=index == -1,
         about={
@@ -140,6 +141,12 @@ def send_ping(socket: web.WebSocketResponse, pings: set[asyncio.Task[None]]) -> 
         task = asyncio.create_task(ping())
         pings.add(task)
         task.add_done_callback(pings.discard)
+
+
+def cut(request: web.Request) -> None:
+    """End a connection without a word; nothing happens when it has ended."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def end_task(task: asyncio.Task[None]) -> None:

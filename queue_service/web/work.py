@@ -22,11 +22,10 @@ from client_sdk.wire.errors import WireError
 from queue_service.delivery.subscriber import Subscriber
 from queue_service.errors import BadParameter, ServiceError, StoreUnavailable
 from queue_service.services import Service
-from queue_service.settings import Settings
 from queue_service.store.entry import Completed, Delivery, Rejected
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.tokens import require_service_token
-from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
+from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, cut, end_task, send_ping
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
         compress=False,
     )
     await socket.prepare(request)
-    connection = _Work(socket, service, request.app[SETTINGS])
+    connection = _Work(request, socket, service)
     try:
         await connection.run()
     except _NotBinary as error:
@@ -82,10 +81,13 @@ class _NotBinary(WireError):
 class _Work:
     """One worker's connection."""
 
-    def __init__(self, socket: web.WebSocketResponse, service: Service, settings: Settings) -> None:
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, service: Service
+    ) -> None:
+        self._request = request
         self._socket = socket
         self._service = service
-        self._settings = settings
+        self._settings = request.app[SETTINGS]
         self._queue = service.input
         self._answering: set[asyncio.Task[None]] = set()
         self._pings: set[asyncio.Task[None]] = set()
@@ -98,6 +100,7 @@ class _Work:
             hello.uid,
             window=hello.window,
             ping=lambda: send_ping(self._socket, self._pings),
+            cut=lambda: cut(self._request),
             own_commits=True,
             about={
                 "kind": "worker",
