@@ -91,9 +91,6 @@ async def _connect(peer: Peer, url: str) -> None:
         await peer.connect(url)
     except (aiohttp.ClientError, ConnectionError):
         await peer.cut()
-        # While the link is there; in a thread, because this loop serves it.
-        redis_url, key_prefix = bench
-        await asyncio.to_thread(lambda: wait_for_no_leaks(redis_url, key_prefix))
 
 
 async def _complete(peer: Peer, delivery: Delivery) -> None:
