@@ -1,6 +1,7 @@
 """One queue in Redis: a method for each verb, each the caller of one Lua script."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -46,6 +47,8 @@ GROUP_REMEMBERED_MS = 3_600_000
 
 #: Redis is not there, or not yet, or takes no writes: nothing of the verb was decided.
 _AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
+#: How it says the same from within a script, by the first word or, before Redis 7, by a later one.
+_TAKES_NO_WRITES = re.compile(r"-?(OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 
 
 class Store:
@@ -297,4 +300,6 @@ class Store:
         except _AWAY as error:
             raise StoreUnavailable(verb, str(error) or type(error).__name__) from error
         except RedisError as error:
+            if _TAKES_NO_WRITES.search(str(error)):
+                raise StoreUnavailable(verb, str(error)) from error
             raise StoreError(verb, str(error)) from error

@@ -130,7 +130,7 @@ async def test_a_subscriber_that_comes_while_the_service_stops_is_sent_away(
     connecting = asyncio.create_task(peer.connect(service.url))
     await asyncio.wait((watching, connecting), timeout=0.5)
     began = time.monotonic()
-    service.process.terminate()
+    os.kill(service.pid, signal.SIGTERM)
     await wait_until(lambda: "Draining." in service.log, "it stops")
     os.kill(redis.pid, signal.SIGCONT)
 
