@@ -37,7 +37,8 @@ class Redelivery:
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._lease_ms = lease_ms
-        self._tick_s = tick_ms / 1000
+        # The store takes a longer gap for an outage, after which no lease may end (expire.lua).
+        self._tick_s = min(tick_ms, lease_ms / 3) / 1000
         self._look = Doorbell()
 
     def look_in(self, delay_s: float) -> None:
@@ -47,8 +48,19 @@ class Redelivery:
     async def run(self) -> None:
         """Renew and expire for ever."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._ping_for_ever())
             group.create_task(self._renew_for_ever())
             group.create_task(self._expire_for_ever())
+
+    async def _ping_for_ever(self) -> None:
+        # Beside the renewals, so that nobody seems silent because the store was.
+        while True:
+            await asyncio.sleep(self._lease_ms / 3000)
+            for subscriber in self._dispatcher:
+                silent = subscriber.silence_s() * 1000 >= self._lease_ms / 3
+                if silent or subscriber.own_commits:
+                    # A worker counts on hearing from us too, even when it has just spoken.
+                    subscriber.ping()
 
     async def _renew_for_ever(self) -> None:
         while True:
@@ -66,9 +78,6 @@ class Redelivery:
             step, leases = [], []
             for subscriber in subscribers[start : start + RENEW_STEP]:
                 silence_ms = int(subscriber.silence_s() * 1000)
-                if subscriber.own_commits or silence_ms >= self._lease_ms / 3:
-                    # A worker counts on hearing from us too, even when it has just spoken.
-                    subscriber.ping()
                 # A silent one's lease still ends where its last sign of life put it.
                 step.append(subscriber)
                 leases.append(

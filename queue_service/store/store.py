@@ -1,6 +1,7 @@
 """One queue in Redis: a method for each verb, each the caller of one Lua script."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -36,6 +37,10 @@ TRUNCATE_STEP = 1000
 TAKEN_MS = 30_000
 #: How long a group is remembered after its last member has left, in ms.
 GROUP_REMEMBERED_MS = 3_600_000
+
+#: How Redis says from within a script that it takes no writes, by the first word or, before
+#: Redis 7, by a later one.
+_TAKES_NO_WRITES = re.compile(r"-?(OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 
 
 class Store:
@@ -289,4 +294,6 @@ class Store:
             reason = str(error) or type(error).__name__
             raise StoreUnavailable(verb, reason, answer_lost=lost) from error
         except RedisError as error:
+            if _TAKES_NO_WRITES.search(str(error)):
+                raise StoreUnavailable(verb, str(error)) from error
             raise StoreError(verb, str(error)) from error

@@ -188,8 +188,9 @@ class _Work:
                 outcomes = await self._complete(subscriber, message)
             else:
                 outcomes = await self._reject(subscriber, message)
-        except StoreUnavailable as error:
+        except ServiceError as error:
             # Undecided: the worker says it all again on its next connection.
+            log.warning("Answers of worker %s were not stored: %s", subscriber.uid, error)
             await _close(self._socket, CloseCode.STORE_UNAVAILABLE, str(error))
             return
         with contextlib.suppress(ConnectionResetError):

@@ -9,6 +9,7 @@
 -- returns  {entries still waiting, dead letters, then for each subscriber
 --          {"ok", "lost" or "taken" over, how many it holds now, {index, attempt, lane, request id, tags, stored at, data, path,
 --          content type}...}}
+write_although_full()
 local gid, sink_capacity = ARGV[4], tonumber(ARGV[5])
 local max_delivery, policy, bytes_left = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local SCAN_LIMIT = 1000 -- entries that a filter may pass over in one call

@@ -3,6 +3,7 @@
 -- argv     4  then for each subscriber: group, user, session, ms from now to its lease's end
 -- returns  {position (from 0), "lost" or "taken" over} of those that are no longer
 --          this connection's
+write_although_full()
 local now = now_ms()
 local lost = {}
 for position = 4, #ARGV, 4 do
