@@ -1,6 +1,7 @@
 """Hand-outs that end without a commit: counted, fenced, and ended by the policy."""
 
 import asyncio
+from collections.abc import Callable, Sized
 
 import pytest
 
@@ -9,6 +10,11 @@ from client_sdk.wire import worker as wire
 from tests.conftest import Serve
 from tests.promises.conftest import Client, Peers, Watchers
 from tests.waiting import hold_for, wait_until
+
+
+def _count(things: Sized, count: int) -> Callable[[], bool]:
+    """Return the question whether there are so many."""
+    return lambda: len(things) == count
 
 
 @pytest.mark.parametrize("policy", ["Rear", "Drop"])
@@ -24,7 +30,7 @@ async def test_at_max_delivery_the_policy_ends_the_entry(
         await wait_until(lambda: first in peer.held, "it comes")
         assert peer.held[first].attempt == attempt
         await peer.reject(first)
-        await wait_until(lambda count=attempt: len(peer.outcomes) == count, "it is given back")
+        await wait_until(_count(peer.outcomes, attempt), "it is given back")
 
     if policy == "Drop":
         await wait_until(lambda: client.has_length(0), "it is gone")
@@ -65,7 +71,7 @@ async def test_a_shutdown_does_not_count(serve: Serve, client: Client, peers: Pe
         await wait_until(lambda: index in peer.held, "it comes")
         assert peer.held[index].attempt == 1
         await peer.reject(index, "Shutdown")
-        await wait_until(lambda count=count: len(peer.outcomes) == count, "it is given back")
+        await wait_until(_count(peer.outcomes, count), "it is given back")
     await wait_until(lambda: index in peer.held, "it comes again")
     await peer.complete(index)
     await wait_until(lambda: client.has_length(1, "/sink"), "it is answered")
@@ -116,7 +122,7 @@ async def test_a_shrunken_window_is_not_filled_until_enough_has_been_answered(
     await peer.send(wire.SetWindow(2))
     for left in (4, 3, 2):
         await peer.complete(next(iter(peer.held)))
-        await hold_for(0.1, lambda left=left: len(peer.held) == left, "nothing more comes")
+        await hold_for(0.1, _count(peer.held, left), "nothing more comes")
     await peer.complete(next(iter(peer.held)))
     await wait_until(lambda: len(peer.handed) == 6, "now one more comes")
     await peer.send(wire.SetWindow(0))
