@@ -1,7 +1,6 @@
 """Hand-outs that end without a commit: counted, fenced, and ended by the policy."""
 
 import asyncio
-from collections.abc import Callable, Sized
 
 import pytest
 
@@ -9,12 +8,16 @@ from client_sdk.wire import names
 from client_sdk.wire import worker as wire
 from tests.conftest import Serve
 from tests.promises.conftest import Client, Peers, Watchers
+from tests.promises.peer import Peer
 from tests.waiting import hold_for, wait_until
 
 
-def _count(things: Sized, count: int) -> Callable[[], bool]:
-    """Return the question whether there are so many."""
-    return lambda: len(things) == count
+async def _has_answered(peer: Peer, count: int) -> None:
+    await wait_until(lambda: len(peer.outcomes) == count, "its answer is judged")
+
+
+async def _keeps(peer: Peer, count: int) -> None:
+    await hold_for(0.1, lambda: len(peer.held) == count, "nothing more comes")
 
 
 @pytest.mark.parametrize("policy", ["Rear", "Drop"])
@@ -30,7 +33,7 @@ async def test_at_max_delivery_the_policy_ends_the_entry(
         await wait_until(lambda: first in peer.held, "it comes")
         assert peer.held[first].attempt == attempt
         await peer.reject(first)
-        await wait_until(_count(peer.outcomes, attempt), "it is given back")
+        await _has_answered(peer, attempt)
 
     if policy == "Drop":
         await wait_until(lambda: client.has_length(0), "it is gone")
@@ -71,7 +74,7 @@ async def test_a_shutdown_does_not_count(serve: Serve, client: Client, peers: Pe
         await wait_until(lambda: index in peer.held, "it comes")
         assert peer.held[index].attempt == 1
         await peer.reject(index, "Shutdown")
-        await wait_until(_count(peer.outcomes, count), "it is given back")
+        await _has_answered(peer, count)
     await wait_until(lambda: index in peer.held, "it comes again")
     await peer.complete(index)
     await wait_until(lambda: client.has_length(1, "/sink"), "it is answered")
@@ -122,7 +125,7 @@ async def test_a_shrunken_window_is_not_filled_until_enough_has_been_answered(
     await peer.send(wire.SetWindow(2))
     for left in (4, 3, 2):
         await peer.complete(next(iter(peer.held)))
-        await hold_for(0.1, _count(peer.held, left), "nothing more comes")
+        await _keeps(peer, left)
     await peer.complete(next(iter(peer.held)))
     await wait_until(lambda: len(peer.handed) == 6, "now one more comes")
     await peer.send(wire.SetWindow(0))

@@ -1,11 +1,17 @@
 """What two replicas on one Redis owe each other, and what a slow tick must not change."""
 
+from collections.abc import Sized
+
 from tests.conftest import StartService
 from tests.promises.conftest import Client, Peers, Watchers
 from tests.waiting import wait_until
 
 #: So slow that nothing in a test is owed to it.
 NO_TICK_MS = 60_000
+
+
+async def _come_soon(deliveries: Sized, count: int) -> None:
+    await wait_until(lambda: len(deliveries) == count, "they come", 3)
 
 
 async def test_a_commit_over_another_replica_opens_a_full_window_without_a_tick(
@@ -18,7 +24,7 @@ async def test_a_commit_over_another_replica_opens_a_full_window_without_a_tick(
     await watcher.watch(window=1)
     for count in range(1, 6):
         index, _ = await client.put(b"x")
-        await wait_until(lambda: len(watcher.frames) == count, "it comes", 3)  # noqa: B023
+        await _come_soon(watcher.frames, count)
         await watcher.commit(index, url=second.url)
     assert await client.length() == 0
 
@@ -76,7 +82,7 @@ async def test_room_in_the_sink_wakes_the_workers_of_another_replica_without_a_t
     await peer.connect(second.url)
     for count in range(1, 4):
         await client.put(b"x")
-        await wait_until(lambda: len(peer.handed) == count, "one comes", 3)  # noqa: B023
+        await _come_soon(peer.handed, count)
         await client.put(b"y")
         await peer.complete(*peer.held)
         await wait_until(lambda: client.has_length(1, "/sink"), "the sink is full")
