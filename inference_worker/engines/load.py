@@ -17,11 +17,13 @@ class EngineSpec:
 
     name: `echo` or `handler:module:Class`.  options: what that kind of engine can be told.
     capacity: how many jobs at once; None leaves it to the engine.
+    device: what to compute on; "" leaves it to the engine.
     """
 
     name: str
     options: Mapping[str, object] = field(default_factory=dict)
     capacity: int | None = None
+    device: str = ""
 
     @property
     def kind(self) -> str:
