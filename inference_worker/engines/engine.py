@@ -152,7 +152,8 @@ class Context:
         self.log = log or logging.getLogger("inference_worker.handler")
         self._report = report
         self._cancelled = cancelled
-        self._device = device
+        #: What the operator wants to compute on; "" for whatever is there.
+        self.asked_device = device
 
     @property
     def device(self) -> str:
@@ -160,7 +161,7 @@ class Context:
 
         Finding that out imports torch, where it is installed.
         """
-        return self._device or _best_device()
+        return self.asked_device or _best_device()
 
     def is_cancelled(self) -> bool:
         """Say whether nobody wants the result any more; a long computation should stop then."""

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
-from inference_worker.engines.handler import DEFAULT_CAPACITY, HandlerEngine
+from inference_worker.engines.handler import DEFAULT_CAPACITY, SHAPES, HandlerEngine
 from inference_worker.errors import BadEngine
 
 
@@ -47,9 +47,9 @@ def load_engine(spec: EngineSpec) -> Engine:
                 where = ".".join(map(str, first["loc"])) or "options"
                 raise BadEngine("options that echo knows", f"{where}: {first['msg']}") from error
             return EchoEngine(options, capacity=spec.capacity or DEFAULT_CAPACITY)
-        case ["handler", target]:
+        case [kind, target] if kind in SHAPES:
             if spec.options:
-                raise BadEngine("a handler without options", ", ".join(spec.options))
-            return HandlerEngine(target, capacity=spec.capacity)
+                raise BadEngine(f"a {kind} without options", ", ".join(spec.options))
+            return HandlerEngine(target, capacity=spec.capacity, kind=kind)
         case _:
             raise BadEngine("an engine echo or handler:module:Class", spec.name)

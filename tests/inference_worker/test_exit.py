@@ -184,8 +184,12 @@ async def test_the_status_port_tells_how_the_worker_is(
     await wait_until(lambda: peer.completions, "it is answered")
     base = worker.metrics_url.removesuffix("/metrics")
     async with http.get(f"{base}/healthz") as answer:
-        told = {"engine": "ok", "reason": "", "connected": True, "window": 3, "held": 0}
-        assert (answer.status, await answer.json()) == (200, told)
+        told = await answer.json()
+        load = told.pop("load")
+        expected = {"engine": "ok", "reason": "", "connected": True, "window": 3, "held": 0}
+        assert (answer.status, told) == (200, {**expected, "loading": None})
+        assert (load["running"], load["waiting"], load["limit"]) == (0, 0, 3)
+        assert load["memory_bytes"] > 1_000_000
     async with http.get(f"{base}/metrics") as answer:
         assert 'penstock_worker_completions_total{end="result"} 1.0' in await answer.text()
     await peer.stop()

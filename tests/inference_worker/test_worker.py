@@ -12,8 +12,8 @@ from tests.inference_worker.peer import Peer
 from tests.waiting import hold_for, wait_until
 
 
-def delivery(index: int, data: bytes = b"x", *, attempt: int = 1) -> Delivery:
-    return Delivery(index, attempt, f"r-{index}", data, max_delivery=3)
+def delivery(index: int, data: bytes = b"x", *, attempt: int = 1, deaths: int = 0) -> Delivery:
+    return Delivery(index, attempt, f"r-{index}", data, max_delivery=3, deaths=deaths)
 
 
 async def test_the_window_is_the_capacity_of_the_engine(start: StartInProcess, peer: Peer) -> None:
