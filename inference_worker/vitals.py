@@ -29,12 +29,13 @@ class Vitals:
 def measure() -> Vitals:
     """Measure this process; any thread may ask."""
     used, total, utilization = _gpu()
-    return Vitals(_memory_bytes(), used, total, utilization)
+    return Vitals(memory_bytes(), used, total, utilization)
 
 
-def _memory_bytes() -> int:
+def memory_bytes(pid: int | None = None) -> int:
+    """Return the resident memory of a process, by default this one; 0 when it cannot be told."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as statm:
+        with open(f"/proc/{pid or 'self'}/statm", encoding="ascii") as statm:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         # Not Linux, where nothing short of another package tells it.
