@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     token: SecretStr = Field(default=SecretStr(""), description="The token of that service.")
 
     # --- What computes
-    engine: str = Field(default="echo", description="`echo`, or `handler:module:Class`.")
+    engine: str = Field(
+        default="echo", description="`echo`, or `handler:module:Class`, or as README.md says."
+    )
     engine_options: dict[str, object] = Field(
         default_factory=dict, description="What that kind of engine can be told, as JSON."
     )

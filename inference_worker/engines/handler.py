@@ -100,19 +100,17 @@ class HandlerEngine(Engine):
         """Import the module, make the instance, call its setup."""
         self._device = context.asked_device
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, thread_name_prefix="setup") as thread:
-            try:
-                # In a thread, because loading a model takes minutes in which the loop has to go on.
-                shape = await loop.run_in_executor(thread, self._load_shape, self._target)
-                if shape.setup is not None:
-                    done = await loop.run_in_executor(thread, shape.setup, context)
-                    if inspect.isawaitable(done):
-                        await done
-            except WorkerError:
-                raise
-            except Exception as error:
-                log.debug("The traceback of the handler's setup:", exc_info=True)
-                raise EngineFailed(self.name, last_line(error)) from error
+        # In a thread, because loading a model takes minutes in which the loop has to go on.
+        first = self._threads = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        try:
+            shape = await loop.run_in_executor(first, self._load_shape, self._target)
+            if shape.setup is not None:
+                await _awaited(await loop.run_in_executor(first, shape.setup, context))
+        except WorkerError:
+            raise
+        except Exception as error:
+            log.debug("The traceback of the handler's setup:", exc_info=True)
+            raise EngineFailed(self.name, last_line(error)) from error
         self._shape = shape
         at_most = shape.concurrency
         if shape.batch_size:
@@ -126,7 +124,10 @@ class HandlerEngine(Engine):
         # The code knows what it can bear and the operator what is wanted: the smaller one holds.
         wanted = self._asked_capacity or at_most or DEFAULT_CAPACITY
         self.capacity = min(wanted, at_most or wanted)
-        self._threads = ThreadPoolExecutor(self.capacity, thread_name_prefix="predict")
+        if self.capacity > 1:
+            # Otherwise predict runs where setup did, which some libraries insist on.
+            first.shutdown(wait=False)
+            self._threads = ThreadPoolExecutor(self.capacity, thread_name_prefix="predict")
 
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
         """Call predict once, or have the job computed with others."""
@@ -151,9 +152,9 @@ class HandlerEngine(Engine):
             return Health(State.OK)
         loop = asyncio.get_running_loop()
         try:
-            said = await loop.run_in_executor(self._health_thread, self._shape.health)
-            if inspect.isawaitable(said):
-                said = await said
+            said = await _awaited(
+                await loop.run_in_executor(self._health_thread, self._shape.health)
+            )
         except Exception as error:
             return Health(State.DEAD, last_line(error))
         return Health(State.OK) if said is not False else Health(State.DEAD, "the handler says so")
@@ -165,9 +166,7 @@ class HandlerEngine(Engine):
             loop = asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(grace_s):
-                    done = await loop.run_in_executor(self._health_thread, teardown)
-                    if inspect.isawaitable(done):
-                        await done
+                    await _awaited(await loop.run_in_executor(self._health_thread, teardown))
             except Exception as error:
                 log.warning("The handler's teardown failed: %s", last_line(error))
         for threads in (self._threads, self._health_thread):
