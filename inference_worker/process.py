@@ -105,7 +105,7 @@ class EngineProcess(Engine):
     async def health(self) -> Health:
         """Ask the engine; one that does not answer in time is degraded, not dead."""
         if self._child is None or not self.capacity:
-            return Health(State.DEAD, "the engine is being restarted")
+            return Health(State.DEAD, "the engine is loading")
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT_S):
                 return await self._child.health()

@@ -12,7 +12,7 @@ from inference_worker.engines.engine import Engine, State
 
 #: The first rest and the longest one, in seconds.  It doubles in between.
 FIRST_REST_S = 0.5
-LONGEST_REST_S = 60.0
+LONGEST_REST_S = 15.0
 
 #: How many times an engine that is slow to tell how it is, is asked.
 HEALTH_TRIES = 30

@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+_HAS_PYNVML = importlib.util.find_spec("pynvml") is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
@@ -52,8 +54,17 @@ def _gpu() -> tuple[int, int, float]:
         free, total = map(
             sum, zip(*(cuda.mem_get_info(n) for n in range(cuda.device_count())), strict=True)
         )
-        has_pynvml = importlib.util.find_spec("pynvml") is not None
-        return total - free, total, cuda.utilization() / 100 if has_pynvml else 0.0
     except Exception:
         # A lost device raises whatever it likes, and it is not for these numbers to tell of it.
         return 0, 0, 0.0
+    return total - free, total, _gpu_utilization(cuda)
+
+
+def _gpu_utilization(cuda: Any) -> float:
+    if not _HAS_PYNVML:
+        return 0.0
+    try:
+        return float(cuda.utilization()) / 100
+    except Exception:
+        # The driver may not tell it, as in a part of a device.
+        return 0.0

@@ -148,6 +148,17 @@ class DiesOnce:
         os._exit(9)
 
 
+class LoadsHalf:
+    """Gets half way, and says so."""
+
+    def setup(self, ctx: Context) -> None:
+        ctx.progress(0.5, "the weights are read")
+        compute(600)
+
+    def predict(self, data: bytes) -> bytes:
+        return data
+
+
 class LoadsForever:
     """Never gets ready."""
 

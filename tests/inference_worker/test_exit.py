@@ -216,3 +216,20 @@ async def test_a_restarted_worker_is_a_new_subscriber(
     assert peer.hellos[0].uid != peer.hellos[1].uid
     assert str(worker.pid) in peer.hellos[1].uid
     await asyncio.to_thread(worker.kill_all)
+
+
+async def test_how_far_the_loading_is_can_be_asked_for(
+    start_worker: StartWorker, peer: Peer, http: aiohttp.ClientSession
+) -> None:
+    worker = await start_worker(peer.url, engine=f"{HANDLERS}:LoadsHalf")
+    base = worker.metrics_url.removesuffix("/metrics")
+
+    async def loading() -> bool:
+        async with http.get(f"{base}/readyz") as answer:
+            told = await answer.json()
+            half = {"fraction": 0.5, "note": "the weights are read"}
+            return bool(answer.status == 503 and told["loading"] == half)
+
+    await wait_until(loading, "half of it is loaded")
+    assert "Loading, 50 %. the weights are read" in worker.log
+    assert not peer.connected

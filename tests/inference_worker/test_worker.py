@@ -203,3 +203,13 @@ async def test_draining_waits_for_the_outcome_of_the_last_answers(
     await hold_for(0.3, lambda: not running.task.done(), "the worker waits")
     await peer.outcome(peer.answers)
     await running.task
+
+
+async def test_pieces_and_progress_reach_the_worker_and_are_counted(
+    start: StartInProcess, peer: Peer
+) -> None:
+    running = await start(f"{HANDLERS}:Yields", own_process=True)
+    await peer.deliver(delivery(1, b"3"))
+    await wait_until(lambda: peer.answers, "it is answered")
+    assert peer.completions == [Completion(1, 1, Result(b"0 1 2 "))]
+    assert running.count("pieces_total") == 3
