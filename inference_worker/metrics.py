@@ -46,74 +46,42 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.deliveries = Counter(
-            "penstock_worker_deliveries",
-            "Deliveries that arrived, redeliveries included.",
-            registry=self.registry,
+        self.deliveries = self._counter(
+            "deliveries", "Deliveries that arrived, redeliveries included."
         )
-        self.completions = Counter(
-            "penstock_worker_completions",
+        self.completions = self._counter(
+            "completions",
             "Deliveries answered with a completion, by end: result, empty or error.",
-            ["end"],
-            registry=self.registry,
+            "end",
         )
-        self.rejections = Counter(
-            "penstock_worker_rejections",
-            "Deliveries answered with a rejection, by its code.",
-            ["code"],
-            registry=self.registry,
+        self.rejections = self._counter(
+            "rejections", "Deliveries answered with a rejection, by its code.", "code"
         )
-        self.refused = Counter(
-            "penstock_worker_refused_answers",
-            "Answers that the queue service did not accept, by its code.",
-            ["code"],
-            registry=self.registry,
+        self.refused = self._counter(
+            "refused_answers", "Answers that the queue service did not accept, by its code.", "code"
         )
-        self.lost = Counter(
-            "penstock_worker_lost_deliveries",
-            "Deliveries that were taken away while they ran here.",
-            registry=self.registry,
+        self.lost = self._counter(
+            "lost_deliveries", "Deliveries that were taken away while they ran here."
         )
-        self.engine_deaths = Counter(
-            "penstock_worker_engine_deaths",
-            "How many times the engine's process ended, by itself or to be replaced.",
-            registry=self.registry,
+        self.engine_deaths = self._counter(
+            "engine_deaths", "How many times the engine's process ended, or was replaced."
         )
-        self.held = Gauge(
-            "penstock_worker_held",
-            "Deliveries that run here now, or wait for it.",
-            registry=self.registry,
+        self.timeouts = self._counter(
+            "run_timeouts", "Jobs that were cut off because they ran for too long."
         )
-        self.timeouts = Counter(
-            "penstock_worker_run_timeouts",
-            "Jobs that were cut off because they ran for too long.",
-            registry=self.registry,
+        self.rests = self._counter(
+            "rests", "How many times the worker rested because its engine failed in a row."
         )
-        self.rests = Counter(
-            "penstock_worker_rests",
-            "How many times the worker rested because its engine failed in a row.",
-            registry=self.registry,
+        self.pieces = self._counter("pieces", "Pieces of output that engines gave.")
+        self.tokens = self._counter(
+            "tokens", "Tokens of prompts and of outputs, where the engine counts them.", "of"
         )
-        self.pieces = Counter(
-            "penstock_worker_pieces", "Pieces of output that engines gave.", registry=self.registry
-        )
-        self.tokens = Counter(
-            "penstock_worker_tokens",
-            "Tokens of prompts and of outputs, where the engine counts them.",
-            ["of"],
-            registry=self.registry,
-        )
-        self.progress = Counter(
-            "penstock_worker_progress",
-            "How many times an engine told how far a job is.",
-            registry=self.registry,
-        )
-        self.window = Gauge(
-            "penstock_worker_window", "Deliveries taken at once.", registry=self.registry
-        )
+        self.progress = self._counter("progress", "How many times an engine told how far a job is.")
+        self.held = self._gauge("held", "Deliveries that run here now, or wait for it.")
+        self.window = self._gauge("window", "Deliveries taken at once.")
         self.run_seconds = Histogram(
             "penstock_worker_run_seconds",
-            "From the arrival of a delivery to its answer, in seconds.",
+            "From the beginning of a job to its end, in seconds.",
             buckets=RUN_SECONDS,
             registry=self.registry,
         )
@@ -140,3 +108,9 @@ class Metrics:
     def render(self) -> bytes:
         """Return them all in Prometheus' text format."""
         return generate_latest(self.registry)
+
+    def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
+        return Counter(f"penstock_worker_{name}", sentence, labels, registry=self.registry)
+
+    def _gauge(self, name: str, sentence: str) -> Gauge:
+        return Gauge(f"penstock_worker_{name}", sentence, registry=self.registry)
