@@ -168,7 +168,14 @@ class Queue:
             )
         )
         subscriber = Subscriber(
-            gid, uid, session, Window(window, held), own_commits=own_commits, ping=ping, cut=cut
+            gid,
+            uid,
+            session,
+            Window(window, held),
+            own_commits=own_commits,
+            ping=ping,
+            cut=cut,
+            about=dict(about or {}),
         )
         self._dispatcher.add(subscriber)
         if self._draining:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
-from inference_worker.engines.handler import DEFAULT_CAPACITY, HandlerEngine
+from inference_worker.engines.handler import DEFAULT_CAPACITY, SHAPES, HandlerEngine
 from inference_worker.errors import BadEngine
 
 
@@ -17,11 +17,13 @@ class EngineSpec:
 
     name: `echo` or `handler:module:Class`.  options: what that kind of engine can be told.
     capacity: how many jobs at once; None leaves it to the engine.
+    device: what to compute on; "" leaves it to the engine.
     """
 
     name: str
     options: Mapping[str, object] = field(default_factory=dict)
     capacity: int | None = None
+    device: str = ""
 
     @property
     def kind(self) -> str:
@@ -45,9 +47,9 @@ def load_engine(spec: EngineSpec) -> Engine:
                 where = ".".join(map(str, first["loc"])) or "options"
                 raise BadEngine("options that echo knows", f"{where}: {first['msg']}") from error
             return EchoEngine(options, capacity=spec.capacity or DEFAULT_CAPACITY)
-        case ["handler", target]:
+        case [kind, target] if kind in SHAPES:
             if spec.options:
-                raise BadEngine("a handler without options", ", ".join(spec.options))
-            return HandlerEngine(target, capacity=spec.capacity)
+                raise BadEngine(f"a {kind} without options", ", ".join(spec.options))
+            return HandlerEngine(target, capacity=spec.capacity, kind=kind)
         case _:
             raise BadEngine("an engine echo or handler:module:Class", spec.name)

@@ -13,6 +13,7 @@ from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.subscriber import Ended
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.metrics import QueueMetrics
+from queue_service.store.entry import Renewal
 from queue_service.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -75,22 +76,23 @@ class Redelivery:
     async def _renew(self) -> None:
         subscribers = list(self._dispatcher)
         for start in range(0, len(subscribers), RENEW_STEP):
-            step, leases = [], []
+            step, renewals = [], []
             for subscriber in subscribers[start : start + RENEW_STEP]:
                 silence_ms = int(subscriber.silence_s() * 1000)
                 # A silent one's lease still ends where its last sign of life put it.
                 step.append(subscriber)
-                leases.append(
-                    (
+                renewals.append(
+                    Renewal(
                         subscriber.gid,
                         subscriber.uid,
                         subscriber.session,
                         self._lease_ms - silence_ms,
+                        about=subscriber.take_news(),
                     )
                 )
-            if not leases:
+            if not renewals:
                 continue
-            for position, taken_over in await self._store.renew(leases):
+            for position, taken_over in await self._store.renew(renewals):
                 reason = Ended.TAKEN_OVER if taken_over else Ended.LEASE_LOST
                 self._dispatcher.end(step[position], reason)
 

@@ -32,6 +32,7 @@ class Subscriber:
         beside it is never behind the store's.
     ping: asks the other side for a sign of life.
     cut: ends the connection at once, whatever is still on its way.
+    about: what attributes show of it.
     """
 
     gid: str
@@ -41,10 +42,12 @@ class Subscriber:
     own_commits: bool
     ping: Callable[[], None]
     cut: Callable[[], None]
+    about: dict[str, object] = field(default_factory=dict)
     last_heard: float = field(default_factory=time.monotonic)
     ended: Ended | None = None
     _outbox: deque[Delivery] = field(default_factory=deque)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _about_changed: bool = False
 
     def hear(self) -> None:
         """Note a sign of life."""
@@ -53,6 +56,16 @@ class Subscriber:
     def silence_s(self) -> float:
         """Seconds since the last sign of life."""
         return time.monotonic() - self.last_heard
+
+    def describe(self, **about: object) -> None:
+        """Note what is new about it; attributes show it from the next renewal on."""
+        self.about.update(about)
+        self._about_changed = True
+
+    def take_news(self) -> dict[str, object] | None:
+        """Return what is known about it, or None when nothing of that has changed."""
+        changed, self._about_changed = self._about_changed, False
+        return self.about if changed else None
 
     def push(self, deliveries: list[Delivery]) -> None:
         """Put deliveries on their way; the window bounds how many there can be."""

@@ -23,6 +23,7 @@ from queue_service.store.entry import (
     QueueState,
     Read,
     Rejected,
+    Renewal,
     SubscriberState,
     Subscription,
 )
@@ -146,7 +147,12 @@ class Store:
                 continue
             held[ask.uid] = int(count)
             deliveries[ask.uid] = [
-                Delivery(Entry.from_reply((item[0], *item[3:])), int(item[1]), int(item[2]))
+                Delivery(
+                    Entry.from_reply((item[0], *item[3:])),
+                    int(item[1]),
+                    int(item[2]),
+                    int(item[9]),
+                )
                 for item in batch
             ]
         return Handout(int(waiting), int(dead_letters), deliveries, held, gone)
@@ -211,12 +217,15 @@ class Store:
         """Change a window; False when the subscriber is no longer this connection's."""
         return bool(await self._run("resize", [gid, uid, session, window]) == 1)
 
-    async def renew(self, leases: Sequence[tuple[str, str, str, int]]) -> list[tuple[int, bool]]:
-        """Put off (gid, uid, session, ms from now).
+    async def renew(self, renewals: Sequence[Renewal]) -> list[tuple[int, bool]]:
+        """Put off the ends of leases.
 
         Gives (position, taken over) of those that are no longer this connection's.
         """
-        arguments = [value for lease in leases for value in lease]
+        arguments: list[Any] = []
+        for one in renewals:
+            about = "" if one.about is None else json.dumps(one.about)
+            arguments += (one.gid, one.uid, one.session, one.lease_ms, about)
         reply = await self._run("renew", arguments)
         return [(int(position), state == b"taken") for position, state in reply]
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import asdict
 
 from aiohttp import WSMsgType, web
 
@@ -174,8 +175,9 @@ class _Work:
                 if window > self._settings.max_window:
                     raise WireError(f"a window of at most {self._settings.max_window}", str(window))
                 await self._queue.resize(subscriber, window)
-            case wire.Renew():
-                pass
+            case wire.Renew(load):
+                if load is not None:
+                    subscriber.describe(load=asdict(load))
             case wire.Hello():
                 raise WireError("Hello once", "a second one")
 
@@ -245,6 +247,7 @@ class _Work:
             content_type=entry.content_type,
             stored_at_ms=entry.stored_at_ms,
             priority=delivery.priority,
+            deaths=delivery.deaths,
         )
 
     async def _send(self, message: wire.ToWorker) -> None:

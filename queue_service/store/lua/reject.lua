@@ -15,6 +15,8 @@ for position = 5, #ARGV, 4 do
         if code == 'Shutdown' then
             -- The worker is leaving; the entry has done nothing wrong.
             record.attempt = record.attempt - 1
+        elseif code == 'EngineDied' then
+            note_death(own, gid, index, uid)
         end
         put_back(own, gid, index, record, 'j')
         results[#results + 1] = 1
