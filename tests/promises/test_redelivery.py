@@ -131,6 +131,7 @@ async def test_a_shrunken_window_is_not_filled_until_enough_has_been_answered(
     await peer.send(wire.SetWindow(0))
     await hold_for(0.1, lambda: len(peer.held) == 2, "a shut window gets nothing")
     await peer.complete(*peer.held)
+    await wait_until(lambda: len(peer.outcomes) == 6, "all are answered")
     await hold_for(0.2, lambda: not peer.held, "a shut window gets nothing")
     await client.truncate()
     await client.truncate("/sink")
