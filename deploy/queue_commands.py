@@ -20,7 +20,7 @@ from client_sdk.errors import ConnectionFailed, QueueError, Unavailable
 from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
 from deploy.command_name import penstock
-from deploy.data_dir import DataDir
+from deploy.data_dir import DEFAULT_PATH, DataDir, data_option
 from deploy.errors import DeployError, NotRunning
 
 FAILED, NOTHING_THERE, NO_ANSWER = 1, 3, 4
@@ -37,8 +37,6 @@ Data = Annotated[Path, typer.Option("--data", help="The local mode's data direct
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most.")]
 
-LOCAL_DATA = Path(".penstock")
-
 
 def put(
     service: Service,
@@ -52,7 +50,7 @@ def put(
     timeout: Timeout = 300.0,
     url: Url = "",
     token: Token = "",
-    data_dir: Data = LOCAL_DATA,
+    data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
     """Put an entry into a service's input queue and print its request id."""
@@ -65,7 +63,8 @@ def put(
             if wait:
                 _tell(f"request {receipt.request_id}, waiting for the result")
                 found = await _wait(client, receipt, timeout_s=timeout)
-                ask = f"{penstock()} get {service} {receipt.request_id}"
+                where = f" --url {url}" if url else data_option(data_dir)
+                ask = f"{penstock()} get {service} {receipt.request_id}{where}"
                 later = f"no result within {timeout:g} s; ask again with `{ask}`"
                 _show_all(found, as_json=as_json, nothing=later)
             elif as_json:
@@ -87,7 +86,7 @@ def get(
     from_input: Annotated[bool, typer.Option("--input", help="From the input queue.")] = False,
     url: Url = "",
     token: Token = "",
-    data_dir: Data = LOCAL_DATA,
+    data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
     """Print results and take them out of the sink."""
@@ -115,7 +114,7 @@ def watch(
     count: Annotated[int, typer.Option(help="End after so many; 0 goes on for ever.")] = 0,
     url: Url = "",
     token: Token = "",
-    data_dir: Data = LOCAL_DATA,
+    data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
     """Print results as they come, a line each, and commit each one once it is printed."""

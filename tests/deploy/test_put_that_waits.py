@@ -34,7 +34,7 @@ async def test_a_put_that_waits_says_its_request_id_and_how_to_ask_again(
     first, last = told.splitlines()
     assert first == "request r-1, waiting for the result"
     assert last.startswith("no result within 0.5 s; ask again with `")
-    assert last.endswith(" get svc r-1`")
+    assert last.endswith(f" get svc r-1 --url {service.url}`")
 
 
 async def test_a_job_without_a_result_is_said_to_have_none(
