@@ -32,6 +32,53 @@ app.command()(queue_commands.get)
 app.command()(queue_commands.watch)
 
 
+# Options of `up` that are taken from the environment where they are not given.
+Engine = Annotated[
+    str, typer.Option(help="`echo`, or `handler:module:Class`.", envvar="PENSTOCK_WORKER_ENGINE")
+]
+EngineOptions = Annotated[
+    str, typer.Option(help="For the engine, as JSON.", envvar="PENSTOCK_WORKER_ENGINE_OPTIONS")
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Jobs that a worker takes at once; by default what the engine says.",
+        envvar="PENSTOCK_WORKER_WORKER_THREADS",
+    ),
+]
+Token = Annotated[
+    str,
+    typer.Option(
+        help="Its token; by default one is made and kept in the directory.",
+        envvar="PENSTOCK_TOKEN",
+    ),
+]
+MaxPayload = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=1024 * 1024,
+        help="Largest data of a job and largest result, in KiB.",
+        envvar="PENSTOCK_MAX_PAYLOAD_KB",
+    ),
+]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="0 takes a free one.", envvar="PENSTOCK_PORT")
+]
+Processes = Annotated[
+    int, typer.Option(min=1, help="Of the queue service.", envvar="PENSTOCK_PROCESSES")
+]
+Grace = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Seconds a stopping worker has to finish its jobs.",
+        envvar="PENSTOCK_WORKER_GRACE_S",
+    ),
+]
+
+
 class Fsync(StrEnum):
     """When Redis makes sure that what it wrote is on the disk."""
 
@@ -53,54 +100,16 @@ def main() -> None:
 def up(
     *,
     workers: Annotated[int, typer.Option(min=0, help="How many workers.")] = 1,
-    engine: Annotated[
-        str,
-        typer.Option(help="`echo`, or `handler:module:Class`.", envvar="PENSTOCK_WORKER_ENGINE"),
-    ] = "echo",
-    engine_options: Annotated[
-        str,
-        typer.Option(help="For the engine, as JSON.", envvar="PENSTOCK_WORKER_ENGINE_OPTIONS"),
-    ] = "",
-    window: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Jobs that a worker takes at once; by default what the engine says.",
-            envvar="PENSTOCK_WORKER_WORKER_THREADS",
-        ),
-    ] = None,
+    engine: Engine = "echo",
+    engine_options: EngineOptions = "",
+    window: Window = None,
     service: Annotated[str, typer.Option(help="The service's name.")] = "demo",
-    token: Annotated[
-        str,
-        typer.Option(
-            help="Its token; by default one is made and kept in the directory.",
-            envvar="PENSTOCK_TOKEN",
-        ),
-    ] = "",
-    max_payload_kb: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=1024 * 1024,
-            help="Largest data of a job and largest result, in KiB.",
-            envvar="PENSTOCK_MAX_PAYLOAD_KB",
-        ),
-    ] = MAX_PAYLOAD_KB,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="0 takes a free one.", envvar="PENSTOCK_PORT")
-    ] = 8080,
-    processes: Annotated[
-        int, typer.Option(min=1, help="Of the queue service.", envvar="PENSTOCK_PROCESSES")
-    ] = 1,
+    token: Token = "",
+    max_payload_kb: MaxPayload = MAX_PAYLOAD_KB,
+    port: Port = 8080,
+    processes: Processes = 1,
     data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DEFAULT_PATH,
-    grace: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="Seconds a stopping worker has to finish its jobs.",
-            envvar="PENSTOCK_WORKER_GRACE_S",
-        ),
-    ] = 30.0,
+    grace: Grace = 30.0,
     fsync: Annotated[
         Fsync, typer.Option(help="`everysec` is a little faster and may lose the last seconds.")
     ] = Fsync.ALWAYS,
