@@ -1,4 +1,4 @@
-"""What a user's code raises, in the log: the traceback once, then a line for each."""
+"""The traceback of what a user's code raises, in the log once for each place."""
 
 import logging
 
@@ -10,15 +10,15 @@ _seen: set[tuple[str, str, int]] = set()
 log = logging.getLogger(__name__)
 
 
-def log_raised(error: BaseException, sentence: str) -> None:
-    """Log that a handler raised; with its traceback when this place has not raised this before.
+def log_raised(error: BaseException) -> None:
+    """Log the traceback when this place has not raised this before.
 
     A job is tried several times, and a handler that is wrong raises for every job: the tenth
-    traceback tells nothing that the first did not.
+    traceback tells nothing that the first did not.  That an attempt failed, and with which
+    sentence, the worker logs each time.
     """
     place = _place_of(error)
     if place in _seen:
-        log.warning("The handler raised %s (its traceback is above).", sentence)
         return
     if len(_seen) >= _MOST_PLACES:
         _seen.clear()
