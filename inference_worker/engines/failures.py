@@ -4,6 +4,7 @@ from inference_worker.engines.engine import BAD_INPUT, DEVICE_LOST, Failed
 from inference_worker.engines.locate import last_line
 from inference_worker.engines.raised import log_raised
 
+
 class BadInput(Exception):
     """Raised by a handler: this input can never succeed.  The client is answered at once."""
 
