@@ -57,7 +57,7 @@ def load(name: str, options: GenerationOptions, *, progress: ReportProgress) -> 
     """Load tokenizer and model."""
     device = prepare_torch(options)
     progress(0.05, "the tokenizer")
-    tokenizer = AutoTokenizer.from_pretrained(name, **_source(options))
+    tokenizer = AutoTokenizer.from_pretrained(name, **source(options))
     progress(0.1, "the model")
     model = load_model(AutoModelForCausalLM, name, options, device)
     progress(0.9, "trying it out")
@@ -82,12 +82,19 @@ def prepare_torch(options: ModelOptions) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_model(
-    auto_class: Any, name: str, options: ModelOptions, device: torch.device
-) -> Any:
+def source(options: ModelOptions) -> dict[str, Any]:
+    """Return where a model comes from, as the library's own parameters."""
+    return {
+        "revision": options.revision or "main",
+        "local_files_only": options.local_files_only,
+        "trust_remote_code": options.trust_remote_code,
+    }
+
+
+def load_model(auto_class: Any, name: str, options: ModelOptions, device: torch.device) -> Any:
     """Load a model of this kind in the type that the options ask for."""
     dtype: Any = "auto" if options.dtype == "auto" else getattr(torch, options.dtype)
-    model = auto_class.from_pretrained(name, dtype=dtype, **_source(options))
+    model = auto_class.from_pretrained(name, dtype=dtype, **source(options))
     if options.dtype == "auto" and device.type == "cpu" and model.dtype is torch.float16:
         # A CPU has no arithmetic of its own for these: it is slower than with twice the bytes.
         model = model.float()
@@ -145,14 +152,6 @@ def free_bytes(device: torch.device) -> int:
     except OSError:
         return free
     return free if most == "max" else max(0, min(free, int(most) - int(used)))
-
-
-def _source(options: ModelOptions) -> dict[str, Any]:
-    return {
-        "revision": options.revision or "main",
-        "local_files_only": options.local_files_only,
-        "trust_remote_code": options.trust_remote_code,
-    }
 
 
 def _defaults(generation: Any, options: GenerationOptions) -> Defaults:

@@ -110,7 +110,9 @@ class GenerationLoop:
             self._thread.join(timeout_s)
 
     def step(self) -> None:
-        """Take one step."""
+        """Look at the orders, and take one step."""
+        while self._orders:
+            self._orders.popleft()()
         step = self._scheduler.schedule()
         if step.is_empty:
             return
@@ -172,8 +174,6 @@ class GenerationLoop:
         try:
             while not self._stopping:
                 self._wake.clear()
-                while self._orders:
-                    self._orders.popleft()()
                 self.step()
                 if self._scheduler.is_idle:
                     self._wake.wait()

@@ -75,9 +75,7 @@ class GenerationOptions(ModelOptions):
 class EmbeddingOptions(ModelOptions):
     """What the engine `embeddings:MODEL` can be told."""
 
-    max_batch: int = Field(
-        default=32, ge=1, description="Most texts that are computed together."
-    )
+    max_batch: int = Field(default=32, ge=1, description="Most texts that are computed together.")
     truncate: bool = Field(
         default=False, description="Cut a text that is too long instead of refusing it."
     )

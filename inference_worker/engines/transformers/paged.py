@@ -64,8 +64,9 @@ class PagedRunner:
             wait_s = 0.0
             if self._manager.output_router.output_queue.empty():
                 break
-        if not outcomes and self._ids and not self._manager.is_running():
-            raise ManagerDied(str(self._manager.background_thread_status.fatal_error))
+        fatal = self._manager.background_thread_status.fatal_error
+        if fatal is not None or not self._manager.is_running():
+            raise ManagerDied(f"continuous batching has ended: {fatal}")
         return outcomes
 
     def refuses(self, sampling: Sampling) -> str | None:

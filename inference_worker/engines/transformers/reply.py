@@ -1,12 +1,13 @@
 """The answer of a job as JSON.
 
-    {"text", "finish_reason", "usage": {...}}      and, where asked for, "logprobs", "token_ids";
-    with n > 1 also "choices": [{"index", "text", "finish_reason", ...}], of which the first one
-    is repeated at the top
+{"text", "finish_reason", "usage": {...}}      and, where asked for, "logprobs", "token_ids";
+with n > 1 also "choices": [{"index", "text", "finish_reason", ...}], of which the first one
+is repeated at the top
 """
 
 import json
-from collections.abc import Callable, Sequence as Choices
+from collections.abc import Callable
+from collections.abc import Sequence as Choices
 from typing import Any
 
 from inference_worker.engines.engine import Usage

@@ -161,7 +161,7 @@ class Defaults(BaseModel):
 
 
 def read_request(
-    data: bytes, content_type: str = "", *, kind: Literal["prompt", "input"] = "prompt"
+    data: bytes, content_type: str = "", *, kind: Literal["prompt", "input", "inputs"] = "prompt"
 ) -> dict[str, Any]:
     """Return the body as an object, text as the only field of one; raise BadInput."""
     try:

@@ -50,15 +50,15 @@ class OwnRunner:
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
         self.bytes_per_token = self._measure()
 
-    @torch.inference_mode()
     def run(self, step: Step) -> list[Outcome]:
         """Take one step: a token for each row, the first one for each that joins."""
-        self._leave(step.leaves)
-        self._join()
         outcomes: list[Outcome] = []
-        if self._rows:
-            outcomes += zip(self._rows, self._decode(), strict=True)
-        outcomes += self._prefill_each(step.joins)
+        with torch.inference_mode():
+            self._leave(step.leaves)
+            self._join()
+            if self._rows:
+                outcomes += zip(self._rows, self._decode(), strict=True)
+            outcomes += self._prefill_each(step.joins)
         return outcomes
 
     def refuses(self, sampling: Sampling) -> str | None:
@@ -133,11 +133,11 @@ class OwnRunner:
         )
         return output.logits[:, -1], [(layer.keys, layer.values) for layer in cache.layers]
 
-    @torch.inference_mode()
     def _measure(self) -> int:
         """Compute a prompt of one token; return what one token takes in the cache, in bytes."""
         try:
-            _, cache = self._prefill((0,))
+            with torch.inference_mode():
+                _, cache = self._prefill((0,))
             shapes = {tensor.shape[::2] for pair in cache for tensor in pair}
         except Exception as error:
             raise UnfitModel(f"{type(error).__name__}: {error}") from error

@@ -59,10 +59,8 @@ class Sampler:
         if row is None:
             row = self._rows[sequence] = _new_row(logits, sequence)
         scores = _penalised(logits, row, wanted) if wanted.has_penalties else logits
-        if wanted.is_greedy:
-            token = int(scores.argmax())
-        else:
-            token = draw(scores, wanted, row.generator)
+        greedy = wanted.is_greedy
+        token = int(scores.argmax()) if greedy else draw(scores, wanted, row.generator)
         if row.counts is not None and row.seen is not None:
             row.counts[token] += 1
             row.seen[token] = True

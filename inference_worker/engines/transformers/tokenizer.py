@@ -34,10 +34,10 @@ class ModelTokenizer:
         """Return the text of these ids, without special tokens."""
         if self._backend is not None:
             text: str = self._backend.decode(ids, skip_special_tokens=True)
-            return text
-        text = self._tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        else:
+            text = self._tokenizer.decode(
+                ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
         return text
 
     def text_of(self, token: int) -> str:
