@@ -8,6 +8,7 @@ is what the pipeline returns, as JSON; a single image is a PNG.
 import asyncio
 import io
 import logging
+import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -99,21 +100,21 @@ class PipelineEngine(Engine):
             self._batches.stop()
 
     def _load(self) -> Any:
+        if self._options.local_files_only:
+            # The library's `pipeline` cannot be told in any other way that reaches all its parts.
+            os.environ["HF_HUB_OFFLINE"] = "1"
         # Here, so that the supervisor can make this object without paying for torch.
         from transformers import pipeline  # noqa: PLC0415
 
         from inference_worker.engines.transformers import loading  # noqa: PLC0415
 
-        device = loading.prepare_torch(self._options)
-        source = loading.source(self._options)
         return pipeline(
             self._task,
             model=self._model_name,
             dtype=self._options.dtype,
-            device=device,
-            revision=source.pop("revision"),
-            trust_remote_code=source.pop("trust_remote_code"),
-            model_kwargs=source,
+            device=loading.prepare_torch(self._options),
+            revision=self._options.revision,
+            trust_remote_code=self._options.trust_remote_code,
         )
 
     def _compute(self, calls: list[_Call]) -> list[bytes | Exception]:
@@ -145,8 +146,10 @@ def _read(job: Job) -> _Call:
 
 
 def _image(data: bytes) -> Any:
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
-
+    try:
+        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise BadInput("this worker cannot read images: pillow is not installed") from None
     try:
         image = Image.open(io.BytesIO(data))
         image.load()

@@ -8,15 +8,11 @@ from collections.abc import Callable, Iterable
 #: What a decoder writes for bytes that are no character, or not yet one.
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 
-#: Most marks that an unfinished character may leave at the end: it has four bytes at most, and a
-#: decoder that falls back to bytes writes one mark for each that is there.
-MOST_UNFINISHED = 3
-
-#: So many tokens are decoded together at most, and so many stay when they become more.  The
-#: fewer, the cheaper is a step; but a token's text depends on those before it (a leading space),
-#: and a character of four one-byte tokens has to fit with room to spare.
+#: So many tokens are decoded together before the older ones are left out, of which so many stay.
+#: The fewer, the cheaper is a step; but a token's text depends on those before it, as with the
+#: space between two words, or with the bytes of a character.
 WINDOW_TOKENS = 16
-KEPT_TOKENS = 8
+KEPT_TOKENS = 6
 
 
 class Characters:
@@ -26,17 +22,35 @@ class Characters:
         self._decode = decode
         self._window: list[int] = []
         self._shown = 0  # characters of the window's text that were given out
+        self._clean = [0]  # after how many tokens of the window its text ended whole
 
     def push(self, token: int) -> str:
         """Return the characters that this token completes."""
         self._window.append(token)
-        text = _whole(self._decode(self._window))
-        piece = text[self._shown :]
-        self._shown = max(self._shown, len(text))
-        if len(self._window) > WINDOW_TOKENS:
-            self._window = self._window[-KEPT_TOKENS:]
-            self._shown = len(_whole(self._decode(self._window)))
+        text = self._decode(self._window)
+        # All marks at the end, because a decoder that falls back to bytes answers with marks for
+        # a whole run of them, finished characters included, until the last one is finished too.
+        whole = text.rstrip(BROKEN)
+        if len(whole) < len(text) and len(self._window) - self._clean[-1] > WINDOW_TOKENS:
+            # No character is this long: these bytes are none, and are shown as what they are.
+            piece = text[self._shown :]
+            self._window, self._shown, self._clean = [], 0, [0]
+            return piece
+        piece = whole[self._shown :]
+        self._shown = max(self._shown, len(whole))
+        if len(whole) == len(text):
+            self._clean.append(len(self._window))
+            self._leave_out()
         return piece
+
+    def _leave_out(self) -> None:
+        """Begin the window later, where a character begins."""
+        enough = len(self._window) - KEPT_TOKENS
+        start = max((place for place in self._clean if place <= enough), default=0)
+        if len(self._window) > WINDOW_TOKENS and start:
+            self._window = self._window[start:]
+            self._clean = [place - start for place in self._clean if place >= start]
+            self._shown = len(self._decode(self._window))
 
 
 class StopStrings:
@@ -88,15 +102,6 @@ class Writer:
     def rest(self) -> str:
         """Return what may be shown now that nothing more comes; half a character is dropped."""
         return self._stops.rest()
-
-
-def _whole(text: str) -> str:
-    """Return the text without a character at its end that may be unfinished."""
-    for _ in range(MOST_UNFINISHED):
-        if not text.endswith(BROKEN):
-            break
-        text = text[:-1]
-    return text
 
 
 def _overlap(text: str, stop: str) -> int:
