@@ -58,9 +58,12 @@ def mix(count: int = 16, *, seed: int = 1) -> list[dict[str, object]]:
     ]
 
 
-async def test_sixteen_at_once_are_answered_as_one_by_one(llama: TinyModel, start: Start) -> None:
-    engine = await start(f"transformers:{llama.folder}", capacity=16)
-    wanted = mix()
+@pytest.mark.parametrize("max_batch", [3, 16])
+async def test_sixteen_at_once_are_answered_as_one_by_one(
+    llama: TinyModel, start: Start, max_batch: int
+) -> None:
+    engine = await start(f"transformers:{llama.folder}", capacity=16, max_batch=max_batch)
+    wanted = mix(seed=max_batch)
     answers = await answers_of(engine, wanted)
     for fields, answer in zip(wanted, answers, strict=True):
         expected = greedy(llama.model, fields["prompt"], fields["max_tokens"])  # type: ignore[arg-type]
