@@ -24,7 +24,8 @@ from inference_worker.engines.engine import (
     Started,
     Usage,
 )
-from inference_worker.engines.handler import BadInput, last_line
+from inference_worker.engines.failures import BadInput, failure_of
+from inference_worker.engines.locate import last_line
 from inference_worker.engines.transformers.batching import BatchThread
 from inference_worker.engines.transformers.options import EmbeddingOptions
 from inference_worker.engines.transformers.request import first_mistake, read_request
@@ -76,7 +77,7 @@ class EmbeddingsEngine(Engine):
     async def start(self, context: Context) -> None:
         """Load the model."""
         try:
-            self._loaded = await asyncio.to_thread(self._load)
+            self._loaded = await asyncio.to_thread(self._load, context)
         except Exception as error:
             log.debug("The traceback of the loading:", exc_info=True)
             raise EngineFailed(self.name, last_line(error)) from error
@@ -96,11 +97,8 @@ class EmbeddingsEngine(Engine):
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(batches.result(ids)) for ids in texts]
-        except* BadInput as errors:
-            failed = Failed(BAD_INPUT, str(errors.exceptions[0]), retryable=False)
         except* Exception as errors:
-            first = errors.exceptions[0]
-            failed = Failed(type(first).__name__, last_line(first), retryable=True)
+            failed = failure_of(errors.exceptions[0])
         if failed is not None:
             yield failed
             return
@@ -113,13 +111,13 @@ class EmbeddingsEngine(Engine):
         if self._batches is not None:
             self._batches.stop()
 
-    def _load(self) -> _Loaded:
+    def _load(self, context: Context) -> _Loaded:
         # Here, so that the supervisor can make this object without paying for torch.
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415
 
         from inference_worker.engines.transformers import loading  # noqa: PLC0415
 
-        device = loading.prepare_torch(self._options)
+        device = loading.prepare_torch(self._options, asked_device=context.asked_device)
         source = loading.source(self._options)
         tokenizer = AutoTokenizer.from_pretrained(self._model_name, **source)
         model = loading.load_model(AutoModel, self._model_name, self._options, device)

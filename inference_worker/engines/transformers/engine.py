@@ -26,7 +26,8 @@ from inference_worker.engines.engine import (
     Started,
     State,
 )
-from inference_worker.engines.handler import BadInput, last_line
+from inference_worker.engines.failures import BadInput
+from inference_worker.engines.locate import last_line
 from inference_worker.engines.transformers.loop import GenerationLoop, Runner, Update
 from inference_worker.engines.transformers.options import GenerationOptions
 from inference_worker.engines.transformers.reply import reply, usage_of
@@ -142,7 +143,7 @@ class TransformersEngine(Engine):
         # object only to see whether its name makes sense, must not pay for torch.
         from inference_worker.engines.transformers import loading  # noqa: PLC0415
 
-        loaded = loading.load(self._model_name, self._options, progress=context.progress)
+        loaded = loading.load(self._model_name, self._options, context)
         self._context = loaded.context
         limits = loading.limits(loaded, self._options, sequences=self._batch)
         runner = loading.choose_runner(loaded, self._options, limits)

@@ -3,7 +3,6 @@
 import importlib.util
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as library_logging
 
+from inference_worker.engines.engine import Context
 from inference_worker.engines.transformers.loop import Runner
 from inference_worker.engines.transformers.options import (
     GenerationOptions,
@@ -39,8 +39,6 @@ CGROUP = Path("/sys/fs/cgroup")
 
 log = logging.getLogger(__name__)
 
-ReportProgress = Callable[[float, str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -53,14 +51,14 @@ class LoadedModel:
     context: int
 
 
-def load(name: str, options: GenerationOptions, *, progress: ReportProgress) -> LoadedModel:
+def load(name: str, options: GenerationOptions, context: Context) -> LoadedModel:
     """Load tokenizer and model."""
-    device = prepare_torch(options)
-    progress(0.05, "the tokenizer")
+    device = prepare_torch(options, asked_device=context.asked_device)
+    context.progress(0.05, "the tokenizer")
     tokenizer = AutoTokenizer.from_pretrained(name, **source(options))
-    progress(0.1, "the model")
+    context.progress(0.1, "the model")
     model = load_model(AutoModelForCausalLM, name, options, device)
-    progress(0.9, "trying it out")
+    context.progress(0.9, "trying it out")
     vocabulary = model.get_input_embeddings().num_embeddings
     return LoadedModel(
         model=model,
@@ -71,14 +69,18 @@ def load(name: str, options: GenerationOptions, *, progress: ReportProgress) -> 
     )
 
 
-def prepare_torch(options: ModelOptions) -> torch.device:
-    """Set the threads, and return the device to compute on."""
+def prepare_torch(options: ModelOptions, *, asked_device: str = "") -> torch.device:
+    """Set the threads, and return the device to compute on.
+
+    asked_device: what the worker was told; the engine's own option goes first.
+    """
     if options.torch_threads is not None:
         torch.set_num_threads(options.torch_threads)
     # A bar that is redrawn tears up a log of lines; how far the loading is, is reported.
     library_logging.disable_progress_bar()
-    if options.device != "auto":
-        return torch.device(options.device)
+    wanted = asked_device if options.device == "auto" else options.device
+    if wanted:
+        return torch.device(wanted)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from inference_worker.engines.engine import Failed
+from inference_worker.engines.failures import failure_of
 from inference_worker.engines.transformers.scheduler import Limits, Scheduler, Step
 from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
 
@@ -143,10 +144,9 @@ class GenerationLoop:
 
     def _failed(self, error: Exception) -> None:
         """Nobody knows what a step that raised has left behind: all begin anew, elsewhere."""
-        log.error("A step failed:", exc_info=error)
         self._failed_steps += 1
         self.is_dead = self._failed_steps >= MOST_FAILED_STEPS
-        self._drop_all(Failed(type(error).__name__, f"a step failed: {error}", retryable=True))
+        self._drop_all(failure_of(error))
         self._runner.reset()
 
     def _drop_all(self, failed: Failed) -> None:

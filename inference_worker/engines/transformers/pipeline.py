@@ -25,7 +25,9 @@ from inference_worker.engines.engine import (
     Job,
     Started,
 )
-from inference_worker.engines.handler import BadInput, last_line, to_bytes
+from inference_worker.engines.failures import BadInput, failure_of
+from inference_worker.engines.locate import last_line
+from inference_worker.engines.payload import to_bytes
 from inference_worker.engines.transformers.batching import BatchThread
 from inference_worker.engines.transformers.options import PipelineOptions
 from inference_worker.engines.transformers.request import first_mistake, read_request
@@ -68,7 +70,7 @@ class PipelineEngine(Engine):
     async def start(self, context: Context) -> None:
         """Load the pipeline."""
         try:
-            self._pipeline = await asyncio.to_thread(self._load)
+            self._pipeline = await asyncio.to_thread(self._load, context)
         except Exception as error:
             log.debug("The traceback of the loading:", exc_info=True)
             raise EngineFailed(self.name, last_line(error)) from error
@@ -88,8 +90,7 @@ class PipelineEngine(Engine):
         except INPUT_ERRORS as error:
             end: Event = Failed(BAD_INPUT, last_line(error), retryable=False)
         except Exception as error:
-            log.warning("The pipeline raised:", exc_info=error)
-            end = Failed(type(error).__name__, last_line(error), retryable=True)
+            end = failure_of(error)
         else:
             end = Finished(output)
         yield end
@@ -99,7 +100,7 @@ class PipelineEngine(Engine):
         if self._batches is not None:
             self._batches.stop()
 
-    def _load(self) -> Any:
+    def _load(self, context: Context) -> Any:
         if self._options.local_files_only:
             # The library's `pipeline` cannot be told in any other way that reaches all its parts.
             os.environ["HF_HUB_OFFLINE"] = "1"
@@ -112,7 +113,7 @@ class PipelineEngine(Engine):
             self._task,
             model=self._model_name,
             dtype=self._options.dtype,
-            device=loading.prepare_torch(self._options),
+            device=loading.prepare_torch(self._options, asked_device=context.asked_device),
             revision=self._options.revision,
             trust_remote_code=self._options.trust_remote_code,
         )

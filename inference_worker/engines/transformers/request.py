@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from inference_worker.engines.handler import BadInput
+from inference_worker.engines.failures import BadInput
 from inference_worker.engines.transformers.sequence import Sampling
 
 #: Most answers to one prompt.

@@ -6,7 +6,6 @@ attention mask and position ids, on any device.
 """
 
 import inspect
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,12 +14,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from inference_worker.engines.engine import Failed
+from inference_worker.engines.failures import failure_of
 from inference_worker.engines.transformers.grid import Grid, Prefilled
 from inference_worker.engines.transformers.sampling import Sampler
 from inference_worker.engines.transformers.scheduler import Step
 from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
-
-log = logging.getLogger(__name__)
 
 #: What became of one sequence in a step.
 Outcome = tuple[Sequence, Pick | Failed]
@@ -113,9 +111,8 @@ class OwnRunner:
                     prompt = sequence.prompt
                 (pick,) = self._sampler.pick(logits, [sequence])
             except Exception as error:
-                log.warning("A prompt of %d tokens failed:", len(sequence.prompt), exc_info=error)
                 prompt = None
-                yield sequence, failed_by(error)
+                yield sequence, failure_of(error)
                 continue
             if isinstance(pick, Pick):
                 self._fresh[sequence] = cache
@@ -144,9 +141,3 @@ class OwnRunner:
         if shapes != {torch.Size([1, 1])}:
             raise UnfitModel("its layers do not all keep the keys and values of each token")
         return sum(tensor.nbytes for pair in cache for tensor in pair)
-
-
-def failed_by(error: BaseException) -> Failed:
-    """Return the failure of a job that the machine, and not its input, is to blame for."""
-    sentence = str(error).strip().partition("\n")[0]
-    return Failed(type(error).__name__, f"the model could not go on: {sentence}", retryable=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from inference_worker.engines.handler import BadInput
+from inference_worker.engines.failures import BadInput
 from inference_worker.engines.transformers.request import GenerationRequest
 
 

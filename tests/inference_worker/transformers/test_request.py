@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference_worker.engines.handler import BadInput
+from inference_worker.engines.failures import BadInput
 from inference_worker.engines.transformers.request import (
     Defaults,
     GenerationRequest,
