@@ -14,6 +14,11 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from inference_worker.engines.echo import EchoOptions
+from inference_worker.engines.transformers.options import (
+    EmbeddingOptions,
+    GenerationOptions,
+    PipelineOptions,
+)
 from inference_worker.settings import Settings as WorkerSettings
 from queue_service.settings import QueueSettings, ServiceSettings, Settings
 
@@ -25,6 +30,9 @@ MODELS: dict[str, type[BaseModel]] = {
     "one queue": QueueSettings,
     "worker": WorkerSettings,
     "echo": EchoOptions,
+    "transformers": GenerationOptions,
+    "embeddings": EmbeddingOptions,
+    "pipeline": PipelineOptions,
 }
 
 _TABLE = re.compile(r"(<!-- settings: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
