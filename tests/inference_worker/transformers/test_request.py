@@ -64,7 +64,7 @@ def test_openais_clients_may_send_what_changes_nothing() -> None:
         (b'{"prompt": "a", "seed": -1}', "seed: "),
         (b'{"prompt": "a", "stop": [""]}', "a stop string is empty"),
         (b'{"prompt": "a", "stop": 5}', "stop"),
-        (b'{"prompt": "a", "tempreature": 1}', "tempreature: "),
+        (b'{"prompt": "a", "warmth": 1}', "warmth: "),
     ],
 )
 def test_a_body_that_makes_no_sense_is_refused_with_its_field(body: bytes, sentence: str) -> None:
