@@ -14,8 +14,16 @@ from client_sdk.errors import QueueError
 from client_sdk.wire import codes, names
 from client_sdk.wire.worker import Completion, Delivery, Outcome, Rejection
 from client_sdk.work import Lost, WorkConnection
-from inference_worker.answers import RESULT_TOO_BIG, Answer, answer_to
-from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
+from inference_worker.answers import Answer, answer_to, cut_short
+from inference_worker.engines.engine import (
+    RESULT_TOO_BIG,
+    Context,
+    Engine,
+    Failed,
+    Finished,
+    Job,
+    Progress,
+)
 from inference_worker.metrics import Metrics
 
 #: How long answers may wait for their outcome when the worker leaves, in seconds.
@@ -264,6 +272,8 @@ class Worker:
             # No retry makes it smaller, so the client gets the reason in its place.
             failed = Failed(RESULT_TOO_BIG, "the result is too big for the sink", retryable=False)
             self._end(delivery, failed)
+        elif said.code == codes.Code.FRAME_TOO_BIG and (shorter := cut_short(answer)):
+            self._answer(delivery, shorter)
 
     # --- Leaving
 

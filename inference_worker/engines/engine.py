@@ -20,6 +20,8 @@ from inference_worker.errors import BadEngine
 BAD_INPUT = "BadInput"
 #: The failure of a job whose engine process died under it.
 ENGINE_DIED = "EngineDied"
+#: The failure of a job whose result is larger than may be.
+RESULT_TOO_BIG = "ResultTooBig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +89,14 @@ class Failed:
     """The job is not done.
 
     code: a machine word, or an HTTP status as text.  message: one line for the client.
-    retryable: another attempt, here or elsewhere, may succeed.
+    retryable: another attempt, here or elsewhere, may succeed.  data: what the client is given
+    in place of the message, should this failure be the last.
     """
 
     code: str
     message: str
     retryable: bool = True
+    data: bytes = b""
 
 
 Event = Started | Delta | Progress | Usage | Finished | Failed

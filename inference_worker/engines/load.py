@@ -1,22 +1,27 @@
-"""From the text of a setting to an engine: `echo`, or `handler:module:Class`."""
+"""From the text of a setting to an engine: `echo`, `handler:module:Class`, `http:URL`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.handler import DEFAULT_CAPACITY, HandlerEngine
+from inference_worker.engines.upstream.engine import UpstreamEngine
+from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.errors import BadEngine
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
     """What to make: plain values, so that it can be sent to the process that will make it.
 
-    name: `echo` or `handler:module:Class`.  options: what that kind of engine can be told.
-    capacity: how many jobs at once; None leaves it to the engine.
+    name: `echo`, `handler:module:Class` or `http:URL`.  options: what that kind of engine can be
+    told.  capacity: how many jobs at once; None leaves it to the engine.
     """
 
     name: str
@@ -31,23 +36,35 @@ class EngineSpec:
     @property
     def wants_own_process(self) -> bool:
         """False only for an engine that can neither block its process nor break it."""
-        return self.kind != "echo"
+        return self.kind not in ("echo", "http")
 
 
 def load_engine(spec: EngineSpec) -> Engine:
     """Make the engine, without starting it; raise BadEngine when that cannot be."""
     match spec.name.split(":", 1):
         case ["echo"]:
-            try:
-                options = EchoOptions.model_validate(dict(spec.options))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"])) or "options"
-                raise BadEngine("options that echo knows", f"{where}: {first['msg']}") from error
+            options = _options(EchoOptions, spec, spec.options)
             return EchoEngine(options, capacity=spec.capacity or DEFAULT_CAPACITY)
+        case ["http", *url]:
+            if url and "url" in spec.options:
+                raise BadEngine("one url", "one in the engine's name and one in its options")
+            told = {**spec.options, "url": url[0]} if url else spec.options
+            upstream = _options(UpstreamOptions, spec, told)
+            return UpstreamEngine(
+                upstream, slots=spec.capacity or upstream.slots or DEFAULT_CAPACITY
+            )
         case ["handler", target]:
             if spec.options:
                 raise BadEngine("a handler without options", ", ".join(spec.options))
             return HandlerEngine(target, capacity=spec.capacity)
         case _:
-            raise BadEngine("an engine echo or handler:module:Class", spec.name)
+            raise BadEngine("an engine echo, handler:module:Class or http:URL", spec.name)
+
+
+def _options(model: type[Options], spec: EngineSpec, told: Mapping[str, object]) -> Options:
+    try:
+        return model.model_validate(dict(told))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "options"
+        raise BadEngine(f"options that {spec.kind} knows", f"{where}: {first['msg']}") from error

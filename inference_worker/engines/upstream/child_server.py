@@ -1,0 +1,121 @@
+"""A server that the worker has started: its life, its lines in the worker's log, its end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from inference_worker.engines.upstream.warden import BY_SIGNAL
+
+#: How many of its last lines are kept for the sentence that tells why it ended.
+KEPT_LINES = 5
+
+#: A line longer than this is logged in parts, in bytes.
+LONGEST_LINE_BYTES = 8192
+
+_WARDEN = Path(__file__).with_name("warden.py")
+
+#: The worker's own settings, its token among them, are not the server's business.
+_OUR_SETTINGS = "PENSTOCK_"
+
+log = logging.getLogger(__name__)
+
+
+class ChildServer:
+    """A running server and all that it has started; made by `ChildServer.start`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, leash: int) -> None:
+        self._process = process
+        self._leash: int | None = leash
+        self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._gone = asyncio.Event()
+        self._watching = asyncio.create_task(self._watch(), name="child server")
+
+    @classmethod
+    async def start(
+        cls, command: str | Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> "ChildServer":
+        """Start the command: text by the shell, a list as it is.
+
+        env: laid over the worker's environment, less the worker's own settings.
+        """
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OUR_SETTINGS)}
+        theirs, ours = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(_WARDEN), str(theirs), *argv),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env={**inherited, **(env or {})},
+                pass_fds=(theirs,),
+                # A Ctrl-C in the worker's terminal is the worker's to act upon.
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        return cls(process, ours)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return not self._gone.is_set()
+
+    async def wait(self) -> str:
+        """Wait for its end; return how it ended, with its last line."""
+        await self._gone.wait()
+        code = self._process.returncode or 0
+        how = (
+            f"was killed by signal {code - BY_SIGNAL}"
+            if code > BY_SIGNAL
+            else f"exited with {code}"
+        )
+        return f"{how}: {self._last_lines[-1]}" if self._last_lines else how
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to end, and kill it and all that it started after the grace."""
+        if grace_s > 0 and self._leash is not None and self.running:
+            # Its warden may have gone this very moment.
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._leash, b".")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._gone.wait()
+        self._let_go()
+        await self._watching
+
+    async def _watch(self) -> None:
+        await self._log_lines()
+        await self._process.wait()
+        self._let_go()
+        self._gone.set()
+
+    async def _log_lines(self) -> None:
+        assert self._process.stdout is not None, "the server is always started with a pipe"
+        rest = b""
+        while chunk := await self._process.stdout.read(65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LONGEST_LINE_BYTES:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._log(line)
+        self._log(rest)
+
+    def _log(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip()
+        if text:
+            self._last_lines.append(text)
+            log.info("[server] %s", text)
+
+    def _let_go(self) -> None:
+        if self._leash is not None:
+            os.close(self._leash)
+            self._leash = None
