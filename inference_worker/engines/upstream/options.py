@@ -102,6 +102,8 @@ class UpstreamOptions(BaseModel):
         for name in headers:
             if not name or not _HEADER_CHARACTERS.issuperset(name) or names.is_reserved(name):
                 raise ValueError(f"{name!r} is no name of a header")
+            if name == names.REQUEST_ID_TAG:
+                raise ValueError(f"the tag {name} is the request id's own")
         if isinstance(headers, dict) and any("\r" in v or "\n" in v for v in headers.values()):
             raise ValueError("the value of a header is one line")
         return headers

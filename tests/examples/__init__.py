@@ -1,0 +1,1 @@
+"""Every example, as its page says that it is run."""
