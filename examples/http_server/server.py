@@ -25,7 +25,7 @@ class Words(BaseHTTPRequestHandler):
             return
         most = int(parse_qs(where.query).get("most", ["1"])[0])
         job = self.headers["X-Eas-Queueservice-Request-Id"]
-        print(f"counting the words of job {job}", flush=True)
+        self.log_message("counting the words of job %s", job)
         self.answer(200, dict(Counter(text.lower().split()).most_common(most)))
 
     def answer(self, status, value):

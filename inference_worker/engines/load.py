@@ -1,4 +1,4 @@
-"""From the text of a setting to an engine: `echo`, `handler:module:Class`, `http:URL`."""
+"""From the text of a setting to an engine: `echo`, `handler:module:Class`, ..."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.handler import DEFAULT_CAPACITY, HandlerEngine
+from inference_worker.engines.pmml import PmmlEngine, PmmlOptions
 from inference_worker.engines.upstream.engine import UpstreamEngine
 from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.errors import BadEngine
@@ -20,8 +21,8 @@ Options = TypeVar("Options", bound=BaseModel)
 class EngineSpec:
     """What to make: plain values, so that it can be sent to the process that will make it.
 
-    name: `echo`, `handler:module:Class` or `http:URL`.  options: what that kind of engine can be
-    told.  capacity: how many jobs at once; None leaves it to the engine.
+    name: `echo`, `handler:module:Class`, `http:URL`, `http` or `pmml:PATH`.  options: what that
+    kind of engine can be told.  capacity: how many jobs at once; None leaves it to the engine.
     """
 
     name: str
@@ -57,8 +58,15 @@ def load_engine(spec: EngineSpec) -> Engine:
             if spec.options:
                 raise BadEngine("a handler without options", ", ".join(spec.options))
             return HandlerEngine(target, capacity=spec.capacity)
+        case ["pmml", where] if where:
+            return PmmlEngine(
+                where,
+                _options(PmmlOptions, spec, spec.options),
+                capacity=spec.capacity or DEFAULT_CAPACITY,
+            )
         case _:
-            raise BadEngine("an engine echo, handler:module:Class or http:URL", spec.name)
+            known = "an engine echo, handler:module:Class, http:URL or pmml:PATH"
+            raise BadEngine(known, spec.name)
 
 
 def _options(model: type[Options], spec: EngineSpec, told: Mapping[str, object]) -> Options:

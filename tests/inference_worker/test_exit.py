@@ -162,7 +162,7 @@ async def test_a_killed_worker_leaves_no_engine_behind(
         ),
         (
             {"engine": "telepathy"},
-            "BAD_ENGINE: expected an engine echo, handler:module:Class or http:URL",
+            "BAD_ENGINE: expected an engine echo, handler:module:Class, ",
         ),
         ({"engine_options": {"colour": 1}}, "BAD_ENGINE: expected options that echo knows"),
         ({"worker_threads": 0}, "worker_threads"),

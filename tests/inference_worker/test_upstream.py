@@ -56,8 +56,8 @@ async def events_of(engine: UpstreamEngine, job: Job) -> list[Event]:
         return [event async for event in events]
 
 
-async def end_of(engine: UpstreamEngine, data: bytes = b"x", **fields: object) -> Event:
-    return (await events_of(engine, Job("r-1", data, **fields)))[-1]  # type: ignore[arg-type]
+async def end_of(engine: UpstreamEngine, data: bytes = b"x") -> Event:
+    return (await events_of(engine, Job("r-1", data)))[-1]
 
 
 # --- What the server is sent
@@ -117,17 +117,17 @@ async def test_no_cookie_of_one_client_is_sent_for_the_next(
 
 
 @pytest.mark.parametrize(
-    "fields",
+    "job",
     [
-        {"path": "../admin"},
-        {"path": "a/./b"},
-        {"content_type": "text/plain\r\nX-Evil: 1"},
+        Job("r", b"", path="../admin"),
+        Job("r", b"", path="a/./b"),
+        Job("r", b"", content_type="text/plain\r\nX-Evil: 1"),
     ],
 )
 async def test_what_fits_into_no_request_is_a_bad_input(
-    server: RawServer, engine: Open, fields: dict[str, str]
+    server: RawServer, engine: Open, job: Job
 ) -> None:
-    end = await end_of(await engine(path="/v1"), **fields)
+    end = (await events_of(await engine(path="/v1"), job))[-1]
     assert isinstance(end, Failed)
     assert (end.code, end.retryable) == ("BadInput", False)
     assert server.received == []

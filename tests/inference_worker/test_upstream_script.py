@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def delivery(index: int, data: bytes = b"x", *, attempt: int = 1) -> Delivery:
 
 
 async def start_server(
-    start_worker: StartWorker, peer: Peer, options: dict[str, object], **settings: object
+    start_worker: StartWorker, peer: Peer, options: dict[str, object], **settings: Any
 ) -> WorkerProcess:
     worker = await start_worker(peer.url, engine="http", engine_options=options, **settings)
     await wait_until(lambda: peer.connected, "the worker is connected")
