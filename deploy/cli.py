@@ -51,7 +51,9 @@ def main() -> None:
 def up(
     *,
     workers: Annotated[int, typer.Option(min=0, help="How many workers.")] = 1,
-    engine: Annotated[str, typer.Option(help="`echo`, or `handler:module:Class`.")] = "echo",
+    engine: Annotated[
+        str, typer.Option(help="`echo`, `handler:module:Class`, `http:URL`, `pmml:PATH`.")
+    ] = "echo",
     engine_options: Annotated[str, typer.Option(help="For the engine, as JSON.")] = "",
     window: Annotated[
         int | None, typer.Option(min=1, help="Jobs that a worker takes at once.")

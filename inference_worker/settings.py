@@ -26,13 +26,16 @@ class Settings(BaseSettings):
     token: SecretStr = Field(default=SecretStr(""), description="The token of that service.")
 
     # --- What computes
-    engine: str = Field(default="echo", description="`echo`, or `handler:module:Class`.")
+    engine: str = Field(
+        default="echo",
+        description="`echo`, `handler:module:Class`, `http:URL`, `http` or `pmml:PATH`.",
+    )
     engine_options: dict[str, object] = Field(
         default_factory=dict, description="What that kind of engine can be told, as JSON."
     )
     engine_process: bool | None = Field(
         default=None,
-        description="Run the engine in a process of its own; by default all but `echo` are.",
+        description="Run the engine in a process of its own; by default all but `echo` and `http`.",
     )
     worker_threads: int | None = Field(
         default=None,

@@ -14,6 +14,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from inference_worker.engines.echo import EchoOptions
+from inference_worker.engines.pmml import PmmlOptions
+from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.settings import Settings as WorkerSettings
 from queue_service.settings import QueueSettings, ServiceSettings, Settings
 
@@ -25,6 +27,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "one queue": QueueSettings,
     "worker": WorkerSettings,
     "echo": EchoOptions,
+    "http": UpstreamOptions,
+    "pmml": PmmlOptions,
 }
 
 _TABLE = re.compile(r"(<!-- settings: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
