@@ -37,7 +37,7 @@ PMML_FAILED = "PmmlFailed"
 #: What may stand in a record.
 _SCALARS = (str, int, float, bool, type(None))
 
-_INSTALL = "pip install 'penstock[pmml]'"
+_INSTALL = "install the extra `pmml` of this package"
 
 
 class PmmlOptions(BaseModel):

@@ -95,6 +95,12 @@ async def test_a_job_without_anything_is_a_post_to_the_path_itself(
     assert "content-type" not in request.headers
 
 
+async def test_a_large_body_is_sent_as_it_is(server: RawServer, engine: Open) -> None:
+    data = bytes(range(256)) * 20_000
+    assert await end_of(await engine(), data) == Finished(data)
+    assert server.received[0].headers["content-length"] == str(len(data))
+
+
 async def test_headers_of_the_operator_are_sent_and_chosen_ones_come_back_as_tags(
     server: RawServer, engine: Open
 ) -> None:
@@ -324,7 +330,9 @@ async def test_a_server_that_says_it_is_ill_gets_no_jobs_until_it_is_well(
 
 
 async def test_an_engine_whose_server_is_not_there_does_not_load(engine: Open) -> None:
-    with pytest.raises(EngineFailed, match=re.escape("the server is not ready after 0.3 s")):
+    with pytest.raises(
+        EngineFailed, match=re.escape("the server takes no connection, after 0.3 s")
+    ):
         await engine(port=9, start_timeout_s=0.3)
 
 

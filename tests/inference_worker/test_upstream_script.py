@@ -127,7 +127,7 @@ async def test_a_server_that_dies_is_started_again_and_its_jobs_go_out_again(
         await peer.deliver(delivery(3, b"die"))
     count = 2 if killed else 3
     await answered(peer, count)
-    assert {a.code for a in peer.rejections} == {"UpstreamDown"}
+    assert {a.code for a in peer.rejections} == {"EngineDied"}
     await wait_until(lambda: len(subject.pids) == 2, "it is started again")
     await wait_until(lambda: peer.windows == [0, 5], "the window opened again")
     assert ("was killed by signal 9" if killed else "exited with 3") in worker.log
@@ -144,7 +144,13 @@ async def test_a_slow_start_is_waited_for_and_told(
     worker = await start_worker(
         peer.url, engine="http", engine_options=subject.options(health_path="/")
     )
-    await wait_until(lambda: "s for the server" in worker.log, "the log says so", 15)
+    await wait_until(
+        lambda: (
+            "s the server takes no connection" in worker.log or "does not answer on /" in worker.log
+        ),
+        "the log says so",
+        15,
+    )
     assert "Loading, " in worker.log
     assert not peer.hellos
     subject.says("start")

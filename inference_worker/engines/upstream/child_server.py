@@ -14,6 +14,9 @@ from inference_worker.engines.upstream.warden import BY_SIGNAL
 #: How many of its last lines are kept for the sentence that tells why it ended.
 KEPT_LINES = 5
 
+#: How long the end of a killed process may take, in seconds.
+KILL_WAIT_S = 5.0
+
 #: A line longer than this is logged in parts, in bytes.
 LONGEST_LINE_BYTES = 8192
 
@@ -90,7 +93,11 @@ class ChildServer:
                 async with asyncio.timeout(grace_s):
                     await self._gone.wait()
         self._let_go()
-        await self._watching
+        # Unless a device driver holds one of its processes, which not even SIGKILL then ends.
+        await asyncio.wait({self._watching}, timeout=KILL_WAIT_S)
+        if self.running:
+            log.error("The server does not end although it was killed; it is left alone.")
+            self._watching.cancel()
 
     async def _watch(self) -> None:
         await self._log_lines()

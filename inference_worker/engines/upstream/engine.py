@@ -3,10 +3,12 @@
     ready ── the server died, or a failure and it does not answer ──> away ── it is back ──> ready
 
 While it is away the capacity is 0.  A job that could not be sent at all is given back without
-being charged for it; one that was being computed has failed and goes out again.
+being charged for it; one that was being computed has failed and goes out again.  It fails with
+`EngineDied` when the server was the worker's own and died: that may have been the job's doing.
 """
 
 import asyncio
+import io
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -17,6 +19,7 @@ from yarl import URL
 from client_sdk.wire.codes import SHUTDOWN
 from inference_worker.engines.engine import (
     BAD_INPUT,
+    ENGINE_DIED,
     Context,
     Engine,
     Event,
@@ -115,6 +118,8 @@ class UpstreamEngine(Engine):
             failed = _failure(error, self._options)
             if failed.code in _DOUBTFUL:
                 self._doubt.set()
+            if failed.code == UPSTREAM_DOWN and (death := await self._server.how_it_died()):
+                failed = Failed(ENGINE_DIED, f"the server {death}")
             yield failed
 
     async def health(self) -> Health:
@@ -137,7 +142,11 @@ class UpstreamEngine(Engine):
         assert self._session is not None, "replay before start"
         request = request_for(job, base, options=self._options)
         async with self._session.post(
-            request.url, data=job.data, headers=request.headers, allow_redirects=False
+            # A file, because aiohttp warns of bytes that are long.
+            request.url,
+            data=io.BytesIO(job.data),
+            headers=request.headers,
+            allow_redirects=False,
         ) as answer:
             try:
                 async with aclosing(events_of(answer, self._options)) as events:
@@ -188,18 +197,13 @@ class UpstreamEngine(Engine):
         while True:
             doubting = asyncio.create_task(self._doubt.wait())
             waits: set[asyncio.Task[bool] | asyncio.Task[str]] = {doubting}
-            ending = asyncio.create_task(server.child.wait()) if server.child else None
-            if ending is not None:
-                waits.add(ending)
+            if server.child is not None:
+                waits.add(asyncio.create_task(server.child.wait()))
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 self._doubt.clear()
-                if not await server.is_ready():
-                    if ending is None:
-                        return "does not answer"
-                    # The connections of a process that dies end a moment before it does.
-                    await asyncio.wait({ending}, timeout=0.2)
-                    return ending.result() if ending.done() else "does not answer"
+                if wrong := await server.look():
+                    return await server.how_it_died() or wrong
             finally:
                 for wait in waits:
                     wait.cancel()
@@ -234,7 +238,7 @@ def _failure(error: Exception, options: UpstreamOptions) -> Failed:
 
 
 def _log_waiting(fraction: float, note: str) -> None:
-    log.info("Waiting, %d %%: %s.", fraction * 100, note)
+    log.info("Waiting, %d %%. %s", fraction * 100, note)
 
 
 def _shown(options: UpstreamOptions) -> str:

@@ -23,6 +23,9 @@ LOOK_TIMEOUT_S = 5.0
 #: Between two lines of the log while it is waited for, in seconds.
 TELL_INTERVAL_S = 5.0
 
+#: How long after its connections a process may end that has died, in seconds.
+DEATH_WAIT_S = 0.3
+
 #: How long a server that is given up may take to end, in seconds.
 GIVE_UP_GRACE_S = 2.0
 
@@ -54,19 +57,15 @@ class Server:
         report: is given the seconds so far as a part of the seconds permitted, and a sentence.
         """
         if self._options.script and (self._child is None or not self._child.running):
-            if await self._takes_connections():
-                where = f"{self._url.host}:{self._url.port}"
-                raise NotReady(f"somebody else listens on {where}, so the script was not started")
-            env = {"PORT": str(self._url.port)}
-            self._child = await ChildServer.start(self._options.script, env=env)
+            await self._start_child()
         await self._wait_ready(report)
 
-    async def is_ready(self) -> bool:
-        """Look once."""
+    async def look(self) -> str:
+        """Look once; return what keeps it from being ready, or nothing."""
         if self._child is not None and not self._child.running:
-            return False
+            return await self._child.wait()
         if not self._options.health_path:
-            return await self._takes_connections()
+            return "" if await self._takes_connections() else "takes no connection"
         url = self._url.origin().join(URL(self._options.health_path))
         timeout = aiohttp.ClientTimeout(total=LOOK_TIMEOUT_S)
         headers = self._options.send_headers
@@ -74,9 +73,23 @@ class Server:
             async with self._session.get(
                 url, timeout=timeout, headers=headers, allow_redirects=False
             ) as answer:
-                return 200 <= answer.status < 300
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+                is_well = 200 <= answer.status < 300
+                return "" if is_well else f"answers {answer.status} on {url.path}"
+        except (aiohttp.ClientError, OSError):
+            return f"does not answer on {url.path}"
+
+    async def how_it_died(self) -> str:
+        """Return how the child ended, if it does within a moment, or nothing.
+
+        The connections of a process that dies end a moment before it does.
+        """
+        if self._child is None:
+            return ""
+        try:
+            async with asyncio.timeout(DEATH_WAIT_S):
+                return await self._child.wait()
+        except TimeoutError:
+            return ""
 
     async def stop(self, grace_s: float) -> None:
         """End the child, if there is one."""
@@ -84,20 +97,32 @@ class Server:
             child, self._child = self._child, None
             await child.stop(grace_s)
 
+    async def _start_child(self) -> None:
+        if await self._takes_connections():
+            where = f"{self._url.host}:{self._url.port}"
+            raise NotReady(f"somebody else listens on {where}, so the script was not started")
+        try:
+            self._child = await ChildServer.start(
+                self._options.script, env={"PORT": str(self._url.port)}
+            )
+        except OSError as error:
+            raise NotReady(f"the script cannot be started: {error}") from error
+
     async def _wait_ready(self, report: Callable[[float, str], None]) -> None:
         loop = asyncio.get_running_loop()
         began_at = told_at = loop.time()
         permitted_s = self._options.start_timeout_s
-        while not await self.is_ready():
+        while wrong := await self.look():
             if self._child is not None and not self._child.running:
-                raise NotReady(f"the server {await self._child.wait()}")
+                raise NotReady(f"the server {wrong}")
             now = loop.time()
             if now - began_at >= permitted_s:
                 await self.stop(GIVE_UP_GRACE_S)
-                raise NotReady(f"the server is not ready after {permitted_s:g} s")
+                raise NotReady(f"the server {wrong}, after {permitted_s:g} s")
             if now - told_at >= TELL_INTERVAL_S:
                 told_at = now
-                report((now - began_at) / permitted_s, f"{now - began_at:.0f} s for the server")
+                note = f"After {now - began_at:.0f} s the server {wrong}."
+                report((now - began_at) / permitted_s, note)
             await asyncio.sleep(LOOK_INTERVAL_S)
 
     async def _takes_connections(self) -> bool:
