@@ -239,3 +239,25 @@ async def test_its_status_is_the_code_of_the_rejection_and_its_body_the_last_ans
     assert [(a.attempt, a.code) for a in peer.rejections] == [(1, "503"), (2, "503")]
     tags = {"lastCode": "503", "errorCode": "503"}
     assert peer.completions == [Completion(1, 3, Result(b"a body of 503", tags))]
+
+
+async def test_a_server_whose_warden_is_killed_is_started_again(
+    start_worker: StartWorker, peer: Peer, subject: Subject
+) -> None:
+    worker = await start_server(start_worker, peer, subject.options())
+    server, left = subject.pids[0]
+    shell = parent_of(server)
+    os.kill(parent_of(shell), signal.SIGKILL)
+    await wait_until(lambda: peer.windows == [0, 5], "the window opened again")
+    assert not is_alive(shell)
+    assert not is_alive(server)
+    await peer.deliver(delivery(1, b"again"))
+    await answered(peer)
+    assert peer.completions == [Completion(1, 1, Result(b"again"))]
+    assert "The server was killed by signal 9" in worker.log
+    # What had left the group of the server is out of reach, now that its warden is gone.
+    os.kill(left, signal.SIGKILL)
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -2,12 +2,13 @@
 
 Run by path in an interpreter without site-packages:
 
-    python -I -S warden.py <fd of the leash> <program> [arguments...]
+    python -I -S warden.py <file descriptor of the leash> <program> [arguments...]
 
-The leash is the reading end of a pipe whose other end only the worker has.  A byte on it asks the
-server to end; its end, which comes when the worker lets go or dies in whatever way, kills the
-server and everything that it has started.  When the server ends by itself, what it left behind is
-killed too, and this process ends as the server did: with its exit code, or 128 and the signal.
+The leash is one end of a socket pair whose other end only the worker has.  The server's process id
+is written to it.  A byte on it asks the server to end.  Its end, which comes when the worker lets
+go or dies in whatever way, kills the server and everything that it has started.  When the server
+ends by itself, what it left behind is killed too, and this process ends as the server did: with
+its exit code, or 128 and the signal.
 
 This is a process of its own because a shell, a launcher and their children form a tree: the
 kernel can tie one process to the life of its parent, but not the children of that process.
@@ -46,6 +47,9 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
     server = _spawn(sys.argv[2:])
+    # Should this warden be killed, the worker can still kill the server's group.
+    with contextlib.suppress(OSError):
+        os.write(leash, str(server).encode())
     code = _watch(server, leash=leash, told=told)
     _kill_the_rest()
     os._exit(code)
@@ -84,10 +88,18 @@ def _watch(server: int, *, leash: int, told: int) -> int:
         if told in readable:
             os.read(told, 4096)
         if leash in readable:
-            asked = os.read(leash, 1)
+            asked = _read(leash)
             _kill_group(server, signal.SIGTERM if asked else signal.SIGKILL)
             if not asked:
                 return _reap(server)
+
+
+def _read(leash: int) -> bytes:
+    try:
+        return os.read(leash, 1)
+    except ConnectionError:
+        # The worker died before it had read all that was written to it.
+        return b""
 
 
 def _ended() -> int | None:
