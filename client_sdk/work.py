@@ -18,7 +18,7 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -40,6 +40,7 @@ from client_sdk.wire.worker import (
     Delivery,
     Held,
     Hello,
+    Load,
     Outcome,
     Outcomes,
     Rejection,
@@ -58,8 +59,6 @@ GOOD_CONNECTION_S = 5.0
 
 #: The longest wait for the connection and, after it, for the Welcome, in seconds.
 CONNECT_TIMEOUT_S = 10.0
-
-_RENEW = encode_from_worker(Renew())
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +106,15 @@ class WorkConnection:
         engine: str = "",
         backoff: Backoff | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        load: Callable[[], Load | None] = lambda: None,
     ) -> None:
         """Describe a connection; nothing is sent before `start`.
 
         url: the queue service, for example http://127.0.0.1:8080.
         window: how many deliveries the worker takes at once.
         uid: names this worker process; by default a name nobody else has.
-        version, engine: told to the service for its operators.
+        version, engine: told to the service for its operators; so is what `load` returns, again
+            and again.
         """
         path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._url = service_address(url) + path
@@ -122,6 +123,7 @@ class WorkConnection:
         self._version, self._engine = version, engine
         self._backoff = backoff or Backoff()
         self._connect_timeout_s = connect_timeout_s
+        self._load = load
 
         self._window = window
         self._window_unsent = False
@@ -366,7 +368,7 @@ class WorkConnection:
         try:
             while True:
                 await asyncio.sleep(lease_s / 3)
-                await websocket.send_bytes(_RENEW)
+                await websocket.send_bytes(encode_from_worker(Renew(self._load())))
         except (aiohttp.ClientError, OSError):
             return  # As in `_send`.
 

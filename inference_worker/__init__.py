@@ -3,7 +3,7 @@
 The names here are for those who write a handler; see README.md.
 """
 
-from inference_worker.engines.engine import Context
-from inference_worker.engines.handler import BadInput, Retryable
+from inference_worker.engines.engine import Cancelled, Context
+from inference_worker.engines.failures import BadInput, Retryable
 
-__all__ = ["BadInput", "Context", "Retryable"]
+__all__ = ["BadInput", "Cancelled", "Context", "Retryable"]

@@ -75,10 +75,18 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             uid=uid,
             version=version("penstock"),
             engine=engine.name,
+            load=worker.load,
         )
 
     metrics = Metrics()
-    worker = Worker(engine, connect, metrics=metrics, grace_s=settings.grace_s)
+    worker = Worker(
+        engine,
+        connect,
+        metrics=metrics,
+        grace_s=settings.grace_s,
+        run_timeout_s=settings.run_timeout_s,
+        sick_after=settings.sick_after,
+    )
     _leave_on_signals(worker)
     status = StatusPort(worker, metrics)
     async with status.listening(settings.metrics_host, port=settings.metrics_port):
@@ -93,7 +101,9 @@ def _engine(settings: Settings, logs: LogSettings) -> Engine:
     # Made in any case, which loads nothing yet: a name that makes no sense is told at once, and
     # not by a process that had to be spawned for it.
     engine = load_engine(spec)
-    return EngineProcess(spec, logs=logs) if own_process else engine
+    if not own_process:
+        return engine
+    return EngineProcess(spec, logs=logs, silence_s=settings.engine_silence_s)
 
 
 def _leave_on_signals(worker: Worker) -> None:

@@ -20,12 +20,19 @@ from inference_worker.engines.upstream.answer import (
 
 Answer = Completion | Rejection
 
+#: The failure of a job that ran for longer than it may.
+RUN_TIMEOUT = "RunTimeout"
+
+#: The failure of a job under which the engines of several workers have died.
+POISON_JOB = "PoisonJob"
+
 #: A failure is told in at most so many characters; an exception can quote a whole tensor.
 MAX_MESSAGE_LENGTH = 1000
 
 _STATUSES = {
     BAD_INPUT: HTTPStatus.BAD_REQUEST,
     RESULT_TOO_BIG: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    RUN_TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
     UPSTREAM_DOWN: HTTPStatus.BAD_GATEWAY,
     UPSTREAM_GARBAGE: HTTPStatus.BAD_GATEWAY,
     UPSTREAM_TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,

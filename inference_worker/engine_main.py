@@ -9,15 +9,24 @@ import ctypes
 import logging
 import os
 import signal
-import socket
 import sys
 from dataclasses import dataclass
 
 from inference_worker import pipe
-from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
+from inference_worker.engines.engine import (
+    Context,
+    Engine,
+    Failed,
+    Finished,
+    Health,
+    Job,
+    Progress,
+    State,
+)
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.errors import EngineFailed, WorkerError
 from inference_worker.logs import LogSettings
+from inference_worker.pulse import PulseThread
 
 #: prctl(2): the signal that this process gets when its parent ends.
 _PR_SET_PDEATHSIG = 1
@@ -34,7 +43,7 @@ class Birth:
     logs: LogSettings
 
 
-def main(end: socket.socket, birth: Birth) -> None:
+def main(ends: pipe.Ends, birth: Birth) -> None:
     """Run one engine until the pipe ends or says Stop."""
     # Ctrl-C in a terminal and `docker stop` reach this process too; the supervisor decides when
     # it stops, because what the engine holds is to be finished first.
@@ -42,7 +51,9 @@ def main(end: socket.socket, birth: Birth) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with(birth.supervisor_pid)
     birth.logs.apply()
-    asyncio.run(_serve(end, birth.spec))
+    pulse = PulseThread(ends.pulse)
+    pulse.start()
+    asyncio.run(_serve(ends, birth.spec, pulse))
     # A thread inside a long call would keep the interpreter from exiting, and by now nobody
     # waits for what it computes.
     logging.shutdown()
@@ -59,14 +70,14 @@ def _die_with(supervisor_pid: int) -> None:
         os._exit(1)
 
 
-async def _serve(end: socket.socket, spec: EngineSpec) -> None:
-    channel = await pipe.Pipe.over(end)
+async def _serve(ends: pipe.Ends, spec: EngineSpec, pulse: PulseThread) -> None:
+    channel = await pipe.Pipe.over(ends)
     loop = asyncio.get_running_loop()
 
     def report(progress: Progress) -> None:
         loop.call_soon_threadsafe(channel.send, pipe.Loading(progress))
 
-    loading = asyncio.create_task(_load(spec, Context(report=report)))
+    loading = asyncio.create_task(_load(spec, Context(report=report, device=spec.device)))
     hearing = asyncio.create_task(channel.receive())
     await asyncio.wait({loading, hearing}, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
@@ -77,6 +88,7 @@ async def _serve(end: socket.socket, spec: EngineSpec) -> None:
         hearing.cancel()
         channel.send(engine)
     else:
+        pulse.gauges = engine.gauges
         channel.send(pipe.Ready(engine.capacity))
         await _Jobs(engine, channel).serve(hearing)
     await channel.close()
@@ -100,6 +112,7 @@ class _Jobs:
         self._engine = engine
         self._pipe = channel
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def serve(self, first: asyncio.Task[pipe.ToEngine | pipe.FromEngine | None]) -> None:
         message = await first
@@ -108,10 +121,12 @@ class _Jobs:
                 case pipe.Run(number, job):
                     self._begin(number, job)
                 case pipe.Cancel(number):
-                    if task := self._tasks.get(number):
-                        task.cancel()
+                    self._cancel(number)
                 case pipe.AskHealth():
-                    self._pipe.send(pipe.HealthIs(await self._engine.health()))
+                    # Not awaited here: a health that hangs must not keep jobs from beginning.
+                    task = asyncio.create_task(self._tell_health())
+                    self._asking.add(task)
+                    task.add_done_callback(self._asking.discard)
                 case pipe.Stop(grace_s):
                     await self._engine.stop(grace_s)
                     return
@@ -126,6 +141,21 @@ class _Jobs:
         task = asyncio.create_task(self._run(number, job))
         self._tasks[number] = task
         task.add_done_callback(lambda _: self._tasks.pop(number, None))
+
+    def _cancel(self, number: int) -> None:
+        if task := self._tasks.get(number):
+            task.cancel()
+            task.add_done_callback(lambda _: self._pipe.send(pipe.Ended(number)))
+        else:
+            self._pipe.send(pipe.Ended(number))
+
+    async def _tell_health(self) -> None:
+        try:
+            health = await self._engine.health()
+        except Exception as error:
+            log.exception("The engine raised when it was asked how it is.")
+            health = Health(State.DEAD, repr(error))
+        self._pipe.send(pipe.HealthIs(health))
 
     async def _run(self, number: int, job: Job) -> None:
         events = self._engine.run(job)

@@ -6,22 +6,19 @@ have failed with a code, the capacity is 0, and a new process is spawned, after 
 
     spawned ── Ready ──> running ── exit ──> waiting ──> spawned ...
        └── Broken, exit: EngineFailed at the first start, one more wait later on
+
+What a single process goes through is in child.py.
 """
 
 import asyncio
-import contextlib
 import itertools
 import logging
-import multiprocessing
-import os
-import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Mapping
 
 from client_sdk.wire.codes import SHUTDOWN
 from inference_worker import pipe
-from inference_worker.engine_main import Birth, main
+from inference_worker.child import Child
 from inference_worker.engines.engine import (
-    ENGINE_DIED,
     Context,
     Engine,
     Event,
@@ -29,12 +26,12 @@ from inference_worker.engines.engine import (
     Finished,
     Health,
     Job,
-    Progress,
     State,
 )
 from inference_worker.engines.load import EngineSpec
 from inference_worker.errors import EngineFailed
 from inference_worker.logs import LogSettings
+from inference_worker.vitals import Vitals
 
 #: The wait before the first respawn and the longest one, in seconds.  It doubles in between.
 FIRST_RESPAWN_WAIT_S = 0.1
@@ -46,19 +43,29 @@ GOOD_LIFE_S = 30.0
 #: How long the engine may take to say how it is, in seconds.
 HEALTH_TIMEOUT_S = 1.0
 
+#: How long the process may give no sign of life, in seconds.
+DEFAULT_SILENCE_S = 120.0
+
 log = logging.getLogger(__name__)
 
 
 class EngineProcess(Engine):
-    """Spawns the process that runs the engine of this spec, and keeps one there."""
+    """Spawns the process that runs the engine of this spec, and keeps one there.
 
-    def __init__(self, spec: EngineSpec, *, logs: LogSettings) -> None:
+    silence_s: one that gives no sign of life for so long is replaced; 0 is never.
+    """
+
+    def __init__(
+        self, spec: EngineSpec, *, logs: LogSettings, silence_s: float = DEFAULT_SILENCE_S
+    ) -> None:
         # What it takes is the engine's to say; until then nothing is offered.
         super().__init__(spec.name, capacity=1)
         self.capacity = 0
         self._spec = spec
         self._logs = logs
-        self._child: _Child | None = None
+        self._silence_s = silence_s
+        self._ready = asyncio.Event()
+        self._child: Child | None = None
         self._duty: asyncio.Task[None] | None = None
         self._numbers = itertools.count(1)
 
@@ -93,17 +100,32 @@ class EngineProcess(Engine):
                     return
         finally:
             if child.listeners.pop(number, None) is not None:
-                child.send(pipe.Cancel(number))
+                child.cancel(number)
 
     async def health(self) -> Health:
         """Ask the engine; one that does not answer in time is degraded, not dead."""
         if self._child is None or not self.capacity:
-            return Health(State.DEAD, "the engine is being restarted")
+            return Health(State.DEAD, "the engine is loading")
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT_S):
                 return await self._child.health()
         except TimeoutError:
             return Health(State.DEGRADED, f"no answer within {HEALTH_TIMEOUT_S:g} s")
+
+    async def restart(self, reason: str) -> None:
+        """Replace the process, and wait until the new one is ready."""
+        if self._child is not None and self.capacity:
+            self._ready.clear()
+            self._child.replace(reason)
+        await self._ready.wait()
+
+    def gauges(self) -> Mapping[str, float]:
+        """Give what the engine over there told last."""
+        return self._child.beat.gauges if self._child else {}
+
+    def vitals(self) -> Vitals:
+        """Give what the process over there took when it told last."""
+        return self._child.beat.vitals if self._child else Vitals()
 
     async def stop(self, grace_s: float) -> None:
         """Ask the engine to stop; kill its process when it still lives after the grace."""
@@ -115,29 +137,31 @@ class EngineProcess(Engine):
             await self._child.stop(grace_s)
             self._child = None
 
-    async def _spawn(self, context: Context) -> "_Child":
+    async def _spawn(self, context: Context) -> "Child":
         """Make `self._child` one that is ready; raise EngineFailed when it does not get there."""
-        child = self._child = await _Child.spawn(self._spec, self._logs)
+        child = self._child = await Child.spawn(self._spec, self._logs)
         try:
             self.capacity = await child.load(context.progress)
+            self._ready.set()
         except BaseException:
             self._child = None
             await child.stop(0.0)
             raise
         return child
 
-    async def _keep(self, child: "_Child", context: Context) -> None:
+    async def _keep(self, child: "Child", context: Context) -> None:
         """Serve this child and its successors."""
         loop = asyncio.get_running_loop()
         wait_s = FIRST_RESPAWN_WAIT_S
         while True:
             born_at = loop.time()
-            cause = await child.serve()
+            failed = await child.serve(silence_s=self._silence_s)
             # Capacity first: whoever is told of the failed jobs must not offer the place again.
             self.capacity, self._child = 0, None
+            self._ready.clear()
             self.changed()
-            child.fail_listeners(Failed(ENGINE_DIED, f"the engine's process {cause}"))
-            log.error("The engine's process %s; it is spawned again.", cause)
+            child.fail_listeners(failed)
+            log.error("%s; it is spawned again.", failed.message.capitalize())
             if loop.time() - born_at > GOOD_LIFE_S:
                 wait_s = FIRST_RESPAWN_WAIT_S
             while self._child is None:
@@ -148,141 +172,3 @@ class EngineProcess(Engine):
                 except EngineFailed as error:
                     log.error("%s; trying again in %.1f s.", error, wait_s)
             self.changed()
-
-
-class _Child:
-    """One engine process, from its birth to its end."""
-
-    def __init__(
-        self, process: multiprocessing.context.SpawnProcess, channel: pipe.Pipe, name: str
-    ) -> None:
-        self.listeners: dict[int, Callable[[Event], None]] = {}
-        self._process = process
-        self._pipe = channel
-        self._name = name
-        self._health: asyncio.Future[Health] | None = None
-        self._gone = asyncio.Event()
-        self._exit_fd = _exit_fd(process)
-        asyncio.get_running_loop().add_reader(self._exit_fd, self._exited)
-
-    @classmethod
-    async def spawn(cls, spec: EngineSpec, logs: LogSettings) -> "_Child":
-        """Start the process; never by fork, which would copy this one's threads and sockets."""
-        ours, theirs = socket.socketpair()
-        birth = Birth(spec=spec, supervisor_pid=os.getpid(), logs=logs)
-        # Not a daemon in multiprocessing's sense, because those may have no children, and a
-        # user's model may want some.
-        process = multiprocessing.get_context("spawn").Process(
-            target=main, args=(theirs, birth), name="penstock-engine", daemon=False
-        )
-        # In this thread, although it takes a few milliseconds: the kernel ties the child's life
-        # to the thread that started it, and this is the one that lives as long as the process.
-        process.start()
-        theirs.close()
-        return cls(process, await pipe.Pipe.over(ours), spec.name)
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid
-
-    def send(self, message: pipe.ToEngine) -> None:
-        self._pipe.send(message)
-
-    async def load(self, report: Callable[[float, str], None]) -> int:
-        """Wait until the engine is ready; return its capacity."""
-        while True:
-            match await self._pipe.receive():
-                case pipe.Loading(Progress(fraction, note)):
-                    report(fraction, note)
-                case pipe.Ready(capacity):
-                    return capacity
-                case pipe.Broken(cause):
-                    raise EngineFailed(self._name, cause)
-                case _:
-                    raise EngineFailed(self._name, f"its process {await self._end()}")
-
-    async def serve(self) -> str:
-        """Pass on what the engine says until its process ends; return how it ended."""
-        gone = asyncio.create_task(self._gone.wait())
-        hearing = asyncio.create_task(self._hear())
-        try:
-            await asyncio.wait({gone, hearing}, return_when=asyncio.FIRST_COMPLETED)
-            if gone.done():
-                # What it said last may still lie in the pipe.  A grandchild may hold the other
-                # end open, though, so this is not awaited for long.
-                await asyncio.wait({hearing}, timeout=0.1)
-        finally:
-            gone.cancel()
-            hearing.cancel()
-        if not hearing.cancelled() and hearing.done() and (error := hearing.exception()):
-            log.error("The engine's process said what cannot be read: %r.", error)
-        return await self._end()
-
-    def fail_listeners(self, failed: Failed) -> None:
-        """Tell every job that still runs here that it has failed."""
-        for listener in list(self.listeners.values()):
-            listener(failed)
-
-    async def health(self) -> Health:
-        if self._health is None or self._health.done():
-            self._health = asyncio.get_running_loop().create_future()
-            self.send(pipe.AskHealth())
-        return await asyncio.shield(self._health)
-
-    async def stop(self, grace_s: float) -> None:
-        """Ask it to stop, wait for that long, then kill it.  Safe on one that is dead already."""
-        if grace_s > 0 and not self._gone.is_set():
-            self.send(pipe.Stop(grace_s))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    await self._gone.wait()
-        await self._end()
-
-    async def _hear(self) -> None:
-        while True:
-            match await self._pipe.receive():
-                case pipe.Happened(number, event):
-                    # A cancelled job's listener has gone; its last words are for nobody.
-                    if listener := self.listeners.get(number):
-                        listener(event)
-                case pipe.HealthIs(health):
-                    if self._health is not None and not self._health.done():
-                        self._health.set_result(health)
-                case None:
-                    return
-
-    async def _end(self) -> str:
-        """Make sure that the process is gone, free what it held here, say how it ended."""
-        self._pipe.abort()
-        if not self._gone.is_set():
-            # A process that ended by itself closes its pipe a moment before it can be reaped, and
-            # its own exit code says more than the signal that would be sent here.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.1):
-                    await self._gone.wait()
-        if not self._gone.is_set():
-            self._process.kill()
-            await self._gone.wait()
-        code = self._process.exitcode
-        return f"was killed by signal {-code}" if code and code < 0 else f"exited with {code}"
-
-    def _exited(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._exit_fd)
-        # It has ended, so this only reaps it.
-        self._process.join()
-        if self._exit_fd != self._process.sentinel:
-            os.close(self._exit_fd)
-        self._gone.set()
-
-
-def _exit_fd(process: multiprocessing.context.SpawnProcess) -> int:
-    """Return a file descriptor that becomes readable when the process ends."""
-    pidfd_open = getattr(os, "pidfd_open", None)
-    if pidfd_open is None or process.pid is None:
-        return process.sentinel
-    try:
-        # Preferred, because the sentinel is a pipe that a forked grandchild keeps open.
-        fd: int = pidfd_open(process.pid)
-    except OSError:
-        return process.sentinel
-    return fd

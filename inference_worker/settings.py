@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from inference_worker.engines.load import EngineSpec
+from inference_worker.process import DEFAULT_SILENCE_S
 
 
 class Settings(BaseSettings):
@@ -28,7 +29,8 @@ class Settings(BaseSettings):
     # --- What computes
     engine: str = Field(
         default="echo",
-        description="`echo`, `handler:module:Class`, `http:URL`, `http` or `pmml:PATH`.",
+        description="`echo`, `handler:module:Class`, `http:URL`, `http`, `pmml:PATH`, or as "
+        "inference_worker/README.md says.",
     )
     engine_options: dict[str, object] = Field(
         default_factory=dict, description="What that kind of engine can be told, as JSON."
@@ -42,6 +44,26 @@ class Settings(BaseSettings):
         ge=1,
         le=10_000,
         description="Jobs at once, and so the window; by default what the engine says, or 5.",
+    )
+
+    device: str = Field(
+        default="", description="What to compute on, as `cuda:1`; by default `cuda` or `cpu`."
+    )
+    run_timeout_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="An attempt that runs for longer, in seconds, is cut off; 0 is never.",
+    )
+    engine_silence_s: float = Field(
+        default=DEFAULT_SILENCE_S,
+        ge=0,
+        description="An engine process silent for so long, in seconds, is replaced; 0 is never.",
+    )
+    sick_after: int = Field(
+        default=3,
+        ge=0,
+        description="So many jobs that fail in a row make the worker begin its engine anew; "
+        "0 is never.",
     )
 
     # --- Leaving
@@ -70,4 +92,4 @@ class Settings(BaseSettings):
 
     def engine_spec(self) -> EngineSpec:
         """Return the engine that these settings describe."""
-        return EngineSpec(self.engine, self.engine_options, self.worker_threads)
+        return EngineSpec(self.engine, self.engine_options, self.worker_threads, self.device)

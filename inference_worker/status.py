@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 from aiohttp import web
 
@@ -57,10 +58,13 @@ class StatusPort:
     async def _state(self) -> dict[str, object]:
         connection = self._worker.connection
         health = await self._worker.engine.health()
+        loading = self._worker.loading
         return {
             "engine": health.state,
             "reason": health.reason,
             "connected": connection is not None and connection.statistics().connected,
             "window": connection.statistics().window if connection else 0,
             "held": self._worker.held,
+            "loading": asdict(loading) if loading else None,
+            "load": asdict(self._worker.load()),
         }

@@ -6,25 +6,21 @@ service never hands out more, so there is no queue in here.
 
 import asyncio
 import contextlib
-import functools
 import logging
+import time
 from collections.abc import Callable
 
-from client_sdk.errors import QueueError
-from client_sdk.wire import codes, names
-from client_sdk.wire.worker import Completion, Delivery, Outcome, Rejection
+from client_sdk.wire import codes
+from client_sdk.wire.worker import Delivery, Load
 from client_sdk.work import Lost, WorkConnection
-from inference_worker.answers import Answer, answer_to, cut_short
-from inference_worker.engines.engine import (
-    RESULT_TOO_BIG,
-    Context,
-    Engine,
-    Failed,
-    Finished,
-    Job,
-    Progress,
-)
+from inference_worker.answers import POISON_JOB, RUN_TIMEOUT
+from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
+from inference_worker.line import Line
 from inference_worker.metrics import Metrics
+from inference_worker.outbox import Outbox
+from inference_worker.rest import Rest
+from inference_worker.streak import Streak
+from inference_worker.vitals import Vitals, measure
 
 #: How long answers may wait for their outcome when the worker leaves, in seconds.
 CONFIRM_S = 3.0
@@ -32,6 +28,8 @@ CONFIRM_S = 3.0
 CONFIRM_AT_ONCE_S = 0.5
 #: How long the engine may take to stop once nothing runs in it, in seconds.
 ENGINE_STOP_S = 5.0
+#: A job that has killed the engines of so many workers is not run any more.
+MOST_DEATHS = 2
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +37,21 @@ log = logging.getLogger(__name__)
 class _Running:
     """One job that runs here, and the newest delivery that its answer is for."""
 
-    __slots__ = ("began_at", "delivery", "task")
+    __slots__ = ("began_at", "delivery", "task", "timer")
 
-    def __init__(self, delivery: Delivery, began_at: float) -> None:
+    def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
-        self.began_at = began_at
+        self.began_at = 0.0
         self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class Worker:
     """Runs the jobs of one service on one engine.
 
     connect: makes the connection for a window; it is called once, when the engine is ready.
+    run_timeout_s: an attempt is cut off after so long; 0 is never.  sick_after: how many different
+    jobs have to fail in a row for the engine to be begun anew; 0 is never.
     """
 
     def __init__(
@@ -60,24 +61,46 @@ class Worker:
         *,
         metrics: Metrics,
         grace_s: float,
+        run_timeout_s: float = 0.0,
+        sick_after: int = 0,
     ) -> None:
         self.engine = engine
         self.connection: WorkConnection | None = None
+        self.loading: Progress | None = None
         self._connect = connect
         self._metrics = metrics
         self._grace_s = grace_s
+        self._run_timeout_s = run_timeout_s
         self._running: dict[int, _Running] = {}
-        self._unconfirmed: set[asyncio.Future[Outcome]] = set()
+        self._line: Line[_Running] = Line()
+        self._streak = Streak(sick_after)
+        self._rest = Rest(engine, self._set_window)
+        self._lives = 0
+        self._window = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._leaving = asyncio.Event()
         self._at_once = asyncio.Event()
         metrics.held.set_function(lambda: len(self._running))
+        metrics.watch(self.load, engine.gauges)
 
     @property
     def held(self) -> int:
         """How many deliveries run here now."""
         return len(self._running)
+
+    def load(self) -> Load:
+        """Say how busy this worker is."""
+        ours, theirs, gauges = measure(), self.engine.vitals() or Vitals(), self.engine.gauges()
+        return Load(
+            running=int(gauges.get("running", self._line.inside)),
+            waiting=int(gauges.get("waiting", 0)) + self._line.waiting,
+            limit=self.engine.capacity,
+            memory_bytes=ours.memory_bytes + theirs.memory_bytes,
+            gpu_memory_bytes=ours.gpu_memory_bytes + theirs.gpu_memory_bytes,
+            gpu_memory_total_bytes=ours.gpu_memory_total_bytes + theirs.gpu_memory_total_bytes,
+            gpu_utilization=max(ours.gpu_utilization, theirs.gpu_utilization),
+        )
 
     def drain(self) -> None:
         """Begin to leave: take nothing new, finish what is held within the grace."""
@@ -116,7 +139,9 @@ class Worker:
         log.info("The engine %s is loading.", self.engine.name)
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        loading = asyncio.create_task(self.engine.start(Context(report=_log_loading, log=log)))
+        loading = asyncio.create_task(
+            self.engine.start(Context(report=self._note_loading, log=log))
+        )
         await asyncio.wait({loading, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not loading.done():
             loading.cancel()
@@ -127,9 +152,12 @@ class Worker:
 
         # Only now, because a worker that subscribes before it can compute would hold entries
         # that others have room for.
-        self.connection = self._connect(self.engine.capacity)
+        self.loading = None
+        self._window = self.engine.capacity
+        self.connection = self._connect(self._window)
+        self._outbox = Outbox(self.connection, self._metrics)
         self.engine.changed = self._engine_changed
-        self._metrics.window.set(self.engine.capacity)
+        self._metrics.window.set(self._window)
         self.connection.start()
         return True
 
@@ -152,28 +180,50 @@ class Worker:
             if delivery.attempt > running.delivery.attempt:
                 running.delivery = delivery
             return
-        if self._leaving.is_set():
-            # It was on its way when the window became 0.
-            self._end(delivery, Failed(codes.SHUTDOWN, "the worker is leaving"))
+        if refusal := self._refusal(delivery):
+            self._outbox.answer(delivery, refusal)
             return
-        job = _job_of(delivery)
-        if end := self.engine.run_now(job):
+        if not self._line.is_shut and (end := self.engine.run_now(self._job_of(delivery))):
             self._end(delivery, end)
             return
-        running = _Running(delivery, asyncio.get_running_loop().time())
+        running = _Running(delivery)
         self._running[delivery.index] = running
         self._idle.clear()
-        running.task = asyncio.create_task(self._run(running, job))
+        self._line.join(running, alone=delivery.deaths > 0)
+        self._begin_next()
+
+    def _refusal(self, delivery: Delivery) -> Failed | None:
+        """Say why this delivery is not run, if it is not."""
+        if delivery.deaths >= MOST_DEATHS:
+            sentence = f"the engines of {delivery.deaths} workers died while they ran it"
+            return Failed(POISON_JOB, sentence, retryable=False)
+        # These two were on their way when the window became 0.
+        if self._leaving.is_set():
+            return Failed(codes.SHUTDOWN, "the worker is leaving")
+        if self._rest.is_on:
+            return Failed(codes.SHUTDOWN, "the worker's engine is begun anew")
+        return None
+
+    def _begin_next(self) -> None:
+        loop = asyncio.get_running_loop()
+        for running in self._line.enter():
+            running.began_at = loop.time()
+            if self._run_timeout_s:
+                running.timer = loop.call_later(self._run_timeout_s, self._time_out, running)
+            job = self._job_of(running.delivery)
+            running.task = asyncio.create_task(self._run(running, job))
+        self._set_window()
 
     async def _run(self, running: _Running, job: Job) -> None:
         end: Finished | Failed = Failed("EngineDefect", "the engine ended without an answer")
         try:
             async with contextlib.aclosing(self.engine.run(job)) as events:
                 async for event in events:
-                    # Pieces and progress pass by: what this connection carries is results.
                     if isinstance(event, Finished | Failed):
                         end = event
                         break
+                    # Pieces and progress end here: what the connection carries is results.
+                    self._metrics.note(event)
         except Exception as error:
             log.exception("The engine raised while it ran %s.", job.request_id)
             end = Failed("EngineDefect", repr(error))
@@ -182,6 +232,12 @@ class Worker:
         now = asyncio.get_running_loop().time()
         self._metrics.run_seconds.observe(now - running.began_at)
         self._end(running.delivery, end)
+
+    def _time_out(self, running: _Running) -> None:
+        self._metrics.timeouts.inc()
+        self._cancel(running)
+        sentence = f"it ran for longer than {self._run_timeout_s:g} s"
+        self._end(running.delivery, Failed(RUN_TIMEOUT, sentence))
 
     def _lose(self, event: Lost) -> None:
         for held in event.deliveries:
@@ -203,77 +259,75 @@ class Worker:
             running.task.cancel()
 
     def _forget(self, running: _Running) -> None:
-        if self._running.get(running.delivery.index) is running:
-            del self._running[running.delivery.index]
-            if not self._running:
-                self._idle.set()
-
-    def _engine_changed(self) -> None:
-        capacity = self.engine.capacity
-        if not capacity:
-            self._metrics.engine_deaths.inc()
-        if self.connection is not None and not self._leaving.is_set():
-            self._metrics.window.set(capacity)
-            self.connection.set_window(capacity)
-            log.info("The window is %d now, as the engine's capacity.", capacity)
-
-    # --- Answering
+        if self._running.get(running.delivery.index) is not running:
+            return
+        del self._running[running.delivery.index]
+        if running.timer is not None:
+            running.timer.cancel()
+        was_shut = self._line.is_shut
+        self._line.leave(running)
+        if was_shut:
+            self._begin_next()
+        if not self._running:
+            self._idle.set()
 
     def _end(self, delivery: Delivery, end: Finished | Failed) -> None:
-        answer = answer_to(delivery, end)
-        match answer:
-            case Rejection(code=code, reason=reason):
-                self._metrics.rejections.labels(code).inc()
-                log.info("%s is rejected with %s: %s", delivery.request_id, code, reason)
-            case Completion(result=None):
-                self._metrics.without_result.inc()
-            case _ if isinstance(end, Failed):
-                self._metrics.with_error.inc()
-                log.warning(
-                    "%s is answered with its error after attempt %d, %s: %s",
-                    delivery.request_id,
-                    delivery.attempt,
-                    end.code,
-                    end.message,
-                )
-            case _:
-                self._metrics.with_result.inc()
-        self._answer(delivery, answer)
+        """Answer a delivery whose job has ended, and see what that says about the engine."""
+        if isinstance(end, Finished):
+            self._rest.succeeded()
+        is_sick = self._streak.note(delivery.index, end, life=self._lives)
+        if not is_sick or self._rest.is_on or self._leaving.is_set():
+            self._outbox.answer(delivery, end)
+            return
+        self._streak.forget()
+        self._metrics.rests.inc()
+        log.error("Different jobs failed in a row, this one with %s; the worker rests.", end)
+        self._rest.begin()
+        self._give_back(delivery, "the worker's engine failed too often in a row")
+        for running in list(self._running.values()):
+            self._cancel(running)
+            self._give_back(running.delivery, "the worker's engine is begun anew")
 
-    def _answer(self, delivery: Delivery, answer: Answer) -> None:
-        assert self.connection is not None, "an answer before the connection"
-        try:
-            outcome = self.connection.answer(answer)
-        except QueueError:
-            # The connection has ended for good, and `_serve` is told why.  What this worker held
-            # goes out again, so there is nobody to answer to.
-            return
-        self._unconfirmed.add(outcome)
-        outcome.add_done_callback(functools.partial(self._confirmed, delivery, answer))
+    def _give_back(self, delivery: Delivery, why: str) -> None:
+        self._outbox.answer(delivery, Failed(codes.SHUTDOWN, why))
 
-    def _confirmed(
-        self, delivery: Delivery, answer: Answer, outcome: asyncio.Future[Outcome]
-    ) -> None:
-        self._unconfirmed.discard(outcome)
-        if outcome.cancelled() or outcome.exception() is not None:
-            # As above: the connection has ended, and the entry goes out again.
+    # --- The engine and the window
+
+    def _engine_changed(self) -> None:
+        if not self.engine.capacity:
+            self._lives += 1
+            self._metrics.engine_deaths.inc()
+        else:
+            self.loading = None
+        self._set_window()
+
+    def _set_window(self) -> None:
+        """Take as many as the engine does, unless there is a reason to take none."""
+        is_shut = self._leaving.is_set() or self._rest.is_on or self._line.is_shut
+        window = 0 if is_shut else self.engine.capacity
+        if self.connection is None or window == self._window:
             return
-        said = outcome.result()
-        if said.accepted:
-            return
-        self._metrics.refused.labels(said.code).inc()
-        log.warning(
-            "The answer to delivery %d of %s was refused: %s",
-            answer.attempt,
-            delivery.request_id,
-            said.code,
+        self._window = window
+        self._metrics.window.set(window)
+        self.connection.set_window(window)
+        log.info("The window is %d now.", window)
+
+    def _note_loading(self, progress: Progress) -> None:
+        self.loading = progress
+        log.info("Loading, %d %%. %s", progress.fraction * 100, progress.note)
+
+    def _job_of(self, delivery: Delivery) -> Job:
+        timeout_s = self._run_timeout_s
+        return Job(
+            request_id=delivery.request_id,
+            data=delivery.data,
+            tags=delivery.tags,
+            attempt=delivery.attempt,
+            last_attempt=delivery.last_attempt,
+            path=delivery.path,
+            content_type=delivery.content_type,
+            deadline=time.time() + timeout_s if timeout_s else None,
         )
-        if said.code == codes.Code.FRAME_TOO_BIG and _is_result(answer):
-            # No retry makes it smaller, so the client gets the reason in its place.
-            failed = Failed(RESULT_TOO_BIG, "the result is too big for the sink", retryable=False)
-            self._end(delivery, failed)
-        elif said.code == codes.Code.FRAME_TOO_BIG and (shorter := cut_short(answer)):
-            self._answer(delivery, shorter)
 
     # --- Leaving
 
@@ -289,10 +343,8 @@ class Worker:
 
         Then the connection closes, and the engine stops last, because it was needed until 2.
         """
-        assert self.connection is not None, "drain before load"
         log.info("Leaving: %d held, %g s to finish them.", self.held, self._grace_s)
-        self._metrics.window.set(0)
-        self.connection.set_window(0)
+        self._set_window()
 
         # Should the connection end for good meanwhile, there is nobody left to finish for.
         waits = [asyncio.create_task(event.wait()) for event in (self._idle, self._at_once)]
@@ -304,42 +356,17 @@ class Worker:
 
         for running in list(self._running.values()):
             self._cancel(running)
-            self._end(running.delivery, Failed(codes.SHUTDOWN, "the worker is leaving"))
+            self._give_back(running.delivery, "the worker is leaving")
 
         confirm_s = CONFIRM_AT_ONCE_S if self._at_once.is_set() else CONFIRM_S
-        if self._unconfirmed:
-            await asyncio.wait(set(self._unconfirmed), timeout=confirm_s)
-        if self._unconfirmed:
-            log.warning("Left without the outcome of %d answers.", len(self._unconfirmed))
+        if left := await self._outbox.wait_empty(confirm_s):
+            log.warning("Left without the outcome of %d answers.", left)
 
     async def _stop(self) -> None:
+        await self._rest.stop()
         for running in list(self._running.values()):
             self._cancel(running)
         if self.connection is not None:
             await self.connection.close()
         await self.engine.stop(0.0 if self._at_once.is_set() else ENGINE_STOP_S)
         log.info("Left.")
-
-
-def _job_of(delivery: Delivery) -> Job:
-    return Job(
-        request_id=delivery.request_id,
-        data=delivery.data,
-        tags=delivery.tags,
-        attempt=delivery.attempt,
-        last_attempt=delivery.last_attempt,
-        path=delivery.path,
-        content_type=delivery.content_type,
-    )
-
-
-def _is_result(answer: Answer) -> bool:
-    return (
-        isinstance(answer, Completion)
-        and answer.result is not None
-        and names.ERROR_CODE_TAG not in answer.result.tags
-    )
-
-
-def _log_loading(progress: Progress) -> None:
-    log.info("Loading, %d %%. %s", progress.fraction * 100, progress.note)

@@ -84,7 +84,8 @@ async def serve(settings: Settings, *, share_port: bool) -> None:
     runner = web.AppRunner(
         app,
         access_log=None,
-        shutdown_timeout=settings.drain_s,
+        # The library waits for so long twice: for open requests to end, and to be given up.
+        shutdown_timeout=settings.drain_s / 2,
         max_line_size=settings.max_header_bytes,
         max_field_size=settings.max_header_bytes,
         lingering_time=LINGER_S,

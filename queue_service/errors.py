@@ -12,7 +12,7 @@
     ├── QueueFull            the queue takes no more entries now
     ├── LeaseLost            the subscriber is no longer this connection's
     ├── Draining             this replica is stopping
-    ├── StoreUnavailable     Redis is away; nothing was decided
+    ├── StoreUnavailable     Redis is away
     └── StoreError           a script failed: a defect of ours
 
 No HTTP status here: `web/middleware.py` holds the one table from error to answer.
@@ -123,10 +123,12 @@ class Draining(ServiceError):
 class StoreUnavailable(ServiceError):
     code = Code.STORE_UNAVAILABLE
 
-    def __init__(self, verb: str, reason: str) -> None:
+    def __init__(self, verb: str, reason: str, *, answer_lost: bool = False) -> None:
         super().__init__(f"{verb}: the store does not answer ({reason})")
         self.verb = verb
         self.reason = reason
+        #: True when the verb may have been carried out all the same.
+        self.answer_lost = answer_lost
 
 
 class StoreError(ServiceError):

@@ -139,6 +139,7 @@ class Queue:
         *,
         window: int,
         ping: Callable[[], None],
+        cut: Callable[[], None],
         wanted: Filter | None = None,
         newest_only: bool = False,
         own_commits: bool = False,
@@ -167,9 +168,19 @@ class Queue:
             )
         )
         subscriber = Subscriber(
-            gid, uid, session, Window(window, held), own_commits=own_commits, ping=ping
+            gid,
+            uid,
+            session,
+            Window(window, held),
+            own_commits=own_commits,
+            ping=ping,
+            cut=cut,
+            about=dict(about or {}),
         )
         self._dispatcher.add(subscriber)
+        if self._draining:
+            # The drain has begun while the store was asked, and has not seen this one.
+            self._dispatcher.end(subscriber, Ended.STOPPING)
         return subscriber, lost
 
     async def unsubscribe(self, subscriber: Subscriber) -> None:

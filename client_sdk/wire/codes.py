@@ -33,3 +33,6 @@ class CloseCode(IntEnum):
 
 #: The code of a rejection that is not counted against the job: its worker is leaving.
 SHUTDOWN = "Shutdown"
+#: The code of a rejection whose job ran in an engine that died; the next deliveries of the entry
+#: say how many different workers this has happened to.
+ENGINE_DIED = "EngineDied"

@@ -9,7 +9,7 @@ attempt which is no longer the newest is refused and changes nothing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from google.protobuf.message import DecodeError
 
@@ -66,6 +66,7 @@ class Delivery:
     attempt: 1 on the first hand-out.  max_delivery: the most hand-outs; 0 is without limit.
     path: the sub-path of the original request, without the service's own; "" for none.
     stored_at_ms: when the entry was stored, in milliseconds since 1970 by Redis' clock.
+    deaths: how many different workers' engines have died while they ran it.
     """
 
     index: int
@@ -78,6 +79,7 @@ class Delivery:
     content_type: str = ""
     stored_at_ms: int = 0
     priority: int = 0
+    deaths: int = 0
 
     @property
     def last_attempt(self) -> bool:
@@ -128,8 +130,27 @@ class Rejections:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a worker is, for its operators; a number that it cannot tell is 0.
+
+    running, waiting: deliveries in its engine and in front of it.  limit: how many it takes.
+    memory_bytes: of all its processes.  gpu_utilization: from 0 to 1.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    limit: int = 0
+    memory_bytes: int = 0
+    gpu_memory_bytes: int = 0
+    gpu_memory_total_bytes: int = 0
+    gpu_utilization: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Renew:
     """The worker is alive; sent every third of the lease."""
+
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +193,10 @@ def encode_from_worker(message: FromWorker) -> bytes:
                 )
                 for item in rejections
             )
-        case Renew():
+        case Renew(load):
             proto.renew.SetInParent()
+            if load is not None:
+                proto.renew.load.CopyFrom(worker_pb2.Load(**asdict(load)))
         case SetWindow(window):
             proto.window.SetInParent()
             proto.window.window = window
@@ -209,7 +232,7 @@ def decode_from_worker(data: bytes) -> FromWorker:
                 )
             )
         case "renew":
-            return Renew()
+            return Renew(_read_load(proto.renew.load) if proto.renew.HasField("load") else None)
         case "window":
             return SetWindow(proto.window.window)
         case "hello":
@@ -308,6 +331,18 @@ def _read_completion(item: worker_pb2.Completion) -> Completion:
     return Completion(item.index, item.attempt, result)
 
 
+def _read_load(proto: worker_pb2.Load) -> Load:
+    return Load(
+        running=proto.running,
+        waiting=proto.waiting,
+        limit=proto.limit,
+        memory_bytes=proto.memory_bytes,
+        gpu_memory_bytes=proto.gpu_memory_bytes,
+        gpu_memory_total_bytes=proto.gpu_memory_total_bytes,
+        gpu_utilization=proto.gpu_utilization,
+    )
+
+
 def _delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
     return worker_pb2.Delivery(
         index=delivery.index,
@@ -320,6 +355,7 @@ def _delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
         content_type=delivery.content_type,
         stored_at_ms=delivery.stored_at_ms,
         priority=delivery.priority,
+        deaths=delivery.deaths,
     )
 
 
@@ -335,4 +371,5 @@ def _delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
         content_type=proto.content_type,
         stored_at_ms=proto.stored_at_ms,
         priority=proto.priority,
+        deaths=proto.deaths,
     )

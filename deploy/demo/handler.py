@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from inference_worker import BadInput
 from inference_worker.engines.engine import Context
-from inference_worker.engines.handler import BadInput
 
 #: Where the trained model, its tokenizer and their settings lie.
 MODEL_DIR = Path(__file__).with_name("model")

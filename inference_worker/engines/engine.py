@@ -8,18 +8,24 @@ To cancel a job is to close its iterator.  Whether a job is cancelled, goes out 
 answered with its error is decided by the worker, never by the engine.
 """
 
+import importlib.util
 import logging
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from client_sdk.wire import codes
 from inference_worker.errors import BadEngine
+from inference_worker.vitals import Vitals
 
 #: The failure of an input that no further attempt can cure.
 BAD_INPUT = "BadInput"
-#: The failure of a job whose engine process died under it.
-ENGINE_DIED = "EngineDied"
+#: The failure of a job whose engine process died under it, or gave no sign of life any more.
+ENGINE_DIED = codes.ENGINE_DIED
+#: The failure of a job under which the device was lost: this process can compute nothing more.
+DEVICE_LOST = "DeviceLost"
 #: The failure of a job whose result is larger than may be.
 RESULT_TOO_BIG = "ResultTooBig"
 
@@ -31,6 +37,7 @@ class Job:
     data: the payload as it was put.  tags: text to text.  attempt: from 1, the how-manieth
     hand-out this is.  last_attempt: a failure now is answered instead of tried again.
     path: the sub-path of the original request; "" for none.  content_type: "" when none was given.
+    deadline: when this attempt is cut off, in seconds since 1970; None for never.
     """
 
     request_id: str
@@ -40,6 +47,7 @@ class Job:
     last_attempt: bool = False
     path: str = ""
     content_type: str = ""
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,10 @@ class Health:
     details: Mapping[str, float] = field(default_factory=dict)
 
 
+class Cancelled(Exception):
+    """Nobody wants the result any more; raised by `Context.raise_if_cancelled`."""
+
+
 class Context:
     """What an engine or a handler is told beside its input, and what it can say back.
 
@@ -132,6 +144,7 @@ class Context:
         report: Callable[[Progress], None] = lambda progress: None,
         cancelled: Callable[[], bool] = lambda: False,
         log: logging.Logger | None = None,
+        device: str = "",
     ) -> None:
         self.request_id = job.request_id if job else ""
         self.tags: Mapping[str, str] = job.tags if job else {}
@@ -139,17 +152,42 @@ class Context:
         self.last_attempt = job.last_attempt if job else False
         self.path = job.path if job else ""
         self.content_type = job.content_type if job else ""
+        self.deadline = job.deadline if job else None
         self.log = log or logging.getLogger("inference_worker.handler")
         self._report = report
         self._cancelled = cancelled
+        #: What the operator wants to compute on; "" for whatever is there.
+        self.asked_device = device
+
+    @property
+    def device(self) -> str:
+        """The device to compute on: what the operator set, else `cuda` where there is one.
+
+        Finding that out imports torch, where it is installed.
+        """
+        return self.asked_device or _best_device()
 
     def is_cancelled(self) -> bool:
         """Say whether nobody wants the result any more; a long computation should stop then."""
         return self._cancelled()
 
+    def raise_if_cancelled(self) -> None:
+        """Raise Cancelled when nobody wants the result any more."""
+        if self._cancelled():
+            raise Cancelled
+
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far the job, or the loading, is: from 0 to 1, with a word about it."""
         self._report(Progress(min(1.0, max(0.0, fraction)), note))
+
+
+def _best_device() -> str:
+    if "torch" not in sys.modules and importlib.util.find_spec("torch") is None:
+        return "cpu"
+    # Only here: torch takes seconds and hundreds of megabytes, which a handler may never need.
+    import torch  # noqa: PLC0415
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Engine(ABC):
@@ -176,7 +214,10 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, job: Job) -> AsyncGenerator[Event, None]:
-        """Run one job; at most `capacity` run at once."""
+        """Run one job; at most `capacity` run at once.
+
+        Closing the iterator cancels the job, and returns once nothing of it runs any more.
+        """
 
     def run_now(self, job: Job) -> Finished | Failed | None:
         """Answer at once, without waiting for anything, or return None to be `run`.
@@ -188,6 +229,20 @@ class Engine(ABC):
     async def health(self) -> Health:
         """Say how it is."""
         return Health(State.OK)
+
+    async def restart(self, reason: str) -> None:  # noqa: B027 (most have nothing to do)
+        """Begin anew, if that can change anything; returns when it takes jobs again.
+
+        What runs meanwhile fails with `Shutdown`.
+        """
+
+    def gauges(self) -> Mapping[str, float]:
+        """Give numbers of its own; `running` and `waiting` are jobs.  Called from any thread."""
+        return {}
+
+    def vitals(self) -> Vitals | None:
+        """What a process of its own takes; None for an engine that has none."""
+        return None
 
     @abstractmethod
     async def stop(self, grace_s: float) -> None:

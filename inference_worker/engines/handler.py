@@ -8,324 +8,299 @@ What predict is given: the payload as bytes, unless its first parameter is annot
 payload as UTF-8 text) or as a JSON type (`dict`, `list`, `int`, `float`, `bool`, or one of these
 with parameters, or a TypedDict), or the class says so itself: `input_type = "bytes" | "text" |
 "json"`.  What it returns: bytes as they are, text as UTF-8, None or nothing at all for no result
-in the sink, and anything else as JSON.
+in the sink, and anything else as JSON.  What it yields are pieces of the result.
 
 A sync predict runs in a thread, `capacity` of them; an async one on the loop.  The class
-attribute `concurrency` says how many jobs the code can take at once.
+attribute `concurrency` says how many jobs the code can take at once.  `predict_batch` takes a list.
 """
 
 import asyncio
-import importlib
 import inspect
-import json
 import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, get_origin, is_typeddict
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
+from inference_worker.engines.allspark import allspark_shape
+from inference_worker.engines.batch import Batcher
+from inference_worker.engines.cog import cog_shape
 from inference_worker.engines.engine import (
-    BAD_INPUT,
+    DEVICE_LOST,
+    Cancelled,
     Context,
+    Delta,
     Engine,
     Event,
     Failed,
     Finished,
+    Health,
     Job,
-    Progress,
     Started,
+    State,
 )
-from inference_worker.errors import BadEngine, EngineFailed
+from inference_worker.engines.failures import failure_of
+from inference_worker.engines.locate import last_line
+from inference_worker.engines.payload import Pieces
+from inference_worker.engines.runpod import runpod_shape
+from inference_worker.engines.shape import Shape, handler_shape
+from inference_worker.errors import EngineFailed, WorkerError
 
 #: How many jobs at once when neither the operator nor the class says; what PAI EAS takes.
 DEFAULT_CAPACITY = 5
 
-_JSON_TYPES = (dict, list, int, float, bool)
+#: By the word before the first colon of an engine's name: what makes a user's code callable.
+SHAPES: dict[str, Callable[[str], Shape]] = {
+    "handler": handler_shape,
+    "allspark": allspark_shape,
+    "runpod": runpod_shape,
+    "cog": cog_shape,
+}
 
 log = logging.getLogger(__name__)
 
 
-class BadInput(Exception):
-    """Raised by a handler: this input can never succeed.  The client is answered at once."""
+class _Call:
+    """One job while the handler has it."""
 
-    code = BAD_INPUT
+    def __init__(self, job: Job, device: str) -> None:
+        self.job = job
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
+        self.cancelled = threading.Event()
+        self.future: Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self.context = Context(
+            job, report=self.report, cancelled=self.cancelled.is_set, device=device
+        )
 
-
-class Retryable(Exception):
-    """Raised by a handler: another attempt may succeed.
-
-    code: the machine word that the client sees should every attempt fail.
-    """
-
-    def __init__(self, message: str = "", *, code: str = "Retryable") -> None:
-        super().__init__(message)
-        self.code = code
+    def report(self, event: Event) -> None:
+        """Pass on an event, from any thread."""
+        # A thread that outlives a cancelled job may find the loop closed; nobody listens then.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.events.put_nowait, event)
 
 
 class HandlerEngine(Engine):
-    """Runs `module:Class` or `module:function`."""
+    """Runs `module:Class` or `module:function`, in our own shape or in that of others."""
 
-    def __init__(self, target: str, *, capacity: int | None = None) -> None:
-        super().__init__(f"handler:{target}", capacity=capacity or DEFAULT_CAPACITY)
+    def __init__(self, target: str, *, capacity: int | None = None, kind: str = "handler") -> None:
+        super().__init__(f"{kind}:{target}", capacity=capacity or DEFAULT_CAPACITY)
         self._target = target
+        self._load_shape = SHAPES[kind]
         self._asked_capacity = capacity
-        self._handler: Any = None
-        self._predict: Callable[..., Any] = _not_loaded
-        self._read: Callable[[bytes], object] = bytes
-        self._with_context = False
-        self._is_async = False
+        self._device = ""
+        self._shape: Shape | None = None
+        self._batcher: Batcher[_Call] | None = None
         self._threads: ThreadPoolExecutor | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Its own, so that a full house of jobs does not make the handler look sick.
+        self._health_thread = ThreadPoolExecutor(1, thread_name_prefix="health")
 
     async def start(self, context: Context) -> None:
         """Import the module, make the instance, call its setup."""
-        loaded = find(self._target)
-        if inspect.isclass(loaded):
-            at_most = getattr(loaded, "concurrency", None)
-            self.capacity = _capacity(self._asked_capacity, at_most)
-        self._threads = ThreadPoolExecutor(self.capacity, thread_name_prefix="predict")
+        self._device = context.asked_device
+        loop = asyncio.get_running_loop()
+        # In a thread, because loading a model takes minutes in which the loop has to go on.
+        first = self._threads = ThreadPoolExecutor(1, thread_name_prefix="predict")
         try:
-            # In a thread, because loading a model takes minutes in which the loop has to go on.
-            self._handler = await self._in_thread(_make, loaded, context)
-            setup = getattr(self._handler, "setup", None)
-            if inspect.iscoroutinefunction(setup):
-                await (setup(context) if wants_context(setup, after=0) else setup())
+            shape = await loop.run_in_executor(first, self._load_shape, self._target)
+            if shape.setup is not None:
+                await _awaited(await loop.run_in_executor(first, shape.setup, context))
+        except WorkerError:
+            raise
         except Exception as error:
             log.debug("The traceback of the handler's setup:", exc_info=True)
             raise EngineFailed(self.name, last_line(error)) from error
-        self._predict = _predict_of(self._handler, self._target)
-        self._read = _reader(self._predict, getattr(loaded, "input_type", None))
-        self._with_context = wants_context(self._predict, after=1)
-        self._is_async = inspect.iscoroutinefunction(self._predict)
+        self._shape = shape
+        at_most = shape.concurrency
+        if shape.batch_size:
+            at_most = shape.batch_size * (shape.concurrency or 1)
+            self._batcher = Batcher(
+                self._compute_batch,
+                size=shape.batch_size,
+                timeout_s=shape.batch_timeout_s,
+                concurrency=shape.concurrency or 1,
+            )
+        # The code knows what it can bear and the operator what is wanted: the smaller one holds.
+        wanted = self._asked_capacity or at_most or DEFAULT_CAPACITY
+        self.capacity = min(wanted, at_most or wanted)
+        if self.capacity > 1:
+            # Otherwise predict runs where setup did, which some libraries insist on.
+            first.shutdown(wait=False)
+            self._threads = ThreadPoolExecutor(self.capacity, thread_name_prefix="predict")
 
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
-        """Call predict once."""
-        loop = asyncio.get_running_loop()
-        events: asyncio.Queue[Event] = asyncio.Queue()
-        cancelled = threading.Event()
-
-        def report(event: Event) -> None:
-            # A thread that outlives a cancelled job may find the loop closed; nobody listens then.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(events.put_nowait, event)
-
-        def progress(event: Progress) -> None:
-            report(event)
-
-        context = Context(job, report=progress, cancelled=cancelled.is_set)
-        task = None
-        if self._is_async:
-            task = asyncio.create_task(self._call_async(job, context, events.put_nowait))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
-            assert self._threads is not None, "run before start"
-            self._threads.submit(self._call, job, context, report)
+        """Call predict once, or have the job computed with others."""
+        call = _Call(job, self._device)
+        has_ended = False
+        self._begin(call)
         try:
             while True:
-                event = await events.get()
+                event = await call.events.get()
+                has_ended = isinstance(event, Finished | Failed)
                 yield event
-                if isinstance(event, Finished | Failed):
+                if has_ended:
                     return
         finally:
-            cancelled.set()
-            if task is not None:
-                task.cancel()
+            call.cancelled.set()
+            if not has_ended:
+                await self._let_go(call)
+
+    async def health(self) -> Health:
+        """Ask the handler, if it has a health."""
+        if self._shape is None or self._shape.health is None:
+            return Health(State.OK)
+        loop = asyncio.get_running_loop()
+        try:
+            said = await _awaited(
+                await loop.run_in_executor(self._health_thread, self._shape.health)
+            )
+        except Exception as error:
+            return Health(State.DEAD, last_line(error))
+        return Health(State.OK) if said is not False else Health(State.DEAD, "the handler says so")
 
     async def stop(self, grace_s: float) -> None:
         """Call the handler's teardown, if it has one."""
-        for task in list(self._tasks):
-            task.cancel()
-        teardown = getattr(self._handler, "teardown", None)
+        teardown = self._shape.teardown if self._shape else None
         if teardown is not None:
+            loop = asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(grace_s):
-                    if inspect.iscoroutinefunction(teardown):
-                        await teardown()
-                    else:
-                        await self._in_thread(teardown)
+                    await _awaited(await loop.run_in_executor(self._health_thread, teardown))
             except Exception as error:
                 log.warning("The handler's teardown failed: %s", last_line(error))
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._health_thread):
+            if threads is not None:
+                threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, function, *arguments)
+    # --- One job
 
-    def _call(self, job: Job, context: Context, report: Callable[[Event], None]) -> None:
-        # The thread's whole work: nothing may escape, because nobody looks at its future.
-        if context.is_cancelled():
-            return
-        report(Started())
-        try:
-            payload = self._read(job.data)
-            output = (
-                self._predict(payload, context) if self._with_context else self._predict(payload)
-            )
-            end: Event = Finished(to_bytes(output))
-        except BaseException as error:
-            end = _failed(error)
-        report(end)
-
-    async def _call_async(
-        self, job: Job, context: Context, report: Callable[[Event], None]
-    ) -> None:
-        report(Started())
-        try:
-            payload = self._read(job.data)
-            output = await (
-                self._predict(payload, context) if self._with_context else self._predict(payload)
-            )
-            end: Event = Finished(to_bytes(output))
-        except Exception as error:
-            end = _failed(error)
-        report(end)
-
-
-def find(target: str) -> Any:
-    """Import what `module:name` names; raise BadEngine when there is no such thing."""
-    module_name, _, name = target.partition(":")
-    if not module_name or not name:
-        raise BadEngine("handler:module:Class", f"handler:{target}")
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as error:
-        raise BadEngine(f"a module {module_name} that can be imported", last_line(error)) from error
-    for part in name.split("."):
-        found = getattr(found, part, None)
-        if found is None:
-            raise BadEngine(f"a class or function {name} in {module_name}", "nothing of this name")
-    if not callable(found):
-        raise BadEngine(f"a class or function {name} in {module_name}", type(found).__name__)
-    return found
-
-
-def wants_context(function: Callable[..., Any], *, after: int) -> bool:
-    """Say whether the function's next parameter, after this many, is for the context.
-
-    One with a default is an option of the user's own, unless its name says otherwise.
-    """
-    positional = [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(positional) <= after:
-        return False
-    follows = positional[after]
-    return follows.default is follows.empty or follows.name in ("ctx", "context")
-
-
-def to_bytes(output: object) -> bytes:
-    """Return what a handler returned as the payload of a sink entry; empty for none."""
-    match output:
-        case None:
-            return b""
-        case bytes():
-            return output
-        case bytearray() | memoryview():
-            return bytes(output)
-        case str():
-            return output.encode()
-        case _:
-            return json.dumps(output, ensure_ascii=False, allow_nan=False).encode()
-
-
-def last_line(error: BaseException) -> str:
-    """Return `Class: sentence`, as the last line of a traceback has it."""
-    sentence = str(error).strip().rpartition("\n")[2]
-    name = type(error).__name__
-    return f"{name}: {sentence}" if sentence else name
-
-
-def _failed(error: BaseException) -> Failed:
-    match error:
-        case BadInput():
-            return Failed(BAD_INPUT, str(error) or "the input was refused", retryable=False)
-        case Retryable():
-            return Failed(error.code, str(error) or "another attempt may succeed")
-        case _:
-            log.warning("The handler raised:", exc_info=error)
-            return Failed(type(error).__name__, last_line(error))
-
-
-def _capacity(asked: int | None, at_most: object) -> int:
-    if at_most is None:
-        return asked or DEFAULT_CAPACITY
-    if not isinstance(at_most, int) or at_most < 1:
-        raise BadEngine("a class attribute `concurrency` of at least 1", repr(at_most))
-    # The code knows what it can bear and the operator what is wanted: the smaller one holds.
-    return min(asked or at_most, at_most)
-
-
-def _make(loaded: Any, context: Context) -> Any:
-    if not inspect.isclass(loaded):
-        return loaded
-    instance = loaded()
-    setup = getattr(instance, "setup", None)
-    if setup is not None and not inspect.iscoroutinefunction(setup):
-        if wants_context(setup, after=0):
-            setup(context)
+    def _begin(self, call: _Call) -> None:
+        assert self._shape is not None, "run before start"
+        assert self._threads is not None, "run before start"
+        if self._batcher is not None:
+            self._batcher.add(call)
+        elif self._shape.is_async:
+            call.task = asyncio.create_task(self._call_async(self._shape, call))
         else:
-            setup()
-    return instance
+            call.future = self._threads.submit(self._call, self._shape, call)
+
+    async def _let_go(self, call: _Call) -> None:
+        """Return once nothing of the call runs any more."""
+        if call.task is not None:
+            call.task.cancel()
+            await asyncio.wait({call.task})
+        elif call.future is not None and not call.future.cancel():
+            await asyncio.wait({asyncio.wrap_future(call.future)})
+        elif self._batcher is not None:
+            task = self._batcher.discard(call)
+            # The others of its batch want their results; only when nobody does, it is in the way.
+            if task and all(c.cancelled.is_set() for c in self._batcher.items_of(task)):
+                await asyncio.wait({task})
+
+    def _call(self, shape: Shape, call: _Call) -> None:
+        # The thread's whole work: nothing may escape, because nobody looks at its future.
+        if call.cancelled.is_set():
+            return
+        call.report(Started())
+        payload: Any = None
+        try:
+            payload = shape.read(call.job)
+            output = shape.predict(payload, call.context)
+            if inspect.isgenerator(output):
+                pieces = Pieces()
+                for piece in output:
+                    call.context.raise_if_cancelled()
+                    _pass_on(piece, shape, call, pieces)
+                end: Finished | Failed = Finished(pieces.joined())
+            else:
+                end = shape.write(output)
+        except BaseException as error:
+            end = _end_of(error, call)
+        shape.forget(payload)
+        call.report(end)
+
+    async def _call_async(self, shape: Shape, call: _Call) -> None:
+        call.report(Started())
+        payload: Any = None
+        try:
+            payload = await _awaited(shape.read(call.job))
+            output = shape.predict(payload, call.context)
+            if inspect.isasyncgen(output):
+                pieces = Pieces()
+                async for piece in output:
+                    _pass_on(piece, shape, call, pieces)
+                end: Finished | Failed = Finished(pieces.joined())
+            else:
+                end = shape.write(await output)
+        except Exception as error:
+            end = _end_of(error, call)
+        finally:
+            shape.forget(payload)
+        call.report(end)
+
+    # --- Many jobs at once
+
+    async def _compute_batch(self, calls: list[_Call]) -> None:
+        assert self._shape is not None, "run before start"
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, self._call_batch, self._shape, calls, loop)
+
+    def _call_batch(
+        self, shape: Shape, calls: list[_Call], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        ready: list[tuple[_Call, Any]] = []
+        for call in calls:
+            if call.cancelled.is_set():
+                continue
+            call.report(Started())
+            try:
+                ready.append((call, shape.read(call.job)))
+            except BaseException as error:
+                call.report(_end_of(error, call))
+        if ready:
+            _predict_batch(shape, ready, loop)
 
 
-def _predict_of(handler: Any, target: str) -> Callable[..., Any]:
-    predict = handler if inspect.isfunction(handler) else getattr(handler, "predict", handler)
-    if not callable(predict):
-        raise BadEngine(f"a method predict in {target}", "a class without one")
-    if inspect.isgeneratorfunction(predict) or inspect.isasyncgenfunction(predict):
-        raise BadEngine(f"a predict in {target} that returns its result", "one that yields")
-    signature = inspect.signature(predict)
+def _predict_batch(
+    shape: Shape, ready: list[tuple[_Call, Any]], loop: asyncio.AbstractEventLoop
+) -> None:
     try:
-        signature.bind(*range(2 if wants_context(predict, after=1) else 1))
-    except TypeError:
-        expected = f"predict(input) or predict(input, ctx) in {target}"
-        raise BadEngine(expected, f"predict{signature}") from None
-    return predict
+        output = shape.predict([payload for _, payload in ready], [c.context for c, _ in ready])
+        if inspect.iscoroutine(output):
+            output = asyncio.run_coroutine_threadsafe(output, loop).result()
+        outputs = list(output)
+        if len(outputs) != len(ready):
+            raise ValueError(f"predict_batch took {len(ready)} inputs and gave {len(outputs)}")
+    except BaseException as error:
+        end = _end_of(error, ready[0][0])
+        if len(ready) == 1 or end.code == DEVICE_LOST:
+            for call, _ in ready:
+                call.report(end)
+            return
+        # One of them may have spoiled it for all: each has one more try, alone.
+        for one in ready:
+            _predict_batch(shape, [one], loop)
+        return
+    for (call, _), output in zip(ready, outputs, strict=True):
+        try:
+            call.report(
+                _end_of(output, call) if isinstance(output, Exception) else shape.write(output)
+            )
+        except BaseException as error:
+            call.report(_end_of(error, call))
 
 
-def _reader(predict: Callable[..., Any], input_type: object) -> Callable[[bytes], object]:
-    if input_type is None:
-        input_type = _annotated_type(predict)
-    readers: dict[object, Callable[[bytes], object]] = {
-        "bytes": bytes,
-        "text": _read_text,
-        "json": _read_json,
-    }
-    if input_type not in readers:
-        raise BadEngine(f"an input_type of {', '.join(map(str, readers))}", repr(input_type))
-    return readers[input_type]
+def _pass_on(piece: Any, shape: Shape, call: _Call, pieces: Pieces) -> None:
+    if data := pieces.add(shape.piece(piece)):
+        call.report(Delta(data))
 
 
-def _annotated_type(predict: Callable[..., Any]) -> str:
-    first = next(iter(inspect.signature(predict).parameters.values()))
-    annotation = first.annotation
-    if isinstance(annotation, str):
-        # Only this one annotation is evaluated: the others may name what only a type checker sees.
-        function = inspect.unwrap(getattr(predict, "__func__", predict))
-        annotation = eval(annotation, getattr(function, "__globals__", {}))
-    if annotation is str:
-        return "text"
-    kind = get_origin(annotation) or annotation
-    return "json" if kind in _JSON_TYPES or is_typeddict(kind) else "bytes"
+def _end_of(error: BaseException, call: _Call) -> Failed:
+    if isinstance(error, Cancelled) and call.cancelled.is_set():
+        return Failed("Cancelled", "nobody wants the result")
+    return failure_of(error)
 
 
-def _read_text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise BadInput(f"expected UTF-8 text, got another byte at {error.start}") from error
-
-
-def _read_json(data: bytes) -> object:
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise BadInput(f"expected JSON: {error}") from error
-
-
-def _not_loaded(*arguments: object) -> None:
-    raise RuntimeError("a job was run before the handler was loaded")
+async def _awaited(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value

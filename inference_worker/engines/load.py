@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
-from inference_worker.engines.handler import DEFAULT_CAPACITY, HandlerEngine
+from inference_worker.engines.handler import DEFAULT_CAPACITY, SHAPES, HandlerEngine
 from inference_worker.engines.pmml import PmmlEngine, PmmlOptions
 from inference_worker.engines.upstream.engine import UpstreamEngine
 from inference_worker.engines.upstream.options import UpstreamOptions
@@ -23,11 +23,13 @@ class EngineSpec:
 
     name: `echo`, `handler:module:Class`, `http:URL`, `http` or `pmml:PATH`.  options: what that
     kind of engine can be told.  capacity: how many jobs at once; None leaves it to the engine.
+    device: what to compute on; "" leaves it to the engine.
     """
 
     name: str
     options: Mapping[str, object] = field(default_factory=dict)
     capacity: int | None = None
+    device: str = ""
 
     @property
     def kind(self) -> str:
@@ -54,16 +56,16 @@ def load_engine(spec: EngineSpec) -> Engine:
             return UpstreamEngine(
                 upstream, slots=spec.capacity or upstream.slots or DEFAULT_CAPACITY
             )
-        case ["handler", target]:
-            if spec.options:
-                raise BadEngine("a handler without options", ", ".join(spec.options))
-            return HandlerEngine(target, capacity=spec.capacity)
         case ["pmml", where] if where:
             return PmmlEngine(
                 where,
                 _options(PmmlOptions, spec, spec.options),
                 capacity=spec.capacity or DEFAULT_CAPACITY,
             )
+        case [kind, target] if kind in SHAPES:
+            if spec.options:
+                raise BadEngine(f"a {kind} without options", ", ".join(spec.options))
+            return HandlerEngine(target, capacity=spec.capacity, kind=kind)
         case _:
             known = "an engine echo, handler:module:Class, http:URL or pmml:PATH"
             raise BadEngine(known, spec.name)

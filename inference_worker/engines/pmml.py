@@ -90,14 +90,16 @@ class PmmlEngine(Engine):
         assert self._model is not None, "run before start"
         yield Started()
         loop = asyncio.get_running_loop()
+        evaluating = loop.run_in_executor(self._threads, evaluate, self._model, job.data)
         try:
-            yield Finished(
-                await loop.run_in_executor(self._threads, evaluate, self._model, job.data)
-            )
+            yield Finished(await asyncio.shield(evaluating))
         except _BadRecords as error:
             yield Failed(BAD_INPUT, str(error), retryable=False)
         except Exception as error:
             yield Failed(PMML_FAILED, _sentence(error))
+        finally:
+            # Java cannot be interrupted; a slot is free when its thread is.
+            await asyncio.wait({evaluating})
 
     async def stop(self, grace_s: float) -> None:
         """Let the threads go; Java ends with the process."""

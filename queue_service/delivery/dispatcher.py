@@ -105,17 +105,28 @@ class Dispatcher:
         members = iter([*line, *doubtful])
         while asked := list(islice(members, MOST_ASKS)):
             releases = {subscriber: subscriber.window.releases for subscriber in asked}
-            handout = await self._store.deliver(
+            handout = await self._ask(gid, asked)
+            given += self._hand_out(handout, releases)
+            if handout.waiting <= 0:
+                return False
+        return given > 0
+
+    async def _ask(self, gid: str, asked: list[Subscriber]) -> Handout:
+        try:
+            return await self._store.deliver(
                 gid,
                 [
                     Ask(member.uid, member.session, member.window.room or member.window.size)
                     for member in asked
                 ],
             )
-            given += self._hand_out(handout, releases)
-            if handout.waiting <= 0:
-                return False
-        return given > 0
+        except StoreUnavailable as error:
+            if error.answer_lost:
+                # They may now hold entries that nobody has sent them.  Only a new connection
+                # puts that right: it says what it has, and the store puts back the rest.
+                for member in asked:
+                    self.end(member, Ended.STORE_LOST)
+            raise
 
     def _hand_out(self, handout: Handout, asked: dict[Subscriber, int]) -> int:
         self._metrics.dead_letters.inc(handout.dead_letters)

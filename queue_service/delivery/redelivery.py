@@ -13,6 +13,7 @@ from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.subscriber import Ended
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.metrics import QueueMetrics
+from queue_service.store.entry import Renewal
 from queue_service.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ class Redelivery:
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._lease_ms = lease_ms
-        self._tick_s = tick_ms / 1000
+        # The store takes a longer gap for an outage, after which no lease may end (expire.lua).
+        self._tick_s = min(tick_ms, lease_ms / 3) / 1000
         self._look = Doorbell()
 
     def look_in(self, delay_s: float) -> None:
@@ -47,8 +49,19 @@ class Redelivery:
     async def run(self) -> None:
         """Renew and expire for ever."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._ping_for_ever())
             group.create_task(self._renew_for_ever())
             group.create_task(self._expire_for_ever())
+
+    async def _ping_for_ever(self) -> None:
+        # Beside the renewals, so that nobody seems silent because the store was.
+        while True:
+            await asyncio.sleep(self._lease_ms / 3000)
+            for subscriber in self._dispatcher:
+                silent = subscriber.silence_s() * 1000 >= self._lease_ms / 3
+                if silent or subscriber.own_commits:
+                    # A worker counts on hearing from us too, even when it has just spoken.
+                    subscriber.ping()
 
     async def _renew_for_ever(self) -> None:
         while True:
@@ -63,24 +76,23 @@ class Redelivery:
     async def _renew(self) -> None:
         subscribers = list(self._dispatcher)
         for start in range(0, len(subscribers), RENEW_STEP):
-            step, leases = [], []
+            step, renewals = [], []
             for subscriber in subscribers[start : start + RENEW_STEP]:
                 silence_ms = int(subscriber.silence_s() * 1000)
-                if silence_ms >= self._lease_ms / 3:
-                    subscriber.ping()
                 # A silent one's lease still ends where its last sign of life put it.
                 step.append(subscriber)
-                leases.append(
-                    (
+                renewals.append(
+                    Renewal(
                         subscriber.gid,
                         subscriber.uid,
                         subscriber.session,
                         self._lease_ms - silence_ms,
+                        about=subscriber.take_news(),
                     )
                 )
-            if not leases:
+            if not renewals:
                 continue
-            for position, taken_over in await self._store.renew(leases):
+            for position, taken_over in await self._store.renew(renewals):
                 reason = Ended.TAKEN_OVER if taken_over else Ended.LEASE_LOST
                 self._dispatcher.end(step[position], reason)
 

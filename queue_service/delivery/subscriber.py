@@ -10,6 +10,9 @@ from enum import Enum, auto
 from queue_service.delivery.window import Window
 from queue_service.store.entry import Delivery
 
+#: From the end of a subscriber to the end of its connection, in seconds; most are closed sooner.
+CUT_S = 2.0
+
 
 class Ended(Enum):
     """Why a subscriber is served no more."""
@@ -17,6 +20,7 @@ class Ended(Enum):
     LEASE_LOST = auto()  # it was silent for too long, or the store has forgotten it
     TAKEN_OVER = auto()  # the same user connected again
     STOPPING = auto()  # this replica stops
+    STORE_LOST = auto()  # the store may have handed it what never came here
 
 
 @dataclass(eq=False, slots=True)
@@ -27,6 +31,8 @@ class Subscriber:
     own_commits: True when nothing but this connection ends its deliveries, so that the window
         beside it is never behind the store's.
     ping: asks the other side for a sign of life.
+    cut: ends the connection at once, whatever is still on its way.
+    about: what attributes show of it.
     """
 
     gid: str
@@ -35,10 +41,13 @@ class Subscriber:
     window: Window
     own_commits: bool
     ping: Callable[[], None]
+    cut: Callable[[], None]
+    about: dict[str, object] = field(default_factory=dict)
     last_heard: float = field(default_factory=time.monotonic)
     ended: Ended | None = None
     _outbox: deque[Delivery] = field(default_factory=deque)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _about_changed: bool = False
 
     def hear(self) -> None:
         """Note a sign of life."""
@@ -47,6 +56,16 @@ class Subscriber:
     def silence_s(self) -> float:
         """Seconds since the last sign of life."""
         return time.monotonic() - self.last_heard
+
+    def describe(self, **about: object) -> None:
+        """Note what is new about it; attributes show it from the next renewal on."""
+        self.about.update(about)
+        self._about_changed = True
+
+    def take_news(self) -> dict[str, object] | None:
+        """Return what is known about it, or None when nothing of that has changed."""
+        changed, self._about_changed = self._about_changed, False
+        return self.about if changed else None
 
     def push(self, deliveries: list[Delivery]) -> None:
         """Put deliveries on their way; the window bounds how many there can be."""
@@ -57,6 +76,8 @@ class Subscriber:
         """Serve it no more; the first reason stays."""
         if self.ended is None:
             self.ended = reason
+            # Whoever reads nothing does not learn of it, and nobody could wait for that.
+            asyncio.get_running_loop().call_later(CUT_S, self.cut)
         self._news.set()
 
     async def next_batch(self) -> list[Delivery]:

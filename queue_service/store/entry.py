@@ -65,11 +65,15 @@ class Entry:
 
 @dataclass(slots=True)
 class Delivery:
-    """An entry in a subscriber's hands; attempt counts its hand-outs, this one included."""
+    """An entry in a subscriber's hands; attempt counts its hand-outs, this one included.
+
+    deaths: how many different workers' engines have died while they ran it.
+    """
 
     entry: Entry
     attempt: int
     priority: int
+    deaths: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,20 @@ class Subscription:
     resident: bool = False
     about: Mapping[str, object] = field(default_factory=dict)
     claims: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """One subscriber's lease: it ends in `lease_ms` from now.
+
+    about: what attributes show of the subscriber from now on; None leaves it as it is.
+    """
+
+    gid: str
+    uid: str
+    session: str
+    lease_ms: int
+    about: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

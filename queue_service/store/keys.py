@@ -10,6 +10,7 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `meta`        | hash       | last index, entries held, dead letters, time of the last look  |
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
+|               |            | group, index, "deaths" -> users whose engine died on it        |
 | `holds`       | sorted set | group, user, index: what each subscriber holds, by name        |
 | `released`    | sorted set | group, index: what goes out again, lowest index first          |
 | `skipped`     | sorted set | group, index: what the group's filter has passed over          |

@@ -27,6 +27,11 @@ from queue_service.store.cancellation import notice_cancellation
 
 log = logging.getLogger(__name__)
 
+
+class AnswerLost(ConnectionError):
+    """The command was sent and no answer came: it may have been carried out."""
+
+
 #: Redis is not there, or not yet, or takes no writes: nothing of the verb was decided.
 AWAY = (ConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
 
@@ -97,17 +102,25 @@ class Scripts:
 
         The library's own way packs commands in Python, which took a tenth of a put's time.
         """
-        connection = None
+        connection, sent = None, False
         try:
             async with asyncio.timeout(self._timeout_s):
                 connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+                sent = True
                 await connection.send_packed_command(pack_command(command), check_health=False)
                 return await connection.read_response()
+        except BusyLoadingError:
+            raise
+        except ConnectionError as error:
+            if sent:
+                raise AnswerLost(str(error)) from error
+            raise
         except TimeoutError:
             # What comes too late on this connection must not answer the next command.
             if connection is not None:
                 await connection.disconnect(nowait=True)
-            raise RedisTimeoutError(f"no answer within {self._timeout_s:g} s") from None
+            sentence = f"no answer within {self._timeout_s:g} s"
+            raise (AnswerLost if sent else RedisTimeoutError)(sentence) from None
         finally:
             if connection is not None:
                 await self._pool.release(connection)

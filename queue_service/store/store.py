@@ -1,6 +1,7 @@
 """One queue in Redis: a method for each verb, each the caller of one Lua script."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -22,11 +23,12 @@ from queue_service.store.entry import (
     QueueState,
     Read,
     Rejected,
+    Renewal,
     SubscriberState,
     Subscription,
 )
 from queue_service.store.keys import Keys, Role, other
-from queue_service.store.scripts import AWAY, Scripts
+from queue_service.store.scripts import AWAY, AnswerLost, Scripts
 
 #: Bytes after which one deliver call hands out no more.
 DELIVER_BYTES = 4 * 1024 * 1024
@@ -36,6 +38,10 @@ TRUNCATE_STEP = 1000
 TAKEN_MS = 30_000
 #: How long a group is remembered after its last member has left, in ms.
 GROUP_REMEMBERED_MS = 3_600_000
+
+#: How Redis says from within a script that it takes no writes, by the first word or, before
+#: Redis 7, by a later one.
+_TAKES_NO_WRITES = re.compile(r"-?(OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 
 
 class Store:
@@ -141,7 +147,12 @@ class Store:
                 continue
             held[ask.uid] = int(count)
             deliveries[ask.uid] = [
-                Delivery(Entry.from_reply((item[0], *item[3:])), int(item[1]), int(item[2]))
+                Delivery(
+                    Entry.from_reply((item[0], *item[3:])),
+                    int(item[1]),
+                    int(item[2]),
+                    int(item[9]),
+                )
                 for item in batch
             ]
         return Handout(int(waiting), int(dead_letters), deliveries, held, gone)
@@ -206,12 +217,15 @@ class Store:
         """Change a window; False when the subscriber is no longer this connection's."""
         return bool(await self._run("resize", [gid, uid, session, window]) == 1)
 
-    async def renew(self, leases: Sequence[tuple[str, str, str, int]]) -> list[tuple[int, bool]]:
-        """Put off (gid, uid, session, ms from now).
+    async def renew(self, renewals: Sequence[Renewal]) -> list[tuple[int, bool]]:
+        """Put off the ends of leases.
 
         Gives (position, taken over) of those that are no longer this connection's.
         """
-        arguments = [value for lease in leases for value in lease]
+        arguments: list[Any] = []
+        for one in renewals:
+            about = "" if one.about is None else json.dumps(one.about)
+            arguments += (one.gid, one.uid, one.session, one.lease_ms, about)
         reply = await self._run("renew", arguments)
         return [(int(position), state == b"taken") for position, state in reply]
 
@@ -285,6 +299,10 @@ class Store:
         try:
             return await self._scripts.run(verb, keys or self._keys, (*self._first, *arguments))
         except AWAY as error:
-            raise StoreUnavailable(verb, str(error) or type(error).__name__) from error
+            lost = isinstance(error, AnswerLost)
+            reason = str(error) or type(error).__name__
+            raise StoreUnavailable(verb, reason, answer_lost=lost) from error
         except RedisError as error:
+            if _TAKES_NO_WRITES.search(str(error)):
+                raise StoreUnavailable(verb, str(error)) from error
             raise StoreError(verb, str(error)) from error

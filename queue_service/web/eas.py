@@ -3,20 +3,21 @@
 Alibaba's Python, Go and Java clients work against it unchanged.  Their spellings stop here.
 """
 
+import contextlib
 import logging
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.errors import BadParameter, MethodNotAllowed, NoSuchPath
+from queue_service.errors import BadParameter, MethodNotAllowed, NoSuchPath, ServiceError
 from queue_service.queues import Queue
 from queue_service.services import Service
 from queue_service.store.entry import NewEntry, Read, Rejected
 from queue_service.web.body import read_body
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.middleware import Handler
-from queue_service.web.parameters import MAX_INDEX, Parameters, as_text
+from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.render import render_attributes, render_entries, render_place
 from queue_service.web.tokens import require_service_token
 from queue_service.web.watch import watch
@@ -55,7 +56,7 @@ async def serve_bare(request: web.Request) -> web.StreamResponse:
 
 async def _serve(request: web.Request, service: Service, suffix: str) -> web.StreamResponse:
     require_service_token(request, service)
-    path = as_text(suffix).strip("/")
+    path = suffix.strip("/")
     queue = service.sink if path == names.SINK else service.input
     parameters = Parameters(request)
     match request.method:
@@ -160,9 +161,15 @@ async def _write_then_delete(
         await response.prepare(request)
         await response.write_eof()
     except BaseException:
-        await queue.restore(indexes)
+        with contextlib.suppress(ServiceError):
+            await queue.restore(indexes)
         raise
-    await queue.delete(indexes)
+    try:
+        await queue.delete(indexes)
+    except ServiceError as error:
+        # The answer is on its way, so this can only be said here.  The entries are seen again
+        # when their taking ends: read twice rather than lost.
+        log.warning("%d entries were read and could not be deleted: %s", len(indexes), error)
 
 
 async def reject(request: web.Request, queue: Queue, parameters: Parameters) -> web.Response:

@@ -23,6 +23,7 @@ CLOSINGS = {
     Ended.LEASE_LOST: (CloseCode.LEASE_LOST, b"no sign of life for longer than the lease"),
     Ended.TAKEN_OVER: (CloseCode.TAKEN_OVER, b"the same user has connected again"),
     Ended.STOPPING: (CloseCode.GOING_AWAY, b"this replica stops; connect again"),
+    Ended.STORE_LOST: (CloseCode.STORE_UNAVAILABLE, b"the store went away; connect again"),
 }
 
 #: Clients send nothing but control frames; whatever is larger is refused unread.
@@ -62,6 +63,7 @@ async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> w
         parameters.user(),
         window=settings.auto_commit_window if auto_commit else window,
         ping=lambda: send_ping(socket, pings),
+        cut=lambda: cut(request),
         wanted=parameters.wanted(max(0, index)),
         newest_only=index == -1,
         about={
@@ -139,6 +141,12 @@ def send_ping(socket: web.WebSocketResponse, pings: set[asyncio.Task[None]]) -> 
         task = asyncio.create_task(ping())
         pings.add(task)
         task.add_done_callback(pings.discard)
+
+
+def cut(request: web.Request) -> None:
+    """End a connection without a word; nothing happens when it has ended."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def end_task(task: asyncio.Task[None]) -> None:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import asdict
 
 from aiohttp import WSMsgType, web
 
@@ -22,11 +23,10 @@ from client_sdk.wire.errors import WireError
 from queue_service.delivery.subscriber import Subscriber
 from queue_service.errors import BadParameter, ServiceError, StoreUnavailable
 from queue_service.services import Service
-from queue_service.settings import Settings
 from queue_service.store.entry import Completed, Delivery, Rejected
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.tokens import require_service_token
-from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
+from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, cut, end_task, send_ping
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
         compress=False,
     )
     await socket.prepare(request)
-    connection = _Work(socket, service, request.app[SETTINGS])
+    connection = _Work(request, socket, service)
     try:
         await connection.run()
     except _NotBinary as error:
@@ -82,10 +82,13 @@ class _NotBinary(WireError):
 class _Work:
     """One worker's connection."""
 
-    def __init__(self, socket: web.WebSocketResponse, service: Service, settings: Settings) -> None:
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, service: Service
+    ) -> None:
+        self._request = request
         self._socket = socket
         self._service = service
-        self._settings = settings
+        self._settings = request.app[SETTINGS]
         self._queue = service.input
         self._answering: set[asyncio.Task[None]] = set()
         self._pings: set[asyncio.Task[None]] = set()
@@ -98,6 +101,7 @@ class _Work:
             hello.uid,
             window=hello.window,
             ping=lambda: send_ping(self._socket, self._pings),
+            cut=lambda: cut(self._request),
             own_commits=True,
             about={
                 "kind": "worker",
@@ -171,8 +175,9 @@ class _Work:
                 if window > self._settings.max_window:
                     raise WireError(f"a window of at most {self._settings.max_window}", str(window))
                 await self._queue.resize(subscriber, window)
-            case wire.Renew():
-                pass
+            case wire.Renew(load):
+                if load is not None:
+                    subscriber.describe(load=asdict(load))
             case wire.Hello():
                 raise WireError("Hello once", "a second one")
 
@@ -185,8 +190,9 @@ class _Work:
                 outcomes = await self._complete(subscriber, message)
             else:
                 outcomes = await self._reject(subscriber, message)
-        except StoreUnavailable as error:
+        except ServiceError as error:
             # Undecided: the worker says it all again on its next connection.
+            log.warning("Answers of worker %s were not stored: %s", subscriber.uid, error)
             await _close(self._socket, CloseCode.STORE_UNAVAILABLE, str(error))
             return
         with contextlib.suppress(ConnectionResetError):
@@ -241,6 +247,7 @@ class _Work:
             content_type=entry.content_type,
             stored_at_ms=entry.stored_at_ms,
             priority=delivery.priority,
+            deaths=delivery.deaths,
         )
 
     async def _send(self, message: wire.ToWorker) -> None:

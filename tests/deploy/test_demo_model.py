@@ -8,8 +8,8 @@ import pytest
 
 from deploy.demo.faq import Pair, read_faq
 from deploy.demo.handler import MODEL_DIR, FaqHandler, read_question
+from inference_worker import BadInput
 from inference_worker.engines.engine import Context, Job
-from inference_worker.engines.handler import BadInput
 
 #: What the whole model may weigh in the repository and in the wheel.
 MOST_BYTES = 5 * 1024 * 1024

@@ -1,1 +1,1 @@
-"""Every example, as its page says that it is run."""
+"""The examples, as a user starts them."""

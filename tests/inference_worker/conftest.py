@@ -55,6 +55,8 @@ async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
         capacity: int | None = None,
         grace_s: float = 5.0,
         own_process: bool | None = None,
+        run_timeout_s: float = 0.0,
+        sick_after: int = 0,
         **options: object,
     ) -> RunningWorker:
         spec = EngineSpec(name, options, capacity)
@@ -66,10 +68,20 @@ async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
 
         def connect(window: int) -> WorkConnection:
             quick = Backoff(first_s=0.01, most_s=0.1)
-            return WorkConnection(peer.url, "svc", window=window, uid="uid-1", backoff=quick)
+            return WorkConnection(
+                peer.url, "svc", window=window, uid="uid-1", backoff=quick, load=worker.load
+            )
 
         metrics = Metrics()
-        running = RunningWorker(Worker(engine, connect, metrics=metrics, grace_s=grace_s), metrics)
+        worker = Worker(
+            engine,
+            connect,
+            metrics=metrics,
+            grace_s=grace_s,
+            run_timeout_s=run_timeout_s,
+            sick_after=sick_after,
+        )
+        running = RunningWorker(worker, metrics)
         started.append(running)
         await wait_until(lambda: peer.connected or running.task.done(), "the worker is connected")
         return running

@@ -3,8 +3,11 @@
 import asyncio
 import ctypes
 import os
+import resource
+import signal
 import threading
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 from inference_worker import BadInput, Context, Retryable
 
@@ -120,6 +123,9 @@ class CannotLoad:
     def setup(self) -> None:
         raise FileNotFoundError("no weights at /models/none")
 
+    def predict(self, data: bytes) -> bytes:
+        return data
+
 
 class DiesWhileLoading:
     """Ends its whole process in setup."""
@@ -142,6 +148,17 @@ class DiesOnce:
         os._exit(9)
 
 
+class LoadsHalf:
+    """Gets half way, and says so."""
+
+    def setup(self, ctx: Context) -> None:
+        ctx.progress(0.5, "the weights are read")
+        compute(600)
+
+    def predict(self, data: bytes) -> bytes:
+        return data
+
+
 class LoadsForever:
     """Never gets ready."""
 
@@ -153,10 +170,109 @@ class LoadsForever:
 
 
 class Yields:
-    """A generator, which this contract does not take."""
+    """Counts to the number that it is given, in pieces; stops when it is closed."""
 
-    def predict(self, data: bytes) -> Any:
-        yield data
+    closed = threading.Event()
+
+    def predict(self, most: int) -> Iterator[str]:
+        try:
+            for number in range(most):
+                compute(0.001)
+                yield f"{number} "
+        finally:
+            self.closed.set()
+
+
+class YieldsJson:
+    """The same, async, with JSON."""
+
+    async def predict(self, most: int) -> AsyncIterator[dict[str, int]]:
+        for number in range(most):
+            yield {"n": number}
+
+
+class Batched:
+    """Answers with how many were computed together; fails the whole batch for one bad input."""
+
+    max_batch_size = 4
+    batch_timeout = 0.2
+
+    def predict_batch(self, inputs: list[str]) -> list[object]:
+        if "bad" in inputs:
+            raise ValueError("one is bad")
+        return [ValueError(text) if text == "fails" else f"{text} {len(inputs)}" for text in inputs]
+
+
+class BatchedTooFew:
+    """Forgets one of each batch, and two batches can be computed at once."""
+
+    max_batch_size = 2
+    concurrency = 2
+
+    async def predict_batch(self, inputs: list[bytes], contexts: list[Context]) -> list[str]:
+        return [context.request_id for context in contexts][1:]
+
+
+class Wrapped:
+    """Has something before and after."""
+
+    def preprocess(self, text: str) -> int:
+        if not text.isdigit():
+            raise BadInput("no number")
+        return int(text)
+
+    def predict(self, number: int, ctx: Context) -> tuple[int, str]:
+        ctx.raise_if_cancelled()
+        return number + 1, ctx.device
+
+    def postprocess(self, output: tuple[int, str]) -> str:
+        return f"{output[0]} on {output[1]}"
+
+
+class Unwell:
+    """Says that it is not well when a file of this name is there."""
+
+    def health(self) -> bool:
+        return not Path(os.environ.get("UNWELL", "/nowhere")).exists()
+
+    def predict(self, data: bytes) -> bytes:
+        return data
+
+
+class Broken:
+    """Fails every job at once."""
+
+    def predict(self, data: bytes) -> bytes:
+        raise OSError("the disk is gone")
+
+
+class LosesDevice:
+    """Its device is lost under the input `lose`; other inputs take their time."""
+
+    def predict(self, text: str) -> str:
+        if text == "lose":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        compute(float(text))
+        return text
+
+
+def misbehave(text: str) -> str:
+    """Do to its process what the input says."""
+    match text.split():
+        case ["kill"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case ["allocate"]:
+            # As on a machine that is full: the allocation itself fails.
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 32, -1))
+            try:
+                bytearray(1 << 34)
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+        case ["stop"]:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case ["sleep", seconds]:
+            compute(float(seconds))
+    return text
 
 
 def obey(data: bytes) -> object:

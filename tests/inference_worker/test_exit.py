@@ -187,8 +187,12 @@ async def test_the_status_port_tells_how_the_worker_is(
     await wait_until(lambda: peer.completions, "it is answered")
     base = worker.metrics_url.removesuffix("/metrics")
     async with http.get(f"{base}/healthz") as answer:
-        told = {"engine": "ok", "reason": "", "connected": True, "window": 3, "held": 0}
-        assert (answer.status, await answer.json()) == (200, told)
+        told = await answer.json()
+        load = told.pop("load")
+        expected = {"engine": "ok", "reason": "", "connected": True, "window": 3, "held": 0}
+        assert (answer.status, told) == (200, {**expected, "loading": None})
+        assert (load["running"], load["waiting"], load["limit"]) == (0, 0, 3)
+        assert load["memory_bytes"] > 1_000_000
     async with http.get(f"{base}/metrics") as answer:
         assert 'penstock_worker_completions_total{end="result"} 1.0' in await answer.text()
     await peer.stop()
@@ -215,3 +219,20 @@ async def test_a_restarted_worker_is_a_new_subscriber(
     assert peer.hellos[0].uid != peer.hellos[1].uid
     assert str(worker.pid) in peer.hellos[1].uid
     await asyncio.to_thread(worker.kill_all)
+
+
+async def test_how_far_the_loading_is_can_be_asked_for(
+    start_worker: StartWorker, peer: Peer, http: aiohttp.ClientSession
+) -> None:
+    worker = await start_worker(peer.url, engine=f"{HANDLERS}:LoadsHalf")
+    base = worker.metrics_url.removesuffix("/metrics")
+
+    async def loading() -> bool:
+        async with http.get(f"{base}/readyz") as answer:
+            told = await answer.json()
+            half = {"fraction": 0.5, "note": "the weights are read"}
+            return bool(answer.status == 503 and told["loading"] == half)
+
+    await wait_until(loading, "half of it is loaded")
+    assert "Loading, 50 %. the weights are read" in worker.log
+    assert not peer.connected

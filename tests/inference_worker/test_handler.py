@@ -137,7 +137,6 @@ async def test_closing_the_iterator_tells_a_sync_handler(load: Load) -> None:
     ("name", "error", "sentence"),
     [
         ("Nobody", BadEngine, "expected a class or function Nobody"),
-        ("Yields", BadEngine, "that returns its result, got one that yields"),
         ("TakesThree", BadEngine, r"expected predict\(input\) or predict\(input, ctx\)"),
         ("CannotLoad", EngineFailed, "FileNotFoundError: no weights at /models/none"),
     ],

@@ -26,8 +26,15 @@ async def spawn() -> AsyncIterator[Spawn]:
     """Start the engine process of a spec, and stop it after the test."""
     spawned: list[EngineProcess] = []
 
-    async def start(name: str, *, capacity: int | None = None, **options: object) -> EngineProcess:
-        engine = EngineProcess(EngineSpec(name, options, capacity), logs=LogSettings())
+    async def start(
+        name: str,
+        *,
+        capacity: int | None = None,
+        silence_s: float = 0.0,
+        **options: object,
+    ) -> EngineProcess:
+        spec = EngineSpec(name, options, capacity)
+        engine = EngineProcess(spec, logs=LogSettings(), silence_s=silence_s)
         spawned.append(engine)
         await engine.start(Context())
         return engine

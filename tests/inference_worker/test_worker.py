@@ -12,8 +12,8 @@ from tests.inference_worker.peer import Peer
 from tests.waiting import hold_for, wait_until
 
 
-def delivery(index: int, data: bytes = b"x", *, attempt: int = 1) -> Delivery:
-    return Delivery(index, attempt, f"r-{index}", data, max_delivery=3)
+def delivery(index: int, data: bytes = b"x", *, attempt: int = 1, deaths: int = 0) -> Delivery:
+    return Delivery(index, attempt, f"r-{index}", data, max_delivery=3, deaths=deaths)
 
 
 async def test_the_window_is_the_capacity_of_the_engine(start: StartInProcess, peer: Peer) -> None:
@@ -203,3 +203,13 @@ async def test_draining_waits_for_the_outcome_of_the_last_answers(
     await hold_for(0.3, lambda: not running.task.done(), "the worker waits")
     await peer.outcome(peer.answers)
     await running.task
+
+
+async def test_pieces_and_progress_reach_the_worker_and_are_counted(
+    start: StartInProcess, peer: Peer
+) -> None:
+    running = await start(f"{HANDLERS}:Yields", own_process=True)
+    await peer.deliver(delivery(1, b"3"))
+    await wait_until(lambda: peer.answers, "it is answered")
+    assert peer.completions == [Completion(1, 1, Result(b"0 1 2 "))]
+    assert running.count("pieces_total") == 3

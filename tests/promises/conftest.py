@@ -1,5 +1,6 @@
 """Peers and a plain client for the promises."""
 
+import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,7 @@ class Client:
     async def put(self, data: bytes, *, queue: str = "", **query: str) -> tuple[int, str]:
         """Put into the input queue, or into `queue="/sink"`; give index and request id."""
         address = f"{self.url}{names.EAS_PREFIX}/svc{queue}"
-        async with self.session.post(address, data=data, params=query) as answer:
+        async with self.session.post(address, data=io.BytesIO(data), params=query) as answer:
             text = await answer.text()
             assert answer.status == 200, f"{answer.status} {text}"
             return int(text), answer.headers[names.REQUEST_ID_HEADER]
@@ -70,6 +71,17 @@ class Client:
         address = f"{self.url}{names.EAS_PREFIX}/svc{queue}"
         async with self.session.get(address, params={names.ATTRIBUTES: "true"}) as answer:
             return int((await answer.json())["stream.length"])
+
+    async def has_length(self, length: int, queue: str = "") -> bool:
+        return await self.length(queue) == length
+
+    async def search_is_pending(self, index: int, *, gid: str = names.DEFAULT_GROUP) -> bool:
+        """Say whether somebody of the group holds the input entry with this index."""
+        address = f"{self.url}{names.EAS_PREFIX}/svc"
+        query = {names.SEARCH: "true", names.INDEX: str(index)}
+        headers = {names.GROUP_HEADER: gid}
+        async with self.session.get(address, params=query, headers=headers) as answer:
+            return bool((await answer.json())["IsPending"])
 
     async def truncate(self, queue: str = "") -> None:
         address = f"{self.url}{names.EAS_PREFIX}/svc{queue}"

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from client_sdk.wire import names
 from client_sdk.wire.worker import Delivery
-from tests.conftest import StartService
-from tests.promises.conftest import Client, Peers
+from tests.conftest import Serve, StartService
+from tests.promises.conftest import Client, Peers, Watchers
 from tests.promises.peer import Peer
 from tests.waiting import hold_for, wait_until
 
@@ -115,3 +116,49 @@ async def test_a_full_sink_stops_the_workers_after_exactly_as_many_results(
         await client.read(5)
     await asyncio.gather(*answering)
     assert sum(len(peer.handed) for peer in peers) == 20
+
+
+async def test_a_worker_of_the_eas_face_may_store_its_results_where_their_places_are_kept(
+    serve: Serve, client: Client, watchers: Watchers
+) -> None:
+    url = await serve({"name": "svc", "sink": {"max_length": 2}})
+    client.url = url
+    watcher = watchers.make(url)
+    await watcher.watch(window=5)
+    for _ in range(3):
+        await client.put(b"x")
+    await wait_until(lambda: len(watcher.frames) == 2, "as many come as the sink has room for")
+    stranger = f"{url}{names.EAS_PREFIX}/svc/sink"
+    async with client.session.post(stranger, data=b"x") as answer:
+        assert answer.status == 429, "the places are kept for the results"
+
+    for frame in list(watcher.frames):
+        request_id = frame.tags[names.REQUEST_ID_TAG]
+        await client.put(b"y", queue="/sink", requestId=request_id)
+        await watcher.commit(frame.index)
+
+    assert await client.length("/sink") == 2
+    request_id = watcher.frames[0].tags[names.REQUEST_ID_TAG]
+    async with client.session.post(stranger, params={"requestId": request_id}) as answer:
+        assert answer.status == 429, "and nothing is stored above the capacity"
+    assert len(await client.read(2)) == 2
+    await wait_until(lambda: len(watcher.frames) == 3, "the last one comes")
+    await watcher.commit(watcher.indexes[-1])
+
+
+async def test_a_sink_that_evicts_takes_a_put_whatever_the_workers_hold(
+    serve: Serve, client: Client, peers: Peers
+) -> None:
+    url = await serve({"name": "svc", "sink": {"max_length": 2, "auto_evict": True}})
+    client.url = url
+    peer = peers.make(3)
+    await peer.connect(url)
+    for _ in range(3):
+        await client.put(b"x")
+    await wait_until(lambda: len(peer.held) == 3, "the worker holds more than the sink has")
+
+    await client.put(b"1", queue="/sink")
+    await peer.complete(*peer.held)
+    await wait_until(lambda: len(peer.outcomes) == 3, "all are answered")
+    await client.put(b"4", queue="/sink")
+    assert [frame.data for frame in await client.read(5)] == [b"x", b"4"]

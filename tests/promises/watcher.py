@@ -32,6 +32,10 @@ class Watcher:
         self.uid = self.uid or f"watcher-{next(_numbers)}"
 
     @property
+    def connected(self) -> bool:
+        return self.socket is not None and not self.socket.closed
+
+    @property
     def address(self) -> str:
         return f"{self.url}{names.EAS_PREFIX}/svc{self.queue}"
 

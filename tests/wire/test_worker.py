@@ -16,6 +16,7 @@ from client_sdk.wire.worker import (
     FromWorker,
     Held,
     Hello,
+    Load,
     Outcome,
     Outcomes,
     Rejection,
@@ -36,6 +37,12 @@ tags = st.dictionaries(texts, texts, max_size=3)
 indexes = st.integers(0, 2**63 - 1)
 attempts = st.integers(0, 2**32 - 1)
 helds = st.lists(st.builds(Held, indexes, attempts), max_size=3).map(tuple)
+loads = st.builds(
+    Load,
+    running=attempts,
+    memory_bytes=indexes,
+    gpu_utilization=st.floats(0, 1, width=32),
+)
 results = st.none() | st.builds(Result, st.binary(max_size=20), tags)
 
 from_worker = st.one_of(
@@ -46,7 +53,7 @@ from_worker = st.one_of(
     st.lists(st.builds(Rejection, indexes, attempts, texts, texts), max_size=3)
     .map(tuple)
     .map(Rejections),
-    st.just(Renew()),
+    st.builds(Renew, st.none() | loads),
     st.builds(SetWindow, attempts),
 )
 deliveries = st.builds(
@@ -61,6 +68,7 @@ deliveries = st.builds(
     content_type=texts,
     stored_at_ms=indexes,
     priority=attempts,
+    deaths=attempts,
 )
 to_worker = st.one_of(
     st.builds(Welcome, texts, attempts, helds, attempts),
@@ -89,6 +97,7 @@ def test_what_the_service_says_survives_the_wire(message: ToWorker) -> None:
     ("message", "encoded"),
     [
         (Renew(), "2200"),
+        (Renew(Load(running=3, limit=5)), "22060a0408031805"),
         (SetWindow(0), "2a00"),
         (SetWindow(5), "2a020805"),
         (Completions((Completion(7, 1, None),)), "12060a0408071001"),

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"client_sdk/wire/proto/worker.proto\x12\x0fpenstock.worker\"\xf2\x01\n\nFromWorker\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.penstock.worker.HelloH\x00\x12\x30\n\x08\x63omplete\x18\x02 \x01(\x0b\x32\x1c.penstock.worker.CompletionsH\x00\x12-\n\x06reject\x18\x03 \x01(\x0b\x32\x1b.penstock.worker.RejectionsH\x00\x12\'\n\x05renew\x18\x04 \x01(\x0b\x32\x16.penstock.worker.RenewH\x00\x12)\n\x06window\x18\x05 \x01(\x0b\x32\x17.penstock.worker.WindowH\x00\x42\x06\n\x04kind\"\x9d\x01\n\x08ToWorker\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x18.penstock.worker.WelcomeH\x00\x12.\n\x07\x64\x65liver\x18\x02 \x01(\x0b\x32\x1b.penstock.worker.DeliveriesH\x00\x12,\n\x07outcome\x18\x03 \x01(\x0b\x32\x19.penstock.worker.OutcomesH\x00\x42\x06\n\x04kind\"&\n\x04Held\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"|\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0e\n\x06window\x18\x03 \x01(\r\x12#\n\x04held\x18\x04 \x03(\x0b\x32\x15.penstock.worker.Held\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x06 \x01(\t\"c\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x10\n\x08lease_ms\x18\x03 \x01(\r\x12#\n\x04lost\x18\x04 \x03(\x0b\x32\x15.penstock.worker.Held\"\x8e\x02\n\x08\x44\x65livery\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x14\n\x0cmax_delivery\x18\x03 \x01(\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x31\n\x04tags\x18\x05 \x03(\x0b\x32#.penstock.worker.Delivery.TagsEntry\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x0c\n\x04path\x18\x07 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x08 \x01(\t\x12\x14\n\x0cstored_at_ms\x18\t \x01(\x04\x12\x10\n\x08priority\x18\n \x01(\r\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\nDeliveries\x12-\n\ndeliveries\x18\x01 \x03(\x0b\x32\x19.penstock.worker.Delivery\"t\n\x06Result\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12/\n\x04tags\x18\x02 \x03(\x0b\x32!.penstock.worker.Result.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\nCompletion\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\'\n\x06result\x18\x03 \x01(\x0b\x32\x17.penstock.worker.Result\"?\n\x0b\x43ompletions\x12\x30\n\x0b\x63ompletions\x18\x01 \x03(\x0b\x32\x1b.penstock.worker.Completion\"I\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"<\n\nRejections\x12.\n\nrejections\x18\x01 \x03(\x0b\x32\x1a.penstock.worker.Rejection\"\x07\n\x05Renew\"\x18\n\x06Window\x12\x0e\n\x06window\x18\x01 \x01(\r\"I\n\x07Outcome\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"6\n\x08Outcomes\x12*\n\x08outcomes\x18\x01 \x03(\x0b\x32\x18.penstock.worker.Outcomeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"client_sdk/wire/proto/worker.proto\x12\x0fpenstock.worker\"\xf2\x01\n\nFromWorker\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.penstock.worker.HelloH\x00\x12\x30\n\x08\x63omplete\x18\x02 \x01(\x0b\x32\x1c.penstock.worker.CompletionsH\x00\x12-\n\x06reject\x18\x03 \x01(\x0b\x32\x1b.penstock.worker.RejectionsH\x00\x12\'\n\x05renew\x18\x04 \x01(\x0b\x32\x16.penstock.worker.RenewH\x00\x12)\n\x06window\x18\x05 \x01(\x0b\x32\x17.penstock.worker.WindowH\x00\x42\x06\n\x04kind\"\x9d\x01\n\x08ToWorker\x12+\n\x07welcome\x18\x01 \x01(\x0b\x32\x18.penstock.worker.WelcomeH\x00\x12.\n\x07\x64\x65liver\x18\x02 \x01(\x0b\x32\x1b.penstock.worker.DeliveriesH\x00\x12,\n\x07outcome\x18\x03 \x01(\x0b\x32\x19.penstock.worker.OutcomesH\x00\x42\x06\n\x04kind\"&\n\x04Held\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"|\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0e\n\x06window\x18\x03 \x01(\r\x12#\n\x04held\x18\x04 \x03(\x0b\x32\x15.penstock.worker.Held\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x06 \x01(\t\"c\n\x07Welcome\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x10\n\x08lease_ms\x18\x03 \x01(\r\x12#\n\x04lost\x18\x04 \x03(\x0b\x32\x15.penstock.worker.Held\"\x9e\x02\n\x08\x44\x65livery\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x14\n\x0cmax_delivery\x18\x03 \x01(\r\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x31\n\x04tags\x18\x05 \x03(\x0b\x32#.penstock.worker.Delivery.TagsEntry\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x0c\n\x04path\x18\x07 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x08 \x01(\t\x12\x14\n\x0cstored_at_ms\x18\t \x01(\x04\x12\x10\n\x08priority\x18\n \x01(\r\x12\x0e\n\x06\x64\x65\x61ths\x18\x0b \x01(\r\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\nDeliveries\x12-\n\ndeliveries\x18\x01 \x03(\x0b\x32\x19.penstock.worker.Delivery\"t\n\x06Result\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12/\n\x04tags\x18\x02 \x03(\x0b\x32!.penstock.worker.Result.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\nCompletion\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\'\n\x06result\x18\x03 \x01(\x0b\x32\x17.penstock.worker.Result\"?\n\x0b\x43ompletions\x12\x30\n\x0b\x63ompletions\x18\x01 \x03(\x0b\x32\x1b.penstock.worker.Completion\"I\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"<\n\nRejections\x12.\n\nrejections\x18\x01 \x03(\x0b\x32\x1a.penstock.worker.Rejection\"\xa0\x01\n\x04Load\x12\x0f\n\x07running\x18\x01 \x01(\r\x12\x0f\n\x07waiting\x18\x02 \x01(\r\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x04\x12\x18\n\x10gpu_memory_bytes\x18\x05 \x01(\x04\x12\x1e\n\x16gpu_memory_total_bytes\x18\x06 \x01(\x04\x12\x17\n\x0fgpu_utilization\x18\x07 \x01(\x02\",\n\x05Renew\x12#\n\x04load\x18\x01 \x01(\x0b\x32\x15.penstock.worker.Load\"\x18\n\x06Window\x12\x0e\n\x06window\x18\x01 \x01(\r\"I\n\x07Outcome\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\"6\n\x08Outcomes\x12*\n\x08outcomes\x18\x01 \x03(\x0b\x32\x18.penstock.worker.Outcomeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,29 +46,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WELCOME']._serialized_start=626
   _globals['_WELCOME']._serialized_end=725
   _globals['_DELIVERY']._serialized_start=728
-  _globals['_DELIVERY']._serialized_end=998
-  _globals['_DELIVERY_TAGSENTRY']._serialized_start=955
-  _globals['_DELIVERY_TAGSENTRY']._serialized_end=998
-  _globals['_DELIVERIES']._serialized_start=1000
-  _globals['_DELIVERIES']._serialized_end=1059
-  _globals['_RESULT']._serialized_start=1061
-  _globals['_RESULT']._serialized_end=1177
-  _globals['_RESULT_TAGSENTRY']._serialized_start=955
-  _globals['_RESULT_TAGSENTRY']._serialized_end=998
-  _globals['_COMPLETION']._serialized_start=1179
-  _globals['_COMPLETION']._serialized_end=1264
-  _globals['_COMPLETIONS']._serialized_start=1266
-  _globals['_COMPLETIONS']._serialized_end=1329
-  _globals['_REJECTION']._serialized_start=1331
-  _globals['_REJECTION']._serialized_end=1404
-  _globals['_REJECTIONS']._serialized_start=1406
-  _globals['_REJECTIONS']._serialized_end=1466
-  _globals['_RENEW']._serialized_start=1468
-  _globals['_RENEW']._serialized_end=1475
-  _globals['_WINDOW']._serialized_start=1477
-  _globals['_WINDOW']._serialized_end=1501
-  _globals['_OUTCOME']._serialized_start=1503
-  _globals['_OUTCOME']._serialized_end=1576
-  _globals['_OUTCOMES']._serialized_start=1578
-  _globals['_OUTCOMES']._serialized_end=1632
+  _globals['_DELIVERY']._serialized_end=1014
+  _globals['_DELIVERY_TAGSENTRY']._serialized_start=971
+  _globals['_DELIVERY_TAGSENTRY']._serialized_end=1014
+  _globals['_DELIVERIES']._serialized_start=1016
+  _globals['_DELIVERIES']._serialized_end=1075
+  _globals['_RESULT']._serialized_start=1077
+  _globals['_RESULT']._serialized_end=1193
+  _globals['_RESULT_TAGSENTRY']._serialized_start=971
+  _globals['_RESULT_TAGSENTRY']._serialized_end=1014
+  _globals['_COMPLETION']._serialized_start=1195
+  _globals['_COMPLETION']._serialized_end=1280
+  _globals['_COMPLETIONS']._serialized_start=1282
+  _globals['_COMPLETIONS']._serialized_end=1345
+  _globals['_REJECTION']._serialized_start=1347
+  _globals['_REJECTION']._serialized_end=1420
+  _globals['_REJECTIONS']._serialized_start=1422
+  _globals['_REJECTIONS']._serialized_end=1482
+  _globals['_LOAD']._serialized_start=1485
+  _globals['_LOAD']._serialized_end=1645
+  _globals['_RENEW']._serialized_start=1647
+  _globals['_RENEW']._serialized_end=1691
+  _globals['_WINDOW']._serialized_start=1693
+  _globals['_WINDOW']._serialized_end=1717
+  _globals['_OUTCOME']._serialized_start=1719
+  _globals['_OUTCOME']._serialized_end=1792
+  _globals['_OUTCOMES']._serialized_start=1794
+  _globals['_OUTCOMES']._serialized_end=1848
 # @@protoc_insertion_point(module_scope)

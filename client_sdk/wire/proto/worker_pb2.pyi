@@ -67,7 +67,7 @@ class Welcome(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority")
+    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class Delivery(_message.Message):
     CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     STORED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    DEATHS_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     max_delivery: int
@@ -95,7 +96,8 @@ class Delivery(_message.Message):
     content_type: str
     stored_at_ms: int
     priority: int
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ...) -> None: ...
+    deaths: int
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ...) -> None: ...
 
 class Deliveries(_message.Message):
     __slots__ = ("deliveries",)
@@ -152,9 +154,29 @@ class Rejections(_message.Message):
     rejections: _containers.RepeatedCompositeFieldContainer[Rejection]
     def __init__(self, rejections: _Optional[_Iterable[_Union[Rejection, _Mapping]]] = ...) -> None: ...
 
+class Load(_message.Message):
+    __slots__ = ("running", "waiting", "limit", "memory_bytes", "gpu_memory_bytes", "gpu_memory_total_bytes", "gpu_utilization")
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GPU_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GPU_MEMORY_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GPU_UTILIZATION_FIELD_NUMBER: _ClassVar[int]
+    running: int
+    waiting: int
+    limit: int
+    memory_bytes: int
+    gpu_memory_bytes: int
+    gpu_memory_total_bytes: int
+    gpu_utilization: float
+    def __init__(self, running: _Optional[int] = ..., waiting: _Optional[int] = ..., limit: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., gpu_memory_bytes: _Optional[int] = ..., gpu_memory_total_bytes: _Optional[int] = ..., gpu_utilization: _Optional[float] = ...) -> None: ...
+
 class Renew(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("load",)
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    load: Load
+    def __init__(self, load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
 
 class Window(_message.Message):
     __slots__ = ("window",)

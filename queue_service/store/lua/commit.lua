@@ -5,6 +5,7 @@
 -- argv     4  group
 --          then for each entry: user, index
 -- returns  for each entry "committed", "absent" or "foreign"
+write_although_full()
 local gid = ARGV[4]
 local indexes = {}
 for position = 6, #ARGV, 2 do
@@ -32,5 +33,6 @@ for position = 5, #ARGV, 2 do
         results[#results + 1] = 'absent'
     end
 end
+tell_windows = true
 settle()
 return results

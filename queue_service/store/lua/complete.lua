@@ -6,6 +6,7 @@
 --          then for each completion: user, index, attempt, "1" when there is a result,
 --          its data, its tags (JSON, laid over the entry's)
 -- returns  for each completion 1, or 0 when the delivery was no longer this user's
+write_although_full()
 local gid, sink_capacity, evict = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1'
 local now = now_ms()
 local written = false

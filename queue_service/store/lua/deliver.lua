@@ -8,7 +8,8 @@
 --          then for each subscriber, the emptiest-handed first: user, session, room asked
 -- returns  {entries still waiting, dead letters, then for each subscriber
 --          {"ok", "lost" or "taken" over, how many it holds now, {index, attempt, lane, request id, tags, stored at, data, path,
---          content type}...}}
+--          content type, different workers' engines that died on it}...}}
+write_although_full()
 local gid, sink_capacity = ARGV[4], tonumber(ARGV[5])
 local max_delivery, policy, bytes_left = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local SCAN_LIMIT = 1000 -- entries that a filter may pass over in one call
@@ -79,11 +80,15 @@ local function new_record(fields, lane)
 end
 
 local function hand_over(batch, uid, index, fields, record)
+    local deaths = 0
+    if record.attempt > 0 then
+        deaths = deaths_of(own, gid, index)
+    end
     record.attempt, record.state, record.uid = record.attempt + 1, 'h', uid
     write_record(own, gid, index, record)
     later('ZADD', own.holds, 0, gid .. SEP .. uid .. SEP .. padded(index))
     batch[#batch + 1] = { index, record.attempt, record.lane, fields[REQUEST_ID], fields[TAGS],
-        fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE] }
+        fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE], deaths }
     left, sink_room = left - 1, sink_room - 1
     bytes_left = bytes_left - #fields[DATA] - #fields[TAGS]
 end

@@ -3,6 +3,7 @@
 -- argv     4  lease in ms
 --          5  how long a group without members is remembered, in ms
 -- returns  {deliveries released, subscribers ended, ms until the next lease ends or -1}
+write_although_full()
 local lease_ms, remembered_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local LIMIT = 100 -- subscribers ended in one call
 local now = now_ms()

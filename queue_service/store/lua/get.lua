@@ -7,6 +7,7 @@
 --          then for each read: filter (JSON), index to start at, most entries, "1" to take
 -- returns  for each read {"" or the index at which to go on, {index, request id, tags,
 --          stored at, data, path, content type}...}
+write_although_full()
 local taken_ms = tonumber(ARGV[4])
 local SCAN_LIMIT = 2000 -- entries that one read may pass over in one call
 local BYTE_LIMIT = 32 * 1024 * 1024 -- an answer ends with the entry that reaches this

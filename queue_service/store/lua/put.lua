@@ -10,9 +10,21 @@
 local capacity, evict, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
 local now = now_ms()
 local stored = length(own)
-if role == 'sink' then
+if role == 'sink' and not evict then
     -- Every input entry in a worker's hands has its place here kept for it.
     stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
+end
+
+-- Whether this is the result of an entry in somebody's hands, for which a place is kept.
+local function has_place(request_id)
+    local index = role == 'sink' and length(own) < capacity and first_of(peer, request_id)
+    for _, gid in ipairs(index and groups_of(peer).gids or {}) do
+        local record = record_of(peer, gid, index)
+        if record and record.state == 'h' then
+            return true
+        end
+    end
+    return false
 end
 
 local request_ids = {}
@@ -36,10 +48,10 @@ for position = 7, #ARGV, 7 do
     if before then
         local index, first_id = string.match(before, '^(%d+) (.*)$')
         results[#results + 1] = { index, first_id }
-    elseif stored >= capacity and not (evict and oldest(own)) then
+    elseif stored >= capacity and not evict and not has_place(request_id) then
         results[#results + 1] = {}
     else
-        if stored >= capacity then
+        if stored >= capacity and evict then
             remove(own, oldest(own))
             stored = stored - 1
         end

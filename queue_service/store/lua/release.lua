@@ -8,6 +8,7 @@
 --          6  session of the ended connection
 --          7  grace in ms
 -- returns  how many deliveries it holds or held, or -1 when a newer connection has taken over
+write_although_full()
 local gid, uid, session, grace_ms = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local subscriber = gid .. SEP .. uid
 if redis.call('HGET', own.subscribers, subscriber .. SEP .. 'session') ~= session then

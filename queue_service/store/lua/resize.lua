@@ -5,6 +5,7 @@
 --          6  session
 --          7  window
 -- returns  1, or 0 when the subscriber is no longer this connection's
+write_although_full()
 local gid, uid = ARGV[4], ARGV[5]
 local subscriber = gid .. SEP .. uid .. SEP
 if redis.call('HGET', own.subscribers, subscriber .. 'session') ~= ARGV[6] then

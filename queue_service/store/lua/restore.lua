@@ -2,6 +2,7 @@
 --
 -- argv     4  then the indexes
 -- returns  how many were still taken
+write_although_full()
 local count = 0
 for position = 4, #ARGV do
     count = count + redis.call('ZREM', own.taken, ARGV[position])

@@ -15,6 +15,7 @@
 --          12 "1" when the lower bound is the entry that comes next
 --          then for each claim: index, attempt
 -- returns  {how many are still held, {the positions (from 0) of claims that are lost}}
+write_although_full()
 local gid, uid, session = ARGV[4], ARGV[5], ARGV[6]
 local window, lease_ms, filter = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local subscriber = gid .. SEP .. uid

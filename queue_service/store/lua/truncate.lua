@@ -3,6 +3,7 @@
 -- argv     4  index
 --          5  most entries to remove in this call
 -- returns  how many were removed; fewer than asked means that none is left
+write_although_full()
 local removed, most = 0, tonumber(ARGV[5])
 for lane = 0, 1 do
     local found = redis.call('XRANGE', own.lanes[lane], '-', '(' .. ARGV[4] .. '-0',

@@ -21,7 +21,7 @@ local function remove(q, index, lane, request_id)
     for _, gid in ipairs(groups.gids) do
         local record = record_of(q, gid, index)
         if record then
-            erase_record(q, gid, index)
+            erase_record(q, gid, index, record)
         end
         if record and record.state == 'h' then
             end_hold(q, gid, record.uid, index)
@@ -72,7 +72,7 @@ local function finish(q, gid, index, record)
         return false
     end
     if record then
-        erase_record(q, gid, index)
+        erase_record(q, gid, index, record)
     end
     if record and record.state == 'h' then
         end_hold(q, gid, record.uid, index)

@@ -24,6 +24,12 @@ local function queue(offset)
 end
 local own, peer = queue(0), queue(15)
 
+-- A Redis that is full refuses a script's first write when it may take memory, and lets the others
+-- pass.  Only puts are to be refused: what is stored must still go out, be answered and go.
+local function write_although_full()
+    redis.call('HDEL', own.meta, 'nothing')
+end
+
 local function now_ms()
     local time = redis.call('TIME')
     return time[1] * 1000 + math.floor(time[2] / 1000)

@@ -85,8 +85,34 @@ local function write_record(q, gid, index, record)
     changed[q.deliveries][field] = true
 end
 
-local function erase_record(q, gid, index)
+-- Whose engines died while they ran an entry: their names, beside its record in a field of its
+-- own, which few entries ever have.
+local function deaths_field(gid, index)
+    return gid .. SEP .. index .. SEP .. 'deaths'
+end
+
+local function deaths_of(q, gid, index)
+    local uids = redis.call('HGET', q.deliveries, deaths_field(gid, index))
+    local count = 0
+    for _ in string.gmatch(uids or '', '[^\31]+') do
+        count = count + 1
+    end
+    return count, uids or ''
+end
+
+local function note_death(q, gid, index, uid)
+    local _, uids = deaths_of(q, gid, index)
+    if not string.find(SEP .. uids, SEP .. uid .. SEP, 1, true) then
+        redis.call('HSET', q.deliveries, deaths_field(gid, index), uids .. uid .. SEP)
+    end
+end
+
+local function erase_record(q, gid, index, record)
     local field = gid .. SEP .. index
+    if record.attempt > 1 or record.state ~= 'h' then
+        -- One that is in somebody's hands for the first time cannot have such a field.
+        later('HDEL', q.deliveries, deaths_field(gid, index))
+    end
     records[q.deliveries][field] = false
     changed[q.deliveries][field] = true
 end

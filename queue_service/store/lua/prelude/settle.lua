@@ -1,5 +1,8 @@
 -- prelude/settle: the end of every verb, and the end of a subscriber.
 
+-- True where deliveries may have ended by another replica's doing than their connection's.
+local tell_windows = false
+
 -- Write what was put off and the sums that changed, and ring where somebody may now be served.
 -- Every verb that writes ends with this.
 local function settle()
@@ -18,7 +21,8 @@ local function settle()
             set_subscriber(sum.q, sum.gid, sum.uid, tonumber(old[1]),
                 math.max(0, tonumber(old[2]) - sum.count))
         end
-        if waiting(sum.q, sum.gid) > 0 then
+        local was_full = tell_windows and old[1] and tonumber(old[2]) >= tonumber(old[1])
+        if was_full or waiting(sum.q, sum.gid) > 0 then
             -- Other replicas may hold the connection whose window this has opened.
             ring((sum.q == own and role or peer_role) .. ' windows')
         end

@@ -1,0 +1,1 @@
+"""Users' code as users write it; `make test` runs each file here through a worker."""

@@ -1,0 +1,46 @@
+"""What a user's code raises, and the failure that it becomes."""
+
+import logging
+
+from inference_worker.engines.engine import BAD_INPUT, DEVICE_LOST, Failed
+from inference_worker.engines.locate import last_line
+
+log = logging.getLogger(__name__)
+
+
+class BadInput(Exception):
+    """Raised by a handler: this input can never succeed.  The client is answered at once."""
+
+    code = BAD_INPUT
+
+
+class Retryable(Exception):
+    """Raised by a handler: another attempt may succeed.
+
+    code: the machine word that the client sees should every attempt fail.
+    """
+
+    def __init__(self, message: str = "", *, code: str = "Retryable") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def failure_of(error: BaseException) -> Failed:
+    """Return what this exception of a user's code means for its job."""
+    match error:
+        case BadInput():
+            return Failed(BAD_INPUT, str(error) or "the input was refused", retryable=False)
+        case Retryable():
+            return Failed(error.code, str(error) or "another attempt may succeed")
+        case _:
+            log.warning("The handler raised:", exc_info=error)
+            code = DEVICE_LOST if _tells_of_a_lost_device(error) else type(error).__name__
+            return Failed(code, last_line(error))
+
+
+def _tells_of_a_lost_device(error: BaseException) -> bool:
+    # After an error of the device every later call fails too, until the process ends.  Older
+    # torch raises a bare RuntimeError; too little memory has a class of its own and passes.
+    if type(error).__name__ == "AcceleratorError":
+        return True
+    return isinstance(error, RuntimeError) and str(error).startswith(("CUDA error", "HIP error"))

@@ -1,0 +1,54 @@
+"""From `module:name` to the class or function of that name."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from inference_worker.errors import BadEngine
+
+
+def find(target: str) -> Any:
+    """Import what `module:name` names; raise BadEngine when there is no such thing."""
+    module_name, _, name = target.partition(":")
+    if not module_name or not name:
+        raise BadEngine("module:Class or module:function", target)
+    found = import_module(module_name)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+        if found is None:
+            raise BadEngine(f"a class or function {name} in {module_name}", "nothing of this name")
+    if not callable(found):
+        raise BadEngine(f"a class or function {name} in {module_name}", type(found).__name__)
+    return found
+
+
+def import_module(name: str) -> Any:
+    """Import a module of the user's; raise BadEngine when that fails."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise BadEngine(f"a module {name} that can be imported", last_line(error)) from error
+
+
+def wants_context(function: Callable[..., Any], *, after: int) -> bool:
+    """Say whether the function's next parameter, after this many, is for the context.
+
+    One with a default is an option of the user's own, unless its name says otherwise.
+    """
+    positional = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(positional) <= after:
+        return False
+    follows = positional[after]
+    return follows.default is follows.empty or follows.name in ("ctx", "context")
+
+
+def last_line(error: BaseException) -> str:
+    """Return `Class: sentence`, as the last line of a traceback has it."""
+    sentence = str(error).strip().rpartition("\n")[2]
+    name = type(error).__name__
+    return f"{name}: {sentence}" if sentence else name

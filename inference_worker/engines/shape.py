@@ -1,0 +1,113 @@
+"""A user's code in the one shape that the handler engine calls, whatever its own is.
+
+    setup(ctx)  then, for each job:  read(job) -> predict(input, ctx) -> write(output)
+
+`handler` is our own shape and lies here; the shapes of others are thin adapters beside it.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from inference_worker.engines.engine import Context, Failed, Finished, Job
+from inference_worker.engines.locate import find, wants_context
+from inference_worker.engines.payload import item_reader_of, reader_of, to_bytes
+from inference_worker.errors import BadEngine
+
+#: Inputs of one predict_batch when the class does not say, and how long the first of them waits
+#: for others, in seconds.
+DEFAULT_BATCH_SIZE = 8
+DEFAULT_BATCH_TIMEOUT_S = 0.01
+
+
+def _done(output: object) -> Finished | Failed:
+    return Finished(to_bytes(output))
+
+
+@dataclass(slots=True)
+class Shape:
+    """What the engine calls.
+
+    read: the job's input.  predict: its output, or a generator, a coroutine or an async generator
+    of it; is_async says which of the two kinds.  write: the end that an output means.
+    piece: what a yielded output is before it becomes bytes.
+    forget: called with the input of a job that has ended.
+    setup, health, teardown: as in README.md; setup and teardown may return a coroutine.
+    concurrency: how many predicts the code can take at once; None leaves it to the operator.
+    batch_size: 0, or the most inputs that predict takes, as a list; it is then given a list of
+    contexts.  batch_timeout_s: how long the first of them waits for others.
+    """
+
+    read: Callable[[Job], Any]
+    predict: Callable[[Any, Any], Any]
+    write: Callable[[Any], Finished | Failed] = _done
+    piece: Callable[[Any], Any] = lambda output: output
+    forget: Callable[[Any], None] = lambda payload: None
+    is_async: bool = False
+    setup: Callable[[Context], Any] | None = None
+    health: Callable[[], Any] | None = None
+    teardown: Callable[[], Any] | None = None
+    concurrency: int | None = None
+    batch_size: int = 0
+    batch_timeout_s: float = DEFAULT_BATCH_TIMEOUT_S
+
+
+def handler_shape(target: str) -> Shape:
+    """Return the shape of `module:Class` or `module:function`, with the instance made."""
+    loaded = find(target)
+    is_class = inspect.isclass(loaded)
+    handler = loaded() if is_class else loaded
+    setup = getattr(handler, "setup", None)
+    is_batch = hasattr(handler, "predict_batch")
+    predict = handler.predict_batch if is_batch else _predict_of(handler, target)
+    _check_call(predict, target, is_batch=is_batch)
+    input_type = getattr(loaded, "input_type", None)
+    before = getattr(handler, "preprocess", None)
+    after = getattr(handler, "postprocess", None)
+    if before is not None:
+        read = reader_of(before, input_type)
+    else:
+        read = (item_reader_of if is_batch else reader_of)(predict, input_type)
+    with_context = wants_context(predict, after=1)
+    shape = Shape(
+        read=lambda job: before(read(job.data)) if before else read(job.data),
+        predict=predict if with_context else lambda value, context: predict(value),
+        is_async=inspect.iscoroutinefunction(predict) or inspect.isasyncgenfunction(predict),
+        health=getattr(handler, "health", None),
+        teardown=getattr(handler, "teardown", None),
+        concurrency=_at_least_one(loaded, "concurrency", None) if is_class else None,
+    )
+    if setup is not None and is_class:
+        shape.setup = setup if wants_context(setup, after=0) else lambda context: setup()
+    if after is not None:
+        shape.write, shape.piece = lambda output: _done(after(output)), after
+    if is_batch:
+        shape.batch_size = _at_least_one(loaded, "max_batch_size", DEFAULT_BATCH_SIZE) or 0
+        shape.batch_timeout_s = float(getattr(loaded, "batch_timeout", DEFAULT_BATCH_TIMEOUT_S))
+    return shape
+
+
+def _predict_of(handler: Any, target: str) -> Callable[..., Any]:
+    predict = handler if inspect.isfunction(handler) else getattr(handler, "predict", handler)
+    if not callable(predict):
+        raise BadEngine(f"a method predict or predict_batch in {target}", "a class without one")
+    found: Callable[..., Any] = predict
+    return found
+
+
+def _check_call(predict: Callable[..., Any], target: str, *, is_batch: bool) -> None:
+    signature = inspect.signature(predict)
+    try:
+        signature.bind(*range(2 if wants_context(predict, after=1) else 1))
+    except TypeError:
+        name = "predict_batch(inputs)" if is_batch else "predict(input)"
+        expected = f"{name} or {name[:-1]}, ctx) in {target}"
+        raise BadEngine(expected, f"{predict.__name__}{signature}") from None
+
+
+def _at_least_one(loaded: Any, name: str, default: int | None) -> int | None:
+    value = getattr(loaded, name, default)
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise BadEngine(f"a class attribute `{name}` of at least 1", repr(value))
+    return value
