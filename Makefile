@@ -32,7 +32,7 @@ demo: $(VENV)/model.stamp
 
 ## up: an embedded Redis, the queue service and workers, in this terminal
 .PHONY: up
-up: $(VENV)/dev.stamp
+up: $(VENV)/run.stamp
 	@$(BIN)/penstock up $(ARGS)
 
 # --- Check it
@@ -134,6 +134,12 @@ $(VENV)/venv.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit("Penstock needs Python 3.11 or newer; this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	@echo "penstock: making a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# What runs, and no development tools.
+$(VENV)/run.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
+	@echo "penstock: installing the packages (half a minute)"
+	@$(PIP) -e '.[local]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt

@@ -27,6 +27,7 @@ from client_sdk.errors import (
     Unauthorized,
     Unavailable,
 )
+from client_sdk.job_error import JobError, error_of
 from client_sdk.subscription import Subscription
 from client_sdk.sync import Queue, QueueClient, Watch
 from client_sdk.transport import RetryPolicy
@@ -45,6 +46,7 @@ __all__ = [
     "Forbidden",
     "Frame",
     "FrameTooBig",
+    "JobError",
     "LeaseLost",
     "Lost",
     "NoSuchService",
@@ -66,4 +68,5 @@ __all__ = [
     "Watch",
     "WorkConnection",
     "WorkStatistics",
+    "error_of",
 ]

@@ -106,8 +106,9 @@ def put(
 
     The idempotency key is part of the call, so every sending of it stores one entry at most.
     Raises BadParameter when a tag or a path has a name that the protocol keeps for itself, or an
-    id cannot travel in a header.
+    id cannot travel in a header, and TypeError for data that is neither bytes nor text.
     """
+    body = _body(data)
     if path.strip("/").split("/")[0] == names.SINK:
         raise errors.BadParameter("the path 'sink' is that of the sink itself")
     for name, text in (("request id", request_id), ("idempotency key", idempotency_key)):
@@ -135,7 +136,7 @@ def put(
         _receipt,
         query=f"{names.REQUEST_ID_TAG}={key}" if plain else urlencode(fields),
         path="/" + quote(path.lstrip("/")) if path else "",
-        body=data.encode() if isinstance(data, str) else data,
+        body=body,
         headers=headers,
     )
 
@@ -262,6 +263,20 @@ def in_batches(entries: Entries) -> Iterator[list[int]]:
     indexes = _index_list(entries)
     for start in range(0, len(indexes), MAX_INDEXES):
         yield indexes[start : start + MAX_INDEXES]
+
+
+def _body(data: object) -> bytes:
+    match data:
+        case bytes():
+            return data
+        case str():
+            return data.encode()
+        case bytearray() | memoryview():
+            return bytes(data)
+        case _:
+            # Anything else aiohttp would send in a form of its own, or fail at half-way.
+            kind = type(data).__name__
+            raise TypeError(f"put takes bytes or str, got {kind}; for JSON, json.dumps(...) it")
 
 
 def _indexes(entries: Entries) -> str:

@@ -22,6 +22,7 @@ from client_sdk import errors
 from client_sdk.transport import Transport
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
+from client_sdk.wire.codes import CloseCode
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.frame import Frame, decode
 
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 #: How often the service is told that this subscriber is alive, in seconds.
 PING_INTERVAL_S = 2.0
+
+#: The most often that the service is told so, in seconds.
+LEAST_PING_INTERVAL_S = 0.05
 
 #: A connection on which even pings stay unanswered for so long is broken, in seconds.
 SILENCE_S = 10.0
@@ -88,6 +92,8 @@ class Subscription:
                     break
                 if not error.transient:
                     raise
+                if error.status == CloseCode.LEASE_LOST:
+                    self._ping_more_often()
                 log.info("The watch of %s was interrupted: %s", self._url, error)
                 await self._pause(self._backoff.next_delay_s())
             except WireError as error:
@@ -116,6 +122,12 @@ class Subscription:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def _ping_more_often(self) -> None:
+        # Nothing on the wire tells a watcher how long its lease is, but the close says that the
+        # pings were too far apart for it.  A process that was stopped for a while comes here
+        # too; some more pings are all that it costs.
+        self._ping_interval_s = max(self._ping_interval_s / 2, LEAST_PING_INTERVAL_S)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

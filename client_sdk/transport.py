@@ -14,6 +14,7 @@ from client_sdk import errors
 from client_sdk.address import service_address
 from client_sdk.backoff import Backoff
 from client_sdk.calls import Answer, Call, Retry
+from client_sdk.unreachable import why
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 
@@ -167,7 +168,7 @@ async def _only_once(
 
 def _failed(call: Call[T], error: Exception, url: str) -> errors.QueueError:
     """Return what it means that no answer came."""
-    sentence = str(error) or f"no answer to {call.verb} in time"
+    sentence = why(error) or f"no answer to {call.verb} in time"
     if isinstance(error, aiohttp.InvalidURL):
         return errors.BadParameter(f"this is no URL of a service: {error}", url=url)
     never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)

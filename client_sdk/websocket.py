@@ -7,6 +7,7 @@ import aiohttp
 from yarl import URL
 
 from client_sdk import errors
+from client_sdk.unreachable import why
 from client_sdk.wire.codes import CloseCode
 from client_sdk.wire.errors import WireError
 
@@ -54,7 +55,7 @@ async def open_websocket(
     except aiohttp.InvalidURL as error:
         raise errors.BadParameter(f"this is no URL of a service: {error}") from error
     except (aiohttp.ClientError, OSError) as error:
-        sentence = str(error) or f"no connection within {timeout_s:g} s"
+        sentence = why(error) or f"no connection within {timeout_s:g} s"
         raise errors.ConnectionFailed(sentence, url=url) from error
 
 

@@ -11,9 +11,11 @@ import typer
 from rich.console import Console
 
 from deploy import queue_commands
+from deploy.data_dir import DEFAULT_PATH
 from deploy.demo.run import run_demo
+from deploy.engine_check import NoEngine, check_engine
 from deploy.errors import DeployError
-from deploy.local import LocalOptions
+from deploy.local import MAX_PAYLOAD_KB, LocalOptions
 from deploy.up import run_up
 
 #: What a shell expects of a program that Ctrl-C has ended.
@@ -28,6 +30,57 @@ app = typer.Typer(
 app.command()(queue_commands.put)
 app.command()(queue_commands.get)
 app.command()(queue_commands.watch)
+
+
+# Options of `up` that are taken from the environment where they are not given.
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="`echo`, `handler:module:Class`, `http:URL`, `pmml:PATH`, `transformers:MODEL`.",
+        envvar="PENSTOCK_WORKER_ENGINE",
+    ),
+]
+EngineOptions = Annotated[
+    str, typer.Option(help="For the engine, as JSON.", envvar="PENSTOCK_WORKER_ENGINE_OPTIONS")
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Jobs that a worker takes at once; by default what the engine says.",
+        envvar="PENSTOCK_WORKER_WORKER_THREADS",
+    ),
+]
+Token = Annotated[
+    str,
+    typer.Option(
+        help="Its token; by default one is made and kept in the directory.",
+        envvar="PENSTOCK_TOKEN",
+    ),
+]
+MaxPayload = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=1024 * 1024,
+        help="Largest data of a job and largest result, in KiB.",
+        envvar="PENSTOCK_MAX_PAYLOAD_KB",
+    ),
+]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="0 takes a free one.", envvar="PENSTOCK_PORT")
+]
+Processes = Annotated[
+    int, typer.Option(min=1, help="Of the queue service.", envvar="PENSTOCK_PROCESSES")
+]
+Grace = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Seconds a stopping worker has to finish its jobs.",
+        envvar="PENSTOCK_WORKER_GRACE_S",
+    ),
+]
 
 
 class Fsync(StrEnum):
@@ -51,23 +104,16 @@ def main() -> None:
 def up(
     *,
     workers: Annotated[int, typer.Option(min=0, help="How many workers.")] = 1,
-    engine: Annotated[
-        str, typer.Option(help="`echo`, `handler:module:Class`, `http:URL`, `pmml:PATH`.")
-    ] = "echo",
-    engine_options: Annotated[str, typer.Option(help="For the engine, as JSON.")] = "",
-    window: Annotated[
-        int | None, typer.Option(min=1, help="Jobs that a worker takes at once.")
-    ] = None,
+    engine: Engine = "echo",
+    engine_options: EngineOptions = "",
+    window: Window = None,
     service: Annotated[str, typer.Option(help="The service's name.")] = "demo",
-    token: Annotated[
-        str, typer.Option(help="Its token; by default one is made and kept in the directory.")
-    ] = "",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
-    processes: Annotated[int, typer.Option(min=1, help="Of the queue service.")] = 1,
-    data: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path(".penstock"),
-    grace: Annotated[
-        float, typer.Option(min=0, help="Seconds a stopping worker has to finish its jobs.")
-    ] = 30.0,
+    token: Token = "",
+    max_payload_kb: MaxPayload = MAX_PAYLOAD_KB,
+    port: Port = 8080,
+    processes: Processes = 1,
+    data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DEFAULT_PATH,
+    grace: Grace = 30.0,
     fsync: Annotated[
         Fsync, typer.Option(help="`everysec` is a little faster and may lose the last seconds.")
     ] = Fsync.ALWAYS,
@@ -77,6 +123,10 @@ def up(
     Settings of the environment (PENSTOCK_..., PENSTOCK_WORKER_...) hold for what is not an
     option here.
     """
+    try:
+        check_engine(engine, options=engine_options, window=window)
+    except NoEngine as error:
+        raise typer.BadParameter(str(error)) from error
     options = LocalOptions(
         data_dir=data,
         service=service,
@@ -88,9 +138,10 @@ def up(
         engine_options=engine_options,
         window=window,
         worker_grace_s=grace,
+        max_payload_kb=max_payload_kb,
         appendfsync=fsync.value,
     )
-    asyncio.run(run_up(options, Console()))
+    sys.exit(asyncio.run(run_up(options, Console())))
 
 
 @app.command()

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +21,15 @@ from deploy.errors import DataDirTaken, NotRunning
 
 #: Bytes of randomness in a generated token.
 TOKEN_BYTES = 24
+
+
+#: Where a local mode lives that was not told.
+DEFAULT_PATH = Path(".penstock")
+
+
+def data_option(path: Path) -> str:
+    """Return what a command needs in order to find the local mode of this directory."""
+    return "" if path == DEFAULT_PATH else f" --data {shlex.quote(str(path))}"
 
 
 @dataclass(frozen=True, slots=True)

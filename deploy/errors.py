@@ -4,12 +4,16 @@ DeployError
   ├─ RedisNotFound    no redis-server or valkey-server of 6.2 or newer
   ├─ RedisTooOld      the data directory was written by a newer server
   ├─ PortTaken        somebody else listens where we were told to
+  ├─ DataDirTaken     another local mode uses this directory
+  ├─ NotRunning       no local mode runs on this directory
   └─ ChildFailed      a child process ended, or was not ready in time
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
+
+from deploy.command_name import penstock
 
 
 class DeployError(Exception):
@@ -54,7 +58,10 @@ class PortTaken(DeployError):
     code = "PORT_TAKEN"
 
     def __init__(self, port: int) -> None:
-        super().__init__(f"port {port} of this machine is taken; choose another one")
+        super().__init__(
+            f"port {port} of this machine is taken; choose another one with --port "
+            f"(0 takes a free one), in make as `make up ARGS='--port {port + 1}'`"
+        )
         self.port = port
 
 
@@ -65,7 +72,8 @@ class DataDirTaken(DeployError):
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(
-            f"another `penstock up` runs on {data_dir}; stop it, or choose another --data"
+            f"another `penstock up` runs on {data_dir.absolute()}; stop it, or choose another "
+            "--data"
         )
         self.data_dir = data_dir
 
@@ -77,8 +85,9 @@ class NotRunning(DeployError):
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(
-            f"nothing runs on {data_dir}; start it with `penstock up`, or name a queue service "
-            "with --url (or PENSTOCK_URL) and --token (or PENSTOCK_TOKEN)"
+            f"nothing runs on {data_dir.absolute()}; start it with `{penstock()} up`, name "
+            "another directory with --data, or a queue service with --url (or PENSTOCK_URL) and "
+            "--token (or PENSTOCK_TOKEN)"
         )
         self.data_dir = data_dir
 

@@ -21,10 +21,11 @@ from pathlib import Path
 import aiohttp
 
 from deploy.child import Child
-from deploy.data_dir import DataDir, Running
+from deploy.data_dir import DEFAULT_PATH, DataDir, Running
 from deploy.errors import ChildFailed, PortTaken
 from deploy.keeper import Keeper
 from deploy.port import free_port, is_free
+from deploy.redis_lines import is_worth_showing
 from deploy.redis_server import STOP_GRACE_S, Fsync, RedisServer
 
 #: Seconds the queue service may take until it is ready.
@@ -42,6 +43,10 @@ BEYOND_WORKER_GRACE_S = 5.0
 #: Seconds each process is given when the user does not want to wait.
 HURRIED_GRACE_S = 2.0
 
+#: The largest payload, in KiB, unless told otherwise.  PAI EAS takes 8, which a photo or a page
+#: of text is above; 1024 leaves each queue some 1,800 entries, and a queue that is full says so.
+MAX_PAYLOAD_KB = 1024
+
 HOST = "127.0.0.1"
 
 
@@ -52,10 +57,11 @@ class LocalOptions:
     port: 0 takes a free one.  token: empty takes the one that is kept in the data directory.
     engine_options: JSON, for the engine.  window: jobs that one worker takes at once; None
     leaves it to the engine.  processes: of the queue service, on one port.  worker_grace_s:
-    seconds a stopping worker has to finish what it holds.
+    seconds a stopping worker has to finish what it holds.  max_payload_kb: of a job's data and
+    of a result, in KiB.
     """
 
-    data_dir: Path = Path(".penstock")
+    data_dir: Path = DEFAULT_PATH
     service: str = "demo"
     token: str = ""
     port: int = 8080
@@ -65,6 +71,7 @@ class LocalOptions:
     engine_options: str = ""
     window: int | None = None
     worker_grace_s: float = 30.0
+    max_payload_kb: int = MAX_PAYLOAD_KB
     appendfsync: Fsync = "always"
 
 
@@ -125,6 +132,8 @@ class LocalMode:
         await asyncio.gather(*(worker.stop() for worker in self.workers))
         for server in reversed(self._servers):
             await server.stop()
+            if server.child is not None:
+                self._on_line(server.name, "stopped")
         self.workers, self._servers, self._running = [], [], None
         self._held.close()
 
@@ -153,7 +162,7 @@ class LocalMode:
             # because nobody but our own children is told it.
             password=secrets.token_urlsafe(),
             appendfsync=self.options.appendfsync,
-            on_line=partial(self._on_line, "redis"),
+            on_line=self._on_redis_line,
         )
         self._redis = redis
 
@@ -164,8 +173,14 @@ class LocalMode:
         await self._keep("redis", start, STOP_GRACE_S, self._servers)
         return redis
 
+    def _on_redis_line(self, text: str) -> None:
+        if is_worth_showing(text):
+            self._on_line("redis", text)
+
     async def _start_service(self, running: Running, redis: RedisServer) -> None:
-        service = {"name": running.service, "token": running.token}
+        limits = {"max_payload_size_kb": self.options.max_payload_kb}
+        names = {"name": running.service, "token": running.token}
+        service = {**names, "input": limits, "sink": limits}
         env = {
             "PENSTOCK_HOST": HOST,
             "PENSTOCK_PORT": running.url.rpartition(":")[2],

@@ -1,7 +1,7 @@
 """`penstock put`, `get` and `watch`: a queue service from the command line, through the SDK.
 
 Exit codes: 0 done; 1 refused, or the job failed; 2 the command line is wrong; 3 there was
-nothing, or not in time; 4 no queue service answered; 130 Ctrl-C.
+nothing, or not in time; 4 no queue service answered, or none runs here; 130 Ctrl-C.
 """
 
 import asyncio
@@ -15,14 +15,18 @@ from typing import Annotated, Any
 
 import typer
 
-from client_sdk import AsyncQueueClient
+from client_sdk import AsyncQueueClient, Receipt, error_of
 from client_sdk.errors import ConnectionFailed, QueueError, Unavailable
 from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
-from deploy.data_dir import DataDir
-from deploy.errors import DeployError
+from deploy.command_name import penstock
+from deploy.data_dir import DEFAULT_PATH, DataDir, data_option
+from deploy.errors import DeployError, NotRunning
 
 FAILED, NOTHING_THERE, NO_ANSWER = 1, 3, 4
+
+#: Seconds after which a put that waits looks whether its job has ended without a result.
+LOOK_EVERY_S = 5.0
 
 Service = Annotated[str, typer.Argument(help="The service's name.")]
 Url = Annotated[
@@ -32,8 +36,6 @@ Token = Annotated[str, typer.Option(help="The service's token.", envvar="PENSTOC
 Data = Annotated[Path, typer.Option("--data", help="The local mode's data directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most.")]
-
-LOCAL_DATA = Path(".penstock")
 
 
 def put(
@@ -48,7 +50,7 @@ def put(
     timeout: Timeout = 300.0,
     url: Url = "",
     token: Token = "",
-    data_dir: Data = LOCAL_DATA,
+    data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
     """Put an entry into a service's input queue and print its request id."""
@@ -59,8 +61,12 @@ def put(
         async with _client(service, url, token, data_dir) as client:
             receipt = await client.put(body, tags=tags, priority=priority, request_id=request_id)
             if wait:
-                found = await client.sink.get(request_id=receipt.request_id, timeout_s=timeout)
-                _show_all(found, as_json=as_json)
+                _tell(f"request {receipt.request_id}, waiting for the result")
+                found = await _wait(client, receipt, timeout_s=timeout)
+                where = f" --url {url}" if url else data_option(data_dir)
+                ask = f"{penstock()} get {service} {receipt.request_id}{where}"
+                later = f"no result within {timeout:g} s; ask again with `{ask}`"
+                _show_all(found, as_json=as_json, nothing=later)
             elif as_json:
                 print(json.dumps({"index": receipt.index, "request_id": receipt.request_id}))
             else:
@@ -80,7 +86,7 @@ def get(
     from_input: Annotated[bool, typer.Option("--input", help="From the input queue.")] = False,
     url: Url = "",
     token: Token = "",
-    data_dir: Data = LOCAL_DATA,
+    data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
     """Print results and take them out of the sink."""
@@ -108,7 +114,7 @@ def watch(
     count: Annotated[int, typer.Option(help="End after so many; 0 goes on for ever.")] = 0,
     url: Url = "",
     token: Token = "",
-    data_dir: Data = LOCAL_DATA,
+    data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
     """Print results as they come, a line each, and commit each one once it is printed."""
@@ -140,7 +146,7 @@ def _run(verb: Coroutine[Any, Any, None]) -> None:
     """Run one verb and end the program with the code that its end means."""
     try:
         asyncio.run(verb)
-    except (ConnectionFailed, Unavailable) as error:
+    except (ConnectionFailed, Unavailable, NotRunning) as error:
         _end(str(error), NO_ANSWER)
     except (QueueError, DeployError) as error:
         _end(str(error), FAILED)
@@ -148,6 +154,35 @@ def _run(verb: Coroutine[Any, Any, None]) -> None:
         # Whoever read us, such as `head`, has seen enough. Python would complain about it once
         # more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+async def _wait(client: AsyncQueueClient, receipt: Receipt, *, timeout_s: float) -> list[Frame]:
+    """Wait for a result, and say so when the job seems to have ended without one."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while True:
+        wait_s = min(LOOK_EVERY_S, max(0.0, deadline - loop.time()))
+        found = await client.sink.get(request_id=receipt.request_id, timeout_s=wait_s)
+        if found or loop.time() >= deadline:
+            return found
+        if await client.search(receipt.index) is None:
+            break
+    # The result is stored in the step that removes the entry, so it is there by now or never was.
+    # One exception is an entry that was put back at the tail: therefore the waiting goes on.
+    found = await client.sink.get(request_id=receipt.request_id)
+    if found:
+        return found
+    _tell(
+        "the entry has left the input queue and there is no result: a handler that returns None "
+        "leaves none; still waiting"
+    )
+    wait_s = max(0.0, deadline - loop.time())
+    return await client.sink.get(request_id=receipt.request_id, timeout_s=wait_s)
+
+
+def _tell(sentence: str) -> None:
+    # The results are on standard output, which may be a file or a pipe.
+    typer.echo(sentence, err=True)
 
 
 def _end(sentence: str, code: int) -> None:
@@ -180,21 +215,24 @@ def _read_tags(pairs: list[str]) -> dict[str, str]:
     return tags
 
 
-def _show_all(frames: list[Frame], *, as_json: bool) -> None:
+def _show_all(frames: list[Frame], *, as_json: bool, nothing: str = "nothing there") -> None:
     if not frames:
-        _end("nothing there", NOTHING_THERE)
-    for frame in frames:
+        _end(nothing, NOTHING_THERE)
+    failed = [error for frame in frames if (error := error_of(frame))]
+    results = [frame for frame in frames if as_json or error_of(frame) is None]
+    for frame in results:
         if as_json:
             print(_line(frame, as_json=True))
         else:
             # Exactly the bytes, so that a result can be an image in a pipe; on a terminal, or
             # between several, a line end keeps them apart.
             sys.stdout.buffer.write(frame.data)
-            if sys.stdout.isatty() or len(frames) > 1:
+            if sys.stdout.isatty() or len(results) > 1:
                 sys.stdout.buffer.write(b"\n")
-            sys.stdout.flush()
-    if any(names.LAST_CODE_TAG in frame.tags for frame in frames):
-        _end("the job failed; its result is the error", FAILED)
+        sys.stdout.flush()
+    if failed:
+        # An error is no result: it does not go where the results go.
+        _end("\n".join(f"the job failed: {error.text}" for error in failed), FAILED)
 
 
 def _line(frame: Frame, *, as_json: bool) -> str:

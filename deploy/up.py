@@ -1,22 +1,41 @@
 """`penstock up`: local mode in the foreground of a terminal, until Ctrl-C."""
 
 import asyncio
+import contextlib
+import os
 import signal
+from collections.abc import Collection
+from pathlib import Path
 
+import typer
 from rich.console import Console
 
-from deploy.data_dir import Running
+from client_sdk import AsyncQueueClient
+from client_sdk.errors import QueueError
+from deploy.command_name import penstock
+from deploy.data_dir import Running, data_option
+from deploy.errors import ChildFailed, DeployError
+from deploy.ignored_settings import ignored_in
 from deploy.local import LocalMode, LocalOptions
 from deploy.merged_log import MergedLog
+from deploy.subscribers import held_by_pid
 
 #: What stops it; a second one cuts off whatever is still being waited for.
 STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-async def run_up(options: LocalOptions, console: Console) -> None:
+#: Seconds between two looks for workers that have connected.
+LOOK_EVERY_S = 0.2
+
+#: Seconds after which a worker that is not there yet is named, again and again.
+NAMED_EVERY_S = 15.0
+
+
+async def run_up(options: LocalOptions, console: Console) -> int:
     """Start, show the log, and return after a signal when everything has stopped in order.
 
-    Raises one of `deploy.errors` when something did not start or gave up for good.
+    Returns the exit code: 1, after a sentence on standard error, when something did not start
+    or gave up for good.
     """
     log = MergedLog(console)
     local = LocalMode(options, on_line=log.line)
@@ -33,13 +52,29 @@ async def run_up(options: LocalOptions, console: Console) -> None:
     loop = asyncio.get_running_loop()
     for number in STOPPED_BY:
         loop.add_signal_handler(number, on_signal, number)
+    for sentence in ignored_in(os.environ):
+        log.line("penstock", sentence)
+    code = 0
     try:
         await _until_told(local, told, log)
+    except DeployError as error:
+        # Before everything is stopped, whose many lines would come between.
+        typer.secho(_reason(error), fg=typer.colors.RED, err=True)
+        code = 1
     finally:
         await local.stop()
-        log.line("penstock", "stopped")
         for number in STOPPED_BY:
             loop.remove_signal_handler(number)
+    if code == 0:
+        log.line("penstock", "stopped")
+    return code
+
+
+def _reason(error: DeployError) -> str:
+    """Return the error's sentence, without lines of a child that the log has shown already."""
+    if isinstance(error, ChildFailed) and error.name != "redis":
+        return f"{error.name} {error.why}; its own words are above"
+    return str(error)
 
 
 async def _until_told(local: LocalMode, told: asyncio.Event, log: MergedLog) -> None:
@@ -58,22 +93,55 @@ async def _until_told(local: LocalMode, told: asyncio.Event, log: MergedLog) -> 
 
 async def _serve(local: LocalMode, log: MergedLog) -> None:
     running = await local.start()
-    for line in welcome(running):
+    for line in welcome(running, local.options.data_dir):
         log.line("penstock", line)
-    await local.failure()
+    if not local.workers:
+        log.line("penstock", "No workers: jobs will wait.")
+    telling = asyncio.create_task(_tell_when_ready(local, running, log))
+    try:
+        await local.failure()
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
 
 
-def welcome(running: Running) -> list[str]:
+async def _tell_when_ready(local: LocalMode, running: Running, log: MergedLog) -> None:
+    """Say when a worker has connected, and which ones take their time."""
+    loop = asyncio.get_running_loop()
+    said_ready = False
+    named_at = loop.time()
+    async with AsyncQueueClient(running.url, running.service, token=running.token) as client:
+        while missing := await _missing(local, client):
+            if not said_ready and len(missing) < len(local.workers):
+                said_ready = True
+                log.line("penstock", "Ready.")
+            if loop.time() - named_at > NAMED_EVERY_S:
+                named_at = loop.time()
+                log.line("penstock", f"{', '.join(missing)}: still loading ...")
+            await asyncio.sleep(LOOK_EVERY_S)
+    if local.workers and not said_ready:
+        log.line("penstock", "Ready.")
+
+
+async def _missing(local: LocalMode, client: AsyncQueueClient) -> list[str]:
+    """Return the names of the workers that are not connected."""
+    # When the service is away for a moment nobody knows; the next look will.
+    connected: Collection[int] = ()
+    with contextlib.suppress(QueueError):
+        connected = await held_by_pid(client)
+    return [w.name for w in local.workers if w.child is None or w.child.pid not in connected]
+
+
+def welcome(running: Running, data_dir: Path) -> list[str]:
     """Return what a newcomer needs to send a first job and read its result."""
     queue = f"{running.url}/api/predict/{running.service}"
     header = f"-H 'Authorization: {running.token}'"
     return [
-        "Ready.",
-        f"  input    {queue}",
+        f"Accepting jobs at {queue}",
         f"  results  {queue}/sink",
         f"  token    {running.token}",
         "Put something in, and read its result:",
         f"  curl {header} '{queue}' -d 'hello'",
         f"  curl {header} '{queue}/sink?_timeout_=5s'",
-        f"or: penstock put {running.service} hello --wait",
+        f"or: {penstock()} put {running.service} hello --wait{data_option(data_dir)}",
     ]

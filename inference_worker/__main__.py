@@ -11,9 +11,11 @@ from importlib.metadata import version
 
 import uvloop
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from client_sdk.errors import QueueError
 from client_sdk.work import WorkConnection
+from inference_worker.bad_settings import why
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.load import load_engine
 from inference_worker.errors import WorkerError
@@ -31,8 +33,8 @@ def main() -> None:
     """Run until told to leave; exit with 0 then, and with 1 when the worker cannot work."""
     try:
         settings = Settings()
-    except ValidationError as error:
-        sys.exit(f"the settings are wrong: {error}")
+    except (ValidationError, SettingsError) as error:
+        sys.exit(why(error))
     uid = new_uid()
     logs = LogSettings(settings.log_level, settings.log_json, settings.name or uid)
     logs.apply()

@@ -70,6 +70,17 @@ def cut_short(answer: Answer) -> Answer | None:
             return None
 
 
+def too_big(answer: Answer) -> Failed:
+    """Return the failure of a job whose result the sink did not take for its size."""
+    result = answer.result if isinstance(answer, Completion) else None
+    size = len(result.data) if result else 0
+    sentence = (
+        f"the result of {size} bytes is larger than the sink takes; its limit is the setting "
+        "max_payload_size_kb (`penstock up --max-payload-kb`, PENSTOCK_MAX_PAYLOAD_KB in compose)"
+    )
+    return Failed(RESULT_TOO_BIG, sentence, retryable=False)
+
+
 def status_of(code: str) -> str:
     """Return a failure's code as the number that `lastCode` has to be.
 

@@ -8,9 +8,10 @@ from client_sdk.errors import QueueError
 from client_sdk.wire import codes, names
 from client_sdk.wire.worker import Completion, Delivery, Outcome, Rejection
 from client_sdk.work import WorkConnection
-from inference_worker.answers import Answer, answer_to, cut_short
-from inference_worker.engines.engine import RESULT_TOO_BIG, Failed, Finished
+from inference_worker.answers import Answer, answer_to, cut_short, too_big
+from inference_worker.engines.engine import Failed, Finished
 from inference_worker.metrics import Metrics
+from inference_worker.said import NO_RESULT, Once, with_code
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ class Outbox:
     def __init__(self, connection: WorkConnection, metrics: Metrics) -> None:
         self._connection = connection
         self._metrics = metrics
+        self._once = Once(log)
         self._unconfirmed: set[asyncio.Future[Outcome]] = set()
 
     def answer(self, delivery: Delivery, end: Finished | Failed) -> None:
@@ -29,17 +31,18 @@ class Outbox:
         match answer:
             case Rejection(code=code, reason=reason):
                 self._metrics.rejections.labels(code).inc()
-                log.info("%s is rejected with %s: %s", delivery.request_id, code, reason)
+                said = with_code(code, reason)
+                log.info("%s is rejected with %s", delivery.request_id, said)
             case Completion(result=None):
                 self._metrics.without_result.inc()
+                self._once.info(NO_RESULT, delivery.request_id)
             case _ if isinstance(end, Failed):
                 self._metrics.with_error.inc()
                 log.warning(
-                    "%s is answered with its error after attempt %d, %s: %s",
+                    "%s is answered with its error after attempt %d, %s",
                     delivery.request_id,
                     delivery.attempt,
-                    end.code,
-                    end.message,
+                    with_code(end.code, end.message),
                 )
             case _:
                 self._metrics.with_result.inc()
@@ -80,8 +83,7 @@ class Outbox:
         )
         if said.code == codes.Code.FRAME_TOO_BIG and _is_result(answer):
             # No retry makes it smaller, so the client gets the reason in its place.
-            failed = Failed(RESULT_TOO_BIG, "the result is too big for the sink", retryable=False)
-            self.answer(delivery, failed)
+            self.answer(delivery, too_big(answer))
         elif said.code == codes.Code.FRAME_TOO_BIG and (shorter := cut_short(answer)):
             self._send(delivery, shorter)
 

@@ -161,7 +161,7 @@ class EngineProcess(Engine):
             self._ready.clear()
             self.changed()
             child.fail_listeners(failed)
-            log.error("%s; it is spawned again.", failed.message.capitalize())
+            log.error("The engine is started again: %s.", failed.message)
             if loop.time() - born_at > GOOD_LIFE_S:
                 wait_s = FIRST_RESPAWN_WAIT_S
             while self._child is None:

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         le=10_000,
-        description="Jobs at once, and so the window; by default what the engine says, or 5.",
+        description="Jobs at once, and so the window; by default what the engine says.",
     )
 
     device: str = Field(

@@ -1,10 +1,12 @@
 """`python -m queue_service`: read the settings, serve, stop on SIGTERM."""
 
 import argparse
+import re
 import sys
 
 import uvloop
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from queue_service.app import serve
 from queue_service.logs import set_up_logging
@@ -30,6 +32,12 @@ def main() -> int:
         for problem in error.errors(include_url=False, include_input=False):
             place = ".".join(str(part) for part in problem["loc"])
             print(f"setting {place}: {problem['msg']}", file=sys.stderr)
+        return 2
+    except SettingsError as error:
+        # A value that is no JSON never gets as far as to be validated.
+        field = re.search(r'field "(\w+)"', str(error))
+        place = f"PENSTOCK_{field[1].upper()}" if field else "of the environment"
+        print(f"setting {place}: expected JSON: {error.__cause__ or error}", file=sys.stderr)
         return 2
     set_up_logging(settings.log_level, as_json=settings.log_json)
     if settings.processes > 1:

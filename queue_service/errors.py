@@ -90,7 +90,9 @@ class FrameTooBig(ServiceError):
 
     def __init__(self, size: int | None, limit: int) -> None:
         came = "more" if size is None else f"{size} bytes"
-        super().__init__(f"expected a payload of at most {limit} bytes, got {came}")
+        super().__init__(
+            f"expected a payload of at most {limit} bytes (max_payload_size_kb), got {came}"
+        )
         self.size = size
         self.limit = limit
 

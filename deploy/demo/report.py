@@ -77,10 +77,10 @@ class Report:
         return [(pair, first) for (_, pair), first in zip(self.asked, firsts, strict=True)]
 
     def table(self) -> Table:
-        """Return the rows for the terminal."""
+        """Return the rows for the terminal, a line each, so that the verdict stays in sight."""
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        table.add_column("question", ratio=2)
-        table.add_column("answer", ratio=3)
+        table.add_column("question", ratio=2, no_wrap=True, overflow="ellipsis")
+        table.add_column("answer", ratio=3, no_wrap=True, overflow="ellipsis")
         for column in ("wait", "run", "attempts"):
             table.add_column(column, justify="right", no_wrap=True)
         for pair, row in self.rows():

@@ -8,7 +8,6 @@ it is killed with SIGKILL.  The answers are read from the sink by subscription.
 import asyncio
 import importlib.util
 import json
-import re
 import signal
 import tempfile
 import time
@@ -26,6 +25,7 @@ from deploy.demo.faq import DEMO_QUESTIONS, read_faq
 from deploy.demo.report import Report
 from deploy.errors import DeployError
 from deploy.local import LocalMode, LocalOptions
+from deploy.subscribers import held_by_pid
 
 ENGINE = "handler:deploy.demo.handler:FaqHandler"
 SERVICE = "demo"
@@ -179,7 +179,7 @@ class Demo:
         try:
             async with asyncio.timeout(LOADED_TIMEOUT_S):
                 while True:
-                    if len(await _held_by_pid(client)) == WORKERS:
+                    if len(await held_by_pid(client)) == WORKERS:
                         return
                     await asyncio.sleep(LOADED_LOOK_EVERY_S)
         except TimeoutError:
@@ -230,19 +230,4 @@ class Demo:
 
 
 async def _held(client: AsyncQueueClient, worker: Child) -> int:
-    return (await _held_by_pid(client)).get(worker.pid, 0)
-
-
-async def _held_by_pid(client: AsyncQueueClient) -> dict[int, int]:
-    """Return the process id of each connected worker and how many entries it holds.
-
-    Read from the input queue's attributes, as any EAS client can: a line per subscriber, in
-    which a worker's name has its process id in the middle and `Pending` is what it holds.
-    """
-    found: dict[int, int] = {}
-    for key, line in (await client.attributes()).items():
-        if key.startswith("consumers.list."):
-            match = re.search(r"Id: \S*?-(\d+)-[0-9a-f]+,.*?Pending: (\d+)", line)
-            if match and "Status: Running" in line:
-                found[int(match[1])] = int(match[2])
-    return found
+    return (await held_by_pid(client)).get(worker.pid, 0)

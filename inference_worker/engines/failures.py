@@ -1,11 +1,8 @@
 """What a user's code raises, and the failure that it becomes."""
 
-import logging
-
 from inference_worker.engines.engine import BAD_INPUT, DEVICE_LOST, Failed
 from inference_worker.engines.locate import last_line
-
-log = logging.getLogger(__name__)
+from inference_worker.engines.raised import log_raised
 
 
 class BadInput(Exception):
@@ -33,7 +30,7 @@ def failure_of(error: BaseException) -> Failed:
         case Retryable():
             return Failed(error.code, str(error) or "another attempt may succeed")
         case _:
-            log.warning("The handler raised:", exc_info=error)
+            log_raised(error)
             code = DEVICE_LOST if _tells_of_a_lost_device(error) else type(error).__name__
             return Failed(code, last_line(error))
 

@@ -1,4 +1,13 @@
-"""From the text of a setting to an engine: `echo`, `handler:module:Class`, ..."""
+"""From the text of a setting to an engine.
+
+echo                       gives the input back
+handler:module:Class       a Python class or function
+http:URL                   an HTTP server beside the worker; also `http` with options
+pmml:PATH                  a model in PMML
+transformers:MODEL         text generation; MODEL is a folder or a name of the hub
+embeddings:MODEL           vectors of texts
+pipeline:TASK[:MODEL]      any pipeline of transformers
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +19,14 @@ from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.handler import DEFAULT_CAPACITY, SHAPES, HandlerEngine
 from inference_worker.engines.pmml import PmmlEngine, PmmlOptions
+from inference_worker.engines.transformers.embeddings import EmbeddingsEngine
+from inference_worker.engines.transformers.engine import TransformersEngine
+from inference_worker.engines.transformers.options import (
+    EmbeddingOptions,
+    GenerationOptions,
+    PipelineOptions,
+)
+from inference_worker.engines.transformers.pipeline import PipelineEngine
 from inference_worker.engines.upstream.engine import UpstreamEngine
 from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.errors import BadEngine
@@ -21,8 +38,8 @@ Options = TypeVar("Options", bound=BaseModel)
 class EngineSpec:
     """What to make: plain values, so that it can be sent to the process that will make it.
 
-    name: `echo`, `handler:module:Class`, `http:URL`, `http` or `pmml:PATH`.  options: what that
-    kind of engine can be told.  capacity: how many jobs at once; None leaves it to the engine.
+    name: as in the table above.  options: what that kind of engine can be told.
+    capacity: how many jobs at once; None leaves it to the engine.
     device: what to compute on; "" leaves it to the engine.
     """
 
@@ -44,36 +61,53 @@ class EngineSpec:
 
 def load_engine(spec: EngineSpec) -> Engine:
     """Make the engine, without starting it; raise BadEngine when that cannot be."""
+    engine: Engine
     match spec.name.split(":", 1):
         case ["echo"]:
-            options = _options(EchoOptions, spec, spec.options)
-            return EchoEngine(options, capacity=spec.capacity or DEFAULT_CAPACITY)
+            options = _options(EchoOptions, spec)
+            engine = EchoEngine(options, capacity=spec.capacity or DEFAULT_CAPACITY)
         case ["http", *url]:
             if url and "url" in spec.options:
                 raise BadEngine("one url", "one in the engine's name and one in its options")
             told = {**spec.options, "url": url[0]} if url else spec.options
             upstream = _options(UpstreamOptions, spec, told)
-            return UpstreamEngine(
+            engine = UpstreamEngine(
                 upstream, slots=spec.capacity or upstream.slots or DEFAULT_CAPACITY
             )
         case ["pmml", where] if where:
-            return PmmlEngine(
+            engine = PmmlEngine(
                 where,
-                _options(PmmlOptions, spec, spec.options),
+                _options(PmmlOptions, spec),
                 capacity=spec.capacity or DEFAULT_CAPACITY,
             )
         case [kind, target] if kind in SHAPES:
             if spec.options:
                 raise BadEngine(f"a {kind} without options", ", ".join(spec.options))
-            return HandlerEngine(target, capacity=spec.capacity, kind=kind)
+            engine = HandlerEngine(target, capacity=spec.capacity, kind=kind)
+        case ["transformers", model] if model:
+            generation = _options(GenerationOptions, spec)
+            engine = TransformersEngine(model, generation, capacity=spec.capacity)
+        case ["embeddings", model] if model:
+            embedding = _options(EmbeddingOptions, spec)
+            engine = EmbeddingsEngine(model, embedding, capacity=spec.capacity)
+        case ["pipeline", task] if task:
+            piped = _options(PipelineOptions, spec)
+            engine = PipelineEngine(task, piped, capacity=spec.capacity)
         case _:
-            known = "an engine echo, handler:module:Class, http:URL or pmml:PATH"
-            raise BadEngine(known, spec.name)
+            raise BadEngine(
+                "an engine echo, handler:module:Class, http:URL, pmml:PATH, transformers:MODEL, "
+                "embeddings:MODEL or pipeline:TASK[:MODEL]",
+                spec.name,
+            )
+    return engine
 
 
-def _options(model: type[Options], spec: EngineSpec, told: Mapping[str, object]) -> Options:
+def _options(
+    kind: type[Options], spec: EngineSpec, told: Mapping[str, object] | None = None
+) -> Options:
+    """Read the options, or what is `told` in their place; raise BadEngine for one that is wrong."""
     try:
-        return model.model_validate(dict(told))
+        return kind.model_validate(dict(spec.options if told is None else told))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "options"

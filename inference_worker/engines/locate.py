@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from inference_worker.engines.search_path import where_looked
 from inference_worker.errors import BadEngine
 
 
@@ -28,7 +29,8 @@ def import_module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise BadEngine(f"a module {name} that can be imported", last_line(error)) from error
+        came = f"{last_line(error)}{where_looked(error, name)}"
+        raise BadEngine(f"a module {name} that can be imported", came) from error
 
 
 def wants_context(function: Callable[..., Any], *, after: int) -> bool:

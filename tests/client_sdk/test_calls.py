@@ -34,6 +34,17 @@ def test_a_put_of_text_is_utf_8() -> None:
     assert calls.put("héllo").body == b"h\xc3\xa9llo"
 
 
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_put_takes_any_kind_of_bytes(kind: Any) -> None:
+    assert calls.put(kind(b"a")).body == b"a"
+
+
+@pytest.mark.parametrize("data", [{"text": "hello"}, None, 7, ["a"]])
+def test_a_put_of_anything_else_says_what_it_takes(data: Any) -> None:
+    with pytest.raises(TypeError, match=rf"bytes or str, got {type(data).__name__}; for JSON"):
+        calls.put(data)
+
+
 def test_a_put_without_a_request_id_makes_one_that_is_also_its_key() -> None:
     first, second = calls.put(b""), calls.put(b"")
     assert query(first)["requestId"] == first.headers[names.IDEMPOTENCY_HEADER]

@@ -10,9 +10,11 @@ from aiohttp import web
 
 from client_sdk import AsyncQueueClient, RetryPolicy, errors
 from client_sdk.calls import MAX_INDEXES
+from client_sdk.websocket import open_websocket
 from client_sdk.wire import frame as wire
 from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
+from deploy.port import free_port
 from tests.client_sdk.peers import CUT_OFF, HttpPeer, answer, serving
 
 FAST = RetryPolicy(retries=4, first_delay_s=0.001, most_delay_s=0.01)
@@ -238,3 +240,15 @@ async def test_a_closed_client_says_so() -> None:
 async def test_two_clients_have_different_names() -> None:
     first, second = AsyncQueueClient("http://q", "svc"), AsyncQueueClient("http://q", "svc")
     assert first.uid != second.uid
+
+
+async def test_a_service_that_is_not_there_is_named_without_the_words_of_a_library() -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with AsyncQueueClient(url, "svc", retry=RetryPolicy(retries=0)) as client:
+        with pytest.raises(errors.ConnectionFailed) as put:
+            await client.put(b"")
+        with pytest.raises(errors.ConnectionFailed) as found:
+            await open_websocket(client._transport.session, url, headers={}, timeout_s=5)
+    for error in (put.value, found.value):
+        assert error.sentence == f"cannot connect to 127.0.0.1:{port}: Connection refused"

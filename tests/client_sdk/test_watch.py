@@ -209,3 +209,10 @@ async def test_what_is_no_frame_ends_the_watch() -> None:
     async with watching(peer) as watch:
         with pytest.raises(errors.BadMessage, match="expected a DataFrameProto"):
             await took(watch, 1)
+
+
+async def test_a_lease_that_the_pings_were_too_rare_for_makes_them_more_frequent() -> None:
+    peer = WatchPeer(*[closing(CloseCode.LEASE_LOST)] * 10, frames(1))
+    async with watching(peer, ping_interval_s=60) as watch:
+        await took(watch, 1)
+        await wait_until(lambda: peer.pings >= 3, "pings come far more often than once a minute")

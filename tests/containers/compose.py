@@ -53,6 +53,8 @@ class Compose:
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self.env |= {
             "PENSTOCK_PORT": str(port),
+            # They are built once and not by every `up`.
+            "PENSTOCK_PULL_POLICY": "missing",
             "PENSTOCK_QUEUE_SERVICE_IMAGE": self.images[0],
             "PENSTOCK_INFERENCE_WORKER_IMAGE": self.images[1],
             **settings,

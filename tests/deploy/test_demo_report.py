@@ -1,6 +1,9 @@
 """The demo's report counts what it saw, and nothing else makes its last line."""
 
+import io
 import json
+
+from rich.console import Console
 
 from client_sdk.wire.frame import Frame
 from deploy.demo.faq import DEMO_QUESTIONS, Pair, read_faq
@@ -59,6 +62,18 @@ def test_another_answer_than_the_faqs_is_wrong_and_so_is_an_error() -> None:
     report.read(_result(1, 0, "A letter."), at=11.0)
     report.read(Frame(2, {"requestId": "rid-1", "lastCode": "500"}, b"boom"), at=11.0)
     assert report.wrong() == PAIRS
+
+
+def test_each_question_has_one_line_of_a_narrow_terminal() -> None:
+    report = _report()
+    report.read(_result(1, 0, "A number. " * 30), at=11.0)
+    console = Console(width=72, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(report.table())
+    lines = [line for line in captured.get().splitlines() if line.strip()]
+    # Two lines are the head's.
+    assert len(lines) == 2 + len(PAIRS)
+    assert "…" in lines[2]
 
 
 def test_no_two_questions_of_the_faq_are_the_same() -> None:

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -28,14 +28,16 @@ STOP_S = 30.0
 class Up:
     """One `penstock up` in a session of its own."""
 
-    def __init__(self, data_dir: Path, *options: str, log: Path) -> None:
+    def __init__(
+        self, data_dir: Path, *options: str, log: Path, settings: Mapping[str, str]
+    ) -> None:
         self.data_dir = data_dir
         self._log = log
         env = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "deploy.cli", "up", "--data", str(data_dir), *options],
-                env={**env, "COLUMNS": "200"},
+                env={**env, "COLUMNS": "200", **settings},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -94,10 +96,10 @@ def start_up(tmp_path: Path) -> Iterator[StartUp]:
     """Start local modes, each on a free port, and end them after the test."""
     started: list[Up] = []
 
-    def start(*options: str, data_dir: Path = tmp_path / "data") -> Up:
+    def start(*options: str, data_dir: Path = tmp_path / "data", **settings: str) -> Up:
         port = () if "--port" in options else ("--port", "0")
         log = tmp_path / f"up-{len(started)}.log"
-        started.append(Up(data_dir, *port, *options, log=log))
+        started.append(Up(data_dir, *port, *options, log=log, settings=settings))
         return started[-1]
 
     yield start
@@ -207,14 +209,73 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(start_up: StartUp) 
     assert other.process.wait(START_S) == 1
     assert f"port {port} of this machine is taken" in other.log
     assert "redis" not in other.log
+    # The reason comes first, once, with the option that helps.
+    assert other.log.startswith(f"port {port} of this machine is taken")
+    assert "--port" in other.log
+    assert other.log.count("taken") == 1
 
 
 def test_an_engine_that_does_not_exist_stops_it_with_the_workers_words(start_up: StartUp) -> None:
     up = start_up("--engine", "handler:no.such.module:Class")
     assert up.process.wait(START_S) == 1
     assert re.search(r"worker-1 ended with \d", up.log), up.log
-    assert "no.such.module" in up.log
+    assert up.log.count("a module no.such.module that can be imported") == 1, up.log
+    assert "its own words are above" in up.log
     assert not descendants(up.process.pid)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--engine", "ecko"), "got ecko"),
+        (("--engine-options", "{bad"), "the options of an engine are JSON"),
+        (("--engine-options", "[1]"), "a JSON object"),
+        (("--engine-options", '{"colour": 1}'), "expected options that echo knows"),
+    ],
+)
+def test_an_engine_that_makes_no_sense_is_refused_before_anything_starts(
+    start_up: StartUp, options: tuple[str, ...], sentence: str
+) -> None:
+    up = start_up(*options)
+    assert up.process.wait(START_S) == 2
+    assert sentence in up.log
+    assert "Traceback" not in up.log
+    assert not up.data_dir.exists()
+
+
+@pytest.mark.timeout(120)
+def test_it_is_ready_when_a_worker_is_connected(start_up: StartUp) -> None:
+    up = start_up("--engine", "handler:tests.inference_worker.handlers:LoadsForever")
+    up.ready()
+    wait_until_blocking(lambda: "is loading" in up.log, "the worker loads", START_S)
+    assert "Accepting jobs at http://" in up.log
+    assert "Ready." not in up.log
+
+    echo = start_up(data_dir=up.data_dir.with_name("echo"))
+    wait_until_blocking(lambda: "Ready." in echo.log, "its worker is connected", START_S)
+    assert echo.log.index("Accepting") < echo.log.index("Connected") < echo.log.index("Ready.")
+    assert " # " not in echo.log, "Redis has nothing to warn of"
+
+
+@pytest.mark.timeout(120)
+def test_a_photo_fits_into_a_job_and_the_limit_can_be_changed(start_up: StartUp) -> None:
+    roomy = start_up("--workers", "0")
+    tight = start_up(
+        "--workers", "0", "--max-payload-kb", "1", data_dir=Path(f"{roomy.data_dir}-2")
+    )
+    for up, code in ((roomy, 0), (tight, 1)):
+        up.ready()
+        assert _penstock(up, "put", "demo", "-", data=bytes(900_000)).returncode == code
+
+
+@pytest.mark.timeout(120)
+def test_settings_that_do_nothing_here_are_named_and_jobs_wait_for_a_worker(
+    start_up: StartUp,
+) -> None:
+    up = start_up("--workers", "0", PENSTOCK_SERVICES="[]", PENSTOCK_TOKEN="mine")
+    assert up.ready().token == "mine"
+    assert "PENSTOCK_SERVICES is ignored here; there is --service" in up.log
+    wait_until_blocking(lambda: "No workers: jobs will wait." in up.log, "it is said", START_S)
 
 
 def test_the_token_stays_the_same_over_a_restart(start_up: StartUp) -> None:
@@ -232,8 +293,8 @@ def test_without_a_running_local_mode_a_put_says_how_to_start_one(tmp_path: Path
         check=False,
         env={k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")},
     )
-    assert put.returncode == 1
-    assert b"penstock up" in put.stderr
+    assert put.returncode == 4
+    assert f"nothing runs on {tmp_path}; start it with".encode() in put.stderr
 
 
 def test_a_queue_service_that_does_not_answer_has_an_exit_code_of_its_own(tmp_path: Path) -> None:

@@ -15,6 +15,11 @@ from pydantic.fields import FieldInfo
 
 from inference_worker.engines.echo import EchoOptions
 from inference_worker.engines.pmml import PmmlOptions
+from inference_worker.engines.transformers.options import (
+    EmbeddingOptions,
+    GenerationOptions,
+    PipelineOptions,
+)
 from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.settings import Settings as WorkerSettings
 from queue_service.settings import QueueSettings, ServiceSettings, Settings
@@ -27,6 +32,9 @@ MODELS: dict[str, type[BaseModel]] = {
     "one queue": QueueSettings,
     "worker": WorkerSettings,
     "echo": EchoOptions,
+    "transformers": GenerationOptions,
+    "embeddings": EmbeddingOptions,
+    "pipeline": PipelineOptions,
     "http": UpstreamOptions,
     "pmml": PmmlOptions,
 }

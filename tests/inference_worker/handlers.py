@@ -39,6 +39,15 @@ class Sum:
         return {"sum": sum(numbers)}
 
 
+class TwoAtOnce:
+    """Its code is safe in two threads."""
+
+    concurrency = 2
+
+    def predict(self, data: bytes) -> bytes:
+        return data
+
+
 class HasOptions:
     """What has a default is the handler's own and not the context's place."""
 

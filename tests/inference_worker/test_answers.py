@@ -3,7 +3,7 @@
 import pytest
 
 from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
-from inference_worker.answers import answer_to, cut_short, status_of
+from inference_worker.answers import answer_to, cut_short, status_of, too_big
 from inference_worker.engines.engine import Failed, Finished
 
 FIRST = Delivery(7, 1, "r", b"", max_delivery=5)
@@ -58,6 +58,13 @@ def test_a_job_that_never_began_goes_out_again_even_at_its_last_attempt() -> Non
 def test_without_a_limit_no_attempt_is_the_last() -> None:
     unlimited = Delivery(7, 900, "r", b"", max_delivery=0)
     assert isinstance(answer_to(unlimited, Failed("503", "busy")), Rejection)
+
+
+def test_a_result_that_is_too_big_names_its_size_and_the_setting() -> None:
+    failed = too_big(Completion(7, 1, Result(bytes(9000), {})))
+    assert (failed.code, failed.retryable) == ("ResultTooBig", False)
+    assert "9000 bytes" in failed.message
+    assert "max_payload_size_kb" in failed.message
 
 
 @pytest.mark.parametrize(

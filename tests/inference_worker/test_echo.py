@@ -73,7 +73,7 @@ def test_an_engine_is_named_by_a_text() -> None:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        (EngineSpec("telepathy"), "http:URL or pmml:PATH, got telepathy"),
+        (EngineSpec("telepathy"), "an engine echo, handler:module:Class, .*, got telepathy"),
         (EngineSpec("echo", {"colour": 1}), "options that echo knows, got colour"),
         (EngineSpec("handler:m:C", {"colour": 1}), "a handler without options, got colour"),
         (EngineSpec("echo", capacity=-1), "a capacity of at least 1, got -1"),

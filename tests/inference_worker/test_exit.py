@@ -144,7 +144,7 @@ async def test_sigterm_while_the_queue_service_is_away_ends_the_worker_too(
 async def test_a_killed_worker_leaves_no_engine_behind(
     start_worker: StartWorker, peer: Peer
 ) -> None:
-    worker = await start_worker(peer.url, engine=f"{HANDLERS}:obey")
+    worker = await start_worker(peer.url, engine=f"{HANDLERS}:obey", worker_threads=2)
     await wait_until(lambda: peer.connected, CONNECTED)
     await peer.deliver(delivery(1, b"sleep 600"), delivery(2, b"quick"))
     await wait_until(lambda: peer.completions, "the engine works")
@@ -165,7 +165,7 @@ async def test_a_killed_worker_leaves_no_engine_behind(
             "BAD_ENGINE: expected an engine echo, handler:module:Class, ",
         ),
         ({"engine_options": {"colour": 1}}, "BAD_ENGINE: expected options that echo knows"),
-        ({"worker_threads": 0}, "worker_threads"),
+        ({"worker_threads": 0}, "PENSTOCK_WORKER_WORKER_THREADS: Input should be greater"),
     ],
 )
 async def test_a_worker_that_cannot_work_says_why_and_exits_with_1(

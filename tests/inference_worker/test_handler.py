@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
+from inference_worker.engines import raised
 from inference_worker.engines.engine import (
     Context,
     Event,
@@ -113,7 +115,15 @@ async def test_as_many_sync_jobs_run_together_as_the_capacity_says(load: Load) -
 async def test_the_class_bounds_the_capacity(load: Load) -> None:
     assert (await load("Sum", 8)).capacity == 1
     assert (await load("Upper", 8)).capacity == 8
-    assert (await load("Upper")).capacity == 5
+
+
+async def test_a_predict_of_threads_is_called_by_one_unless_somebody_says_otherwise(
+    load: Load,
+) -> None:
+    assert (await load("Upper")).capacity == 1
+    assert (await load("obey")).capacity == 1
+    assert (await load("AsyncSlow")).capacity == 5
+    assert (await load("TwoAtOnce")).capacity == 2
 
 
 async def test_closing_the_iterator_cancels_an_async_handler(load: Load) -> None:
@@ -149,5 +159,18 @@ async def test_a_handler_that_cannot_be_used_says_why(
 
 
 async def test_a_module_that_is_not_there_is_named() -> None:
-    with pytest.raises(BadEngine, match=r"a module nowhere\.to_be_found that can be imported"):
+    with pytest.raises(BadEngine, match=r"a module nowhere\.to_be_found that can be") as caught:
         await HandlerEngine("nowhere.to_be_found:Class").start(Context())
+    assert f"(looked in {Path.cwd()}, in PYTHONPATH=" in str(caught.value)
+
+
+async def test_the_traceback_of_a_handler_is_shown_once(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await load("obey")
+    raised._seen.clear()
+    for _ in range(3):
+        await end_of(engine, b"raise tail")
+    await end_of(engine, b"set")
+    lines = [record for record in caplog.records if record.name == raised.__name__]
+    assert [line.exc_info is not None for line in lines] == [True, True]

@@ -95,7 +95,7 @@ async def test_many_jobs_share_the_process(spawn: Spawn) -> None:
 
 
 async def test_an_engine_that_is_killed_fails_its_jobs_and_comes_back(spawn: Spawn) -> None:
-    engine = await spawn(handler("obey"))
+    engine = await spawn(handler("obey"), capacity=5)
     capacities: list[int] = []
     engine.changed = lambda: capacities.append(engine.capacity)
     jobs = [asyncio.create_task(end_of(engine, b"sleep 600")) for _ in range(4)]

@@ -184,7 +184,7 @@ async def test_an_engine_that_is_killed_gives_its_jobs_to_its_successor(
     await queue.put(str(worker.log_path.with_suffix(".marker")).encode())
     frames = await collect(queue, 1)
     assert frames[0].data == b"answered by the second"
-    assert "The engine's process exited with 9; it is spawned again." in worker.log
+    assert "The engine is started again: the engine's process exited with 9." in worker.log
     assert sample(worker, "engine_deaths_total") == 1
 
 

@@ -131,6 +131,7 @@ async def test_a_shrunken_window_is_not_filled_until_enough_has_been_answered(
     await peer.send(wire.SetWindow(0))
     await hold_for(0.1, lambda: len(peer.held) == 2, "a shut window gets nothing")
     await peer.complete(*peer.held)
+    await wait_until(lambda: len(peer.outcomes) == 6, "all are answered")
     await hold_for(0.2, lambda: not peer.held, "a shut window gets nothing")
     await client.truncate()
     await client.truncate("/sink")
@@ -215,3 +216,49 @@ async def test_an_entry_whose_reader_left_is_read_again(url: str, client: Client
 
     await wait_until(read, "and it can be read", 3)
     assert await client.length() == 0
+
+
+async def test_a_commit_of_what_another_user_holds_changes_nothing(
+    url: str, client: Client, watchers: Watchers
+) -> None:
+    client.url = url
+    one, other = watchers.make(url), watchers.make(url)
+    await one.watch()
+    index, _ = await client.put(b"x")
+    await wait_until(lambda: one.indexes == [index], "it comes")
+
+    await other.commit(index)
+
+    assert await client.length() == 1
+    await one.commit(index)
+    assert await client.length() == 0
+
+
+async def test_a_put_that_is_repeated_under_its_request_id_is_stored_once(
+    url: str, client: Client
+) -> None:
+    client.url = url
+    first = await client.put(b"x", requestId="the-one")
+    assert await client.put(b"x", requestId="the-one") == first
+    assert await client.length() == 1
+    await client.truncate()
+
+
+async def test_the_workers_group_is_owed_every_entry_while_no_worker_is_there(
+    url: str, client: Client, watchers: Watchers, peers: Peers
+) -> None:
+    client.url = url
+    peer, watcher = peers.make(1), watchers.make(url)
+    await peer.connect(url)
+    await peer.vanish()
+    await watcher.watch()
+    index, _ = await client.put(b"x")
+    await wait_until(lambda: watcher.indexes == [index], "the watcher has it")
+    await watcher.commit(index)
+
+    await peer.connect(url)
+
+    await wait_until(lambda: index in peer.held, "the worker has it too")
+    await peer.complete(index)
+    await wait_until(lambda: client.has_length(1, "/sink"), "it is answered")
+    await client.truncate("/sink")

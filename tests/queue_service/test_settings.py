@@ -1,5 +1,9 @@
 """Settings: read from the environment, checked, and turned into the capacity of a queue."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,3 +136,16 @@ def test_what_is_kept_of_a_token_tells_tokens_apart_and_is_no_token() -> None:
     one, same, other = (_service(token=token) for token in ("one", "one", "other"))
     assert one.token_digest() == same.token_digest() != other.token_digest()
     assert b"one" not in one.token_digest()
+
+
+def test_services_that_are_no_json_stop_it_with_a_sentence() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "queue_service"],
+        env={**os.environ, "PENSTOCK_SERVICES": "[{bad"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("setting PENSTOCK_SERVICES: expected JSON: Expecting")
+    assert "Traceback" not in ended.stderr

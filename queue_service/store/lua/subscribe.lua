@@ -90,7 +90,10 @@ set_subscriber(own, gid, uid, window, kept)
 redis.call('HSET', own.subscribers, subscriber .. SEP .. 'session', session,
     subscriber .. SEP .. 'filter', filter, subscriber .. SEP .. 'about', ARGV[10],
     subscriber .. SEP .. 'reserved', reserved)
-redis.call('ZADD', own.leases, now_ms() + lease_ms, subscriber)
+local now = now_ms()
+redis.call('ZADD', own.leases, now + lease_ms, subscriber)
+-- An outage may come before the first look at the leases.
+redis.call('HSETNX', own.meta, 'looked', now)
 -- The one ring reaches every replica: an older connection of this user learns of it too.
 ring(role)
 return { kept, lost }

@@ -1,0 +1,29 @@
+"""What a result says about a job that failed: its worker answered with the error instead."""
+
+from dataclasses import dataclass
+
+from client_sdk.wire import names
+from client_sdk.wire.frame import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed.
+
+    code: the worker's word, such as `BadInput` or `ValueError`; "" when it gave none.
+    status: the number that PAI EAS clients read, as text: 400 for a bad input, else mostly 500.
+    text: the sentence.
+    """
+
+    code: str
+    status: str
+    text: str
+
+
+def error_of(frame: Frame) -> JobError | None:
+    """Return why the job of this result failed, or None when it did not."""
+    status = frame.tags.get(names.LAST_CODE_TAG)
+    if status is None:
+        return None
+    code = frame.tags.get(names.ERROR_CODE_TAG, "")
+    return JobError(code, status, frame.data.decode(errors="replace"))

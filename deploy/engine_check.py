@@ -1,0 +1,28 @@
+"""Is this an engine?  Asked before anything is started for it."""
+
+import json
+
+
+class NoEngine(ValueError):
+    """The engine's name or its options make no sense; its text says what was expected."""
+
+
+def check_engine(engine: str, *, options: str, window: int | None) -> None:
+    """Raise NoEngine for what a worker would refuse without having loaded anything.
+
+    options: JSON; empty for none.
+    """
+    # Imported here, because `penstock put` and its like have no use for what engines import.
+    from inference_worker.engines.load import EngineSpec, load_engine  # noqa: PLC0415
+    from inference_worker.errors import BadEngine  # noqa: PLC0415
+
+    try:
+        told = json.loads(options or "{}")
+    except ValueError as error:
+        raise NoEngine(f"the options of an engine are JSON: {error}") from error
+    if not isinstance(told, dict):
+        raise NoEngine(f'the options of an engine are a JSON object like {{"a": 1}}, got {options}')
+    try:
+        load_engine(EngineSpec(engine, told, window))
+    except BadEngine as error:
+        raise NoEngine(str(error)) from error

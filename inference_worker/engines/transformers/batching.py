@@ -1,0 +1,90 @@
+"""Jobs that are alike, computed together by one thread.
+
+Nobody waits for company: the thread takes what has gathered while it was busy, so a lone job
+starts at once and many jobs make large batches by themselves.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class _Item(Generic[T, R]):
+    value: T
+    weight: int
+    result: "Future[R]"
+
+
+class BatchThread(Generic[T, R]):
+    """Calls `compute` with lists of values, whose weights sum up to `most` at most.
+
+    compute: returns a result for each value, or an exception in its place.  When it raises,
+    each value of the batch is computed alone, so that only the bad one fails.
+    """
+
+    def __init__(self, compute: Callable[[list[T]], list[R | Exception]], *, most: int) -> None:
+        self._compute = compute
+        self._most = most
+        self._items: deque[_Item[T, R]] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+        self._thread.start()
+
+    async def result(self, value: T, *, weight: int = 1) -> R:
+        """Return what is computed of this value; a cancelled one is not computed any more."""
+        item: _Item[T, R] = _Item(value, weight, Future())
+        with self._wake:
+            self._items.append(item)
+            self._wake.notify()
+        return await asyncio.wrap_future(item.result)
+
+    def stop(self) -> None:
+        """End after the batch that is being computed; what waits is cancelled."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while batch := self._next():
+            for item, result in zip(batch, self._results(batch), strict=True):
+                if isinstance(result, Exception):
+                    item.result.set_exception(result)
+                else:
+                    item.result.set_result(result)
+
+    def _next(self) -> list[_Item[T, R]]:
+        """Wait for values and return as many as fit; nothing when it is over."""
+        batch: list[_Item[T, R]] = []
+        with self._wake:
+            while not batch:
+                self._wake.wait_for(lambda: self._items or self._stopping)
+                if self._stopping:
+                    for item in self._items:
+                        item.result.cancel()
+                    return []
+                weight = 0
+                while self._items:
+                    weight += self._items[0].weight
+                    if batch and weight > self._most:
+                        break
+                    item = self._items.popleft()
+                    if item.result.set_running_or_notify_cancel():
+                        batch.append(item)
+        return batch
+
+    def _results(self, batch: list[_Item[T, R]]) -> list[R | Exception]:
+        try:
+            return self._compute([item.value for item in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                return [error]
+        return [self._results([item])[0] for item in batch]

@@ -1,0 +1,190 @@
+"""From a folder or a name of the hub to a model on its device, and what it can bear."""
+
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as library_logging
+
+from inference_worker.engines.engine import Context
+from inference_worker.engines.transformers.loop import Runner
+from inference_worker.engines.transformers.options import (
+    GenerationOptions,
+    ModelOptions,
+    RunnerChoice,
+)
+from inference_worker.engines.transformers.paged import PagedRunner
+from inference_worker.engines.transformers.request import Defaults
+from inference_worker.engines.transformers.runner import OwnRunner
+from inference_worker.engines.transformers.scheduler import Limits
+from inference_worker.engines.transformers.tokenizer import ModelTokenizer
+
+#: What part of the memory that is free after loading the cache may take.  The other part is for
+#: the computation itself, and for tensors that exist twice while they are made anew.
+CACHE_PART = 0.5
+
+#: Most tokens of prompt and answer when the model itself does not say.
+DEFAULT_CONTEXT = 4096
+
+#: A tokenizer that knows no limit says something like 10 to the power of 30.
+UNLIMITED = 10**9
+
+#: Where a container finds how much memory it may have, and how much it has.
+CGROUP = Path("/sys/fs/cgroup")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is ready to compute."""
+
+    model: Any
+    tokenizer: ModelTokenizer
+    defaults: Defaults
+    end_ids: frozenset[int]
+    context: int
+
+
+def load(name: str, options: GenerationOptions, context: Context) -> LoadedModel:
+    """Load tokenizer and model."""
+    device = prepare_torch(options, asked_device=context.asked_device)
+    context.progress(0.05, "the tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(name, **source(options))
+    context.progress(0.1, "the model")
+    model = load_model(AutoModelForCausalLM, name, options, device)
+    context.progress(0.9, "trying it out")
+    vocabulary = model.get_input_embeddings().num_embeddings
+    return LoadedModel(
+        model=model,
+        tokenizer=ModelTokenizer(tokenizer, vocabulary=vocabulary),
+        defaults=_defaults(model.generation_config, options),
+        end_ids=_end_ids(model.generation_config, tokenizer),
+        context=_context(model, tokenizer, options),
+    )
+
+
+def prepare_torch(options: ModelOptions, *, asked_device: str = "") -> torch.device:
+    """Set the threads, and return the device to compute on.
+
+    asked_device: what the worker was told; the engine's own option goes first.
+    """
+    if options.torch_threads is not None:
+        torch.set_num_threads(options.torch_threads)
+    # A bar that is redrawn tears up a log of lines; how far the loading is, is reported.
+    library_logging.disable_progress_bar()
+    wanted = asked_device if options.device == "auto" else options.device
+    if wanted:
+        return torch.device(wanted)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def source(options: ModelOptions) -> dict[str, Any]:
+    """Return where a model comes from, as the library's own parameters."""
+    return {
+        "revision": options.revision or "main",
+        "local_files_only": options.local_files_only,
+        "trust_remote_code": options.trust_remote_code,
+    }
+
+
+def load_model(auto_class: Any, name: str, options: ModelOptions, device: torch.device) -> Any:
+    """Load a model of this kind in the type that the options ask for."""
+    dtype: Any = "auto" if options.dtype == "auto" else getattr(torch, options.dtype)
+    model = auto_class.from_pretrained(name, dtype=dtype, **source(options))
+    if options.dtype == "auto" and device.type == "cpu" and model.dtype is torch.float16:
+        # A CPU has no arithmetic of its own for these: it is slower than with twice the bytes.
+        model = model.float()
+    return model.eval().to(device)
+
+
+def limits(loaded: LoadedModel, options: GenerationOptions, *, sequences: int) -> Limits:
+    """Return what fits: as the options say, or by the memory that is free now."""
+    padded = choose(loaded, options) is RunnerChoice.OWN
+    most = sequences * loaded.context
+    tokens = options.max_tokens_in_batch
+    if tokens is None:
+        per_token = OwnRunner(loaded.model).bytes_per_token
+        tokens = int(CACHE_PART * free_bytes(loaded.model.device) / per_token)
+    return Limits(
+        sequences=sequences,
+        tokens=min(tokens, most),
+        prefill_tokens=options.prefill_tokens,
+        padded=padded,
+    )
+
+
+def choose(loaded: LoadedModel, options: GenerationOptions) -> RunnerChoice:
+    """Return which runner it is to be: our own, unless paged is known to be the better one.
+
+    Without flash attention transformers' continuous batching compares every token with those of
+    all rows, and is slower than a padded rectangle.
+    """
+    if options.runner is not RunnerChoice.AUTO:
+        return options.runner
+    has_flash = any(
+        importlib.util.find_spec(module) for module in ("flash_attn", "flash_attn_interface")
+    )
+    can = has_flash and bool(getattr(loaded.model, "_supports_flash_attn", False))
+    on_gpu = loaded.model.device.type == "cuda"
+    return RunnerChoice.PAGED if can and on_gpu else RunnerChoice.OWN
+
+
+def choose_runner(loaded: LoadedModel, options: GenerationOptions, limits: Limits) -> Runner:
+    """Make the runner."""
+    if choose(loaded, options) is RunnerChoice.PAGED:
+        return PagedRunner(loaded.model, limits)
+    return OwnRunner(loaded.model)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how much memory is free on the device, or for this process on a CPU."""
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        most = (CGROUP / "memory.max").read_text().strip()
+        used = (CGROUP / "memory.current").read_text().strip()
+    except OSError:
+        return free
+    return free if most == "max" else max(0, min(free, int(most) - int(used)))
+
+
+def _defaults(generation: Any, options: GenerationOptions) -> Defaults:
+    """Return what `model.generate` would do, from the model's generation_config.json."""
+    most = generation.max_new_tokens or options.max_new_tokens
+    penalty = generation.repetition_penalty or 1.0
+    if not generation.do_sample:
+        return Defaults(max_new_tokens=most, repetition_penalty=penalty)
+    return Defaults(
+        max_new_tokens=most,
+        repetition_penalty=penalty,
+        temperature=1.0 if generation.temperature is None else generation.temperature,
+        top_p=generation.top_p or 1.0,
+        top_k=50 if generation.top_k is None else generation.top_k,
+        min_p=generation.min_p or 0.0,
+    )
+
+
+def _end_ids(generation: Any, tokenizer: Any) -> frozenset[int]:
+    ids = generation.eos_token_id
+    listed = ids if isinstance(ids, list) else [ids]
+    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
+
+
+def _context(model: Any, tokenizer: Any, options: GenerationOptions) -> int:
+    config = model.config.get_text_config(decoder=True)
+    most = getattr(config, "max_position_embeddings", None)
+    if most is None and tokenizer.model_max_length < UNLIMITED:
+        most = tokenizer.model_max_length
+    if options.context is None:
+        return most or DEFAULT_CONTEXT
+    if most is not None and options.context > most:
+        raise ValueError(f"context: the model was made for at most {most} tokens")
+    return options.context

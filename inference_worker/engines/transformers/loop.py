@@ -1,0 +1,195 @@
+"""The thread that takes the steps: schedule, run, postprocess, again and again.
+
+Only this thread touches the scheduler, the runner and the sequences that were given to it.  The
+others leave orders (begin these, cancel those), which are looked at between two steps; what
+comes of a step is handed out in one call.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from inference_worker.engines.engine import Failed
+from inference_worker.engines.failures import failure_of
+from inference_worker.engines.transformers.scheduler import Limits, Scheduler, Step
+from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
+
+#: After so many failed steps in a row it is not the jobs' fault: the engine is dead.
+MOST_FAILED_STEPS = 3
+
+log = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """What takes a step: our own loop, or transformers' continuous batching."""
+
+    name: str
+    padded: bool
+    bytes_per_token: int
+
+    def run(self, step: Step) -> list[tuple[Sequence, Pick | Failed]]:
+        """Take one step, or what is ready of it."""
+
+    def refuses(self, sampling: Sampling) -> str | None:
+        """Say what of these wishes cannot be had."""
+
+    def reset(self) -> None:
+        """Forget everything, after a step that raised."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a step did for one sequence: it began, or a piece of text, or its end."""
+
+    sequence: Sequence
+    piece: str = ""
+    tokens: int = 0
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much there is to do now."""
+
+    generating: int = 0
+    waiting: int = 0
+    reserved_tokens: int = 0
+    steps: int = 0
+    tokens: int = 0
+
+
+class GenerationLoop:
+    """Takes steps for as long as there is something to do.
+
+    deliver: called in the loop's thread after each step, with all that it did.
+    """
+
+    def __init__(
+        self, runner: Runner, limits: Limits, *, deliver: Callable[[list[Update]], None]
+    ) -> None:
+        self.load = Load()
+        self.is_dead = False
+        self._runner = runner
+        self._scheduler = Scheduler(limits)
+        self._deliver = deliver
+        self._orders: deque[Callable[[], None]] = deque()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._failed_steps = 0
+        self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take steps."""
+        self._thread.start()
+
+    def begin(self, sequences: Iterable[Sequence]) -> None:
+        """Put them in the line; from any thread."""
+        wanted = list(sequences)
+        self._order(lambda: self._scheduler.add(wanted))
+
+    def cancel(self, sequences: Iterable[Sequence]) -> None:
+        """Take them out before the next step, and say nothing more of them; from any thread."""
+        unwanted = list(sequences)
+
+        def cancel() -> None:
+            for sequence in unwanted:
+                sequence.cancel()
+
+        self._order(cancel)
+
+    def stop(self, timeout_s: float) -> None:
+        """End after the step that is being taken; wait for that long at most."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def step(self) -> None:
+        """Look at the orders, and take one step."""
+        while self._orders:
+            self._orders.popleft()()
+        step = self._scheduler.schedule()
+        if step.is_empty:
+            return
+        try:
+            outcomes = self._runner.run(step)
+        except Exception as error:
+            self._failed(error)
+            return
+        self._failed_steps = 0
+        self.is_dead = False
+        self._deliver(self._postprocess(step, outcomes))
+
+    def _postprocess(
+        self, step: Step, outcomes: list[tuple[Sequence, Pick | Failed]]
+    ) -> list[Update]:
+        updates = [Update(sequence) for sequence in step.joins]
+        for sequence, outcome in outcomes:
+            if sequence.is_finished:
+                # The runner was ahead of us: what it picked after the end is nobody's.
+                continue
+            if isinstance(outcome, Failed):
+                sequence.fail(outcome)
+                updates.append(Update(sequence, is_last=True))
+            else:
+                updates.append(_taken(sequence, outcome))
+        self._count(sum(update.tokens for update in updates))
+        return updates
+
+    def _failed(self, error: Exception) -> None:
+        """Nobody knows what a step that raised has left behind: all begin anew, elsewhere."""
+        self._failed_steps += 1
+        self.is_dead = self._failed_steps >= MOST_FAILED_STEPS
+        self._drop_all(failure_of(error))
+        self._runner.reset()
+
+    def _drop_all(self, failed: Failed) -> None:
+        dropped = self._scheduler.drop_all()
+        for sequence in dropped:
+            sequence.fail(failed)
+        self._count(0)
+        self._deliver([Update(sequence, is_last=True) for sequence in dropped])
+
+    def _count(self, tokens: int) -> None:
+        scheduler = self._scheduler
+        self.load = Load(
+            generating=len(scheduler.running),
+            waiting=scheduler.waiting,
+            reserved_tokens=scheduler.reserved_tokens,
+            steps=self.load.steps + 1,
+            tokens=self.load.tokens + tokens,
+        )
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                self.step()
+                if self._scheduler.is_idle:
+                    self._wake.wait()
+        finally:
+            # However it ends: nobody takes steps any more.
+            self.is_dead = True
+            self._drop_all(Failed("Shutdown", "the engine is being stopped", retryable=True))
+            self._runner.close()
+
+
+def _taken(sequence: Sequence, pick: Pick) -> Update:
+    try:
+        piece = sequence.take(pick)
+    except Exception as error:
+        # A tokenizer that stumbles over its own token is this answer's misfortune alone.
+        log.warning("A token could not be turned into text:", exc_info=error)
+        sequence.fail(Failed(type(error).__name__, f"token {pick.token} has no text: {error}"))
+        return Update(sequence, is_last=True)
+    return Update(sequence, piece, 1, sequence.is_finished)

@@ -1,0 +1,153 @@
+"""The other runner: transformers' own continuous batching, with a cache of pages.
+
+It is the faster one on CUDA with flash attention.  It takes its steps in a thread of its own; a
+step of ours hands over who joins and leaves, and collects what has been picked meanwhile.
+
+It is a manager that dies of one bad request (an unknown id, an empty or too long prompt, a
+temperature of 0), which is why nothing gets here unchecked, and why it is made anew when it died.
+It knows temperature, top_k and top_p for each request; what else was asked for is refused.
+"""
+
+import itertools
+import logging
+from typing import Any
+
+from transformers import ContinuousBatchingConfig, GenerationConfig
+
+from inference_worker.engines.engine import Failed
+from inference_worker.engines.transformers.scheduler import Limits, Step
+from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
+
+#: Tokens of one page on a CPU, and with flash attention.
+CPU_PAGE, GPU_PAGE = 32, 256
+
+#: How long a step waits for the first token, in seconds; orders are looked at in between.
+PATIENCE_S = 0.02
+
+#: An id that no token has: for a request that no token ends.
+NO_TOKEN = -1
+
+log = logging.getLogger(__name__)
+
+
+class ManagerDied(Exception):
+    """The library's generation thread has ended."""
+
+
+class PagedRunner:
+    """Runs the steps through a continuous batching manager."""
+
+    name = "paged"
+    #: Pages hold what a row needs and no padding.
+    padded = False
+
+    def __init__(self, model: Any, limits: Limits) -> None:
+        self._model = model
+        self._limits = limits
+        self._numbers = itertools.count(1)
+        self._sequences: dict[str, Sequence] = {}
+        self._ids: dict[Sequence, str] = {}
+        self._seen: dict[str, int] = {}
+        self._manager = self._make()
+        self.bytes_per_token = 0
+
+    def run(self, step: Step) -> list[tuple[Sequence, Pick | Failed]]:
+        """Hand over who leaves and joins, and return what was picked since the last step."""
+        for sequence in step.leaves:
+            self._leave(sequence)
+        for sequence in step.joins:
+            self._join(sequence)
+        outcomes: list[tuple[Sequence, Pick | Failed]] = []
+        wait_s = PATIENCE_S
+        while output := self._manager.get_result(timeout=wait_s):
+            outcomes += self._read(output)
+            wait_s = 0.0
+            if self._manager.output_router.output_queue.empty():
+                break
+        fatal = self._manager.background_thread_status.fatal_error
+        if fatal is not None or not self._manager.is_running():
+            raise ManagerDied(f"continuous batching has ended: {fatal}")
+        return outcomes
+
+    def refuses(self, sampling: Sampling) -> str | None:
+        """Say what of these wishes it cannot do for one request alone."""
+        wishes = {
+            "min_p": sampling.min_p > 0.0,
+            "a penalty": sampling.has_penalties,
+            "a seed": sampling.seed is not None,
+            "logprobs": sampling.logprobs is not None,
+        }
+        return next((name for name, wanted in wishes.items() if wanted), None)
+
+    def reset(self) -> None:
+        """Make the manager anew."""
+        self.close()
+        self._sequences, self._ids, self._seen = {}, {}, {}
+        self._manager = self._make()
+
+    def close(self) -> None:
+        """Stop the library's thread."""
+        self._manager.stop(block=True, timeout=5.0, hard_stop=True)
+
+    def _make(self) -> Any:
+        page = GPU_PAGE if self._model.device.type == "cuda" else CPU_PAGE
+        rows, tokens = self._limits.sequences, self._limits.tokens
+        batching = ContinuousBatchingConfig(
+            page_size=page,
+            # A row wastes most of a page at its end, and its scheduler keeps some of them free.
+            num_blocks=int(1.25 * (-(-tokens // page) + rows)) + 1,
+            max_batch_tokens=max(self._limits.prefill_tokens, rows),
+            max_requests_per_batch=rows,
+            per_request_processors=True,
+        )
+        # A wish can only be had for each request where the manager was born with some wish of
+        # its kind, so it is born with one of each that changes nothing much.
+        generation = GenerationConfig(
+            do_sample=True,
+            temperature=0.7,
+            top_k=50,
+            top_p=0.9,
+            eos_token_id=NO_TOKEN,
+            pad_token_id=0,
+        )
+        manager = self._model.init_continuous_batching(
+            generation_config=generation, continuous_batching_config=batching
+        )
+        manager.start()
+        return manager
+
+    def _join(self, sequence: Sequence) -> None:
+        wanted = sequence.sampling
+        name = str(next(self._numbers))
+        self._sequences[name], self._ids[sequence], self._seen[name] = sequence, name, 0
+        vocabulary = self._model.get_input_embeddings().num_embeddings
+        self._manager.add_request(
+            list(sequence.prompt),
+            request_id=name,
+            max_new_tokens=wanted.max_new_tokens,
+            streaming=True,
+            eos_token_id=sorted(wanted.stop_ids) or [NO_TOKEN],
+            # Greedy is the likeliest of one.
+            top_k=1 if wanted.is_greedy else wanted.top_k or vocabulary,
+            top_p=1.0 if wanted.is_greedy else float(wanted.top_p),
+            temperature=1.0 if wanted.is_greedy else float(wanted.temperature),
+        )
+
+    def _leave(self, sequence: Sequence) -> None:
+        name = self._ids.pop(sequence, None)
+        if name is not None:
+            del self._sequences[name], self._seen[name]
+            # It may have ended by itself; the manager shrugs at an id that it does not know.
+            self._manager.cancel_request(name)
+
+    def _read(self, output: Any) -> list[tuple[Sequence, Pick | Failed]]:
+        """Return what is new in an output, which carries all tokens from the first one on."""
+        sequence = self._sequences.get(output.request_id)
+        if sequence is None:
+            return []
+        if output.error is not None:
+            return [(sequence, Failed("PagedRunner", output.error, retryable=True))]
+        tokens = list(output.generated_tokens)
+        new = tokens[self._seen[output.request_id] :]
+        self._seen[output.request_id] = len(tokens)
+        return [(sequence, Pick(token)) for token in new]

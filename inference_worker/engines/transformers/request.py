@@ -1,0 +1,202 @@
+"""What a client may ask of a language model: the body of a job, read and checked.
+
+Plain text is the prompt, and everything else is as the model's `generation_config.json` has it.
+JSON (a body that begins with `{`, or that says so in its content type) is an object with either
+`prompt` or `messages` and, all optional, the parameters of `GenerationRequest`, which are named
+as in OpenAI's API where they exist there.
+"""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from inference_worker.engines.failures import BadInput
+from inference_worker.engines.transformers.sequence import Sampling
+
+#: Most answers to one prompt.
+MOST_CHOICES = 64
+
+#: Most stop strings, and the longest: what may become one is held back.
+MOST_STOPS, LONGEST_STOP = 16, 256
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Message(BaseModel):
+    """One turn of a conversation; what else it says is for the model's own chat template."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    role: str = Field(min_length=1)
+    content: str | list[dict[str, Any]] | None = None
+
+
+class GenerationRequest(BaseModel):
+    """The body of a job."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    prompt: str | list[int] | None = Field(default=None, description="Text, or token ids.")
+    messages: list[Message] | None = Field(
+        default=None, min_length=1, description="A conversation, for the model's chat template."
+    )
+    tools: list[dict[str, Any]] | None = Field(
+        default=None, description="Handed to the chat template."
+    )
+    chat_template_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Handed to the chat template."
+    )
+    max_tokens: int | None = Field(default=None, ge=1, description="Most tokens of one answer.")
+    max_new_tokens: int | None = Field(default=None, ge=1, description="The same.")
+    max_completion_tokens: int | None = Field(default=None, ge=1, description="The same.")
+    temperature: Annotated[Number, Field(ge=0, le=100)] | None = Field(
+        default=None, description="0 takes the likeliest token."
+    )
+    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
+    top_k: int | None = Field(default=None, ge=-1, description="0 and -1 are off.")
+    min_p: Annotated[Number, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[Number, Field(gt=0, le=100)] | None = None
+    frequency_penalty: Annotated[Number, Field(ge=-100, le=100)] = 0.0
+    presence_penalty: Annotated[Number, Field(ge=-100, le=100)] = 0.0
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**62, description="The same seed gives the same answer."
+    )
+    stop: str | list[str] | None = Field(
+        default=None, description="Strings that end the answer and are no part of it."
+    )
+    stop_token_ids: list[int] = Field(default_factory=list)
+    ignore_eos: bool = Field(
+        default=False, description="Go on after the model's own end of an answer."
+    )
+    logprobs: bool | int | None = Field(
+        default=None, description="How likely each token was; a number is `top_logprobs`."
+    )
+    top_logprobs: int | None = Field(
+        default=None, ge=0, le=20, description="The likeliest tokens of each step, too."
+    )
+    n: int = Field(default=1, ge=1, le=MOST_CHOICES, description="Answers to the one prompt.")
+    return_token_ids: bool = Field(default=False, description="The ids of the answer, too.")
+    stream: bool = Field(default=True, description="Give the text in pieces before the whole.")
+
+    # What OpenAI's clients send along, and what changes nothing here.
+    model: str | None = None
+    user: str | None = None
+    metadata: dict[str, Any] | None = None
+    stream_options: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> Self:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("expected either prompt or messages")
+        if self.prompt is not None and not self.prompt:
+            raise ValueError("the prompt is empty")
+        return self
+
+    @model_validator(mode="after")
+    def _stops_are_bounded(self) -> Self:
+        stops = self.stop_strings
+        if len(stops) > MOST_STOPS or any(len(stop) > LONGEST_STOP for stop in stops):
+            raise ValueError(
+                f"expected at most {MOST_STOPS} stop strings of at most {LONGEST_STOP} characters"
+            )
+        if not all(stops):
+            raise ValueError("a stop string is empty")
+        return self
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """The stop strings, however they were given."""
+        if self.stop is None:
+            return ()
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    @property
+    def most_tokens(self) -> int | None:
+        """The most tokens of an answer, by whichever name."""
+        return self.max_new_tokens or self.max_completion_tokens or self.max_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """None for none, else how many of the likeliest tokens beside the picked one."""
+        if self.logprobs is None or self.logprobs is False:
+            return None
+        if self.logprobs is True:
+            return self.top_logprobs or 0
+        return min(max(self.logprobs, 0), 20)
+
+    def sampling(
+        self, defaults: "Defaults", *, most_tokens: int, end_ids: frozenset[int]
+    ) -> Sampling:
+        """Return these wishes with the defaults under them; no more than `most_tokens`."""
+        top_k = defaults.top_k if self.top_k is None else max(self.top_k, 0)
+        stop_ids = frozenset(self.stop_token_ids)
+        return Sampling(
+            max_new_tokens=min(self.most_tokens or defaults.max_new_tokens, most_tokens),
+            temperature=_first(self.temperature, defaults.temperature),
+            top_p=_first(self.top_p, defaults.top_p),
+            top_k=top_k,
+            min_p=_first(self.min_p, defaults.min_p),
+            repetition_penalty=_first(self.repetition_penalty, defaults.repetition_penalty),
+            frequency_penalty=self.frequency_penalty,
+            presence_penalty=self.presence_penalty,
+            seed=self.seed,
+            stop_ids=stop_ids if self.ignore_eos else stop_ids | end_ids,
+            stop=self.stop_strings,
+            logprobs=self.wanted_logprobs,
+        )
+
+
+class Defaults(BaseModel):
+    """What holds where a request says nothing: what `model.generate` would do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+def read_request(
+    data: bytes, content_type: str = "", *, kind: Literal["prompt", "input", "inputs"] = "prompt"
+) -> dict[str, Any]:
+    """Return the body as an object, text as the only field of one; raise BadInput."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"expected UTF-8 text, got another byte at {error.start}") from None
+    kind_of_content = content_type.partition(";")[0].strip().lower()
+    is_json = kind_of_content == "application/json"
+    if not is_json and (kind_of_content == "text/plain" or not text.lstrip().startswith("{")):
+        return {kind: text}
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"expected JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadInput(f"expected a JSON object, got {type(body).__name__}")
+    return body
+
+
+def read_generation(data: bytes, content_type: str = "") -> GenerationRequest:
+    """Read the body of a job; raise BadInput with what is wrong with it."""
+    body = read_request(data, content_type)
+    try:
+        return GenerationRequest.model_validate(body)
+    except ValidationError as error:
+        raise BadInput(first_mistake(error)) from None
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Return what is wrong in one line, beginning with the name of the field."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
+
+
+def _first(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -1,0 +1,127 @@
+"""Which token comes next, row by row: what is wrong with one row is that row's alone.
+
+The order is that of transformers: penalties, temperature, top_k, top_p, min_p.  Rows that only
+want the likeliest token, which are most of them, are picked together.
+"""
+
+import secrets
+from collections.abc import Sequence as Rows
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from inference_worker.engines.engine import BAD_INPUT, Failed
+from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
+
+NO_NUMBER = Failed(
+    BAD_INPUT, "the model answers this input with what is no number (NaN or infinity)", False
+)
+
+
+@dataclass(slots=True)
+class _Row:
+    """What has to be remembered of a row between two steps."""
+
+    generator: torch.Generator
+    counts: Tensor | None = None  # how often the answer has each token
+    seen: Tensor | None = None  # whether the prompt or the answer has it
+
+
+class Sampler:
+    """Picks one token for each row."""
+
+    def __init__(self) -> None:
+        # Weak, so that whatever becomes of a sequence nothing of it stays here.
+        self._rows: WeakKeyDictionary[Sequence, _Row] = WeakKeyDictionary()
+
+    def pick(self, logits: Tensor, sequences: Rows[Sequence]) -> list[Pick | Failed]:
+        """Return a token for each row of `logits` [rows, vocabulary], or why there is none."""
+        values, likeliest = logits.max(dim=-1)
+        # A NaN anywhere in a row is its maximum.
+        sound = values.isfinite().tolist()
+        tokens = likeliest.tolist()
+        picks: list[Pick | Failed] = []
+        for row, sequence in enumerate(sequences):
+            wanted = sequence.sampling
+            if not sound[row]:
+                picks.append(NO_NUMBER)
+            elif wanted.is_greedy and not wanted.has_penalties and wanted.logprobs is None:
+                picks.append(Pick(tokens[row]))
+            else:
+                picks.append(self._pick_row(logits[row].float(), sequence))
+        return picks
+
+    def _pick_row(self, logits: Tensor, sequence: Sequence) -> Pick | Failed:
+        wanted = sequence.sampling
+        row = self._rows.get(sequence)
+        if row is None:
+            row = self._rows[sequence] = _new_row(logits, sequence)
+        scores = _penalised(logits, row, wanted) if wanted.has_penalties else logits
+        greedy = wanted.is_greedy
+        token = int(scores.argmax()) if greedy else draw(scores, wanted, row.generator)
+        if row.counts is not None and row.seen is not None:
+            row.counts[token] += 1
+            row.seen[token] = True
+        if wanted.logprobs is None:
+            return Pick(token)
+        return _with_logprobs(token, logits, wanted.logprobs)
+
+
+def draw(scores: Tensor, wanted: Sampling, generator: torch.Generator) -> int:
+    """Draw a token from one row of scores."""
+    ids: Tensor | None = None
+    if 0 < wanted.top_k < scores.shape[-1]:
+        scores, ids = scores.topk(wanted.top_k)
+    elif wanted.top_p < 1.0 or wanted.min_p > 0.0:
+        scores, ids = scores.sort(descending=True)
+    # The largest becomes 0 first, so that no temperature makes it infinite.
+    probabilities = torch.softmax((scores - scores.max()) / wanted.temperature, dim=-1)
+    if ids is not None:
+        # Both filters keep a beginning of the sorted row, and never less than its first.
+        before = probabilities.cumsum(-1) - probabilities
+        keep = (before < wanted.top_p) & (probabilities >= wanted.min_p * probabilities[0])
+        keep[0] = True
+        probabilities = probabilities[: int(keep.sum())]
+    sums = probabilities.cumsum(-1)
+    point = torch.rand((), generator=generator).to(sums.device) * sums[-1]
+    # By the sums and not by torch.multinomial, because the same seed then gives the same token
+    # although the numbers of a row differ in their last bits with the size of its batch.
+    drawn = min(int(torch.searchsorted(sums, point, right=True)), sums.shape[-1] - 1)
+    return drawn if ids is None else int(ids[drawn])
+
+
+def _new_row(logits: Tensor, sequence: Sequence) -> _Row:
+    wanted = sequence.sampling
+    seed = secrets.randbits(63) if wanted.seed is None else wanted.seed + sequence.choice
+    # Always the CPU's generator: a seed then means the same on every device.
+    generator = torch.Generator().manual_seed(seed)
+    if not wanted.has_penalties:
+        return _Row(generator)
+    counts = torch.zeros_like(logits)
+    seen = torch.zeros_like(logits, dtype=torch.bool)
+    seen[torch.tensor(sequence.prompt, device=logits.device)] = True
+    return _Row(generator, counts, seen)
+
+
+def _penalised(logits: Tensor, row: _Row, wanted: Sampling) -> Tensor:
+    assert row.counts is not None
+    assert row.seen is not None
+    if wanted.repetition_penalty != 1.0:
+        weaker = torch.where(
+            logits < 0, logits * wanted.repetition_penalty, logits / wanted.repetition_penalty
+        )
+        logits = torch.where(row.seen, weaker, logits)
+    logits = logits - wanted.frequency_penalty * row.counts
+    return logits - wanted.presence_penalty * (row.counts > 0)
+
+
+def _with_logprobs(token: int, logits: Tensor, top: int) -> Pick:
+    """Say how likely the model itself found the token, before penalties and temperature."""
+    logprobs = torch.log_softmax(logits, dim=-1)
+    if not top:
+        return Pick(token, float(logprobs[token]))
+    best = logprobs.topk(min(top, logprobs.shape[-1]))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return Pick(token, float(logprobs[token]), tuple(pairs))

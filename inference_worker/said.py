@@ -1,0 +1,25 @@
+"""What the worker's log says about answers, and each thing once where once is enough."""
+
+import logging
+
+#: A handler that returns None may have forgotten its `return`, and its clients wait.
+NO_RESULT = "%s has no result, because the engine returned nothing (said once)."
+
+
+def with_code(code: str, sentence: str) -> str:
+    """Return `code: sentence`, without the code where the sentence begins with it already."""
+    return sentence if sentence.startswith(f"{code}:") else f"{code}: {sentence}"
+
+
+class Once:
+    """Logs a line the first time, for what would be true of every job after it."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._told: set[str] = set()
+
+    def info(self, sentence: str, *arguments: object) -> None:
+        """Log the first of all lines that are made of this sentence."""
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self._log.info(sentence, *arguments)

@@ -1,0 +1,58 @@
+"""`penstock put --wait` loses no request id, and says when there will be no result."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import StartWorker
+from tests.running import TOKEN, QueueServiceProcess
+from tests.waiting import wait_until
+
+HANDLERS = "handler:tests.inference_worker.handlers"
+
+
+def _put(service: QueueServiceProcess, *options: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "deploy.cli", "put", "svc", *options, "--wait"),
+            *("--url", service.url, "--token", TOKEN),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.leaves_entries
+async def test_a_put_that_waits_says_its_request_id_and_how_to_ask_again(
+    service: QueueServiceProcess,
+) -> None:
+    put = _put(service, "hello", "--request-id", "r-1", "--timeout", "0.5")
+    out, told = put.communicate(timeout=30)
+    assert (put.returncode, out) == (3, "")
+    first, last = told.splitlines()
+    assert first == "request r-1, waiting for the result"
+    assert last.startswith("no result within 0.5 s; ask again with `")
+    assert last.endswith(f" get svc r-1 --url {service.url}`")
+
+
+async def test_a_job_without_a_result_is_said_to_have_none(
+    service: QueueServiceProcess, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(service.url, engine=f"{HANDLERS}:obey")
+    put = _put(service, "none", "--timeout", "6")
+    _, told = put.communicate(timeout=30)
+    assert put.returncode == 3
+    assert "a handler that returns None leaves none" in told
+    await wait_until(lambda: "has no result" in worker.log, "the worker says it too")
+
+
+async def test_a_failed_job_prints_its_error_where_no_result_goes(
+    service: QueueServiceProcess, start_worker: StartWorker
+) -> None:
+    await start_worker(service.url, engine=f"{HANDLERS}:obey")
+    put = _put(service, "bad")
+    out, told = put.communicate(timeout=30)
+    assert (put.returncode, out) == (1, "")
+    assert told.splitlines()[-1] == "the job failed: a number is missing"
