@@ -34,7 +34,11 @@ app.command()(queue_commands.watch)
 
 # Options of `up` that are taken from the environment where they are not given.
 Engine = Annotated[
-    str, typer.Option(help="`echo`, or `handler:module:Class`.", envvar="PENSTOCK_WORKER_ENGINE")
+    str,
+    typer.Option(
+        help="`echo`, `handler:module:Class`, `http:URL`, `pmml:PATH`, `transformers:MODEL`.",
+        envvar="PENSTOCK_WORKER_ENGINE",
+    ),
 ]
 EngineOptions = Annotated[
     str, typer.Option(help="For the engine, as JSON.", envvar="PENSTOCK_WORKER_ENGINE_OPTIONS")

@@ -3,19 +3,22 @@
 Finished with output          completion; the output goes to the sink
 Finished without output       completion without a result; the sink gets nothing
 Failed, another try helps     rejection with its code; the entry goes out again
-Failed for good               completion; the sink gets the sentence, tagged with its codes
+Failed for good               completion; the sink gets the sentence, or the data that the engine
+                              gave in its place, tagged with its codes
 """
 
 from http import HTTPStatus
 
 from client_sdk.wire import codes, names
 from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
-from inference_worker.engines.engine import BAD_INPUT, Failed, Finished
+from inference_worker.engines.engine import BAD_INPUT, RESULT_TOO_BIG, Failed, Finished
+from inference_worker.engines.upstream.answer import (
+    UPSTREAM_DOWN,
+    UPSTREAM_GARBAGE,
+    UPSTREAM_TIMEOUT,
+)
 
 Answer = Completion | Rejection
-
-#: The failure of a job whose result is larger than an entry of the sink may be.
-RESULT_TOO_BIG = "ResultTooBig"
 
 #: The failure of a job that ran for longer than it may.
 RUN_TIMEOUT = "RunTimeout"
@@ -30,6 +33,9 @@ _STATUSES = {
     BAD_INPUT: HTTPStatus.BAD_REQUEST,
     RESULT_TOO_BIG: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     RUN_TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
+    UPSTREAM_DOWN: HTTPStatus.BAD_GATEWAY,
+    UPSTREAM_GARBAGE: HTTPStatus.BAD_GATEWAY,
+    UPSTREAM_TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
 
@@ -39,15 +45,29 @@ def answer_to(delivery: Delivery, end: Finished | Failed) -> Answer:
         case Finished(output, tags):
             result = Result(output, tags) if output else None
             return Completion(delivery.index, delivery.attempt, result)
-        case Failed(code, message, retryable):
+        case Failed(code, message, retryable, data):
             message = message[:MAX_MESSAGE_LENGTH]
             # A job that the worker could not even begin is never charged for it, and therefore
             # never at its last attempt.
             if code == codes.SHUTDOWN or (retryable and not delivery.last_attempt):
                 return Rejection(delivery.index, delivery.attempt, code, message)
             tags = {names.LAST_CODE_TAG: status_of(code), names.ERROR_CODE_TAG: code}
-            data = (message or code).encode()
+            data = data or (message or code).encode()
             return Completion(delivery.index, delivery.attempt, Result(data, tags))
+
+
+def cut_short(answer: Answer) -> Answer | None:
+    """Return a failure's answer with less of its data, or None for any other answer.
+
+    For a sink that found it too big: its codes are what the client needs most.
+    """
+    match answer:
+        case Completion(index, attempt, Result(data, tags)) if (
+            names.ERROR_CODE_TAG in tags and len(data) > MAX_MESSAGE_LENGTH
+        ):
+            return Completion(index, attempt, Result(data[:MAX_MESSAGE_LENGTH], tags))
+        case _:
+            return None
 
 
 def too_big(answer: Answer) -> Failed:

@@ -8,7 +8,7 @@ from client_sdk.errors import QueueError
 from client_sdk.wire import codes, names
 from client_sdk.wire.worker import Completion, Delivery, Outcome, Rejection
 from client_sdk.work import WorkConnection
-from inference_worker.answers import Answer, answer_to, too_big
+from inference_worker.answers import Answer, answer_to, cut_short, too_big
 from inference_worker.engines.engine import Failed, Finished
 from inference_worker.metrics import Metrics
 from inference_worker.said import NO_RESULT, Once, with_code
@@ -84,6 +84,8 @@ class Outbox:
         if said.code == codes.Code.FRAME_TOO_BIG and _is_result(answer):
             # No retry makes it smaller, so the client gets the reason in its place.
             self.answer(delivery, too_big(answer))
+        elif said.code == codes.Code.FRAME_TOO_BIG and (shorter := cut_short(answer)):
+            self._send(delivery, shorter)
 
 
 def _is_result(answer: Answer) -> bool:

@@ -28,14 +28,16 @@ class Settings(BaseSettings):
 
     # --- What computes
     engine: str = Field(
-        default="echo", description="`echo`, or `handler:module:Class`, or as README.md says."
+        default="echo",
+        description="`echo`, `handler:module:Class`, `http:URL`, `http`, `pmml:PATH`, or as "
+        "inference_worker/README.md says.",
     )
     engine_options: dict[str, object] = Field(
         default_factory=dict, description="What that kind of engine can be told, as JSON."
     )
     engine_process: bool | None = Field(
         default=None,
-        description="Run the engine in a process of its own; by default all but `echo` are.",
+        description="Run the engine in a process of its own; by default all but `echo` and `http`.",
     )
     worker_threads: int | None = Field(
         default=None,

@@ -7,6 +7,9 @@ the other, with no success in between, do.
 from client_sdk.wire.codes import SHUTDOWN
 from inference_worker.engines.engine import ENGINE_DIED, Failed, Finished
 
+#: Statuses of that kind which do speak of the server: too slow, too early, too much.
+_OF_SERVER = {"408", "425", "429"}
+
 
 class Streak:
     """Counts the different jobs that failed since the last success.
@@ -29,7 +32,7 @@ class Streak:
                 self.forget()
             case Failed(code=code, retryable=retryable):
                 # What is refused for good is the input's fault, and what met no engine is nobody's.
-                if code != SHUTDOWN and retryable:
+                if code != SHUTDOWN and retryable and not _blames_input(code):
                     self._count(index, life if code == ENGINE_DIED else None)
         return 0 < self._limit <= len(self._failed)
 
@@ -44,3 +47,11 @@ class Streak:
                 return
             self._counted_lives.add(life)
         self._failed.add(index)
+
+
+def _blames_input(code: str) -> bool:
+    """Say whether the code is a status by which a server refuses what it was sent.
+
+    It is tried again, as PAI EAS does, but a client who sends nonsense must not stop a worker.
+    """
+    return code.isascii() and code.isdigit() and 400 <= int(code) < 500 and code not in _OF_SERVER

@@ -43,6 +43,8 @@ INDEX_HEADER = "X-Eas-Queueservice-Index"
 TAGS_HEADER = "X-Eas-Queueservice-Tags"
 #: Ours, on a put: a second put with the same key is answered with the first one's index.
 IDEMPOTENCY_HEADER = "Idempotency-Key"
+#: Ours, on a job that a worker replays to an HTTP server: the how-manieth hand-out it is, from 1.
+ATTEMPT_HEADER = "X-Penstock-Attempt"
 #: Ours, on every error: the machine word of `codes.Code`.
 ERROR_CODE_HEADER = "X-Penstock-Error-Code"
 

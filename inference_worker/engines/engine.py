@@ -26,6 +26,8 @@ BAD_INPUT = "BadInput"
 ENGINE_DIED = codes.ENGINE_DIED
 #: The failure of a job under which the device was lost: this process can compute nothing more.
 DEVICE_LOST = "DeviceLost"
+#: The failure of a job whose result is larger than may be.
+RESULT_TOO_BIG = "ResultTooBig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,14 @@ class Failed:
     """The job is not done.
 
     code: a machine word, or an HTTP status as text.  message: one line for the client.
-    retryable: another attempt, here or elsewhere, may succeed.
+    retryable: another attempt, here or elsewhere, may succeed.  data: what the client is given
+    in place of the message, should this failure be the last.
     """
 
     code: str
     message: str
     retryable: bool = True
+    data: bytes = b""
 
 
 Event = Started | Delta | Progress | Usage | Finished | Failed

@@ -2,6 +2,8 @@
 
 echo                       gives the input back
 handler:module:Class       a Python class or function
+http:URL                   an HTTP server beside the worker; also `http` with options
+pmml:PATH                  a model in PMML
 transformers:MODEL         text generation; MODEL is a folder or a name of the hub
 embeddings:MODEL           vectors of texts
 pipeline:TASK[:MODEL]      any pipeline of transformers
@@ -16,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.handler import DEFAULT_CAPACITY, SHAPES, HandlerEngine
+from inference_worker.engines.pmml import PmmlEngine, PmmlOptions
 from inference_worker.engines.transformers.embeddings import EmbeddingsEngine
 from inference_worker.engines.transformers.engine import TransformersEngine
 from inference_worker.engines.transformers.options import (
@@ -24,7 +27,11 @@ from inference_worker.engines.transformers.options import (
     PipelineOptions,
 )
 from inference_worker.engines.transformers.pipeline import PipelineEngine
+from inference_worker.engines.upstream.engine import UpstreamEngine
+from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.errors import BadEngine
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,42 +56,58 @@ class EngineSpec:
     @property
     def wants_own_process(self) -> bool:
         """False only for an engine that can neither block its process nor break it."""
-        return self.kind != "echo"
+        return self.kind not in ("echo", "http")
 
 
 def load_engine(spec: EngineSpec) -> Engine:
     """Make the engine, without starting it; raise BadEngine when that cannot be."""
+    engine: Engine
     match spec.name.split(":", 1):
         case ["echo"]:
             options = _options(EchoOptions, spec)
-            return EchoEngine(options, capacity=spec.capacity or DEFAULT_CAPACITY)
+            engine = EchoEngine(options, capacity=spec.capacity or DEFAULT_CAPACITY)
+        case ["http", *url]:
+            if url and "url" in spec.options:
+                raise BadEngine("one url", "one in the engine's name and one in its options")
+            told = {**spec.options, "url": url[0]} if url else spec.options
+            upstream = _options(UpstreamOptions, spec, told)
+            engine = UpstreamEngine(
+                upstream, slots=spec.capacity or upstream.slots or DEFAULT_CAPACITY
+            )
+        case ["pmml", where] if where:
+            engine = PmmlEngine(
+                where,
+                _options(PmmlOptions, spec),
+                capacity=spec.capacity or DEFAULT_CAPACITY,
+            )
         case [kind, target] if kind in SHAPES:
             if spec.options:
                 raise BadEngine(f"a {kind} without options", ", ".join(spec.options))
-            return HandlerEngine(target, capacity=spec.capacity, kind=kind)
+            engine = HandlerEngine(target, capacity=spec.capacity, kind=kind)
         case ["transformers", model] if model:
             generation = _options(GenerationOptions, spec)
-            return TransformersEngine(model, generation, capacity=spec.capacity)
+            engine = TransformersEngine(model, generation, capacity=spec.capacity)
         case ["embeddings", model] if model:
             embedding = _options(EmbeddingOptions, spec)
-            return EmbeddingsEngine(model, embedding, capacity=spec.capacity)
+            engine = EmbeddingsEngine(model, embedding, capacity=spec.capacity)
         case ["pipeline", task] if task:
             piped = _options(PipelineOptions, spec)
-            return PipelineEngine(task, piped, capacity=spec.capacity)
+            engine = PipelineEngine(task, piped, capacity=spec.capacity)
         case _:
             raise BadEngine(
-                "an engine echo, handler:module:Class, transformers:MODEL, embeddings:MODEL "
-                "or pipeline:TASK[:MODEL]",
+                "an engine echo, handler:module:Class, http:URL, pmml:PATH, transformers:MODEL, "
+                "embeddings:MODEL or pipeline:TASK[:MODEL]",
                 spec.name,
             )
+    return engine
 
 
-OptionsT = TypeVar("OptionsT", bound=BaseModel)
-
-
-def _options(kind: type[OptionsT], spec: EngineSpec) -> OptionsT:
+def _options(
+    kind: type[Options], spec: EngineSpec, told: Mapping[str, object] | None = None
+) -> Options:
+    """Read the options, or what is `told` in their place; raise BadEngine for one that is wrong."""
     try:
-        return kind.model_validate(dict(spec.options))
+        return kind.model_validate(dict(spec.options if told is None else told))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "options"

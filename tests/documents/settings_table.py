@@ -14,11 +14,13 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from inference_worker.engines.echo import EchoOptions
+from inference_worker.engines.pmml import PmmlOptions
 from inference_worker.engines.transformers.options import (
     EmbeddingOptions,
     GenerationOptions,
     PipelineOptions,
 )
+from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.settings import Settings as WorkerSettings
 from queue_service.settings import QueueSettings, ServiceSettings, Settings
 
@@ -33,6 +35,8 @@ MODELS: dict[str, type[BaseModel]] = {
     "transformers": GenerationOptions,
     "embeddings": EmbeddingOptions,
     "pipeline": PipelineOptions,
+    "http": UpstreamOptions,
+    "pmml": PmmlOptions,
 }
 
 _TABLE = re.compile(r"(<!-- settings: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)

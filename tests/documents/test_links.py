@@ -7,7 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-FOLDERS = ("", "docs", "client_sdk", "queue_service", "inference_worker", "deploy")
+FOLDERS = (
+    "",
+    "docs",
+    "client_sdk",
+    "queue_service",
+    "inference_worker",
+    "deploy",
+    "examples/*",
+)
 DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
 
 LINK = re.compile(r"\]\(([^)#\s]+)")

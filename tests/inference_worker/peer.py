@@ -123,6 +123,9 @@ class Peer:
                 self.windows.append(window)
             case Renew():
                 self.renewals += 1
+                # The heartbeat above keeps silent as long as something comes, and renewals do.
+                if self._socket is not None:
+                    await self._socket.ping()
         self.answers.extend(answers)
         if answers and self.accept:
             await self.outcome(answers)

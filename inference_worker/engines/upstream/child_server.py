@@ -1,0 +1,154 @@
+"""A server that the worker has started: its life, its lines in the worker's log, its end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from inference_worker.engines.upstream.warden import BY_SIGNAL
+
+#: How many of its last lines are kept for the sentence that tells why it ended.
+KEPT_LINES = 5
+
+#: How long the end of a killed process may take, in seconds.
+KILL_WAIT_S = 5.0
+
+#: How long its last lines may take once it has ended, in seconds.
+LAST_LINES_WAIT_S = 1.0
+
+#: A line longer than this is logged in parts, in bytes.
+LONGEST_LINE_BYTES = 8192
+
+_WARDEN = Path(__file__).with_name("warden.py")
+
+#: The worker's own settings, its token among them, are not the server's business.
+_OUR_SETTINGS = "PENSTOCK_"
+
+log = logging.getLogger(__name__)
+
+
+class ChildServer:
+    """A running server and all that it has started; made by `ChildServer.start`."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, *, leash: socket.socket, lines: int
+    ) -> None:
+        self._process = process
+        self._leash = leash
+        self._lines = lines
+        self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._gone = asyncio.Event()
+        self._watching = asyncio.create_task(self._watch(), name="child server")
+
+    @classmethod
+    async def start(
+        cls, command: str | Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> "ChildServer":
+        """Start the command: text by the shell, a list as it is.
+
+        env: laid over the worker's environment, less the worker's own settings.
+        """
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OUR_SETTINGS)}
+        our_leash, leash = socket.socketpair()
+        our_leash.setblocking(False)
+        our_lines, lines = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(_WARDEN), str(leash.fileno()), *argv),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=lines,
+                stderr=lines,
+                env={**inherited, **(env or {})},
+                pass_fds=(leash.fileno(),),
+                # A Ctrl-C in the worker's terminal is the worker's to act upon.
+                start_new_session=True,
+            )
+        except BaseException:
+            our_leash.close()
+            os.close(our_lines)
+            raise
+        finally:
+            leash.close()
+            os.close(lines)
+        return cls(process, leash=our_leash, lines=our_lines)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return not self._gone.is_set()
+
+    async def wait(self) -> str:
+        """Wait for its end; return how it ended, with its last line."""
+        await self._gone.wait()
+        code = self._process.returncode or 0
+        if code < 0:
+            code = BY_SIGNAL - code
+        how = (
+            f"was killed by signal {code - BY_SIGNAL}"
+            if code > BY_SIGNAL
+            else f"exited with {code}"
+        )
+        return f"{how}: {self._last_lines[-1]}" if self._last_lines else how
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to end, and kill it and all that it started after the grace."""
+        if grace_s > 0 and self.running:
+            # Its warden may have gone this very moment.
+            with contextlib.suppress(OSError):
+                self._leash.send(b".")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._gone.wait()
+        self._leash.close()
+        # Unless a device driver holds one of its processes, which not even SIGKILL then ends.
+        await asyncio.wait({self._watching}, timeout=KILL_WAIT_S)
+        if self.running:
+            log.error("The server does not end although it was killed; it is left alone.")
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        reader = asyncio.StreamReader()
+        pipe = os.fdopen(self._lines, "rb", 0)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        reading = asyncio.create_task(self._log_lines(reader))
+        try:
+            # The end of the process and not that of its lines: somebody may have kept those.
+            if await self._process.wait() < 0:
+                self._kill_group()
+            await asyncio.wait({reading}, timeout=LAST_LINES_WAIT_S)
+        finally:
+            reading.cancel()
+            transport.close()
+            self._leash.close()
+            self._gone.set()
+
+    async def _log_lines(self, reader: asyncio.StreamReader) -> None:
+        rest = b""
+        while chunk := await reader.read(65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LONGEST_LINE_BYTES:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._log(line)
+        self._log(rest)
+
+    def _log(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip()
+        if text:
+            self._last_lines.append(text)
+            log.info("[server] %s", text)
+
+    def _kill_group(self) -> None:
+        """Do what the warden, which was killed itself, cannot do any more."""
+        with contextlib.suppress(OSError, ValueError):
+            os.killpg(int(self._leash.recv(32)), signal.SIGKILL)

@@ -1,0 +1,249 @@
+"""The engine `http`: every job is one POST to a server beside the worker.
+
+    ready ── the server died, or a failure and it does not answer ──> away ── it is back ──> ready
+
+While it is away the capacity is 0.  A job that could not be sent at all is given back without
+being charged for it; one that was being computed has failed and goes out again.  It fails with
+`EngineDied` when the server was the worker's own and died: that may have been the job's doing.
+"""
+
+import asyncio
+import io
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import aiohttp
+from yarl import URL
+
+from client_sdk.wire.codes import SHUTDOWN
+from inference_worker.engines.engine import (
+    BAD_INPUT,
+    ENGINE_DIED,
+    Context,
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    Health,
+    Job,
+    Started,
+    State,
+)
+from inference_worker.engines.upstream.answer import (
+    UPSTREAM_DOWN,
+    UPSTREAM_GARBAGE,
+    UPSTREAM_TIMEOUT,
+    events_of,
+)
+from inference_worker.engines.upstream.options import UpstreamOptions
+from inference_worker.engines.upstream.request import CannotBeSent, request_for
+from inference_worker.engines.upstream.server import NotReady, Server
+from inference_worker.errors import EngineFailed
+
+#: The wait before the first restart and the longest one, in seconds.  It doubles in between.
+FIRST_RESTART_WAIT_S = 0.1
+LONGEST_RESTART_WAIT_S = 30.0
+
+#: A server that was ready for this long, in seconds, was a good one: the next wait is the first.
+GOOD_LIFE_S = 30.0
+
+#: How long a connection may take to be made, in seconds.
+CONNECT_TIMEOUT_S = 10.0
+
+#: How long a job that comes while the server is away is kept before it is given back, in seconds.
+#: It was on its way when the window closed; without this wait it would come again at once.
+AWAY_WAIT_S = 1.0
+
+#: Codes after which one looks whether the server is still there.
+_DOUBTFUL = (SHUTDOWN, UPSTREAM_DOWN, UPSTREAM_TIMEOUT, UPSTREAM_GARBAGE)
+
+log = logging.getLogger(__name__)
+
+
+class UpstreamEngine(Engine):
+    """Replays jobs to an HTTP server.
+
+    slots: jobs at once, should the options not say less.
+    """
+
+    def __init__(self, options: UpstreamOptions, *, slots: int) -> None:
+        self._slots = min(slots, options.slots or slots)
+        super().__init__(f"http:{_shown(options)}", capacity=self._slots)
+        self._options = options
+        self._session: aiohttp.ClientSession | None = None
+        self._server: Server | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._doubt = asyncio.Event()
+        self._back = asyncio.Event()
+
+    async def start(self, context: Context) -> None:
+        """Start the server, when it has a script, and wait until it is ready."""
+        self._session = aiohttp.ClientSession(
+            # One connection for each job: a server that closes an idle one just when the next
+            # job is sent would cost that job an attempt, and to make one takes a millisecond.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            # What the server stores in one client's cookies is not for the next client.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=self._options.timeout_s, sock_connect=CONNECT_TIMEOUT_S
+            ),
+            skip_auto_headers=("Content-Type",),
+        )
+        self._server = Server(self._options, self._session)
+        try:
+            await self._server.bring_up(context.progress)
+        except NotReady as error:
+            await self.stop(0.0)
+            raise EngineFailed(self.name, str(error)) from error
+        except BaseException:
+            # Told to leave while it loads: nobody will call stop for an engine that never was.
+            await self.stop(0.0)
+            raise
+        self._back.set()
+        self._keeping = asyncio.create_task(self._keep(self._server), name="upstream server")
+
+    async def run(self, job: Job) -> AsyncGenerator[Event, None]:
+        """Send the job and pass on what the server answers; closed early, so is the connection."""
+        assert self._server is not None, "run before start"
+        if not self._back.is_set() and not await self._comes_back():
+            yield Failed(SHUTDOWN, "the server is away")
+            return
+        yield Started()
+        try:
+            async with aclosing(self._replay(job, self._server.base)) as events:
+                async for event in events:
+                    yield event
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            failed = _failure(error, self._options)
+            if failed.code in _DOUBTFUL:
+                self._doubt.set()
+            if failed.code == UPSTREAM_DOWN and (death := await self._server.how_it_died()):
+                failed = Failed(ENGINE_DIED, f"the server {death}")
+            yield failed
+
+    async def health(self) -> Health:
+        """Dead while the server is away."""
+        if not self._back.is_set():
+            return Health(State.DEAD, "the server is away")
+        return Health(State.OK)
+
+    async def stop(self, grace_s: float) -> None:
+        """Close every connection, then end the server if it has a script."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+        if self._server is not None:
+            await self._server.stop(grace_s)
+
+    async def _replay(self, job: Job, base: str) -> AsyncGenerator[Event, None]:
+        assert self._session is not None, "replay before start"
+        request = request_for(job, base, options=self._options)
+        async with self._session.post(
+            # A file, because aiohttp warns of bytes that are long.
+            request.url,
+            data=io.BytesIO(job.data),
+            headers=request.headers,
+            allow_redirects=False,
+        ) as answer:
+            try:
+                async with aclosing(events_of(answer, self._options)) as events:
+                    async for event in events:
+                        yield event
+                        if isinstance(event, Finished | Failed):
+                            return
+            finally:
+                # Closed, not given back: what a cancelled job would still be sent is for nobody.
+                answer.close()
+
+    async def _comes_back(self) -> bool:
+        try:
+            async with asyncio.timeout(AWAY_WAIT_S):
+                return await self._back.wait()
+        except TimeoutError:
+            return False
+
+    # --- Keeping a server there
+
+    async def _keep(self, server: Server) -> None:
+        loop = asyncio.get_running_loop()
+        wait_s = FIRST_RESTART_WAIT_S
+        while True:
+            ready_at = loop.time()
+            cause = await self._away(server)
+            self._back.clear()
+            self._offer(0)
+            log.error("The server %s; it is %s.", cause, self._what_is_done())
+            if loop.time() - ready_at >= GOOD_LIFE_S:
+                wait_s = FIRST_RESTART_WAIT_S
+            while True:
+                # Another one that lives for a moment only is waited for longer, too.
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_RESTART_WAIT_S)
+                try:
+                    await server.bring_up(_log_waiting)
+                    break
+                except NotReady as error:
+                    log.error("It is still away: %s; trying again in %.1f s.", error, wait_s)
+            log.info("The server is ready.")
+            self._doubt.clear()
+            self._back.set()
+            self._offer(self._slots)
+
+    async def _away(self, server: Server) -> str:
+        """Wait until the server is away; return how that came."""
+        while True:
+            doubting = asyncio.create_task(self._doubt.wait())
+            waits: set[asyncio.Task[bool] | asyncio.Task[str]] = {doubting}
+            if server.child is not None:
+                waits.add(asyncio.create_task(server.child.wait()))
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                self._doubt.clear()
+                if wrong := await server.look():
+                    return await server.how_it_died() or wrong
+            finally:
+                for wait in waits:
+                    wait.cancel()
+
+    def _offer(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.changed()
+
+    def _what_is_done(self) -> str:
+        return "started again" if self._options.script else "waited for"
+
+
+def _failure(error: Exception, options: UpstreamOptions) -> Failed:
+    match error:
+        case CannotBeSent():
+            return Failed(BAD_INPUT, str(error), retryable=False)
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            # It never saw the job, which is therefore not charged for this.
+            code, message = SHUTDOWN, f"the server cannot be reached: {error}"
+        case TimeoutError():
+            code = UPSTREAM_TIMEOUT
+            message = f"the server did not answer within {options.timeout_s:g} s"
+        case aiohttp.ClientPayloadError():
+            code, message = UPSTREAM_DOWN, "the server broke off in the middle of its answer"
+        case aiohttp.ClientConnectionError() | OSError():
+            code, message = UPSTREAM_DOWN, f"the server closed the connection: {error}"
+        case aiohttp.ClientResponseError(message=said):
+            code, message = UPSTREAM_GARBAGE, f"the server's answer is no HTTP: {said}"
+        case _:
+            code, message = UPSTREAM_GARBAGE, f"the server's answer cannot be read: {error}"
+    return Failed(code, message)
+
+
+def _log_waiting(fraction: float, note: str) -> None:
+    log.info("Waiting, %d %%. %s", fraction * 100, note)
+
+
+def _shown(options: UpstreamOptions) -> str:
+    """Return where the server is, without a password that its URL may have."""
+    if not options.url:
+        return str(options.port)
+    url = URL(options.url)
+    return str(url.with_user(None))

@@ -1,0 +1,70 @@
+"""From a job to the request that the server is sent.  Pure."""
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from yarl import URL
+
+from client_sdk.wire import names
+from inference_worker.engines.engine import Job
+from inference_worker.engines.upstream.options import Mode, UpstreamOptions
+
+#: What may stand in a path as it is, beside letters, digits and `_.-~`.
+_PATH_CHARACTERS = "/:@!$&'()*+,;="
+
+_EVENT_STREAM = "text/event-stream"
+
+
+class CannotBeSent(ValueError):
+    """The job's path or content type fits into no HTTP request; no retry changes that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A POST: the job's data is its body."""
+
+    url: URL
+    headers: dict[str, str]
+
+
+def request_for(job: Job, base: str, *, options: UpstreamOptions) -> Request:
+    """Return the request that replays this job.
+
+    base: the server with its path, without a slash at the end.
+    """
+    return Request(URL(base + _path(job) + _query(job), encoded=True), _headers(job, options))
+
+
+def _path(job: Job) -> str:
+    path = job.path.strip("/")
+    if any(segment in (".", "..") for segment in path.split("/")):
+        # It could lead out of the path that the operator has given.
+        raise CannotBeSent(f"expected a sub-path without `.` and `..`, got {path}")
+    return "/" + quote(path, safe=_PATH_CHARACTERS) if path else ""
+
+
+def _query(job: Job) -> str:
+    query = {
+        name: value
+        for name, value in job.tags.items()
+        if name != names.REQUEST_ID_TAG and not names.is_reserved(name)
+    }
+    return "?" + urlencode(query) if query else ""
+
+
+def _headers(job: Job, options: UpstreamOptions) -> dict[str, str]:
+    content_type = job.content_type
+    if options.mode is Mode.JSON and "json" not in content_type.lower():
+        content_type = names.JSON
+    if any(ord(character) < 32 or ord(character) == 127 for character in content_type):
+        raise CannotBeSent("expected a content type of one line")
+    streamed = options.mode in (Mode.SSE, Mode.OPENAI_SSE)
+    headers = {
+        "Accept": f"{_EVENT_STREAM}, */*;q=0.5" if streamed else "*/*",
+        # The size of an answer is limited as it comes, and so it comes as it is.
+        "Accept-Encoding": "identity",
+        **options.send_headers,
+        names.REQUEST_ID_HEADER: quote(job.request_id, safe="".join(map(chr, range(33, 127)))),
+        names.ATTEMPT_HEADER: str(job.attempt),
+    }
+    return {**headers, "Content-Type": content_type} if content_type else headers

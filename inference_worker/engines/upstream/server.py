@@ -1,0 +1,142 @@
+"""The server as the engine sees it: where it is, whether it is ready, and starting it.
+
+With a script there is a child to start and to stop; without one the server is somebody else's,
+and all that can be done is to wait for it.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import aiohttp
+from yarl import URL
+
+from inference_worker.engines.upstream.child_server import ChildServer
+from inference_worker.engines.upstream.options import UpstreamOptions
+
+#: Between two looks at a server that is not ready, in seconds.
+LOOK_INTERVAL_S = 0.1
+
+#: How long one look may take, in seconds; a health path may have something to compute.
+LOOK_TIMEOUT_S = 5.0
+
+#: Between two lines of the log while it is waited for, in seconds.
+TELL_INTERVAL_S = 5.0
+
+#: How long after its connections a process may end that has died, in seconds.
+DEATH_WAIT_S = 0.3
+
+#: How long a server that is given up may take to end, in seconds.
+GIVE_UP_GRACE_S = 2.0
+
+
+class NotReady(Exception):
+    """The server did not come up; the text says why."""
+
+
+class Server:
+    """Where the jobs go.  `base` is the URL that their sub-paths follow."""
+
+    def __init__(self, options: UpstreamOptions, session: aiohttp.ClientSession) -> None:
+        self._options = options
+        self._session = session
+        self._child: ChildServer | None = None
+        port = options.port if options.port != 0 else _free_port()
+        root = options.url or f"http://127.0.0.1:{port}"
+        self.base = root.rstrip("/") + options.path.rstrip("/")
+        self._url = URL(root)
+
+    @property
+    def child(self) -> ChildServer | None:
+        """The process behind it, where it has a script."""
+        return self._child
+
+    async def bring_up(self, report: Callable[[float, str], None]) -> None:
+        """Start it, if it is ours to start, and wait until it is ready; raises NotReady.
+
+        report: is given the seconds so far as a part of the seconds permitted, and a sentence.
+        """
+        if self._options.script and (self._child is None or not self._child.running):
+            await self._start_child()
+        await self._wait_ready(report)
+
+    async def look(self) -> str:
+        """Look once; return what keeps it from being ready, or nothing."""
+        if self._child is not None and not self._child.running:
+            return await self._child.wait()
+        if not self._options.health_path:
+            return "" if await self._takes_connections() else "takes no connection"
+        url = self._url.origin().join(URL(self._options.health_path))
+        timeout = aiohttp.ClientTimeout(total=LOOK_TIMEOUT_S)
+        headers = self._options.send_headers
+        try:
+            async with self._session.get(
+                url, timeout=timeout, headers=headers, allow_redirects=False
+            ) as answer:
+                is_well = 200 <= answer.status < 300
+                return "" if is_well else f"answers {answer.status} on {url.path}"
+        except (aiohttp.ClientError, OSError):
+            return f"does not answer on {url.path}"
+
+    async def how_it_died(self) -> str:
+        """Return how the child ended, if it does within a moment, or nothing.
+
+        The connections of a process that dies end a moment before it does.
+        """
+        if self._child is None:
+            return ""
+        try:
+            async with asyncio.timeout(DEATH_WAIT_S):
+                return await self._child.wait()
+        except TimeoutError:
+            return ""
+
+    async def stop(self, grace_s: float) -> None:
+        """End the child, if there is one."""
+        if self._child is not None:
+            child, self._child = self._child, None
+            await child.stop(grace_s)
+
+    async def _start_child(self) -> None:
+        if await self._takes_connections():
+            where = f"{self._url.host}:{self._url.port}"
+            raise NotReady(f"somebody else listens on {where}, so the script was not started")
+        try:
+            self._child = await ChildServer.start(
+                self._options.script, env={"PORT": str(self._url.port)}
+            )
+        except OSError as error:
+            raise NotReady(f"the script cannot be started: {error}") from error
+
+    async def _wait_ready(self, report: Callable[[float, str], None]) -> None:
+        loop = asyncio.get_running_loop()
+        began_at = told_at = loop.time()
+        permitted_s = self._options.start_timeout_s
+        while wrong := await self.look():
+            if self._child is not None and not self._child.running:
+                raise NotReady(f"the server {wrong}")
+            now = loop.time()
+            if now - began_at >= permitted_s:
+                await self.stop(GIVE_UP_GRACE_S)
+                raise NotReady(f"the server {wrong}, after {permitted_s:g} s")
+            if now - told_at >= TELL_INTERVAL_S:
+                told_at = now
+                note = f"After {now - began_at:.0f} s the server {wrong}."
+                report((now - began_at) / permitted_s, note)
+            await asyncio.sleep(LOOK_INTERVAL_S)
+
+    async def _takes_connections(self) -> bool:
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(self._url.host, self._url.port)
+        except (OSError, TimeoutError):
+            return False
+        writer.transport.abort()
+        return True
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
