@@ -78,7 +78,7 @@ class Report:
 
     def table(self) -> Table:
         """Return the rows for the terminal, a line each, so that the verdict stays in sight."""
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
         table.add_column("question", ratio=2, no_wrap=True, overflow="ellipsis")
         table.add_column("answer", ratio=3, no_wrap=True, overflow="ellipsis")
         for column in ("wait", "run", "attempts"):

@@ -74,6 +74,7 @@ def test_each_question_has_one_line_of_a_narrow_terminal() -> None:
     # Two lines are the head's.
     assert len(lines) == 2 + len(PAIRS)
     assert "…" in lines[2]
+    assert lines[0].split() == ["question", "answer", "wait", "run", "attempts"]
 
 
 def test_no_two_questions_of_the_faq_are_the_same() -> None:

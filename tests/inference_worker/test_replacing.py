@@ -26,7 +26,7 @@ def payload_files(pid: object) -> list[str]:
 
 
 async def test_an_engine_without_a_sign_of_life_is_killed_and_comes_back(spawn: Spawn) -> None:
-    engine = await spawn(handler("misbehave"), silence_s=1.0)
+    engine = await spawn(handler("misbehave"), capacity=2, silence_s=1.0)
     first = engine.pid
     jobs = [asyncio.create_task(end_of(engine, data)) for data in (b"sleep 600", b"stop")]
     failed = Failed(
@@ -72,7 +72,7 @@ async def test_a_cancelled_job_that_stops_disturbs_nobody(spawn: Spawn) -> None:
 
 
 async def test_a_lost_device_costs_the_process_and_only_the_job_that_met_it(spawn: Spawn) -> None:
-    engine = await spawn(handler("LosesDevice"))
+    engine = await spawn(handler("LosesDevice"), capacity=3)
     first = engine.pid
     neighbour = asyncio.create_task(end_of(engine, b"600"))
     assert await end_of(engine, b"0") == Finished(b"0")
