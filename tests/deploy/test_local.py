@@ -258,14 +258,14 @@ def test_it_is_ready_when_a_worker_is_connected(start_up: StartUp) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_photo_fits_into_a_job_and_the_limit_can_be_changed(start_up: StartUp) -> None:
-    roomy = start_up("--workers", "0")
-    tight = start_up(
-        "--workers", "0", "--max-payload-kb", "1", data_dir=Path(f"{roomy.data_dir}-2")
+def test_the_limit_of_a_payload_is_that_of_eas_and_can_be_changed(start_up: StartUp) -> None:
+    usual = start_up("--workers", "0")
+    roomy = start_up(
+        "--workers", "0", "--max-payload-kb", "1024", data_dir=Path(f"{usual.data_dir}-2")
     )
-    for up, code in ((roomy, 0), (tight, 1)):
+    for up, size, code in ((usual, 8192, 0), (usual, 8193, 1), (roomy, 900_000, 0)):
         up.ready()
-        assert _penstock(up, "put", "demo", "-", data=bytes(900_000)).returncode == code
+        assert _penstock(up, "put", "demo", "-", data=bytes(size)).returncode == code
 
 
 @pytest.mark.timeout(120)
