@@ -73,7 +73,6 @@ def allspark_shape(target: str) -> Shape:
         predict=lambda data, context: process(data),
         write=_write,
         # PAI EAS calls a processor from five threads, and processors are written for that.
-        is_thread_safe=True,
         setup=None if initialize is None else lambda context: initialize(),
     )
 

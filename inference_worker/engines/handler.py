@@ -11,8 +11,8 @@ with parameters, or a TypedDict), or the class says so itself: `input_type = "by
 in the sink, and anything else as JSON.  What it yields are pieces of the result.
 
 A sync predict runs in a thread, `capacity` of them; an async one on the loop.  The class
-attribute `concurrency` says how many jobs the code can take at once; without it a sync predict is
-called by one thread at a time.  `predict_batch` takes a list.
+attribute `concurrency` says how many jobs the code can take at once; without it the operator's
+window holds, which is five by default, as with PAI EAS.  `predict_batch` takes a list.
 """
 
 import asyncio
@@ -49,9 +49,6 @@ from inference_worker.errors import EngineFailed, WorkerError
 
 #: How many jobs at once when neither the operator nor the class says; what PAI EAS takes.
 DEFAULT_CAPACITY = 5
-
-#: The same for a sync predict: it runs in threads, and few models are safe in two at once.
-SYNC_CAPACITY = 1
 
 #: By the word before the first colon of an engine's name: what makes a user's code callable.
 SHAPES: dict[str, Callable[[str], Shape]] = {
@@ -126,9 +123,7 @@ class HandlerEngine(Engine):
                 concurrency=shape.concurrency or 1,
             )
         # The code knows what it can bear and the operator what is wanted: the smaller one holds.
-        is_safe = shape.is_async or shape.is_thread_safe
-        default = DEFAULT_CAPACITY if is_safe else SYNC_CAPACITY
-        wanted = self._asked_capacity or at_most or default
+        wanted = self._asked_capacity or at_most or DEFAULT_CAPACITY
         self.capacity = min(wanted, at_most or wanted)
         if self.capacity > 1:
             # Otherwise predict runs where setup did, which some libraries insist on.

@@ -35,7 +35,6 @@ class Shape:
     forget: called with the input of a job that has ended.
     setup, health, teardown: as in README.md; setup and teardown may return a coroutine.
     concurrency: how many predicts the code can take at once; None leaves it to the operator.
-    is_thread_safe: a sync predict may be called by several threads unless somebody says otherwise.
     batch_size: 0, or the most inputs that predict takes, as a list; it is then given a list of
     contexts.  batch_timeout_s: how long the first of them waits for others.
     """
@@ -46,7 +45,6 @@ class Shape:
     piece: Callable[[Any], Any] = lambda output: output
     forget: Callable[[Any], None] = lambda payload: None
     is_async: bool = False
-    is_thread_safe: bool = False
     setup: Callable[[Context], Any] | None = None
     health: Callable[[], Any] | None = None
     teardown: Callable[[], Any] | None = None
