@@ -117,11 +117,9 @@ async def test_the_class_bounds_the_capacity(load: Load) -> None:
     assert (await load("Upper", 8)).capacity == 8
 
 
-async def test_a_predict_of_threads_is_called_by_one_unless_somebody_says_otherwise(
-    load: Load,
-) -> None:
-    assert (await load("Upper")).capacity == 1
-    assert (await load("obey")).capacity == 1
+async def test_five_at_once_unless_somebody_says_otherwise(load: Load) -> None:
+    assert (await load("Upper")).capacity == 5
+    assert (await load("obey")).capacity == 5
     assert (await load("AsyncSlow")).capacity == 5
     assert (await load("TwoAtOnce")).capacity == 2
 
