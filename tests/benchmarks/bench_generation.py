@@ -30,7 +30,7 @@ from typing import Any
 import torch
 from transformers import ContinuousBatchingConfig, DynamicCache, GenerationConfig
 
-from inference_worker.engines.engine import Context, Finished, Job
+from inference_worker.engines.engine import Context, Engine, Finished, Job
 from inference_worker.engines.transformers.engine import TransformersEngine
 from inference_worker.engines.transformers.loop import GenerationLoop, Runner, Update
 from inference_worker.engines.transformers.options import GenerationOptions
@@ -68,6 +68,13 @@ def wishes() -> list[Wish]:
         )
         for _ in range(REQUESTS)
     ]
+
+
+def save_model(folder: Path) -> Any:
+    """Save the model, always the same, and return it."""
+    return save_random_llama(
+        folder, vocabulary=VOCABULARY, hidden=512, layers=8, heads=8, kv_heads=4
+    )
 
 
 def generate(model: Any, batch: list[Wish], **more: Any) -> Any:
@@ -163,29 +170,34 @@ def paged(model: Any, wanted: list[Wish], limits: Limits) -> Answers:
         runner.close()
 
 
-async def by_engine(engine: TransformersEngine, wanted: list[Wish]) -> Answers:
-    async def one(wish: Wish) -> list[int]:
-        body = {
-            "prompt": list(wish.prompt),
-            "max_tokens": wish.new_tokens,
-            "temperature": 0,
-            "ignore_eos": True,
-            "return_token_ids": True,
-        }
-        events = [event async for event in engine.run(Job("r", json.dumps(body).encode()))]
-        assert isinstance(events[-1], Finished), events[-1]
-        ids: list[int] = json.loads(events[-1].output)["token_ids"]
-        return ids
+def body_of(wish: Wish) -> bytes:
+    """Return the request as the body of a job."""
+    body = {
+        "prompt": list(wish.prompt),
+        "max_tokens": wish.new_tokens,
+        "temperature": 0,
+        "ignore_eos": True,
+        "return_token_ids": True,
+    }
+    return json.dumps(body).encode()
 
-    return list(await asyncio.gather(*(one(wish) for wish in wanted)))
+
+async def answer_of(engine: Engine, wish: Wish) -> list[int]:
+    """Return the tokens that an engine gives for one request."""
+    events = [event async for event in engine.run(Job("r", body_of(wish)))]
+    assert isinstance(events[-1], Finished), events[-1]
+    ids: list[int] = json.loads(events[-1].output)["token_ids"]
+    return ids
+
+
+async def by_engine(engine: TransformersEngine, wanted: list[Wish]) -> Answers:
+    return list(await asyncio.gather(*(answer_of(engine, wish) for wish in wanted)))
 
 
 async def measure(rounds: int, threads: int) -> None:
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        model = save_random_llama(
-            Path(folder), vocabulary=VOCABULARY, hidden=512, layers=8, heads=8, kv_heads=4
-        )
+        model = save_model(Path(folder))
         wanted = wishes()
         new_tokens = sum(wish.new_tokens for wish in wanted)
         tokens = REQUESTS * 512
