@@ -97,7 +97,8 @@ class Redelivery:
                 self._dispatcher.end(step[position], reason)
 
     async def _expire_for_ever(self) -> None:
-        seen, wait_s = 0, self._tick_s
+        # The first look is taken at once: it tells what ended while nobody was here.
+        seen, wait_s = 0, 0.0
         while True:
             seen = await self._look.wait(seen, timeout_s=wait_s)
             wait_s = self._tick_s

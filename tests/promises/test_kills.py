@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
 from client_sdk.wire import names
 from deploy.redis_server import RedisServer
@@ -142,3 +143,29 @@ async def test_redis_killed_under_load_loses_nothing_that_was_accepted(
         assert results == Counter(accepted)
     finally:
         await redis.stop()
+
+
+async def test_an_outage_does_not_lengthen_the_grace_of_a_closed_connection(
+    start_service: StartService,
+    client: Client,
+    peers: Peers,
+    redis_url: str,
+    key_prefix: str,
+) -> None:
+    service = await start_service(lease_ms=30_000, tick_ms=60_000)
+    client.url = service.url
+    leaving, other = peers.make(1), peers.make(1)
+    await leaving.connect(service.url)
+    await client.put(b"x")
+    await wait_until(lambda: len(leaving.held) == 1, "it works")
+    await other.connect(service.url)
+
+    async with Redis.from_url(redis_url) as redis:
+        # As if nobody had looked at the leases for ages.
+        await redis.hset(f"{key_prefix}:{{svc}}:input:meta", "looked", "1")
+    await leaving.cut()
+
+    await wait_until(lambda: len(other.held) == 1, "the other has it after the grace", 5)
+    await other.complete(*other.held)
+    await wait_until(lambda: len(other.outcomes) == 1, "it is done")
+    await client.truncate("/sink")

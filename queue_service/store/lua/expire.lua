@@ -9,12 +9,15 @@ local LIMIT = 100 -- subscribers ended in one call
 local now = now_ms()
 
 -- Nobody looked for a while: Redis was away, or every replica.  No lease could be renewed in
--- that time, so its end says nothing about the subscriber, and each is given one lease more.
+-- that time, so its end says nothing about the subscriber, and each is given one lease more; but
+-- for those whose connection is known to be closed.
 local last_look = tonumber(redis.call('HGET', own.meta, 'looked') or now)
 redis.call('HSET', own.meta, 'looked', now)
 if now - last_look > math.max(2000, lease_ms / 2) then
     for _, subscriber in ipairs(redis.call('ZRANGEBYSCORE', own.leases, '-inf', now + lease_ms)) do
-        redis.call('ZADD', own.leases, now + lease_ms, subscriber)
+        if redis.call('HGET', own.subscribers, subscriber .. SEP .. 'session') ~= '' then
+            redis.call('ZADD', own.leases, now + lease_ms, subscriber)
+        end
     end
 end
 
