@@ -17,9 +17,6 @@ from queue_service.store.keys import Keys, Role
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
 
-#: The roles, in the order in which a service's queues are listed.
-ROLES: tuple[Role, Role] = ("input", "sink")
-
 
 class Service:
     """One service.

@@ -6,8 +6,7 @@ being in line; the truth about windows is the store's, which hands out no more t
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.subscriber import Ended, Subscriber
@@ -19,7 +18,7 @@ from queue_service.store.store import Store
 
 log = logging.getLogger(__name__)
 
-#: Subscribers asked for in one call of the store; the script stops when nothing waits.
+#: Subscribers asked for in one call of the store; once nothing waits, the rest cost one look each.
 MOST_ASKS = 32
 
 #: How long to leave a store alone that does not answer, in seconds.
@@ -61,8 +60,8 @@ class Dispatcher:
             del self._subscribers[subscriber.gid, subscriber.uid]
         line = self._line(subscriber)
         line.leave(subscriber)
-        if not any(gid == subscriber.gid for gid, _ in self._subscribers):
-            self._lines.pop(subscriber.gid, None)
+        if not line:
+            del self._lines[subscriber.gid]
 
     def end(self, subscriber: Subscriber, reason: Ended) -> None:
         """End a subscriber from this side: its connection is told why."""
@@ -96,16 +95,20 @@ class Dispatcher:
             while await self._serve_round(gid, doubtful):
                 doubtful = []
 
-    async def _serve_round(self, gid: str, doubtful: Iterable[Subscriber]) -> bool:
+    async def _serve_round(self, gid: str, doubtful: list[Subscriber]) -> bool:
         """Ask once for everybody who has room; True when another round may find more."""
         line = self._lines.get(gid)
         if line is None:
             return False
         given = 0
-        members = iter([*line, *doubtful])
-        while asked := list(islice(members, MOST_ASKS)):
-            releases = {subscriber: subscriber.window.releases for subscriber in asked}
-            handout = await self._ask(gid, asked)
+        asked: set[Subscriber] = set()
+        while batch := (
+            line.emptiest(MOST_ASKS, without=asked)
+            or [member for member in doubtful if member not in asked][:MOST_ASKS]
+        ):
+            asked.update(batch)
+            releases = {subscriber: subscriber.window.releases for subscriber in batch}
+            handout = await self._ask(gid, batch)
             given += self._hand_out(handout, releases)
             if handout.waiting <= 0:
                 return False
@@ -150,11 +153,8 @@ class Dispatcher:
 
     def _doubtful(self, gid: str) -> list[Subscriber]:
         """Those that look full here, though a commit elsewhere may have made room."""
-        return [
-            subscriber
-            for subscriber in self._subscribers.values()
-            if subscriber.gid == gid and not subscriber.own_commits and not subscriber.window.room
-        ]
+        line = self._lines.get(gid)
+        return [member for member in line.full if not member.own_commits] if line else []
 
     def _line(self, subscriber: Subscriber) -> Line[Subscriber]:
         return self._lines.setdefault(subscriber.gid, Line())

@@ -5,8 +5,9 @@ until when, is the store's to know; this is the copy beside the socket that spar
 pointless questions.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Container, Hashable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 
@@ -37,28 +38,38 @@ Member = TypeVar("Member", bound=Hashable)
 
 
 class Line(Generic[Member]):
-    """Who has room, the emptiest-handed first.
+    """Who has room, the emptiest-handed first, and who has none.
 
-    Members stand in ranks by how many deliveries they hold; moving one costs the same however
-    many others are there, so an idle subscriber costs nothing when an entry arrives.
+    Members with room stand in ranks by how many deliveries they hold.  Moving one and looking
+    at the first few cost the same however many others are there, so an idle subscriber costs
+    nothing when an entry arrives.
     """
 
     def __init__(self) -> None:
         self._ranks: dict[int, dict[Member, None]] = {}
         self._places: dict[Member, int] = {}
+        self._full: dict[Member, None] = {}
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._places) + len(self._full)
+
+    @property
+    def full(self) -> list[Member]:
+        """Those without room."""
+        return list(self._full)
 
     def place(self, member: Member, window: Window) -> None:
-        """Put a member at the end of its rank, or out of the line when it has no room."""
+        """Put a member at the end of its rank, or among those without room."""
         self.leave(member)
         if window.room:
             self._places[member] = window.held
             self._ranks.setdefault(window.held, {})[member] = None
+        else:
+            self._full[member] = None
 
     def leave(self, member: Member) -> None:
         """Take a member out; nothing happens when it is not in."""
+        self._full.pop(member, None)
         held = self._places.pop(member, None)
         if held is not None:
             rank = self._ranks[held]
@@ -66,7 +77,7 @@ class Line(Generic[Member]):
             if not rank:
                 del self._ranks[held]
 
-    def __iter__(self) -> Iterator[Member]:
-        """Go through the members that were there at the start, the emptiest-handed first."""
-        for held in sorted(self._ranks):
-            yield from list(self._ranks.get(held, ()))
+    def emptiest(self, count: int, *, without: Container[Member] = ()) -> list[Member]:
+        """The first `count` of those with room, leaving out some."""
+        members = (member for held in sorted(self._ranks) for member in self._ranks[held])
+        return list(islice((member for member in members if member not in without), count))

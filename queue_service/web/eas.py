@@ -63,7 +63,7 @@ async def _serve(request: web.Request, service: Service, suffix: str) -> web.Str
         case "POST":
             return await put(request, queue, parameters, "" if path == names.SINK else path)
         case "GET":
-            return await _read(request, service, queue, parameters)
+            return await _read(request, queue, parameters)
         case "PUT" if parameters.flag(names.NEGATIVE):
             return await reject(request, queue, parameters)
         case "PUT":
@@ -111,9 +111,7 @@ async def put(
     return web.Response(text=str(index), headers={names.REQUEST_ID_HEADER: stored_id})
 
 
-async def _read(
-    request: web.Request, service: Service, queue: Queue, parameters: Parameters
-) -> web.StreamResponse:
+async def _read(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
     if parameters.flag(names.ATTRIBUTES):
         return render_attributes(request, queue, await queue.attributes())
     if parameters.flag(names.SEARCH):

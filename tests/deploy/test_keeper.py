@@ -39,7 +39,7 @@ def test_each_end_in_a_row_makes_the_next_pause_longer_up_to_a_limit() -> None:
 
 
 async def test_a_killed_child_is_started_again(make_keeper: MakeKeeper) -> None:
-    kept = make_keeper("import time; time.sleep(60)")
+    kept = make_keeper("import signal; signal.pause()")
     first = await kept.start()
     await first.kill()
     await wait_until(lambda: kept.restarts == 1, "it was started again")
@@ -57,7 +57,7 @@ async def test_a_child_that_gives_up_at_once_is_not_tried_again(make_keeper: Mak
 
 
 async def test_stopping_ends_the_child_and_the_restarts(make_keeper: MakeKeeper) -> None:
-    kept = make_keeper("import time; time.sleep(60)")
+    kept = make_keeper("import signal; signal.pause()")
     child = await kept.start()
     await kept.stop()
     assert child.exit_code == -signal.SIGTERM
@@ -66,8 +66,8 @@ async def test_stopping_ends_the_child_and_the_restarts(make_keeper: MakeKeeper)
 
 async def test_a_child_that_does_not_listen_is_killed_after_its_grace() -> None:
     program = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        "print('deaf', flush=True); time.sleep(60)"
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('deaf', flush=True); signal.pause()"
     )
     lines: list[str] = []
     child = Child.start("deaf", [sys.executable, "-c", program], on_line=lines.append)
@@ -77,10 +77,10 @@ async def test_a_child_that_does_not_listen_is_killed_after_its_grace() -> None:
 
 async def test_what_a_child_has_started_dies_with_it() -> None:
     program = (
-        "import subprocess, sys, time\n"
-        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).pid, "
+        "import signal, subprocess, sys\n"
+        "print(subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']).pid, "
         "flush=True)\n"
-        "time.sleep(60)\n"
+        "signal.pause()\n"
     )
     lines: list[str] = []
     child = Child.start("parent", [sys.executable, "-c", program], on_line=lines.append)

@@ -7,19 +7,7 @@
 -- returns  for each entry "committed", "absent" or "foreign"
 write_although_full()
 local gid = ARGV[4]
-local indexes = {}
-for position = 6, #ARGV, 2 do
-    indexes[#indexes + 1] = ARGV[position]
-end
-read_records(own, gid, indexes)
-local request_ids = {}
-for _, index in ipairs(indexes) do
-    local record = record_of(own, gid, index)
-    if record then
-        request_ids[#request_ids + 1] = record.request_id
-    end
-end
-read_request_ids(own, request_ids)
+read_ahead(gid, 6, 2)
 
 local results = {}
 for position = 5, #ARGV, 2 do

@@ -22,20 +22,8 @@ local function laid_over(text, extra)
     return cjson.encode(tags)
 end
 
-local indexes = {}
-for position = 8, #ARGV, 6 do
-    indexes[#indexes + 1] = ARGV[position]
-end
-read_records(own, gid, indexes)
-local request_ids = {}
-for _, index in ipairs(indexes) do
-    local record = record_of(own, gid, index)
-    if record then
-        request_ids[#request_ids + 1] = record.request_id
-    end
-end
-read_request_ids(own, request_ids)
-read_request_ids(peer, request_ids)
+-- The results go under the same request ids.
+read_request_ids(peer, read_ahead(gid, 8, 6))
 
 local results = {}
 for position = 7, #ARGV, 6 do

@@ -186,6 +186,9 @@ local function deliver_to(uid, session, asked)
         return { known[1] and known[1] ~= '' and 'taken' or 'lost', 0 }
     end
     local window, held = tonumber(known[2]), tonumber(known[3])
+    if left <= 0 or sink_room <= 0 or bytes_left <= 0 then
+        return { 'ok', held }
+    end
 
     -- The water level: nobody takes more than its share while others have room.
     local sums = redis.call('HMGET', own.groups, gid .. SEP .. 'roomy', gid .. SEP .. 'roomy_held',

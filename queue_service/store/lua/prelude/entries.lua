@@ -2,6 +2,24 @@
 
 local sink_space = false
 
+-- Read at once what ending many deliveries needs; their indexes stand in ARGV, `step` apart.
+-- Returns the request ids of those that are there.
+local function read_ahead(gid, first, step)
+    local indexes, request_ids = {}, {}
+    for position = first, #ARGV, step do
+        indexes[#indexes + 1] = ARGV[position]
+    end
+    read_records(own, gid, indexes)
+    for _, index in ipairs(indexes) do
+        local record = record_of(own, gid, index)
+        if record then
+            request_ids[#request_ids + 1] = record.request_id
+        end
+    end
+    read_request_ids(own, request_ids)
+    return request_ids
+end
+
 -- Remove an entry for all groups.  Returns false when there was none.
 local function remove(q, index, lane, request_id)
     if not request_id then
