@@ -1,0 +1,1 @@
+"""The kill matrix: processes are hurt while jobs run, and a checker reads what everybody did."""

@@ -1,0 +1,64 @@
+"""The checker: proves from a run's events that the promises held, or says which did not."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from tests.faults import rules
+from tests.faults.event import Event, What
+from tests.faults.history import History, Violation
+
+#: The share of a lease within which a worker that was just heard is surely alive.  A third may
+#: pass until its lease is renewed, and the rest is for processes that wait for their turn.
+SURE_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the events of a run say."""
+
+    accepted: int
+    unknown: int
+    refused: int
+    results: int
+    violations: tuple[Violation, ...]
+
+    def count(self, rule: str) -> int:
+        """How often a rule was broken."""
+        return sum(violation.rule == rule for violation in self.violations)
+
+
+def check(events: Iterable[Event], *, lease_s: float) -> Verdict:
+    """Hold the events of a run that has come to its end against every rule."""
+    history = History(events)
+    requests = history.requests.values()
+    return Verdict(
+        accepted=sum(request.accepted is not None for request in requests),
+        unknown=sum(
+            request.asked is not None and request.accepted is None and not request.refused
+            for request in requests
+        ),
+        refused=sum(event.what is What.REFUSED for event in history.events),
+        results=sum(len(request.reads) for request in requests),
+        violations=tuple(_violations(history, lease_s)),
+    )
+
+
+def _violations(history: History, lease_s: float) -> Iterator[Violation]:
+    sure_s = lease_s * SURE_SHARE
+    every: tuple[Callable[[History], Iterator[Violation]], ...] = (
+        rules.lost,
+        rules.duplicated,
+        rules.invented,
+        rules.mixed_up,
+        rules.window,
+        partial(rules.two_holders, sure_s=sure_s),
+        partial(rules.live_lease, sure_s=sure_s),
+        rules.fence,
+        rules.attempt,
+        rules.order,
+        rules.priority,
+        rules.terminal,
+    )
+    for rule in every:
+        yield from rule(history)

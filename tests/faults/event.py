@@ -1,0 +1,78 @@
+"""One thing that one process of a run did, and when.
+
+Times are CLOCK_MONOTONIC, which is one clock for all processes of a machine.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class What(StrEnum):
+    """What can be noted."""
+
+    # A client, about one request id.
+    ASKED = "asked"  # a put is about to be sent
+    ACCEPTED = "accepted"  # it was answered: index is the entry's
+    REFUSED = "refused"  # it was answered with a no: nothing may be stored
+    UNKNOWN = "unknown"  # its answer was lost: it may be stored, once
+
+    # A worker, about its connection or about one delivery of it.
+    CONNECTED = "connected"  # the service said Welcome; window is what was asked for
+    WINDOW = "window"  # it takes so many from now on
+    DISCONNECTED = "disconnected"  # code: the close code, if there was one
+    CLOSING = "closing"  # it leaves by its own will: it answers for nothing from here on
+    DELIVERED = "delivered"  # index, attempt, lane
+    COMPLETED = "completed"  # it answered with a result
+    REJECTED = "rejected"  # it gave the delivery back; code says why
+    LOST = "lost"  # it was told that the delivery is no longer its own
+    OUTCOME = "outcome"  # what the service said to its answer: code "" is accepted
+
+    # A reader of the sink, about one result; index is the sink's.
+    STARTED = "started"  # a new process: whatever it reads, it asked for after this
+    READ = "read"  # code "" is the right data for this request id, "error" an error result
+    COMMITTED = "committed"  # the service confirmed that it is done with
+    DEAD_LETTER = "dead letter"  # the entry ended without a result, on purpose
+
+    # Whoever hurts and heals.
+    KILLED = "killed"  # the process named in code is no more
+    HURT = "hurt"  # a fault begins; code names it
+    HEALED = "healed"  # it is over
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What one process noted.
+
+    at: seconds.  who: the process, or the worker's uid.  lane: 1 goes out before 0.
+    """
+
+    at: float
+    who: str
+    what: What
+    request_id: str = ""
+    index: int = 0
+    attempt: int = 0
+    lane: int = 0
+    window: int = 0
+    code: str = ""
+
+    def to_line(self) -> bytes:
+        """Return it as one line of JSON; what is not set is left out."""
+        fields: dict[str, object] = {"at": self.at, "who": self.who, "what": self.what}
+        for name in ("request_id", "index", "attempt", "lane", "window", "code"):
+            if value := getattr(self, name):
+                fields[name] = value
+        return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Event:
+    """Read what `to_line` wrote."""
+    fields = json.loads(line)
+    return Event(what=What(fields.pop("what")), **fields)
+
+
+def now() -> float:
+    """The time of an event that happens now."""
+    return time.monotonic()
