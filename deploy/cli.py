@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy import queue_commands
+from deploy import queue_commands, token_commands
 from deploy.data_dir import DEFAULT_PATH
 from deploy.demo.run import run_demo
 from deploy.engine_check import NoEngine, check_engine
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command()(queue_commands.put)
 app.command()(queue_commands.get)
 app.command()(queue_commands.watch)
+app.add_typer(token_commands.tokens, name="tokens")
 
 
 # Options of `up` that are taken from the environment where they are not given.
@@ -97,7 +98,7 @@ def main() -> None:
         app()
     except DeployError as error:
         typer.secho(str(error), fg=typer.colors.RED, err=True)
-        sys.exit(1)
+        sys.exit(error.exit_code)
 
 
 @app.command()

@@ -5,6 +5,8 @@ DeployError
   ├─ RedisTooOld      the data directory was written by a newer server
   ├─ PortTaken        somebody else listens where we were told to
   ├─ DataDirTaken     another local mode uses this directory
+  ├─ AdminRefused     the queue service said no to an operator
+  ├─ NoAnswer         no queue service answered
   ├─ NotRunning       no local mode runs on this directory
   └─ ChildFailed      a child process ended, or was not ready in time
 """
@@ -20,6 +22,8 @@ class DeployError(Exception):
     """The root of the tree: a machine word (`code`), a sentence, and fields."""
 
     code: ClassVar[str] = "DEPLOY_FAILED"
+    #: What the command ends with.
+    exit_code: ClassVar[int] = 1
 
 
 class RedisNotFound(DeployError):
@@ -78,10 +82,34 @@ class DataDirTaken(DeployError):
         self.data_dir = data_dir
 
 
+class AdminRefused(DeployError):
+    """The queue service was asked as by an operator, and said no."""
+
+    code = "ADMIN_REFUSED"
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(f"the queue service answered {status}: {sentence}")
+        self.status = status
+        self.sentence = sentence
+
+
+class NoAnswer(DeployError):
+    """No queue service answered at this address."""
+
+    code = "NO_ANSWER"
+    exit_code = 4
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"no queue service answered at {url}: {reason}")
+        self.url = url
+        self.reason = reason
+
+
 class NotRunning(DeployError):
     """No local mode runs on this data directory, so there is nothing to talk to."""
 
     code = "NOT_RUNNING"
+    exit_code = 4
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(

@@ -2,8 +2,10 @@
 
     ServiceError
     ├── Unauthorized         no token, or another one
+    ├── Forbidden            a known token that may not do this
     ├── NoSuchService        no service of this name
     ├── NoSuchEntry          no entry with this index
+    ├── NoSuchToken          no token with this id
     ├── NoSuchPath           nothing is served there
     ├── MethodNotAllowed     not this verb, there
     ├── BadParameter         a parameter is not what the protocol promises
@@ -17,6 +19,8 @@
 
 No HTTP status here: `web/middleware.py` holds the one table from error to answer.
 """
+
+from collections.abc import Sequence
 
 from client_sdk.wire.codes import Code
 
@@ -34,6 +38,16 @@ class Unauthorized(ServiceError):
         super().__init__("expected this service's token in the Authorization header")
 
 
+class Forbidden(ServiceError):
+    code = Code.FORBIDDEN
+
+    def __init__(self, where: str, any_of: Sequence[str]) -> None:
+        scopes = " or ".join(any_of)
+        super().__init__(f"expected a token with scope {scopes} for {where}, got one without")
+        self.where = where
+        self.any_of = any_of
+
+
 class NoSuchService(ServiceError):
     code = Code.NO_SUCH_SERVICE
 
@@ -48,6 +62,14 @@ class NoSuchEntry(ServiceError):
     def __init__(self) -> None:
         # The EAS clients look for these very words.
         super().__init__("no data in stream")
+
+
+class NoSuchToken(ServiceError):
+    code = Code.NOT_FOUND
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"there is no token {token_id!r}")
+        self.token_id = token_id
 
 
 class NoSuchPath(ServiceError):

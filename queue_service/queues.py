@@ -186,7 +186,7 @@ class Queue:
     async def unsubscribe(self, subscriber: Subscriber) -> None:
         """The connection is gone; what it held goes out again after the grace."""
         self._dispatcher.remove(subscriber)
-        if subscriber.ended is not None:
+        if subscriber.ended not in (None, Ended.REVOKED):
             # Lost, taken over or stopping: its deliveries are not this connection's to end.
             return
         grace_ms = self._settings.release_grace_ms

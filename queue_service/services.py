@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from queue_service.access import Access
 from queue_service.delivery.doorbell import Doorbell, Wire
 from queue_service.errors import NoSuchService
 from queue_service.metrics import Metrics
@@ -16,6 +17,7 @@ from queue_service.settings import ServiceSettings, Settings, capacity
 from queue_service.store.keys import Keys, Role
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
+from queue_service.store.tokens import TOKENS, TokenStore
 
 
 class Service:
@@ -78,6 +80,7 @@ class Services:
         self._redis = redis
         self._tick_s = settings.tick_ms / 1000
         self.draining = False
+        self.access = Access(TokenStore(redis, key_prefix=settings.key_prefix))
         self._by_name = {
             wanted.name: Service(wanted, scripts, settings, metrics) for wanted in settings.services
         }
@@ -102,8 +105,10 @@ class Services:
             service.keys.channel: {queue.role: queue.bell for queue in service.queues}
             for service in self
         }
+        bells = {**bells, self.access.store.channel: {TOKENS: self.access.bell}}
         async with asyncio.TaskGroup() as group:
             group.create_task(Wire(self._redis, bells, tick_s=self._tick_s).run())
+            group.create_task(self.access.run())
             for service in self:
                 for queue in service.queues:
                     group.create_task(queue.run())

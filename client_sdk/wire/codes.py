@@ -26,6 +26,7 @@ class CloseCode(IntEnum):
     GOING_AWAY = 1001  # the replica stops: connect again, elsewhere if there is one
     UNSUPPORTED = 1003  # text where the protocol has binary frames
     BAD_MESSAGE = 4400  # a frame that cannot be read
+    UNAUTHORIZED = 4401  # the token was revoked, or its time is over
     LEASE_LOST = 4408  # silence for longer than the lease
     TAKEN_OVER = 4409  # the same user connected again; the newer connection stays
     STORE_UNAVAILABLE = 4503  # Redis is away

@@ -20,6 +20,7 @@ class Ended(Enum):
     LEASE_LOST = auto()  # it was silent for too long, or the store has forgotten it
     TAKEN_OVER = auto()  # the same user connected again
     STOPPING = auto()  # this replica stops
+    REVOKED = auto()  # its token is not valid any more
     STORE_LOST = auto()  # the store may have handed it what never came here
 
 

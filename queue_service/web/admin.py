@@ -10,8 +10,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from queue_service.errors import StoreUnavailable
 from queue_service.processes import shares_metrics
 from queue_service.services import Service
-from queue_service.web.keys import METRICS, SERVICES, SETTINGS
-from queue_service.web.tokens import require_admin_token
+from queue_service.web.keys import METRICS, SERVICES
+from queue_service.web.tokens import require_admin
 
 
 async def healthz(_: web.Request) -> web.Response:
@@ -31,7 +31,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """Prometheus' text format; the gauges are read from the store at this moment."""
-    require_admin_token(request, request.app[SETTINGS])
+    require_admin(request)
     kept = request.app[METRICS]
     for service in request.app[SERVICES]:
         for queue in service.queues:
@@ -55,14 +55,14 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def list_services(request: web.Request) -> web.Response:
     """All services, with their queues, groups and subscribers."""
-    require_admin_token(request, request.app[SETTINGS])
+    require_admin(request)
     described = [await _describe(service) for service in request.app[SERVICES]]
     return web.json_response({"services": described})
 
 
 async def show_service(request: web.Request) -> web.Response:
     """One service, with its queues, groups and subscribers."""
-    require_admin_token(request, request.app[SETTINGS])
+    require_admin(request)
     service = request.app[SERVICES].find(request.match_info["service"])
     return web.json_response(await _describe(service))
 

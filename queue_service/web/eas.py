@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from client_sdk.wire import names
+from queue_service.access import Scope, Token
 from queue_service.errors import BadParameter, MethodNotAllowed, NoSuchPath, ServiceError
 from queue_service.queues import Queue
 from queue_service.services import Service
@@ -19,7 +20,7 @@ from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.middleware import Handler
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.render import render_attributes, render_entries, render_place
-from queue_service.web.tokens import require_service_token
+from queue_service.web.tokens import require_scope
 from queue_service.web.watch import watch
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 #: A long poll is answered this much before its time is over.  The Python SDK stops reading at
 #: the very moment its own poll ends, and asks again: six requests for one (queue_client.py).
 ANSWER_EARLY_S = 0.25
+#: What a GET may ask for that takes nothing.
+_LOOKS = (names.ATTRIBUTES, names.SEARCH, names.COUNT)
+_INPUT_SCOPES = {"POST": Scope.SUBMIT, "DELETE": Scope.CANCEL}
 #: The largest form of a negative commit.
 MAX_FORM_BYTES = 64 * 1024
 
@@ -55,15 +59,15 @@ async def serve_bare(request: web.Request) -> web.StreamResponse:
 
 
 async def _serve(request: web.Request, service: Service, suffix: str) -> web.StreamResponse:
-    require_service_token(request, service)
     path = suffix.strip("/")
     queue = service.sink if path == names.SINK else service.input
     parameters = Parameters(request)
+    token = require_scope(request, service, *_scopes(request.method, queue, parameters))
     match request.method:
         case "POST":
             return await put(request, queue, parameters, "" if path == names.SINK else path)
         case "GET":
-            return await _read(request, queue, parameters)
+            return await _read(request, queue, parameters, token)
         case "PUT" if parameters.flag(names.NEGATIVE):
             return await reject(request, queue, parameters)
         case "PUT":
@@ -111,7 +115,22 @@ async def put(
     return web.Response(text=str(index), headers={names.REQUEST_ID_HEADER: stored_id})
 
 
-async def _read(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
+def _scopes(method: str, queue: Queue, parameters: Parameters) -> tuple[Scope, ...]:
+    """What a token must be good for: one of these is enough.
+
+    The sink is its readers'; the input queue takes from those who submit and gives to those who
+    work.  How long the line is, everybody may know who has to do with the service.
+    """
+    if method == "GET" and any(map(parameters.flag, _LOOKS)):
+        return tuple(Scope)
+    if queue.role == "sink":
+        return (Scope.WORK,) if method == "POST" else (Scope.READ,)
+    return (_INPUT_SCOPES.get(method, Scope.WORK),)
+
+
+async def _read(
+    request: web.Request, queue: Queue, parameters: Parameters, token: Token | None
+) -> web.StreamResponse:
     if parameters.flag(names.ATTRIBUTES):
         return render_attributes(request, queue, await queue.attributes())
     if parameters.flag(names.SEARCH):
@@ -121,7 +140,7 @@ async def _read(request: web.Request, queue: Queue, parameters: Parameters) -> w
     if parameters.flag(names.COUNT):
         return web.Response(text=str((await queue.attributes()).length))
     if parameters.flag(names.WATCH):
-        return await watch(request, queue, parameters)
+        return await watch(request, queue, parameters, token)
     return await get(request, queue, parameters)
 
 

@@ -18,8 +18,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.BadParameter: 400,
     errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     errors.NoSuchService: 404,
     errors.NoSuchEntry: 404,
+    errors.NoSuchToken: 404,
     errors.NoSuchPath: 404,
     errors.MethodNotAllowed: 405,
     errors.SlowBody: 408,

@@ -8,7 +8,7 @@ from client_sdk.wire import names
 from queue_service.errors import NoSuchPath
 from queue_service.services import Service
 from queue_service.settings import Settings
-from queue_service.web import admin, eas, work
+from queue_service.web import admin, eas, token_admin, work
 
 
 def routes(settings: Settings, services: Iterable[Service]) -> list[web.RouteDef]:
@@ -19,6 +19,9 @@ def routes(settings: Settings, services: Iterable[Service]) -> list[web.RouteDef
         web.get("/metrics", admin.metrics),
         web.get("/v1/services", admin.list_services),
         web.get("/v1/services/{service}", admin.show_service),
+        web.get("/v1/tokens", token_admin.list_tokens),
+        web.post("/v1/tokens", token_admin.make_token),
+        web.delete("/v1/tokens/{token}", token_admin.revoke_token),
         web.get(names.WORK_PATH, work.serve_work),
         # A plain path is found by one look; matching a pattern costs a tenth of a put.
         *(

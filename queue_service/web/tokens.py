@@ -5,30 +5,54 @@ import hmac
 
 from aiohttp import web
 
-from queue_service.errors import Unauthorized
+from queue_service.access import Access, Scope, Token
+from queue_service.errors import Forbidden, Unauthorized
 from queue_service.services import Service
-from queue_service.settings import Settings
+from queue_service.web.keys import SERVICES, SETTINGS
 
 _BEARER = "bearer "
 
 
-def require_service_token(request: web.Request, service: Service) -> None:
-    """Raise Unauthorized unless the request carries this service's token."""
-    if not service.admits(_token(request)):
+def require_scope(request: web.Request, service: Service, *any_of: Scope) -> Token | None:
+    """Raise unless the request may do one of these on this service.
+
+    Returns the token that it carries, or None for the service's own, which may do everything
+    there.  Raises Unauthorized for no token or an unknown one, Forbidden for one that is known
+    and may not do this.
+    """
+    text = token_text(request)
+    if service.admits(text):
+        return None
+    token = _access(request).find(text)
+    if token is None:
         raise Unauthorized
-
-
-def require_admin_token(request: web.Request, settings: Settings) -> None:
-    """Raise Unauthorized unless the request carries the admin token; without one, always."""
-    wanted = settings.admin_token.get_secret_value()
-    came = hashlib.sha256(_token(request).encode("utf-8", "surrogateescape")).digest()
-    if not wanted or not hmac.compare_digest(came, hashlib.sha256(wanted.encode()).digest()):
-        raise Unauthorized
-
-
-def _token(request: web.Request) -> str:
-    """The token as EAS clients send it, bare, or as everybody else does, after `Bearer`."""
-    token = request.headers.get("Authorization", "")
-    if token[: len(_BEARER)].lower() == _BEARER:
-        return token[len(_BEARER) :]
+    if not any(token.allows(scope, service.name) for scope in any_of):
+        raise Forbidden(service.name, any_of)
     return token
+
+
+def require_admin(request: web.Request) -> None:
+    """Raise Unauthorized or Forbidden unless the request carries the admin token or one with its
+    scope."""
+    text = token_text(request)
+    wanted = request.app[SETTINGS].admin_token.get_secret_value()
+    came = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    if wanted and hmac.compare_digest(came, hashlib.sha256(wanted.encode()).digest()):
+        return
+    token = _access(request).find(text)
+    if token is None:
+        raise Unauthorized
+    if Scope.ADMIN not in token.scopes or token.services:
+        raise Forbidden("every service", (Scope.ADMIN,))
+
+
+def token_text(request: web.Request) -> str:
+    """The token as EAS clients send it, bare, or as everybody else does, after `Bearer`."""
+    text = request.headers.get("Authorization", "")
+    if text[: len(_BEARER)].lower() == _BEARER:
+        return text[len(_BEARER) :]
+    return text
+
+
+def _access(request: web.Request) -> Access:
+    return request.app[SERVICES].access

@@ -9,10 +9,11 @@ from aiohttp import WSMsgType, web
 
 from client_sdk.wire import frame, names
 from client_sdk.wire.codes import CloseCode
+from queue_service.access import Token
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError
 from queue_service.queues import Queue
-from queue_service.web.keys import SETTINGS
+from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.render import to_frame
 
@@ -23,6 +24,7 @@ CLOSINGS = {
     Ended.LEASE_LOST: (CloseCode.LEASE_LOST, b"no sign of life for longer than the lease"),
     Ended.TAKEN_OVER: (CloseCode.TAKEN_OVER, b"the same user has connected again"),
     Ended.STOPPING: (CloseCode.GOING_AWAY, b"this replica stops; connect again"),
+    Ended.REVOKED: (CloseCode.UNAUTHORIZED, b"the token is not valid any more"),
     Ended.STORE_LOST: (CloseCode.STORE_UNAVAILABLE, b"the store went away; connect again"),
 }
 
@@ -32,7 +34,9 @@ MAX_MESSAGE_BYTES = 64 * 1024
 CLOSE_TIMEOUT_S = 1.0
 
 
-async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
+async def watch(
+    request: web.Request, queue: Queue, parameters: Parameters, token: Token | None
+) -> web.StreamResponse:
     """Subscribe the client and stream frames until either side ends it.
 
     Errors come as an HTTP status, before the connection is upgraded: the Python SDK takes
@@ -80,7 +84,8 @@ async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> w
             _send_frames(socket, queue, subscriber, index_only=index_only, auto_commit=auto_commit)
         )
         try:
-            await _listen(socket, subscriber)
+            with request.app[SERVICES].access.holding(token, lambda: subscriber.end(Ended.REVOKED)):
+                await _listen(socket, subscriber)
         finally:
             await end_task(sending)
     finally:

@@ -20,12 +20,13 @@ from aiohttp import WSMsgType, web
 from client_sdk.wire import worker as wire
 from client_sdk.wire.codes import CloseCode, Code
 from client_sdk.wire.errors import WireError
-from queue_service.delivery.subscriber import Subscriber
+from queue_service.access import Scope, Token
+from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError, StoreUnavailable
 from queue_service.services import Service
 from queue_service.store.entry import Completed, Delivery, Rejected
 from queue_service.web.keys import SERVICES, SETTINGS
-from queue_service.web.tokens import require_service_token
+from queue_service.web.tokens import require_scope
 from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, cut, end_task, send_ping
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ _MAX_NAME_LENGTH = 256
 async def serve_work(request: web.Request) -> web.StreamResponse:
     """Serve one worker until either side ends it."""
     service = request.app[SERVICES].find(request.match_info["service"])
-    require_service_token(request, service)
+    token = require_scope(request, service, Scope.WORK)
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
     socket = web.WebSocketResponse(
@@ -54,7 +55,7 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
         compress=False,
     )
     await socket.prepare(request)
-    connection = _Work(request, socket, service)
+    connection = _Work(request, socket, service, token)
     try:
         await connection.run()
     except _NotBinary as error:
@@ -83,11 +84,16 @@ class _Work:
     """One worker's connection."""
 
     def __init__(
-        self, request: web.Request, socket: web.WebSocketResponse, service: Service
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        service: Service,
+        token: Token | None,
     ) -> None:
         self._request = request
         self._socket = socket
         self._service = service
+        self._token = token
         self._settings = request.app[SETTINGS]
         self._queue = service.input
         self._answering: set[asyncio.Task[None]] = set()
@@ -122,7 +128,9 @@ class _Work:
                 )
             )
             sending = asyncio.create_task(self._deliver(subscriber))
-            await self._listen(subscriber)
+            access = self._request.app[SERVICES].access
+            with access.holding(self._token, lambda: subscriber.end(Ended.REVOKED)):
+                await self._listen(subscriber)
         finally:
             if sending is not None:
                 await end_task(sending)

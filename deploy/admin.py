@@ -1,0 +1,74 @@
+"""The admin face of a queue service, as the commands of operators ask it."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import aiohttp
+import typer
+
+from client_sdk.unreachable import why
+from deploy.data_dir import DEFAULT_PATH, DataDir
+from deploy.errors import AdminRefused, NoAnswer
+
+#: Seconds until the queue service must have answered.
+ANSWER_TIMEOUT_S = 30.0
+
+Url = Annotated[
+    str, typer.Option(help="The queue service; by default the local mode.", envvar="PENSTOCK_URL")
+]
+AdminToken = Annotated[
+    str,
+    typer.Option(
+        help="The admin token; by default the local mode's.", envvar="PENSTOCK_ADMIN_TOKEN"
+    ),
+]
+Data = Annotated[Path, typer.Option("--data", help="The local mode's data directory.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class AdminFace:
+    """Asks one queue service as an operator; every call blocks until it is answered."""
+
+    def __init__(self, url: str, admin_token: str) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": admin_token, "Accept": "application/json"}
+
+    @classmethod
+    def find(cls, url: str, admin_token: str, data_dir: Path = DEFAULT_PATH) -> Self:
+        """The face at `url`, or else that of the local mode; raises NotRunning without either."""
+        if url:
+            return cls(url, admin_token)
+        running = DataDir(data_dir).running()
+        return cls(running.url, admin_token or running.admin_token)
+
+    def ask(self, method: str, path: str, body: object = None, **query: str) -> Any:
+        """Ask and return the JSON of the answer, None when it is empty.
+
+        Raises AdminRefused with what the service said, or NoAnswer.
+        """
+        return asyncio.run(self.ask_async(method, path, body, **query))
+
+    async def ask_async(self, method: str, path: str, body: object = None, **query: str) -> Any:
+        """Do what `ask` does, inside a running event loop."""
+        timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session,
+                session.request(method, f"{self._url}{path}", json=body, params=query) as answer,
+            ):
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = why(error) or f"nothing within {ANSWER_TIMEOUT_S:g} s"
+            raise NoAnswer(self._url, reason) from error
+        if answer.status >= 400:
+            raise AdminRefused(answer.status, _sentence(text))
+        return json.loads(text) if text else None
+
+
+def _sentence(text: str) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:500]

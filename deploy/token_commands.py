@@ -1,0 +1,95 @@
+"""`penstock tokens create`, `ls` and `revoke`: who may do what, from the command line."""
+
+import json
+import time
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.admin import AdminFace, AdminToken, AsJson, Data, Url
+from deploy.data_dir import DEFAULT_PATH
+
+tokens = typer.Typer(help="Tokens that may do less than everything.", no_args_is_help=True)
+
+
+@tokens.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What operators know it by.")] = "",
+    *,
+    scope: Annotated[
+        list[str],
+        typer.Option(help="submit, read, cancel, work or admin; repeatable."),
+    ],
+    service: Annotated[
+        list[str] | None, typer.Option(help="Only for this service; repeatable; default: all.")
+    ] = None,
+    expires_in_s: Annotated[
+        int | None, typer.Option(min=1, help="Seconds it is valid; default: until revoked.")
+    ] = None,
+    url: Url = "",
+    admin_token: AdminToken = "",
+    data_dir: Data = DEFAULT_PATH,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token and print it: nobody can tell it again."""
+    wish = {
+        "name": name,
+        "scopes": scope,
+        "services": service or [],
+        "expires_in_s": expires_in_s,
+    }
+    made = AdminFace.find(url, admin_token, data_dir).ask("POST", "/v1/tokens", wish)
+    if as_json:
+        print(json.dumps(made))
+        return
+    print(made["token"])
+    typer.secho("This is the only time that it is shown.", fg=typer.colors.YELLOW, err=True)
+
+
+@tokens.command()
+def ls(
+    *,
+    url: Url = "",
+    admin_token: AdminToken = "",
+    data_dir: Data = DEFAULT_PATH,
+    as_json: AsJson = False,
+) -> None:
+    """List the tokens, without their texts."""
+    found = AdminFace.find(url, admin_token, data_dir).ask("GET", "/v1/tokens")["tokens"]
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("id", "name", "scopes", "services", "made", "ends")
+    for token in found:
+        table.add_row(
+            token["id"],
+            token["name"],
+            " ".join(token["scopes"]),
+            " ".join(token["services"]),
+            _date(token["created_at_ms"]),
+            _date(token["expires_at_ms"]),
+        )
+    Console().print(table)
+
+
+@tokens.command()
+def revoke(
+    token_id: Annotated[str, typer.Argument(help="Its id, as `ls` shows it.")],
+    *,
+    url: Url = "",
+    admin_token: AdminToken = "",
+    data_dir: Data = DEFAULT_PATH,
+) -> None:
+    """Revoke a token; whoever is connected by it is disconnected."""
+    AdminFace.find(url, admin_token, data_dir).ask(
+        "DELETE", f"/v1/tokens/{quote(token_id, safe='')}"
+    )
+
+
+def _date(at_ms: int | None) -> str:
+    if at_ms is None:
+        return "never"
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_ms / 1000))

@@ -1,0 +1,207 @@
+"""Who may do what: tokens with scopes, for one service or for all.
+
+Beside the token of each service, which may do everything there, operators make tokens that may
+do less.  A token's text is `pst_<id>_<secret>`; the id finds the record, and of the text only a
+digest is kept.  The secret has 256 random bits, so a plain SHA-256 is as good as a slow hash.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from queue_service.delivery.doorbell import Doorbell
+from queue_service.errors import StoreUnavailable
+from queue_service.settings import ServiceName
+from queue_service.store.tokens import TokenStore
+
+log = logging.getLogger(__name__)
+
+#: What stands for every service in a token's list.
+EVERY_SERVICE = "*"
+_TEXT = re.compile(r"pst_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+
+
+class Scope(StrEnum):
+    """What a token may do."""
+
+    SUBMIT = "submit"  # put into the input queue, and see how long the line is
+    READ = "read"  # read, watch, commit and delete results
+    CANCEL = "cancel"  # take entries out of the input queue
+    WORK = "work"  # subscribe as a worker and answer
+    ADMIN = "admin"  # services, tokens, metrics: what the admin token may do
+
+
+class WantedToken(BaseModel):
+    """What an operator asks for when a token is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field("", max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")
+    scopes: frozenset[Scope] = Field(min_length=1)
+    services: frozenset[ServiceName | Literal["*"]] = Field(
+        frozenset(), description="Names of services; none, or `*`, is every service."
+    )
+    expires_in_s: int | None = Field(None, ge=1, le=100 * 365 * 86_400)
+
+
+class Token(BaseModel):
+    """One token as it is kept.
+
+    services: names; empty is every service.  created_at_ms, expires_at_ms: since 1970.
+    """
+
+    # A newer version of the service may have written more than this one knows.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    services: frozenset[str]
+    digest: str = Field(repr=False)
+    created_at_ms: int
+    expires_at_ms: int | None = None
+
+    @classmethod
+    def make(cls, wanted: WantedToken, *, now_ms: int) -> tuple[Self, str]:
+        """Return a new token and its text, which nobody can tell again."""
+        token_id = secrets.token_hex(6)
+        text = f"pst_{token_id}_{secrets.token_urlsafe(32)}"
+        lifetime_s = wanted.expires_in_s
+        return cls(
+            id=token_id,
+            name=wanted.name,
+            scopes=wanted.scopes,
+            services=wanted.services,
+            digest=hashlib.sha256(text.encode()).hexdigest(),
+            created_at_ms=now_ms,
+            expires_at_ms=None if lifetime_s is None else now_ms + lifetime_s * 1000,
+        ), text
+
+    def allows(self, scope: Scope, service: str) -> bool:
+        """Say whether this token may do this on the service."""
+        return scope in self.scopes and (not self.services or service in self.services)
+
+    def is_over(self, now_ms: int) -> bool:
+        """Say whether its time is over."""
+        return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
+
+    def is_text(self, text: str) -> bool:
+        """Say whether this is its text, in a time that tells nothing about it."""
+        came = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        return hmac.compare_digest(came, self.digest)
+
+    def described(self) -> dict[str, object]:
+        """What operators see of it: everything but the digest."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "scopes": sorted(self.scopes),
+            "services": sorted(self.services) or [EVERY_SERVICE],
+            "created_at_ms": self.created_at_ms,
+            "expires_at_ms": self.expires_at_ms,
+        }
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
+class Access:
+    """The tokens, as this process knows them; `run` keeps them true."""
+
+    def __init__(self, store: TokenStore) -> None:
+        self.store = store
+        self.bell = Doorbell()
+        self._tokens: dict[str, Token] = {}
+        self._revision = -1
+        self._held: dict[str, set[Callable[[], None]]] = {}
+
+    def find(self, text: str) -> Token | None:
+        """The token with this text, unless there is none or its time is over."""
+        shaped = _TEXT.fullmatch(text)
+        token = self._tokens.get(shaped[1]) if shaped else None
+        if token is None or not token.is_text(text) or token.is_over(now_ms()):
+            return None
+        return token
+
+    @contextlib.contextmanager
+    def holding(self, token: Token | None, end: Callable[[], None]) -> Iterator[None]:
+        """Call `end` when this token is revoked or over while the block runs."""
+        if token is None:
+            yield
+            return
+        ends = self._held.setdefault(token.id, set())
+        ends.add(end)
+        try:
+            yield
+        finally:
+            ends.discard(end)
+            if not ends and self._held.get(token.id) is ends:
+                del self._held[token.id]
+
+    async def make(self, wanted: WantedToken) -> tuple[Token, str]:
+        """Make a token; return it and its text."""
+        token, text = Token.make(wanted, now_ms=now_ms())
+        await self.store.write(token.id, token.model_dump_json().encode())
+        await self.refresh()
+        log.info("Token %s (%s) was made: %s.", token.id, token.name, ", ".join(token.scopes))
+        return token, text
+
+    async def revoke(self, token_id: str) -> bool:
+        """Revoke a token and end its connections; False when there was none."""
+        removed = await self.store.remove(token_id)
+        await self.refresh()
+        log.info("Token %s was revoked.", token_id)
+        return removed
+
+    async def list(self) -> list[Token]:
+        """Every token, the oldest first."""
+        await self.refresh()
+        return sorted(self._tokens.values(), key=lambda token: token.created_at_ms)
+
+    async def run(self) -> None:
+        """Follow what other processes do, for ever."""
+        seen = -1
+        while True:
+            seen = await self.bell.wait(seen)
+            try:
+                await self.refresh()
+            except StoreUnavailable as error:
+                # What was admitted before is admitted still.
+                log.debug("The tokens were not read: %s", error)
+            self._end_those_over()
+
+    async def refresh(self) -> None:
+        """Read the tokens when they have changed; raises StoreUnavailable."""
+        if await self.store.revision() == self._revision:
+            return
+        self._revision, kept = await self.store.all()
+        self._tokens = {token.id: token for token in map(_read, kept.items()) if token is not None}
+        self._end_those_over()
+
+    def _end_those_over(self) -> None:
+        now = now_ms()
+        for token_id in list(self._held):
+            token = self._tokens.get(token_id)
+            if token is None or token.is_over(now):
+                for end in self._held.pop(token_id):
+                    end()
+
+
+def _read(item: tuple[str, bytes]) -> Token | None:
+    token_id, text = item
+    try:
+        return Token.model_validate_json(text)
+    except ValidationError as error:
+        log.error("The record of token %s cannot be read and admits nobody: %s", token_id, error)
+        return None

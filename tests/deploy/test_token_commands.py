@@ -1,0 +1,46 @@
+"""`penstock tokens`: made, listed and revoked from the command line."""
+
+import json
+import subprocess
+import sys
+
+from tests.conftest import StartService
+from tests.running import ADMIN_TOKEN, QueueServiceProcess
+
+
+def _penstock(
+    service: QueueServiceProcess, *arguments: str, admin_token: str = ADMIN_TOKEN
+) -> subprocess.CompletedProcess[str]:
+    where = ["--url", service.url, "--admin-token", admin_token]
+    return subprocess.run(
+        [sys.executable, "-m", "deploy.cli", "tokens", *arguments, *where],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartService) -> None:
+    service = await start_service()
+    made = _penstock(service, "create", "the web shop", "--scope", "submit", "--scope", "read")
+    assert made.returncode == 0, made.stderr
+    text = made.stdout.strip()
+    assert text.startswith("pst_")
+    listed = json.loads(_penstock(service, "ls", "--json").stdout)
+    assert [(token["name"], token["scopes"]) for token in listed] == [
+        ("the web shop", ["read", "submit"])
+    ]
+    assert _penstock(service, "revoke", listed[0]["id"]).returncode == 0
+    assert json.loads(_penstock(service, "ls", "--json").stdout) == []
+
+
+async def test_a_refusal_is_told_with_its_reason(start_service: StartService) -> None:
+    service = await start_service()
+    refused = _penstock(service, "create", "--scope", "everything")
+    assert refused.returncode == 1
+    assert "400" in refused.stderr
+    assert "scopes" in refused.stderr
+    assert _penstock(service, "ls", admin_token="wrong").returncode == 1
+    gone = _penstock(service, "revoke", "000000000000")
+    assert (gone.returncode, "there is no token" in gone.stderr) == (1, True)
