@@ -154,6 +154,12 @@ class Draining(Unavailable):
     code = Code.DRAINING
 
 
+class Overloaded(Unavailable):
+    """This replica of the service has as many connections as it takes."""
+
+    code = Code.OVERLOADED
+
+
 class ServerFault(QueueError):
     """A defect of the service, or an answer that the protocol does not know.
 
@@ -198,6 +204,7 @@ _BY_CODE: dict[str, type[QueueError]] = {
     Code.LEASE_LOST: LeaseLost,
     Code.STORE_UNAVAILABLE: StoreUnavailable,
     Code.DRAINING: Draining,
+    Code.OVERLOADED: Overloaded,
     Code.INTERNAL: ServerFault,
 }
 

@@ -11,13 +11,16 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from queue_service.metrics import Metrics
+from queue_service.open_files import connections_within, raise_limit
 from queue_service.services import Services
 from queue_service.settings import Settings
 from queue_service.store.connection import connect
+from queue_service.tally import Tally
 from queue_service.web.ids import RequestIds
-from queue_service.web.keys import METRICS, REQUEST_IDS, SERVICES, SETTINGS
+from queue_service.web.keys import METRICS, REQUEST_IDS, SERVICES, SETTINGS, STRANGERS
 from queue_service.web.middleware import answer_errors
 from queue_service.web.routes import routes
+from queue_service.web.server import ConnectionLimits, Runner
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ def build_app(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
     app[REQUEST_IDS] = RequestIds()
+    app[STRANGERS] = Tally(log, "%d requests came without the right token, the last from %s.")
     redis = connect(settings.redis_url, timeout_s=settings.store_timeout_s)
     services = Services(redis, settings, app[METRICS])
     app[SERVICES] = services
@@ -78,12 +82,33 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    """What the settings say of connections, as far as the system has files for them."""
+    files = raise_limit()
+    most = connections_within(files, settings.max_connections)
+    log.info("Takes %d connections; the system permits %d open files.", most, files)
+    if most < settings.max_connections:
+        log.warning(
+            "max_connections is %d, for which the limit of open files is too low.",
+            settings.max_connections,
+        )
+    return ConnectionLimits(
+        most,
+        settings.max_connections_per_address,
+        settings.header_timeout_s,
+        settings.send_timeout_s,
+    )
+
+
 async def serve(settings: Settings, *, share_port: bool) -> None:
     """Serve until SIGTERM or SIGINT, then drain and stop."""
     app = build_app(settings)
-    runner = web.AppRunner(
+    runner = Runner(
         app,
+        _connection_limits(settings),
+        app[METRICS].connections,
         access_log=None,
+        keepalive_timeout=settings.keepalive_timeout_s,
         # The library waits for so long twice: for open requests to end, and to be given up.
         shutdown_timeout=settings.drain_s / 2,
         max_line_size=settings.max_header_bytes,

@@ -24,6 +24,16 @@ class QueueMetrics:
     deletions: Counter
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionMetrics:
+    """What one process counts of its connections."""
+
+    open: Gauge
+    refused: Counter
+    slow_heads: Counter
+    slow_readers: Counter
+
+
 class Metrics:
     """All metrics of one process."""
 
@@ -42,6 +52,21 @@ class Metrics:
                 multiprocess_mode="mostrecent",
             )
 
+        def total(name: str, text: str) -> Counter:
+            return Counter(f"penstock_{name}", text, registry=self.registry)
+
+        self.wrong_tokens = total("wrong_tokens", "Requests without the right token.")
+        self.connections = ConnectionMetrics(
+            open=Gauge(
+                "penstock_connections",
+                "Connections that are open.",
+                registry=self.registry,
+                multiprocess_mode="livesum",
+            ),
+            refused=total("refused_connections", "Connections above the limit."),
+            slow_heads=total("slow_heads", "Connections whose request did not come in time."),
+            slow_readers=total("slow_readers", "Connections whose client read nothing."),
+        )
         self._counters = {
             "puts": counter("puts", "Entries that were stored."),
             "refusals": counter("refusals", "Puts that were refused because the queue was full."),

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 
+from prometheus_client.multiprocess import mark_process_dead
+
 from queue_service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,8 @@ async def _keep_one(environment: dict[str, str], stop: asyncio.Event) -> None:
         if not ended.done():
             child.terminate()
         code = await ended
+        # What it counted stays; what it had open is open no more.
+        mark_process_dead(child.pid, environment[_METRICS_FOLDER])  # type: ignore[no-untyped-call]
         if not stop.is_set():
             log.warning("A queue service process ended with %d; starting another.", code)
             if time.monotonic() - started < YOUNG_S:

@@ -123,6 +123,24 @@ class Settings(BaseSettings):
     )
 
     # --- Limits
+    max_connections: int = Field(
+        16_384, ge=1, description="Most connections of one process; more are answered with 503."
+    )
+    max_connections_per_address: int = Field(
+        0, ge=0, description="Most connections of one address to one process; 0 is without limit."
+    )
+    header_timeout_s: float = Field(
+        30.0, ge=0, description="Longest time a request head may take; 0 is without limit."
+    )
+    keepalive_timeout_s: float = Field(
+        630.0, gt=0, description="From an answer to the next request on the same connection."
+    )
+    send_timeout_s: float = Field(
+        60.0, ge=0, description="Longest time a client may read nothing of an answer; 0 is none."
+    )
+    watch_send_timeout_s: float = Field(
+        3600.0, ge=0, description="The same for a watch, whose client may be busy; 0 is none."
+    )
     max_header_bytes: int = Field(32_768, ge=8192, description="Largest request head.")
     max_timeout_s: float = Field(300.0, gt=0, description="Longest long poll.")
     body_timeout_s: float = Field(60.0, gt=0, description="Longest time a request body may take.")

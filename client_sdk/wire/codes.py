@@ -17,6 +17,7 @@ class Code(StrEnum):
     LEASE_LOST = "LEASE_LOST"  # the delivery is no longer this subscriber's
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"  # Redis is away; nothing was decided
     DRAINING = "DRAINING"  # this replica is stopping; try another
+    OVERLOADED = "OVERLOADED"  # this replica has as many connections as it takes
     INTERNAL = "INTERNAL"  # a defect of the service
 
 

@@ -172,11 +172,20 @@ async def _write_then_delete(
     request: web.Request, queue: Queue, response: web.Response, indexes: list[int]
 ) -> None:
     """Delete only what a client was there to receive."""
+    transport = request.transport
     try:
-        if request.transport is None or request.transport.is_closing():
+        if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
-        await response.prepare(request)
+        # Without a buffer of ours, written is what the system has taken and not what waits here
+        # for a client that may never read it.
+        transport.set_write_buffer_limits(0)
+        writer = await response.prepare(request)
         await response.write_eof()
+        if writer is not None:
+            await writer.drain()
+        if request.protocol.writing_paused:
+            raise ConnectionResetError("the client has left before it had read it all")
+        transport.set_write_buffer_limits()
     except BaseException:
         with contextlib.suppress(ServiceError):
             await queue.restore(indexes)

@@ -5,9 +5,11 @@ from aiohttp import web
 from queue_service.metrics import Metrics
 from queue_service.services import Services
 from queue_service.settings import Settings
+from queue_service.tally import Tally
 from queue_service.web.ids import RequestIds
 
 SETTINGS = web.AppKey("settings", Settings)
 SERVICES = web.AppKey("services", Services)
 REQUEST_IDS = web.AppKey("request_ids", RequestIds)
 METRICS = web.AppKey("metrics", Metrics)
+STRANGERS = web.AppKey("strangers", Tally)

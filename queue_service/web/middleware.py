@@ -9,6 +9,7 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from client_sdk.wire.errors import WireError
 from queue_service import errors
+from queue_service.web.keys import METRICS, STRANGERS
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except errors.ServiceError as error:
         status = STATUS[type(error)]
+        if status == 401:
+            request.app[METRICS].wrong_tokens.inc()
+            request.app[STRANGERS].note(request.remote or "")
         if status == 500:
             log.exception("%s %s failed.", request.method, request.path)
         return render(request, status, error.code, str(error))
@@ -63,7 +67,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return render(request, 500, Code.INTERNAL, "the service failed; its log says how")
 
 
-def render(request: web.Request, status: int, code: Code, sentence: str) -> web.Response:
+def render(request: web.BaseRequest, status: int, code: Code, sentence: str) -> web.Response:
     """Write an error: JSON to whoever asks for JSON, a line of text to everybody else."""
     headers = {names.ERROR_CODE_HEADER: code}
     if names.JSON in request.headers.get("Accept", ""):

@@ -13,6 +13,7 @@ from queue_service.access import Token
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError
 from queue_service.queues import Queue
+from queue_service.web.connection import grant_patience
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.render import to_frame
@@ -78,6 +79,7 @@ async def watch(
             "since_ms": int(time.time() * 1000),
         },
     )
+    grant_patience(request, settings.watch_send_timeout_s)
     try:
         await socket.prepare(request)
         sending = asyncio.create_task(

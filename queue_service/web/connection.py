@@ -1,0 +1,151 @@
+"""One connection, with the limits that the HTTP library does not know.
+
+The library reads requests and writes answers.  This adds how long a head may take to come, and how
+long a client may read nothing of what was written for it.  A request that comes and is answered at
+once costs a comparison more; the time is looked at by one sweep a second in `server.py`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Protocol, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from client_sdk.wire import names
+from client_sdk.wire.codes import Code
+from queue_service.web.waits import Waits
+
+
+class Door(Protocol):
+    """What a connection asks of the server that it belongs to: see `server.Server`."""
+
+    blocked: "dict[Connection, Blockage]"
+
+    def enter(self, connection: "Connection") -> "Waits[Connection] | None":
+        """Where the connection waits for its heads, or None when it is refused."""
+
+    def leave(self, connection: "Connection") -> None:
+        """The connection has ended."""
+
+
+class Blockage:
+    """Since when a client has taken nothing of what waits for it, and how much that is."""
+
+    __slots__ = ("since", "waiting_bytes")
+
+    def __init__(self, now: float, waiting_bytes: int) -> None:
+        self.since = now
+        self.waiting_bytes = waiting_bytes
+
+    def look(self, now: float, waiting_bytes: int) -> float:
+        """Note how much waits now; return for how many seconds nothing was taken."""
+        if waiting_bytes < self.waiting_bytes:
+            self.since = now
+        # More is no progress: an answer to each of the client's pings may still be added.
+        self.waiting_bytes = waiting_bytes
+        return now - self.since
+
+
+class Connection(RequestHandler):
+    """A client's connection.
+
+    address: where it comes from.  send_timeout_s: how long the client may read nothing; a watch
+    grants more, because its client may rightly be busy with what it was given before.
+    """
+
+    __slots__ = ("_awaits_head", "_door", "_has_part", "_heads", "address", "send_timeout_s")
+
+    def belong_to(self, door: Door, *, send_timeout_s: float) -> None:
+        """Say whose connection this is; called once, before it is made."""
+        self._door = door
+        self._heads: Waits[Connection] | None = None
+        self._awaits_head = False
+        self._has_part = False
+        self.address = ""
+        self.send_timeout_s = send_timeout_s
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else ""
+        self._heads = self._door.enter(self)
+        if self._heads is None:
+            # Whatever comes is dropped unread from now on.
+            self._force_close = True
+            refusal = "this process has as many connections as it takes; try again later"
+            cast(asyncio.Transport, transport).write(_answer(503, Code.OVERLOADED, refusal))
+            transport.close()
+            return
+        self._awaits_head = True
+        self._heads.begin(self, self._loop.time())
+        super().connection_made(transport)
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        if self._heads is not None:
+            self._heads.end(self)
+            self._heads = None
+            self._door.blocked.pop(self, None)
+            self._door.leave(self)
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            if self._awaits_head and self._heads is not None:
+                self._awaits_head = self._has_part = False
+                self._heads.end(self)
+        elif (self._waiter is not None or before == 0) and data and self._heads is not None:
+            # The start of a head, where no request is under way.
+            self._awaits_head = self._has_part = True
+            self._heads.begin(self, self._loop.time())
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._door.blocked[self] = Blockage(self._loop.time(), self.unsent_bytes)
+
+    def resume_writing(self) -> None:
+        self._door.blocked.pop(self, None)
+        super().resume_writing()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much was written and not taken by the other side."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def serve_with(
+        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    ) -> None:
+        """Let another handler than the application answer what comes here."""
+        self._request_handler = handler
+
+    def give_up_head(self) -> None:
+        """The head did not come in time: say so to whoever has begun one, and close."""
+        if self.transport is not None and self._has_part:
+            sentence = "expected a whole request head in time, got a part of one"
+            self.transport.write(_answer(408, Code.BAD_PARAMETER, sentence))
+        self.force_close()
+
+    def cut(self) -> None:
+        """End the connection at once, with whatever still waits to be sent."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def _answer(status: int, code: Code, sentence: str) -> bytes:
+    """Write an answer for which there is no request."""
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "Content-Type: text/plain; charset=utf-8",
+        f"{names.ERROR_CODE_HEADER}: {code}",
+        f"Content-Length: {len(sentence)}",
+        "Connection: close",
+    )
+    return "\r\n".join([*head, "", sentence]).encode()
+
+
+def grant_patience(request: web.Request, send_timeout_s: float) -> None:
+    """Let the client of this request read nothing for so long."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.send_timeout_s = send_timeout_s

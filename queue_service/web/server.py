@@ -1,0 +1,164 @@
+"""The server: how many connections there may be, and which of them have had their time."""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from client_sdk.wire.codes import Code
+from queue_service.metrics import ConnectionMetrics
+from queue_service.tally import Tally
+from queue_service.web.connection import Blockage, Connection
+from queue_service.web.middleware import render
+from queue_service.web.waits import Waits
+
+log = logging.getLogger(__name__)
+
+#: Connections above the limit that still get a proper answer: the health to whoever asks for it,
+#: a refusal to everybody else.
+SPARE = 64
+#: How long the head of their one request may take, in seconds.
+SPARE_HEAD_S = 2.0
+#: What they are served.
+SPARE_PATHS = frozenset(("/healthz", "/readyz", "/metrics"))
+
+#: How often connections are looked at, in seconds.
+SWEEP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What the connections of one process may be and do; for each limit 0 is none.
+
+    header_timeout_s: how long a request's head may take.  send_timeout_s: how long a client may
+    read nothing of an answer.
+    """
+
+    connections: int
+    per_address: int
+    header_timeout_s: float
+    send_timeout_s: float
+
+
+class Server(web.Server):
+    """Admits connections, and ends those that are too slow."""
+
+    def __init__(
+        self, made: web.Server, limits: ConnectionLimits, metrics: ConnectionMetrics, **kwargs: Any
+    ) -> None:
+        """Serve what another server was made to serve; kwargs: those of RequestHandler."""
+        super().__init__(made.request_handler, request_factory=made.request_factory, **kwargs)
+        self.blocked: dict[Connection, Blockage] = {}
+        self._limits = limits
+        self._metrics = metrics
+        self._heads: Waits[Connection] = Waits(limits.header_timeout_s)
+        self._spare_heads: Waits[Connection] = Waits(SPARE_HEAD_S)
+        self._open = 0
+        self._of_address: Counter[str] = Counter()
+        self._refusals = Tally(log, "%d connections above the limit were refused, the last of %s.")
+        self._late = Tally(log, "%d connections were too slow and were ended, the last of %s.")
+
+    def __call__(self) -> Connection:
+        connection = Connection(self, loop=self._loop, **self._kwargs)
+        connection.belong_to(self, send_timeout_s=self._limits.send_timeout_s)
+        return connection
+
+    def enter(self, connection: Connection) -> Waits[Connection] | None:
+        """Count a new connection in; give where it waits for its heads, None to refuse it."""
+        most, most_of_one = self._limits.connections, self._limits.per_address
+        is_spare = most and self._open >= most
+        address = connection.address
+        if (is_spare and self._open >= most + SPARE) or (
+            most_of_one and self._of_address[address] >= most_of_one
+        ):
+            self._refuse(address)
+            return None
+        self._open += 1
+        self._metrics.open.inc()
+        if most_of_one:
+            self._of_address[address] += 1
+        if not is_spare:
+            return self._heads
+        connection.serve_with(self._answer_spare)
+        return self._spare_heads
+
+    def leave(self, connection: Connection) -> None:
+        """Count a connection out."""
+        self._open -= 1
+        self._metrics.open.dec()
+        if self._limits.per_address:
+            self._of_address[connection.address] -= 1
+            if not self._of_address[connection.address]:
+                del self._of_address[connection.address]
+
+    async def sweep(self) -> None:
+        """End what is too slow, again and again, for ever."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = self._loop.time()
+            for connection in self._overdue(now):
+                self._metrics.slow_heads.inc()
+                self._late.note(connection.address)
+                connection.give_up_head()
+            for connection, blockage in list(self.blocked.items()):
+                most_s = connection.send_timeout_s
+                if 0 < most_s <= blockage.look(now, connection.unsent_bytes):
+                    self._metrics.slow_readers.inc()
+                    self._late.note(connection.address)
+                    connection.cut()
+            self._refusals.tell()
+            self._late.tell()
+
+    def _overdue(self, now: float) -> Iterator[Connection]:
+        yield from self._heads.take_overdue(now)
+        yield from self._spare_heads.take_overdue(now)
+
+    def _refuse(self, address: str) -> None:
+        self._metrics.refused.inc()
+        self._refusals.note(address)
+
+    async def _answer_spare(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer on a connection above the limit, which ends with that."""
+        response: web.StreamResponse
+        if request.path in SPARE_PATHS:
+            response = await self.request_handler(request)
+        else:
+            self._refuse(request.remote or "")
+            sentence = f"this process takes {self._limits.connections} connections and has them"
+            response = render(request, 503, Code.OVERLOADED, sentence)
+        response.force_close()
+        return response
+
+
+class Runner(web.AppRunner):
+    """Runs an application behind such a server."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        limits: ConnectionLimits,
+        metrics: ConnectionMetrics,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(app, **kwargs)
+        self._limits = limits
+        self._metrics = metrics
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        server = Server(made, self._limits, self._metrics, **made._kwargs)
+        self._sweeping = asyncio.create_task(server.sweep(), name="sweep of connections")
+        return server
+
+    async def _cleanup_server(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeping
+        await super()._cleanup_server()

@@ -1,0 +1,1 @@
+"""What strangers and broken clients do to a queue service, and what it costs the others."""
