@@ -9,6 +9,7 @@
     │   ├── NotFound            404: no entry with this index, or no such path
     │   │   └── NoSuchService   404: the service itself does not exist
     │   ├── FrameTooBig         413: the payload is above the queue's limit
+    │   ├── RequestIdInUse      another entry has the request id of this dead letter
     │   ├── LeaseLost           the delivery is no longer this subscriber's
     │   └── TakenOver           the same uid connected a second time
     ├── QueueFull               429: the queue takes no more entries now
@@ -116,6 +117,12 @@ class FrameTooBig(Refused):
     code = Code.FRAME_TOO_BIG
 
 
+class RequestIdInUse(Refused):
+    """Another entry of the queue has the request id of this dead letter."""
+
+    code = Code.REQUEST_ID_IN_USE
+
+
 class LeaseLost(Refused):
     """The delivery is no longer this subscriber's."""
 
@@ -201,6 +208,7 @@ _BY_CODE: dict[str, type[QueueError]] = {
     Code.BAD_MESSAGE: BadMessage,
     Code.FRAME_TOO_BIG: FrameTooBig,
     Code.QUEUE_FULL: QueueFull,
+    Code.REQUEST_ID_IN_USE: RequestIdInUse,
     Code.LEASE_LOST: LeaseLost,
     Code.STORE_UNAVAILABLE: StoreUnavailable,
     Code.DRAINING: Draining,

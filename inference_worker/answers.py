@@ -4,13 +4,14 @@ Finished with output          completion; the output goes to the sink
 Finished without output       completion without a result; the sink gets nothing
 Failed, another try helps     rejection with its code; the entry goes out again
 Failed for good               completion; the sink gets the sentence, or the data that the engine
-                              gave in its place, tagged with its codes
+                              gave in its place, tagged with its codes; unless the input is to
+                              blame the service is told, which may keep a dead letter
 """
 
 from http import HTTPStatus
 
 from client_sdk.wire import codes, names
-from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
+from client_sdk.wire.worker import Completion, Delivery, Failure, Rejection, Result
 from inference_worker.engines.engine import BAD_INPUT, RESULT_TOO_BIG, Failed, Finished
 from inference_worker.engines.upstream.answer import (
     UPSTREAM_DOWN,
@@ -53,7 +54,8 @@ def answer_to(delivery: Delivery, end: Finished | Failed) -> Answer:
                 return Rejection(delivery.index, delivery.attempt, code, message)
             tags = {names.LAST_CODE_TAG: status_of(code), names.ERROR_CODE_TAG: code}
             data = data or (message or code).encode()
-            return Completion(delivery.index, delivery.attempt, Result(data, tags))
+            failed = None if code == BAD_INPUT else Failure(code, message)
+            return Completion(delivery.index, delivery.attempt, Result(data, tags), failed)
 
 
 def cut_short(answer: Answer) -> Answer | None:
@@ -62,10 +64,10 @@ def cut_short(answer: Answer) -> Answer | None:
     For a sink that found it too big: its codes are what the client needs most.
     """
     match answer:
-        case Completion(index, attempt, Result(data, tags)) if (
+        case Completion(index, attempt, Result(data, tags), failed) if (
             names.ERROR_CODE_TAG in tags and len(data) > MAX_MESSAGE_LENGTH
         ):
-            return Completion(index, attempt, Result(data[:MAX_MESSAGE_LENGTH], tags))
+            return Completion(index, attempt, Result(data[:MAX_MESSAGE_LENGTH], tags), failed)
         case _:
             return None
 

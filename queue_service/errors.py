@@ -6,6 +6,8 @@
     ├── NoSuchService        no service of this name
     ├── NoSuchEntry          no entry with this index
     ├── NoSuchToken          no token with this id
+    ├── NoSuchDeadLetter     no dead letter with this index
+    ├── RequestIdInUse       the request id of a dead letter is in the queue already
     ├── NoSuchPath           nothing is served there
     ├── MethodNotAllowed     not this verb, there
     ├── BadParameter         a parameter is not what the protocol promises
@@ -70,6 +72,28 @@ class NoSuchToken(ServiceError):
     def __init__(self, token_id: str) -> None:
         super().__init__(f"there is no token {token_id!r}")
         self.token_id = token_id
+
+
+class NoSuchDeadLetter(ServiceError):
+    code = Code.NOT_FOUND
+
+    def __init__(self, index: int) -> None:
+        super().__init__(
+            f"expected the index of a dead letter, got {index}: it may have been replayed, "
+            "purged or crowded out"
+        )
+        self.index = index
+
+
+class RequestIdInUse(ServiceError):
+    code = Code.REQUEST_ID_IN_USE
+
+    def __init__(self, index: int) -> None:
+        super().__init__(
+            f"expected dead letter {index} to be alone with its request id, got another entry of "
+            "the queue that has it"
+        )
+        self.index = index
 
 
 class NoSuchPath(ServiceError):

@@ -20,7 +20,6 @@ class QueueMetrics:
     rejections: Counter
     stale: Counter
     releases: Counter
-    dead_letters: Counter
     deletions: Counter
 
 
@@ -77,12 +76,24 @@ class Metrics:
             "rejections": counter("rejections", "Deliveries that their subscriber gave back."),
             "stale": counter("stale_answers", "Answers of a subscriber that held it no more."),
             "releases": counter("releases", "Deliveries whose subscriber was lost."),
-            "dead_letters": counter("dead_letters", "Entries out of hand-outs."),
             "deletions": counter("deletions", "Entries that were deleted or truncated."),
         }
         self.length = gauge("length", "Entries that are stored.")
         self.waiting = gauge("waiting", "Entries that the largest group still waits for.")
         self.held = gauge("held", "Entries in subscribers' hands.")
+        self.dead_letters = gauge("dead_letters", "Dead letters that are kept.")
+        #: Told by the store and the same in every replica: since the queue was made.
+        self.dead_letter_sums = {
+            name: gauge(f"dead_letters_{name}", text)
+            for name, text in (
+                ("parked", "Entries that became dead letters, ever."),
+                ("dropped", "Entries that the policy Drop deleted, ever."),
+                ("reared", "Entries that the policy Rear put back at the tail, ever."),
+                ("replayed", "Dead letters that were put back, ever."),
+                ("purged", "Dead letters that were removed, ever."),
+                ("crowded_out", "Dead letters that newer ones crowded out, ever."),
+            )
+        }
         self.subscribers = gauge("subscribers", "Subscribers with a lease.")
 
     def queue(self, service: str, role: str) -> QueueMetrics:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 
+from queue_service.dead_letters import DeadLetters
 from queue_service.delivery.dispatcher import Dispatcher
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.redelivery import Redelivery
@@ -67,6 +68,7 @@ class Queue:
             lease_ms=settings.lease_ms,
             tick_ms=settings.tick_ms,
         )
+        self.dead_letters = DeadLetters(store.dead_letters, payload_bytes=limits.payload_bytes)
         self._draining = False
 
     async def run(self) -> None:

@@ -48,6 +48,7 @@ class Service:
                 sink_evicts=wanted.sink.auto_evict,
                 max_delivery=wanted.max_delivery,
                 dead_message_policy=wanted.dead_message_policy,
+                dead_letters_max_length=wanted.dead_letters_max_length,
                 idempotency_ttl_ms=settings.idempotency_ttl_ms,
             )
             return Queue(

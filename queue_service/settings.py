@@ -23,6 +23,7 @@ class DeadMessagePolicy(StrEnum):
 
     REAR = "Rear"  # back to the tail: new index, same request id and tags, count from 0
     DROP = "Drop"  # deleted and counted
+    PARK = "Park"  # answered with its error, and kept as a dead letter
 
 
 class QueueSettings(BaseModel):
@@ -62,7 +63,11 @@ class ServiceSettings(BaseModel):
     )
     dead_message_policy: DeadMessagePolicy = Field(
         DeadMessagePolicy.REAR,
-        description="After `max_delivery`: `Rear` puts the entry at the tail, `Drop` deletes it.",
+        description="After `max_delivery`: `Rear` puts the entry at the tail, `Drop` deletes it, "
+        "`Park` answers it with its last error and keeps it as a dead letter.",
+    )
+    dead_letters_max_length: int = Field(
+        10_000, ge=1, description="Most dead letters of each queue; beyond it the oldest go."
     )
 
     @field_validator("input", "sink")

@@ -32,9 +32,10 @@ OPERATORS_KEYS = ("tokens",)
 
 #: Owned by entries: gone with the last of them.
 ENTRY_KEYS = {"request_ids", "repeated_ids", "deliveries", "released", "skipped", "done", "taken"}
+ENTRY_KEYS |= {"dead", "dead_data", "dead_order"}
 
 #: Owned by subscribers, each of which has a lease that ends: gone with the last of them.
-SUBSCRIBER_KEYS = {"leases", "subscribers", "holds"}
+SUBSCRIBER_KEYS = {"leases", "subscribers", "holds", "deadlines"}
 
 #: The mark of a test that leaves entries in its queues on purpose.
 LEAVES_ENTRIES = "leaves_entries"

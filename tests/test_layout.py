@@ -160,10 +160,17 @@ VERBS = {
 
 
 def test_every_script_has_a_method_of_the_store_and_every_verb_a_script() -> None:
-    store = _tree(ROOT / "queue_service" / "store" / "store.py")
-    (class_,) = (n for n in store.body if isinstance(n, ast.ClassDef) and n.name == "Store")
+    folder = ROOT / "queue_service" / "store"
+    classes = [
+        node
+        for file in ("store.py", "dead_letters.py")
+        for node in _tree(folder / file).body
+        if isinstance(node, ast.ClassDef) and node.name in {"Store", "DeadLetterStore"}
+    ]
     # A verb that takes many callers' items in one call is an attribute of its instance.
-    methods = {name for name in _defined_names(class_) if not name.startswith("_")}
+    methods = {
+        name for class_ in classes for name in _defined_names(class_) if not name.startswith("_")
+    }
     scripts = {path.stem for path in SCRIPTS} - {PRELUDE}
     assert scripts - methods == set(), "scripts that no method of Store calls"
     assert VERBS - scripts == set(), "verbs without a script"

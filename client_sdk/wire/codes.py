@@ -14,6 +14,7 @@ class Code(StrEnum):
     BAD_MESSAGE = "BAD_MESSAGE"  # a WebSocket frame is not what the protocol promises
     FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload is above the queue's limit
     QUEUE_FULL = "QUEUE_FULL"  # the queue takes no more entries now
+    REQUEST_ID_IN_USE = "REQUEST_ID_IN_USE"  # another entry has it, so it cannot be replayed
     LEASE_LOST = "LEASE_LOST"  # the delivery is no longer this subscriber's
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"  # Redis is away; nothing was decided
     DRAINING = "DRAINING"  # this replica is stopping; try another

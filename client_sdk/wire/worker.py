@@ -101,12 +101,25 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job has failed for good."""
+
+    code: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
-    """The delivery is done.  Without a result the input entry goes and the sink gets nothing."""
+    """The delivery is done.  Without a result the input entry goes and the sink gets nothing.
+
+    failed: the result tells of this failure; the service keeps a dead letter, if its policy wants
+    one.  None for a success, and for a failure that is the client's own.
+    """
 
     index: int
     attempt: int
     result: Result | None
+    failed: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,13 +335,19 @@ def _add_completion(proto: worker_pb2.Completions, completion: Completion) -> No
         item.result.SetInParent()
         item.result.data = completion.result.data
         item.result.tags.update(completion.result.tags)
+    if completion.failed is not None:
+        item.failed.code = completion.failed.code
+        item.failed.reason = completion.failed.reason
 
 
 def _read_completion(item: worker_pb2.Completion) -> Completion:
     result = None
     if item.HasField("result"):
         result = Result(item.result.data, dict(item.result.tags))
-    return Completion(item.index, item.attempt, result)
+    failed = None
+    if item.HasField("failed"):
+        failed = Failure(item.failed.code, item.failed.reason)
+    return Completion(item.index, item.attempt, result, failed)
 
 
 def _read_load(proto: worker_pb2.Load) -> Load:

@@ -132,7 +132,6 @@ class Dispatcher:
             raise
 
     def _hand_out(self, handout: Handout, asked: dict[Subscriber, int]) -> int:
-        self._metrics.dead_letters.inc(handout.dead_letters)
         given = 0
         for subscriber, releases in asked.items():
             if subscriber.uid in handout.gone:

@@ -11,6 +11,9 @@ from typing import Any
 
 from client_sdk.wire.names import REQUEST_ID_TAG
 
+#: So much of a failure's sentence is kept, in characters; an exception can quote a whole tensor.
+MAX_REASON_LENGTH = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
@@ -149,7 +152,6 @@ class Handout:
     """
 
     waiting: int
-    dead_letters: int
     deliveries: Mapping[str, list[Delivery]]
     held: Mapping[str, int]
     gone: Mapping[str, bool]
@@ -157,7 +159,11 @@ class Handout:
 
 @dataclass(slots=True)
 class Completed:
-    """A delivery that is done; `data` None writes nothing to the sink."""
+    """A delivery that is done; `data` None writes nothing to the sink.
+
+    failed_code: that of the failure which the result tells of, "" for none; a dead letter is then
+        kept, if the policy wants one.  failed_reason: its sentence.
+    """
 
     gid: str
     uid: str
@@ -165,17 +171,20 @@ class Completed:
     attempt: int
     data: bytes | None
     tags: Mapping[str, str] = field(default_factory=dict)
+    failed_code: str = ""
+    failed_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A delivery given back; attempt 0 stands for whichever the user holds."""
+    """A delivery given back, and why; attempt 0 stands for whichever the user holds."""
 
     gid: str
     uid: str
     index: int
     attempt: int
     code: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +225,23 @@ class SubscriberState:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetterSums:
+    """How many dead letters there are, and what became of entries since the queue was made.
+
+    parked: became dead letters.  dropped, reared: ended by those policies.  replayed, purged:
+    dead letters that somebody put back or removed.  crowded_out: the oldest, beyond the limit.
+    """
+
+    now: int
+    parked: int
+    dropped: int
+    reared: int
+    replayed: int
+    purged: int
+    crowded_out: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueState:
     """A queue in numbers; first and last index are 0 when it is empty."""
 
@@ -223,7 +249,7 @@ class QueueState:
     first_index: int
     last_index: int
     last_given: int
-    dead_letters: int
+    dead_letters: DeadLetterSums
     now_ms: int
     groups: tuple[GroupState, ...]
     subscribers: tuple[SubscriberState, ...]

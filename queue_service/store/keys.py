@@ -7,10 +7,12 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 |---------------|------------|----------------------------------------------------------------|
 | `lane:0`      | stream     | entries of normal priority; the id is `<index>-0`              |
 | `lane:1`      | stream     | entries that go first                                          |
-| `meta`        | hash       | last index, entries held, dead letters, time of the last look  |
+| `meta`        | hash       | last index, entries held, time of the last look, sums of dead  |
+|               |            | letters: parked, dropped, reared, replayed, purged, crowded_out|
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
 |               |            | group, index, "deaths" -> users whose engine died on it        |
+|               |            | group, index, "error" -> how its last hand-out failed          |
 | `holds`       | sorted set | group, user, index: what each subscriber holds, by name        |
 | `released`    | sorted set | group, index: what goes out again, lowest index first          |
 | `skipped`     | sorted set | group, index: what the group's filter has passed over          |
@@ -21,12 +23,17 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `subscribers` | hash       | group, user, name -> window, held, session, filter, about      |
 | `taken`       | sorted set | index -> until when a read keeps it to itself, ms              |
 | `repeated_ids`| sorted set | request id, index: its further entries; only a sink has them   |
+| `dead`        | hash       | index -> dead letter, less its data (MessagePack)              |
+| `dead_data`   | hash       | index -> data of the dead letter                               |
+| `dead_order`  | sorted set | index -> number of the dead letter, in the order of parking    |
+| `deadlines`   | sorted set | members of `holds` -> when `max_idle` is over, ms              |
 
 Names inside a field or a member are joined by the unit separator (0x1F), which no name may
 contain.  Beside these: `idempotency:<key>` (text, with a TTL): a put's index and request id.
 
 Who ends them: entries and what belongs to them go with commit, complete, delete or truncate;
-a subscriber goes with its connection or its lease; a group some time after its last member.
+a subscriber goes with its connection or its lease; a group some time after its last member;
+a dead letter when it is replayed, purged or crowded out by newer ones.
 `meta`, `groups` and `members` of a live service stay while it does.
 """
 
@@ -50,6 +57,10 @@ _NAMES = (
     "subscribers",
     "taken",
     "repeated_ids",
+    "dead",
+    "dead_data",
+    "dead_order",
+    "deadlines",
 )
 
 

@@ -36,7 +36,7 @@ class AnswerLost(ConnectionError):
 AWAY = (ConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
 
 #: What every verb is built on, in the order in which it is put together.
-PRELUDE = ("keys", "records", "groups", "request_ids", "entries", "settle")
+PRELUDE = ("keys", "records", "groups", "request_ids", "entries", "dead_letters", "settle")
 
 
 def read_prelude() -> str:

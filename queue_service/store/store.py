@@ -10,9 +10,11 @@ from redis.exceptions import RedisError
 
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.store.batching import Batcher
+from queue_service.store.dead_letters import DeadLetterStore
 from queue_service.store.entry import (
     Ask,
     Completed,
+    DeadLetterSums,
     Delivery,
     Entry,
     Filter,
@@ -49,6 +51,7 @@ class Store:
 
     capacity: most entries.  auto_evict: drop the oldest instead of refusing new ones.
     sink_capacity, sink_evicts: the same of the service's sink.
+    dead_letters_max_length: more than so many dead letters crowd out the oldest.
     """
 
     def __init__(
@@ -63,23 +66,25 @@ class Store:
         sink_evicts: bool,
         max_delivery: int,
         dead_message_policy: str,
+        dead_letters_max_length: int,
         idempotency_ttl_ms: int,
     ) -> None:
         self._scripts = scripts
         self._names = keys
         self._role = role
         self._keys = keys.queue(role) + keys.queue(other(role))
-        self._first = (keys.channel, role, other(role))
+        # The rules by which an entry ends, as prelude/dead_letters.lua reads them.
+        rules = f"{max_delivery} {dead_message_policy} {dead_letters_max_length}"
+        rules += f" {sink_capacity} {int(sink_evicts)}"
+        self._first = (keys.channel, role, rules)
         self._capacity = capacity
         self._evict = int(auto_evict)
-        self._sink_capacity = sink_capacity
-        self._sink_evict = int(sink_evicts)
         # The sink bounds what may be computed only where results are what it stores.
         bounded = role == "input" and not sink_evicts
         self._sink_bound = sink_capacity if bounded else -1
-        self._max_delivery = max_delivery
-        self._policy = dead_message_policy
         self._idempotency_ttl_ms = idempotency_ttl_ms
+
+        self.dead_letters = DeadLetterStore(self._run, capacity=capacity, auto_evict=auto_evict)
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
         self.put: Batcher[NewEntry, tuple[int, str] | None] = Batcher(
@@ -131,13 +136,11 @@ class Store:
         arguments: list[Any] = [
             gid,
             self._sink_bound,
-            self._max_delivery,
-            self._policy,
             DELIVER_BYTES,
         ]
         for ask in asks:
             arguments += (ask.uid, ask.session, ask.room)
-        waiting, dead_letters, *batches = await self._run("deliver", arguments)
+        waiting, *batches = await self._run("deliver", arguments)
         deliveries: dict[str, list[Delivery]] = {}
         held: dict[str, int] = {}
         gone: dict[str, bool] = {}
@@ -155,13 +158,13 @@ class Store:
                 )
                 for item in batch
             ]
-        return Handout(int(waiting), int(dead_letters), deliveries, held, gone)
+        return Handout(int(waiting), deliveries, held, gone)
 
     async def _complete(self, items: Sequence[Completed]) -> list[bool]:
         """Store results and remove their inputs; False where the delivery was lost."""
         outcomes: list[bool] = []
         for gid, group in groupby(items, key=lambda item: item.gid):
-            arguments: list[Any] = [gid, self._sink_capacity, self._sink_evict]
+            arguments: list[Any] = [gid]
             for item in group:
                 arguments += (
                     item.uid,
@@ -170,6 +173,8 @@ class Store:
                     int(item.data is not None),
                     item.data or b"",
                     json.dumps(item.tags) if item.tags else "{}",
+                    item.failed_code,
+                    item.failed_reason,
                 )
             outcomes += [done == 1 for done in await self._run("complete", arguments)]
         return outcomes
@@ -190,7 +195,7 @@ class Store:
         for gid, group in groupby(items, key=lambda item: item.gid):
             arguments: list[Any] = [gid]
             for item in group:
-                arguments += (item.uid, item.index, item.attempt, item.code)
+                arguments += (item.uid, item.index, item.attempt, item.code, item.reason)
             outcomes += [done == 1 for done in await self._run("reject", arguments)]
         return outcomes
 
@@ -265,16 +270,14 @@ class Store:
     async def attributes(self) -> QueueState:
         """Describe the queue, its groups and its subscribers."""
         reply = await self._run("attributes", [])
-        length, first, last, last_given, dead_letters, now_ms = (
-            int(number or 0) for number in reply[:6]
-        )
+        length, first, last, last_given = (int(number or 0) for number in reply[:4])
         return QueueState(
             length=length,
             first_index=first,
             last_index=last,
             last_given=last_given,
-            dead_letters=dead_letters,
-            now_ms=now_ms,
+            dead_letters=DeadLetterSums(*map(int, reply[4])),
+            now_ms=int(reply[5]),
             groups=tuple(
                 GroupState(gid.decode(), int(members), int(waiting), int(held))
                 for gid, members, waiting, held in reply[6]

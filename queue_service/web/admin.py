@@ -43,6 +43,9 @@ async def metrics(request: web.Request) -> web.Response:
             kept.length.labels(*labels).set(state.length)
             kept.waiting.labels(*labels).set(max((g.waiting for g in state.groups), default=0))
             kept.held.labels(*labels).set(sum(g.held for g in state.groups))
+            kept.dead_letters.labels(*labels).set(state.dead_letters.now)
+            for name, gauge in kept.dead_letter_sums.items():
+                gauge.labels(*labels).set(getattr(state.dead_letters, name))
             kept.subscribers.labels(*labels).set(len(state.subscribers))
     registry = kept.registry
     if shares_metrics():

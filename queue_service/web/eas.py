@@ -14,7 +14,7 @@ from queue_service.access import Scope, Token
 from queue_service.errors import BadParameter, MethodNotAllowed, NoSuchPath, ServiceError
 from queue_service.queues import Queue
 from queue_service.services import Service
-from queue_service.store.entry import NewEntry, Read, Rejected
+from queue_service.store.entry import MAX_REASON_LENGTH, NewEntry, Read, Rejected
 from queue_service.web.body import read_body
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.middleware import Handler
@@ -208,5 +208,6 @@ async def reject(request: web.Request, queue: Queue, parameters: Parameters) -> 
     if len(code) > 64:
         raise BadParameter(names.CODE, "at most 64 characters", f"{len(code)} characters")
     gid, uid = parameters.group(), parameters.user()
-    await queue.reject([Rejected(gid, uid, index, 0, code) for index in indexes])
+    reason = form.get(names.REASON, "")[:MAX_REASON_LENGTH]
+    await queue.reject([Rejected(gid, uid, index, 0, code, reason) for index in indexes])
     return web.Response(text="OK")

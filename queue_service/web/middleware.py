@@ -23,6 +23,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NoSuchService: 404,
     errors.NoSuchEntry: 404,
     errors.NoSuchToken: 404,
+    errors.NoSuchDeadLetter: 404,
+    errors.RequestIdInUse: 409,
     errors.NoSuchPath: 404,
     errors.MethodNotAllowed: 405,
     errors.SlowBody: 408,

@@ -24,7 +24,7 @@ from queue_service.access import Scope, Token
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError, StoreUnavailable
 from queue_service.services import Service
-from queue_service.store.entry import Completed, Delivery, Rejected
+from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery, Rejected
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.tokens import require_scope
 from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, cut, end_task, send_ping
@@ -221,8 +221,18 @@ class _Work:
                 continue
             items.append(item)
             data, tags = (result.data, result.tags) if result else (None, {})
+            failed = item.failed or wire.Failure("")
             done.append(
-                Completed(subscriber.gid, subscriber.uid, item.index, item.attempt, data, tags)
+                Completed(
+                    subscriber.gid,
+                    subscriber.uid,
+                    item.index,
+                    item.attempt,
+                    data,
+                    tags,
+                    failed_code=failed.code,
+                    failed_reason=failed.reason[:MAX_REASON_LENGTH],
+                )
             )
         accepted = await self._queue.complete(done)
         return too_big + [_outcome(*pair) for pair in zip(items, accepted, strict=True)]
@@ -230,7 +240,12 @@ class _Work:
     async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
         gid, uid = subscriber.gid, subscriber.uid
         accepted = await self._queue.reject(
-            [Rejected(gid, uid, item.index, item.attempt, item.code) for item in message.rejections]
+            [
+                Rejected(
+                    gid, uid, item.index, item.attempt, item.code, item.reason[:MAX_REASON_LENGTH]
+                )
+                for item in message.rejections
+            ]
         )
         return [_outcome(*pair) for pair in zip(message.rejections, accepted, strict=True)]
 

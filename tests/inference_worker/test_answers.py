@@ -2,7 +2,7 @@
 
 import pytest
 
-from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
+from client_sdk.wire.worker import Completion, Delivery, Failure, Rejection, Result
 from inference_worker.answers import answer_to, cut_short, status_of, too_big
 from inference_worker.engines.engine import Failed, Finished
 
@@ -26,14 +26,16 @@ def test_a_failure_goes_out_again_while_attempts_are_left() -> None:
 def test_the_last_failure_is_the_clients_answer() -> None:
     tags = {"lastCode": "500", "errorCode": "ValueError"}
     answer = answer_to(LAST, Failed("ValueError", "ValueError: x"))
-    assert answer == Completion(7, 5, Result(b"ValueError: x", tags))
+    failure = Failure("ValueError", "ValueError: x")
+    assert answer == Completion(7, 5, Result(b"ValueError: x", tags), failure)
 
 
 def test_the_data_of_the_last_failure_is_the_answer_in_place_of_its_message() -> None:
     tags = {"lastCode": "503", "errorCode": "503"}
     failed = Failed("503", "the server answered 503", data=b"<html>")
     assert answer_to(FIRST, failed) == Rejection(7, 1, "503", "the server answered 503")
-    assert answer_to(LAST, failed) == Completion(7, 5, Result(b"<html>", tags))
+    failure = Failure("503", "the server answered 503")
+    assert answer_to(LAST, failed) == Completion(7, 5, Result(b"<html>", tags), failure)
 
 
 def test_only_a_failure_that_is_longer_than_a_sentence_can_be_cut() -> None:
@@ -45,7 +47,7 @@ def test_only_a_failure_that_is_longer_than_a_sentence_can_be_cut() -> None:
     assert cut_short(Rejection(7, 1, "503", "busy")) is None
 
 
-def test_a_failure_that_no_retry_cures_is_answered_at_the_first_attempt() -> None:
+def test_a_bad_input_is_answered_at_the_first_attempt_and_leaves_no_dead_letter() -> None:
     tags = {"lastCode": "400", "errorCode": "BadInput"}
     answer = answer_to(FIRST, Failed("BadInput", "no number", retryable=False))
     assert answer == Completion(7, 1, Result(b"no number", tags))

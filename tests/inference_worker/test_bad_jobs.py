@@ -5,7 +5,7 @@ import signal
 from collections import Counter
 
 from client_sdk import AsyncQueueClient
-from client_sdk.wire.worker import Completion, Held, Rejection, Result
+from client_sdk.wire.worker import Completion, Failure, Held, Rejection, Result
 from inference_worker.child import CANCEL_GRACE_S
 from inference_worker.process import EngineProcess
 from tests.conftest import StartService, StartWorker
@@ -41,7 +41,8 @@ async def test_a_job_that_killed_two_engines_is_answered_and_not_run(
     await wait_until(lambda: peer.answers, "it is answered")
     tags = {"lastCode": "500", "errorCode": "PoisonJob"}
     sentence = b"the engines of 2 workers died while they ran it"
-    assert peer.answers == [Completion(1, 2, Result(sentence, tags))]
+    failure = Failure("PoisonJob", sentence.decode())
+    assert peer.answers == [Completion(1, 2, Result(sentence, tags), failure)]
 
 
 async def test_failures_in_a_row_make_the_worker_rest_and_its_engine_begin_anew(

@@ -121,14 +121,24 @@ class Result(_message.Message):
     def __init__(self, data: _Optional[bytes] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Completion(_message.Message):
-    __slots__ = ("index", "attempt", "result")
+    __slots__ = ("index", "attempt", "result", "failed")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     result: Result
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., result: _Optional[_Union[Result, _Mapping]] = ...) -> None: ...
+    failed: Failure
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., failed: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+
+class Failure(_message.Message):
+    __slots__ = ("code", "reason")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    reason: str
+    def __init__(self, code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Completions(_message.Message):
     __slots__ = ("completions",)

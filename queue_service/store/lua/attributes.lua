@@ -1,7 +1,7 @@
 -- attributes: the queue in numbers, its groups and its subscribers.
 --
 -- returns  {length, first index or "", last index or "", last index ever given,
---          dead letters, ms now, groups {gid, members, waiting, held}...,
+--          {dead letters now, then their sums in the order below}, ms now, groups {gid, members, waiting, held}...,
 --          subscribers {gid, uid, window, held, connected "1", lease end in ms, about}...}
 local now = now_ms()
 local taken = redis.call('ZCOUNT', own.taken, '(' .. now, '+inf')
@@ -35,6 +35,13 @@ for position = 1, #leases, 2 do
         known[3] ~= '' and '1' or '0', leases[position + 1], known[4] }
 end
 
+local sums = redis.call('HMGET', own.meta, 'parked', 'dropped', 'reared', 'replayed', 'purged',
+    'crowded_out')
+local dead = { redis.call('ZCARD', own.dead_order) }
+for position = 1, 6 do
+    dead[position + 1] = sums[position] or '0'
+end
+
 return { math.max(0, length(own) - taken), oldest(own) or '', last or '',
     redis.call('HGET', own.meta, 'last') or '0',
-    redis.call('HGET', own.meta, 'dead_letters') or '0', now, groups, subscribers }
+    dead, now, groups, subscribers }

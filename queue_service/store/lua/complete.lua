@@ -1,47 +1,53 @@
 -- complete: remove an input entry and store its result in the sink, in one step.
 --
 -- argv     4  group
---          5  sink capacity in entries
---          6  "1" when a full sink drops its oldest entry
 --          then for each completion: user, index, attempt, "1" when there is a result,
---          its data, its tags (JSON, laid over the entry's)
+--          its data, its tags (JSON, laid over the entry's), the code of the failure that the
+--          result tells of or "", and its sentence
 -- returns  for each completion 1, or 0 when the delivery was no longer this user's
 write_although_full()
-local gid, sink_capacity, evict = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1'
+local gid = ARGV[4]
 local now = now_ms()
-local written = false
 
-local function laid_over(text, extra)
-    if extra == '{}' then
-        return text
+-- A failure for good leaves a dead letter where the policy wants one, and always when the entry
+-- has killed one engine after the other.
+local function note_failure(uid, index, record, code, sentence)
+    if code == 'EngineDied' then
+        note_death(own, gid, index, uid)
+        later('HDEL', own.deliveries, deaths_field(gid, index))
     end
-    local tags = cjson.decode(text)
-    for name, value in pairs(cjson.decode(extra)) do
-        tags[name] = value
+    local poison = code == 'PoisonJob' or code == 'EngineDied' and is_poison(gid, index)
+    if not poison and rules().policy ~= 'Park' then
+        return
     end
-    return cjson.encode(tags)
+    local fields, lane = read(own, index, record.lane)
+    park(gid, index, fields, lane, {
+        reason = poison and 'PoisonJob' or 'Failed', code = code, sentence = sentence,
+        attempts = record.attempt, uid = uid,
+    })
 end
 
 -- The results go under the same request ids.
-read_request_ids(peer, read_ahead(gid, 8, 6))
+read_request_ids(peer, read_ahead(gid, 6, 8))
 
 local results = {}
-for position = 7, #ARGV, 6 do
+for position = 5, #ARGV, 8 do
     local uid, index, attempt, has_result = unpack(ARGV, position, position + 3)
     local record = record_of(own, gid, index)
     if record and record.state == 'h' and record.uid == uid
         and record.attempt == tonumber(attempt)
     then
+        local code = ARGV[position + 6]
+        if code ~= '' then
+            note_failure(uid, index, record, code, ARGV[position + 7])
+        end
         finish(own, gid, index, record)
         if has_result == '1' then
-            if evict and length(peer) >= sink_capacity then
-                remove(peer, oldest(peer))
+            local extra, tags = ARGV[position + 5], record.tags
+            if extra ~= '{}' then
+                tags = laid_over(tags, cjson.decode(extra))
             end
-            append(peer, 0, {
-                'r', record.request_id, 't', laid_over(record.tags, ARGV[position + 5]),
-                'a', now, 'd', ARGV[position + 4], 'p', '', 'c', '',
-            })
-            written = true
+            answer(record.request_id, tags, ARGV[position + 4], now)
         end
         results[#results + 1] = 1
     else
@@ -50,7 +56,4 @@ for position = 7, #ARGV, 6 do
 end
 
 settle()
-if written then
-    ring(peer_role)
-end
 return results

@@ -2,19 +2,16 @@
 --
 -- argv     4  group
 --          5  sink capacity in entries; "-1" when the sink does not bound this queue
---          6  most hand-outs of one entry, "0" without limit
---          7  dead-letter policy, "Rear" or "Drop"
---          8  bytes after which this call hands out no more
+--          6  bytes after which this call hands out no more
 --          then for each subscriber, the emptiest-handed first: user, session, room asked
--- returns  {entries still waiting, dead letters, then for each subscriber
+-- returns  {entries still waiting, then for each subscriber
 --          {"ok", "lost" or "taken" over, how many it holds now, {index, attempt, lane, request id, tags, stored at, data, path,
 --          content type, different workers' engines that died on it}...}}
 write_although_full()
 local gid, sink_capacity = ARGV[4], tonumber(ARGV[5])
-local max_delivery, policy, bytes_left = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local max_delivery, bytes_left = rules().max_delivery, tonumber(ARGV[6])
 local SCAN_LIMIT = 1000 -- entries that a filter may pass over in one call
 local scan_left = SCAN_LIMIT
-local dead_letters = 0
 local set_aside = false
 
 local left = waiting(own, gid)
@@ -23,25 +20,14 @@ if sink_capacity >= 0 then
     sink_room = sink_capacity - length(peer) - tonumber(redis.call('HGET', own.meta, 'held') or 0)
 end
 
-local function bury(index, record)
-    dead_letters = dead_letters + 1
-    redis.call('HINCRBY', own.meta, 'dead_letters', 1)
-    local fields, lane = read(own, index, record.lane)
-    local finished = {}
-    for _, other in ipairs(groups_of(own).gids) do
-        if redis.call('HEXISTS', own.done, other .. SEP .. index) == 1 then
-            finished[#finished + 1] = other
-        end
-    end
-    remove(own, index, lane, record.request_id)
-    if policy ~= 'Rear' then
+-- One that was put back before it was handed out too often, by the limit of that time.
+local function end_now(index, record)
+    local outcome = end_by_policy(gid, index, record, 'MaxDelivery')
+    if outcome ~= 'reared' then
         left = left - 1
-        return
     end
-    local new_index = append(own, lane, fields)
-    for _, other in ipairs(finished) do
-        redis.call('HSET', own.done, other .. SEP .. new_index, 1)
-        group_sum(own, other, 'done', 1)
+    if outcome == 'parked' then
+        sink_room = sink_room - 1
     end
 end
 
@@ -82,7 +68,7 @@ end
 local function hand_over(batch, uid, index, fields, record)
     local deaths = 0
     if record.attempt > 0 then
-        deaths = deaths_of(own, gid, index)
+        deaths = #deaths_of(own, gid, index).uids
     end
     record.attempt, record.state, record.uid = record.attempt + 1, 'h', uid
     write_record(own, gid, index, record)
@@ -137,7 +123,7 @@ local function deliver_released(batch, uid, room, line, only_reserved)
             if line.filter and not matches(line.filter, index, fields) then
                 pass_over(index, line)
             elseif max_delivery > 0 and record.attempt >= max_delivery then
-                bury(index, record)
+                end_now(index, record)
             else
                 redis.call('ZREM', own.released, member)
                 hand_over(batch, uid, index, fields, record)
@@ -220,15 +206,15 @@ local function deliver_to(uid, session, asked)
     return batch
 end
 
-local reply = { 0, 0 }
-for position = 9, #ARGV, 3 do
+local reply = { 0 }
+for position = 7, #ARGV, 3 do
     reply[#reply + 1] = deliver_to(ARGV[position], ARGV[position + 1], tonumber(ARGV[position + 2]))
 end
 if left > 0 and sink_room <= 0 then
     -- Whoever makes room in the sink rings for us.
     redis.call('HSET', own.meta, 'blocked', 1)
 end
-reply[1], reply[2] = left, dead_letters
+reply[1] = left
 settle()
 if set_aside or (left > 0 and scan_left <= 0) then
     -- There is more to look at: for others, or behind what a filter has passed over.

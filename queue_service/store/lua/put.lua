@@ -1,6 +1,6 @@
 -- put: append entries, as long as there is room.
 --
--- keys     31..  for each item that has one: its idempotency key
+-- keys     39..  for each item that has one: its idempotency key
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long an idempotency key is kept, in ms
@@ -33,7 +33,7 @@ for position = 7, #ARGV, 7 do
 end
 read_request_ids(own, request_ids)
 
-local results, next_key, appended = {}, 31, false
+local results, next_key, appended = {}, 2 * QUEUE_KEYS + 1, false
 for position = 7, #ARGV, 7 do
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
     local path, content_type, idempotent = unpack(ARGV, position + 4, position + 6)

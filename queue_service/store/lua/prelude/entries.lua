@@ -130,14 +130,6 @@ local function oldest(q)
     return first
 end
 
--- The delivery has ended without a commit: the entry goes out again, lowest index first.
-local function put_back(q, gid, index, record, state)
-    end_hold(q, gid, record.uid, index)
-    record.state = state
-    write_record(q, gid, index, record)
-    redis.call('ZADD', q.released, 0, gid .. SEP .. padded(index))
-end
-
 -- A filter is {from = lowest index, request_id = text or nil, tags = {name = text}}.
 local function matches(filter, index, fields)
     if tonumber(index) < filter.from then

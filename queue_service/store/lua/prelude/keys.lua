@@ -2,13 +2,15 @@
 --
 -- The files of this folder are put before each verb's own, in the order that scripts.py names.
 --
--- keys     1..15   the queue that the verb is about      (see keys.py for what each holds)
---          16..30  the other queue of the same service
+-- keys     1..19   the queue that the verb is about      (see keys.py for what each holds)
+--          20..38  the other queue of the same service
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
---          3  role of the other queue
+--          3  the rules by which entries end (see dead_letters.lua)
 local SEP = '\31'
-local channel, role, peer_role = ARGV[1], ARGV[2], ARGV[3]
+local QUEUE_KEYS = 19
+local channel, role = ARGV[1], ARGV[2]
+local peer_role = role == 'input' and 'sink' or 'input'
 
 local function queue(offset)
     return {
@@ -20,9 +22,11 @@ local function queue(offset)
         members = KEYS[offset + 11], leases = KEYS[offset + 12],
         subscribers = KEYS[offset + 13], taken = KEYS[offset + 14],
         repeated_ids = KEYS[offset + 15],
+        dead = KEYS[offset + 16], dead_data = KEYS[offset + 17],
+        dead_order = KEYS[offset + 18], deadlines = KEYS[offset + 19],
     }
 end
-local own, peer = queue(0), queue(15)
+local own, peer = queue(0), queue(QUEUE_KEYS)
 
 -- A Redis that is full refuses a script's first write when it may take memory, and lets the others
 -- pass.  Only puts are to be refused: what is stored must still go out, be answered and go.

@@ -85,33 +85,51 @@ local function write_record(q, gid, index, record)
     changed[q.deliveries][field] = true
 end
 
--- Whose engines died while they ran an entry: their names, beside its record in a field of its
--- own, which few entries ever have.
+-- Beside a record, in fields of their own which few entries ever have: whose engines died while
+-- they ran the entry, a name for each death, and how its last hand-out failed.
 local function deaths_field(gid, index)
     return gid .. SEP .. index .. SEP .. 'deaths'
 end
 
+local function error_field(gid, index)
+    return gid .. SEP .. index .. SEP .. 'error'
+end
+
+-- Returns {uids = the different users, most = deaths of the one who died most}.
 local function deaths_of(q, gid, index)
-    local uids = redis.call('HGET', q.deliveries, deaths_field(gid, index))
-    local count = 0
-    for _ in string.gmatch(uids or '', '[^\31]+') do
-        count = count + 1
+    local text = redis.call('HGET', q.deliveries, deaths_field(gid, index)) or ''
+    local deaths, count = { uids = {}, most = 0 }, {}
+    for uid in string.gmatch(text, '[^\31]+') do
+        if not count[uid] then
+            count[uid] = 0
+            deaths.uids[#deaths.uids + 1] = uid
+        end
+        count[uid] = count[uid] + 1
+        deaths.most = math.max(deaths.most, count[uid])
     end
-    return count, uids or ''
+    return deaths, text
 end
 
 local function note_death(q, gid, index, uid)
-    local _, uids = deaths_of(q, gid, index)
-    if not string.find(SEP .. uids, SEP .. uid .. SEP, 1, true) then
-        redis.call('HSET', q.deliveries, deaths_field(gid, index), uids .. uid .. SEP)
-    end
+    local _, text = deaths_of(q, gid, index)
+    redis.call('HSET', q.deliveries, deaths_field(gid, index), text .. uid .. SEP)
+end
+
+local function note_error(q, gid, index, code, sentence, uid)
+    redis.call('HSET', q.deliveries, error_field(gid, index),
+        cmsgpack.pack({ code = code, sentence = sentence, uid = uid }))
+end
+
+local function error_of(q, gid, index)
+    local text = redis.call('HGET', q.deliveries, error_field(gid, index))
+    return text and cmsgpack.unpack(text)
 end
 
 local function erase_record(q, gid, index, record)
     local field = gid .. SEP .. index
     if record.attempt > 1 or record.state ~= 'h' then
-        -- One that is in somebody's hands for the first time cannot have such a field.
-        later('HDEL', q.deliveries, deaths_field(gid, index))
+        -- One that is in somebody's hands for the first time cannot have such fields.
+        later('HDEL', q.deliveries, deaths_field(gid, index), error_field(gid, index))
     end
     records[q.deliveries][field] = false
     changed[q.deliveries][field] = true

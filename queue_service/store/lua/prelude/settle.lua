@@ -28,6 +28,10 @@ local function settle()
         end
     end
     ended = {}
+    if answered then
+        answered = false
+        ring(peer_role)
+    end
     local input = role == 'input' and own or peer
     if sink_space and redis.call('HDEL', input.meta, 'blocked') == 1 then
         ring('input')

@@ -1,0 +1,100 @@
+"""The dead letters of a queue: looked at, changed, put back, removed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from dataclasses import replace as replaced
+
+from queue_service.errors import FrameTooBig, NoSuchDeadLetter
+from queue_service.store.dead_letters import Choice, DeadLetter, DeadLetterStore
+
+#: Letters that one call of the store puts back or removes, so that Redis serves others in between.
+STEP = 100
+
+
+@dataclass(slots=True)
+class Replay:
+    """What a replay did.
+
+    replayed: (index of the letter, its new index, request id).  absent: indexes without a letter.
+    in_use: letters whose request id is in the queue already.  full: the queue took no more; what
+    is not named is still a dead letter.
+    """
+
+    replayed: list[tuple[int, int, str]] = field(default_factory=list)
+    absent: list[int] = field(default_factory=list)
+    in_use: list[int] = field(default_factory=list)
+    full: bool = False
+
+
+class DeadLetters:
+    """The dead letters of one queue."""
+
+    def __init__(self, store: DeadLetterStore, *, payload_bytes: int) -> None:
+        self._store = store
+        self._payload_bytes = payload_bytes
+
+    async def list(
+        self, choice: Choice, *, after: str = "", most: int = 100
+    ) -> tuple[list[DeadLetter], str]:
+        """Give up to `most` letters, the oldest first, and where to go on, "" for the end."""
+        letters: list[DeadLetter] = []
+        go_on = after or "0"
+        while go_on and len(letters) < most:
+            more, go_on = await self._store.list_dead(choice, after=go_on, most=most - len(letters))
+            letters += more
+        return letters, go_on
+
+    async def show(self, index: int) -> tuple[DeadLetter, bytes]:
+        """Give one letter and its data; raises NoSuchDeadLetter."""
+        found = await self._store.show_dead(index)
+        if found is None:
+            raise NoSuchDeadLetter(index)
+        return found
+
+    async def edit(
+        self, index: int, *, data: bytes | None = None, tags: Mapping[str, str | None]
+    ) -> None:
+        """Change what a replay will put back; raises NoSuchDeadLetter or FrameTooBig.
+
+        tags: laid over the letter's own; None takes one away.
+        """
+        if data is not None and len(data) > self._payload_bytes:
+            raise FrameTooBig(len(data), self._payload_bytes)
+        if not await self._store.edit_dead(index, data=data, tags=tags):
+            raise NoSuchDeadLetter(index)
+
+    async def replay(self, choice: Choice) -> Replay:
+        """Put letters back at the tail of the queue they died in, the oldest first.
+
+        Those that die anew meanwhile are left for the next replay.
+        """
+        outcome = Replay()
+        for part in _parts(choice):
+            after, last = "0", ""
+            while after and not outcome.full:
+                step = await self._store.replay(part, after=after, last=last, most=STEP)
+                after, last, outcome.full = step.go_on, step.last, step.full
+                outcome.replayed += step.replayed
+                outcome.absent += step.absent
+                outcome.in_use += step.in_use
+        return outcome
+
+    async def purge(self, choice: Choice) -> int:
+        """Remove letters for good; give how many there were."""
+        removed = 0
+        for part in _parts(choice):
+            after, last = "0", ""
+            while after:
+                last, after, step = await self._store.purge(part, after=after, last=last, most=STEP)
+                removed += step
+        return removed
+
+
+def _parts(choice: Choice) -> "list[Choice]":
+    """Cut a long list of indexes into steps; anything else is walked over as it is."""
+    if not choice.ids:
+        return [choice]
+    unique = tuple(dict.fromkeys(choice.ids))
+    return [
+        replaced(choice, ids=unique[start : start + STEP]) for start in range(0, len(unique), STEP)
+    ]

@@ -1,0 +1,223 @@
+-- prelude/dead_letters: the end of an entry that is handed out no more.
+--
+-- ARGV[3] is "<max_delivery> <policy> <most dead letters> <capacity of the sink> <1: it evicts>".
+-- A held input entry has a place kept for it in the sink, and the error that answers it takes
+-- that place: the hold ends and the answer is stored in the same call.
+local MOST_USERS = 2 -- different users whose engines died: nobody runs such an entry again
+local MOST_ALONE = 3 -- the same for deaths of a single user that is the only one there
+
+local answered = false
+
+local rules_read
+local function rules()
+    if not rules_read then
+        local most, policy, kept, capacity, evicts =
+            string.match(ARGV[3], '^(%d+) (%a+) (%d+) (%d+) ([01])$')
+        rules_read = {
+            max_delivery = tonumber(most), policy = policy, most_letters = tonumber(kept),
+            sink_capacity = tonumber(capacity), sink_evicts = evicts == '1',
+        }
+    end
+    return rules_read
+end
+
+-- A status is what PAI's predictor reads, with int(): a word in its place would break it.
+local STATUSES = { MaxIdle = '504', RunTimeout = '504' }
+
+local function status_of(code)
+    return string.match(code, '^%d+$') or STATUSES[code] or '500'
+end
+
+local function laid_over(text, extra)
+    local tags = cjson.decode(text)
+    for name, value in pairs(extra) do
+        tags[name] = value
+    end
+    return cjson.encode(tags)
+end
+
+-- Store a result or an error for an input entry.  Its place was kept, or the sink evicts.
+local function answer(request_id, tags, data, now)
+    if rules().sink_evicts and length(peer) >= rules().sink_capacity then
+        remove(peer, oldest(peer))
+    end
+    append(peer, 0, { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', '', 'c', '' })
+    answered = true
+end
+
+local function forget_letter(q, index)
+    redis.call('HDEL', q.dead, index)
+    redis.call('HDEL', q.dead_data, index)
+    return redis.call('ZREM', q.dead_order, index) == 1
+end
+
+-- Keep the whole entry for somebody to look at, and crowd out the oldest beyond the limit.
+local function park(gid, index, fields, lane, letter)
+    local number = redis.call('HINCRBY', own.meta, 'dead_number', 1)
+    redis.call('HSET', own.dead, index, cmsgpack.pack({
+        request_id = fields[REQUEST_ID], tags = fields[TAGS], stored_at = fields[STORED_AT],
+        path = fields[PATH], content_type = fields[CONTENT_TYPE], lane = lane,
+        size = #fields[DATA], reason = letter.reason, code = letter.code,
+        sentence = letter.sentence, attempts = letter.attempts, uid = letter.uid,
+        deaths = deaths_of(own, gid, index).uids, parked_at = now_ms(),
+    }))
+    redis.call('HSET', own.dead_data, index, fields[DATA])
+    redis.call('ZADD', own.dead_order, number, index)
+    redis.call('HINCRBY', own.meta, 'parked', 1)
+    local beyond = redis.call('ZCARD', own.dead_order) - rules().most_letters
+    if beyond <= 0 then
+        return
+    end
+    for _, first in ipairs(redis.call('ZRANGE', own.dead_order, 0, math.min(beyond, 100) - 1)) do
+        forget_letter(own, first)
+        redis.call('HINCRBY', own.meta, 'crowded_out', 1)
+    end
+end
+
+-- A bystander of the input queue reads along; what it cannot do ends for its group alone, as a
+-- job is the workers' to answer.
+local function is_bystander(gid)
+    if role ~= 'input' or group_value(own, gid, 'resident') == 1 then
+        return false
+    end
+    for _, other in ipairs(groups_of(own).gids) do
+        if group_value(own, other, 'resident') == 1 then
+            return true
+        end
+    end
+    return false
+end
+
+local function to_the_rear(index, fields, lane, record)
+    local finished = {}
+    for _, other in ipairs(groups_of(own).gids) do
+        if redis.call('HEXISTS', own.done, other .. SEP .. index) == 1 then
+            finished[#finished + 1] = other
+        end
+    end
+    remove(own, index, lane, record.request_id)
+    local new_index = append(own, lane, fields)
+    for _, other in ipairs(finished) do
+        redis.call('HSET', own.done, other .. SEP .. new_index, 1)
+        group_sum(own, other, 'done', 1)
+    end
+end
+
+-- How the last hand-out failed when nobody said so.
+local function note_loss(gid, index, uid)
+    note_error(own, gid, index, 'WorkerLost', 'whoever had it was lost before it was answered', uid)
+end
+
+local function tell_poison(deaths)
+    if #deaths.uids >= MOST_USERS then
+        return 'the engines of ' .. #deaths.uids .. ' workers died while they ran it'
+    end
+    return 'the engine of the only worker died ' .. deaths.most .. ' times while it ran it'
+end
+
+-- Whether an entry has killed engines enough to be taken for their killer.
+local function is_poison(gid, index)
+    local deaths = deaths_of(own, gid, index)
+    return #deaths.uids >= MOST_USERS
+        or deaths.most >= MOST_ALONE and tonumber(redis.call('HGET', own.members, gid)) == 1
+end
+
+-- End an entry that nobody holds by its policy; one that is poison is parked by any policy.
+-- Returns "parked", "dropped" or "reared".
+local function end_by_policy(gid, index, record, reason)
+    local policy = reason == 'PoisonJob' and 'Park' or rules().policy
+    local fields, lane = read(own, index, record.lane)
+    local outcome = 'dropped'
+    if policy ~= 'Rear' and is_bystander(gid) then
+        finish(own, gid, index, record)
+    elseif policy == 'Park' then
+        outcome = 'parked'
+        if not error_of(own, gid, index) then
+            note_loss(gid, index, record.uid)
+        end
+        local failure = error_of(own, gid, index)
+        park(gid, index, fields, lane, {
+            reason = reason, code = failure.code, sentence = failure.sentence,
+            uid = failure.uid, attempts = record.attempt,
+        })
+        if role == 'input' then
+            local code, sentence = failure.code, failure.sentence
+            if reason == 'PoisonJob' then
+                code, sentence = reason, tell_poison(deaths_of(own, gid, index))
+            end
+            local extra = { lastCode = status_of(code), errorCode = code }
+            answer(record.request_id, laid_over(fields[TAGS], extra), sentence, now_ms())
+        end
+        remove(own, index, lane, record.request_id)
+    elseif policy == 'Drop' then
+        remove(own, index, lane, record.request_id)
+    else
+        outcome = 'reared'
+        to_the_rear(index, fields, lane, record)
+    end
+    if outcome ~= 'parked' then
+        redis.call('HINCRBY', own.meta, outcome, 1)
+    end
+    return outcome
+end
+
+-- The delivery has ended without a commit: the entry goes out again, lowest index first, unless
+-- it was handed out as often as permitted.  `failure_is_noted`: its user has said what went wrong.
+local function put_back(q, gid, index, record, state, failure_is_noted)
+    end_hold(q, gid, record.uid, index)
+    record.state = state
+    write_record(q, gid, index, record)
+    local most = rules().max_delivery
+    if most == 0 or record.attempt < most then
+        redis.call('ZADD', q.released, 0, gid .. SEP .. padded(index))
+        return
+    end
+    if not failure_is_noted then
+        note_loss(gid, index, record.uid)
+    end
+    end_by_policy(gid, index, record, 'MaxDelivery')
+end
+
+local function letter_of(index)
+    local text = redis.call('HGET', own.dead, index)
+    return text and cmsgpack.unpack(text)
+end
+
+-- The next dead letters of a choice, at most so many, and the number at which to go on, "" when
+-- all were seen.  A choice is {ids = indexes} or {code =, reason =, request_id =}, each optional.
+local function next_letters(choice, after, last, most)
+    local SCAN_LIMIT = 1000 -- dead letters that one call may pass over
+    local found = {}
+    if choice.ids then
+        for _, index in ipairs(choice.ids) do
+            found[#found + 1] = { index = index, letter = letter_of(index) }
+        end
+        return found, ''
+    end
+    local scanned = redis.call('ZRANGEBYSCORE', own.dead_order, '(' .. after, last,
+        'WITHSCORES', 'LIMIT', 0, SCAN_LIMIT)
+    for position = 1, #scanned, 2 do
+        local index, letter = scanned[position], letter_of(scanned[position])
+        if letter and (not choice.code or choice.code == letter.code)
+            and (not choice.reason or choice.reason == letter.reason)
+            and (not choice.request_id or choice.request_id == letter.request_id)
+        then
+            found[#found + 1] = { index = index, letter = letter }
+        end
+        if #found == most then
+            return found, scanned[position + 1]
+        end
+    end
+    return found, #scanned == 2 * SCAN_LIMIT and scanned[#scanned] or ''
+end
+
+-- Where a walk over dead letters ends: those that are parked meanwhile are not walked over.
+local function last_number(wanted)
+    return wanted ~= '' and wanted or redis.call('HGET', own.meta, 'dead_number') or '0'
+end
+
+local function render_letter(index, letter)
+    return { index, letter.request_id, letter.tags, letter.stored_at, letter.path,
+        letter.content_type, letter.lane, letter.size, letter.reason, letter.code,
+        letter.sentence, letter.attempts, letter.uid, letter.deaths, letter.parked_at }
+end

@@ -1,0 +1,72 @@
+-- replay: put dead letters back at the tail, each under its request id and a new index.
+--
+-- An error that answers the request and that nobody has read is taken out of the sink, so that
+-- there is never more than one answer.
+--
+-- argv     4  capacity in entries
+--          5  "1" when a full queue drops its oldest entry for a new one
+--          6  number to go on after, "0" for the beginning
+--          7  last number, "" for that of now
+--          8  the choice (JSON): ids, or code, reason, request_id
+--          9  most letters
+-- returns  {last number, "" or the number to go on after, 1 when the queue is full,
+--          {{index, new index, request id}...}, {indexes without a letter},
+--          {indexes whose request id is in the queue already}}
+local capacity, evict = tonumber(ARGV[4]), ARGV[5] == '1'
+local last = last_number(ARGV[7])
+local found, go_on = next_letters(cjson.decode(ARGV[8]), ARGV[6], last, tonumber(ARGV[9]))
+local stored = length(own)
+if role == 'sink' and not evict then
+    stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
+end
+
+local function withdraw_errors(request_id)
+    local indexes = { first_of(peer, request_id) or nil }
+    for _, member in ipairs(repeated(peer, request_id)) do
+        indexes[#indexes + 1] = unpadded(string.sub(member, #request_id + 2))
+    end
+    for _, index in ipairs(indexes) do
+        local fields, lane = read(peer, index)
+        if fields and cjson.decode(fields[TAGS]).errorCode then
+            remove(peer, index, lane, request_id)
+        end
+    end
+end
+
+local function put_again(index, letter)
+    if role == 'input' then
+        withdraw_errors(letter.request_id)
+    end
+    if stored >= capacity then
+        remove(own, oldest(own))
+        stored = stored - 1
+    end
+    local data = redis.call('HGET', own.dead_data, index)
+    local new_index = append(own, letter.lane, { 'r', letter.request_id, 't', letter.tags,
+        'a', letter.stored_at, 'd', data, 'p', letter.path, 'c', letter.content_type })
+    forget_letter(own, index)
+    stored = stored + 1
+    return { index, new_index, letter.request_id }
+end
+
+local full, replayed, absent, in_use = 0, {}, {}, {}
+for _, one in ipairs(found) do
+    if not one.letter then
+        absent[#absent + 1] = one.index
+    elseif role == 'input' and first_of(own, one.letter.request_id) then
+        in_use[#in_use + 1] = one.index
+    elseif stored >= capacity and not evict then
+        full, go_on = 1, ''
+        break
+    else
+        replayed[#replayed + 1] = put_again(one.index, one.letter)
+    end
+end
+if #replayed > 0 then
+    redis.call('HINCRBY', own.meta, 'replayed', #replayed)
+end
+settle()
+if #replayed > 0 then
+    ring(role)
+end
+return { last, go_on, full, replayed, absent, in_use }
