@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.subscriber import Ended, Subscriber
-from queue_service.delivery.window import Line
+from queue_service.delivery.window import Line, Window
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.metrics import QueueMetrics
 from queue_service.store.entry import Ask, Handout
@@ -23,6 +23,9 @@ MOST_ASKS = 32
 
 #: How long to leave a store alone that does not answer, in seconds.
 STORE_PAUSE_S = 0.2
+
+#: Where somebody stands to whom enough is on its way already.
+NO_ROOM = Window(0)
 
 
 class Dispatcher:
@@ -52,6 +55,7 @@ class Dispatcher:
             self.end(older, Ended.TAKEN_OVER)
         self._subscribers[subscriber.gid, subscriber.uid] = subscriber
         self._line(subscriber).place(subscriber, subscriber.window)
+        subscriber.on_room = lambda: self._take_up(subscriber)
         self._bell.ring()
 
     def remove(self, subscriber: Subscriber) -> None:
@@ -71,7 +75,13 @@ class Dispatcher:
     def window_changed(self, subscriber: Subscriber) -> None:
         """Put a subscriber where its window now belongs."""
         if self._subscribers.get((subscriber.gid, subscriber.uid)) is subscriber:
-            self._line(subscriber).place(subscriber, subscriber.window)
+            window = subscriber.window if subscriber.takes_more else NO_ROOM
+            self._line(subscriber).place(subscriber, window)
+
+    def _take_up(self, subscriber: Subscriber) -> None:
+        """Serve a subscriber again that has read what was on its way."""
+        self.window_changed(subscriber)
+        self._bell.ring()
 
     async def run(self) -> None:
         """Serve for ever."""
@@ -153,7 +163,8 @@ class Dispatcher:
     def _doubtful(self, gid: str) -> list[Subscriber]:
         """Those that look full here, though a commit elsewhere may have made room."""
         line = self._lines.get(gid)
-        return [member for member in line.full if not member.own_commits] if line else []
+        doubtful = line.full if line else []
+        return [member for member in doubtful if not member.own_commits and member.takes_more]
 
     def _line(self, subscriber: Subscriber) -> Line[Subscriber]:
         return self._lines.setdefault(subscriber.gid, Line())

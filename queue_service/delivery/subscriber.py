@@ -10,6 +10,10 @@ from enum import Enum, auto
 from queue_service.delivery.window import Window
 from queue_service.store.entry import Delivery
 
+#: What may be on its way to one subscriber before it is asked for no more, in bytes.  Its window
+#: bounds the number of entries; this bounds their size, for one that reads slowly or nothing.
+OUTBOX_BYTES = 8 * 1024 * 1024
+
 #: From the end of a subscriber to the end of its connection, in seconds; most are closed sooner.
 CUT_S = 2.0
 
@@ -34,6 +38,7 @@ class Subscriber:
     ping: asks the other side for a sign of life.
     cut: ends the connection at once, whatever is still on its way.
     about: what attributes show of it.
+    on_room: called when more may be put on its way, after there was too much of it.
     """
 
     gid: str
@@ -49,6 +54,10 @@ class Subscriber:
     _outbox: deque[Delivery] = field(default_factory=deque)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _about_changed: bool = False
+    on_room: Callable[[], None] = lambda: None
+    #: Of what was pushed: what waits here, and what `next_batch` has given to be written.
+    _waiting_bytes: int = 0
+    _leaving_bytes: int = 0
 
     def hear(self) -> None:
         """Note a sign of life."""
@@ -68,9 +77,16 @@ class Subscriber:
         changed, self._about_changed = self._about_changed, False
         return self.about if changed else None
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether what is on its way is little enough to put more on it."""
+        return self._waiting_bytes + self._leaving_bytes < OUTBOX_BYTES
+
     def push(self, deliveries: list[Delivery]) -> None:
         """Put deliveries on their way; the window bounds how many there can be."""
         self._outbox.extend(deliveries)
+        for delivery in deliveries:
+            self._waiting_bytes += len(delivery.entry.data)
         self._news.set()
 
     def end(self, reason: Ended) -> None:
@@ -82,7 +98,14 @@ class Subscriber:
         self._news.set()
 
     async def next_batch(self) -> list[Delivery]:
-        """Wait for deliveries; [] when the subscriber has ended."""
+        """Wait for deliveries; [] when the subscriber has ended.
+
+        Called again once those of the last call are written.
+        """
+        was_short = not self.takes_more
+        self._leaving_bytes = 0
+        if was_short and self.takes_more:
+            self.on_room()
         while not self._outbox and self.ended is None:
             self._news.clear()
             await self._news.wait()
@@ -90,4 +113,5 @@ class Subscriber:
             return []
         batch = list(self._outbox)
         self._outbox.clear()
+        self._leaving_bytes, self._waiting_bytes = self._waiting_bytes, 0
         return batch

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from aiohttp import WSMsgType, web
@@ -37,6 +38,10 @@ HELLO_TIMEOUT_S = 10.0
 #: above that limit, for tags and framing.
 LEAST_MESSAGE_BYTES = 16 * 1024 * 1024
 FRAMING_BYTES = 1024 * 1024
+#: Answers of one worker that the store works on at the same time: so many bytes, so many messages.
+#: Beyond that its connection is read no further.
+MOST_ANSWERING_BYTES = 32 * 1024 * 1024
+MOST_ANSWERING = 256
 #: A close reason has room for this many bytes.
 MAX_REASON_BYTES = 120
 _MAX_NAME_LENGTH = 256
@@ -97,6 +102,7 @@ class _Work:
         self._settings = request.app[SETTINGS]
         self._queue = service.input
         self._answering: set[asyncio.Task[None]] = set()
+        self._answering_bytes = 0
         self._pings: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -166,19 +172,26 @@ class _Work:
         async for message in self._socket:
             subscriber.hear()
             if message.type is WSMsgType.BINARY:
-                await self._handle(subscriber, wire.decode_from_worker(message.data))
+                decoded = wire.decode_from_worker(message.data)
+                await self._handle(subscriber, decoded, len(message.data))
             elif message.type is WSMsgType.PING:
                 await self._socket.pong(message.data)
             elif message.type is WSMsgType.TEXT:
                 raise _NotBinary
 
-    async def _handle(self, subscriber: Subscriber, message: wire.FromWorker) -> None:
+    async def _handle(self, subscriber: Subscriber, message: wire.FromWorker, size: int) -> None:
         match message:
             case wire.Completions() | wire.Rejections():
                 # A task of its own, so that the next message is read while the store works.
-                task = asyncio.create_task(self._answer(subscriber, message))
+                task = asyncio.create_task(self._answer(subscriber, message, size))
+                self._answering_bytes += size
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
+                while (
+                    self._answering_bytes > MOST_ANSWERING_BYTES
+                    or len(self._answering) > MOST_ANSWERING
+                ):
+                    await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
             case wire.SetWindow(window):
                 if window > self._settings.max_window:
                     raise WireError(f"a window of at most {self._settings.max_window}", str(window))
@@ -190,9 +203,17 @@ class _Work:
                 raise WireError("Hello once", "a second one")
 
     async def _answer(
-        self, subscriber: Subscriber, message: wire.Completions | wire.Rejections
+        self, subscriber: Subscriber, message: wire.Completions | wire.Rejections, size: int
     ) -> None:
         """Write answers down and tell what became of them."""
+        try:
+            await self._write_down(subscriber, message)
+        finally:
+            self._answering_bytes -= size
+
+    async def _write_down(
+        self, subscriber: Subscriber, message: wire.Completions | wire.Rejections
+    ) -> None:
         try:
             if isinstance(message, wire.Completions):
                 outcomes = await self._complete(subscriber, message)
@@ -215,7 +236,9 @@ class _Work:
         too_big, items, done = [], [], []
         for item in message.completions:
             result = item.result
-            if result is not None and len(result.data) > limit:
+            if result is not None and (
+                len(result.data) > limit or _size(result.tags) > self._settings.max_header_bytes
+            ):
                 # The delivery stays the worker's, which answers it with something smaller.
                 too_big.append(wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG))
                 continue
@@ -275,6 +298,11 @@ class _Work:
 
     async def _send(self, message: wire.ToWorker) -> None:
         await self._socket.send_bytes(wire.encode_to_worker(message))
+
+
+def _size(tags: Mapping[str, str]) -> int:
+    """How many characters tags have: a reader may get them as headers."""
+    return sum(len(name) + len(value) for name, value in tags.items())
 
 
 def _outcome(item: wire.Completion | wire.Rejection, accepted: bool) -> wire.Outcome:
