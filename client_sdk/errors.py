@@ -129,6 +129,12 @@ class LeaseLost(Refused):
     code = Code.LEASE_LOST
 
 
+class QueueEnded(Refused):
+    """Somebody has ended the queue's stream; nothing was stored."""
+
+    code = Code.QUEUE_ENDED
+
+
 class TakenOver(Refused):
     """The same uid connected a second time; this connection made way and stays away."""
 
@@ -209,6 +215,7 @@ _BY_CODE: dict[str, type[QueueError]] = {
     Code.FRAME_TOO_BIG: FrameTooBig,
     Code.QUEUE_FULL: QueueFull,
     Code.REQUEST_ID_IN_USE: RequestIdInUse,
+    Code.QUEUE_ENDED: QueueEnded,
     Code.LEASE_LOST: LeaseLost,
     Code.STORE_UNAVAILABLE: StoreUnavailable,
     Code.DRAINING: Draining,

@@ -13,7 +13,9 @@
     ├── BadParameter         a parameter is not what the protocol promises
     ├── SlowBody             the body did not arrive in time
     ├── FrameTooBig          the payload is above the queue's limit
+    ├── NotAcceptable        the answer cannot be had in the form that was asked for
     ├── QueueFull            the queue takes no more entries now
+    ├── QueueEnded           somebody has ended the queue's stream
     ├── LeaseLost            the subscriber is no longer this connection's
     ├── Draining             this replica is stopping
     ├── StoreUnavailable     Redis is away
@@ -150,6 +152,22 @@ class QueueFull(ServiceError):
         super().__init__(f"the {role} queue is full: it holds at most {capacity} entries")
         self.role = role
         self.capacity = capacity
+
+
+class QueueEnded(ServiceError):
+    code = Code.QUEUE_ENDED
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"the {role} queue was ended (_eos_=true) and takes no more entries")
+        self.role = role
+
+
+class NotAcceptable(ServiceError):
+    code = Code.BAD_PARAMETER
+
+    def __init__(self, accept: str) -> None:
+        super().__init__(f"Accept: expected protobuf or JSON to be among it, got {accept!r}")
+        self.accept = accept
 
 
 class LeaseLost(ServiceError):

@@ -13,7 +13,7 @@ from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.redelivery import Redelivery
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.delivery.window import Window
-from queue_service.errors import Draining, FrameTooBig, NoSuchEntry, QueueFull
+from queue_service.errors import Draining, FrameTooBig, NoSuchEntry, QueueEnded, QueueFull
 from queue_service.metrics import QueueMetrics
 from queue_service.settings import Settings
 from queue_service.store.batching import all_of
@@ -58,6 +58,8 @@ class Queue:
         self.limits = limits
         self.bell = Doorbell()
         self.metrics = metrics
+        self.lease_ms = settings.lease_ms
+        self.release_grace_ms = settings.release_grace_ms
         self._store = store
         self._settings = settings
         self._dispatcher = Dispatcher(store, self.bell, metrics)
@@ -90,8 +92,8 @@ class Queue:
     async def put(self, entry: NewEntry) -> tuple[int, str]:
         """Store an entry; give its index and request id.
 
-        Raises FrameTooBig or QueueFull, with nothing stored, and StoreUnavailable, after
-        which only a put with the same idempotency key is sure not to store it twice.
+        Raises FrameTooBig, QueueFull or QueueEnded, with nothing stored, and StoreUnavailable,
+        after which only a put with the same idempotency key is sure not to store it twice.
         """
         if len(entry.data) > self.limits.payload_bytes:
             raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
@@ -99,27 +101,45 @@ class Queue:
         if stored is None:
             self.metrics.refusals.inc()
             raise QueueFull(self.role, self.limits.capacity)
+        if stored[0] == 0:
+            self.metrics.refusals.inc()
+            raise QueueEnded(self.role)
         self.metrics.puts.inc()
         return stored
 
-    async def get(self, read: Read, *, timeout_s: float = 0.0) -> list[Entry]:
+    async def get(
+        self, read: Read, *, timeout_s: float = 0.0, given_up: Callable[[], bool] = lambda: False
+    ) -> list[Entry]:
         """Read entries; wait up to `timeout_s` for as many as were asked for.
 
         With `take` they are kept from other reads: delete or restore must follow.
+        given_up: says whether nobody waits for them any more; asked at each ring.
         """
         deadline = time.monotonic() + timeout_s
-        # Whoever wants several looks before taking, so as not to hide the first for long.
-        look = replaced(read, take=read.take and read.length == 1)
+        # Whoever wants several looks before taking, so as not to hide the first for long; and
+        # at each ring looks only behind what was there before, which is not read again.
+        whole = replaced(read, take=read.take and read.length == 1)
+        look, seen_before = whole, 0
         while True:
             seen = self.bell.rings
             entries = await self._get_now(look)
+            if seen_before and seen_before + len(entries) >= read.length:
+                # What was there before may have gone meanwhile.
+                look, seen_before = whole, 0
+                continue
             left_s = deadline - time.monotonic()
             if len(entries) >= read.length or left_s <= 0 or self._draining:
-                if look.take != read.take and entries:
+                if seen_before or (look.take != read.take and entries):
                     entries = await self._get_now(read)
                 self.metrics.gets.inc(len(entries))
                 return entries
+            if entries:
+                behind = replaced(read.wanted, from_index=entries[-1].index + 1)
+                seen_before += len(entries)
+                look = replaced(whole, wanted=behind, length=read.length - seen_before)
             await self.bell.wait(seen, timeout_s=left_s)
+            if given_up():
+                return []
 
     async def _get_now(self, read: Read) -> list[Entry]:
         entries, go_on = await self._store.get(read)
@@ -256,6 +276,21 @@ class Queue:
         if place is None:
             raise NoSuchEntry
         return place
+
+    async def count(self, wanted: Filter, *, priority: int | None = None) -> int:
+        """Count the entries that a filter wants, of any priority, of none or of one above 0."""
+        lane = None if priority is None else min(1, priority)
+        return await self._store.count(wanted, lane=lane)
+
+    async def newest(self, wanted: Filter, length: int) -> int:
+        """Give the index at which the newest `length` wanted entries begin; 0 for none."""
+        return await self._store.newest(wanted, length)
+
+    async def end_stream(self, *, ended: bool, drop: bool = False) -> int:
+        """Take no more puts, or take them again; give how many waiting entries were dropped."""
+        dropped = await self._store.end_stream(ended=ended, drop=drop)
+        self.metrics.deletions.inc(dropped)
+        return dropped
 
     async def attributes(self) -> QueueState:
         """The queue in numbers, with its groups and subscribers."""

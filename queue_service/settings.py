@@ -105,6 +105,12 @@ class Settings(BaseSettings):
     admin_token: SecretStr = Field(
         SecretStr(""), description="For /metrics and /v1/services; empty shuts them to everybody."
     )
+    direct_endpoints: str = Field(
+        "",
+        pattern=r"^$|^[^\s,]+:\d{1,5}(,\s*[^\s,]+:\d{1,5})*$",
+        description="host:port, with commas between several, that EAS clients of type DIRECT are "
+        "told; empty names the address at which they ask.",
+    )
     bare_mount: bool = Field(
         False, description="Serve the first service at / and /sink too, as a bare queue server."
     )

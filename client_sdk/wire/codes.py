@@ -15,6 +15,7 @@ class Code(StrEnum):
     FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload is above the queue's limit
     QUEUE_FULL = "QUEUE_FULL"  # the queue takes no more entries now
     REQUEST_ID_IN_USE = "REQUEST_ID_IN_USE"  # another entry has it, so it cannot be replayed
+    QUEUE_ENDED = "QUEUE_ENDED"  # somebody has ended the queue's stream
     LEASE_LOST = "LEASE_LOST"  # the delivery is no longer this subscriber's
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"  # Redis is away; nothing was decided
     DRAINING = "DRAINING"  # this replica is stopping; try another

@@ -51,10 +51,13 @@ ERROR_CODE_HEADER = "X-Penstock-Error-Code"
 # --- Media types.
 PROTOBUF = "application/vnd.google.protobuf"
 JSON = "application/json"
+#: A name that the Go client knows; nobody reads or writes it.
+FLATBUFFERS = "application/x-flatbuffers"
 
 # --- Paths.
 EAS_PREFIX = "/api/predict"
 SINK = "sink"
+DISCOVERY_PATH = "/api/v1/servicediscovery/upstreams/{service}"
 WORK_PATH = "/v1/services/{service}/work"
 
 #: The group of a subscriber that names none.

@@ -206,11 +206,21 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Departed:
+    """A subscriber that has left; it held `held` entries then, which went to others."""
+
+    uid: str
+    left_at_ms: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupState:
     gid: str
     members: int
     waiting: int
     held: int
+    departed: tuple[Departed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +253,10 @@ class DeadLetterSums:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue in numbers; first and last index are 0 when it is empty."""
+    """A queue in numbers; first and last index are 0 when it is empty.
+
+    ended: it takes no more puts.
+    """
 
     length: int
     first_index: int
@@ -253,3 +266,4 @@ class QueueState:
     now_ms: int
     groups: tuple[GroupState, ...]
     subscribers: tuple[SubscriberState, ...]
+    ended: bool = False

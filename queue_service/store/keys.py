@@ -9,6 +9,7 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `lane:1`      | stream     | entries that go first                                          |
 | `meta`        | hash       | last index, entries held, time of the last look, sums of dead  |
 |               |            | letters: parked, dropped, reared, replayed, purged, crowded_out|
+|               |            | and whether its stream was ended                               |
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
 |               |            | group, index, "deaths" -> users whose engine died on it        |
@@ -17,7 +18,7 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `released`    | sorted set | group, index: what goes out again, lowest index first          |
 | `skipped`     | sorted set | group, index: what the group's filter has passed over          |
 | `done`        | hash       | group, index: committed by this group, still owed by another   |
-| `groups`      | hash       | group, name -> cursor of each lane, sums, filter               |
+| `groups`      | hash       | group, name -> cursor of each lane, sums, filter, who left     |
 | `members`     | hash       | group -> how many subscribers it has                           |
 | `leases`      | sorted set | group, user -> when its lease ends, ms                         |
 | `subscribers` | hash       | group, user, name -> window, held, session, filter, about      |

@@ -16,6 +16,7 @@ from queue_service.store.entry import (
     Completed,
     DeadLetterSums,
     Delivery,
+    Departed,
     Entry,
     Filter,
     GroupState,
@@ -98,7 +99,10 @@ class Store:
         self.reject: Batcher[Rejected, bool] = Batcher(self._reject)
 
     async def _put(self, entries: Sequence[NewEntry]) -> list[tuple[int, str] | None]:
-        """Store entries; give (index, request id) of each, or None when the queue is full."""
+        """Store entries; give (index, request id) of each.
+
+        None when the queue is full; the index 0 when its stream was ended.
+        """
         keys, arguments = list(self._keys), [self._capacity, self._evict, self._idempotency_ttl_ms]
         for entry in entries:
             if entry.idempotency_key:
@@ -262,6 +266,36 @@ class Store:
             removed += step
         return removed
 
+    async def count(self, wanted: Filter, *, lane: int | None) -> int:
+        """Count the entries that a filter wants, in both lanes or in one."""
+        wish = "" if wanted == Filter() else wanted.to_json()
+        only = "" if lane is None else str(lane)
+        count, go_on, after = await self._run("count", [wish, only, 0, 0])
+        while go_on != b"":
+            more, go_on, after = await self._run("count", [wish, only, go_on, after])
+            count += more
+        return int(count)
+
+    async def newest(self, wanted: Filter, most: int) -> int:
+        """Give the index at which the newest `most` that a filter wants begin, or 0."""
+        lowest, below, text = b"", b"", wanted.to_json()
+        while most > 0:
+            found, first, below = await self._run("newest", [text, most, below])
+            most, lowest = most - int(found), first or lowest
+            if not below:
+                break
+        return int(lowest or 0)
+
+    async def end_stream(self, *, ended: bool, drop: bool) -> int:
+        """Take no more puts, or take them again; drop what nobody holds, and give how many."""
+        lane, after = (b"0" if drop else b""), b"0"
+        dropped = 0
+        while True:
+            step, lane, after = await self._run("end_stream", [int(ended), lane, after])
+            dropped += int(step)
+            if lane == b"":
+                return dropped
+
     async def search(self, gid: str, index: int, *, workers_gid: str) -> Place | None:
         """Say where an entry is, as this group sees it; None when there is none."""
         reply = await self._run("search", [gid, index, workers_gid])
@@ -279,8 +313,14 @@ class Store:
             dead_letters=DeadLetterSums(*map(int, reply[4])),
             now_ms=int(reply[5]),
             groups=tuple(
-                GroupState(gid.decode(), int(members), int(waiting), int(held))
-                for gid, members, waiting, held in reply[6]
+                GroupState(
+                    gid.decode(),
+                    int(members),
+                    int(waiting),
+                    int(held),
+                    tuple(Departed(*one) for one in json.loads(departed)),
+                )
+                for gid, members, waiting, held, departed in reply[6]
             ),
             subscribers=tuple(
                 SubscriberState(
@@ -294,6 +334,7 @@ class Store:
                 )
                 for gid, uid, window, held, connected, ends, about in reply[7]
             ),
+            ended=reply[8] == b"1",
         )
 
     async def _run(

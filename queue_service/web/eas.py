@@ -19,7 +19,13 @@ from queue_service.web.body import read_body
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.middleware import Handler
 from queue_service.web.parameters import MAX_INDEX, Parameters
-from queue_service.web.render import render_attributes, render_entries, render_place
+from queue_service.web.render import (
+    render_attributes,
+    render_entries,
+    render_place,
+    wants_protobuf,
+)
+from queue_service.web.stream import has_left, stream
 from queue_service.web.tokens import require_scope
 from queue_service.web.watch import watch
 
@@ -31,6 +37,7 @@ ANSWER_EARLY_S = 0.25
 #: What a GET may ask for that takes nothing.
 _LOOKS = (names.ATTRIBUTES, names.SEARCH, names.COUNT)
 _INPUT_SCOPES = {"POST": Scope.SUBMIT, "DELETE": Scope.CANCEL}
+_BELOW_SINK = f"{names.SINK}/"
 #: The largest form of a negative commit.
 MAX_FORM_BYTES = 64 * 1024
 
@@ -60,12 +67,18 @@ async def serve_bare(request: web.Request) -> web.StreamResponse:
 
 async def _serve(request: web.Request, service: Service, suffix: str) -> web.StreamResponse:
     path = suffix.strip("/")
-    queue = service.sink if path == names.SINK else service.input
+    queue = service.input
+    if path == names.SINK or path.startswith(_BELOW_SINK):
+        queue, path = service.sink, path[len(_BELOW_SINK) :]
     parameters = Parameters(request)
     token = require_scope(request, service, *_scopes(request.method, queue, parameters))
     match request.method:
+        case "POST" if names.END_OF_STREAM in parameters:
+            ended = parameters.flag(names.END_OF_STREAM)
+            await queue.end_stream(ended=ended, drop=ended and parameters.flag(names.FORCE))
+            return web.Response(text="OK")
         case "POST":
-            return await put(request, queue, parameters, "" if path == names.SINK else path)
+            return await put(request, queue, parameters, path)
         case "GET":
             return await _read(request, queue, parameters, token)
         case "PUT" if parameters.flag(names.NEGATIVE):
@@ -73,13 +86,8 @@ async def _serve(request: web.Request, service: Service, suffix: str) -> web.Str
         case "PUT":
             await queue.commit(parameters.group(), parameters.user(), parameters.indexes())
             return web.Response(text="OK")
-        case "DELETE" if parameters.flag(names.TRUNCATE):
-            below = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
-            await queue.truncate(below)
-            return web.Response(text="OK")
         case "DELETE":
-            await queue.delete(parameters.indexes())
-            return web.Response(text="OK")
+            return await delete(queue, parameters)
         case method:
             raise MethodNotAllowed(method, "GET, POST, PUT, DELETE")
 
@@ -88,8 +96,6 @@ async def put(
     request: web.Request, queue: Queue, parameters: Parameters, path: str
 ) -> web.Response:
     """Store the body.  The answer is the index in plain digits: Go and Java parse it so."""
-    if names.END_OF_STREAM in parameters:
-        raise BadParameter(names.END_OF_STREAM, "a put", "the end of the stream, not served yet")
     settings = request.app[SETTINGS]
     request_id = parameters.request_id()
     entry_id = request_id or request.app[REQUEST_IDS].next()
@@ -123,6 +129,8 @@ def _scopes(method: str, queue: Queue, parameters: Parameters) -> tuple[Scope, .
     """
     if method == "GET" and any(map(parameters.flag, _LOOKS)):
         return tuple(Scope)
+    if method == "POST" and names.END_OF_STREAM in parameters:
+        method = "DELETE"
     if queue.role == "sink":
         return (Scope.WORK,) if method == "POST" else (Scope.READ,)
     return (_INPUT_SCOPES.get(method, Scope.WORK),)
@@ -138,9 +146,12 @@ async def _read(
         gid = parameters.group()
         return render_place(gid, await queue.search(gid, index))
     if parameters.flag(names.COUNT):
-        return web.Response(text=str((await queue.attributes()).length))
+        priority = parameters.priority() if names.PRIORITY in parameters else None
+        return web.Response(text=str(await queue.count(parameters.wanted(), priority=priority)))
     if parameters.flag(names.WATCH):
-        return await watch(request, queue, parameters, token)
+        if "Upgrade" in request.headers:
+            return await watch(request, queue, parameters, token)
+        return await stream(request, queue, parameters, token)
     return await get(request, queue, parameters)
 
 
@@ -155,14 +166,16 @@ async def get(request: web.Request, queue: Queue, parameters: Parameters) -> web
     if raw:
         # Raw shows one payload; reading more would delete what nobody sees.
         length = 1
+    protobuf = wants_protobuf(request, raw=raw)
     if index == -1:
-        index = max(0, (await queue.attributes()).last_index - length + 1)
+        index = await queue.newest(parameters.wanted(), length)
 
     entries = await queue.get(
         Read(parameters.wanted(index), length, take=delete),
         timeout_s=max(timeout_s * 0.75, timeout_s - ANSWER_EARLY_S),
+        given_up=lambda: has_left(request),
     )
-    response = render_entries(request, entries, raw=raw)
+    response = render_entries(entries, raw=raw, protobuf=protobuf)
     if delete and entries:
         await _write_then_delete(request, queue, response, [entry.index for entry in entries])
     return response
@@ -196,6 +209,16 @@ async def _write_then_delete(
         # The answer is on its way, so this can only be said here.  The entries are seen again
         # when their taking ends: read twice rather than lost.
         log.warning("%d entries were read and could not be deleted: %s", len(indexes), error)
+
+
+async def delete(queue: Queue, parameters: Parameters) -> web.Response:
+    """Remove entries by their indexes, or every one below an index."""
+    if parameters.flag(names.TRUNCATE):
+        below = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
+        await queue.truncate(below)
+    else:
+        await queue.delete(parameters.indexes())
+    return web.Response(text="OK")
 
 
 async def reject(request: web.Request, queue: Queue, parameters: Parameters) -> web.Response:

@@ -7,8 +7,12 @@ from aiohttp import web
 
 from client_sdk.wire import frame, names
 from client_sdk.wire.frame import Frame
+from queue_service.errors import NotAcceptable
 from queue_service.queues import Queue
 from queue_service.store.entry import Entry, Place, QueueState, SubscriberState
+
+#: How long those who have left are listed, in milliseconds.
+DEPARTED_LISTED_MS = 600_000
 
 
 def to_frame(entry: Entry, *, index_only: bool = False) -> Frame:
@@ -16,14 +20,28 @@ def to_frame(entry: Entry, *, index_only: bool = False) -> Frame:
     return Frame(entry.index, entry.tags(), b"" if index_only else entry.data)
 
 
-def render_entries(request: web.Request, entries: Sequence[Entry], *, raw: bool) -> web.Response:
-    """Answer a get: 204 for nothing, one payload when raw, else a list as `Accept` asks."""
+def wants_protobuf(request: web.Request, *, raw: bool = False) -> bool:
+    """Say whether `Accept` asks for protobuf rather than JSON; raise NotAcceptable for neither.
+
+    Only FlatBuffers are refused: the Go client has the name and no reader for them.  Whoever
+    asks for anything else, or for nothing, reads JSON.
+    """
+    accept = request.headers.get("Accept", "")
+    if names.PROTOBUF in accept:
+        return True
+    if not raw and accept.partition(";")[0].strip().lower() == names.FLATBUFFERS:
+        raise NotAcceptable(accept)
+    return False
+
+
+def render_entries(entries: Sequence[Entry], *, raw: bool, protobuf: bool) -> web.Response:
+    """Answer a get: 204 for nothing, one payload when raw, else a list."""
     if not entries:
         return web.Response(status=204)
     if raw:
         return _render_raw(entries[0])
     frames = [to_frame(entry) for entry in entries]
-    if names.PROTOBUF in request.headers.get("Accept", ""):
+    if protobuf:
         return web.Response(body=frame.encode_list(frames), content_type=names.PROTOBUF)
     return web.Response(body=frame.encode_json_list(frames), content_type=names.JSON)
 
@@ -41,7 +59,7 @@ def _render_raw(entry: Entry) -> web.Response:
 def render_attributes(request: web.Request, queue: Queue, state: QueueState) -> web.Response:
     """Answer with the attributes, every value a text: protobuf for Go, JSON for the others."""
     attributes = attributes_of(queue, state)
-    if names.PROTOBUF in request.headers.get("Accept", ""):
+    if wants_protobuf(request):
         body = frame.encode_attributes(attributes)
         return web.Response(body=body, content_type=names.PROTOBUF)
     return web.json_response(attributes)
@@ -54,7 +72,7 @@ def attributes_of(queue: Queue, state: QueueState) -> dict[str, str]:
     attributes = {
         "meta.name": queue.service + suffix,
         "meta.backend": "redis",
-        "meta.state": "Normal",
+        "meta.state": "End" if state.ended else "Normal",
         "meta.maxPayloadBytes": str(queue.limits.payload_bytes),
         "meta.header.user": names.USER_HEADER,
         "meta.header.group": names.GROUP_HEADER,
@@ -70,8 +88,10 @@ def attributes_of(queue: Queue, state: QueueState) -> dict[str, str]:
         "consumers.status.total": count,
         "consumers.stats.total": count,
     }
-    for position, subscriber in enumerate(state.subscribers):
-        attributes[f"consumers.list.[{position}]"] = _describe(subscriber, state.now_ms)
+    lines = [_describe(queue, subscriber, state.now_ms) for subscriber in state.subscribers]
+    lines += _describe_departed(state)
+    for position, line in enumerate(lines):
+        attributes[f"consumers.list.[{position}]"] = line
     for position, group in enumerate(state.groups):
         attributes[f"groups.list.[{position}]"] = (
             f"Id: {group.gid}, Consumers: {group.members}, "
@@ -80,12 +100,14 @@ def attributes_of(queue: Queue, state: QueueState) -> dict[str, str]:
     return attributes
 
 
-def _describe(subscriber: SubscriberState, now_ms: int) -> str:
+def _describe(queue: Queue, subscriber: SubscriberState, now_ms: int) -> str:
     about = subscriber.about
     auto_commit = bool(about.get("auto_commit"))
     window = 0 if auto_commit else subscriber.window
     slots = max(0, window - subscriber.held)
-    idle_s = max(0, now_ms - int(about.get("since_ms", now_ms))) / 1000
+    # A lease is counted from the last sign of life, or from the end of the connection.
+    lease_ms = queue.lease_ms if subscriber.connected else queue.release_grace_ms
+    idle_s = max(0, lease_ms - (subscriber.lease_ends_ms - now_ms)) / 1000
     tags = about.get("tags") or {}
     text = (
         f"Id: {subscriber.gid}.{subscriber.uid}, Index: {about.get('from', 0)}, "
@@ -94,8 +116,20 @@ def _describe(subscriber: SubscriberState, now_ms: int) -> str:
         f"AutoCommit: {'true' if auto_commit else 'false'}"
     )
     if tags:
-        text += ", Tags: " + " ".join(f"tags[{name}={tags[name]}]" for name in sorted(tags))
+        text += f", Tags: tags[{' '.join(f'{name}={tags[name]}' for name in sorted(tags))}]"
     return text
+
+
+def _describe_departed(state: QueueState) -> list[str]:
+    """Those who left lately: Complete with empty hands, Exit when others had to take over."""
+    return [
+        f"Id: {group.gid}.{one.uid}, Index: 0, Pending: 0, "
+        f"Status: {'Exit' if one.held else 'Complete'}, Idle: {idle_ms / 1000:.3f}s, "
+        "Window: 0, Slots: 0, AutoCommit: false"
+        for group in state.groups
+        for one in group.departed
+        if (idle_ms := max(0, state.now_ms - one.left_at_ms)) < DEPARTED_LISTED_MS
+    ]
 
 
 def render_place(gid: str, place: Place) -> web.Response:

@@ -8,7 +8,7 @@ from client_sdk.wire import names
 from queue_service.errors import NoSuchPath
 from queue_service.services import Service
 from queue_service.settings import Settings
-from queue_service.web import admin, dead_letters, eas, token_admin, work
+from queue_service.web import admin, dead_letters, discovery, eas, token_admin, work
 
 
 def routes(settings: Settings, services: Iterable[Service]) -> list[web.RouteDef]:
@@ -24,6 +24,7 @@ def routes(settings: Settings, services: Iterable[Service]) -> list[web.RouteDef
         web.delete("/v1/tokens/{token}", token_admin.revoke_token),
         *dead_letters.routes(),
         web.get(names.WORK_PATH, work.serve_work),
+        web.get(names.DISCOVERY_PATH, discovery.upstreams),
         # A plain path is found by one look; matching a pattern costs a tenth of a put.
         *(
             web.route("*", f"{names.EAS_PREFIX}/{service.name}{path}", eas.serve(service, suffix))

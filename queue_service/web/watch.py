@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiohttp import WSMsgType, web
 
@@ -13,6 +15,7 @@ from queue_service.access import Token
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError
 from queue_service.queues import Queue
+from queue_service.settings import Settings
 from queue_service.web.connection import grant_patience
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
@@ -35,6 +38,61 @@ MAX_MESSAGE_BYTES = 64 * 1024
 CLOSE_TIMEOUT_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a watch asks for.
+
+    index: the lowest it wants, -1 for what comes from now on.
+    window: how many entries it may hold; with auto_commit, how many are on their way.
+    """
+
+    index: int
+    window: int
+    index_only: bool
+    auto_commit: bool
+
+
+def read_wish(parameters: Parameters, settings: Settings) -> Wish:
+    """Read a watch's parameters."""
+    auto_commit = parameters.flag(names.AUTO_COMMIT)
+    window = parameters.number(names.WINDOW, default=1, least=1, most=settings.max_window)
+    return Wish(
+        index=parameters.number(names.INDEX, default=0, least=-1, most=MAX_INDEX),
+        window=settings.auto_commit_window if auto_commit else window,
+        index_only=parameters.flag(names.INDEX_ONLY),
+        auto_commit=auto_commit,
+    )
+
+
+async def subscribe(
+    queue: Queue,
+    parameters: Parameters,
+    wish: Wish,
+    *,
+    kind: str,
+    ping: Callable[[], None],
+    cut: Callable[[], None],
+) -> Subscriber:
+    """Make a connection a subscriber that gets what was wished for."""
+    subscriber, _ = await queue.subscribe(
+        parameters.group(),
+        parameters.user(),
+        window=wish.window,
+        ping=ping,
+        cut=cut,
+        wanted=parameters.wanted(max(0, wish.index)),
+        newest_only=wish.index == -1,
+        about={
+            "kind": kind,
+            "auto_commit": wish.auto_commit,
+            "from": wish.index,
+            "tags": parameters.tags(),
+            "since_ms": int(time.time() * 1000),
+        },
+    )
+    return subscriber
+
+
 async def watch(
     request: web.Request, queue: Queue, parameters: Parameters, token: Token | None
 ) -> web.StreamResponse:
@@ -43,14 +101,9 @@ async def watch(
     Errors come as an HTTP status, before the connection is upgraded: the Python SDK takes
     every message for a frame, so there is no place for an error in the stream.
     """
-    settings = request.app[SETTINGS]
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
-    index = parameters.number(names.INDEX, default=0, least=-1, most=MAX_INDEX)
-    auto_commit = parameters.flag(names.AUTO_COMMIT)
-    window = parameters.number(names.WINDOW, default=1, least=1, most=settings.max_window)
-    index_only = parameters.flag(names.INDEX_ONLY)
-
+    wish = read_wish(parameters, request.app[SETTINGS])
     # We answer pings ourselves: each is a sign of life, and the Python SDK sends them every
     # two seconds even while its caller reads nothing, when it could not answer one of ours.
     socket = web.WebSocketResponse(
@@ -63,28 +116,18 @@ async def watch(
         # Before it is a subscriber: it would take over from a live one of its name.
         raise BadParameter("the request", "a WebSocket handshake", "another")
     pings: set[asyncio.Task[None]] = set()
-    subscriber, _ = await queue.subscribe(
-        parameters.group(),
-        parameters.user(),
-        window=settings.auto_commit_window if auto_commit else window,
+    subscriber = await subscribe(
+        queue,
+        parameters,
+        wish,
+        kind="watch",
         ping=lambda: send_ping(socket, pings),
         cut=lambda: cut(request),
-        wanted=parameters.wanted(max(0, index)),
-        newest_only=index == -1,
-        about={
-            "kind": "watch",
-            "auto_commit": auto_commit,
-            "from": index,
-            "tags": parameters.tags(),
-            "since_ms": int(time.time() * 1000),
-        },
     )
-    grant_patience(request, settings.watch_send_timeout_s)
+    grant_patience(request, request.app[SETTINGS].watch_send_timeout_s)
     try:
         await socket.prepare(request)
-        sending = asyncio.create_task(
-            _send_frames(socket, queue, subscriber, index_only=index_only, auto_commit=auto_commit)
-        )
+        sending = asyncio.create_task(_send_frames(socket, queue, subscriber, wish))
         try:
             with request.app[SERVICES].access.holding(token, lambda: subscriber.end(Ended.REVOKED)):
                 await _listen(socket, subscriber)
@@ -109,20 +152,15 @@ async def _listen(socket: web.WebSocketResponse, subscriber: Subscriber) -> None
 
 
 async def _send_frames(
-    socket: web.WebSocketResponse,
-    queue: Queue,
-    subscriber: Subscriber,
-    *,
-    index_only: bool,
-    auto_commit: bool,
+    socket: web.WebSocketResponse, queue: Queue, subscriber: Subscriber, wish: Wish
 ) -> None:
     try:
         while batch := await subscriber.next_batch():
             for delivery in batch:
                 await socket.send_bytes(
-                    frame.encode(to_frame(delivery.entry, index_only=index_only))
+                    frame.encode(to_frame(delivery.entry, index_only=wish.index_only))
                 )
-            if auto_commit:
+            if wish.auto_commit:
                 # After the sending, so that what never left is handed to somebody else.
                 indexes = [delivery.entry.index for delivery in batch]
                 await queue.commit(subscriber.gid, subscriber.uid, indexes)

@@ -1,8 +1,9 @@
 -- attributes: the queue in numbers, its groups and its subscribers.
 --
 -- returns  {length, first index or "", last index or "", last index ever given,
---          {dead letters now, then their sums in the order below}, ms now, groups {gid, members, waiting, held}...,
---          subscribers {gid, uid, window, held, connected "1", lease end in ms, about}...}
+--          {dead letters now, then their sums in the order below}, ms now, groups {gid, members, waiting, held,
+--          who left (JSON)}..., subscribers {gid, uid, window, held, connected "1", lease end in
+--          ms, about}..., "1" when the stream was ended}
 local now = now_ms()
 local taken = redis.call('ZCOUNT', own.taken, '(' .. now, '+inf')
 local last
@@ -21,7 +22,8 @@ local members = redis.call('HGETALL', own.members)
 for position = 1, #members, 2 do
     local gid = members[position]
     groups[#groups + 1] = { gid, members[position + 1], waiting(own, gid),
-        group_value(own, gid, 'held') }
+        group_value(own, gid, 'held'),
+        redis.call('HGET', own.groups, gid .. SEP .. 'departed') or '[]' }
 end
 
 local subscribers = {}
@@ -44,4 +46,4 @@ end
 
 return { math.max(0, length(own) - taken), oldest(own) or '', last or '',
     redis.call('HGET', own.meta, 'last') or '0',
-    dead, now, groups, subscribers }
+    dead, now, groups, subscribers, redis.call('HGET', own.meta, 'ended') or '0' }

@@ -25,8 +25,9 @@ local released, ended_subscribers = 0, 0
 local over = redis.call('ZRANGEBYSCORE', own.leases, '-inf', now, 'LIMIT', 0, LIMIT)
 for _, subscriber in ipairs(over) do
     local gid, uid = string.match(subscriber, '^([^\31]*)\31(.*)$')
-    released = released + release_all(own, gid, uid)
-    forget_subscriber(own, gid, uid, now)
+    local held = release_all(own, gid, uid)
+    released = released + held
+    forget_subscriber(own, gid, uid, now, held)
     ended_subscribers = ended_subscribers + 1
 end
 settle()

@@ -6,7 +6,8 @@
 --          6  how long an idempotency key is kept, in ms
 --          then for each item: request id, tags (JSON), data, lane, path, content type,
 --          "1" when it has an idempotency key
--- returns  for each item {index, request id}, or {} when the queue is full
+-- returns  for each item {index, request id}, {} when the queue is full, or {"0", ""} when its
+--          stream was ended
 local capacity, evict, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
 local now = now_ms()
 local stored = length(own)
@@ -33,6 +34,8 @@ for position = 7, #ARGV, 7 do
 end
 read_request_ids(own, request_ids)
 
+local known = redis.call('HMGET', own.meta, 'last', 'ended')
+last_index[own] = tonumber(known[1] or 0)
 local results, next_key, appended = {}, 2 * QUEUE_KEYS + 1, false
 for position = 7, #ARGV, 7 do
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
@@ -48,6 +51,8 @@ for position = 7, #ARGV, 7 do
     if before then
         local index, first_id = string.match(before, '^(%d+) (.*)$')
         results[#results + 1] = { index, first_id }
+    elseif known[2] then
+        results[#results + 1] = { '0', '' }
     elseif stored >= capacity and not evict and not has_place(request_id) then
         results[#results + 1] = {}
     else
@@ -66,6 +71,9 @@ for position = 7, #ARGV, 7 do
     end
 end
 
+if not appended then
+    last_index[own] = nil
+end
 settle()
 if appended then
     ring(role)

@@ -24,6 +24,6 @@ if held > 0 and grace_ms > 0 then
     return held
 end
 release_all(own, gid, uid)
-forget_subscriber(own, gid, uid, now)
+forget_subscriber(own, gid, uid, now, held)
 settle()
 return held

@@ -53,6 +53,7 @@ if known then
 else
     redis.call('HINCRBY', own.members, gid, 1)
     redis.call('HDEL', own.groups, gid .. SEP .. 'left')
+    write_departed(own, gid, departed_without(own, gid, uid))
 end
 local alone = tonumber(redis.call('HGET', own.members, gid)) == 1
 

@@ -38,9 +38,37 @@ local function settle()
     end
 end
 
--- Forget a subscriber; whatever it held was put back before.
-local function forget_subscriber(q, gid, uid, now)
+-- Those who left a group lately, for its attributes: {user, when in ms, how many it held}, the
+-- newest last.
+local DEPARTED = 20
+
+local function departed_without(q, gid, uid)
+    local kept, text = {}, redis.call('HGET', q.groups, gid .. SEP .. 'departed')
+    for _, one in ipairs(text and cjson.decode(text) or {}) do
+        if one[1] ~= uid then
+            kept[#kept + 1] = one
+        end
+    end
+    return kept
+end
+
+local function write_departed(q, gid, departed)
+    if #departed == 0 then
+        redis.call('HDEL', q.groups, gid .. SEP .. 'departed')
+    else
+        redis.call('HSET', q.groups, gid .. SEP .. 'departed', cjson.encode(departed))
+    end
+end
+
+-- Forget a subscriber; whatever it held, `held` entries, was put back before.
+local function forget_subscriber(q, gid, uid, now, held)
     local subscriber = gid .. SEP .. uid
+    local departed = departed_without(q, gid, uid)
+    departed[#departed + 1] = { uid, now, held }
+    if #departed > DEPARTED then
+        table.remove(departed, 1)
+    end
+    write_departed(q, gid, departed)
     set_subscriber(q, gid, uid, 0, 0)
     for _, name in ipairs({ 'window', 'held', 'session', 'filter', 'about', 'reserved' }) do
         redis.call('HDEL', q.subscribers, subscriber .. SEP .. name)

@@ -1,0 +1,43 @@
+-- count: how many entries there are, all of them or those that a filter wants.
+--
+-- Without a filter the answer costs the same at any depth; with one every entry is looked at,
+-- some in each call.
+--
+-- argv     4  filter (JSON), "" for none
+--          5  lane, "" for both
+--          6  lane at which to go on
+--          7  index in it after which to go on, "0" at first
+-- returns  {count of this call, lane at which to go on or "", index after which to go on}
+local SCAN_LIMIT = 1000 -- entries looked at in one call
+local wanted, now = ARGV[5], now_ms()
+
+if ARGV[4] == '' then
+    if wanted ~= '' then
+        return { redis.call('XLEN', own.lanes[tonumber(wanted)]), '', '' }
+    end
+    local taken = redis.call('ZCOUNT', own.taken, '(' .. now, '+inf')
+    return { math.max(0, length(own) - taken), '', '' }
+end
+
+local filter, from_lane, after = cjson.decode(ARGV[4]), tonumber(ARGV[6]), ARGV[7]
+local count, scanned = 0, 0
+for lane = from_lane, 1 do
+    while wanted == '' or tonumber(wanted) == lane do
+        local found = redis.call('XRANGE', own.lanes[lane], '(' .. after .. '-0', '+', 'COUNT', 100)
+        for _, item in ipairs(found) do
+            after = string.match(item[1], '^%d+')
+            local ends = redis.call('ZSCORE', own.taken, after)
+            if matches(filter, after, item[2]) and not (ends and tonumber(ends) > now) then
+                count = count + 1
+            end
+        end
+        scanned = scanned + #found
+        if #found < 100 then
+            break
+        elseif scanned >= SCAN_LIMIT then
+            return { count, lane, after }
+        end
+    end
+    after = '0'
+end
+return { count, '', '' }

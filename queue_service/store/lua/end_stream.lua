@@ -1,0 +1,45 @@
+-- end_stream: take no more puts, or take them again; drop what is in nobody's hands.
+--
+-- Results of entries that are in somebody's hands still come in: those are no puts.
+--
+-- argv     4  "1" to end the stream, "0" to open it again
+--          5  lane at which to go on dropping, "" to drop nothing
+--          6  index in it after which to go on, "0" at first
+-- returns  {entries dropped in this call, lane at which to go on or "", index after which}
+write_although_full()
+local MOST = 500 -- entries looked at in one call
+if ARGV[4] == '1' then
+    redis.call('HSET', own.meta, 'ended', 1)
+else
+    redis.call('HDEL', own.meta, 'ended')
+end
+if ARGV[5] == '' then
+    return { 0, '', '' }
+end
+
+local function in_somebodys_hands(index)
+    for _, gid in ipairs(groups_of(own).gids) do
+        local record = record_of(own, gid, index)
+        if record and record.state == 'h' then
+            return true
+        end
+    end
+    return false
+end
+
+local dropped, lane, after = 0, tonumber(ARGV[5]), ARGV[6]
+local found = redis.call('XRANGE', own.lanes[lane], '(' .. after .. '-0', '+', 'COUNT', MOST)
+for _, item in ipairs(found) do
+    after = string.match(item[1], '^%d+')
+    if not in_somebodys_hands(after) then
+        remove(own, after, lane, item[2][REQUEST_ID])
+        dropped = dropped + 1
+    end
+end
+settle()
+if #found == MOST then
+    return { dropped, lane, after }
+elseif lane == 0 then
+    return { dropped, 1, '0' }
+end
+return { dropped, '', '' }
