@@ -114,12 +114,14 @@ class Driver:
 
     def open(
         self, *, client: str, endpoint: str, queue: str, token: str, uid: str | None, gid: str,
-        timeout_ms: int, retry_count: int,
+        timeout_ms: int, retry_count: int, endpoint_type: str,
     ) -> None:  # fmt: skip
         made = QueueClient(endpoint, queue)
         made.set_token(token)
         made.set_timeout(timeout_ms)
         made.set_retry_count(retry_count)
+        if endpoint_type:
+            made.set_endpoint_type(endpoint_type)
         made.init(uid=uid, gid=gid)
         made.set_logger(None)
         self.clients[client] = made

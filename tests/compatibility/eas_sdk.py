@@ -93,13 +93,13 @@ class EasSdk:
 
     def client(
         self, endpoint: str, queue: str, *, uid: str | None = None, gid: str = "eas",
-        token: str = TOKEN, timeout_ms: int = 5000, retry_count: int = 0,
+        token: str = TOKEN, timeout_ms: int = 5000, retry_count: int = 0, endpoint_type: str = "",
     ) -> "EasClient":  # fmt: skip
         """Make a client; retry_count is 0, so that a test sees each answer, unlike the SDK's 5."""
         name = f"client-{next(self._numbers)}"
         self.ask(
             "open", client=name, endpoint=endpoint, queue=queue, token=token, uid=uid, gid=gid,
-            timeout_ms=timeout_ms, retry_count=retry_count,
+            timeout_ms=timeout_ms, retry_count=retry_count, endpoint_type=endpoint_type,
         )  # fmt: skip
         return EasClient(self, name)
 
