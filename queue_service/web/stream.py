@@ -17,8 +17,8 @@ from queue_service.access import Token
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import ServiceError
 from queue_service.queues import Queue
-from queue_service.store.entry import Delivery
 from queue_service.settings import Settings
+from queue_service.store.entry import Delivery
 from queue_service.web.connection import grant_patience
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.parameters import Parameters
