@@ -47,7 +47,8 @@ def answer_to(delivery: Delivery, end: Finished | Failed) -> Answer:
             result = Result(output, tags) if output else None
             return Completion(delivery.index, delivery.attempt, result)
         case Failed(code, message, retryable, data):
-            message = message[:MAX_MESSAGE_LENGTH]
+            # The name of a file, quoted in an exception, may have bytes that are no character.
+            message = message[:MAX_MESSAGE_LENGTH].encode(errors="replace").decode()
             # A job that the worker could not even begin is never charged for it, and therefore
             # never at its last attempt.
             if code == codes.SHUTDOWN or (retryable and not delivery.last_attempt):

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -44,12 +45,14 @@ class Child:
         channel: pipe.Pipe,
         pulse: Pulse,
         name: str,
+        offer: Callable[[int], None],
     ) -> None:
         self.listeners: dict[int, Callable[[Event], None]] = {}
         self._process = process
         self._pipe = channel
         self._pulse = pulse
         self._name = name
+        self._offer = offer
         self._cancelled: dict[int, asyncio.TimerHandle] = {}
         self._replaced_because = ""
         self._cause = ""
@@ -59,8 +62,13 @@ class Child:
         asyncio.get_running_loop().add_reader(self._exit_fd, self._exited)
 
     @classmethod
-    async def spawn(cls, spec: EngineSpec, logs: LogSettings) -> "Child":
-        """Start the process; never by fork, which would copy this one's threads and sockets."""
+    async def spawn(
+        cls, spec: EngineSpec, logs: LogSettings, *, offer: Callable[[int], None]
+    ) -> "Child":
+        """Start the process; never by fork, which would copy this one's threads and sockets.
+
+        offer: called when the engine, once it is ready, takes another number of jobs.
+        """
         ours, theirs = pipe.Ends.pair()
         birth = Birth(spec=spec, supervisor_pid=os.getpid(), logs=logs)
         # Not a daemon in multiprocessing's sense, because those may have no children, and a
@@ -70,9 +78,14 @@ class Child:
         )
         # In this thread, although it takes a few milliseconds: the kernel ties the child's life
         # to the thread that started it, and this is the one that lives as long as the process.
-        process.start()
-        theirs.close()
-        return cls(process, await pipe.Pipe.over(ours), Pulse(ours.pulse), spec.name)
+        try:
+            process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return cls(process, await pipe.Pipe.over(ours), Pulse(ours.pulse), spec.name, offer)
 
     @property
     def pid(self) -> int | None:
@@ -170,6 +183,8 @@ class Child:
                 case pipe.Ended(number):
                     if timer := self._cancelled.pop(number, None):
                         timer.cancel()
+                case pipe.Ready(capacity):
+                    self._offer(capacity)
                 case pipe.HealthIs(health):
                     if self._health is not None and not self._health.done():
                         self._health.set_result(health)
@@ -209,6 +224,11 @@ class Child:
 
     def _exited(self) -> None:
         asyncio.get_running_loop().remove_reader(self._exit_fd)
+        # What it has started ends with it.  Now, because as long as it is not reaped nobody else
+        # can have the number of its group.
+        if self._process.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         # It has ended, so this only reaps it.
         self._process.join()
         if self._exit_fd != self._process.sentinel:

@@ -50,6 +50,8 @@ def main(ends: pipe.Ends, birth: Birth) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with(birth.supervisor_pid)
+    # A group of its own, so that the programs which a handler has started end with it.
+    os.setpgid(0, 0)
     birth.logs.apply()
     pulse = PulseThread(ends.pulse)
     pulse.start()
@@ -90,6 +92,7 @@ async def _serve(ends: pipe.Ends, spec: EngineSpec, pulse: PulseThread) -> None:
     else:
         pulse.gauges = engine.gauges
         channel.send(pipe.Ready(engine.capacity))
+        engine.changed = lambda: channel.send(pipe.Ready(engine.capacity))
         await _Jobs(engine, channel).serve(hearing)
     await channel.close()
 

@@ -2,6 +2,7 @@
 
     supervisor -> engine   Run  Cancel  AskHealth  Stop
     engine -> supervisor   Loading*  then  Ready | Broken;  after Ready: Happened  Ended  HealthIs
+                           and Ready again when the engine takes another number of jobs
 
 A message is its length (four bytes, big-endian) and its pickle.  Both ends are one program on
 one machine, joined by a socket pair that nobody else can open, which is what makes pickle safe.
@@ -88,7 +89,7 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine is loaded and takes this many jobs at once."""
+    """The engine is loaded and takes this many jobs at once; said again when that changes."""
 
     capacity: int
 

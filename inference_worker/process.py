@@ -104,7 +104,7 @@ class EngineProcess(Engine):
 
     async def health(self) -> Health:
         """Ask the engine; one that does not answer in time is degraded, not dead."""
-        if self._child is None or not self.capacity:
+        if self._child is None or not self._ready.is_set():
             return Health(State.DEAD, "the engine is loading")
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT_S):
@@ -114,7 +114,7 @@ class EngineProcess(Engine):
 
     async def restart(self, reason: str) -> None:
         """Replace the process, and wait until the new one is ready."""
-        if self._child is not None and self.capacity:
+        if self._child is not None and self._ready.is_set():
             self._ready.clear()
             self._child.replace(reason)
         await self._ready.wait()
@@ -137,9 +137,14 @@ class EngineProcess(Engine):
             await self._child.stop(grace_s)
             self._child = None
 
+    def _offer(self, capacity: int) -> None:
+        """Take as many as the engine over there does now, 0 of them while it is away."""
+        self.capacity = capacity
+        self.changed()
+
     async def _spawn(self, context: Context) -> "Child":
         """Make `self._child` one that is ready; raise EngineFailed when it does not get there."""
-        child = self._child = await Child.spawn(self._spec, self._logs)
+        child = self._child = await Child.spawn(self._spec, self._logs, offer=self._offer)
         try:
             self.capacity = await child.load(context.progress)
             self._ready.set()
@@ -169,6 +174,7 @@ class EngineProcess(Engine):
                 wait_s = min(2 * wait_s, LONGEST_RESPAWN_WAIT_S)
                 try:
                     child = await self._spawn(context)
-                except EngineFailed as error:
+                except (EngineFailed, OSError) as error:
+                    # An OSError is the machine's: it has no memory or no process to give now.
                     log.error("%s; trying again in %.1f s.", error, wait_s)
             self.changed()

@@ -178,7 +178,8 @@ class Context:
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell how far the job, or the loading, is: from 0 to 1, with a word about it."""
-        self._report(Progress(min(1.0, max(0.0, fraction)), note))
+        # Plain values: of a tensor or a number of numpy the other process knows nothing.
+        self._report(Progress(min(1.0, max(0.0, float(fraction))), str(note)))
 
 
 def _best_device() -> str:

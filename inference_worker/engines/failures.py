@@ -1,14 +1,21 @@
 """What a user's code raises, and the failure that it becomes."""
 
-from inference_worker.engines.engine import BAD_INPUT, DEVICE_LOST, Failed
-from inference_worker.engines.locate import last_line
+from inference_worker.engines.engine import BAD_INPUT, DEVICE_LOST, RESULT_TOO_BIG, Failed
+from inference_worker.engines.locate import last_line, sentence_of
 from inference_worker.engines.raised import log_raised
+
+#: The longest code of a failure, in characters.
+MAX_CODE_LENGTH = 64
 
 
 class BadInput(Exception):
     """Raised by a handler: this input can never succeed.  The client is answered at once."""
 
     code = BAD_INPUT
+
+
+class TooBig(Exception):
+    """The result is larger than any sink takes, and another attempt makes none that is smaller."""
 
 
 class Retryable(Exception):
@@ -19,16 +26,20 @@ class Retryable(Exception):
 
     def __init__(self, message: str = "", *, code: str = "Retryable") -> None:
         super().__init__(message)
-        self.code = code
+        # A number is as good; what is longer is no word that a program would look for.
+        self.code = str(code)[:MAX_CODE_LENGTH]
 
 
 def failure_of(error: BaseException) -> Failed:
     """Return what this exception of a user's code means for its job."""
     match error:
         case BadInput():
-            return Failed(BAD_INPUT, str(error) or "the input was refused", retryable=False)
+            return Failed(BAD_INPUT, sentence_of(error) or "the input was refused", retryable=False)
+        case TooBig():
+            return Failed(RESULT_TOO_BIG, sentence_of(error), retryable=False)
         case Retryable():
-            return Failed(error.code, str(error) or "another attempt may succeed")
+            code = getattr(error, "code", "Retryable")
+            return Failed(str(code), sentence_of(error) or "another attempt may succeed")
         case _:
             log_raised(error)
             code = DEVICE_LOST if _tells_of_a_lost_device(error) else type(error).__name__
@@ -40,4 +51,6 @@ def _tells_of_a_lost_device(error: BaseException) -> bool:
     # torch raises a bare RuntimeError; too little memory has a class of its own and passes.
     if type(error).__name__ == "AcceleratorError":
         return True
-    return isinstance(error, RuntimeError) and str(error).startswith(("CUDA error", "HIP error"))
+    return isinstance(error, RuntimeError) and sentence_of(error).startswith(
+        ("CUDA error", "HIP error")
+    )

@@ -42,7 +42,7 @@ from inference_worker.engines.engine import (
 )
 from inference_worker.engines.failures import failure_of
 from inference_worker.engines.locate import last_line
-from inference_worker.engines.payload import Pieces
+from inference_worker.engines.payload import Pieces, outputs_of
 from inference_worker.engines.runpod import runpod_shape
 from inference_worker.engines.shape import Shape, handler_shape
 from inference_worker.errors import EngineFailed, WorkerError
@@ -74,6 +74,15 @@ class _Call:
         self.context = Context(
             job, report=self.report, cancelled=self.cancelled.is_set, device=device
         )
+
+    def wait(self, output: Any) -> Any:
+        """Return what a predict returned, from its thread; what has to be awaited, is.
+
+        A decorator can hide that a predict is async until it has been called.
+        """
+        if not inspect.iscoroutine(output):
+            return output
+        return asyncio.run_coroutine_threadsafe(_contained(output), self._loop).result()
 
     def report(self, event: Event) -> None:
         """Pass on an event, from any thread."""
@@ -109,7 +118,7 @@ class HandlerEngine(Engine):
                 await _awaited(await loop.run_in_executor(first, shape.setup, context))
         except WorkerError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log.debug("The traceback of the handler's setup:", exc_info=True)
             raise EngineFailed(self.name, last_line(error)) from error
         self._shape = shape
@@ -156,7 +165,7 @@ class HandlerEngine(Engine):
             said = await _awaited(
                 await loop.run_in_executor(self._health_thread, self._shape.health)
             )
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Health(State.DEAD, last_line(error))
         return Health(State.OK) if said is not False else Health(State.DEAD, "the handler says so")
 
@@ -168,7 +177,7 @@ class HandlerEngine(Engine):
             try:
                 async with asyncio.timeout(grace_s):
                     await _awaited(await loop.run_in_executor(self._health_thread, teardown))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 log.warning("The handler's teardown failed: %s", last_line(error))
         for threads in (self._threads, self._health_thread):
             if threads is not None:
@@ -207,7 +216,7 @@ class HandlerEngine(Engine):
         payload: Any = None
         try:
             payload = shape.read(call.job)
-            output = shape.predict(payload, call.context)
+            output = call.wait(shape.predict(payload, call.context))
             if inspect.isgenerator(output):
                 pieces = Pieces()
                 for piece in output:
@@ -231,10 +240,16 @@ class HandlerEngine(Engine):
                 pieces = Pieces()
                 async for piece in output:
                     _pass_on(piece, shape, call, pieces)
+                    # One that never waits would keep the loop from hearing of a cancel.
+                    await asyncio.sleep(0)
                 end: Finished | Failed = Finished(pieces.joined())
             else:
                 end = shape.write(await output)
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and call.cancelled.is_set():
+                raise
+            # SystemExit would end the process, and the CancelledError of something that the code
+            # itself waits for would end the job without a word.
             end = _end_of(error, call)
         finally:
             shape.forget(payload)
@@ -269,10 +284,8 @@ def _predict_batch(
     try:
         output = shape.predict([payload for _, payload in ready], [c.context for c, _ in ready])
         if inspect.iscoroutine(output):
-            output = asyncio.run_coroutine_threadsafe(output, loop).result()
-        outputs = list(output)
-        if len(outputs) != len(ready):
-            raise ValueError(f"predict_batch took {len(ready)} inputs and gave {len(outputs)}")
+            output = asyncio.run_coroutine_threadsafe(_contained(output), loop).result()
+        outputs = outputs_of(output, len(ready))
     except BaseException as error:
         end = _end_of(error, ready[0][0])
         if len(ready) == 1 or end.code == DEVICE_LOST:
@@ -305,3 +318,11 @@ def _end_of(error: BaseException, call: _Call) -> Failed:
 
 async def _awaited(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
+
+
+async def _contained(coroutine: Any) -> Any:
+    """Await it for a thread, and let nothing but an Exception out, which is all a loop bears."""
+    try:
+        return await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(last_line(error)) from error

@@ -28,7 +28,7 @@ def import_module(name: str) -> Any:
     """Import a module of the user's; raise BadEngine when that fails."""
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         came = f"{last_line(error)}{where_looked(error, name)}"
         raise BadEngine(f"a module {name} that can be imported", came) from error
 
@@ -49,8 +49,16 @@ def wants_context(function: Callable[..., Any], *, after: int) -> bool:
     return follows.default is follows.empty or follows.name in ("ctx", "context")
 
 
+def sentence_of(error: BaseException) -> str:
+    """Return what an exception says; a user's own may fail even at that."""
+    try:
+        return str(error)
+    except Exception:
+        return "its text cannot be read"
+
+
 def last_line(error: BaseException) -> str:
     """Return `Class: sentence`, as the last line of a traceback has it."""
-    sentence = str(error).strip().rpartition("\n")[2]
+    sentence = sentence_of(error).strip().rpartition("\n")[2]
     name = type(error).__name__
     return f"{name}: {sentence}" if sentence else name

@@ -1,12 +1,16 @@
 """Between bytes and what a user's code takes and returns."""
 
 import inspect
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, get_origin, is_typeddict
 
-from inference_worker.engines.failures import BadInput
+from inference_worker.engines.failures import BadInput, TooBig
 from inference_worker.errors import BadEngine
+
+#: No sink takes a longer result: that is the longest text of Redis, in bytes.
+MOST_RESULT_BYTES = 512 * 1024 * 1024
 
 _JSON_TYPES = (dict, list, int, float, bool)
 
@@ -41,7 +45,7 @@ def read_json(data: bytes) -> Any:
     """Read a payload as JSON; raise BadInput when it is none."""
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"expected JSON: {error}") from error
 
 
@@ -50,14 +54,26 @@ def to_bytes(output: object) -> bytes:
     match output:
         case None:
             return b""
-        case bytes():
-            return output
-        case bytearray() | memoryview():
+        case bytes() | bytearray() | memoryview():
+            # Of a class derived from bytes too: the other process would have to import that one.
             return bytes(output)
         case str():
             return output.encode()
         case _:
-            return json.dumps(output, ensure_ascii=False, allow_nan=False).encode()
+            text = json.dumps(output, ensure_ascii=False, allow_nan=False, default=_plain)
+            return text.encode()
+
+
+def outputs_of(output: Any, number: int) -> list[Any]:
+    """Return what predict_batch gave as one output for each of so many inputs."""
+    if isinstance(output, str | bytes | Mapping | Set) or not isinstance(output, Iterable):
+        raise TypeError(f"predict_batch gave a {type(output).__name__} where a list is expected")
+    # One more than there may be, and not all of them: a generator need not end.
+    outputs = list(itertools.islice(output, number + 1))
+    if len(outputs) != number:
+        gave = len(outputs) if len(outputs) < number else "more"
+        raise ValueError(f"predict_batch took {number} inputs and gave {gave}")
+    return outputs
 
 
 class Pieces:
@@ -65,10 +81,14 @@ class Pieces:
 
     def __init__(self) -> None:
         self._all: list[object] = []
+        self._size = 0
 
     def add(self, piece: object) -> bytes:
-        """Take one; return it as bytes."""
+        """Take one; return it as bytes.  Raises TooBig for a result that does not end."""
         data = to_bytes(piece)
+        self._size += len(data)
+        if self._size > MOST_RESULT_BYTES:
+            raise TooBig(f"the pieces are more than {MOST_RESULT_BYTES} bytes by now")
         if piece is not None:
             self._all.append(piece)
         return data
@@ -79,6 +99,13 @@ class Pieces:
         if all(isinstance(piece, plain) for piece in self._all):
             return b"".join(map(to_bytes, self._all))
         return to_bytes(self._all)
+
+
+def _plain(value: Any) -> Any:
+    """Return what is no JSON as what is: arrays and numbers of numpy and torch."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is no JSON")
 
 
 def _first_annotation(function: Callable[..., Any]) -> Any:

@@ -145,8 +145,7 @@ class TransformersEngine(Engine):
 
         loaded = loading.load(self._model_name, self._options, context)
         self._context = loaded.context
-        limits = loading.limits(loaded, self._options, sequences=self._batch)
-        runner = loading.choose_runner(loaded, self._options, limits)
+        runner, limits = loading.make_runner(loaded, self._options, sequences=self._batch)
         context.progress(1.0, "ready")
         return loaded.tokenizer, loaded.defaults, loaded.end_ids, limits, runner
 
@@ -161,7 +160,10 @@ class TransformersEngine(Engine):
             self._defaults, most_tokens=most - len(prompt), end_ids=self._end_ids
         )
         if refused := self._refuses(sampling):
-            raise BadInput(f"{refused} cannot be had from the paged runner of this worker")
+            raise BadInput(
+                f"{refused} cannot be had from the paged runner of this worker, but from one whose "
+                "engine has the option `runner`: `own`"
+            )
         choices = [
             Sequence(prompt, sampling, self._tokenizer.decode, choice)
             for choice in range(request.n)

@@ -3,7 +3,7 @@
 import importlib.util
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as library_logging
 
 from inference_worker.engines.engine import Context
+from inference_worker.engines.locate import last_line
+from inference_worker.engines.transformers.choice import choose_device, choose_runner
 from inference_worker.engines.transformers.loop import Runner
 from inference_worker.engines.transformers.options import (
     GenerationOptions,
@@ -27,6 +29,9 @@ from inference_worker.engines.transformers.tokenizer import ModelTokenizer
 #: What part of the memory that is free after loading the cache may take.  The other part is for
 #: the computation itself, and for tensors that exist twice while they are made anew.
 CACHE_PART = 0.5
+
+#: With less it is not worth to begin.
+LEAST_CACHE_TOKENS = 16
 
 #: Most tokens of prompt and answer when the model itself does not say.
 DEFAULT_CONTEXT = 4096
@@ -79,9 +84,9 @@ def prepare_torch(options: ModelOptions, *, asked_device: str = "") -> torch.dev
     # A bar that is redrawn tears up a log of lines; how far the loading is, is reported.
     library_logging.disable_progress_bar()
     wanted = asked_device if options.device == "auto" else options.device
-    if wanted:
-        return torch.device(wanted)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    has_mps = torch.backends.mps.is_available()
+    return torch.device(choose_device(wanted, cuda_devices=devices, has_mps=has_mps))
 
 
 def source(options: ModelOptions) -> dict[str, Any]:
@@ -103,43 +108,48 @@ def load_model(auto_class: Any, name: str, options: ModelOptions, device: torch.
     return model.eval().to(device)
 
 
-def limits(loaded: LoadedModel, options: GenerationOptions, *, sequences: int) -> Limits:
-    """Return what fits: as the options say, or by the memory that is free now."""
-    padded = choose(loaded, options) is RunnerChoice.OWN
-    most = sequences * loaded.context
+def make_runner(
+    loaded: LoadedModel, options: GenerationOptions, *, sequences: int
+) -> tuple[Runner, Limits]:
+    """Make the runner for so many answers at once, and say what fits into it."""
+    own = OwnRunner(loaded.model, prefill_tokens=options.prefill_tokens)
+    limits = Limits(
+        sequences=sequences,
+        tokens=_cache_tokens(loaded, options, sequences, own.bytes_per_token),
+        prefill_tokens=options.prefill_tokens,
+    )
+    choice = choose_runner(
+        options.runner,
+        device=loaded.model.device.type,
+        has_flash=any(map(importlib.util.find_spec, ("flash_attn", "flash_attn_interface"))),
+        fits_flash=bool(getattr(loaded.model, "_supports_flash_attn", False)),
+        usual=loaded.defaults.usual,
+    )
+    if choice is RunnerChoice.PAGED:
+        pages = replace(limits, padded=False)
+        try:
+            return PagedRunner(loaded.model, pages), pages
+        except Exception as error:
+            if options.runner is RunnerChoice.PAGED:
+                raise
+            log.warning("The paged runner cannot be had, so it is our own: %s", last_line(error))
+    return own, limits
+
+
+def _cache_tokens(
+    loaded: LoadedModel, options: GenerationOptions, sequences: int, bytes_per_token: int
+) -> int:
+    """Return how many tokens of cache there are to be: as the options say, or as memory is free."""
     tokens = options.max_tokens_in_batch
     if tokens is None:
-        per_token = OwnRunner(loaded.model).bytes_per_token
-        tokens = int(CACHE_PART * free_bytes(loaded.model.device) / per_token)
-    return Limits(
-        sequences=sequences,
-        tokens=min(tokens, most),
-        prefill_tokens=options.prefill_tokens,
-        padded=padded,
-    )
-
-
-def choose(loaded: LoadedModel, options: GenerationOptions) -> RunnerChoice:
-    """Return which runner it is to be: our own, unless paged is known to be the better one.
-
-    Without flash attention transformers' continuous batching compares every token with those of
-    all rows, and is slower than a padded rectangle.
-    """
-    if options.runner is not RunnerChoice.AUTO:
-        return options.runner
-    has_flash = any(
-        importlib.util.find_spec(module) for module in ("flash_attn", "flash_attn_interface")
-    )
-    can = has_flash and bool(getattr(loaded.model, "_supports_flash_attn", False))
-    on_gpu = loaded.model.device.type == "cuda"
-    return RunnerChoice.PAGED if can and on_gpu else RunnerChoice.OWN
-
-
-def choose_runner(loaded: LoadedModel, options: GenerationOptions, limits: Limits) -> Runner:
-    """Make the runner."""
-    if choose(loaded, options) is RunnerChoice.PAGED:
-        return PagedRunner(loaded.model, limits)
-    return OwnRunner(loaded.model)
+        free = free_bytes(loaded.model.device)
+        tokens = int(CACHE_PART * free / bytes_per_token)
+        if tokens < LEAST_CACHE_TOKENS:
+            raise MemoryError(
+                f"{free} bytes are free once the model is loaded, and a token of cache takes "
+                f"{bytes_per_token}"
+            )
+    return min(tokens, sequences * loaded.context)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from inference_worker.engines.engine import Failed
+from client_sdk.wire.codes import SHUTDOWN
+from inference_worker.engines.engine import DEVICE_LOST, Failed
 from inference_worker.engines.failures import failure_of
 from inference_worker.engines.transformers.scheduler import Limits, Scheduler, Step
 from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
@@ -81,7 +82,9 @@ class GenerationLoop:
         self._orders: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._stopping = False
+        self._is_over = False
         self._failed_steps = 0
+        self._giving_up = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
 
     def start(self) -> None:
@@ -92,6 +95,8 @@ class GenerationLoop:
         """Put them in the line; from any thread."""
         wanted = list(sequences)
         self._order(lambda: self._scheduler.add(wanted))
+        if self._is_over:
+            self._give_up()
 
     def cancel(self, sequences: Iterable[Sequence]) -> None:
         """Take them out before the next step, and say nothing more of them; from any thread."""
@@ -177,11 +182,24 @@ class GenerationLoop:
                 self.step()
                 if self._scheduler.is_idle:
                     self._wake.wait()
+        except Exception:
+            log.exception("The generation has ended:")
         finally:
             # However it ends: nobody takes steps any more.
-            self.is_dead = True
-            self._drop_all(Failed("Shutdown", "the engine is being stopped", retryable=True))
+            self.is_dead = self._is_over = True
+            self._give_up()
             self._runner.close()
+
+    def _give_up(self) -> None:
+        """Give everybody back, whoever still comes included."""
+        with self._giving_up:
+            while self._orders:
+                self._orders.popleft()()
+            if self._stopping:
+                self._drop_all(Failed(SHUTDOWN, "the engine is being stopped"))
+            else:
+                # This process generates nothing more; its supervisor makes another one.
+                self._drop_all(Failed(DEVICE_LOST, "the generation has ended"))
 
 
 def _taken(sequence: Sequence, pick: Pick) -> Update:

@@ -15,6 +15,7 @@ from typing import Any
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from inference_worker.engines.engine import Failed
+from inference_worker.engines.transformers.choice import beyond_paged
 from inference_worker.engines.transformers.scheduler import Limits, Step
 from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
 
@@ -71,13 +72,7 @@ class PagedRunner:
 
     def refuses(self, sampling: Sampling) -> str | None:
         """Say what of these wishes it cannot do for one request alone."""
-        wishes = {
-            "min_p": sampling.min_p > 0.0,
-            "a penalty": sampling.has_penalties,
-            "a seed": sampling.seed is not None,
-            "logprobs": sampling.logprobs is not None,
-        }
-        return next((name for name, wanted in wishes.items() if wanted), None)
+        return beyond_paged(sampling)
 
     def reset(self) -> None:
         """Make the manager anew."""

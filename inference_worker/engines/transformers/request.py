@@ -7,6 +7,7 @@ as in OpenAI's API where they exist there.
 """
 
 import json
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +20,9 @@ MOST_CHOICES = 64
 
 #: Most stop strings, and the longest: what may become one is held back.
 MOST_STOPS, LONGEST_STOP = 16, 256
+
+#: How JSON writes one half of a character that UTF-16 has in two.
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -159,6 +163,11 @@ class Defaults(BaseModel):
     min_p: float = 0.0
     repetition_penalty: float = 1.0
 
+    @property
+    def usual(self) -> Sampling:
+        """What a request is given that says nothing itself."""
+        return Sampling(**self.model_dump())
+
 
 def read_request(
     data: bytes, content_type: str = "", *, kind: Literal["prompt", "input", "inputs"] = "prompt"
@@ -174,7 +183,12 @@ def read_request(
         return {kind: text}
     try:
         body = json.loads(text)
-    except ValueError as error:
+        if _HALF_CHARACTER.search(text):
+            # No tokenizer takes half of a pair, which only JSON can write down.
+            json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadInput("expected text, got one half of a surrogate pair") from None
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"expected JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadInput(f"expected a JSON object, got {type(body).__name__}")

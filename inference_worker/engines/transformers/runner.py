@@ -1,12 +1,15 @@
 """Our own batched loop: every row that generates takes one step together.
 
-A prompt is computed alone, so that a bad one fails alone; its row joins the grid at the next
-step's beginning.  It works with any decoder that has full or sliding attention and takes an
-attention mask and position ids, on any device.
+A prompt is computed alone, so that a bad one fails alone, and a long one in parts, so that the
+others have their tokens in between; its row joins the grid at the next step's beginning.  It
+works with any decoder that has full or sliding attention and takes an attention mask and position
+ids, on any device.
 """
 
 import inspect
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +20,7 @@ from inference_worker.engines.engine import Failed
 from inference_worker.engines.failures import failure_of
 from inference_worker.engines.transformers.grid import Grid, Prefilled
 from inference_worker.engines.transformers.sampling import Sampler
-from inference_worker.engines.transformers.scheduler import Step
+from inference_worker.engines.transformers.scheduler import DEFAULT_PREFILL_TOKENS, Step
 from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
 
 #: What became of one sequence in a step.
@@ -28,6 +31,16 @@ class UnfitModel(Exception):
     """The model keeps something else than keys and values of each token."""
 
 
+@dataclass(eq=False, slots=True)
+class _Prompt:
+    """A prompt that is being computed, `done` tokens of it, and those who wait for it."""
+
+    tokens: tuple[int, ...]
+    sequences: list[Sequence]
+    cache: DynamicCache
+    done: int = 0
+
+
 class OwnRunner:
     """Runs the steps on a model."""
 
@@ -35,13 +48,18 @@ class OwnRunner:
     #: The cache is a rectangle, so the token budget counts the padding.
     padded = True
 
-    def __init__(self, model: Any) -> None:
-        """Try the model; raise UnfitModel when rows of it cannot be put together."""
+    def __init__(self, model: Any, *, prefill_tokens: int = DEFAULT_PREFILL_TOKENS) -> None:
+        """Try the model; raise UnfitModel when rows of it cannot be put together.
+
+        prefill_tokens: most tokens of prompts in one step.
+        """
         self._model = model
+        self._prefill_tokens = prefill_tokens
         self._device = model.device
         self._grid = Grid()
         self._sampler = Sampler()
         self._rows: list[Sequence] = []
+        self._prompts: deque[_Prompt] = deque()
         self._fresh: dict[Sequence, Prefilled] = {}
         # Without it, the logits of a long prompt take more memory than the model.
         parameters = inspect.signature(model.forward).parameters
@@ -56,7 +74,8 @@ class OwnRunner:
             self._join()
             if self._rows:
                 outcomes += zip(self._rows, self._decode(), strict=True)
-            outcomes += self._prefill_each(step.joins)
+            self._queue(step.joins)
+            outcomes += self._prefill()
         return outcomes
 
     def refuses(self, sampling: Sampling) -> str | None:
@@ -68,6 +87,7 @@ class OwnRunner:
         self._grid = Grid()
         self._rows = []
         self._fresh = {}
+        self._prompts.clear()
 
     def close(self) -> None:
         """Free the memory."""
@@ -75,11 +95,17 @@ class OwnRunner:
 
     def _leave(self, leaves: list[Sequence]) -> None:
         for sequence in leaves:
-            if self._fresh.pop(sequence, None) is None and sequence in self._rows:
+            if self._fresh.pop(sequence, None) is not None:
+                continue
+            if sequence in self._rows:
                 row = self._rows.index(sequence)
                 taken_by = self._grid.leave(row)
                 self._rows[row] = self._rows[taken_by]
                 self._rows.pop()
+            for prompt in [one for one in self._prompts if sequence in one.sequences]:
+                prompt.sequences.remove(sequence)
+                if not prompt.sequences:
+                    self._prompts.remove(prompt)
 
     def _join(self) -> None:
         fresh, self._fresh = self._fresh, {}
@@ -100,41 +126,66 @@ class OwnRunner:
         grid.advance()
         return self._sampler.pick(output.logits[:, -1], self._rows)
 
-    def _prefill_each(self, joins: list[Sequence]) -> Iterator[Outcome]:
-        prompt: tuple[int, ...] | None = None
-        logits, cache = torch.empty(0), Prefilled()
+    def _queue(self, joins: list[Sequence]) -> None:
         for sequence in joins:
+            # The choices of one job have one prompt, which is computed once.
+            last = self._prompts[-1] if self._prompts else None
+            if last is not None and last.tokens is sequence.prompt and not last.done:
+                last.sequences.append(sequence)
+                continue
+            # Made without the model's configuration, every layer keeps all of its tokens, also one
+            # with a sliding window: rows can be moved then, and the window is the mask's business.
+            self._prompts.append(_Prompt(sequence.prompt, [sequence], DynamicCache()))
+
+    def _prefill(self) -> Iterator[Outcome]:
+        """Compute the next part of the prompts; who has all of its own is given its first token."""
+        left = self._prefill_tokens
+        while self._prompts and left > 0:
+            head = self._prompts[0]
+            part = head.tokens[head.done : head.done + left]
             try:
-                # The choices of one job have one prompt, which is computed once.
-                if sequence.prompt is not prompt:
-                    logits, cache = self._prefill(sequence.prompt)
-                    prompt = sequence.prompt
+                logits = self._compute(part, head.cache)
+            except Exception as error:
+                self._prompts.popleft()
+                failed = failure_of(error)
+                yield from ((sequence, failed) for sequence in head.sequences)
+                continue
+            left -= len(part)
+            head.done += len(part)
+            if head.done == len(head.tokens):
+                self._prompts.popleft()
+                yield from self._first_picks(head, logits)
+
+    def _first_picks(self, prompt: "_Prompt", logits: Tensor) -> Iterator[Outcome]:
+        cache = [(layer.keys, layer.values) for layer in prompt.cache.layers]
+        for sequence in prompt.sequences:
+            try:
                 (pick,) = self._sampler.pick(logits, [sequence])
             except Exception as error:
-                prompt = None
                 yield sequence, failure_of(error)
                 continue
             if isinstance(pick, Pick):
                 self._fresh[sequence] = cache
             yield sequence, pick
 
-    def _prefill(self, prompt: tuple[int, ...]) -> tuple[Tensor, Prefilled]:
-        # Made without the model's configuration, every layer keeps all of its tokens, also one
-        # with a sliding window: rows can be moved then, and the window is the mask's business.
-        cache = DynamicCache()
+    def _compute(self, tokens: tuple[int, ...], cache: DynamicCache) -> Tensor:
+        """Put these tokens behind what the cache has; return the logits of the last one."""
         output = self._model(
-            input_ids=torch.tensor([prompt], device=self._device),
+            input_ids=torch.tensor([tokens], device=self._device),
             past_key_values=cache,
             use_cache=True,
             **self._last_only,
         )
-        return output.logits[:, -1], [(layer.keys, layer.values) for layer in cache.layers]
+        logits: Tensor = output.logits[:, -1]
+        return logits
 
     def _measure(self) -> int:
         """Compute a prompt of one token; return what one token takes in the cache, in bytes."""
         try:
             with torch.inference_mode():
-                _, cache = self._prefill((0,))
+                made = DynamicCache()
+                self._compute((0,), made)
+            cache = [(layer.keys, layer.values) for layer in made.layers]
             shapes = {tensor.shape[::2] for pair in cache for tensor in pair}
         except Exception as error:
             raise UnfitModel(f"{type(error).__name__}: {error}") from error

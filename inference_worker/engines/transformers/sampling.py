@@ -20,6 +20,10 @@ NO_NUMBER = Failed(
 )
 
 
+#: Stands for the log probability of what is impossible, as in OpenAI's API.
+LEAST_LOGPROB = -9999.0
+
+
 @dataclass(slots=True)
 class _Row:
     """What has to be remembered of a row between two steps."""
@@ -59,6 +63,8 @@ class Sampler:
         if row is None:
             row = self._rows[sequence] = _new_row(logits, sequence)
         scores = _penalised(logits, row, wanted) if wanted.has_penalties else logits
+        if wanted.has_penalties and not bool(scores.max().isfinite()):
+            return NO_NUMBER
         greedy = wanted.is_greedy
         token = int(scores.argmax()) if greedy else draw(scores, wanted, row.generator)
         if row.counts is not None and row.seen is not None:
@@ -119,7 +125,8 @@ def _penalised(logits: Tensor, row: _Row, wanted: Sampling) -> Tensor:
 
 def _with_logprobs(token: int, logits: Tensor, top: int) -> Pick:
     """Say how likely the model itself found the token, before penalties and temperature."""
-    logprobs = torch.log_softmax(logits, dim=-1)
+    # JSON has no infinity, which is what a model says of a token that it never gives.
+    logprobs = torch.log_softmax(logits, dim=-1).clamp(min=LEAST_LOGPROB)
     if not top:
         return Pick(token, float(logprobs[token]))
     best = logprobs.topk(min(top, logprobs.shape[-1]))

@@ -10,19 +10,23 @@ from dataclasses import dataclass, field
 
 from inference_worker.engines.transformers.sequence import Sequence, Status
 
+#: Most tokens of prompts in one step.
+DEFAULT_PREFILL_TOKENS = 2048
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a runner can bear.
 
     sequences: at once.  tokens: of cache, in all.  prefill_tokens: of prompts in one step, so
-    that those who generate already are not kept waiting for long; one prompt always fits.
+    that those who generate already are not kept waiting for long; one prompt always fits, and is
+    begun with a part of it when it is longer.
     padded: the cache is a rectangle, as wide as its longest row.
     """
 
     sequences: int
     tokens: int
-    prefill_tokens: int = 2048
+    prefill_tokens: int = DEFAULT_PREFILL_TOKENS
     padded: bool = True
 
 

@@ -5,6 +5,22 @@ from typing import Any
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.transformers.request import GenerationRequest
 
+#: Parameters of the library's `apply_chat_template` that are none of the template's own.  A
+#: template is a program, and one that a client sends could run for ever.
+_NOT_FOR_CLIENTS = {
+    "chat_template",
+    "conversation",
+    "max_length",
+    "padding",
+    "return_assistant_tokens_mask",
+    "return_dict",
+    "return_tensors",
+    "tokenize",
+    "tokenizer_kwargs",
+    "tools",
+    "truncation",
+}
+
 
 class ModelTokenizer:
     """A tokenizer of transformers; `vocabulary` is how many ids the model knows."""
@@ -49,14 +65,16 @@ class ModelTokenizer:
         assert request.messages is not None
         if not getattr(self._tokenizer, "chat_template", None):
             raise BadInput("messages: this model has no chat template; send a prompt")
+        template_kwargs = {"add_generation_prompt": True, **request.chat_template_kwargs}
+        if refused := _NOT_FOR_CLIENTS & set(template_kwargs):
+            raise BadInput(f"chat_template_kwargs: {min(refused)} is not for a request to say")
         messages = [message.model_dump(exclude_unset=True) for message in request.messages]
         try:
             text = self._tokenizer.apply_chat_template(
                 messages,
                 tools=request.tools,
                 tokenize=False,
-                add_generation_prompt=True,
-                **request.chat_template_kwargs,
+                **template_kwargs,
             )
         except Exception as error:
             # A template is a program of the model's author, and says no in its own ways: roles

@@ -1,0 +1,53 @@
+"""Which runner takes the steps, and on which device.  Pure: plain values in, a decision out."""
+
+from inference_worker.engines.transformers.options import RunnerChoice
+from inference_worker.engines.transformers.sequence import Sampling
+
+
+def choose_runner(
+    asked: RunnerChoice, *, device: str, has_flash: bool, fits_flash: bool, usual: Sampling
+) -> RunnerChoice:
+    """Return the runner: what was asked for, and by itself our own unless paged is the better one.
+
+    device: its kind, as `cuda`.  has_flash: flash attention is installed.  fits_flash: the model
+    can compute with it.  usual: what a request is given that wishes nothing itself.
+
+    Without flash attention transformers' continuous batching compares every token with those of
+    all rows, and is slower than a padded rectangle.
+    """
+    if asked is not RunnerChoice.AUTO:
+        return asked
+    # A model whose own settings have, say, a repetition penalty would be refused every request.
+    can_paged = device == "cuda" and has_flash and fits_flash and not beyond_paged(usual)
+    return RunnerChoice.PAGED if can_paged else RunnerChoice.OWN
+
+
+def beyond_paged(sampling: Sampling) -> str | None:
+    """Say what of these wishes the paged runner cannot do for one request alone; None if all."""
+    wishes = {
+        "min_p": sampling.min_p > 0.0,
+        "a penalty": sampling.has_penalties,
+        "a seed": sampling.seed is not None,
+        "logprobs": sampling.logprobs is not None,
+    }
+    return next((name for name, wanted in wishes.items() if wanted), None)
+
+
+def choose_device(asked: str, *, cuda_devices: int, has_mps: bool) -> str:
+    """Return the device to compute on; raise ValueError for one that is not there.
+
+    asked: `cpu`, `cuda`, `cuda:1`, `mps`, any other that torch knows, or "" for what is there.
+    """
+    kind, _, number = asked.partition(":")
+    if not asked:
+        return "cuda" if cuda_devices else "cpu"
+    if kind == "cuda" and not cuda_devices:
+        raise ValueError(
+            f"device {asked}: torch sees no CUDA device here (is the driver there, has the "
+            "container been given the GPU, and is this torch one with CUDA?)"
+        )
+    if kind == "cuda" and number and not (number.isdecimal() and int(number) < cuda_devices):
+        raise ValueError(f"device {asked}: expected a number from 0 to {cuda_devices - 1}")
+    if kind == "mps" and not has_mps:
+        raise ValueError(f"device {asked}: torch sees no such device here")
+    return asked
