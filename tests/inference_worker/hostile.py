@@ -59,7 +59,10 @@ def sync(text: str, ctx: Context) -> object:
         case "array":
             return {"scores": Array()}
         case "deep":
-            return functools.reduce(lambda inner, _: [inner], range(100_000), [])
+            nested: list[object] = []
+            for _ in range(100_000):
+                nested = [nested]
+            return nested
         case "own progress":
             ctx.progress(Fraction(0.5), Unspeakable)  # type: ignore[arg-type]
     return text

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from inference_worker import BadInput
 from inference_worker.answers import answer_to
 from inference_worker.engines import payload
 from inference_worker.engines.engine import (
@@ -109,7 +110,7 @@ async def test_a_name_with_odd_bytes_can_be_told_to_the_client(load: Load) -> No
 
 
 async def test_json_that_is_too_deep_is_a_bad_input() -> None:
-    with pytest.raises(payload.BadInput, match="expected JSON"):
+    with pytest.raises(BadInput, match="expected JSON"):
         payload.read_json(b"[" * 100_000)
 
 

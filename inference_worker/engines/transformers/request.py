@@ -174,7 +174,7 @@ def read_request(
 ) -> dict[str, Any]:
     """Return the body as an object, text as the only field of one; raise BadInput."""
     try:
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"expected UTF-8 text, got another byte at {error.start}") from None
     kind_of_content = content_type.partition(";")[0].strip().lower()

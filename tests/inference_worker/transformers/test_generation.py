@@ -265,3 +265,35 @@ async def test_a_folder_without_a_model_is_told_at_the_start(
     with pytest.raises(EngineFailed, match="did not load"):
         await engine.start(Context())
     await engine.stop(1.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b'{"prompt": ' + b"[" * 100_000, "expected JSON"),
+        (rb'{"prompt": "\ud800"}', "one half of a surrogate pair"),
+        (rb'{"prompt": "a", "stop": "\udc00"}', "one half of a surrogate pair"),
+        (
+            body(messages=[{"role": "user"}], chat_template_kwargs={"chat_template": "{{ 1 }}"}),
+            "chat_template is not for a request to say",
+        ),
+        (
+            body(prompt="abab", repetition_penalty=1e-300, temperature=1),
+            "no number",
+        ),
+    ],
+)
+async def test_what_only_the_request_is_to_blame_for_is_never_tried_again(
+    llama: TinyModel, start: Start, data: bytes, sentence: str
+) -> None:
+    end = await end_of(await start(f"transformers:{llama.folder}"), data)
+    assert isinstance(end, Failed)
+    assert (end.code, end.retryable) == ("BadInput", False)
+    assert sentence in end.message
+
+
+async def test_a_device_that_is_not_there_is_told_at_the_start(llama: TinyModel) -> None:
+    engine = load_engine(EngineSpec(f"transformers:{llama.folder}", {"device": "cuda:99"}))
+    with pytest.raises(EngineFailed, match="device cuda:99: "):
+        await engine.start(Context())
+    await engine.stop(1.0)

@@ -15,6 +15,7 @@ from inference_worker.engines.transformers.sequence import (
     Sampling,
     Sequence,
 )
+from tests.waiting import wait_until_blocking
 
 
 class CountingRunner:
@@ -162,3 +163,26 @@ def test_what_still_runs_when_the_loop_stops_is_given_back(
     late = [update for update in updates if update.is_last]
     assert [update.sequence for update in late] in ([endless], [])
     assert loop.is_dead
+
+
+class LostRunner(CountingRunner):
+    """Cannot even begin anew."""
+
+    def run(self, step: Step) -> list[tuple[Sequence, Pick | Failed]]:
+        raise RuntimeError("the device is gone")
+
+    def reset(self) -> None:
+        raise RuntimeError("and does not come back")
+
+
+def test_who_comes_after_the_loop_has_ended_is_told_so(updates: list[Update]) -> None:
+    loop = GenerationLoop(LostRunner(), Limits(2, 1000), deliver=updates.extend)
+    loop.begin([first := sequence()])
+    loop.start()
+    wait_until_blocking(lambda: loop.is_dead, "it has ended")
+    loop.begin([late := sequence()])
+    wait_until_blocking(lambda: late.failed, "the late one is told")
+    assert first.failed is not None
+    # Its process is good for nothing more, and is replaced.
+    assert late.failed == Failed("DeviceLost", "the generation has ended")
+    assert updates[-1] == Update(late, is_last=True)

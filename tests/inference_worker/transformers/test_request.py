@@ -72,6 +72,11 @@ def test_a_body_that_makes_no_sense_is_refused_with_its_field(body: bytes, sente
         read_generation(body)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_body() -> None:
+    request = read_generation(b'\xef\xbb\xbf{"prompt": "a"}')
+    assert request.prompt == "a"
+
+
 def test_a_body_that_says_json_is_json() -> None:
     with pytest.raises(BadInput, match="expected a JSON object, got list"):
         read_generation(b"[1]", "application/json")
