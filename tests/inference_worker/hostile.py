@@ -99,6 +99,10 @@ async def exits(text: str) -> str:
     return text
 
 
+async def _upper(text: str) -> str:
+    return text.upper()
+
+
 def _hides(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
@@ -112,8 +116,7 @@ async def hidden(text: str) -> str:
     """Async behind a decorator that does not look like it."""
     if text == "exit":
         sys.exit("no licence")
-    await asyncio.sleep(0)
-    return text.upper()
+    return await _upper(text)
 
 
 class NeverWaits:
