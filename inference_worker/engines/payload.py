@@ -105,7 +105,7 @@ def _plain(value: Any) -> Any:
     """Return what is no JSON as what is: arrays and numbers of numpy and torch."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"a {type(value).__name__} is no JSON")
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _first_annotation(function: Callable[..., Any]) -> Any:
