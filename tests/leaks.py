@@ -97,7 +97,9 @@ def find_leaks(
     """Return, in words, what is left under `prefix`, of one service or of all."""
     leaks: list[str] = []
     queues: defaultdict[str, _Books] = defaultdict(_Books)
-    with closing(Redis.from_url(redis_url, decode_responses=True)) as redis:
+    # Some values are packed, and are no text.
+    readable = {"decode_responses": True, "encoding_errors": "replace"}
+    with closing(Redis.from_url(redis_url, **readable)) as redis:
         for key in redis.scan_iter(match=f"{prefix}:*", count=1000):
             parts = _KEY.fullmatch(key)
             if redis.pttl(key) >= 0 or (parts and service and parts["service"] != service):

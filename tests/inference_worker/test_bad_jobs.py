@@ -4,6 +4,8 @@ import os
 import signal
 from collections import Counter
 
+import pytest
+
 from client_sdk import AsyncQueueClient
 from client_sdk.wire.worker import Completion, Failure, Held, Rejection, Result
 from inference_worker.child import CANCEL_GRACE_S
@@ -93,6 +95,7 @@ async def test_a_stuck_job_that_is_lost_ends_within_seconds_and_its_neighbour_go
     assert len(peer.answers) == 2
 
 
+@pytest.mark.leaves_entries  # the poison, as a dead letter
 async def test_a_poison_job_is_answered_and_fifty_healthy_ones_finish(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
