@@ -33,6 +33,7 @@ from client_sdk.holding import Holding
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.load import Load
 from client_sdk.wire.worker import (
     PROTOCOL,
     Completion,
@@ -40,12 +41,12 @@ from client_sdk.wire.worker import (
     Delivery,
     Held,
     Hello,
-    Load,
     Outcome,
     Outcomes,
     Rejection,
     Renew,
     SetWindow,
+    Taken,
     ToWorker,
     Welcome,
     decode_to_worker,
@@ -326,8 +327,10 @@ class WorkConnection:
             case Outcomes(outcomes):
                 for outcome in outcomes:
                     self._holding.settle(outcome)
+            case Taken(deliveries):
+                self._lose(deliveries)
             case _:
-                raise WireError("Deliveries or Outcomes", "a second Welcome")
+                raise WireError("Deliveries, Outcomes or Taken", "a second Welcome")
 
     def _lose(self, lost: Iterable[Held]) -> None:
         stopped = set(self._holding.lose(lost))

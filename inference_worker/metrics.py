@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from client_sdk.wire.worker import Load
+from client_sdk.wire.load import Load
 from inference_worker.engines.engine import Delta, Event, Progress, Usage
 
 #: Upper bounds of the run time histogram, in seconds: from an echo to half an hour of video.

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 
 from client_sdk.wire import codes
-from client_sdk.wire.worker import Delivery, Load
+from client_sdk.wire.load import Load
+from client_sdk.wire.worker import Delivery
 from client_sdk.work import Lost, WorkConnection
 from inference_worker.answers import POISON_JOB, RUN_TIMEOUT
 from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress

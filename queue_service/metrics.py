@@ -20,6 +20,7 @@ class QueueMetrics:
     rejections: Counter
     stale: Counter
     releases: Counter
+    overdue: Counter
     deletions: Counter
 
 
@@ -76,6 +77,7 @@ class Metrics:
             "rejections": counter("rejections", "Deliveries that their subscriber gave back."),
             "stale": counter("stale_answers", "Answers of a subscriber that held it no more."),
             "releases": counter("releases", "Deliveries whose subscriber was lost."),
+            "overdue": counter("overdue", "Deliveries that were held for longer than max_idle."),
             "deletions": counter("deletions", "Entries that were deleted or truncated."),
         }
         self.length = gauge("length", "Entries that are stored.")

@@ -52,6 +52,7 @@ class Queue:
         limits: Limits,
         settings: Settings,
         metrics: QueueMetrics,
+        max_idle_ms: int = 0,
     ) -> None:
         self.role = role
         self.service = service
@@ -69,6 +70,7 @@ class Queue:
             metrics,
             lease_ms=settings.lease_ms,
             tick_ms=settings.tick_ms,
+            max_idle_ms=max_idle_ms,
         )
         self.dead_letters = DeadLetters(store.dead_letters, payload_bytes=limits.payload_bytes)
         self._draining = False

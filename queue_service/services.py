@@ -49,6 +49,7 @@ class Service:
                 max_delivery=wanted.max_delivery,
                 dead_message_policy=wanted.dead_message_policy,
                 dead_letters_max_length=wanted.dead_letters_max_length,
+                max_idle_ms=wanted.max_idle_ms,
                 idempotency_ttl_ms=settings.idempotency_ttl_ms,
             )
             return Queue(
@@ -58,6 +59,7 @@ class Service:
                 limits=Limits(entries, payload_bytes),
                 settings=settings,
                 metrics=metrics.queue(wanted.name, role),
+                max_idle_ms=wanted.max_idle_ms,
             )
 
         self.input = queue("input")

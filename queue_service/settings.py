@@ -12,8 +12,15 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from client_sdk.wire.duration import parse_duration
+from client_sdk.wire.errors import WireError
+
 #: Share of the queue memory that is kept back, as PAI EAS does it.
 KEPT_BACK = (9, 10)
+
+#: Bounds of `max_idle`, in seconds.
+LEAST_IDLE_S = 0.1
+MOST_IDLE_S = 365 * 86_400.0
 
 ServiceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
 
@@ -66,9 +73,26 @@ class ServiceSettings(BaseModel):
         description="After `max_delivery`: `Rear` puts the entry at the tail, `Drop` deletes it, "
         "`Park` answers it with its last error and keeps it as a dead letter.",
     )
+    max_idle: str = Field(
+        "0s",
+        description="The longest that one delivery may be held, as `90s` or `1h30m`; then it goes "
+        "to another subscriber, as one more hand-out. 0 is for ever.",
+    )
     dead_letters_max_length: int = Field(
         10_000, ge=1, description="Most dead letters of each queue; beyond it the oldest go."
     )
+
+    @field_validator("max_idle", mode="before")
+    @classmethod
+    def _is_duration(cls, came: object) -> str:
+        text = str(came)
+        try:
+            seconds = parse_duration(text)
+        except WireError as error:
+            raise ValueError(str(error)) from None
+        if seconds and not LEAST_IDLE_S <= seconds <= MOST_IDLE_S:
+            raise ValueError(f"expected 0, or from {LEAST_IDLE_S:g} s to 365 days, got {text!r}")
+        return text
 
     @field_validator("input", "sink")
     @classmethod
@@ -76,6 +100,11 @@ class ServiceSettings(BaseModel):
         if queue.max_length is not None and queue.max_payload_size_kb is not None:
             raise ValueError("set max_length or max_payload_size_kb, not both for one queue")
         return queue
+
+    @property
+    def max_idle_ms(self) -> int:
+        """`max_idle` in ms; 0 is for ever."""
+        return round(parse_duration(self.max_idle) * 1000)
 
     def token_digest(self) -> bytes:
         """Return what is kept of the token."""

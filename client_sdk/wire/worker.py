@@ -9,11 +9,12 @@ attempt which is no longer the newest is refused and changes nothing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.load import Load, load_from_proto, load_to_proto
 from client_sdk.wire.proto import worker_pb2
 
 #: The version both sides must name in Hello and Welcome.
@@ -143,23 +144,6 @@ class Rejections:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """How busy a worker is, for its operators; a number that it cannot tell is 0.
-
-    running, waiting: deliveries in its engine and in front of it.  limit: how many it takes.
-    memory_bytes: of all its processes.  gpu_utilization: from 0 to 1.
-    """
-
-    running: int = 0
-    waiting: int = 0
-    limit: int = 0
-    memory_bytes: int = 0
-    gpu_memory_bytes: int = 0
-    gpu_memory_total_bytes: int = 0
-    gpu_utilization: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Renew:
     """The worker is alive; sent every third of the lease."""
 
@@ -188,8 +172,15 @@ class Outcomes:
     outcomes: tuple[Outcome, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """These deliveries are no longer this worker's: it held them for too long."""
+
+    deliveries: tuple[Held, ...]
+
+
 FromWorker = Hello | Completions | Rejections | Renew | SetWindow
-ToWorker = Welcome | Deliveries | Outcomes
+ToWorker = Welcome | Deliveries | Outcomes | Taken
 
 
 def encode_from_worker(message: FromWorker) -> bytes:
@@ -209,7 +200,7 @@ def encode_from_worker(message: FromWorker) -> bytes:
         case Renew(load):
             proto.renew.SetInParent()
             if load is not None:
-                proto.renew.load.CopyFrom(worker_pb2.Load(**asdict(load)))
+                proto.renew.load.CopyFrom(load_to_proto(load))
         case SetWindow(window):
             proto.window.SetInParent()
             proto.window.window = window
@@ -245,7 +236,9 @@ def decode_from_worker(data: bytes) -> FromWorker:
                 )
             )
         case "renew":
-            return Renew(_read_load(proto.renew.load) if proto.renew.HasField("load") else None)
+            return Renew(
+                load_from_proto(proto.renew.load) if proto.renew.HasField("load") else None
+            )
         case "window":
             return SetWindow(proto.window.window)
         case "hello":
@@ -277,6 +270,8 @@ def encode_to_worker(message: ToWorker) -> bytes:
                 )
                 for item in outcomes
             )
+        case Taken(deliveries):
+            proto.taken.deliveries.extend(_held_to_proto(deliveries))
         case Welcome():
             proto.welcome.CopyFrom(
                 worker_pb2.Welcome(
@@ -306,6 +301,8 @@ def decode_to_worker(data: bytes) -> ToWorker:
                     for item in proto.outcome.outcomes
                 )
             )
+        case "taken":
+            return Taken(_held_from_proto(proto.taken.deliveries))
         case "welcome":
             welcome = proto.welcome
             return Welcome(
@@ -315,7 +312,9 @@ def decode_to_worker(data: bytes) -> ToWorker:
                 protocol=welcome.protocol,
             )
         case _:
-            raise WireError("one of welcome, deliver, outcome", "a message without any of them")
+            raise WireError(
+                "one of welcome, deliver, outcome, taken", "a message without any of them"
+            )
 
 
 def _held_to_proto(held: tuple[Held, ...]) -> list[worker_pb2.Held]:
@@ -336,6 +335,7 @@ def _add_completion(proto: worker_pb2.Completions, completion: Completion) -> No
         item.result.data = completion.result.data
         item.result.tags.update(completion.result.tags)
     if completion.failed is not None:
+        item.failed.SetInParent()
         item.failed.code = completion.failed.code
         item.failed.reason = completion.failed.reason
 
@@ -348,18 +348,6 @@ def _read_completion(item: worker_pb2.Completion) -> Completion:
     if item.HasField("failed"):
         failed = Failure(item.failed.code, item.failed.reason)
     return Completion(item.index, item.attempt, result, failed)
-
-
-def _read_load(proto: worker_pb2.Load) -> Load:
-    return Load(
-        running=proto.running,
-        waiting=proto.waiting,
-        limit=proto.limit,
-        memory_bytes=proto.memory_bytes,
-        gpu_memory_bytes=proto.gpu_memory_bytes,
-        gpu_memory_total_bytes=proto.gpu_memory_total_bytes,
-        gpu_utilization=proto.gpu_utilization,
-    )
 
 
 def _delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:

@@ -33,6 +33,7 @@ class Redelivery:
         *,
         lease_ms: int,
         tick_ms: int,
+        max_idle_ms: int = 0,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -41,6 +42,7 @@ class Redelivery:
         # The store takes a longer gap for an outage, after which no lease may end (expire.lua).
         self._tick_s = min(tick_ms, lease_ms / 3) / 1000
         self._look = Doorbell()
+        self._max_idle_ms = max_idle_ms
 
     def look_in(self, delay_s: float) -> None:
         """End what is over after this delay: a lease was just cut short."""
@@ -52,6 +54,8 @@ class Redelivery:
             group.create_task(self._ping_for_ever())
             group.create_task(self._renew_for_ever())
             group.create_task(self._expire_for_ever())
+            if self._max_idle_ms:
+                group.create_task(self._take_overdue_for_ever())
 
     async def _ping_for_ever(self) -> None:
         # Beside the renewals, so that nobody seems silent because the store was.
@@ -116,3 +120,34 @@ class Redelivery:
             if wait_ms >= 0:
                 # A millisecond more, so that the lease is over when we look.
                 wait_s = min(self._tick_s, (wait_ms + 1) / 1000)
+
+    async def _take_overdue_for_ever(self) -> None:
+        # What is handed out from now on is due after `max_idle`, so nothing is missed meanwhile.
+        longest_s = min(self._tick_s, self._max_idle_ms / 1000)
+        wait_s = 0.0
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = longest_s
+            try:
+                wait_ms = await self._take_overdue()
+            except StoreUnavailable as error:
+                log.debug("Deadlines were not looked at: %s", error)
+                continue
+            except StoreError:
+                log.exception("Deadlines were not looked at.")
+                continue
+            if wait_ms >= 0:
+                wait_s = min(longest_s, (wait_ms + 1) / 1000)
+
+    async def _take_overdue(self) -> int:
+        here = {(one.gid, one.uid): one for one in self._dispatcher}
+        wait_ms, taken = await self._store.overdue(
+            [(one.gid, one.uid, one.session) for one in here.values()]
+        )
+        for gid, uid, index, attempt in taken:
+            log.info("Delivery %d of entry %d was held for too long by %s.", attempt, index, uid)
+            subscriber = here[gid, uid]
+            subscriber.take_away(index, attempt)
+            self._dispatcher.window_changed(subscriber)
+        self._metrics.overdue.inc(len(taken))
+        return wait_ms

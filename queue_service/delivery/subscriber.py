@@ -17,6 +17,9 @@ OUTBOX_BYTES = 8 * 1024 * 1024
 #: From the end of a subscriber to the end of its connection, in seconds; most are closed sooner.
 CUT_S = 2.0
 
+#: Deliveries that were taken away lately and whose answers may still come.
+MOST_TAKEN = 1000
+
 
 class Ended(Enum):
     """Why a subscriber is served no more."""
@@ -52,6 +55,8 @@ class Subscriber:
     last_heard: float = field(default_factory=time.monotonic)
     ended: Ended | None = None
     _outbox: deque[Delivery] = field(default_factory=deque)
+    _taken: list[tuple[int, int]] = field(default_factory=list)
+    _told_taken: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MOST_TAKEN))
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _about_changed: bool = False
     on_room: Callable[[], None] = lambda: None
@@ -97,8 +102,30 @@ class Subscriber:
             asyncio.get_running_loop().call_later(CUT_S, self.cut)
         self._news.set()
 
+    def take_away(self, index: int, attempt: int) -> None:
+        """A delivery is no longer this subscriber's; a worker that has it is told of it."""
+        self.window.release(1)
+        for item in self._outbox:
+            if (item.entry.index, item.attempt) == (index, attempt):
+                self._outbox.remove(item)
+                self._waiting_bytes -= len(item.entry.data)
+                return
+        if self.own_commits:
+            self._taken.append((index, attempt))
+            self._told_taken.append((index, attempt))
+            self._news.set()
+
+    def take_taken(self) -> list[tuple[int, int]]:
+        """Return (index, attempt) of what was taken away and not told yet."""
+        taken, self._taken = self._taken, []
+        return taken
+
+    def was_taken(self, index: int, attempt: int) -> bool:
+        """Say whether a delivery was taken away, so that its window is open already."""
+        return (index, attempt) in self._told_taken
+
     async def next_batch(self) -> list[Delivery]:
-        """Wait for deliveries; [] when the subscriber has ended.
+        """Wait for deliveries; [] when the subscriber has ended, or something was taken away.
 
         Called again once those of the last call are written.
         """
@@ -106,7 +133,7 @@ class Subscriber:
         self._leaving_bytes = 0
         if was_short and self.takes_more:
             self.on_room()
-        while not self._outbox and self.ended is None:
+        while not self._outbox and not self._taken and self.ended is None:
             self._news.clear()
             await self._news.wait()
         if self.ended is not None:

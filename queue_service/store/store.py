@@ -52,6 +52,7 @@ class Store:
 
     capacity: most entries.  auto_evict: drop the oldest instead of refusing new ones.
     sink_capacity, sink_evicts: the same of the service's sink.
+    max_idle_ms: the longest that one delivery may be held; 0 is for ever.
     dead_letters_max_length: more than so many dead letters crowd out the oldest.
     """
 
@@ -68,6 +69,7 @@ class Store:
         max_delivery: int,
         dead_message_policy: str,
         dead_letters_max_length: int,
+        max_idle_ms: int,
         idempotency_ttl_ms: int,
     ) -> None:
         self._scripts = scripts
@@ -76,7 +78,7 @@ class Store:
         self._keys = keys.queue(role) + keys.queue(other(role))
         # The rules by which an entry ends, as prelude/dead_letters.lua reads them.
         rules = f"{max_delivery} {dead_message_policy} {dead_letters_max_length}"
-        rules += f" {sink_capacity} {int(sink_evicts)}"
+        rules += f" {sink_capacity} {int(sink_evicts)} {max_idle_ms}"
         self._first = (keys.channel, role, rules)
         self._capacity = capacity
         self._evict = int(auto_evict)
@@ -246,6 +248,19 @@ class Store:
         """End leases that are over: (deliveries released, subscribers, ms to the next or -1)."""
         released, ended, wait_ms = await self._run("expire", [lease_ms, GROUP_REMEMBERED_MS])
         return int(released), int(ended), int(wait_ms)
+
+    async def overdue(
+        self, subscribers: Sequence[tuple[str, str, str]]
+    ) -> tuple[int, list[tuple[str, str, int, int]]]:
+        """Take back what these (group, user, session) have held for longer than max_idle.
+
+        Gives ms until the next deadline or -1, and (group, user, index, attempt) of each.
+        """
+        wait_ms, *taken = await self._run("overdue", [name for one in subscribers for name in one])
+        return int(wait_ms), [
+            (gid.decode(), uid.decode(), int(index), int(attempt))
+            for gid, uid, index, attempt in taken
+        ]
 
     async def restore(self, indexes: Iterable[int]) -> int:
         """Show taken entries to other reads again; give how many were still taken."""

@@ -3,7 +3,7 @@
 worker                          service
   Hello(uid, window, held)  ->
                             <-  Welcome(lease, lost)
-                            <-  Deliveries
+                            <-  Deliveries, Taken
   Completions, Rejections   ->
                             <-  Outcomes
   Renew, SetWindow          ->
@@ -226,7 +226,11 @@ class _Work:
             return
         with contextlib.suppress(ConnectionResetError):
             await self._send(wire.Outcomes(tuple(outcomes)))
-        ended = sum(outcome.code != Code.FRAME_TOO_BIG for outcome in outcomes)
+        ended = sum(
+            outcome.code != Code.FRAME_TOO_BIG
+            and not subscriber.was_taken(outcome.index, outcome.attempt)
+            for outcome in outcomes
+        )
         self._queue.reopen(subscriber, ended)
 
     async def _complete(
@@ -274,8 +278,13 @@ class _Work:
 
     async def _deliver(self, subscriber: Subscriber) -> None:
         with contextlib.suppress(ConnectionResetError):
-            while batch := await subscriber.next_batch():
-                await self._send(wire.Deliveries(tuple(map(self._to_wire, batch))))
+            while subscriber.ended is None:
+                batch = await subscriber.next_batch()
+                # Before the deliveries: the same entry may come again, as another attempt.
+                if taken := subscriber.take_taken():
+                    await self._send(wire.Taken(tuple(wire.Held(*pair) for pair in taken)))
+                if batch:
+                    await self._send(wire.Deliveries(tuple(map(self._to_wire, batch))))
             if subscriber.ended is not None:
                 code, reason = CLOSINGS[subscriber.ended]
                 await self._socket.close(code=code, message=reason)

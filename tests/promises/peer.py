@@ -23,7 +23,7 @@ class Peer:
 
     held: by index, the deliveries that it was handed and has not answered.
     most_held: the most there ever were.
-    outcomes: what the service said of its answers.
+    outcomes: what the service said of its answers.  taken: what it was told it holds no more.
     """
 
     session: aiohttp.ClientSession
@@ -33,6 +33,7 @@ class Peer:
     held: dict[int, wire.Delivery] = field(default_factory=dict)
     handed: list[wire.Delivery] = field(default_factory=list)
     outcomes: list[wire.Outcome] = field(default_factory=list)
+    taken: list[wire.Held] = field(default_factory=list)
     most_held: int = 0
     on_delivery: Callable[["Peer", wire.Delivery], None] | None = None
     socket: aiohttp.ClientWebSocketResponse | None = None
@@ -112,6 +113,10 @@ class Peer:
             if isinstance(received, wire.Deliveries):
                 for delivery in received.deliveries:
                     self._take(delivery)
+            elif isinstance(received, wire.Taken):
+                self.taken.extend(received.deliveries)
+                for held in received.deliveries:
+                    self.held.pop(held.index, None)
             elif isinstance(received, wire.Outcomes):
                 self.outcomes.extend(received.outcomes)
         self.close_code = socket.close_code

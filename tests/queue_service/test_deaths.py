@@ -8,7 +8,8 @@ import aiohttp
 from redis.asyncio import Redis
 
 from client_sdk import AsyncQueueClient
-from client_sdk.wire.worker import Completion, Delivery, Load, Rejection, Result
+from client_sdk.wire.load import Load
+from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
 from client_sdk.work import WorkConnection
 from tests.conftest import Serve
 from tests.running import ADMIN_TOKEN, TOKEN

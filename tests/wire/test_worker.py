@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.load import Load
 from client_sdk.wire.worker import (
     Completion,
     Completions,
     Deliveries,
     Delivery,
+    Failure,
     FromWorker,
     Held,
     Hello,
-    Load,
     Outcome,
     Outcomes,
     Rejection,
@@ -24,6 +25,7 @@ from client_sdk.wire.worker import (
     Renew,
     Result,
     SetWindow,
+    Taken,
     ToWorker,
     Welcome,
     decode_from_worker,
@@ -44,10 +46,11 @@ loads = st.builds(
     gpu_utilization=st.floats(0, 1, width=32),
 )
 results = st.none() | st.builds(Result, st.binary(max_size=20), tags)
+failures = st.none() | st.builds(Failure, texts, texts)
 
 from_worker = st.one_of(
     st.builds(Hello, texts, attempts, helds, texts, texts, attempts),
-    st.lists(st.builds(Completion, indexes, attempts, results), max_size=3)
+    st.lists(st.builds(Completion, indexes, attempts, results, failures), max_size=3)
     .map(tuple)
     .map(Completions),
     st.lists(st.builds(Rejection, indexes, attempts, texts, texts), max_size=3)
@@ -76,11 +79,12 @@ to_worker = st.one_of(
     st.lists(st.builds(Outcome, indexes, attempts, st.booleans(), texts), max_size=3)
     .map(tuple)
     .map(Outcomes),
+    helds.map(Taken),
 )
 
 
 def _empty(message: FromWorker | ToWorker) -> bool:
-    return message in (Completions(()), Rejections(()), Deliveries(()), Outcomes(()))
+    return message in (Completions(()), Rejections(()), Deliveries(()), Outcomes(()), Taken(()))
 
 
 @given(from_worker.filter(lambda message: not _empty(message)))

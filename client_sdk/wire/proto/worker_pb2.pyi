@@ -21,14 +21,16 @@ class FromWorker(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., complete: _Optional[_Union[Completions, _Mapping]] = ..., reject: _Optional[_Union[Rejections, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., window: _Optional[_Union[Window, _Mapping]] = ...) -> None: ...
 
 class ToWorker(_message.Message):
-    __slots__ = ("welcome", "deliver", "outcome")
+    __slots__ = ("welcome", "deliver", "outcome", "taken")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     DELIVER_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     deliver: Deliveries
     outcome: Outcomes
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., deliver: _Optional[_Union[Deliveries, _Mapping]] = ..., outcome: _Optional[_Union[Outcomes, _Mapping]] = ...) -> None: ...
+    taken: Taken
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., deliver: _Optional[_Union[Deliveries, _Mapping]] = ..., outcome: _Optional[_Union[Outcomes, _Mapping]] = ..., taken: _Optional[_Union[Taken, _Mapping]] = ...) -> None: ...
 
 class Held(_message.Message):
     __slots__ = ("index", "attempt")
@@ -211,3 +213,9 @@ class Outcomes(_message.Message):
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     outcomes: _containers.RepeatedCompositeFieldContainer[Outcome]
     def __init__(self, outcomes: _Optional[_Iterable[_Union[Outcome, _Mapping]]] = ...) -> None: ...
+
+class Taken(_message.Message):
+    __slots__ = ("deliveries",)
+    DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    deliveries: _containers.RepeatedCompositeFieldContainer[Held]
+    def __init__(self, deliveries: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...

@@ -13,6 +13,7 @@ local max_delivery, bytes_left = rules().max_delivery, tonumber(ARGV[6])
 local SCAN_LIMIT = 1000 -- entries that a filter may pass over in one call
 local scan_left = SCAN_LIMIT
 local set_aside = false
+local deadline = rules().max_idle_ms > 0 and now_ms() + rules().max_idle_ms
 
 local left = waiting(own, gid)
 local sink_room = math.huge
@@ -72,7 +73,11 @@ local function hand_over(batch, uid, index, fields, record)
     end
     record.attempt, record.state, record.uid = record.attempt + 1, 'h', uid
     write_record(own, gid, index, record)
-    later('ZADD', own.holds, 0, gid .. SEP .. uid .. SEP .. padded(index))
+    local member = gid .. SEP .. uid .. SEP .. padded(index)
+    later('ZADD', own.holds, 0, member)
+    if deadline then
+        later('ZADD', own.deadlines, deadline, member)
+    end
     batch[#batch + 1] = { index, record.attempt, record.lane, fields[REQUEST_ID], fields[TAGS],
         fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE], deaths }
     left, sink_room = left - 1, sink_room - 1

@@ -1,6 +1,7 @@
 -- prelude/dead_letters: the end of an entry that is handed out no more.
 --
--- ARGV[3] is "<max_delivery> <policy> <most dead letters> <capacity of the sink> <1: it evicts>".
+-- ARGV[3] is "<max_delivery> <policy> <most dead letters> <capacity of the sink> <1: it evicts>
+-- <max_idle in ms>".
 -- A held input entry has a place kept for it in the sink, and the error that answers it takes
 -- that place: the hold ends and the answer is stored in the same call.
 local MOST_USERS = 2 -- different users whose engines died: nobody runs such an entry again
@@ -11,11 +12,12 @@ local answered = false
 local rules_read
 local function rules()
     if not rules_read then
-        local most, policy, kept, capacity, evicts =
-            string.match(ARGV[3], '^(%d+) (%a+) (%d+) (%d+) ([01])$')
+        local most, policy, kept, capacity, evicts, idle_ms =
+            string.match(ARGV[3], '^(%d+) (%a+) (%d+) (%d+) ([01]) (%d+)$')
         rules_read = {
             max_delivery = tonumber(most), policy = policy, most_letters = tonumber(kept),
             sink_capacity = tonumber(capacity), sink_evicts = evicts == '1',
+            max_idle_ms = tonumber(idle_ms),
         }
     end
     return rules_read

@@ -45,7 +45,9 @@ end
 local ended = {}
 
 local function end_hold(q, gid, uid, index)
-    later('ZREM', q.holds, gid .. SEP .. uid .. SEP .. padded(index))
+    local member = gid .. SEP .. uid .. SEP .. padded(index)
+    later('ZREM', q.holds, member)
+    later('ZREM', q.deadlines, member)
     local key = (q == own and 'o' or 'p') .. gid .. SEP .. uid
     local sum = ended[key] or { q = q, gid = gid, uid = uid, count = 0 }
     sum.count = sum.count + 1
