@@ -8,6 +8,7 @@
     │   ├── Forbidden           403: the token is right and not enough
     │   ├── NotFound            404: no entry with this index, or no such path
     │   │   └── NoSuchService   404: the service itself does not exist
+    │   ├── Conflict            409, 412: it is not as expected, or not to be changed
     │   ├── FrameTooBig         413: the payload is above the queue's limit
     │   ├── RequestIdInUse      another entry has the request id of this dead letter
     │   ├── LeaseLost           the delivery is no longer this subscriber's
@@ -15,6 +16,7 @@
     ├── QueueFull               429: the queue takes no more entries now
     ├── Unavailable             502, 503, 504: nobody could answer
     │   ├── StoreUnavailable    503: Redis is away
+    │   ├── ServiceStopped      503: the service takes nothing until it is started again
     │   └── Draining            503: this replica is stopping
     ├── ServerFault             500 and what else nobody expected
     ├── ConnectionFailed        no answer came: refused, cut off, timed out
@@ -111,6 +113,12 @@ class NoSuchService(NotFound):
     code = Code.NO_SUCH_SERVICE
 
 
+class Conflict(Refused):
+    """What was to be changed is not as expected, or not to be changed here."""
+
+    code = Code.CONFLICT
+
+
 class FrameTooBig(Refused):
     """The payload is above the queue's limit; nothing was stored."""
 
@@ -161,6 +169,12 @@ class StoreUnavailable(Unavailable):
     code = Code.STORE_UNAVAILABLE
 
 
+class ServiceStopped(Unavailable):
+    """The service takes nothing until somebody starts it again."""
+
+    code = Code.SERVICE_STOPPED
+
+
 class Draining(Unavailable):
     """This replica of the service is stopping; another one may answer."""
 
@@ -209,6 +223,8 @@ _BY_CODE: dict[str, type[QueueError]] = {
     Code.UNAUTHORIZED: Unauthorized,
     Code.FORBIDDEN: Forbidden,
     Code.NO_SUCH_SERVICE: NoSuchService,
+    Code.SERVICE_STOPPED: ServiceStopped,
+    Code.CONFLICT: Conflict,
     Code.NOT_FOUND: NotFound,
     Code.BAD_PARAMETER: BadParameter,
     Code.BAD_MESSAGE: BadMessage,

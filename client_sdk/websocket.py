@@ -18,6 +18,7 @@ CLOSE_TIMEOUT_S = 1.0
 _FINAL: dict[int, tuple[type[errors.QueueError], str]] = {
     CloseCode.UNAUTHORIZED: (errors.Unauthorized, "the token is not valid any more"),
     CloseCode.TAKEN_OVER: (errors.TakenOver, "the same uid connected again and took over"),
+    CloseCode.SERVICE_DELETED: (errors.NoSuchService, "the service was deleted"),
     CloseCode.BAD_MESSAGE: (errors.BadMessage, "the service could not read our message"),
     CloseCode.UNSUPPORTED: (errors.BadMessage, "the service takes no messages of this kind"),
     aiohttp.WSCloseCode.PROTOCOL_ERROR: (errors.BadMessage, "the WebSocket protocol was broken"),

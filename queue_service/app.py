@@ -47,11 +47,12 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(store)
     app.cleanup_ctx.append(_run_services)
     app.on_shutdown.append(_drain)
-    app.add_routes(routes(settings, services))
+    app.add_routes(routes(settings))
     return app
 
 
 async def _run_services(app: web.Application) -> AsyncIterator[None]:
+    await app[SERVICES].load()
     running = asyncio.create_task(app[SERVICES].run())
     running.add_done_callback(_stop_on_defect)
     yield

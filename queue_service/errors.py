@@ -4,6 +4,9 @@
     ├── Unauthorized         no token, or another one
     ├── Forbidden            a known token that may not do this
     ├── NoSuchService        no service of this name
+    ├── ServiceStopped       the service takes nothing until it is started again
+    ├── ServiceFixed         the environment says what this service is
+    ├── RevisionChanged      somebody else has changed it meanwhile
     ├── NoSuchEntry          no entry with this index
     ├── NoSuchToken          no token with this id
     ├── NoSuchDeadLetter     no dead letter with this index
@@ -58,6 +61,39 @@ class NoSuchService(ServiceError):
     def __init__(self, service: str) -> None:
         super().__init__(f"there is no service {service!r}")
         self.service = service
+
+
+class ServiceStopped(ServiceError):
+    code = Code.SERVICE_STOPPED
+
+    def __init__(self, service: str) -> None:
+        super().__init__(
+            f"the service {service!r} is stopped; its entries are kept until it is started again"
+        )
+        self.service = service
+
+
+class ServiceFixed(ServiceError):
+    code = Code.CONFLICT
+
+    def __init__(self, service: str) -> None:
+        super().__init__(
+            f"the service {service!r} comes from PENSTOCK_SERVICES in the environment of the "
+            "queue service; it is changed and removed there"
+        )
+        self.service = service
+
+
+class RevisionChanged(ServiceError):
+    code = Code.CONFLICT
+
+    def __init__(self, service: str, expected: int | None, came: int | None) -> None:
+        wanted = f"revision {expected}" if expected else "none of this name"
+        found = "a newer one" if came is None else f"revision {came}" if came else "none"
+        super().__init__(f"the service {service!r}: expected {wanted}, found {found}")
+        self.service = service
+        self.expected = expected
+        self.came = came
 
 
 class NoSuchEntry(ServiceError):

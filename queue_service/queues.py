@@ -13,7 +13,14 @@ from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.redelivery import Redelivery
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.delivery.window import Window
-from queue_service.errors import Draining, FrameTooBig, NoSuchEntry, QueueEnded, QueueFull
+from queue_service.errors import (
+    Draining,
+    FrameTooBig,
+    NoSuchEntry,
+    NoSuchService,
+    QueueEnded,
+    QueueFull,
+)
 from queue_service.metrics import QueueMetrics
 from queue_service.settings import Settings
 from queue_service.store.batching import all_of
@@ -74,12 +81,17 @@ class Queue:
         )
         self.dead_letters = DeadLetters(store.dead_letters, payload_bytes=limits.payload_bytes)
         self._draining = False
+        self._closed: Ended | None = None
 
     async def run(self) -> None:
         """Deliver and look after leases, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._dispatcher.run())
             group.create_task(self._redelivery.run())
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._draining or self._closed is not None
 
     def drain(self) -> None:
         """End every subscriber; what they hold stays theirs until their leases end.
@@ -91,12 +103,36 @@ class Queue:
             self._dispatcher.end(subscriber, Ended.STOPPING)
         self.bell.ring()
 
+    def close(self, reason: Ended) -> None:
+        """End every subscriber and answer long polls; a deleted queue takes nothing any more."""
+        self._closed = reason
+        for subscriber in self._dispatcher:
+            self._dispatcher.end(subscriber, reason)
+        self.bell.ring()
+
+    def reopen_to_all(self) -> None:
+        """Take subscribers again."""
+        self._closed = None
+        self.bell.ring()
+
+    def change(self, store: Store, limits: Limits, *, max_idle_ms: int) -> None:
+        """Go on with other limits; what is under way ends as it began."""
+        self._store = store
+        self.limits = limits
+        self.dead_letters = DeadLetters(store.dead_letters, payload_bytes=limits.payload_bytes)
+        self._dispatcher.store = store
+        self._redelivery.change(store, max_idle_ms=max_idle_ms)
+        # There may be more room than before, here or in the sink.
+        self.bell.ring(windows_changed=True)
+
     async def put(self, entry: NewEntry) -> tuple[int, str]:
         """Store an entry; give its index and request id.
 
         Raises FrameTooBig, QueueFull or QueueEnded, with nothing stored, and StoreUnavailable,
         after which only a put with the same idempotency key is sure not to store it twice.
         """
+        if self._closed is Ended.SERVICE_DELETED:
+            raise NoSuchService(self.service)
         if len(entry.data) > self.limits.payload_bytes:
             raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
         stored = await self._store.put(entry)
@@ -130,7 +166,7 @@ class Queue:
                 look, seen_before = whole, 0
                 continue
             left_s = deadline - time.monotonic()
-            if len(entries) >= read.length or left_s <= 0 or self._draining:
+            if len(entries) >= read.length or left_s <= 0 or self._is_ending:
                 if seen_before or (look.take != read.take and entries):
                     entries = await self._get_now(read)
                 self.metrics.gets.inc(len(entries))
@@ -174,7 +210,9 @@ class Queue:
 
         own_commits: a worker, whose deliveries only its own connection ends.
         """
-        if self._draining:
+        if self._closed is Ended.SERVICE_DELETED:
+            raise NoSuchService(self.service)
+        if self._is_ending:
             raise Draining
         session = secrets.token_hex(8)
         held, lost = await self._store.subscribe(
@@ -202,9 +240,9 @@ class Queue:
             about=dict(about or {}),
         )
         self._dispatcher.add(subscriber)
-        if self._draining:
-            # The drain has begun while the store was asked, and has not seen this one.
-            self._dispatcher.end(subscriber, Ended.STOPPING)
+        if self._is_ending:
+            # The end has begun while the store was asked, and has not seen this one.
+            self._dispatcher.end(subscriber, self._closed or Ended.STOPPING)
         return subscriber, lost
 
     async def unsubscribe(self, subscriber: Subscriber) -> None:

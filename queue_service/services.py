@@ -1,95 +1,78 @@
-"""A service: a name, a token, and its pair of queues."""
+"""The services of one process: those of the environment, and those made at run time.
+
+A service that is made, changed or deleted in one process is so in all of them: the registry
+rings, and every process reads it.
+"""
 
 import asyncio
-import hashlib
-import hmac
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Sequence
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from queue_service.access import Access
 from queue_service.delivery.doorbell import Doorbell, Wire
-from queue_service.errors import NoSuchService
+from queue_service.description import Description, Origin, from_registry, to_json
+from queue_service.errors import (
+    NoSuchService,
+    RevisionChanged,
+    ServiceFixed,
+    StoreError,
+    StoreUnavailable,
+)
 from queue_service.metrics import Metrics
-from queue_service.queues import Limits, Queue
-from queue_service.settings import ServiceSettings, Settings, capacity
-from queue_service.store.keys import Keys, Role
+from queue_service.replica import Announcement
+from queue_service.service import Service
+from queue_service.settings import ServiceSettings, Settings
+from queue_service.store.batching import Batcher
+from queue_service.store.keys import Role
+from queue_service.store.registry import SERVICES, Registered, Registry, Replica, State
 from queue_service.store.scripts import Scripts
-from queue_service.store.store import Store
 from queue_service.store.tokens import TOKENS, TokenStore
 
+log = logging.getLogger(__name__)
 
-class Service:
-    """One service.
-
-    workers_gid: the group of its workers, named after the service as PAI EAS does it.
-    """
-
-    def __init__(
-        self, wanted: ServiceSettings, scripts: Scripts, settings: Settings, metrics: Metrics
-    ) -> None:
-        self.name = wanted.name
-        self.workers_gid = wanted.name
-        self.max_delivery = wanted.max_delivery
-        self.keys = Keys(settings.key_prefix, wanted.name)
-        self._token_digest = wanted.token_digest()
-        self._open = not wanted.token.get_secret_value()
-
-        def queue(role: Role) -> Queue:
-            entries, payload_bytes = capacity(wanted, role)
-            store = Store(
-                scripts,
-                self.keys,
-                role,
-                capacity=entries,
-                auto_evict=(wanted.sink if role == "sink" else wanted.input).auto_evict,
-                sink_capacity=capacity(wanted, "sink")[0],
-                sink_evicts=wanted.sink.auto_evict,
-                max_delivery=wanted.max_delivery,
-                dead_message_policy=wanted.dead_message_policy,
-                dead_letters_max_length=wanted.dead_letters_max_length,
-                max_idle_ms=wanted.max_idle_ms,
-                idempotency_ttl_ms=settings.idempotency_ttl_ms,
-            )
-            return Queue(
-                role,
-                store,
-                service=wanted.name,
-                limits=Limits(entries, payload_bytes),
-                settings=settings,
-                metrics=metrics.queue(wanted.name, role),
-                max_idle_ms=wanted.max_idle_ms,
-            )
-
-        self.input = queue("input")
-        self.sink = queue("sink")
-
-    @property
-    def queues(self) -> tuple[Queue, Queue]:
-        return self.input, self.sink
-
-    def admits(self, token: str) -> bool:
-        """Say whether this token opens the service, in a time that tells nothing about it."""
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        return self._open or hmac.compare_digest(digest, self._token_digest)
+#: How often a change is tried again that somebody else's has overtaken.
+MOST_TRIES = 5
 
 
 class Services:
     """The services of one process."""
 
     def __init__(self, redis: Redis, settings: Settings, metrics: Metrics) -> None:
-        scripts = Scripts(redis, timeout_s=settings.store_timeout_s)
-        self._redis = redis
-        self._tick_s = settings.tick_ms / 1000
         self.draining = False
         self.access = Access(TokenStore(redis, key_prefix=settings.key_prefix))
-        self._by_name = {
-            wanted.name: Service(wanted, scripts, settings, metrics) for wanted in settings.services
+        self._redis = redis
+        self._settings = settings
+        self._metrics = metrics
+        self._scripts = Scripts(redis, timeout_s=settings.store_timeout_s)
+        self._registry = Registry(self._scripts, settings.key_prefix)
+        self._announcement = Announcement(self._registry, lease_ms=settings.lease_ms)
+        self._bell = Doorbell()
+        self._bells = {
+            self._registry.channel: {SERVICES: self._bell},
+            self.access.store.channel: {TOKENS: self.access.bell},
         }
+        self._wire = Wire(redis, self._bells, tick_s=settings.tick_ms / 1000)
+        self._group: asyncio.TaskGroup | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._by_name: dict[str, Service] = {}
+        #: Deleted services of which something may be left: name and incarnation.
+        self._deleted: list[tuple[str, int]] = []
+        #: The registry's revision that is served here; before it was read, none.
+        self._revision = -1
+        #: Reads the registry; whoever asks in the same moment shares the answer.
+        self.look: Batcher[None, None] = Batcher(self._look, most=10_000)
+        for wanted in settings.services:
+            self._add(Description(wanted))
 
     def __iter__(self) -> Iterator[Service]:
-        return iter(self._by_name.values())
+        return iter(list(self._by_name.values()))
+
+    def get(self, name: str) -> Service | None:
+        """The service of this name, as far as this process knows."""
+        return self._by_name.get(name)
 
     def find(self, name: str) -> Service:
         """The service of this name; raises NoSuchService."""
@@ -98,23 +81,92 @@ class Services:
         except KeyError:
             raise NoSuchService(name) from None
 
+    async def seek(self, name: str) -> Service:
+        """The service of this name, be it made a moment ago in another process.
+
+        Raises NoSuchService, or StoreUnavailable when nobody can tell.
+        """
+        if name not in self._by_name:
+            await self.look(None)
+        return self.find(name)
+
     def first(self) -> Service | None:
         """The service that a bare mount serves."""
         return next(iter(self), None)
 
+    async def put(
+        self, wanted: ServiceSettings, *, state: State | None = None, expected: int | None = None
+    ) -> Service:
+        """Make a service or change it; its entries stay.
+
+        state: None leaves it as it is.  expected: the revision that it must have, 0 for none.
+        Raises ServiceFixed, RevisionChanged or StoreUnavailable, with nothing changed.
+        """
+        for _ in range(MOST_TRIES):
+            await self.look(None)
+            known = self._changeable(wanted.name)
+            revision = known.description.revision if known else 0
+            if expected is not None and expected != revision:
+                raise RevisionChanged(wanted.name, expected, revision)
+            new_state = state or (known.description.state if known else State.RUNNING)
+            settings = _with_token_of(known, wanted)
+            written = await self._registry.write(
+                wanted.name, new_state, to_json(settings), expected=revision
+            )
+            if written is not None:
+                await self.look(None)
+                return self.find(wanted.name)
+        raise RevisionChanged(wanted.name, expected, None)
+
+    async def set_state(self, name: str, state: State) -> Service:
+        """Stop a service, which keeps its entries, or start it again."""
+        await self.look(None)
+        known = self._changeable(name)
+        if known is None:
+            raise NoSuchService(name)
+        if known.description.state is state:
+            return known
+        return await self.put(known.description.settings, state=state)
+
+    async def delete(self, name: str, *, expected: int | None = None) -> dict[Role, int]:
+        """Delete a service and its entries; give how many there were in each queue."""
+        await self.look(None)
+        known = self._changeable(name)
+        if known is None:
+            raise NoSuchService(name)
+        revision = known.description.revision
+        if expected is not None and expected != revision:
+            raise RevisionChanged(name, expected, revision)
+        if await self._registry.write(name, State.DELETED, "{}", expected=revision) is None:
+            raise RevisionChanged(name, revision, None)
+        self._retire(known)
+        return await known.drop()
+
+    async def replicas(self) -> list[Replica]:
+        """The processes of the queue service that live."""
+        return await self._registry.replicas()
+
+    async def load(self) -> None:
+        """Read the registry for the first time; without a store it is read once there is one."""
+        try:
+            await self.look(None)
+        except (StoreUnavailable, StoreError) as error:
+            log.warning("The services that were made at run time are not served yet: %s", error)
+
     async def run(self) -> None:
         """Run every queue and the doorbells between the processes, for ever."""
-        bells: Mapping[str, Mapping[str, Doorbell]] = {
-            service.keys.channel: {queue.role: queue.bell for queue in service.queues}
-            for service in self
-        }
-        bells = {**bells, self.access.store.channel: {TOKENS: self.access.bell}}
-        async with asyncio.TaskGroup() as group:
-            group.create_task(Wire(self._redis, bells, tick_s=self._tick_s).run())
-            group.create_task(self.access.run())
-            for service in self:
-                for queue in service.queues:
-                    group.create_task(queue.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._wire.run())
+                group.create_task(self.access.run())
+                group.create_task(self._keep_up())
+                group.create_task(self._announcement.run())
+                for service in self:
+                    self._start(service)
+                self._see_all_deleted()
+        finally:
+            self._group = None
 
     def drain(self) -> None:
         """Take no new subscribers, end those that are there, answer long polls."""
@@ -124,9 +176,124 @@ class Services:
                 queue.drain()
 
     async def is_ready(self) -> bool:
-        """Say whether the store answers."""
+        """Say whether the store answers, and every service is served."""
         try:
             async with asyncio.timeout(1.0):
-                return bool(await self._redis.ping())
+                return bool(await self._redis.ping()) and self._revision >= 0
         except (RedisError, OSError, TimeoutError):
             return False
+
+    async def _keep_up(self) -> None:
+        seen = 0
+        while True:
+            seen = await self._bell.wait(seen)
+            try:
+                await self.look(None)
+            except StoreUnavailable as error:
+                log.debug("The registry was not read: %s", error)
+            except StoreError:
+                log.exception("The registry was not read.")
+
+    async def _look(self, askers: Sequence[None]) -> list[None]:
+        revision, found = await self._registry.read(self._revision)
+        if found is not None:
+            self._serve_what_is(found)
+            self._revision = revision
+        return [None] * len(askers)
+
+    def _serve_what_is(self, found: dict[str, Registered]) -> None:
+        wanted = {
+            name: description
+            for name, registered in found.items()
+            if registered.state is not State.DELETED
+            and (description := from_registry(name, registered))
+        }
+        for service in self:
+            known = service.description
+            if known.origin is Origin.ENVIRONMENT:
+                if wanted.pop(service.name, None):
+                    log.warning("Service %s of the registry: the environment's wins.", known.name)
+            elif _is_another(found.get(service.name), known.incarnation):
+                self._retire(service)
+        for name, description in wanted.items():
+            served = self._by_name.get(name)
+            if served is None:
+                self._add(description)
+            elif served.description.revision != description.revision:
+                served.change(description)
+        for name, registered in found.items():
+            if registered.state is State.DELETED:
+                self._deleted.append((name, registered.incarnation))
+        self._see_all_deleted()
+
+    def _see_all_deleted(self) -> None:
+        if self._group is not None:
+            for name, incarnation in self._deleted:
+                self._group.create_task(self._see_deleted(name, incarnation))
+            self._deleted.clear()
+
+    def _add(self, description: Description) -> None:
+        service = Service(description, self._scripts, self._settings, self._metrics)
+        self._by_name[service.name] = service
+        self._bells[service.keys.channel] = {queue.role: queue.bell for queue in service.queues}
+        if self.draining:
+            for queue in service.queues:
+                queue.drain()
+        if self._group is not None:
+            self._start(service)
+            self._wire.listen_anew()
+
+    def _start(self, service: Service) -> None:
+        assert self._group is not None
+        self._running[service.name] = self._group.create_task(service.run())
+
+    def _retire(self, service: Service) -> None:
+        if self._by_name.get(service.name) is not service:
+            return
+        del self._by_name[service.name]
+        self._bells.pop(service.keys.channel, None)
+        self._wire.listen_anew()
+        service.delete()
+        self._metrics.forget(service.name)
+        if (task := self._running.pop(service.name, None)) is not None:
+            task.cancel()
+        if self._group is not None:
+            self._group.create_task(_quietly_drop(service))
+
+    async def _see_deleted(self, name: str, incarnation: int) -> None:
+        """See a deletion to its end, whoever has begun it."""
+        gone = Description(ServiceSettings(name=name), Origin.REGISTRY, incarnation=incarnation)
+        service = Service(gone, self._scripts, self._settings, self._metrics)
+        if await _quietly_drop(service):
+            try:
+                await self._registry.forget(name, incarnation)
+            except (StoreUnavailable, StoreError) as error:
+                log.warning("A deleted service is not forgotten yet: %s", error)
+
+    def _changeable(self, name: str) -> Service | None:
+        known = self._by_name.get(name)
+        if known is not None and known.description.origin is Origin.ENVIRONMENT:
+            raise ServiceFixed(name)
+        return known
+
+
+def _is_another(found: Registered | None, incarnation: int) -> bool:
+    """Say whether the service that is served is not the one that was found."""
+    return found is None or found.state is State.DELETED or found.incarnation != incarnation
+
+
+async def _quietly_drop(service: Service) -> bool:
+    try:
+        await service.drop_what_came_late()
+    except (StoreUnavailable, StoreError) as error:
+        log.warning("Keys of the deleted service %s are left: %s", service.name, error)
+        return False
+    return True
+
+
+def _with_token_of(known: Service | None, wanted: ServiceSettings) -> ServiceSettings:
+    """Keep the token of a service whose new settings do not mention one."""
+    if known is None or wanted.model_fields_set & {"token", "token_sha256"}:
+        return wanted
+    kept = known.description.settings.kept_of_token()
+    return wanted.model_copy(update={"token_sha256": kept})

@@ -59,6 +59,11 @@ class ServiceSettings(BaseModel):
         SecretStr(""),
         description="What clients and workers send in `Authorization`; empty lets everybody in.",
     )
+    token_sha256: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="In place of `token`: its SHA-256, in hexadecimal digits.",
+    )
     input: QueueSettings = Field(QueueSettings(), description="Limits of the input queue.")
     sink: QueueSettings = Field(QueueSettings(), description="Limits of the sink.")
     memory: int = Field(4000, ge=1, description="Memory for the messages of both queues, in MB.")
@@ -106,9 +111,26 @@ class ServiceSettings(BaseModel):
         """`max_idle` in ms; 0 is for ever."""
         return round(parse_duration(self.max_idle) * 1000)
 
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if self.token.get_secret_value() and self.token_sha256:
+            raise ValueError("set token or token_sha256, not both")
+        return self
+
+    @property
+    def is_open(self) -> bool:
+        """True when there is no token, and everybody is let in."""
+        return not self.token.get_secret_value() and not self.token_sha256
+
     def token_digest(self) -> bytes:
         """Return what is kept of the token."""
+        if self.token_sha256:
+            return bytes.fromhex(self.token_sha256)
         return hashlib.sha256(self.token.get_secret_value().encode()).digest()
+
+    def kept_of_token(self) -> str:
+        """Return the same as `token_sha256` has it: "" for an open service."""
+        return "" if self.is_open else self.token_digest().hex()
 
 
 class Settings(BaseSettings):

@@ -49,7 +49,9 @@ RELEASED_S = 5.0
 #: Joins the names in a field or a member.
 SEPARATOR = "\x1f"
 
-_KEY = re.compile(r"(?P<queue>[^:]+:\{(?P<service>[^}]+)\}:(?:input|sink)):(?P<name>.+)", re.DOTALL)
+_KEY = re.compile(
+    r"(?P<queue>[^:]+:\{(?P<service>[^}]+)\}(?::\d+)?:(?:input|sink)):(?P<name>.+)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,11 @@ def find_leaks(
         for key in redis.scan_iter(match=f"{prefix}:*", count=1000):
             parts = _KEY.fullmatch(key)
             if redis.pttl(key) >= 0 or (parts and service and parts["service"] != service):
+                continue
+            if key == f"{prefix}:{{*}}:services":
+                # The count of changes outlives every service that was made at run time.
+                left = set(cast(dict[str, str], redis.hgetall(key))) - {"#revision"}
+                leaks += [f"{key}: service {name} is left" for name in left]
                 continue
             name = parts["name"] if parts else key
             leaks += [f"{key}: {why}" for why in _leaks_of_key(redis, key, name, allowed)]

@@ -9,6 +9,8 @@ class Code(StrEnum):
     UNAUTHORIZED = "UNAUTHORIZED"  # the token is missing or wrong
     FORBIDDEN = "FORBIDDEN"  # the token is right and not enough
     NO_SUCH_SERVICE = "NO_SUCH_SERVICE"
+    SERVICE_STOPPED = "SERVICE_STOPPED"  # it refuses everybody until it is started again
+    CONFLICT = "CONFLICT"  # what is to be changed is not as expected, or not to be changed
     NOT_FOUND = "NOT_FOUND"  # no such path, or no entry with this index
     BAD_PARAMETER = "BAD_PARAMETER"  # a query parameter, header or field is malformed
     BAD_MESSAGE = "BAD_MESSAGE"  # a WebSocket frame is not what the protocol promises
@@ -30,8 +32,10 @@ class CloseCode(IntEnum):
     UNSUPPORTED = 1003  # text where the protocol has binary frames
     BAD_MESSAGE = 4400  # a frame that cannot be read
     UNAUTHORIZED = 4401  # the token was revoked, or its time is over
+    SERVICE_DELETED = 4404  # the service is gone, and its entries with it
     LEASE_LOST = 4408  # silence for longer than the lease
     TAKEN_OVER = 4409  # the same user connected again; the newer connection stays
+    SERVICE_STOPPED = 4423  # the service takes nothing until it is started again
     STORE_UNAVAILABLE = 4503  # Redis is away
 
 

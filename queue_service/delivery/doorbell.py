@@ -62,7 +62,7 @@ class Doorbell:
 class Wire:
     """Carries rings between the processes, over one pub/sub connection in each.
 
-    bells: by channel, then by role.
+    bells: by channel, then by role; after a change call `listen_anew`.
     """
 
     def __init__(
@@ -71,6 +71,12 @@ class Wire:
         self._redis = redis
         self._bells = bells
         self._tick_s = tick_s
+        self._listening: asyncio.Task[None] | None = None
+
+    def listen_anew(self) -> None:
+        """The channels have changed: listen to those that there are now."""
+        if self._listening is not None:
+            self._listening.cancel()
 
     async def run(self) -> None:
         """Listen for ever; every tick and every new connection rings all bells."""
@@ -85,15 +91,22 @@ class Wire:
 
     async def _listen_again_and_again(self) -> None:
         while True:
+            listening = self._listening = asyncio.create_task(self._listen())
             try:
-                await self._listen()
-            except (RedisError, OSError) as error:
-                log.debug("The doorbells' connection is gone: %s", error)
+                await asyncio.wait((listening,))
+            finally:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+            if listening.cancelled():
+                # The channels have changed: nothing is wrong, so there is nothing to wait for.
+                continue
+            error = listening.exception()
+            if not isinstance(error, RedisError | OSError):
+                raise error or RuntimeError("the doorbells' connection ended without an error")
+            log.debug("The doorbells' connection is gone: %s", error)
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:
-        if not self._bells:
-            await asyncio.Event().wait()
         pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(*self._bells)
@@ -103,12 +116,13 @@ class Wire:
                 notice_cancellation()
                 if message is not None:
                     role, _, what = message["data"].decode().partition(" ")
-                    bell = self._bells[message["channel"].decode()][role]
-                    bell.ring(windows_changed=what == WINDOWS)
+                    bell = self._bells.get(message["channel"].decode(), {}).get(role)
+                    if bell is not None:
+                        bell.ring(windows_changed=what == WINDOWS)
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
     def _ring_all(self) -> None:
-        for by_role in self._bells.values():
+        for by_role in list(self._bells.values()):
             for bell in by_role.values():
                 bell.ring(windows_changed=True)

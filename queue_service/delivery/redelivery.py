@@ -43,10 +43,17 @@ class Redelivery:
         self._tick_s = min(tick_ms, lease_ms / 3) / 1000
         self._look = Doorbell()
         self._max_idle_ms = max_idle_ms
+        self._changed = Doorbell()
 
     def look_in(self, delay_s: float) -> None:
         """End what is over after this delay: a lease was just cut short."""
         asyncio.get_running_loop().call_later(delay_s, self._look.ring)
+
+    def change(self, store: Store, *, max_idle_ms: int) -> None:
+        """Go on with other limits; what is handed out from now on is due after another time."""
+        self._store = store
+        self._max_idle_ms = max_idle_ms
+        self._changed.ring()
 
     async def run(self) -> None:
         """Renew and expire for ever."""
@@ -54,8 +61,7 @@ class Redelivery:
             group.create_task(self._ping_for_ever())
             group.create_task(self._renew_for_ever())
             group.create_task(self._expire_for_ever())
-            if self._max_idle_ms:
-                group.create_task(self._take_overdue_for_ever())
+            group.create_task(self._take_overdue_for_ever())
 
     async def _ping_for_ever(self) -> None:
         # Beside the renewals, so that nobody seems silent because the store was.
@@ -123,11 +129,14 @@ class Redelivery:
 
     async def _take_overdue_for_ever(self) -> None:
         # What is handed out from now on is due after `max_idle`, so nothing is missed meanwhile.
-        longest_s = min(self._tick_s, self._max_idle_ms / 1000)
-        wait_s = 0.0
+        seen, wait_s = 0, 0.0
         while True:
-            await asyncio.sleep(wait_s)
-            wait_s = longest_s
+            # While it is off, nothing but a change of the settings wakes this.
+            timeout_s = wait_s if self._max_idle_ms else None
+            seen = await self._changed.wait(seen, timeout_s=timeout_s)
+            if not self._max_idle_ms:
+                continue
+            wait_s = longest_s = min(self._tick_s, self._max_idle_ms / 1000)
             try:
                 wait_ms = await self._take_overdue()
             except StoreUnavailable as error:

@@ -28,6 +28,8 @@ class Ended(Enum):
     TAKEN_OVER = auto()  # the same user connected again
     STOPPING = auto()  # this replica stops
     REVOKED = auto()  # its token is not valid any more
+    SERVICE_STOPPED = auto()  # the service takes nothing until it is started again
+    SERVICE_DELETED = auto()  # the service is gone
     STORE_LOST = auto()  # the store may have handed it what never came here
 
 

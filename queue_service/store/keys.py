@@ -29,6 +29,8 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `dead_order`  | sorted set | index -> number of the dead letter, in the order of parking    |
 | `deadlines`   | sorted set | members of `holds` -> when `max_idle` is over, ms              |
 
+A service that was made at run time has its incarnation between its name and the role.
+
 Names inside a field or a member are joined by the unit separator (0x1F), which no name may
 contain.  Beside these: `idempotency:<key>` (text, with a TTL): a put's index and request id.
 
@@ -66,10 +68,16 @@ _NAMES = (
 
 
 class Keys:
-    """The keys of one service."""
+    """The keys of one service.
 
-    def __init__(self, prefix: str, service: str) -> None:
+    incarnation: which of the services of this name it is (registry.py); 0 for one that was
+        not made at run time, whose keys do without it.
+    """
+
+    def __init__(self, prefix: str, service: str, incarnation: int = 0) -> None:
         self._base = f"{prefix}:{{{service}}}"
+        if incarnation:
+            self._base += f":{incarnation}"
         #: The pub/sub channel of this service's doorbells.
         self.channel = f"{self._base}:ring"
 

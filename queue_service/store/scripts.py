@@ -7,6 +7,7 @@ with its own scripts, and nothing has to be migrated.
 import asyncio
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Sequence
 from importlib.resources import files
@@ -20,9 +21,11 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.store.cancellation import notice_cancellation
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,10 @@ class AnswerLost(ConnectionError):
 
 #: Redis is not there, or not yet, or takes no writes: nothing of the verb was decided.
 AWAY = (ConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
+
+#: How Redis says from within a script that it takes no writes, by the first word or, before
+#: Redis 7, by a later one.
+_TAKES_NO_WRITES = re.compile(r"-?(OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 
 #: What every verb is built on, in the order in which it is put together.
 PRELUDE = ("keys", "records", "groups", "request_ids", "entries", "dead_letters", "settle")
@@ -48,9 +55,12 @@ def read_prelude() -> str:
 def read_sources() -> dict[str, str]:
     """Return the whole text of each verb's script, by verb."""
     prelude = read_prelude()
+    folder = files(__package__) / "lua"
     return {
-        file.name.removesuffix(".lua"): f"{prelude}\n{file.read_text()}"
-        for file in (files(__package__) / "lua").iterdir()
+        file.name.removesuffix(".lua"): f"{before}{file.read_text()}"
+        # The registry is no queue, and has nothing of a queue in front of its scripts.
+        for part, before in ((folder, f"{prelude}\n"), (folder / "registry", ""))
+        for file in part.iterdir()
         if file.name.endswith(".lua")
     }
 
@@ -85,6 +95,19 @@ class Scripts:
             self._note_back()
         notice_cancellation()
         return reply
+
+    async def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run the script of this verb; raises StoreUnavailable or StoreError."""
+        try:
+            return await self.run(verb, keys, arguments)
+        except AWAY as error:
+            lost = isinstance(error, AnswerLost)
+            reason = str(error) or type(error).__name__
+            raise StoreUnavailable(verb, reason, answer_lost=lost) from error
+        except RedisError as error:
+            if _TAKES_NO_WRITES.search(str(error)):
+                raise StoreUnavailable(verb, str(error)) from error
+            raise StoreError(verb, str(error)) from error
 
     def _note_away(self, error: Exception) -> None:
         """Say once that the store is away, however many calls find it so."""

@@ -1,14 +1,10 @@
 """One queue in Redis: a method for each verb, each the caller of one Lua script."""
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from redis.exceptions import RedisError
-
-from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.store.batching import Batcher
 from queue_service.store.dead_letters import DeadLetterStore
 from queue_service.store.entry import (
@@ -31,7 +27,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Keys, Role, other
-from queue_service.store.scripts import AWAY, AnswerLost, Scripts
+from queue_service.store.scripts import Scripts
 
 #: Bytes after which one deliver call hands out no more.
 DELIVER_BYTES = 4 * 1024 * 1024
@@ -41,10 +37,6 @@ TRUNCATE_STEP = 1000
 TAKEN_MS = 30_000
 #: How long a group is remembered after its last member has left, in ms.
 GROUP_REMEMBERED_MS = 3_600_000
-
-#: How Redis says from within a script that it takes no writes, by the first word or, before
-#: Redis 7, by a later one.
-_TAKES_NO_WRITES = re.compile(r"-?(OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 
 
 class Store:
@@ -311,6 +303,11 @@ class Store:
             if lane == b"":
                 return dropped
 
+    async def drop(self) -> tuple[int, int]:
+        """Remove both queues of the service; give how many entries this one and the other had."""
+        own, peer = await self._run("drop", [])
+        return int(own), int(peer)
+
     async def search(self, gid: str, index: int, *, workers_gid: str) -> Place | None:
         """Say where an entry is, as this group sees it; None when there is none."""
         reply = await self._run("search", [gid, index, workers_gid])
@@ -355,13 +352,4 @@ class Store:
     async def _run(
         self, verb: str, arguments: Sequence[Any], keys: Sequence[str] | None = None
     ) -> Any:
-        try:
-            return await self._scripts.run(verb, keys or self._keys, (*self._first, *arguments))
-        except AWAY as error:
-            lost = isinstance(error, AnswerLost)
-            reason = str(error) or type(error).__name__
-            raise StoreUnavailable(verb, reason, answer_lost=lost) from error
-        except RedisError as error:
-            if _TAKES_NO_WRITES.search(str(error)):
-                raise StoreUnavailable(verb, str(error)) from error
-            raise StoreError(verb, str(error)) from error
+        return await self._scripts.ask(verb, keys or self._keys, (*self._first, *arguments))

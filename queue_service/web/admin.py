@@ -1,7 +1,6 @@
-"""What operators read: health, metrics, and the services with their queues."""
+"""What operators and their machines read: health and metrics."""
 
 import asyncio
-from dataclasses import asdict
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -9,7 +8,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from queue_service.errors import StoreUnavailable
 from queue_service.processes import shares_metrics
-from queue_service.services import Service
 from queue_service.web.keys import METRICS, SERVICES
 from queue_service.web.tokens import require_admin
 
@@ -54,28 +52,3 @@ async def metrics(request: web.Request) -> web.Response:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     text = await asyncio.to_thread(generate_latest, registry)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-async def list_services(request: web.Request) -> web.Response:
-    """All services, with their queues, groups and subscribers."""
-    require_admin(request)
-    described = [await _describe(service) for service in request.app[SERVICES]]
-    return web.json_response({"services": described})
-
-
-async def show_service(request: web.Request) -> web.Response:
-    """One service, with its queues, groups and subscribers."""
-    require_admin(request)
-    service = request.app[SERVICES].find(request.match_info["service"])
-    return web.json_response(await _describe(service))
-
-
-async def _describe(service: Service) -> dict[str, object]:
-    described: dict[str, object] = {"name": service.name, "max_delivery": service.max_delivery}
-    for queue in service.queues:
-        described[queue.role] = {
-            "capacity": queue.limits.capacity,
-            "max_payload_bytes": queue.limits.payload_bytes,
-            **asdict(await queue.attributes()),
-        }
-    return described

@@ -44,7 +44,7 @@ def routes() -> list[web.RouteDef]:
 
 async def list_letters(request: web.Request) -> web.Response:
     """One page of letters, the oldest first; `next` is the `after` of the next page."""
-    queue, parameters = _queue(request)
+    queue, parameters = await _queue(request)
     letters, go_on = await queue.dead_letters.list(
         _filter(parameters),
         after=str(parameters.number("after", default=0, least=0, most=MAX_INDEX)),
@@ -57,7 +57,7 @@ async def list_letters(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """One letter with its data: as text where it is text, else in base64."""
-    queue, _ = _queue(request)
+    queue, _ = await _queue(request)
     letter, data = await queue.dead_letters.show(_id(request))
     return web.json_response({**_render(letter), **_render_data(data)})
 
@@ -74,7 +74,7 @@ class Edit(BaseModel):
 
 async def edit(request: web.Request) -> web.Response:
     """Change data or tags of a letter; the answer is the letter as it is then."""
-    queue, _ = _queue(request)
+    queue, _ = await _queue(request)
     index = _id(request)
     body = await read_body(
         request,
@@ -97,7 +97,7 @@ async def edit(request: web.Request) -> web.Response:
 
 async def replay_one(request: web.Request) -> web.Response:
     """Put one letter back; the answer names its new index."""
-    queue, _ = _queue(request)
+    queue, _ = await _queue(request)
     index = _id(request)
     outcome = await queue.dead_letters.replay(Choice(ids=(index,)))
     if outcome.full:
@@ -111,7 +111,7 @@ async def replay_one(request: web.Request) -> web.Response:
 
 async def replay(request: web.Request) -> web.Response:
     """Put back some letters, or all; a full queue is said with what was put back before."""
-    queue, parameters = _queue(request)
+    queue, parameters = await _queue(request)
     outcome = await queue.dead_letters.replay(_choice(parameters))
     told: dict[str, Any] = {
         "replayed": _render_replayed(outcome.replayed),
@@ -131,7 +131,7 @@ async def replay(request: web.Request) -> web.Response:
 
 async def purge_one(request: web.Request) -> web.Response:
     """Remove one letter for good."""
-    queue, _ = _queue(request)
+    queue, _ = await _queue(request)
     index = _id(request)
     if not await queue.dead_letters.purge(Choice(ids=(index,))):
         raise NoSuchDeadLetter(index)
@@ -140,13 +140,13 @@ async def purge_one(request: web.Request) -> web.Response:
 
 async def purge(request: web.Request) -> web.Response:
     """Remove some letters for good, or all."""
-    queue, parameters = _queue(request)
+    queue, parameters = await _queue(request)
     return web.json_response({"purged": await queue.dead_letters.purge(_choice(parameters))})
 
 
-def _queue(request: web.Request) -> tuple[Queue, Parameters]:
+async def _queue(request: web.Request) -> tuple[Queue, Parameters]:
     require_admin(request)
-    service = request.app[SERVICES].find(request.match_info["service"])
+    service = await request.app[SERVICES].seek(request.match_info["service"])
     parameters = Parameters(request)
     match parameters.text("queue", "input"):
         case "input":

@@ -13,11 +13,10 @@ from client_sdk.wire import names
 from queue_service.access import Scope, Token
 from queue_service.errors import BadParameter, MethodNotAllowed, NoSuchPath, ServiceError
 from queue_service.queues import Queue
-from queue_service.services import Service
+from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, NewEntry, Read, Rejected
 from queue_service.web.body import read_body
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
-from queue_service.web.middleware import Handler
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.render import (
     render_attributes,
@@ -42,19 +41,12 @@ _BELOW_SINK = f"{names.SINK}/"
 MAX_FORM_BYTES = 64 * 1024
 
 
-def serve(service: Service, suffix: str) -> Handler:
-    """Serve a queue of a service that is known by name, without looking it up."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return await _serve(request, service, suffix)
-
-    return handle
-
-
 async def serve_queue(request: web.Request) -> web.StreamResponse:
     """Serve `/api/predict/{service}` and whatever lies below it."""
-    service = request.app[SERVICES].find(request.match_info["service"])
-    return await _serve(request, service, request.match_info.get("suffix", ""))
+    name = request.match_info["service"]
+    services = request.app[SERVICES]
+    service = services.get(name) or await services.seek(name)
+    return await _serve(request, service, request.match_info["suffix"])
 
 
 async def serve_bare(request: web.Request) -> web.StreamResponse:

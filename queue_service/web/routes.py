@@ -1,38 +1,41 @@
 """Every route of every face, in one list."""
 
-from collections.abc import Iterable
-
 from aiohttp import web
 
 from client_sdk.wire import names
 from queue_service.errors import NoSuchPath
-from queue_service.services import Service
 from queue_service.settings import Settings
-from queue_service.web import admin, dead_letters, discovery, eas, token_admin, work
+from queue_service.web import (
+    admin,
+    dead_letters,
+    discovery,
+    eas,
+    service_admin,
+    token_admin,
+    work,
+)
+from queue_service.web.eas_paths import QueuePaths
 
 
-def routes(settings: Settings, services: Iterable[Service]) -> list[web.RouteDef]:
+def routes(settings: Settings) -> list[web.AbstractRouteDef]:
     """The routes in the order in which they are tried."""
-    listed = [
+    listed: list[web.AbstractRouteDef] = [
         web.get("/healthz", admin.healthz),
         web.get("/readyz", admin.readyz),
         web.get("/metrics", admin.metrics),
-        web.get("/v1/services", admin.list_services),
-        web.get("/v1/services/{service}", admin.show_service),
+        web.get("/v1/services", service_admin.list_services),
+        web.get("/v1/services/{service}", service_admin.show_service),
+        web.put("/v1/services/{service}", service_admin.put_service),
+        web.delete("/v1/services/{service}", service_admin.delete_service),
+        web.post("/v1/services/{service}/stop", service_admin.stop_service),
+        web.post("/v1/services/{service}/start", service_admin.start_service),
         web.get("/v1/tokens", token_admin.list_tokens),
         web.post("/v1/tokens", token_admin.make_token),
         web.delete("/v1/tokens/{token}", token_admin.revoke_token),
         *dead_letters.routes(),
         web.get(names.WORK_PATH, work.serve_work),
         web.get(names.DISCOVERY_PATH, discovery.upstreams),
-        # A plain path is found by one look; matching a pattern costs a tenth of a put.
-        *(
-            web.route("*", f"{names.EAS_PREFIX}/{service.name}{path}", eas.serve(service, suffix))
-            for service in services
-            for path, suffix in (("", ""), (f"/{names.SINK}", names.SINK))
-        ),
-        web.route("*", names.EAS_PREFIX + "/{service}", eas.serve_queue),
-        web.route("*", names.EAS_PREFIX + "/{service}/{suffix:.*}", eas.serve_queue),
+        QueuePaths(eas.serve_queue),
     ]
     if settings.bare_mount:
         listed += [

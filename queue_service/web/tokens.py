@@ -6,8 +6,8 @@ import hmac
 from aiohttp import web
 
 from queue_service.access import Access, Scope, Token
-from queue_service.errors import Forbidden, Unauthorized
-from queue_service.services import Service
+from queue_service.errors import Forbidden, ServiceStopped, Unauthorized
+from queue_service.service import Service
 from queue_service.web.keys import SERVICES, SETTINGS
 
 _BEARER = "bearer "
@@ -18,8 +18,15 @@ def require_scope(request: web.Request, service: Service, *any_of: Scope) -> Tok
 
     Returns the token that it carries, or None for the service's own, which may do everything
     there.  Raises Unauthorized for no token or an unknown one, Forbidden for one that is known
-    and may not do this.
+    and may not do this, and ServiceStopped to whoever could do it otherwise.
     """
+    token = _admitted(request, service, any_of)
+    if service.stopped:
+        raise ServiceStopped(service.name)
+    return token
+
+
+def _admitted(request: web.Request, service: Service, any_of: tuple[Scope, ...]) -> Token | None:
     text = token_text(request)
     if service.admits(text):
         return None

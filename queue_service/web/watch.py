@@ -29,6 +29,8 @@ CLOSINGS = {
     Ended.TAKEN_OVER: (CloseCode.TAKEN_OVER, b"the same user has connected again"),
     Ended.STOPPING: (CloseCode.GOING_AWAY, b"this replica stops; connect again"),
     Ended.REVOKED: (CloseCode.UNAUTHORIZED, b"the token is not valid any more"),
+    Ended.SERVICE_STOPPED: (CloseCode.SERVICE_STOPPED, b"the service is stopped"),
+    Ended.SERVICE_DELETED: (CloseCode.SERVICE_DELETED, b"the service was deleted"),
     Ended.STORE_LOST: (CloseCode.STORE_UNAVAILABLE, b"the store went away; connect again"),
 }
 

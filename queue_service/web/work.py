@@ -24,7 +24,7 @@ from client_sdk.wire.errors import WireError
 from queue_service.access import Scope, Token
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError, StoreUnavailable
-from queue_service.services import Service
+from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery, Rejected
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.tokens import require_scope
@@ -49,7 +49,7 @@ _MAX_NAME_LENGTH = 256
 
 async def serve_work(request: web.Request) -> web.StreamResponse:
     """Serve one worker until either side ends it."""
-    service = request.app[SERVICES].find(request.match_info["service"])
+    service = await request.app[SERVICES].seek(request.match_info["service"])
     token = require_scope(request, service, Scope.WORK)
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))

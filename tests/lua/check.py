@@ -117,11 +117,13 @@ def _is_idle(local: Local) -> bool:
 
 def main() -> int:
     """Print what is wrong; the exit status is 1 if anything is."""
-    findings = check(SCRIPTS)
+    # The registry's scripts have no prelude in front of them.
+    findings = check(SCRIPTS) + check(SCRIPTS / "registry")
     for finding in findings:
         print(finding)
     if not findings:
-        print(f"{len(list(SCRIPTS.glob('*.lua')))} Lua scripts checked, nothing found.")
+        count = len([*SCRIPTS.glob("*.lua"), *SCRIPTS.glob("registry/*.lua")])
+        print(f"{count} Lua scripts checked, nothing found.")
     return 1 if findings else 0
 
 

@@ -1,0 +1,91 @@
+"""The description of a service: its settings, and what else is true of it as a whole.
+
+Those of the environment are there as long as the process is.  Those of the registry were made at
+run time: their settings are kept as JSON, in which there is a digest in place of the token.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import ValidationError
+
+from queue_service.settings import ServiceSettings
+from queue_service.store.registry import Registered, State
+
+log = logging.getLogger(__name__)
+
+#: The version of the JSON in the registry.
+FORMAT = 1
+
+
+class Origin(StrEnum):
+    """Who says that a service is there."""
+
+    ENVIRONMENT = "environment"
+    REGISTRY = "registry"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One service as it is wanted.
+
+    revision, incarnation: as in the registry; 0 for one of the environment.
+    """
+
+    settings: ServiceSettings
+    origin: Origin = Origin.ENVIRONMENT
+    revision: int = 0
+    incarnation: int = 0
+    state: State = State.RUNNING
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+
+def to_json(settings: ServiceSettings) -> str:
+    """Return settings as the registry keeps them."""
+    fields = settings.model_dump(mode="json", exclude={"token"})
+    fields["token_sha256"] = settings.kept_of_token()
+    return json.dumps({"format": FORMAT, "settings": fields})
+
+
+def from_registry(name: str, found: Registered) -> Description | None:
+    """Read one service of the registry; None, with a line in the log, when it makes no sense."""
+    try:
+        document = json.loads(found.description)
+        settings = read_settings(name, document["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        log.error("Service %s is not served: its description cannot be read: %s", name, error)
+        return None
+    return Description(
+        settings, Origin.REGISTRY, found.revision, found.incarnation, state=found.state
+    )
+
+
+def read_settings(name: str, fields: dict[str, Any]) -> ServiceSettings:
+    """Read settings, without what a newer version may have written; raises ValidationError."""
+    wanted = {**fields, "name": name}
+    try:
+        return ServiceSettings.model_validate(wanted)
+    except ValidationError as error:
+        unknown = {
+            problem["loc"] for problem in error.errors() if problem["type"] == "extra_forbidden"
+        }
+        if not unknown:
+            raise
+        log.warning("Service %s has settings that this version does not know: %s", name, unknown)
+        return ServiceSettings.model_validate(_without(wanted, unknown))
+
+
+def _without(fields: dict[str, Any], places: set[tuple[int | str, ...]]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in fields.items():
+        if (key,) in places:
+            continue
+        below = {place[1:] for place in places if place[0] == key and len(place) > 1}
+        kept[key] = _without(value, below) if below and isinstance(value, dict) else value
+    return kept

@@ -1,0 +1,131 @@
+"""A service: a name, a token, and its pair of queues."""
+
+import asyncio
+import hashlib
+import hmac
+
+from queue_service.delivery.subscriber import Ended
+from queue_service.description import Description
+from queue_service.metrics import Metrics
+from queue_service.queues import Limits, Queue
+from queue_service.settings import Settings, capacity
+from queue_service.store.keys import Keys, Role
+from queue_service.store.registry import State
+from queue_service.store.scripts import Scripts
+from queue_service.store.store import Store
+
+#: From the end of a deleted service to the last look for what a late put may have left, in s.
+LATE_S = 1.0
+
+
+class Service:
+    """One service.
+
+    workers_gid: the group of its workers, named after the service as PAI EAS does it.
+    """
+
+    def __init__(
+        self, description: Description, scripts: Scripts, settings: Settings, metrics: Metrics
+    ) -> None:
+        self.name = description.name
+        self.workers_gid = description.name
+        self.keys = Keys(settings.key_prefix, description.name, description.incarnation)
+        self._scripts = scripts
+        self._settings = settings
+        self._take(description)
+
+        def queue(role: Role) -> Queue:
+            return Queue(
+                role,
+                self._store(role),
+                service=description.name,
+                limits=self._limits(role),
+                settings=settings,
+                metrics=metrics.queue(description.name, role),
+                max_idle_ms=description.settings.max_idle_ms,
+            )
+
+        self.input = queue("input")
+        self.sink = queue("sink")
+        if self.stopped:
+            self._close(Ended.SERVICE_STOPPED)
+
+    @property
+    def queues(self) -> tuple[Queue, Queue]:
+        return self.input, self.sink
+
+    @property
+    def stopped(self) -> bool:
+        """True while it refuses everybody and keeps its entries."""
+        return self.description.state is State.STOPPED
+
+    def admits(self, token: str) -> bool:
+        """Say whether this token opens the service, in a time that tells nothing about it."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        return self._open or hmac.compare_digest(digest, self._token_digest)
+
+    async def run(self) -> None:
+        """Run both queues, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for queue in self.queues:
+                group.create_task(queue.run())
+
+    def change(self, description: Description) -> None:
+        """Go on with other settings; entries and subscribers stay."""
+        was_stopped = self.stopped
+        self._take(description)
+        for queue in self.queues:
+            queue.change(
+                self._store(queue.role),
+                self._limits(queue.role),
+                max_idle_ms=description.settings.max_idle_ms,
+            )
+        if self.stopped and not was_stopped:
+            self._close(Ended.SERVICE_STOPPED)
+        if was_stopped and not self.stopped:
+            for queue in self.queues:
+                queue.reopen_to_all()
+
+    def delete(self) -> None:
+        """Take nothing any more and end every subscriber."""
+        self._close(Ended.SERVICE_DELETED)
+
+    async def drop(self) -> dict[Role, int]:
+        """Remove every key of the service; give how many entries each queue had."""
+        entries, results = await self._store("input").drop()
+        return {"input": entries, "sink": results}
+
+    async def drop_what_came_late(self) -> None:
+        """Remove what a put has left that was under way while the service was deleted."""
+        await asyncio.sleep(LATE_S)
+        await self.drop()
+
+    def _close(self, reason: Ended) -> None:
+        for queue in self.queues:
+            queue.close(reason)
+
+    def _take(self, description: Description) -> None:
+        self.description = description
+        self.max_delivery = description.settings.max_delivery
+        self._token_digest = description.settings.token_digest()
+        self._open = description.settings.is_open
+
+    def _limits(self, role: Role) -> Limits:
+        return Limits(*capacity(self.description.settings, role))
+
+    def _store(self, role: Role) -> Store:
+        wanted = self.description.settings
+        return Store(
+            self._scripts,
+            self.keys,
+            role,
+            capacity=capacity(wanted, role)[0],
+            auto_evict=(wanted.sink if role == "sink" else wanted.input).auto_evict,
+            sink_capacity=capacity(wanted, "sink")[0],
+            sink_evicts=wanted.sink.auto_evict,
+            max_delivery=wanted.max_delivery,
+            dead_message_policy=wanted.dead_message_policy,
+            dead_letters_max_length=wanted.dead_letters_max_length,
+            max_idle_ms=wanted.max_idle_ms,
+            idempotency_ttl_ms=self._settings.idempotency_ttl_ms,
+        )

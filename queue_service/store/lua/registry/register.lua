@@ -1,0 +1,24 @@
+-- register: write the description of a service, unless somebody else was faster.
+--
+-- keys     1  the services                                    (see registry.py)
+-- argv     1  channel of the registry    2  name    3  state    4  description
+--          5  revision that it must still have, "0" for none, "" for any
+-- returns  {"ok", new revision, incarnation} or {"conflict", its revision now}
+local known = redis.call('HGET', KEYS[1], ARGV[2])
+local revision, incarnation, state = '0', nil, nil
+if known then
+    revision, incarnation, state = string.match(known, '^(%d+) (%d+) (%a+) ')
+end
+if state == 'deleted' then
+    -- A service that is made anew has nothing to do with the old one, not even its keys.
+    revision, incarnation = '0', nil
+end
+if ARGV[5] ~= '' and ARGV[5] ~= revision then
+    return { 'conflict', revision }
+end
+local new = string.format('%.0f', redis.call('HINCRBY', KEYS[1], '#revision', 1))
+incarnation = incarnation or new
+redis.call('HSET', KEYS[1], ARGV[2],
+    table.concat({ new, incarnation, ARGV[3], ARGV[4] }, ' '))
+redis.call('PUBLISH', ARGV[1], 'services')
+return { 'ok', new, incarnation }

@@ -1,0 +1,122 @@
+"""The registry: the services that were made at run time, and the processes that serve them.
+
+| key                       | type | holds                                                     |
+|---------------------------|------|-----------------------------------------------------------|
+| `<prefix>:{*}:services`   | hash | name -> revision, incarnation, state, description (JSON)  |
+| `<prefix>:{*}:replicas`   | hash | id of a process -> until when it is believed to live      |
+
+The field `#revision` of the first counts the changes of all services, so that a process asks for
+one number on each tick and reads the rest only when it is another one.  The incarnation is the
+revision with which a service was made: it is a part of the names of the service's keys, so that a
+process which has missed that a service was deleted and made anew cannot touch the new one's.
+Neither `#` nor `*` may stand in a service's name.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from queue_service.store.scripts import Scripts
+
+#: What a ring on the registry's channel says, and the name of its bell.
+SERVICES = "services"
+
+
+class State(StrEnum):
+    """What is true of a service as a whole."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"  # refuses everybody and keeps its entries
+    DELETED = "deleted"  # its keys are being removed
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """One service as it is written down.
+
+    revision: grows with each change of any service.  incarnation: see above.
+    description: JSON, which is the services' business.
+    """
+
+    revision: int
+    incarnation: int
+    state: State
+    description: str
+
+    @classmethod
+    def from_text(cls, text: str) -> "Registered":
+        revision, incarnation, state, description = text.split(" ", 3)
+        return cls(int(revision), int(incarnation), State(state), description)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One process of the queue service that has lately said that it lives.
+
+    about: what it says of itself.  age_ms: since it last said so.
+    """
+
+    id: str
+    about: Mapping[str, object]
+    age_ms: int
+
+
+class Registry:
+    """The registry of one Redis and key prefix; every method raises what a verb raises."""
+
+    def __init__(self, scripts: Scripts, prefix: str) -> None:
+        self._scripts = scripts
+        self._services = [f"{prefix}:{{*}}:services"]
+        self._replicas = [f"{prefix}:{{*}}:replicas"]
+        #: The pub/sub channel that rings when a service was changed.
+        self.channel = f"{prefix}:{{*}}:ring"
+
+    async def read(self, known: int) -> tuple[int, dict[str, Registered] | None]:
+        """Give the revision and all services by name; None when it is still the known one."""
+        revision, *pairs = await self._ask("registered", self._services, known)
+        if int(revision) == known:
+            return known, None
+        texts = [text.decode() for text in pairs]
+        return int(revision), {
+            name: Registered.from_text(text)
+            for name, text in zip(texts[::2], texts[1::2], strict=True)
+        }
+
+    async def write(
+        self, name: str, state: State, description: str, *, expected: int | None
+    ) -> int | None:
+        """Write a service down; give its new revision, or None when it is not the expected one.
+
+        expected: 0 is a service that must not exist; None takes whatever is there.
+        """
+        wanted = "" if expected is None else expected
+        word, revision, *_ = await self._ask(
+            "register", self._services, self.channel, name, state, description, wanted
+        )
+        return int(revision) if word == b"ok" else None
+
+    async def forget(self, name: str, incarnation: int) -> None:
+        """Remove the last trace of a deleted service, unless it was made anew."""
+        await self._ask("forget", self._services, name, incarnation)
+
+    async def announce(self, replica: str, about: Mapping[str, object], *, kept_ms: int) -> None:
+        """Say that this process lives, for so long."""
+        await self._ask("announce", self._replicas, replica, json.dumps(about), kept_ms)
+
+    async def leave(self, replica: str) -> None:
+        """Say that this process ends."""
+        await self._ask("announce", self._replicas, replica, "", 0)
+
+    async def replicas(self) -> list[Replica]:
+        """Give the processes that live, the one that has begun first before the others."""
+        reply = await self._ask("announce", self._replicas, "", "", 0)
+        found = [
+            Replica(reply[at].decode(), json.loads(reply[at + 1]), int(reply[at + 2]))
+            for at in range(0, len(reply), 3)
+        ]
+        return sorted(found, key=lambda replica: (str(replica.about.get("since_ms")), replica.id))
+
+    async def _ask(self, verb: str, keys: list[str], *arguments: Any) -> Any:
+        return await self._scripts.ask(verb, keys, arguments)
