@@ -98,3 +98,8 @@ def hold_for_blocking(seconds: float, predicate: Callable[[], object], descripti
     while time.monotonic() < end:
         assert predicate(), f"no longer true within {seconds:g} s: {description}"
         time.sleep(INTERVAL_S)
+
+
+async def let_pass(seconds: float) -> None:
+    """Let time pass where time is what happens: a pace of load, the length of a fault."""
+    await asyncio.sleep(seconds)

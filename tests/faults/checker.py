@@ -8,10 +8,6 @@ from tests.faults import rules
 from tests.faults.event import Event, What
 from tests.faults.history import History, Violation
 
-#: The share of a lease within which a worker that was just heard is surely alive.  A third may
-#: pass until its lease is renewed, and the rest is for processes that wait for their turn.
-SURE_SHARE = 0.25
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -45,15 +41,15 @@ def check(events: Iterable[Event], *, lease_s: float) -> Verdict:
 
 
 def _violations(history: History, lease_s: float) -> Iterator[Violation]:
-    sure_s = lease_s * SURE_SHARE
+    quarter_s = lease_s / 4
     every: tuple[Callable[[History], Iterator[Violation]], ...] = (
         rules.lost,
         rules.duplicated,
         rules.invented,
         rules.mixed_up,
         rules.window,
-        partial(rules.two_holders, sure_s=sure_s),
-        partial(rules.live_lease, sure_s=sure_s),
+        partial(rules.two_holders, quarter_s=quarter_s),
+        partial(rules.live_lease, quarter_s=quarter_s),
         rules.fence,
         rules.attempt,
         rules.order,

@@ -13,6 +13,9 @@ from client_sdk.wire.codes import CloseCode
 from tests.faults.event import Event, What
 from tests.faults.history import History, Hold, Violation
 
+#: By worker: (answered at, sent at, connection) of each answer that the service accepted.
+Exchanges = dict[str, list[tuple[float, float, int]]]
+
 
 def lost(history: History) -> Iterator[Violation]:
     """Every accepted request has a result, or was made a dead letter."""
@@ -77,11 +80,11 @@ def window(history: History) -> Iterator[Violation]:
                     pass
 
 
-def two_holders(history: History, *, sure_s: float) -> Iterator[Violation]:
+def two_holders(history: History, *, quarter_s: float) -> Iterator[Violation]:
     """Nothing is in the hands of two live holders at once.
 
-    Live is a worker whose connection stood, by its own account, and of which the service had
-    heard: it had sent something less than `sure_s` before, and by then had the answer to it.
+    Live is a worker whose connection stood, by its own account, and that was heard: in each of
+    the last four times `quarter_s`, a quarter of the lease, the service accepted an answer of it.
     """
     exchanges = _exchanges(history)
     holds: defaultdict[int, list[Hold]] = defaultdict(list)
@@ -93,7 +96,7 @@ def two_holders(history: History, *, sure_s: float) -> Iterator[Violation]:
         for first in several:
             for second in several:
                 if second.delivery.attempt > first.delivery.attempt and _overlap(
-                    first, second, exchanges, sure_s
+                    first, second, exchanges, quarter_s
                 ):
                     yield Violation(
                         "two holders",
@@ -103,20 +106,17 @@ def two_holders(history: History, *, sure_s: float) -> Iterator[Violation]:
                     )
 
 
-def _overlap(
-    first: Hold, second: Hold, exchanges: dict[str, list[tuple[float, float, int]]], sure_s: float
-) -> bool:
+def _overlap(first: Hold, second: Hold, exchanges: Exchanges, quarter_s: float) -> bool:
     given_at = second.delivery.at
     if first.delivery.who == second.delivery.who:
         return False
     if not first.delivery.at < given_at < first.until:
         return False
-    return _was_heard(exchanges[first.delivery.who], given_at, first.connection, sure_s)
+    return _was_heard(exchanges[first.delivery.who], given_at, first.connection, quarter_s)
 
 
-def _exchanges(history: History) -> dict[str, list[tuple[float, float, int]]]:
-    """By worker: (answered at, sent at, connection) of all that it sent and got an answer to."""
-    found: dict[str, list[tuple[float, float, int]]] = {}
+def _exchanges(history: History) -> Exchanges:
+    found: Exchanges = {}
     for who, events in history.workers.items():
         sent: dict[tuple[int, int], tuple[float, int]] = {}
         connection = 0
@@ -129,26 +129,30 @@ def _exchanges(history: History) -> dict[str, list[tuple[float, float, int]]]:
                 sent[key] = (event.at, connection)
             elif event.what is What.OUTCOME and key in sent:
                 at, sent_over = sent.pop(key)
-                # One that was sent again over a later connection proves nothing about either.
-                if sent_over == connection:
+                # One that was sent again over a later connection proves nothing about either,
+                # and a refusal may be the very news that the lease was over long ago.
+                if sent_over == connection and not event.code:
                     pairs.append((event.at, at, connection))
     return found
 
 
 def _was_heard(
-    pairs: list[tuple[float, float, int]], at: float, connection: int, sure_s: float
+    pairs: list[tuple[float, float, int]], at: float, connection: int, quarter_s: float
 ) -> bool:
-    # The newest exchanges before `at`; those far back cannot be recent enough.
+    # A lease is put off every third of it, for whoever was heard since.  Somebody who exchanged
+    # words in each quarter, with a service that answered, cannot have been forgotten.
     end = bisect_right(pairs, (at, float("inf"), 0))
+    quarters: set[int] = set()
     for answered_at, sent_at, over in reversed(pairs[:end]):
-        if at - answered_at >= sure_s:
-            return False
-        if over == connection and at - sent_at < sure_s:
-            return True
-    return False
+        if at - answered_at >= 4 * quarter_s:
+            break
+        quarter = int((at - sent_at) / quarter_s)
+        if over == connection and quarter == int((at - answered_at) / quarter_s):
+            quarters.add(quarter)
+    return quarters >= {0, 1, 2, 3}
 
 
-def live_lease(history: History, *, sure_s: float) -> Iterator[Violation]:
+def live_lease(history: History, *, quarter_s: float) -> Iterator[Violation]:
     """The lease of a worker that speaks does not end."""
     exchanges = _exchanges(history)
     for who, events in history.workers.items():
@@ -159,7 +163,7 @@ def live_lease(history: History, *, sure_s: float) -> Iterator[Violation]:
             elif (
                 event.what is What.DISCONNECTED
                 and event.code == str(int(CloseCode.LEASE_LOST))
-                and _was_heard(exchanges[who], event.at, connection, sure_s)
+                and _was_heard(exchanges[who], event.at, connection, quarter_s)
             ):
                 sentence = f"{who} was told that its lease is over, having just been answered"
                 yield Violation("live lease", sentence)

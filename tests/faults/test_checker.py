@@ -75,10 +75,19 @@ def test_a_run_without_faults_breaks_no_rule() -> None:
     assert (verdict.accepted, verdict.results, verdict.unknown) == (1, 1, 0)
 
 
-def answered_between() -> Story:
-    """Let `a` hold r1 and be heard of by r2; then hand r1 to `b`."""
-    story = Story().connect("a").connect("b").put("r1").put("r2")
-    return story.deliver("a", "r1", 1).deliver("a", "r2", 2).complete("a", "r2", 2)
+def answered_between(code: str = "") -> Story:
+    """Let `a` hold r1 and exchange words with the service for longer than a lease."""
+    story = Story().connect("a").connect("b").put("r1").deliver("a", "r1", 1)
+    for number in range(2, 10):
+        story.put(f"r{number}").deliver("a", f"r{number}", number)
+        story.complete("a", f"r{number}", number, code=code)
+    return story
+
+
+def read_all(story: Story) -> Story:
+    for number in range(1, 10):
+        story.read(f"r{number}", number)
+    return story
 
 
 SEEDED: dict[str, Callable[[], Story]] = {
@@ -89,7 +98,7 @@ SEEDED: dict[str, Callable[[], Story]] = {
     "window": lambda: (
         Story().connect("a", 1).put("r1", What.UNKNOWN).deliver("a", "r1", 1).deliver("a", "r2", 2)
     ),
-    "two holders": lambda: answered_between().deliver("b", "r1", 1, 2).read("r1", 1).read("r2", 2),
+    "two holders": lambda: answered_between().deliver("b", "r1", 1, 2),
     "live lease": lambda: answered_between().say("a", What.DISCONNECTED, code="4408"),
     "fence": lambda: well().deliver("b", "r1", 1, 2),
     "attempt": lambda: well().deliver("b", "r1", 1, 1),
@@ -155,23 +164,28 @@ def test_the_same_entry_of_the_sink_may_come_again_until_it_is_committed() -> No
 def test_a_redelivery_after_the_end_of_a_hold_is_no_second_holder() -> None:
     for end in (What.DISCONNECTED, What.CLOSING, What.LOST, What.REJECTED):
         story = answered_between().say("a", end, "r1", index=1, attempt=1)
-        assert story.deliver("b", "r1", 1, 2).read("r1", 1).read("r2", 2).rules() == set(), end
+        assert read_all(story.deliver("b", "r1", 1, 2)).rules() == set(), end
     killed = answered_between().say("us", What.KILLED, code="a")
-    assert killed.deliver("b", "r1", 1, 2).read("r1", 1).read("r2", 2).rules() == set()
+    assert read_all(killed.deliver("b", "r1", 1, 2)).rules() == set()
 
 
 def test_a_silent_holder_is_no_live_one() -> None:
     story = answered_between()
     for _ in range(10):
         story.say("us", What.HURT, code="a is frozen")
-    assert story.deliver("b", "r1", 1, 2).read("r1", 1).read("r2", 2).rules() == set()
+    assert read_all(story.deliver("b", "r1", 1, 2)).rules() == set()
 
 
 def test_a_lease_that_ends_in_silence_is_no_fault() -> None:
-    story = answered_between().read("r1", 1).read("r2", 2)
+    story = answered_between()
     for _ in range(10):
         story.say("us", What.HURT, code="a is frozen")
-    assert story.say("a", What.DISCONNECTED, code="4408").rules() == set()
+    assert read_all(story.say("a", What.DISCONNECTED, code="4408")).rules() == set()
+
+
+def test_a_refused_answer_is_no_sign_of_a_live_lease() -> None:
+    story = answered_between("LEASE_LOST").say("a", What.DISCONNECTED, code="4408")
+    assert read_all(story).rules() == set()
 
 
 def test_a_window_that_became_smaller_binds_what_is_handed_out_after_it() -> None:

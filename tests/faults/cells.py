@@ -1,0 +1,124 @@
+"""The cells of the matrix: who is hurt, and how; and the order in which a run goes through them."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Victim(StrEnum):
+    CLIENT = "client"
+    READER = "client that reads"
+    SERVICE = "queue service, 1 of 2"
+    SERVICES = "queue service, all"
+    WORKER = "worker"
+    ENGINE = "engine"
+    REDIS = "Redis"
+
+
+class Fault(StrEnum):
+    KILL = "SIGKILL"
+    TERM = "SIGTERM"
+    STOP = "SIGSTOP past the lease, SIGCONT"
+    CUT = "connections cut"
+    HALF_OPEN = "half-open past the lease"
+    SLOW = "slow network"
+    DISK_FULL = "disk full, everysec"
+    DISK_FULL_ALWAYS = "disk full, always"
+    MEMORY_FULL = "memory full"
+    CLOCK = "clock forward and back"
+
+
+class Load(StrEnum):
+    IDLE = "idle"
+    STEADY = "steady"
+    BACKLOG = "backlog"
+    SINK_FULL = "sink full"
+
+
+ON_PROCESSES = (Fault.KILL, Fault.TERM, Fault.STOP)
+ON_WIRES = (Fault.CUT, Fault.HALF_OPEN, Fault.SLOW)
+ON_REDIS = (Fault.DISK_FULL, Fault.DISK_FULL_ALWAYS, Fault.MEMORY_FULL, Fault.CLOCK)
+
+#: Why the other cells are empty.
+EMPTY = {
+    "disk, memory, clock of others than Redis": "only Redis writes to a disk; a process that has "
+    "no memory left is killed, which is the cell SIGKILL; leases are counted by Redis's clock, "
+    "and by monotonic clocks everywhere else",
+    "wires of the engine": "it hangs on its worker by a pipe, which ends with either of them",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """One kind of victim and one kind of fault."""
+
+    victim: Victim
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"{self.victim}: {self.fault}"
+
+    @property
+    def touches(self) -> frozenset[str]:
+        """What else may not be hurt at the same time, lest a fault is hidden by another."""
+        if self.victim is Victim.SERVICE:
+            return frozenset({"service"})
+        if self.victim in {Victim.SERVICES, Victim.REDIS}:
+            return frozenset({"service", "redis"})
+        return frozenset()
+
+
+def cells() -> list[Cell]:
+    """Every cell that makes sense."""
+    found = [
+        Cell(victim, fault)
+        for victim in Victim
+        if victim is not Victim.ENGINE
+        for fault in (*ON_PROCESSES, *ON_WIRES)
+    ]
+    found += [Cell(Victim.ENGINE, fault) for fault in ON_PROCESSES]
+    return found + [Cell(Victim.REDIS, fault) for fault in ON_REDIS]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """One round: a load, the faults in their order, and when each begins.
+
+    starts_s: seconds from the beginning of the round.  seed: for what the faults draw.
+    """
+
+    number: int
+    load: Load
+    cells: tuple[Cell, ...]
+    starts_s: tuple[float, ...]
+    seed: int
+
+
+#: Seconds of a round in which nothing is hurt: it begins, drains and is looked at.
+QUIET_S = 25.0
+#: Seconds between the beginnings of two faults: fewer, and most would hide behind others.
+LEAST_GAP_S = 1.2
+
+
+def plan(seed: int, *, minutes: float, with_clock: bool = True) -> Iterator[RoundPlan]:
+    """Deal the cells to rounds: each load goes through a shuffled deck of all cells, again and
+    again.  The same seed and minutes give the same plan.
+    """
+    rng = random.Random(seed)
+    rounds = max(4, 4 * round(minutes / 7.5))
+    spent_s = max(10.0, minutes * 60 / rounds - QUIET_S)
+    every = [cell for cell in cells() if with_clock or cell.fault is not Fault.CLOCK]
+    gap_s = max(LEAST_GAP_S, spent_s / (len(every) * 1.12))
+    decks: dict[Load, list[Cell]] = {load: [] for load in Load}
+    loads = list(Load)
+    for number in range(rounds):
+        load = loads[number % len(loads)]
+        count = max(1, int(spent_s / gap_s))
+        chosen: list[Cell] = []
+        while len(chosen) < count:
+            if not decks[load]:
+                decks[load] = rng.sample(every, len(every))
+            chosen.append(decks[load].pop())
+        starts = tuple(round(position * gap_s, 2) for position in range(count))
+        yield RoundPlan(number + 1, load, tuple(chosen), starts, rng.getrandbits(32))

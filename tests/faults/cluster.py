@@ -1,0 +1,246 @@
+"""All processes of a run, with a wire between any two that talk."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from tests.faults.journal import Journal
+from tests.faults.part import Part
+from tests.faults.redis_master import RedisMaster
+from tests.running import free_port, service_env, worker_env
+from tests.waiting import wait_until
+
+PREFIX = "faults"
+WORKERS = 4
+#: Of the workers, so many run their engine in a process of its own.
+OWN_ENGINES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a run is made of.
+
+    lease_s: the lease of subscribers.  sink_length: the most results that may lie unread.
+    """
+
+    lease_s: float = 3.0
+    services: int = 2
+    sink_length: int = 3000
+    max_delivery: int = 5
+    seed: int = 0
+    #: A tree of the product to run in place of this one.
+    root: Path | None = None
+
+
+class Cluster:
+    """A Redis, its services, workers, clients and readers, and the links between them."""
+
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        self.folder = folder
+        self.shape = shape
+        self.redis = RedisMaster(folder)
+        self.journal = Journal(folder / "us.jsonl", "us")
+        self.round_folder = folder
+        #: What the queue services run when nobody is connected.
+        self.idle_tasks: Counter[str] = Counter()
+        self._ports: dict[str, int] = {}
+        service_ports = [free_port() for _ in range(shape.services)]
+        self.services = [
+            self._service(number, port) for number, port in enumerate(service_ports, 1)
+        ]
+        self.workers = [self._worker(number) for number in range(1, WORKERS + 1)]
+        self.clients = [self._client(number) for number in (1, 2)]
+        self.readers = [self._reader(number, way) for number, way in ((1, "watch"), (2, "get"))]
+        self.link = self._link(service_ports)
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        """Every Python process, in the order in which they start."""
+        yield from (self.link, *self.services, *self.workers, *self.readers, *self.clients)
+
+    def part(self, name: str) -> Part:
+        """Return a process by its name."""
+        return next(part for part in self.parts if part.name == name)
+
+    async def start(self) -> None:
+        """Start Redis, the links and the queue services, and see what these do when idle."""
+        await self.redis.start()
+        await self.link.start()
+        await asyncio.gather(*(service.start() for service in self.services))
+        for service in self.services:
+            self.idle_tasks |= await self.tasks(service)
+
+    async def begin(self, name: str) -> None:
+        """Start a round: new workers, readers and clients, whose journals are in one folder."""
+        self.round_folder = self.folder / name
+        self.round_folder.mkdir()
+        self.journal.close()
+        self.journal = Journal(self.round_folder / "us.jsonl", "us")
+        for part in (*self.workers, *self.readers, *self.clients):
+            part.folder = self.round_folder
+        await asyncio.gather(*(part.start() for part in self.workers))
+        await asyncio.gather(*(part.start() for part in (*self.readers, *self.clients)))
+
+    async def tasks(self, service: Part) -> Counter[str]:
+        """Return the asyncio tasks that a queue service runs now, by name."""
+        path = self.folder / f"{service.name}.tasks"
+        path.unlink(missing_ok=True)
+        service.send(signal.SIGUSR2)
+        await wait_until(path.exists, f"{service.name} tells its tasks")
+        return Counter(json.loads(path.read_text()))
+
+    async def stop(self) -> None:
+        """End whatever still runs, without asking."""
+        for part in reversed(list(self.parts)):
+            part.kill_all()
+        with contextlib.suppress(Exception):
+            await self.redis.kill()
+        self.journal.close()
+
+    def tell(self, verb: str, link: str) -> None:
+        """Do something to a link: cut, hold, slow or heal."""
+        self.link.tell(f"{verb} {link}")
+
+    @contextlib.asynccontextmanager
+    async def client(self) -> AsyncIterator[Redis]:
+        """Open a connection of our own to Redis, beside all links."""
+        redis = Redis.from_url(self.redis.url, decode_responses=True, socket_timeout=5)
+        try:
+            yield redis
+        finally:
+            await redis.aclose()
+
+    async def lengths(self) -> tuple[int, int]:
+        """Return how many entries are in the input queue and in the sink."""
+        async with self.client() as redis:
+            counts = [
+                sum([await redis.xlen(f"{PREFIX}:{{svc}}:{role}:lane:{lane}") for lane in (0, 1)])
+                for role in ("input", "sink")
+            ]
+        return counts[0], counts[1]
+
+    # --- What the parts are
+
+    def _port(self, link: str) -> int:
+        return self._ports.setdefault(link, free_port())
+
+    def _url(self, link: str) -> str:
+        return f"http://127.0.0.1:{self._port(link)}"
+
+    def _env(self) -> dict[str, str]:
+        return {"PYTHONPATH": str(self.shape.root)} if self.shape.root else {}
+
+    def _service(self, number: int, port: int) -> Part:
+        lease_ms = round(self.shape.lease_s * 1000)
+        env = service_env(
+            redis_url=f"redis://127.0.0.1:{self._port(f'r{number}')}/0",
+            key_prefix=PREFIX,
+            services=[
+                {
+                    "name": "svc",
+                    "sink": {"max_length": self.shape.sink_length},
+                    "max_delivery": self.shape.max_delivery,
+                }
+            ],
+            lease_ms=lease_ms,
+            port=port,
+            store_timeout_s=2.0,
+            drain_s=2.0,
+        )
+        ready_url = f"http://127.0.0.1:{port}/readyz"
+        tasks = self.folder / f"s{number}.tasks"
+        return Part(
+            f"s{number}",
+            self.folder,
+            argv=lambda _, __: ["-m", "tests.faults.service_main", str(tasks)],
+            env={**env, **self._env()},
+            is_ready=lambda _: _answers(ready_url),
+        )
+
+    def _worker(self, number: int) -> Part:
+        own = number > WORKERS - OWN_ENGINES
+        env = worker_env(
+            queue_url=self._url(f"w{number}"),
+            service="svc",
+            engine="handler:tests.faults.handler:predict",
+            engine_process=str(own).lower(),
+            worker_threads=8 if own else 32,
+            engine_silence_s=2.0,
+            grace_s=2.0,
+        )
+        return Part(
+            f"w{number}",
+            self.folder,
+            argv=lambda who, path: ["-m", "tests.faults.worker_main", str(path), who],
+            env={**env, **self._env()},
+        )
+
+    def _client(self, number: int) -> Part:
+        url, seed = self._url(f"c{number}"), self.shape.seed * 10 + number
+        return Part(
+            f"c{number}",
+            self.folder,
+            argv=lambda who, path: [
+                "-m", "tests.faults.client_main", str(path), who, url, str(seed)
+            ],
+            env=self._env(),
+        )  # fmt: skip
+
+    def _reader(self, number: int, way: str) -> Part:
+        url = self._url(f"o{number}")
+        return Part(
+            f"o{number}",
+            self.folder,
+            argv=lambda who, path: ["-m", "tests.faults.reader_main", str(path), who, url, way],
+            env=self._env(),
+            words=("go",),
+        )
+
+    def _link(self, service_ports: list[int]) -> Part:
+        targets = ",".join(map(str, service_ports))
+        arguments = [
+            f"{name}={port}:{self.redis.port if name[0] == 'r' else targets}"
+            for name, port in self._ports.items()
+        ]
+        return Part(
+            "link",
+            self.folder,
+            argv=lambda _, __: ["-m", "tests.faults.link_main", *arguments],
+            is_ready=lambda part: "ready" in part.log_path.read_text(),
+        )
+
+    async def connections(self) -> dict[str, int]:
+        """Return how many connections each link carries now."""
+        before = self.link.log_path.read_text().count("connections")
+        self.link.tell("count")
+
+        def told() -> str:
+            text = self.link.log_path.read_text()
+            return text.splitlines()[-1] if text.count("connections") > before else ""
+
+        line = await wait_until(told, "the link counts its connections")
+        pairs = (word.split("=") for word in line.split()[1:])
+        return {name: int(count) for name, count in pairs}
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def cpu_count() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))

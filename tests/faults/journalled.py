@@ -1,0 +1,104 @@
+"""A worker's connection that notes what comes and goes, at the seam between SDK and worker."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+
+from client_sdk.errors import QueueError
+from client_sdk.wire.worker import (
+    Completion,
+    Deliveries,
+    Held,
+    Outcome,
+    Outcomes,
+    Rejection,
+    ToWorker,
+)
+from client_sdk.work import WorkConnection
+from tests.faults.event import Event, What, now
+from tests.faults.journal import Journal
+
+
+class JournalledConnection(WorkConnection):
+    """What the SDK's does, and a note of it: after what came in, before what goes out."""
+
+    def __init__(self, *arguments: Any, journal: Journal, **fields: Any) -> None:
+        super().__init__(*arguments, **fields)
+        self._journal = journal
+        #: By index: the request ids of what is held or not confirmed.
+        self._requests: dict[int, str] = {}
+
+    def answer(self, answer: Completion | Rejection) -> "asyncio.Future[Outcome]":
+        what = What.COMPLETED if isinstance(answer, Completion) else What.REJECTED
+        code = "" if isinstance(answer, Completion) else answer.code
+        request_id = self._requests.get(answer.index, "")
+        self._journal.note(what, request_id, index=answer.index, attempt=answer.attempt, code=code)
+        return super().answer(answer)
+
+    def set_window(self, window: int) -> None:
+        if window != self._window:
+            self._journal.note(What.WINDOW, window=window)
+        super().set_window(window)
+
+    async def close(self) -> None:
+        self._journal.note(What.CLOSING)
+        await super().close()
+
+    async def _serve(self, session: aiohttp.ClientSession) -> None:
+        code = ""
+        try:
+            await super()._serve(session)
+        except QueueError as error:
+            code = str(error.status or "")
+            raise
+        finally:
+            self._journal.note(What.DISCONNECTED, code=code)
+
+    async def _greet(self, websocket: aiohttp.ClientWebSocketResponse) -> float:
+        lease_s = await super()._greet(websocket)
+        self._journal.note(What.CONNECTED, window=self._window)
+        return lease_s
+
+    def _receive(self, message: ToWorker) -> None:
+        at, who = now(), self._journal.who
+        match message:
+            case Deliveries(deliveries):
+                for item in deliveries:
+                    self._requests[item.index] = item.request_id
+                self._journal.write(
+                    Event(
+                        at,
+                        who,
+                        What.DELIVERED,
+                        item.request_id,
+                        item.index,
+                        item.attempt,
+                        item.priority,
+                    )
+                    for item in deliveries
+                )
+            case Outcomes(outcomes):
+                self._journal.write(
+                    Event(
+                        at,
+                        who,
+                        What.OUTCOME,
+                        self._requests.get(item.index, ""),
+                        item.index,
+                        item.attempt,
+                        code="" if item.accepted else item.code or "refused",
+                    )
+                    for item in outcomes
+                )
+            case _:
+                pass
+        super()._receive(message)
+
+    def _lose(self, lost: Iterable[Held]) -> None:
+        lost = tuple(lost)
+        for held in lost:
+            request_id = self._requests.get(held.index, "")
+            self._journal.note(What.LOST, request_id, index=held.index, attempt=held.attempt)
+        super()._lose(lost)

@@ -1,0 +1,88 @@
+"""What the clients and readers of a round do while others are hurt."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.exceptions import RedisError
+
+from tests.faults.cells import Load
+from tests.faults.cluster import Cluster
+from tests.waiting import let_pass
+
+#: Jobs per second of all clients together, when they are steady.
+STEADY_RATE = 600
+#: A backlog is kept between these, in entries.
+BACKLOG = (2000, 5000)
+#: How long a full sink stays full, in seconds.
+FULL_S = 4.0
+#: Shares of jobs that take a while, and how long, in milliseconds.
+SLOW = ((0.01, 100), (0.0005, 4500))
+LOOK_EVERY_S = 0.5
+
+
+class Keeper:
+    """Keeps a load up."""
+
+    def __init__(self, cluster: Cluster, load: Load) -> None:
+        self._cluster = cluster
+        self._load = load
+        self._full_since: float | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep it up inside of the block; after it nothing more is put and everything is read."""
+        rate = 0 if self._load in {Load.IDLE, Load.BACKLOG} else STEADY_RATE / 2
+        self._tell_clients(*(f"slow {share} {delay_ms}" for share, delay_ms in SLOW))
+        self._tell_clients(f"rate {rate}", remember=True)
+        keeping = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            self._tell_clients("rate 0", remember=True)
+            self._tell_readers("go")
+
+    def probe(self) -> None:
+        """Put a few jobs, so that an idle cluster shows whether it works."""
+        if self._load is Load.IDLE:
+            self._tell_clients("burst 5")
+
+    async def _keep(self) -> None:
+        while True:
+            await let_pass(LOOK_EVERY_S)
+            try:
+                waiting, unread = await self._cluster.lengths()
+            except (RedisError, OSError):
+                continue
+            if self._load is Load.BACKLOG and waiting < BACKLOG[0]:
+                self._tell_clients(f"burst {(BACKLOG[1] - waiting) // 2}")
+            elif self._load is Load.SINK_FULL:
+                self._fill_and_empty(unread)
+
+    def _fill_and_empty(self, unread: int) -> None:
+        now = asyncio.get_running_loop().time()
+        # What is held has its places in the sink, so it is full a little earlier.
+        if unread < self._cluster.shape.sink_length * 0.9:
+            self._full_since = None
+            if unread < self._cluster.shape.sink_length * 0.1:
+                self._tell_readers("pause")
+        elif self._full_since is None:
+            self._full_since = now
+        elif now - self._full_since > FULL_S:
+            self._tell_readers("go")
+
+    def _tell_clients(self, *lines: str, remember: bool = False) -> None:
+        for client in self._cluster.clients:
+            if remember:
+                slow = [f"slow {share} {delay_ms}" for share, delay_ms in SLOW]
+                client.words = (*slow, *lines)
+            for line in lines:
+                client.tell(line)
+
+    def _tell_readers(self, line: str) -> None:
+        for reader in self._cluster.readers:
+            if reader.words != (line,):
+                reader.words = (line,)
+                reader.tell(line)

@@ -1,0 +1,141 @@
+"""What a run showed, as tables."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tests.faults.actions import Injury
+from tests.faults.cells import EMPTY, Cell, Fault, Load, Victim, cells
+from tests.faults.event import Event
+from tests.faults.history import History, Violation
+from tests.faults.recovery import Timeline, percentile
+from tests.faults.round import Outcome
+
+#: The faults in which a worker is dead or silent while it holds something.
+SILENCES = {Fault.KILL, Fault.STOP, Fault.HALF_OPEN}
+#: The parts that everything goes through.
+SHARED = {Victim.REDIS, Victim.SERVICES}
+
+
+@dataclass(slots=True)
+class Figures:
+    """What is counted over a run, by load or by cell."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    accepted: int = 0
+    unknown: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    window: int = 0
+    other: int = 0
+    dead_holder_s: list[float] = field(default_factory=list)
+    recovery_s: list[float] = field(default_factory=list)
+
+
+class Report:
+    """Adds up rounds and renders them."""
+
+    def __init__(self) -> None:
+        self.loads: defaultdict[str, Figures] = defaultdict(Figures)
+        self.cells: defaultdict[Cell, Figures] = defaultdict(Figures)
+        self.violations: list[Violation] = []
+
+    def add(self, outcome: Outcome) -> None:
+        """Add a round; its events are not kept."""
+        figures = self.loads[outcome.plan.load]
+        verdict = outcome.verdict
+        figures.accepted += verdict.accepted
+        figures.unknown += verdict.unknown
+        figures.lost += verdict.count("lost")
+        figures.duplicated += verdict.count("duplicated")
+        figures.window += verdict.count("window")
+        named = figures.lost + figures.duplicated + figures.window
+        self.violations += outcome.violations
+        figures.other += len(outcome.violations) - verdict.count("lost")
+        figures.other -= verdict.count("duplicated") + verdict.count("window")
+        assert named >= 0
+        self._measure(outcome.events, outcome.injuries)
+
+    def _measure(self, events: list[Event], injuries: Iterable[Injury]) -> None:
+        timeline = Timeline(History(events))
+        for injury in injuries:
+            of_cell, of_load = self.cells[injury.cell], self.loads[injury.load]
+            of_cell.faults[injury.load] += 1
+            of_load.faults[str(injury.cell)] += 1
+            if injury.load == Load.SINK_FULL:
+                # Nothing is handed out while the sink is full, to whomever: no time to measure.
+                continue
+            if injury.cell.victim is Victim.WORKER and injury.cell.fault in SILENCES:
+                for who in injury.victims:
+                    sat = [one.after_s for one in timeline.redelivered(who, injury.hurt_at)]
+                    of_cell.dead_holder_s += sat
+                    of_load.dead_holder_s += sat
+            elif injury.cell.victim in SHARED:
+                after_s = timeline.first_delivery_after(injury.healed_at)
+                if after_s is not None:
+                    of_cell.recovery_s.append(after_s)
+                    of_load.recovery_s.append(after_s)
+
+    @property
+    def faults(self) -> int:
+        return sum(figures.faults.total() for figures in self.loads.values())
+
+    @property
+    def accepted(self) -> int:
+        return sum(figures.accepted for figures in self.loads.values())
+
+    def last_line(self) -> str:
+        """Return the sentence that a run ends with."""
+        names = ("lost", "duplicated", "window")
+        lost, duplicated, window = (
+            sum(getattr(figures, name) for figures in self.loads.values()) for name in names
+        )
+        return f"lost {lost}, duplicated {duplicated}, window exceeded {window}"
+
+    def by_load(self) -> list[str]:
+        """Render what happened to the jobs."""
+        rows = [
+            "| load | faults | jobs accepted | answer to the put lost | lost | duplicated | "
+            "window exceeded | other rules broken |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|",
+        ]
+        for load in Load:
+            if (figures := self.loads.get(load)) is None:
+                continue
+            cells_ = (
+                load,
+                figures.faults.total(),
+                f"{figures.accepted:,}",
+                figures.unknown,
+                figures.lost,
+                figures.duplicated,
+                figures.window,
+                figures.other,
+            )
+            rows.append("| " + " | ".join(map(str, cells_)) + " |")
+        return rows
+
+    def by_cell(self) -> list[str]:
+        """Render how often each cell was, and how long things took."""
+        rows = [
+            "| victim | fault | idle | steady | backlog | sink full | "
+            "longest with a dead holder | first delivery after it was healed |",
+            "|---|---|---:|---:|---:|---:|---:|---:|",
+        ]
+        for cell in cells():
+            figures = self.cells.get(cell, Figures())
+            counts = [str(figures.faults[load] or "-") for load in Load]
+            dead, recovery = _longest(figures.dead_holder_s), _longest(figures.recovery_s)
+            columns = [cell.victim, cell.fault, *counts, dead, recovery]
+            rows.append("| " + " | ".join(columns) + " |")
+        return rows
+
+    def notes(self) -> list[str]:
+        """Render why some cells are empty."""
+        return [f"* {which[0].upper()}{which[1:]}: {why}." for which, why in EMPTY.items()]
+
+
+def _longest(values: list[float]) -> str:
+    if not values:
+        return "-"
+    return f"{max(values):.2f} s (median {percentile(values, 0.5):.2f})"

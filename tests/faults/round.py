@@ -1,0 +1,173 @@
+"""One round: a load, faults one after the other, a drain, and a look at what is left."""
+
+import asyncio
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from redis.exceptions import RedisError
+
+from tests.faults.actions import Injury, Surgeon
+from tests.faults.cells import RoundPlan
+from tests.faults.checker import Verdict, check
+from tests.faults.cluster import PREFIX, Cluster
+from tests.faults.event import Event
+from tests.faults.history import Violation
+from tests.faults.journal import read
+from tests.faults.load import Keeper
+from tests.leaks import find_leaks
+from tests.waiting import WaitedInVain, let_pass, wait_until
+
+#: Seconds that everything accepted may take to be answered and read once nothing is hurt.
+DRAIN_S = 90.0
+#: Seconds that what was left behind by a connection may stay, beyond a lease.
+TIDY_S = 15.0
+#: Faults at the same time.
+AT_ONCE = 3
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a round showed."""
+
+    plan: RoundPlan
+    verdict: Verdict
+    injuries: list[Injury]
+    events: list[Event]
+    left: list[Violation] = field(default_factory=list)
+
+    @property
+    def violations(self) -> list[Violation]:
+        return [*self.verdict.violations, *self.left]
+
+
+async def run_round(cluster: Cluster, plan: RoundPlan, *, drain_s: float = DRAIN_S) -> Outcome:
+    """Run one round on a cluster that is up; its queue services and its Redis are up."""
+    rng = random.Random(plan.seed)
+    await cluster.begin(f"round-{plan.number}")
+    surgeon = Surgeon(cluster, rng)
+    keeper = Keeper(cluster, plan.load)
+    async with keeper.running():
+        await _inflict_all(surgeon, keeper, plan)
+        await let_pass(1.0)
+    left = await _drain(cluster, drain_s)
+    if not left:
+        left = await _tidy(cluster)
+    events = read(cluster.round_folder)
+    verdict = check(events, lease_s=cluster.shape.lease_s)
+    return Outcome(plan, verdict, surgeon.injuries, events, left)
+
+
+async def _inflict_all(surgeon: Surgeon, keeper: Keeper, plan: RoundPlan) -> None:
+    began_at = asyncio.get_running_loop().time()
+    under_way: set[asyncio.Task[None]] = set()
+
+    async def inflict(cell_number: int) -> None:
+        await surgeon.inflict(plan.cells[cell_number], plan.load)
+        keeper.probe()
+
+    for number, (cell, start_s) in enumerate(zip(plan.cells, plan.starts_s, strict=True)):
+        await let_pass(max(0.0, began_at + start_s - asyncio.get_running_loop().time()))
+        while len(under_way) >= AT_ONCE or not surgeon.is_free(cell):
+            under_way = await _one_less(under_way)
+            if not under_way:
+                await let_pass(0.1)
+        under_way.add(asyncio.create_task(inflict(number)))
+        # Its victim is chosen before the next one's.
+        await let_pass(0)
+    await asyncio.gather(*under_way)
+
+
+async def _one_less(under_way: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    if not under_way:
+        return under_way
+    done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+    return under_way
+
+
+async def _drain(cluster: Cluster, drain_s: float) -> list[Violation]:
+    """Wait until every entry was answered and read."""
+    seen = ""
+
+    async def empty() -> bool:
+        nonlocal seen
+        try:
+            waiting, unread = await cluster.lengths()
+        except (RedisError, OSError) as error:
+            seen = repr(error)
+            return False
+        seen = f"{waiting} entries in the input queue, {unread} in the sink"
+        return (waiting, unread) == (0, 0)
+
+    try:
+        await wait_until(empty, "every accepted entry was answered and read", drain_s)
+        # What was put at the last moment may have been answered by nobody yet.
+        await let_pass(0.5)
+        await wait_until(empty, "and is still so", drain_s)
+    except WaitedInVain:
+        return [Violation("left behind", f"after {drain_s:g} s there are {seen}")]
+    return []
+
+
+async def _tidy(cluster: Cluster) -> list[Violation]:
+    """End all clients and workers, and say what they have left behind."""
+    left: list[Violation] = []
+    for group in (cluster.clients, cluster.readers, cluster.workers):
+        for part in group:
+            part.send(signal.SIGTERM)
+        for part in group:
+            code = await part.stop()
+            if group is cluster.workers and code != 0:
+                left.append(Violation("left behind", f"{part.who} ended with {code}"))
+    patience_s = cluster.shape.lease_s + TIDY_S
+    for look in (_keys, _connections, _tasks):
+        if sentence := await _nothing(look, cluster, patience_s):
+            left.append(Violation("left behind", sentence))
+    return left
+
+
+async def _nothing(
+    look: Callable[[Cluster], Awaitable[str]], cluster: Cluster, patience_s: float
+) -> str:
+    """Return what is left after some patience; "" for nothing."""
+    sentence = ""
+
+    async def nothing() -> bool:
+        nonlocal sentence
+        sentence = await look(cluster)
+        return not sentence
+
+    try:
+        await wait_until(nothing, "nothing is left", patience_s)
+    except WaitedInVain:
+        return sentence
+    return ""
+
+
+async def _keys(cluster: Cluster) -> str:
+    leaks = await asyncio.to_thread(find_leaks, cluster.redis.url, PREFIX)
+    return "; ".join(leaks)
+
+
+async def _connections(cluster: Cluster) -> str:
+    counts = await cluster.connections()
+    # The queue services keep theirs to Redis; nobody else is there any more.
+    return ", ".join(
+        f"{count} connections over {name}"
+        for name, count in counts.items()
+        if count and not name.startswith("r")
+    )
+
+
+async def _tasks(cluster: Cluster) -> str:
+    found = []
+    for service in cluster.services:
+        tasks = await cluster.tasks(service)
+        extra = Counter(tasks) - cluster.idle_tasks
+        if extra:
+            found.append(f"{service.name} runs {dict(extra)}")
+    return "; ".join(found)

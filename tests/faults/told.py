@@ -1,0 +1,14 @@
+"""Lines that a process of a run is told by whoever started it."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+
+async def listen(obey: Callable[[list[str]], None]) -> None:
+    """Give each line of stdin, split into words, to `obey`; return at its end."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    async for line in reader:
+        obey(line.decode().split())
