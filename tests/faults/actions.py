@@ -92,6 +92,7 @@ class Surgeon:
             Fault.CUT: self._cut,
             Fault.HALF_OPEN: self._hold,
             Fault.SLOW: self._slow,
+            Fault.VANISH: self._vanish,
         }
         if cell.victim is Victim.ENGINE:
             methods |= {
@@ -173,6 +174,15 @@ class Surgeon:
         for link in links:
             for verb in verbs:
                 self.cluster.tell(verb, link)
+
+    async def _vanish(self, parts: list[Part]) -> None:
+        # It must neither say goodbye nor connect again.
+        for part in parts:
+            part.send(signal.SIGSTOP)
+        for link in self._links(parts):
+            self.cluster.tell("strand", link)
+        await let_pass(0.2)
+        await self._kill(parts)
 
     async def _slow(self, parts: list[Part]) -> None:
         for link in self._links(parts):

@@ -23,6 +23,7 @@ class Fault(StrEnum):
     CUT = "connections cut"
     HALF_OPEN = "half-open past the lease"
     SLOW = "slow network"
+    VANISH = "machine gone, no connection closed"
     DISK_FULL = "disk full, everysec"
     DISK_FULL_ALWAYS = "disk full, always"
     MEMORY_FULL = "memory full"
@@ -77,6 +78,7 @@ def cells() -> list[Cell]:
         if victim is not Victim.ENGINE
         for fault in (*ON_PROCESSES, *ON_WIRES)
     ]
+    found += [Cell(victim, Fault.VANISH) for victim in (Victim.WORKER, Victim.READER)]
     found += [Cell(Victim.ENGINE, fault) for fault in ON_PROCESSES]
     return found + [Cell(Victim.REDIS, fault) for fault in ON_REDIS]
 
@@ -122,3 +124,34 @@ def plan(seed: int, *, minutes: float, with_clock: bool = True) -> Iterator[Roun
             chosen.append(decks[load].pop())
         starts = tuple(round(position * gap_s, 2) for position in range(count))
         yield RoundPlan(number + 1, load, tuple(chosen), starts, rng.getrandbits(32))
+
+
+def short_plan(seed: int) -> list[RoundPlan]:
+    """Return a small fixed set of cells, which no seed changes, for less than a minute."""
+    steady = (
+        Cell(Victim.WORKER, Fault.KILL),
+        Cell(Victim.SERVICE, Fault.STOP),
+        Cell(Victim.REDIS, Fault.KILL),
+        Cell(Victim.WORKER, Fault.VANISH),
+        Cell(Victim.READER, Fault.KILL),
+        Cell(Victim.ENGINE, Fault.KILL),
+        Cell(Victim.SERVICE, Fault.KILL),
+        Cell(Victim.WORKER, Fault.TERM),
+    )
+    full = (
+        Cell(Victim.SERVICES, Fault.KILL),
+        Cell(Victim.REDIS, Fault.MEMORY_FULL),
+        Cell(Victim.WORKER, Fault.STOP),
+    )
+    return [
+        round_of(Load.STEADY, steady, number=1, gap_s=1.5, seed=seed),
+        round_of(Load.SINK_FULL, full, number=2, gap_s=2.0, seed=seed),
+    ]
+
+
+def round_of(
+    load: Load, chosen: tuple[Cell, ...], *, number: int, gap_s: float, seed: int
+) -> RoundPlan:
+    """Return a round of these cells in this order."""
+    starts = tuple(1.0 + position * gap_s for position in range(len(chosen)))
+    return RoundPlan(number, load, chosen, starts, seed)

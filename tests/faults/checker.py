@@ -48,6 +48,7 @@ def _violations(history: History, lease_s: float) -> Iterator[Violation]:
         rules.invented,
         rules.mixed_up,
         rules.window,
+        rules.sink_room,
         partial(rules.two_holders, quarter_s=quarter_s),
         partial(rules.live_lease, quarter_s=quarter_s),
         rules.fence,

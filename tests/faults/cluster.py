@@ -137,9 +137,6 @@ class Cluster:
     def _url(self, link: str) -> str:
         return f"http://127.0.0.1:{self._port(link)}"
 
-    def _env(self) -> dict[str, str]:
-        return {"PYTHONPATH": str(self.shape.root)} if self.shape.root else {}
-
     def _service(self, number: int, port: int) -> Part:
         lease_ms = round(self.shape.lease_s * 1000)
         env = service_env(
@@ -163,7 +160,8 @@ class Cluster:
             f"s{number}",
             self.folder,
             argv=lambda _, __: ["-m", "tests.faults.service_main", str(tasks)],
-            env={**env, **self._env()},
+            env=env,
+            root=self.shape.root,
             is_ready=lambda _: _answers(ready_url),
         )
 
@@ -182,7 +180,8 @@ class Cluster:
             f"w{number}",
             self.folder,
             argv=lambda who, path: ["-m", "tests.faults.worker_main", str(path), who],
-            env={**env, **self._env()},
+            env=env,
+            root=self.shape.root,
         )
 
     def _client(self, number: int) -> Part:
@@ -193,7 +192,7 @@ class Cluster:
             argv=lambda who, path: [
                 "-m", "tests.faults.client_main", str(path), who, url, str(seed)
             ],
-            env=self._env(),
+            root=self.shape.root,
         )  # fmt: skip
 
     def _reader(self, number: int, way: str) -> Part:
@@ -202,7 +201,7 @@ class Cluster:
             f"o{number}",
             self.folder,
             argv=lambda who, path: ["-m", "tests.faults.reader_main", str(path), who, url, way],
-            env=self._env(),
+            root=self.shape.root,
             words=("go",),
         )
 

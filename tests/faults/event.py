@@ -39,6 +39,7 @@ class What(StrEnum):
     KILLED = "killed"  # the process named in code is no more
     HURT = "hurt"  # a fault begins; code names it
     HEALED = "healed"  # it is over
+    UNREAD = "unread"  # index results are in the sink, which takes window of them
 
 
 @dataclass(frozen=True, slots=True)

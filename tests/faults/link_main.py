@@ -9,6 +9,7 @@ refuses.  Told by stdin, `<verb> <link>`:
     hold   let nothing through, not even an end; bytes wait, as they do while packets are lost
     slow   let everything through late and in small portions
     heal   as before; what was held back arrives
+    strand take the near side of every connection away; the far side hears nothing of it, ever
     count  print how many connections are open
 """
 
@@ -27,8 +28,27 @@ LATE_S = 0.05
 PORTION_BYTES = 16 * 1024
 
 
+class Wire:
+    """One connection over a link: the near end asked for it."""
+
+    def __init__(self, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
+        self.near = near
+        self.far = far
+        self.stranded = asyncio.Event()
+
+    def abort(self) -> None:
+        """End it at both sides at once."""
+        for end in (self.near, self.far):
+            end.transport.abort()
+
+    def strand(self) -> None:
+        """Let the near end vanish."""
+        self.stranded.set()
+        self.near.transport.abort()
+
+
 class Link:
-    """One wire."""
+    """The way between two parts: all their connections."""
 
     def __init__(self, ports: list[int]) -> None:
         self._ports = ports
@@ -36,7 +56,7 @@ class Link:
         self._open = asyncio.Event()
         self._open.set()
         self._late_s = 0.0
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._wires: set[Wire] = set()
         self._serving: set[asyncio.Task[None]] = set()
 
     @property
@@ -47,8 +67,11 @@ class Link:
         """Do what a word says."""
         match verb:
             case "cut":
-                for writer in list(self._writers):
-                    writer.transport.abort()
+                for wire in list(self._wires):
+                    wire.abort()
+            case "strand":
+                for wire in list(self._wires):
+                    wire.strand()
             case "hold":
                 self._open.clear()
             case "slow":
@@ -57,7 +80,7 @@ class Link:
                 self._late_s = 0.0
                 self._open.set()
             case _:
-                raise ValueError(f"expected cut, hold, slow or heal, got {verb}")
+                raise ValueError(f"expected cut, strand, hold, slow or heal, got {verb}")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection to its end."""
@@ -70,14 +93,15 @@ class Link:
             if there is None:
                 writer.transport.abort()
                 return
-            ends = (writer, there[1])
-            self._writers.update(ends)
+            wire = Wire(writer, there[1])
+            self._wires.add(wire)
             try:
-                await asyncio.gather(self._carry(reader, ends[1]), self._carry(there[0], ends[0]))
+                await asyncio.gather(
+                    self._carry(reader, wire.far, wire), self._carry(there[0], wire.near, wire)
+                )
             finally:
-                self._writers.difference_update(ends)
-                for end in ends:
-                    end.transport.abort()
+                self._wires.discard(wire)
+                wire.abort()
         finally:
             self._serving.discard(task)
 
@@ -89,21 +113,25 @@ class Link:
                 return await asyncio.open_connection("127.0.0.1", port)
         return None
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire
+    ) -> None:
         try:
             while data := await reader.read(PORTION_BYTES if self._late_s else 256 * 1024):
                 if self._late_s:
                     await let_pass(self._late_s)
                 await self._open.wait()
-                writer.write(data)
-                await writer.drain()
+                if not wire.stranded.is_set():
+                    writer.write(data)
+                    await writer.drain()
             await self._open.wait()
-            if writer.can_write_eof():
+            if not wire.stranded.is_set() and writer.can_write_eof():
                 writer.write_eof()
         except OSError:
             # A reset goes on as a reset, once the wire lets it.
             await self._open.wait()
-            writer.transport.abort()
+            if not wire.stranded.is_set():
+                writer.transport.abort()
 
 
 async def _main() -> None:

@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from tests.faults.cells import Load
 from tests.faults.cluster import Cluster
+from tests.faults.event import What
 from tests.waiting import let_pass
 
 #: Jobs per second of all clients together, when they are steady.
@@ -56,6 +57,8 @@ class Keeper:
                 waiting, unread = await self._cluster.lengths()
             except (RedisError, OSError):
                 continue
+            sink_length = self._cluster.shape.sink_length
+            self._cluster.journal.note(What.UNREAD, index=unread, window=sink_length)
             if self._load is Load.BACKLOG and waiting < BACKLOG[0]:
                 self._tell_clients(f"burst {(BACKLOG[1] - waiting) // 2}")
             elif self._load is Load.SINK_FULL:

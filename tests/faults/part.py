@@ -23,6 +23,7 @@ class Part:
     """A process with a name, and a new name each time it is started again.
 
     argv: what follows the Python interpreter.  is_ready: says whether the process serves.
+    root: the tree whose packages it runs, when that is not this one.
     """
 
     def __init__(
@@ -34,14 +35,18 @@ class Part:
         env: Mapping[str, str] | None = None,
         is_ready: Callable[["Part"], bool] | None = None,
         words: tuple[str, ...] = (),
+        root: Path | None = None,
     ) -> None:
         self.name = name
         self.folder = folder
         #: What it is told as soon as it runs, after a restart as well.
         self.words = words
         self._argv = argv
+        self._root = root
         self._env = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
         self._env |= env or {}
+        if root is not None:
+            self._env["PYTHONPATH"] = str(root)
         self._is_ready = is_ready or Part.has_noted
         self._lives = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,6 +96,7 @@ class Part:
             self._process = subprocess.Popen(
                 [*leash, sys.executable, *self._argv(self.who, self.journal)],
                 env=self._env,
+                cwd=self._root,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

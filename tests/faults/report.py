@@ -12,7 +12,7 @@ from tests.faults.recovery import Timeline, percentile
 from tests.faults.round import Outcome
 
 #: The faults in which a worker is dead or silent while it holds something.
-SILENCES = {Fault.KILL, Fault.STOP, Fault.HALF_OPEN}
+SILENCES = {Fault.KILL, Fault.STOP, Fault.HALF_OPEN, Fault.VANISH}
 #: The parts that everything goes through.
 SHARED = {Victim.REDIS, Victim.SERVICES}
 

@@ -80,6 +80,14 @@ def window(history: History) -> Iterator[Violation]:
                     pass
 
 
+def sink_room(history: History) -> Iterator[Violation]:
+    """No result is made that the sink has no place for."""
+    for event in history.events:
+        if event.what is What.UNREAD and event.index > event.window:
+            sentence = f"the sink held {event.index} results and takes {event.window}"
+            yield Violation("sink room", sentence)
+
+
 def two_holders(history: History, *, quarter_s: float) -> Iterator[Violation]:
     """Nothing is in the hands of two live holders at once.
 

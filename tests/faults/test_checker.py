@@ -98,6 +98,7 @@ SEEDED: dict[str, Callable[[], Story]] = {
     "window": lambda: (
         Story().connect("a", 1).put("r1", What.UNKNOWN).deliver("a", "r1", 1).deliver("a", "r2", 2)
     ),
+    "sink room": lambda: well().say("us", What.UNREAD, index=11, window=10),
     "two holders": lambda: answered_between().deliver("b", "r1", 1, 2),
     "live lease": lambda: answered_between().say("a", What.DISCONNECTED, code="4408"),
     "fence": lambda: well().deliver("b", "r1", 1, 2),

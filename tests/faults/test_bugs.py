@@ -1,0 +1,26 @@
+"""The seeded defects still fit the product."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.bugs import BUGS, Bug, BugOutdated, Change, put_into
+from tests.faults.seeded import ROOT
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_the_text_that_a_seeded_defect_replaces_is_in_the_product_once(
+    bug: Bug, tmp_path: Path
+) -> None:
+    for change in bug.changes:
+        copy = tmp_path / change.path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text((ROOT / change.path).read_text())
+        put_into(tmp_path, [change])
+        assert change.new in copy.read_text()
+
+
+def test_a_seeded_defect_that_no_longer_fits_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.lua").write_text("return 1\n")
+    with pytest.raises(BugOutdated, match="found it 0 times"):
+        put_into(tmp_path, [Change("a.lua", "return 2", "return 3")])
