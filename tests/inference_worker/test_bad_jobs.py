@@ -4,7 +4,7 @@ import os
 import signal
 from collections import Counter
 
-import pytest
+import aiohttp
 
 from client_sdk import AsyncQueueClient
 from client_sdk.wire.worker import Completion, Failure, Held, Rejection, Result
@@ -15,6 +15,7 @@ from tests.inference_worker.conftest import HANDLERS, StartInProcess
 from tests.inference_worker.peer import Peer
 from tests.inference_worker.test_with_the_queue_service import collect, held
 from tests.inference_worker.test_worker import delivery
+from tests.promises.operators import Operator
 from tests.running import TOKEN
 from tests.waiting import wait_until
 
@@ -95,22 +96,57 @@ async def test_a_stuck_job_that_is_lost_ends_within_seconds_and_its_neighbour_go
     assert len(peer.answers) == 2
 
 
-@pytest.mark.leaves_entries  # the poison, as a dead letter
-async def test_a_poison_job_is_answered_and_fifty_healthy_ones_finish(
+async def test_a_poison_job_ends_as_a_dead_letter_and_fifty_healthy_ones_finish(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
     service = await start_service({"name": "svc", "max_delivery": 5})
-    async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+    async with (
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
+        aiohttp.ClientSession() as session,
+    ):
+        operator = Operator(session, service.url)
         puts = [await client.put(b"sleep 0.05") for _ in range(25)]
-        poison = await client.put(b"kill")
+        poison = await client.put(b"kill", tags={"colour": "black"})
         puts += [await client.put(b"sleep 0.05") for _ in range(25)]
         for _ in range(3):
             await start_worker(service.url, engine=f"{HANDLERS}:misbehave")
         frames = await collect(client, 51, timeout_s=50)
-    by_request = {frame.tags["requestId"]: frame for frame in frames}
-    assert by_request[poison.request_id].tags["errorCode"] == "PoisonJob"
-    for receipt in puts:
-        assert by_request[receipt.request_id].data == b"sleep 0.05"
+        by_request = {frame.tags["requestId"]: frame for frame in frames}
+        assert by_request[poison.request_id].tags["errorCode"] == "PoisonJob"
+        for receipt in puts:
+            assert by_request[receipt.request_id].data == b"sleep 0.05"
+
+        (letter,) = await operator.letters()
+        assert (letter["reason"], letter["request_id"]) == ("PoisonJob", poison.request_id)
+        assert len(letter["deaths"]) == 2
+        # What was wrong with it is mended, and it is tried again.
+        await operator.ask("PATCH", f"/{letter['id']}", json={"data": "sleep 0"})
+        await operator.ask("POST", f"/{letter['id']}/replay")
+        (frame,) = await collect(client, 1)
+        tags = {"colour": "black", "requestId": poison.request_id}
+        assert (frame.data, frame.tags) == (b"sleep 0", tags)
+        assert await operator.letters() == []
+        assert await client.sink.get() == []
+
+
+async def test_the_only_worker_loses_three_engines_to_a_poison_job_and_goes_on(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service({"name": "svc", "max_delivery": 0})
+    worker = await start_worker(service.url, engine=f"{HANDLERS}:misbehave", worker_threads=1)
+    async with (
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
+        aiohttp.ClientSession() as session,
+    ):
+        operator = Operator(session, service.url)
+        await client.put(b"kill")
+        await client.put(b"sleep 0")
+        frames = await collect(client, 2, timeout_s=40)
+        assert {frame.tags.get("errorCode") for frame in frames} == {None, "PoisonJob"}
+        assert worker.log.count("is rejected with EngineDied") == 3
+        (letter,) = await operator.letters()
+        assert (letter["reason"], letter["attempts"]) == ("PoisonJob", 3)
+        assert await operator.purge_all() == 1
 
 
 async def test_a_broken_worker_among_three_does_not_eat_the_queue(
