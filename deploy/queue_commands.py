@@ -55,7 +55,7 @@ def put(
 ) -> None:
     """Put an entry into a service's input queue and print its request id."""
     body = _read_data(data, file)
-    tags = _read_tags(tag or [])
+    tags = read_tags(tag or [])
 
     async def verb() -> None:
         async with _client(service, url, token, data_dir) as client:
@@ -205,7 +205,7 @@ def _read_data(data: str, file: Path | None) -> bytes:
     return data.encode()
 
 
-def _read_tags(pairs: list[str]) -> dict[str, str]:
+def read_tags(pairs: list[str]) -> dict[str, str]:
     tags: dict[str, str] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")

@@ -1,0 +1,92 @@
+"""`penstock dead`: dead letters are listed, read, mended, replayed and purged."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from click.testing import Result
+from typer.testing import CliRunner
+
+from client_sdk import AsyncQueueClient
+from client_sdk.wire.worker import Completion, Delivery, Rejection
+from client_sdk.wire.worker import Result as Output
+from client_sdk.work import WorkConnection
+from deploy.cli import app
+from deploy.errors import AdminRefused, NoAnswer
+from tests.conftest import StartService
+from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess, free_port
+
+
+async def _penstock(*arguments: str, url: str, answer: str = "") -> Result:
+    """Run the command in a thread: it has an event loop of its own."""
+    where = ["--url", url, "--admin-token", ADMIN_TOKEN]
+    command = ["dead", *arguments, *where]
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, command, input=answer))
+
+
+async def _die(service: QueueServiceProcess, worker: WorkConnection, data: bytes) -> int:
+    async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+        receipt = await client.put(data, tags={"colour": "red"})
+        delivery = await anext(worker)
+        assert isinstance(delivery, Delivery)
+        await worker.reject(Rejection(delivery.index, 1, "KeyError", "KeyError: 'x'"))
+        assert (await client.sink.get(timeout_s=5))[0].data == b"KeyError: 'x'"
+    return receipt.index
+
+
+async def test_a_dead_letter_is_read_mended_and_replayed(
+    start_service: StartService, tmp_path: Path
+) -> None:
+    service = await start_service({"name": "svc", "max_delivery": 1, "dead_message_policy": "Park"})
+    async with WorkConnection(service.url, "svc", token=TOKEN, window=1) as worker:
+        first = await _die(service, worker, b"bad")
+        second = await _die(service, worker, b"worse")
+
+        listed = json.loads((await _penstock("ls", "svc", "--json", url=service.url)).stdout)
+        assert [letter["id"] for letter in listed] == [first, second]
+        assert (
+            "KeyError"
+            in (await _penstock("ls", "svc", "--code", "KeyError", url=service.url)).stdout
+        )
+        shown = (await _penstock("show", "svc", str(first), url=service.url)).stdout
+        assert shown.endswith("bad")
+        assert "colour=red" in shown
+        assert (
+            await _penstock("show", "svc", str(first), "--raw", url=service.url)
+        ).stdout == "bad"
+
+        file = tmp_path / "mended"
+        file.write_bytes(b"\xff good")
+        mended = await _penstock(
+            *("edit", "svc", str(first), "--file", str(file), "--tag", "a=b", "--untag", "colour"),
+            url=service.url,
+        )
+        assert mended.exit_code == 0, mended.stderr
+        replayed = await _penstock("replay", "svc", str(first), url=service.url)
+        assert replayed.stdout.split()[:2] == [str(first), str(second + 1)]
+        delivery = await anext(worker)
+        assert isinstance(delivery, Delivery)
+        assert delivery.data == b"\xff good"
+        assert (delivery.tags["a"], "colour" in delivery.tags) == ("b", False)
+        await worker.complete(Completion(delivery.index, 1, Output(b"done")))
+
+        again = await _penstock("replay", "svc", str(first), url=service.url)
+        assert (again.exit_code, "no such dead letter" in again.stderr) == (3, True)
+        refused = await _penstock("purge", "svc", "--all", url=service.url, answer="n\n")
+        assert refused.exit_code == 1
+        purged = await _penstock("purge", "svc", "--all", "--yes", url=service.url)
+        assert (purged.exit_code, purged.stdout) == (0, "1\n")
+        assert (await _penstock("purge", "svc", "--all", "--yes", url=service.url)).exit_code == 3
+    async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+        assert (await client.sink.get())[0].data == b"done"
+
+
+async def test_what_cannot_be_done_is_told_with_its_exit_code(start_service: StartService) -> None:
+    service = await start_service()
+    gone = await _penstock("show", "svc", "7", url=service.url)
+    assert isinstance(gone.exception, AdminRefused)
+    assert "expected the index of a dead letter, got 7" in str(gone.exception)
+    for wrong in (["replay", "svc"], ["purge", "svc", "1", "--all"], ["edit", "svc", "1"]):
+        assert (await _penstock(*wrong, url=service.url)).exit_code == 2
+    nobody = await _penstock("ls", "svc", url=f"http://127.0.0.1:{free_port()}")
+    assert isinstance(nobody.exception, NoAnswer)
