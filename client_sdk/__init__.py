@@ -28,6 +28,7 @@ from client_sdk.errors import (
     TakenOver,
     Unauthorized,
     Unavailable,
+    VersionMismatch,
 )
 from client_sdk.job_error import JobError, error_of
 from client_sdk.subscription import Subscription
@@ -69,6 +70,7 @@ __all__ = [
     "TakenOver",
     "Unauthorized",
     "Unavailable",
+    "VersionMismatch",
     "Watch",
     "WorkConnection",
     "WorkStatistics",

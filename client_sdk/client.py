@@ -42,8 +42,7 @@ class AsyncQueue:
         """Made by AsyncQueueClient."""
         self._transport = transport
         self.role = role
-        base = transport.base_url
-        self.url = f"{base}/{names.SINK}" if role == "sink" else base
+        self._path = f"/{names.SINK}" if role == "sink" else ""
 
     async def put(
         self,
@@ -78,7 +77,7 @@ class AsyncQueue:
             path=path,
             content_type=content_type,
         )
-        return await self._transport.send(self.url, call)
+        return await self._transport.send(self._path, call)
 
     async def get(
         self,
@@ -114,7 +113,7 @@ class AsyncQueue:
                 request_id=request_id,
                 tags=tags,
             )
-            frames = await self._transport.send(self.url, call)
+            frames = await self._transport.send(self._path, call)
             if frames or deadline - loop.time() < EARLY_ANSWER_S:
                 return frames
             if loop.time() - asked_at < wait_s / 2:
@@ -150,7 +149,7 @@ class AsyncQueue:
         query = calls.watch_query
         return Subscription(
             self._transport,
-            self.url,
+            self._path,
             query=lambda start: query(
                 index=start,
                 window=window,
@@ -166,7 +165,7 @@ class AsyncQueue:
     async def commit(self, entries: Entries) -> None:
         """Say that these are done with: they leave the queue.  Twice is as good as once."""
         for batch in calls.in_batches(entries):
-            await self._transport.send(self.url, calls.commit(batch))
+            await self._transport.send(self._path, calls.commit(batch))
 
     async def reject(self, entries: Entries, *, code: str = "", reason: str = "") -> None:
         """Give back deliveries that were not done; they go out again.
@@ -174,28 +173,28 @@ class AsyncQueue:
         code: why, as one capitalised word; `Shutdown` is not counted against the entry.
         """
         for batch in calls.in_batches(entries):
-            await self._transport.send(self.url, calls.reject(batch, code=code, reason=reason))
+            await self._transport.send(self._path, calls.reject(batch, code=code, reason=reason))
 
     async def delete(self, entries: Entries) -> None:
         """Remove these, whoever holds them.  Twice is as good as once."""
         for batch in calls.in_batches(entries):
-            await self._transport.send(self.url, calls.delete(batch))
+            await self._transport.send(self._path, calls.delete(batch))
 
     async def truncate(self, index: int) -> None:
         """Remove every entry before `index`, which itself stays."""
-        await self._transport.send(self.url, calls.truncate(index))
+        await self._transport.send(self._path, calls.truncate(index))
 
     async def search(self, index: int) -> Position | None:
         """Return where an entry is; None when the queue has none with this index."""
-        return await self._transport.send(self.url, calls.search(index))
+        return await self._transport.send(self._path, calls.search(index))
 
     async def attributes(self) -> dict[str, str]:
         """Return the queue's attributes, for example `stream.length`."""
-        return await self._transport.send(self.url, calls.attributes())
+        return await self._transport.send(self._path, calls.attributes())
 
     async def count(self) -> int:
         """Return how many entries are stored."""
-        return await self._transport.send(self.url, calls.count())
+        return await self._transport.send(self._path, calls.count())
 
 
 class AsyncQueueClient(AsyncQueue):
@@ -218,7 +217,7 @@ class AsyncQueueClient(AsyncQueue):
     ) -> None:
         """Describe a client; nothing is sent before the first verb.
 
-        url: the queue service, for example http://127.0.0.1:8080.
+        url: the queue service, for example http://127.0.0.1:8080; several replicas with commas.
         token: sent in `Authorization` as it is.
         uid, gid: the user, by default a name nobody else has, and its group.
         timeout_s: the longest wait for an answer, on top of what a get asks to wait.

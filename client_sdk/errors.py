@@ -204,6 +204,16 @@ class ConnectionFailed(QueueError):
     transient = True
 
 
+class VersionMismatch(QueueError):
+    """The service and this client speak no common version of the worker protocol.
+
+    Tried again, because during an upgrade another replica, or this one's successor, may.
+    """
+
+    code = "VERSION_MISMATCH"
+    transient = True
+
+
 class AnswerLost(ConnectionFailed):
     """The request may have been carried out, and its answer is gone.
 

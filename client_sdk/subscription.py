@@ -19,6 +19,7 @@ from typing import Self
 import aiohttp
 
 from client_sdk import errors
+from client_sdk.replicas import Reconnect
 from client_sdk.transport import Transport
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
@@ -40,9 +41,6 @@ SILENCE_S = 10.0
 #: The longest wait for a connection, in seconds.
 CONNECT_TIMEOUT_S = 10.0
 
-#: A connection that lived this long, in seconds, was a good one: the next wait is a short one.
-GOOD_CONNECTION_S = 5.0
-
 
 class Subscription:
     """An async iterator over the frames of one queue.
@@ -55,26 +53,29 @@ class Subscription:
     def __init__(
         self,
         transport: Transport,
-        url: str,
+        path: str,
         *,
         query: Callable[[int], str],
         index: int,
         ping_interval_s: float,
         silence_s: float,
     ) -> None:
-        """Made by `watch`.  query: from the index to start at to the query of the handshake."""
+        """Made by `watch`.
+
+        path: the queue's, below the service's own.
+        query: from the index to start at to the query of the handshake.
+        """
         self._transport = transport
-        self._url = url
+        self._path = path
         self._query = query
         self._index = index
         self._ping_interval_s = ping_interval_s
         self._silence_s = silence_s
-        self._backoff = transport.retry.backoff()
+        self._reconnect = Reconnect(transport.replicas, transport.retry.backoff())
         self._websocket: aiohttp.ClientWebSocketResponse | None = None
         self._pinger: asyncio.Task[None] | None = None
         self._silence = asyncio.timeout(None)
         self._reading_since: float | None = None
-        self._connected_at = 0.0
         self._closing = asyncio.Event()
 
     def __aiter__(self) -> Self:
@@ -95,7 +96,7 @@ class Subscription:
                 if error.status == CloseCode.LEASE_LOST:
                     self._ping_more_often()
                 log.info("The watch of %s was interrupted: %s", self._url, error)
-                await self._pause(self._backoff.next_delay_s())
+                await self._pause(self._reconnect.next_delay_s(error))
             except WireError as error:
                 await self._disconnect()
                 raise errors.BadMessage(str(error), url=self._url) from error
@@ -134,8 +135,11 @@ class Subscription:
             async with asyncio.timeout(seconds):
                 await self._closing.wait()
 
+    @property
+    def _url(self) -> str:
+        return self._transport.base_url + self._path
+
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
-        loop = asyncio.get_running_loop()
         websocket = await open_websocket(
             self._transport.session,
             self._url,
@@ -143,7 +147,7 @@ class Subscription:
             headers={"Accept": names.PROTOBUF},
             timeout_s=CONNECT_TIMEOUT_S,
         )
-        self._connected_at = loop.time()
+        self._reconnect.connected()
         self._pinger = asyncio.create_task(self._ping(websocket), name=f"pings to {self._url}")
         return websocket
 
@@ -158,8 +162,6 @@ class Subscription:
             # Also when whoever asked for a frame is cancelled just now: a connection left open
             # would go on taking deliveries.
             if websocket is not None:
-                if asyncio.get_running_loop().time() - self._connected_at > GOOD_CONNECTION_S:
-                    self._backoff.reset()
                 await websocket.close()
 
     async def _read(self, websocket: aiohttp.ClientWebSocketResponse) -> bytes:

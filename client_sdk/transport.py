@@ -11,9 +11,9 @@ import aiohttp
 from yarl import URL
 
 from client_sdk import errors
-from client_sdk.address import service_address
 from client_sdk.backoff import Backoff
 from client_sdk.calls import Answer, Call, Retry
+from client_sdk.replicas import Replicas, is_about_replica
 from client_sdk.unreachable import why
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
@@ -65,7 +65,8 @@ class Transport:
         self.gid = gid
         self.retry = retry
         self.timeout_s = timeout_s
-        self.base_url = f"{service_address(url)}{names.EAS_PREFIX}/{quote(service, safe='')}"
+        self.replicas = Replicas(url)
+        self._path = f"{names.EAS_PREFIX}/{quote(service, safe='')}"
         self._headers = {names.USER_HEADER: self.uid, names.GROUP_HEADER: gid}
         if token:
             self._headers["Authorization"] = token
@@ -73,6 +74,11 @@ class Transport:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+
+    @property
+    def base_url(self) -> str:
+        """The service's input queue, at the replica that is talked to now."""
+        return self.replicas.current + self._path
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -96,19 +102,27 @@ class Transport:
             await session.close()
 
     async def send(self, queue: str, call: Call[T]) -> T:
-        """Send a call to a queue, `self.base_url` or one below it, and return what it says.
+        """Send a call to a queue, `self.base_url` with this path below it; return what it says.
 
         Raises the QueueError of the last attempt.
         """
         backoff: Backoff | None = None
+        untried = len(self.replicas) - 1
         while True:
+            replica = self.replicas.current
             try:
-                return await self._send_once(queue, call)
+                return await self._send_once(f"{self.base_url}{queue}", call)
             except errors.QueueError as error:
+                elsewhere = is_about_replica(error)
+                if elsewhere:
+                    self.replicas.pass_over(replica)
                 backoff = backoff or self.retry.backoff()
                 if backoff.tries >= self.retry.retries or not may_repeat(error, self.retry):
                     raise
-            await asyncio.sleep(backoff.next_delay_s())
+            if elsewhere and untried:
+                untried -= 1
+            else:
+                await asyncio.sleep(backoff.next_delay_s())
 
     async def _send_once(self, queue: str, call: Call[T]) -> T:
         url = f"{queue}{call.path}"

@@ -14,12 +14,14 @@ from client_sdk.wire.errors import WireError
 #: How long to wait for the other side's half of a close, in seconds.
 CLOSE_TIMEOUT_S = 1.0
 
-# A close of one of these kinds would come again on the next connection.
-_FINAL: dict[int, tuple[type[errors.QueueError], str]] = {
+# What the service says by closing; any other end is a connection that failed.
+_SAID: dict[int, tuple[type[errors.QueueError], str]] = {
     CloseCode.UNAUTHORIZED: (errors.Unauthorized, "the token is not valid any more"),
     CloseCode.TAKEN_OVER: (errors.TakenOver, "the same uid connected again and took over"),
     CloseCode.SERVICE_DELETED: (errors.NoSuchService, "the service was deleted"),
     CloseCode.BAD_MESSAGE: (errors.BadMessage, "the service could not read our message"),
+    CloseCode.VERSION_MISMATCH: (errors.VersionMismatch, "the versions of both sides differ"),
+    CloseCode.GOING_AWAY: (errors.ConnectionFailed, "this replica goes away"),
     CloseCode.UNSUPPORTED: (errors.BadMessage, "the service takes no messages of this kind"),
     aiohttp.WSCloseCode.PROTOCOL_ERROR: (errors.BadMessage, "the WebSocket protocol was broken"),
     aiohttp.WSCloseCode.POLICY_VIOLATION: (errors.Refused, "the service refuses this connection"),
@@ -84,15 +86,16 @@ async def next_binary(
             case aiohttp.WSMsgType.CLOSE:
                 # Not `websocket.close_code`: when our reply to the close cannot be written any
                 # more, aiohttp replaces the code that came by 1006.
-                raise closed_error(message.data, url=url)
+                raise closed_error(message.data, url=url, reason=message.extra or "")
             case _:
                 raise closed_error(websocket.close_code, url=url)
 
 
-def closed_error(close_code: int | None, *, url: str) -> errors.QueueError:
+def closed_error(close_code: int | None, *, url: str, reason: str = "") -> errors.QueueError:
     """Return what the end of a connection means; `transient` when connecting again can help."""
-    kind, sentence = _FINAL.get(
+    kind, sentence = _SAID.get(
         close_code or aiohttp.WSCloseCode.ABNORMAL_CLOSURE,
         (errors.ConnectionFailed, "the connection ended"),
     )
+    sentence = f"{sentence} ({reason})" if reason else sentence
     return kind(sentence, status=close_code, url=url)

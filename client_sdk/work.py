@@ -21,21 +21,21 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Never, Self
 from urllib.parse import quote
 
 import aiohttp
 
 from client_sdk import errors
-from client_sdk.address import service_address
 from client_sdk.backoff import Backoff
 from client_sdk.holding import Holding
+from client_sdk.replicas import Reconnect, Replicas
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.load import Load
+from client_sdk.wire.versions import OLDEST_PROTOCOL, PROTOCOL, versions_differ
 from client_sdk.wire.worker import (
-    PROTOCOL,
     Completion,
     Deliveries,
     Delivery,
@@ -54,9 +54,6 @@ from client_sdk.wire.worker import (
 )
 
 log = logging.getLogger(__name__)
-
-#: A connection that lived this long, in seconds, was a good one: the next wait is a short one.
-GOOD_CONNECTION_S = 5.0
 
 #: The longest wait for the connection and, after it, for the Welcome, in seconds.
 CONNECT_TIMEOUT_S = 10.0
@@ -111,18 +108,18 @@ class WorkConnection:
     ) -> None:
         """Describe a connection; nothing is sent before `start`.
 
-        url: the queue service, for example http://127.0.0.1:8080.
+        url: the queue service, for example http://127.0.0.1:8080; several replicas with commas.
         window: how many deliveries the worker takes at once.
         uid: names this worker process; by default a name nobody else has.
         version, engine: told to the service for its operators; so is what `load` returns, again
             and again.
         """
-        path = names.WORK_PATH.format(service=quote(service, safe=""))
-        self._url = service_address(url) + path
+        self._path = names.WORK_PATH.format(service=quote(service, safe=""))
+        self._replicas = Replicas(url)
+        self._reconnect = Reconnect(self._replicas, backoff or Backoff())
         self._headers = {"Authorization": token} if token else {}
         self.uid = uid or str(uuid.uuid4())
         self._version, self._engine = version, engine
-        self._backoff = backoff or Backoff()
         self._connect_timeout_s = connect_timeout_s
         self._load = load
 
@@ -240,15 +237,14 @@ class WorkConnection:
         try:
             async with aiohttp.ClientSession() as session:
                 while True:
-                    await self._one_connection(session)
-                    await asyncio.sleep(self._backoff.next_delay_s())
+                    error = await self._one_connection(session)
+                    await asyncio.sleep(self._reconnect.next_delay_s(error))
         except Exception as error:
             # Not swallowed: whoever iterates or waits for an outcome gets it.
             self._end(error)
 
-    async def _one_connection(self, session: aiohttp.ClientSession) -> None:
-        """Serve one connection to its end; raise only what the next one could not cure."""
-        began_at = asyncio.get_running_loop().time()
+    async def _one_connection(self, session: aiohttp.ClientSession) -> errors.QueueError:
+        """Serve one connection and return its end; raise only what the next one could not cure."""
         try:
             await self._serve(session)
         except errors.QueueError as error:
@@ -257,14 +253,17 @@ class WorkConnection:
             if error.status == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                 self._holding.shrink()
             log.warning("The work connection of %s ended: %s", self.uid, error)
+            return error
         except WireError as error:
             raise errors.BadMessage(str(error), url=self._url) from error
         finally:
             self._connected.clear()
-        if asyncio.get_running_loop().time() - began_at > GOOD_CONNECTION_S:
-            self._backoff.reset()
 
-    async def _serve(self, session: aiohttp.ClientSession) -> None:
+    @property
+    def _url(self) -> str:
+        return self._replicas.current + self._path
+
+    async def _serve(self, session: aiohttp.ClientSession) -> Never:
         websocket = await open_websocket(
             session, self._url, headers=self._headers, timeout_s=self._connect_timeout_s
         )
@@ -305,8 +304,10 @@ class WorkConnection:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             sentence = str(error) or f"no Welcome within {self._connect_timeout_s:g} s"
             raise errors.ConnectionFailed(sentence, url=self._url) from error
-        if not isinstance(welcome, Welcome) or welcome.protocol != PROTOCOL:
-            raise WireError(f"a Welcome of protocol {PROTOCOL}", repr(welcome)[:80])
+        if not isinstance(welcome, Welcome):
+            raise WireError("a Welcome", repr(welcome)[:80])
+        if not OLDEST_PROTOCOL <= welcome.protocol <= PROTOCOL:
+            raise errors.VersionMismatch(versions_differ(welcome.protocol), url=self._url)
         if welcome.lease_ms <= 0:
             raise WireError("a lease above zero", f"{welcome.lease_ms} ms")
 
@@ -314,6 +315,7 @@ class WorkConnection:
         self._holding.send_again()
         self._to_send.set()
         self._connections += 1
+        self._reconnect.connected()
         self._connected.set()
         return welcome.lease_ms / 1000
 

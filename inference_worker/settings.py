@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     queue_url: str = Field(
         default="http://127.0.0.1:8080",
         pattern=r"^https?://",
-        description="The queue service.",
+        description="The queue service; several replicas with commas.",
     )
     service: str = Field(default="default", min_length=1, description="The service to work for.")
     token: SecretStr = Field(default=SecretStr(""), description="The token of that service.")

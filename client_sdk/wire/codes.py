@@ -36,6 +36,7 @@ class CloseCode(IntEnum):
     LEASE_LOST = 4408  # silence for longer than the lease
     TAKEN_OVER = 4409  # the same user connected again; the newer connection stays
     SERVICE_STOPPED = 4423  # the service takes nothing until it is started again
+    VERSION_MISMATCH = 4426  # the worker protocol of the other side is too old
     STORE_UNAVAILABLE = 4503  # Redis is away
 
 

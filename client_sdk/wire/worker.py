@@ -16,9 +16,7 @@ from google.protobuf.message import DecodeError
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.load import Load, load_from_proto, load_to_proto
 from client_sdk.wire.proto import worker_pb2
-
-#: The version both sides must name in Hello and Welcome.
-PROTOCOL = 1
+from client_sdk.wire.versions import PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from dataclasses import asdict
 
 from aiohttp import WSMsgType, web
 
+from client_sdk.wire import versions
 from client_sdk.wire import worker as wire
 from client_sdk.wire.codes import CloseCode, Code
 from client_sdk.wire.errors import WireError
@@ -63,6 +64,8 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
     connection = _Work(request, socket, service, token)
     try:
         await connection.run()
+    except _TooOld as error:
+        await _close(socket, CloseCode.VERSION_MISMATCH, str(error))
     except _NotBinary as error:
         await _close(socket, CloseCode.UNSUPPORTED, str(error))
     except WireError as error:
@@ -83,6 +86,11 @@ async def _close(socket: web.WebSocketResponse, code: CloseCode, reason: str) ->
 class _NotBinary(WireError):
     def __init__(self) -> None:
         super().__init__("binary messages", "another kind")
+
+
+class _TooOld(Exception):
+    def __init__(self, protocol: int) -> None:
+        super().__init__(versions.versions_differ(protocol))
 
 
 class _Work:
@@ -129,6 +137,7 @@ class _Work:
             await self._send(
                 wire.Welcome(
                     service=self._service.name,
+                    protocol=min(hello.protocol, versions.PROTOCOL),
                     lease_ms=self._settings.lease_ms,
                     lost=tuple(wire.Held(index, attempt) for index, attempt in lost),
                 )
@@ -160,8 +169,8 @@ class _Work:
         hello = wire.decode_from_worker(message.data)
         if not isinstance(hello, wire.Hello):
             raise WireError("Hello first", type(hello).__name__)
-        if hello.protocol != wire.PROTOCOL:
-            raise WireError(f"protocol {wire.PROTOCOL}", f"protocol {hello.protocol}")
+        if hello.protocol < versions.OLDEST_PROTOCOL:
+            raise _TooOld(hello.protocol)
         if not 0 < len(hello.uid) <= _MAX_NAME_LENGTH or not hello.uid.isprintable():
             raise WireError(f"a printable uid of 1 to {_MAX_NAME_LENGTH} characters", "another")
         if hello.window > self._settings.max_window:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from aiohttp import WSMsgType, web
 
 from client_sdk.wire import names
+from client_sdk.wire.versions import PROTOCOL
 from client_sdk.wire.worker import (
     Completions,
     Deliveries,
@@ -102,6 +103,7 @@ class WorkPeer:
     """
 
     lease_ms: int = 3000
+    protocol: int = PROTOCOL
     pings: bool = True
     lost: tuple[Held, ...] = ()
     refuse: list[web.Response] = field(default_factory=list)
@@ -124,7 +126,8 @@ class WorkPeer:
         hello = decode_from_worker(await socket.receive_bytes())
         assert isinstance(hello, Hello)
         self.hellos.append(hello)
-        await socket.send_bytes(encode_to_worker(Welcome("svc", self.lease_ms, self.lost)))
+        welcome = Welcome("svc", self.lease_ms, self.lost, self.protocol)
+        await socket.send_bytes(encode_to_worker(welcome))
         self.socket = socket
         async for message in socket:
             if message.type is WSMsgType.BINARY:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from client_sdk.wire import names, worker
+from client_sdk.wire import names, versions, worker
 from client_sdk.wire.codes import CloseCode, Code
 from tests.queue_service.conftest import Stored
 from tests.waiting import wait_until
@@ -134,10 +134,6 @@ async def test_text_after_hello_closes_the_worker_and_what_it_held_goes_to_anoth
         pytest.param(GARBAGE, id="garbage"),
         pytest.param(b"", id="an empty message"),
         pytest.param(worker.encode_from_worker(worker.Renew()), id="no Hello first"),
-        pytest.param(
-            worker.encode_from_worker(worker.Hello(uid="w1", window=5, protocol=99)),
-            id="another protocol version",
-        ),
         pytest.param(worker.encode_from_worker(worker.Hello(uid="", window=5)), id="no uid"),
         pytest.param(
             worker.encode_from_worker(worker.Hello(uid="w1", window=2_000_000_000)),
@@ -156,6 +152,27 @@ async def test_a_worker_that_does_not_begin_with_a_hello_is_closed(
         await socket.send_bytes(data)
         await _is_closed(socket, CloseCode.BAD_MESSAGE)
     assert await stored.keys() == before
+
+
+async def test_a_worker_of_an_older_protocol_is_told_so_and_a_newer_one_decides_itself(
+    session: aiohttp.ClientSession, eas: str, stored: Stored
+) -> None:
+    before = await stored.keys()
+    async with _worker(session, eas, hello=False) as socket:
+        hello = worker.Hello(uid="w1", window=5, protocol=versions.OLDEST_PROTOCOL - 1)
+        await socket.send_bytes(worker.encode_from_worker(hello))
+        await _is_closed(socket, CloseCode.VERSION_MISMATCH)
+    async with _worker(session, eas, hello=False) as socket:
+        hello = worker.Hello(uid="w1", window=5, protocol=versions.PROTOCOL + 1)
+        await socket.send_bytes(worker.encode_from_worker(hello))
+        welcome = await _message(socket)
+        assert isinstance(welcome, worker.Welcome)
+        assert welcome.protocol == versions.PROTOCOL
+
+    async def nothing_stays() -> bool:
+        return await stored.keys() == before
+
+    await wait_until(nothing_stays, "nothing of the newer worker is left")
 
 
 async def test_garbage_after_hello_closes_the_worker_and_what_it_held_goes_to_another(
