@@ -35,7 +35,8 @@ from client_sdk.subscription import Subscription
 from client_sdk.sync import Queue, QueueClient, Watch
 from client_sdk.transport import RetryPolicy
 from client_sdk.wire.frame import Frame
-from client_sdk.work import Lost, WorkConnection, WorkStatistics
+from client_sdk.work import Lost, WorkConnection
+from client_sdk.work_statistics import WorkStatistics
 
 __all__ = [
     "AnswerLost",

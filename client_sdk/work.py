@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Never, Self
+from typing import Self
 from urllib.parse import quote
 
 import aiohttp
@@ -52,6 +52,7 @@ from client_sdk.wire.worker import (
     decode_to_worker,
     encode_from_worker,
 )
+from client_sdk.work_statistics import WorkStatistics
 
 log = logging.getLogger(__name__)
 
@@ -64,21 +65,6 @@ class Lost:
     """Deliveries that are no longer this worker's: it should stop working on them."""
 
     deliveries: tuple[Held, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkStatistics:
-    """What operators and tests read.
-
-    working: deliveries without an answer.  unconfirmed: answers without an outcome.
-    connections: how many times the service said Welcome.
-    """
-
-    connected: bool
-    connections: int
-    window: int
-    working: int
-    unconfirmed: int
 
 
 class WorkConnection:
@@ -245,6 +231,7 @@ class WorkConnection:
 
     async def _one_connection(self, session: aiohttp.ClientSession) -> errors.QueueError:
         """Serve one connection and return its end; raise only what the next one could not cure."""
+        ended: errors.QueueError = errors.ConnectionFailed("the connection ended", url=self._url)
         try:
             await self._serve(session)
         except errors.QueueError as error:
@@ -253,17 +240,18 @@ class WorkConnection:
             if error.status == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                 self._holding.shrink()
             log.warning("The work connection of %s ended: %s", self.uid, error)
-            return error
+            ended = error
         except WireError as error:
             raise errors.BadMessage(str(error), url=self._url) from error
         finally:
             self._connected.clear()
+        return ended
 
     @property
     def _url(self) -> str:
         return self._replicas.current + self._path
 
-    async def _serve(self, session: aiohttp.ClientSession) -> Never:
+    async def _serve(self, session: aiohttp.ClientSession) -> None:
         websocket = await open_websocket(
             session, self._url, headers=self._headers, timeout_s=self._connect_timeout_s
         )
