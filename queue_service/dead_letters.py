@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 
-from queue_service.errors import FrameTooBig, NoSuchDeadLetter
+from queue_service.errors import FrameTooBig, NoSuchDeadLetter, QueueEnded, QueueFull
 from queue_service.store.dead_letters import Choice, DeadLetter, DeadLetterStore
 
 #: Letters that one call of the store puts back or removes, so that Redis serves others in between.
@@ -16,21 +16,25 @@ class Replay:
     """What a replay did.
 
     replayed: (index of the letter, its new index, request id).  absent: indexes without a letter.
-    in_use: letters whose request id is in the queue already.  full: the queue took no more; what
-    is not named is still a dead letter.
+    in_use: letters whose request id is in the queue already.  refusal: why the queue took no
+    more, if so; what is not named then is still a dead letter.
     """
 
     replayed: list[tuple[int, int, str]] = field(default_factory=list)
     absent: list[int] = field(default_factory=list)
     in_use: list[int] = field(default_factory=list)
-    full: bool = False
+    refusal: QueueFull | QueueEnded | None = None
 
 
 class DeadLetters:
     """The dead letters of one queue."""
 
-    def __init__(self, store: DeadLetterStore, *, payload_bytes: int) -> None:
+    def __init__(
+        self, store: DeadLetterStore, *, role: str, capacity: int, payload_bytes: int
+    ) -> None:
         self._store = store
+        self._role = role
+        self._capacity = capacity
         self._payload_bytes = payload_bytes
 
     async def list(
@@ -71,9 +75,13 @@ class DeadLetters:
         outcome = Replay()
         for part in _parts(choice):
             after, last = "0", ""
-            while after and not outcome.full:
+            while after and outcome.refusal is None:
                 step = await self._store.replay(part, after=after, last=last, most=STEP)
-                after, last, outcome.full = step.go_on, step.last, step.full
+                after, last = step.go_on, step.last
+                if step.refusal == "full":
+                    outcome.refusal = QueueFull(self._role, self._capacity)
+                elif step.refusal == "ended":
+                    outcome.refusal = QueueEnded(self._role)
                 outcome.replayed += step.replayed
                 outcome.absent += step.absent
                 outcome.in_use += step.in_use

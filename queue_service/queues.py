@@ -79,7 +79,7 @@ class Queue:
             tick_ms=settings.tick_ms,
             max_idle_ms=max_idle_ms,
         )
-        self.dead_letters = DeadLetters(store.dead_letters, payload_bytes=limits.payload_bytes)
+        self.dead_letters = self._dead_letters()
         self._draining = False
         self._closed: Ended | None = None
 
@@ -119,11 +119,19 @@ class Queue:
         """Go on with other limits; what is under way ends as it began."""
         self._store = store
         self.limits = limits
-        self.dead_letters = DeadLetters(store.dead_letters, payload_bytes=limits.payload_bytes)
+        self.dead_letters = self._dead_letters()
         self._dispatcher.store = store
         self._redelivery.change(store, max_idle_ms=max_idle_ms)
         # There may be more room than before, here or in the sink.
         self.bell.ring(windows_changed=True)
+
+    def _dead_letters(self) -> DeadLetters:
+        return DeadLetters(
+            self._store.dead_letters,
+            role=self.role,
+            capacity=self.limits.capacity,
+            payload_bytes=self.limits.payload_bytes,
+        )
 
     async def put(self, entry: NewEntry) -> tuple[int, str]:
         """Store an entry; give its index and request id.

@@ -90,13 +90,14 @@ class Replayed:
     """What one step of a replay did.
 
     last, go_on: where the walk ends, and where it goes on, "" when all were seen.
-    full: the queue took no more.  replayed: (index, new index, request id) of each.
+    refusal: "full" or "ended" when the queue took no more, else "".
+    replayed: (index, new index, request id) of each.
     absent: indexes without a letter.  in_use: those whose request id is in the queue already.
     """
 
     last: str
     go_on: str
-    full: bool
+    refusal: str
     replayed: list[tuple[int, int, str]]
     absent: list[int]
     in_use: list[int]
@@ -140,7 +141,7 @@ class DeadLetterStore:
         return Replayed(
             last=reply[0].decode(),
             go_on=reply[1].decode(),
-            full=reply[2] == 1,
+            refusal=reply[2].decode(),
             replayed=[(int(old), int(new), name.decode()) for old, new, name in reply[3]],
             absent=[int(index) for index in reply[4]],
             in_use=[int(index) for index in reply[5]],

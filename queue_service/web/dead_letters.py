@@ -13,12 +13,12 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from client_sdk.wire import names
-from client_sdk.wire.codes import Code
-from queue_service.errors import BadParameter, NoSuchDeadLetter, QueueFull, RequestIdInUse
+from queue_service.errors import BadParameter, NoSuchDeadLetter, RequestIdInUse
 from queue_service.queues import Queue
 from queue_service.store.dead_letters import Choice, DeadLetter
 from queue_service.web.body import read_body
 from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.middleware import STATUS
 from queue_service.web.parameters import MAX_INDEX, MAX_INDEXES, Parameters
 from queue_service.web.tokens import require_admin
 
@@ -100,8 +100,8 @@ async def replay_one(request: web.Request) -> web.Response:
     queue, _ = await _queue(request)
     index = _id(request)
     outcome = await queue.dead_letters.replay(Choice(ids=(index,)))
-    if outcome.full:
-        raise QueueFull(queue.role, queue.limits.capacity)
+    if outcome.refusal is not None:
+        raise outcome.refusal
     if outcome.in_use:
         raise RequestIdInUse(index)
     if outcome.absent:
@@ -118,14 +118,14 @@ async def replay(request: web.Request) -> web.Response:
         "absent": outcome.absent,
         "in_use": outcome.in_use,
     }
-    if not outcome.full:
+    refusal = outcome.refusal
+    if refusal is None:
         return web.json_response(told)
-    full = QueueFull(queue.role, queue.limits.capacity)
-    sentence = f"{full}; {len(outcome.replayed)} were put back before"
+    sentence = f"{refusal}; {len(outcome.replayed)} were put back before"
     return web.json_response(
-        {"code": full.code, "message": sentence, **told},
-        status=429,
-        headers={names.ERROR_CODE_HEADER: Code.QUEUE_FULL},
+        {"code": refusal.code, "message": sentence, **told},
+        status=STATUS[type(refusal)],
+        headers={names.ERROR_CODE_HEADER: refusal.code},
     )
 
 

@@ -5,7 +5,6 @@
 --          6  the new data
 --          7  tags (JSON), laid over the letter's; null takes one away
 -- returns  1, or 0 when there is no such letter
-write_although_full()
 local index = ARGV[4]
 local letter = letter_of(index)
 if not letter then

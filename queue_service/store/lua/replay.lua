@@ -9,7 +9,7 @@
 --          7  last number, "" for that of now
 --          8  the choice (JSON): ids, or code, reason, request_id
 --          9  most letters
--- returns  {last number, "" or the number to go on after, 1 when the queue is full,
+-- returns  {last number, "" or the number to go on after, "full", "ended" or "",
 --          {{index, new index, request id}...}, {indexes without a letter},
 --          {indexes whose request id is in the queue already}}
 local capacity, evict = tonumber(ARGV[4]), ARGV[5] == '1'
@@ -49,14 +49,15 @@ local function put_again(index, letter)
     return { index, new_index, letter.request_id }
 end
 
-local full, replayed, absent, in_use = 0, {}, {}, {}
+local refusal, replayed, absent, in_use = '', {}, {}, {}
+local ended_stream = redis.call('HGET', own.meta, 'ended')
 for _, one in ipairs(found) do
     if not one.letter then
         absent[#absent + 1] = one.index
     elseif role == 'input' and first_of(own, one.letter.request_id) then
         in_use[#in_use + 1] = one.index
-    elseif stored >= capacity and not evict then
-        full, go_on = 1, ''
+    elseif ended_stream or stored >= capacity and not evict then
+        refusal, go_on = ended_stream and 'ended' or 'full', ''
         break
     else
         replayed[#replayed + 1] = put_again(one.index, one.letter)
@@ -69,4 +70,4 @@ settle()
 if #replayed > 0 then
     ring(role)
 end
-return { last, go_on, full, replayed, absent, in_use }
+return { last, go_on, refusal, replayed, absent, in_use }
