@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 # `make test ARGS="-k window -x"`, `make up ARGS="--workers 4"`
 ARGS   ?=
+FUZZ_CASES ?= 20000
 
 BIN    := $(VENV)/bin
 # -qq keeps pip to its errors: the lines of this file say how far the set-up is.
@@ -55,6 +56,11 @@ faults: $(VENV)/dev.stamp
 .PHONY: compat
 compat: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/compatibility $(ARGS)
+
+## fuzz: 20,000 generated requests, messages and bytes (a few minutes); FUZZ_CASES=n for another number
+.PHONY: fuzz
+fuzz: $(VENV)/dev.stamp
+	PENSTOCK_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest tests/fuzz --timeout 3600 --durations 10 $(ARGS)
 
 ## containers: only the proof of the compose file, on the Docker engine of this machine
 .PHONY: containers

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.web.middleware import Handler
+from queue_service.web.middleware import Handler, answer_expectation
 
 _BEFORE = f"{names.EAS_PREFIX}/"
 
@@ -22,7 +22,7 @@ class QueuePaths(web.AbstractRouteDef):
         """Add the paths to the library's table."""
         below = _Below(names.EAS_PREFIX)
         router.register_resource(below)
-        return [below.add_route("*", self._handler)]
+        return [below.add_route("*", self._handler, expect_handler=answer_expectation)]
 
 
 class _Below(web.PlainResource):

@@ -15,6 +15,7 @@ from queue_service.web import (
     work,
 )
 from queue_service.web.eas_paths import QueuePaths
+from queue_service.web.middleware import answer_expectation
 
 
 def routes(settings: Settings) -> list[web.AbstractRouteDef]:
@@ -44,6 +45,9 @@ def routes(settings: Settings) -> list[web.AbstractRouteDef]:
         ]
     else:
         listed.append(web.route("*", "/{path:.*}", nothing_here))
+    for route in listed:
+        if isinstance(route, web.RouteDef):
+            route.kwargs["expect_handler"] = answer_expectation
     return listed
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from client_sdk.wire import names
 
 #: Cases of one run of everything; `make fuzz` asks for many more.
-SHORT_RUN = 700
+SHORT_RUN = 400
 CASES = int(os.environ.get("PENSTOCK_FUZZ_CASES", SHORT_RUN))
 
 

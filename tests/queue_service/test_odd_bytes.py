@@ -55,6 +55,17 @@ async def test_bytes_that_are_no_text_disturb_nobody(
             assert answer.status == 200
 
 
+@pytest.mark.parametrize("path", [b"/api/predict/svc", b"/healthz", b"/nowhere"])
+async def test_an_expectation_that_is_no_text_is_refused_and_is_no_defect(
+    raw: RawRequest, path: bytes
+) -> None:
+    lines = [b"GET " + path + b" HTTP/1.1", b"Host: a", b"Expect: \x80", b"Content-Length: 0"]
+    lines.append(b"Authorization: " + TOKEN.encode())
+    status, answer = await answer_of(*await raw.send_bytes(b"\r\n".join(lines) + b"\r\n\r\n"))
+    assert status == 417
+    assert f"{names.ERROR_CODE_HEADER}: BAD_PARAMETER".encode() in answer
+
+
 @pytest.mark.parametrize("index", ["0", "1", str(2**63 - 1)])
 async def test_the_ends_of_the_number_range_are_indexes(
     session: aiohttp.ClientSession, eas: str, index: str
