@@ -1,5 +1,6 @@
 """A server that the worker starts: real processes, really killed, and none of them left."""
 
+import asyncio
 import os
 import shlex
 import signal
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from client_sdk.wire.worker import Completion, Delivery, Result
+from inference_worker.engines.engine import Context, Event, Failed, Finished, Job
+from inference_worker.engines.load import EngineSpec, load_engine
 from tests.conftest import StartWorker
 from tests.inference_worker.peer import Peer
 from tests.inference_worker.test_process import is_alive
@@ -238,7 +241,7 @@ async def test_its_status_is_the_code_of_the_rejection_and_its_body_the_last_ans
         await answered(peer, attempt)
     assert [(a.attempt, a.code) for a in peer.rejections] == [(1, "503"), (2, "503")]
     tags = {"lastCode": "503", "errorCode": "503"}
-    assert peer.completions == [Completion(1, 3, Result(b"a body of 503", tags))]
+    assert [answer.result for answer in peer.completions] == [Result(b"a body of 503", tags)]
 
 
 async def test_a_server_whose_warden_is_killed_is_started_again(
@@ -261,3 +264,25 @@ async def test_a_server_whose_warden_is_killed_is_started_again(
 
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+async def test_a_server_that_is_begun_anew_charges_nobody(subject: Subject) -> None:
+    engine = load_engine(EngineSpec("http", subject.options()))
+    await engine.start(Context())
+    try:
+
+        async def hang() -> Event:
+            return [event async for event in engine.run(Job("r", b"hang"))][-1]
+
+        hanging = asyncio.create_task(hang())
+        await asyncio.wait({hanging}, timeout=0.3)
+        async with asyncio.timeout(20):
+            await engine.restart("it is sick")
+        assert await hanging == Failed("Shutdown", "it is sick")
+        assert len(subject.pids) == 2
+        assert engine.capacity
+        assert sorted(subject.alive) == sorted(subject.pids[1])
+        end = [event async for event in engine.run(Job("r", b"x"))][-1]
+        assert end == Finished(b"x")
+    finally:
+        await engine.stop(1.0)

@@ -66,6 +66,12 @@ async def test_a_stream_is_whole_with_its_reason_although_the_last_word_is_missi
     assert (await all_of(server, engine, "openai-sse", data))[-1] == Finished(b"ab", reason="stop")
 
 
+async def test_usage_below_nothing_is_none(server: RawServer, engine: Open) -> None:
+    usage = '{"choices": [], "usage": {"prompt_tokens": -5, "completion_tokens": 2}}'
+    events = await all_of(server, engine, "openai-sse", body(chunk("a"), usage, "[DONE]"))
+    assert Usage(0, 2) in events
+
+
 async def test_a_stream_that_just_ends_has_broken_off(server: RawServer, engine: Open) -> None:
     end = (await all_of(server, engine, "openai-sse", body(chunk("a"), done=False)))[-1]
     assert end == Failed("UpstreamDown", "the server's stream broke off before its end")
@@ -93,6 +99,7 @@ async def test_what_follows_the_last_word_is_not_waited_for(
         ("[1]", "UpstreamGarbage", True),
         ('{"choices": [{"delta": {"content": 7}}]}', "UpstreamGarbage", True),
         ('{"choices": 5}', "UpstreamGarbage", True),
+        ('{"choices": [], "usage": {"prompt_tokens": 1e999}}', "UpstreamGarbage", True),
         ('{"choices": [{"index": 1, "delta": {"content": "second"}}]}', "BadInput", False),
     ],
 )

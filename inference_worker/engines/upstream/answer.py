@@ -36,6 +36,9 @@ MAX_ERROR_BYTES = 64 * 1024
 #: JSON longer than this is looked through in a thread, in bytes: the loop has leases to renew.
 _LONG_JSON_BYTES = 256 * 1024
 
+#: Statuses that say that another moment is a better one.
+_BUSY = (429, 503)
+
 #: The word with which a stream says that it is complete.
 _DONE = b"[DONE]"
 
@@ -48,12 +51,22 @@ class _Refused(Exception):
         self.failed = Failed(code, message, retryable=retryable)
 
 
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """The server has too much to do, and says after how many seconds it may have less."""
+
+    failed: Failed
+    retry_after_s: float
+
+
 async def events_of(
     answer: aiohttp.ClientResponse, options: UpstreamOptions
-) -> AsyncGenerator[Event, None]:
+) -> AsyncGenerator[Event | Busy, None]:
     """Read the answer; what the connection does to it on the way is raised as it comes."""
     if not 200 <= answer.status < 300:
-        yield await _error(answer, options)
+        failed = await _error(answer, options)
+        retry_after_s = _retry_after_s(answer) if failed.retryable else 0.0
+        yield Busy(failed, retry_after_s) if retry_after_s else failed
         return
     tags = _tags(answer.headers, options)
     streamed = answer.content_type == "text/event-stream"
@@ -95,6 +108,16 @@ async def _error(answer: aiohttp.ClientResponse, options: UpstreamOptions) -> Fa
         retryable=answer.status not in options.final_statuses,
         data=bytes(body),
     )
+
+
+def _retry_after_s(answer: aiohttp.ClientResponse) -> float:
+    """Return how long a busy server wants to be left alone; 0 when it does not say.
+
+    It may also name a point in time, but what serves models does not.
+    """
+    said = answer.headers.get("Retry-After", "")
+    is_number = said.isascii() and said.isdigit() and len(said) < 10
+    return float(said) if answer.status in _BUSY and is_number else 0.0
 
 
 def _tags(headers: Mapping[str, str], options: UpstreamOptions) -> dict[str, str]:
@@ -216,7 +239,7 @@ def _chunk(data: bytes) -> _Chunk:
             raise _stream_error(error)
         choices = [_choice(choice) for choice in chunk.get("choices") or ()]
         return _Chunk(choices, _usage(chunk.get("usage")))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         shown = data[:80].decode(errors="replace")
         message = f"expected a chunk of a completion, got {shown}"
         raise _Refused(UPSTREAM_GARBAGE, message) from error
@@ -236,7 +259,8 @@ def _usage(usage: dict[str, Any] | None) -> Usage | None:
     if not usage:
         return None
     prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    return Usage(prompt_tokens=int(prompt), completion_tokens=int(completion))
+    # Counted by counters, which know no way back.
+    return Usage(prompt_tokens=max(0, int(prompt)), completion_tokens=max(0, int(completion)))
 
 
 def _stream_error(error: Any) -> _Refused:

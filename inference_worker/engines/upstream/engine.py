@@ -34,6 +34,7 @@ from inference_worker.engines.upstream.answer import (
     UPSTREAM_DOWN,
     UPSTREAM_GARBAGE,
     UPSTREAM_TIMEOUT,
+    Busy,
     events_of,
 )
 from inference_worker.engines.upstream.options import UpstreamOptions
@@ -54,6 +55,12 @@ CONNECT_TIMEOUT_S = 10.0
 #: How long a job that comes while the server is away is kept before it is given back, in seconds.
 #: It was on its way when the window closed; without this wait it would come again at once.
 AWAY_WAIT_S = 1.0
+
+#: How long a server that is begun anew may take to end, in seconds.
+RESTART_GRACE_S = 5.0
+
+#: The longest that a server's `Retry-After` keeps a job's place, in seconds.
+LONGEST_RETRY_AFTER_S = 30.0
 
 #: Codes after which one looks whether the server is still there.
 _DOUBTFUL = (SHUTDOWN, UPSTREAM_DOWN, UPSTREAM_TIMEOUT, UPSTREAM_GARBAGE)
@@ -76,6 +83,7 @@ class UpstreamEngine(Engine):
         self._keeping: asyncio.Task[None] | None = None
         self._doubt = asyncio.Event()
         self._back = asyncio.Event()
+        self._restarting = ""
 
     async def start(self, context: Context) -> None:
         """Start the server, when it has a script, and wait until it is ready."""
@@ -111,11 +119,24 @@ class UpstreamEngine(Engine):
             return
         yield Started()
         try:
+            busy: Busy | None = None
             async with aclosing(self._replay(job, self._server.base)) as events:
                 async for event in events:
+                    if isinstance(event, Busy):
+                        busy = event
+                        break
                     yield event
+            if busy is not None:
+                if not job.last_attempt:
+                    # The place of a job that waits here is one that the server is spared.
+                    await asyncio.sleep(min(busy.retry_after_s, LONGEST_RETRY_AFTER_S))
+                yield busy.failed
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failed = _failure(error, self._options)
+            if self._restarting:
+                # It was this worker that closed the connection.
+                yield Failed(SHUTDOWN, self._restarting)
+                return
             if failed.code in _DOUBTFUL:
                 self._doubt.set()
             if failed.code == UPSTREAM_DOWN and (death := await self._server.how_it_died()):
@@ -128,6 +149,26 @@ class UpstreamEngine(Engine):
             return Health(State.DEAD, "the server is away")
         return Health(State.OK)
 
+    async def restart(self, reason: str) -> None:
+        """End the server and start it again, when it has a script, and wait until it is ready.
+
+        Whose server is somebody else's can only look whether it is there.
+        """
+        if self._server is None or not self._back.is_set():
+            await self._back.wait()
+            return
+        if self._server.child is None:
+            self._doubt.set()
+            return
+        self._restarting = reason
+        self._back.clear()
+        try:
+            # Whoever keeps the server there sees it end, and starts the next one.
+            await self._server.child.stop(RESTART_GRACE_S)
+            await self._back.wait()
+        finally:
+            self._restarting = ""
+
     async def stop(self, grace_s: float) -> None:
         """Close every connection, then end the server if it has a script."""
         if self._keeping is not None:
@@ -138,7 +179,7 @@ class UpstreamEngine(Engine):
         if self._server is not None:
             await self._server.stop(grace_s)
 
-    async def _replay(self, job: Job, base: str) -> AsyncGenerator[Event, None]:
+    async def _replay(self, job: Job, base: str) -> AsyncGenerator[Event | Busy, None]:
         assert self._session is not None, "replay before start"
         request = request_for(job, base, options=self._options)
         async with self._session.post(
@@ -152,7 +193,7 @@ class UpstreamEngine(Engine):
                 async with aclosing(events_of(answer, self._options)) as events:
                     async for event in events:
                         yield event
-                        if isinstance(event, Finished | Failed):
+                        if isinstance(event, Finished | Failed | Busy):
                             return
             finally:
                 # Closed, not given back: what a cancelled job would still be sent is for nobody.
