@@ -21,6 +21,7 @@ from inference_worker.engines.load import load_engine
 from inference_worker.errors import WorkerError
 from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics
+from inference_worker.others import Others
 from inference_worker.process import EngineProcess
 from inference_worker.settings import Settings
 from inference_worker.status import StatusPort
@@ -81,6 +82,8 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         )
 
     metrics = Metrics()
+    token = settings.token.get_secret_value()
+    others = Others(settings.queue_url, settings.service, token=token, uid=uid)
     worker = Worker(
         engine,
         connect,
@@ -88,6 +91,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         grace_s=settings.grace_s,
         run_timeout_s=settings.run_timeout_s,
         sick_after=settings.sick_after,
+        others=others.number,
     )
     _leave_on_signals(worker)
     status = StatusPort(worker, metrics)

@@ -1,12 +1,14 @@
 """The rest that a worker takes when its engine has failed too often in a row.
 
 It takes nothing, begins the engine anew, asks it whether it is well, and comes back after a
-while, which doubles with every rest that no success has followed.
+while, which doubles with every rest that no success has followed: the jobs are meant to go to
+workers that do better.  Where there is nobody else, a long rest would only keep them waiting for
+the errors that their clients have to be told.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from inference_worker.engines.engine import Engine, State
 
@@ -20,16 +22,29 @@ HEALTH_TRIES = 30
 log = logging.getLogger(__name__)
 
 
+async def nobody_knows() -> int | None:
+    """Return None: how many other workers there are cannot be told."""
+    return None
+
+
 class Rest:
     """Whether the worker rests, and for how long.
 
     changed: called when a rest begins and when it ends.
+    others: how many other workers take jobs now; None when that cannot be told.
     """
 
-    def __init__(self, engine: Engine, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        changed: Callable[[], None],
+        others: Callable[[], Awaitable[int | None]] = nobody_knows,
+    ) -> None:
         self._engine = engine
         self._changed = changed
+        self._others = others
         self._next_s = FIRST_REST_S
+        self._is_new = False
         self._duty: asyncio.Task[None] | None = None
 
     @property
@@ -40,6 +55,7 @@ class Rest:
     def succeeded(self) -> None:
         """A job has succeeded: the next rest is a short one."""
         self._next_s = FIRST_REST_S
+        self._is_new = False
 
     def begin(self) -> None:
         """Rest; nothing happens when a rest is on already."""
@@ -54,16 +70,27 @@ class Rest:
             await asyncio.gather(self._duty, return_exceptions=True)
 
     async def _rest(self) -> None:
-        while True:
-            wait_s = self._next_s
-            self._next_s = min(2 * self._next_s, LONGEST_REST_S)
-            await self._engine.restart("the engine was replaced, because it had failed in a row")
+        # An engine that was begun anew and has done nothing since is as new as it gets; to load
+        # it again pays only for the sake of the others, who have the jobs meanwhile.
+        is_alone = await self._others() == 0
+        wait_s = FIRST_REST_S
+        if not (is_alone and self._is_new):
+            wait_s = await self._begin_anew()
+        await asyncio.sleep(wait_s)
+        while not await self._is_well():
+            wait_s = await self._begin_anew()
             await asyncio.sleep(wait_s)
-            if await self._is_well():
-                break
         self._duty = None
         log.info("The engine is well again after a rest of %g s.", wait_s)
         self._changed()
+
+    async def _begin_anew(self) -> float:
+        """Begin the engine anew; return how long to wait after it, in seconds."""
+        wait_s = self._next_s
+        self._next_s = min(2 * self._next_s, LONGEST_REST_S)
+        await self._engine.restart("the engine was replaced, because it had failed in a row")
+        self._is_new = True
+        return wait_s
 
     async def _is_well(self) -> bool:
         for _ in range(HEALTH_TRIES):

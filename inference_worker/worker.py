@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from client_sdk.wire import codes
 from client_sdk.wire.load import Load
@@ -19,7 +19,7 @@ from inference_worker.engines.engine import Context, Engine, Failed, Finished, J
 from inference_worker.line import Line
 from inference_worker.metrics import Metrics
 from inference_worker.outbox import Outbox
-from inference_worker.rest import Rest
+from inference_worker.rest import Rest, nobody_knows
 from inference_worker.streak import Streak
 from inference_worker.vitals import Vitals, measure
 
@@ -52,7 +52,8 @@ class Worker:
 
     connect: makes the connection for a window; it is called once, when the engine is ready.
     run_timeout_s: an attempt is cut off after so long; 0 is never.  sick_after: how many different
-    jobs have to fail in a row for the engine to be begun anew; 0 is never.
+    jobs have to fail in a row for the engine to be begun anew; 0 is never.  others: how many other
+    workers take jobs now; None when that cannot be told.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Worker:
         grace_s: float,
         run_timeout_s: float = 0.0,
         sick_after: int = 0,
+        others: Callable[[], Awaitable[int | None]] = nobody_knows,
     ) -> None:
         self.engine = engine
         self.connection: WorkConnection | None = None
@@ -75,7 +77,7 @@ class Worker:
         self._running: dict[int, _Running] = {}
         self._line: Line[_Running] = Line()
         self._streak = Streak(sick_after)
-        self._rest = Rest(engine, self._set_window)
+        self._rest = Rest(engine, self._set_window, others)
         self._lives = 0
         self._window = 0
         self._idle = asyncio.Event()

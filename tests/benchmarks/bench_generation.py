@@ -83,8 +83,8 @@ def generate(model: Any, batch: list[Wish], **more: Any) -> Any:
     mask = [[0] * (longest - len(wish.prompt)) + [1] * len(wish.prompt) for wish in batch]
     new_tokens = max(wish.new_tokens for wish in batch)
     output = model.generate(
-        input_ids=torch.tensor(padded),
-        attention_mask=torch.tensor(mask),
+        input_ids=torch.tensor(padded, device=model.device),
+        attention_mask=torch.tensor(mask, device=model.device),
         max_new_tokens=new_tokens,
         min_new_tokens=new_tokens,
         do_sample=False,
@@ -112,7 +112,7 @@ def round_robin(model: Any, wanted: list[Wish]) -> Answers:
             given = answers[row][-1:] or list(wanted[row].prompt)
             with torch.inference_mode():
                 output = model(
-                    input_ids=torch.tensor([given]),
+                    input_ids=torch.tensor([given], device=model.device),
                     past_key_values=caches[row],
                     use_cache=True,
                     logits_to_keep=1,

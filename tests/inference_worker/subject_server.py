@@ -30,7 +30,8 @@ class Subject(BaseHTTPRequestHandler):
                     os._exit(3)
                 self._answer(200, b"answered by the second")
             case ["hang"]:
-                print("hanging", flush=True)
+                # In one piece: two threads that print mix their lines.
+                os.write(1, b"hanging\n")
                 threading.Event().wait()
             case ["status", status]:
                 self._answer(int(status), f"a body of {status}".encode())

@@ -1,0 +1,96 @@
+"""How long a worker rests whose engine failed too often in a row."""
+
+import logging
+
+import pytest
+
+from client_sdk import AsyncQueueClient
+from inference_worker.engines.echo import EchoEngine, EchoOptions
+from inference_worker.others import Others, others_in
+from inference_worker.rest import Rest
+from tests.conftest import StartService, StartWorker
+from tests.inference_worker.conftest import HANDLERS
+from tests.inference_worker.test_with_the_queue_service import collect
+from tests.running import TOKEN
+from tests.waiting import wait_until
+
+
+class CountingEngine(EchoEngine):
+    """Counts how often it was begun anew."""
+
+    restarts = 0
+
+    async def restart(self, reason: str) -> None:
+        self.restarts += 1
+
+
+async def rest(one: Rest) -> None:
+    one.begin()
+    await wait_until(lambda: not one.is_on, "the rest is over")
+
+
+@pytest.mark.parametrize(("number", "lengths"), [(0, "0.5 0.5 0.5"), (1, "0.5 1 2")])
+async def test_a_rest_grows_only_where_somebody_else_takes_the_jobs(
+    caplog: pytest.LogCaptureFixture, number: int, lengths: str
+) -> None:
+    async def others() -> int | None:
+        return number
+
+    engine = CountingEngine(EchoOptions(), capacity=1)
+    one = Rest(engine, lambda: None, others)
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            await rest(one)
+    said = [record.getMessage().split()[-2] for record in caplog.records]
+    assert " ".join(said) == lengths
+    # Where it is alone, what was begun anew and has done nothing since is not begun anew again.
+    assert engine.restarts == (3 if number else 1)
+    one.succeeded()
+    await rest(one)
+    assert engine.restarts == (4 if number else 2)
+
+
+def test_who_else_takes_jobs_is_read_from_the_attributes() -> None:
+    def described(who: str, *, status: str = "Running", window: int = 2) -> str:
+        return (
+            f"Id: {who}, Index: 0, Pending: 0, Status: {status}, Idle: 0.1s, "
+            f"Window: {window}, Slots: 0, AutoCommit: false"
+        )
+
+    attributes = {
+        "meta.name": "svc",
+        "consumers.list.[0]": described("svc.me"),
+        "consumers.list.[1]": described("svc.another"),
+        "consumers.list.[2]": described("svc.rests", window=0),
+        "consumers.list.[3]": described("svc.leaves", status="Leaving"),
+        "consumers.list.[4]": described("eas.me", window=5),
+    }
+    assert others_in(attributes, service="svc", uid="me") == 1
+
+
+async def test_who_else_is_there_can_be_asked_for(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service()
+    me = await start_worker(service.url)
+    others = Others(service.url, "svc", token=TOKEN, uid="somebody")
+
+    async def number() -> bool:
+        return await others.number() == 1
+
+    await wait_until(number, "the worker is counted")
+    assert await Others(service.url, "svc", token="wrong", uid="x").number() is None
+    assert me
+
+
+async def test_a_handler_that_always_fails_on_the_only_worker_answers_its_jobs_soon(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service({"name": "svc", "max_delivery": 3})
+    async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+        for _ in range(4):
+            await client.put(b"x")
+        await start_worker(service.url, engine=f"{HANDLERS}:Broken")
+        # With rests that double it would be half a minute.
+        frames = await collect(client, 4, timeout_s=20)
+    assert {frame.tags["errorCode"] for frame in frames} == {"OSError"}
