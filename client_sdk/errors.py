@@ -16,6 +16,7 @@
     ├── QueueFull               429: the queue takes no more entries now
     ├── Unavailable             502, 503, 504: nobody could answer
     │   ├── StoreUnavailable    503: Redis is away
+    │   │   └── OutcomeUnknown  503: and it may have been carried out
     │   ├── ServiceStopped      503: the service takes nothing until it is started again
     │   └── Draining            503: this replica is stopping
     ├── ServerFault             500 and what else nobody expected
@@ -175,6 +176,15 @@ class ServiceStopped(Unavailable):
     code = Code.SERVICE_STOPPED
 
 
+class OutcomeUnknown(StoreUnavailable):
+    """The store did not say, or not surely, whether it did what was asked.
+
+    A put is sent again under its idempotency key, which stores it once.
+    """
+
+    code = Code.OUTCOME_UNKNOWN
+
+
 class Draining(Unavailable):
     """This replica of the service is stopping; another one may answer."""
 
@@ -244,6 +254,7 @@ _BY_CODE: dict[str, type[QueueError]] = {
     Code.QUEUE_ENDED: QueueEnded,
     Code.LEASE_LOST: LeaseLost,
     Code.STORE_UNAVAILABLE: StoreUnavailable,
+    Code.OUTCOME_UNKNOWN: OutcomeUnknown,
     Code.DRAINING: Draining,
     Code.OVERLOADED: Overloaded,
     Code.INTERNAL: ServerFault,

@@ -12,6 +12,7 @@ from queue_service.app import serve
 from queue_service.logs import set_up_logging
 from queue_service.processes import shares_port, supervise
 from queue_service.settings import Settings
+from queue_service.store.durability import NotDurable
 
 
 def main() -> int:
@@ -40,10 +41,14 @@ def main() -> int:
         print(f"setting {place}: expected JSON: {error.__cause__ or error}", file=sys.stderr)
         return 2
     set_up_logging(settings.log_level, as_json=settings.log_json)
-    if settings.processes > 1:
-        uvloop.run(supervise(settings))
-    else:
-        uvloop.run(serve(settings, share_port=shares_port()))
+    try:
+        if settings.processes > 1:
+            uvloop.run(supervise(settings))
+        else:
+            uvloop.run(serve(settings, share_port=shares_port()))
+    except NotDurable as error:
+        print(f"setting durability: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -14,7 +14,8 @@ from queue_service.metrics import Metrics
 from queue_service.open_files import connections_within, raise_limit
 from queue_service.services import Services
 from queue_service.settings import Settings
-from queue_service.store.connection import connect
+from queue_service.store.connection import confirmation_for, connect
+from queue_service.store.scripts import Scripts
 from queue_service.tally import Tally
 from queue_service.web.ids import RequestIds
 from queue_service.web.keys import METRICS, REQUEST_IDS, SERVICES, SETTINGS, STRANGERS
@@ -35,13 +36,15 @@ def build_app(settings: Settings) -> web.Application:
     app[METRICS] = Metrics()
     app[REQUEST_IDS] = RequestIds()
     app[STRANGERS] = Tally(log, "%d requests came without the right token, the last from %s.")
-    redis = connect(settings.redis_url, timeout_s=settings.store_timeout_s)
-    services = Services(redis, settings, app[METRICS])
+    confirmation = confirmation_for(settings)
+    servers = connect(settings, confirmation)
+    scripts = Scripts(servers, confirmation, timeout_s=settings.store_timeout_s)
+    services = Services(servers, scripts, settings, app[METRICS])
     app[SERVICES] = services
 
     async def store(_: web.Application) -> AsyncIterator[None]:
         yield
-        await redis.aclose()
+        await servers.aclose()
 
     # In the order in which they start; they end in the opposite one.
     app.cleanup_ctx.append(store)
@@ -102,8 +105,12 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
 
 
 async def serve(settings: Settings, *, share_port: bool) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and stop."""
+    """Serve until SIGTERM or SIGINT, then drain and stop.
+
+    Raises NotDurable when Redis is not set up for the durability that the settings ask for.
+    """
     app = build_app(settings)
+    await app[SERVICES].check_store()
     runner = Runner(
         app,
         _connection_limits(settings),

@@ -21,7 +21,8 @@
     ├── QueueEnded           somebody has ended the queue's stream
     ├── LeaseLost            the subscriber is no longer this connection's
     ├── Draining             this replica is stopping
-    ├── StoreUnavailable     Redis is away
+    ├── StoreUnavailable     Redis is away, and nothing was decided
+    │   └── OutcomeUnknown   Redis is away, or not sure, and the verb may have been carried out
     └── StoreError           a script failed: a defect of ours
 
 No HTTP status here: `web/middleware.py` holds the one table from error to answer.
@@ -225,12 +226,16 @@ class Draining(ServiceError):
 class StoreUnavailable(ServiceError):
     code = Code.STORE_UNAVAILABLE
 
-    def __init__(self, verb: str, reason: str, *, answer_lost: bool = False) -> None:
+    def __init__(self, verb: str, reason: str) -> None:
         super().__init__(f"{verb}: the store does not answer ({reason})")
         self.verb = verb
         self.reason = reason
-        #: True when the verb may have been carried out all the same.
-        self.answer_lost = answer_lost
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """The verb may have been carried out all the same."""
+
+    code = Code.OUTCOME_UNKNOWN
 
 
 class StoreError(ServiceError):

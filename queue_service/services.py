@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from queue_service.access import Access
@@ -26,9 +25,11 @@ from queue_service.replica import Announcement
 from queue_service.service import Service
 from queue_service.settings import ServiceSettings, Settings
 from queue_service.store.batching import Batcher
+from queue_service.store.durability import NotDurable
 from queue_service.store.keys import Role
 from queue_service.store.registry import SERVICES, Registered, Registry, Replica, State
 from queue_service.store.scripts import Scripts
+from queue_service.store.servers import Servers
 from queue_service.store.tokens import TOKENS, TokenStore
 
 log = logging.getLogger(__name__)
@@ -40,13 +41,14 @@ MOST_TRIES = 5
 class Services:
     """The services of one process."""
 
-    def __init__(self, redis: Redis, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, servers: Servers, scripts: Scripts, settings: Settings, metrics: Metrics
+    ) -> None:
         self.draining = False
-        self.access = Access(TokenStore(redis, key_prefix=settings.key_prefix))
-        self._redis = redis
+        self.access = Access(TokenStore(scripts, key_prefix=settings.key_prefix))
         self._settings = settings
         self._metrics = metrics
-        self._scripts = Scripts(redis, timeout_s=settings.store_timeout_s)
+        self._scripts = scripts
         self._registry = Registry(self._scripts, settings.key_prefix)
         self._announcement = Announcement(self._registry, lease_ms=settings.lease_ms)
         self._bell = Doorbell()
@@ -54,7 +56,7 @@ class Services:
             self._registry.channel: {SERVICES: self._bell},
             self.access.store.channel: {TOKENS: self.access.bell},
         }
-        self._wire = Wire(redis, self._bells, tick_s=settings.tick_ms / 1000)
+        self._wire = Wire(servers, self._bells, tick_s=settings.tick_ms / 1000)
         self._group: asyncio.TaskGroup | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
         self._by_name: dict[str, Service] = {}
@@ -179,9 +181,20 @@ class Services:
         """Say whether the store answers, and every service is served."""
         try:
             async with asyncio.timeout(1.0):
-                return bool(await self._redis.ping()) and self._revision >= 0
+                await self._scripts.ping()
         except (RedisError, OSError, TimeoutError):
             return False
+        return self._revision >= 0
+
+    async def check_store(self) -> None:
+        """Raise NotDurable when the store is there and not set up for what was asked for."""
+        try:
+            await self._scripts.ping()
+        except NotDurable:
+            raise
+        except (RedisError, OSError, TimeoutError) as error:
+            # It may come later: every connection is looked at when it is made.
+            log.warning("The store does not answer yet: %s", error)
 
     async def _keep_up(self) -> None:
         seen = 0

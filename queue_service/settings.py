@@ -6,6 +6,7 @@ Read from the environment with the prefix `PENSTOCK_`; nested values are JSON, f
 """
 
 import hashlib
+import os
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
+from queue_service.redis_address import read_redis_url
 
 #: Share of the queue memory that is kept back, as PAI EAS does it.
 KEPT_BACK = (9, 10)
@@ -31,6 +33,14 @@ class DeadMessagePolicy(StrEnum):
     REAR = "Rear"  # back to the tail: new index, same request id and tags, count from 0
     DROP = "Drop"  # deleted and counted
     PARK = "Park"  # answered with its error, and kept as a dead letter
+
+
+class Durability(StrEnum):
+    """What has to be true before a put, a result or a removal is answered."""
+
+    MEMORY = "memory"  # Redis has executed it
+    FSYNC = "fsync"  # and its append-only file is on disk
+    REPLICATED = "replicated"  # and `durability_replicas` replicas have it
 
 
 class QueueSettings(BaseModel):
@@ -145,7 +155,23 @@ class Settings(BaseSettings):
         1, ge=1, le=64, description="Processes that share the port (SO_REUSEPORT)."
     )
     redis_url: str = Field(
-        "redis://127.0.0.1:6379/0", description="The Redis (6.2 or newer) or Valkey that stores."
+        "redis://127.0.0.1:6379/0",
+        description="The Redis (6.2 or newer) or Valkey that stores: `redis://`, `rediss://`, "
+        "`unix://`, `redis+sentinel://` or `redis+cluster://`.",
+    )
+    redis_ca_file: str = Field(
+        "", description="With TLS: the certificates that sign Redis'; empty takes the system's."
+    )
+    redis_cert_file: str = Field(
+        "", description="With TLS: our certificate, for a Redis that asks."
+    )
+    redis_key_file: str = Field("", description="With TLS: the key of that certificate.")
+    redis_check_hostname: bool = Field(
+        True, description="With TLS: whether the certificate must name the host of the URL."
+    )
+    redis_sentinel_user: str = Field("", description="User at the sentinels, if they want one.")
+    redis_sentinel_password: SecretStr = Field(
+        SecretStr(""), description="Password at the sentinels; that of Redis is in the URL."
     )
     key_prefix: str = Field(
         "ps", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="What every Redis key begins with."
@@ -184,6 +210,18 @@ class Settings(BaseSettings):
         3_600_000, ge=1000, description="How long a put can be repeated without a second entry."
     )
 
+    # --- Durability
+    durability: Durability = Field(
+        Durability.MEMORY,
+        description="What is answered for: `memory`, `fsync` or `replicated`; see Durability.",
+    )
+    durability_replicas: int = Field(
+        1, ge=1, le=100, description="With `replicated`: least number of replicas that have it."
+    )
+    durability_timeout_ms: int = Field(
+        2000, ge=1, le=60_000, description="Longest wait for the disk or the replicas."
+    )
+
     # --- Limits
     max_connections: int = Field(
         16_384, ge=1, description="Most connections of one process; more are answered with 503."
@@ -219,6 +257,39 @@ class Settings(BaseSettings):
         description="Least level that is logged: DEBUG, INFO, WARNING or ERROR.",
     )
     log_json: bool = Field(False, description="Log lines as JSON.")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_redis_url(cls, url: str) -> str:
+        read_redis_url(url)
+        return url
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        files = {
+            "redis_ca_file": self.redis_ca_file,
+            "redis_cert_file": self.redis_cert_file,
+            "redis_key_file": self.redis_key_file,
+        }
+        given = [name for name, path in files.items() if path]
+        if given and not read_redis_url(self.redis_url).tls:
+            raise ValueError(f"{given[0]}: expected a redis_url with rediss, got one without TLS")
+        for name in given:
+            if not os.access(files[name], os.R_OK):
+                raise ValueError(f"{name}: expected a file that can be read, got {files[name]!r}")
+        if self.redis_key_file and not self.redis_cert_file:
+            raise ValueError("redis_key_file: expected redis_cert_file with it, got none")
+        return self
+
+    @model_validator(mode="after")
+    def _durability_has_time(self) -> Self:
+        limit_ms = self.store_timeout_s * 1000
+        if self.durability is not Durability.MEMORY and self.durability_timeout_ms >= limit_ms:
+            raise ValueError(
+                f"durability_timeout_ms: expected less than store_timeout_s ({limit_ms:g} ms), "
+                f"got {self.durability_timeout_ms}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

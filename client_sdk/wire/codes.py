@@ -20,6 +20,7 @@ class Code(StrEnum):
     QUEUE_ENDED = "QUEUE_ENDED"  # somebody has ended the queue's stream
     LEASE_LOST = "LEASE_LOST"  # the delivery is no longer this subscriber's
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"  # Redis is away; nothing was decided
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # as before, but it may have been carried out
     DRAINING = "DRAINING"  # this replica is stopping; try another
     OVERLOADED = "OVERLOADED"  # this replica has as many connections as it takes
     INTERNAL = "INTERNAL"  # a defect of the service

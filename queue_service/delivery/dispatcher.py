@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.delivery.window import Line, Window
-from queue_service.errors import StoreError, StoreUnavailable
+from queue_service.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from queue_service.metrics import QueueMetrics
 from queue_service.store.entry import Ask, Handout
 from queue_service.store.store import Store
@@ -134,12 +134,11 @@ class Dispatcher:
                     for member in asked
                 ],
             )
-        except StoreUnavailable as error:
-            if error.answer_lost:
-                # They may now hold entries that nobody has sent them.  Only a new connection
-                # puts that right: it says what it has, and the store puts back the rest.
-                for member in asked:
-                    self.end(member, Ended.STORE_LOST)
+        except OutcomeUnknown:
+            # They may now hold entries that nobody has sent them.  Only a new connection
+            # puts that right: it says what it has, and the store puts back the rest.
+            for member in asked:
+                self.end(member, Ended.STORE_LOST)
             raise
 
     def _hand_out(self, handout: Handout, asked: dict[Subscriber, int]) -> int:

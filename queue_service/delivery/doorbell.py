@@ -7,12 +7,15 @@ connection is made anew and on a slow tick: a lost ring costs a tick, never a ha
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
+from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError, RedisError
 
 from queue_service.store.cancellation import notice_cancellation
+from queue_service.store.servers import Servers
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +24,10 @@ WINDOWS = "windows"
 
 #: How long to wait before the channels are listened to again, in seconds.
 RECONNECT_S = 0.2
+
+#: Silence after which a connection is asked for a sign of life, and after twice which it is made
+#: anew, in seconds: the machine at its other end may be gone without a word.
+SILENCE_S = 3.0
 
 
 class Doorbell:
@@ -66,9 +73,9 @@ class Wire:
     """
 
     def __init__(
-        self, redis: Redis, bells: Mapping[str, Mapping[str, Doorbell]], *, tick_s: float
+        self, servers: Servers, bells: Mapping[str, Mapping[str, Doorbell]], *, tick_s: float
     ) -> None:
-        self._redis = redis
+        self._servers = servers
         self._bells = bells
         self._tick_s = tick_s
         self._listening: asyncio.Task[None] | None = None
@@ -107,20 +114,35 @@ class Wire:
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:
-        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+        pool = await self._servers.any_pool()
+        pubsub = PubSub(pool, ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(*self._bells)
             self._ring_all()
+            heard_at = time.monotonic()
             while True:
-                message = await pubsub.get_message(timeout=self._tick_s)
+                message = await pubsub.get_message(timeout=min(self._tick_s, SILENCE_S))
                 notice_cancellation()
                 if message is not None:
-                    role, _, what = message["data"].decode().partition(" ")
-                    bell = self._bells.get(message["channel"].decode(), {}).get(role)
-                    if bell is not None:
-                        bell.ring(windows_changed=what == WINDOWS)
+                    heard_at = time.monotonic()
+                    self._take(message)
+                elif (silence_s := time.monotonic() - heard_at) > 2 * SILENCE_S:
+                    raise ConnectionError(f"nothing was heard for {silence_s:.1f} s")
+                elif silence_s > SILENCE_S:
+                    await pubsub.ping()
+        except (RedisError, OSError):
+            await self._servers.doubt(pool)
+            raise
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    def _take(self, message: Mapping[str, Any]) -> None:
+        if message["type"] != "message":
+            return
+        role, _, what = message["data"].decode().partition(" ")
+        bell = self._bells.get(message["channel"].decode(), {}).get(role)
+        if bell is not None:
+            bell.ring(windows_changed=what == WINDOWS)
 
     def _ring_all(self) -> None:
         for by_role in list(self._bells.values()):

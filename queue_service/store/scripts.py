@@ -10,33 +10,48 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from hiredis import pack_command
-from redis.asyncio import Redis
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
+    ClusterDownError,
     ConnectionError,
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from queue_service.errors import StoreError, StoreUnavailable
+from queue_service.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from queue_service.store.cancellation import notice_cancellation
+from queue_service.store.durability import PROMISING, AnswerLost, Confirmation, NotDurable, ask
+from queue_service.store.servers import Pool, Servers, ask_any
 
 log = logging.getLogger(__name__)
 
+#: Redis is not there, or not yet, or takes no writes: nothing of the verb was decided, unless it
+#: is an AnswerLost.
+AWAY = (
+    ConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    # A slot is without a master, or without contact to it (MasterDownError is one of these).
+    ClusterDownError,
+)
 
-class AnswerLost(ConnectionError):
-    """The command was sent and no answer came: it may have been carried out."""
-
-
-#: Redis is not there, or not yet, or takes no writes: nothing of the verb was decided.
-AWAY = (ConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
+#: While a slot moves from node to node both refuse what needs several of its keys; how long
+#: until they are asked again, in seconds.
+TRY_AGAIN_S = 0.02
 
 #: How Redis says from within a script that it takes no writes, by the first word or, before
 #: Redis 7, by a later one.
@@ -65,11 +80,21 @@ def read_sources() -> dict[str, str]:
     }
 
 
-class Scripts:
-    """Runs a verb on one Redis."""
+@dataclass(slots=True)
+class _Call:
+    """How far one call has come."""
 
-    def __init__(self, redis: Redis, *, timeout_s: float) -> None:
-        self._pool = redis.connection_pool
+    pool: Pool | None = None
+    #: True from the moment when a server may carry it out until that server has refused it.
+    sent: bool = False
+
+
+class Scripts:
+    """Runs a verb where its keys are."""
+
+    def __init__(self, servers: Servers, confirmation: Confirmation, *, timeout_s: float) -> None:
+        self._servers = servers
+        self._confirmation = confirmation
         self._timeout_s = timeout_s
         self._away_since: float | None = None
         self._sources = read_sources()
@@ -79,31 +104,52 @@ class Scripts:
         }
 
     async def run(self, verb: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run the script of this verb; raises what redis-py raises."""
-        digest = self._digests[verb]
+        """Run the script of this verb; raises what redis-py raises.
+
+        It has run once or not at all; AnswerLost when it is not known which, or when its writes
+        were not confirmed.  The first key says where, and the others must be there too.
+        """
+        promised = verb in PROMISING
         try:
+            command = ("EVALSHA", self._digests[verb], len(keys), *keys, *arguments)
+            return await self._send(keys[0], command, promised=promised)
+        except NoScriptError:
+            # A Redis that has restarted forgets its scripts, and one that was a replica does
+            # not know them; nothing of the verb has run.
+            command = ("EVAL", self._sources[verb], len(keys), *keys, *arguments)
+            return await self._send(keys[0], command, promised=promised)
+
+    async def command(self, key: str, *command: Any, promised: bool = False) -> Any:
+        """Send one command to where this key is; raises as `run` does.
+
+        promised: somebody is told that it is done, so its write has to be confirmed.
+        """
+        return await self._send(key, command, promised=promised)
+
+    async def ping(self) -> None:
+        """Return when a server has answered; raises what redis-py raises.
+
+        Raises NotDurable when it answers, but is not set up for the durability asked for.
+        """
+        async with asyncio.timeout(self._timeout_s):
+            pool = await self._servers.any_pool()
             try:
-                reply = await self._call(("EVALSHA", digest, len(keys), *keys, *arguments))
-            except NoScriptError:
-                # A Redis that has restarted forgets its scripts; nothing of the verb has run.
-                source = self._sources[verb]
-                reply = await self._call(("EVAL", source, len(keys), *keys, *arguments))
-        except AWAY as error:
-            self._note_away(error)
-            raise
-        if self._away_since is not None:
-            self._note_back()
-        notice_cancellation()
-        return reply
+                await ask_any(pool, "PING")
+            except NotDurable:
+                raise
+            except (RedisError, OSError):
+                await self._servers.doubt(pool)
+                raise
 
     async def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run the script of this verb; raises StoreUnavailable or StoreError."""
         try:
             return await self.run(verb, keys, arguments)
         except AWAY as error:
-            lost = isinstance(error, AnswerLost)
             reason = str(error) or type(error).__name__
-            raise StoreUnavailable(verb, reason, answer_lost=lost) from error
+            if isinstance(error, AnswerLost):
+                raise OutcomeUnknown(verb, reason) from error
+            raise StoreUnavailable(verb, reason) from error
         except RedisError as error:
             if _TAKES_NO_WRITES.search(str(error)):
                 raise StoreUnavailable(verb, str(error)) from error
@@ -120,30 +166,72 @@ class Scripts:
         log.warning("The store answers again, after %.1f s.", time.monotonic() - self._away_since)
         self._away_since = None
 
-    async def _call(self, command: tuple[Any, ...]) -> Any:
-        """Send one command and read its reply.
+    async def _send(self, key: str, command: tuple[Any, ...], *, promised: bool) -> Any:
+        call = _Call()
+        try:
+            reply = await self._call(call, key, command, promised=promised)
+        except AWAY as error:
+            self._note_away(error)
+            if call.pool is not None and not isinstance(error, OutOfMemoryError):
+                await self._servers.doubt(call.pool)
+            raise
+        if self._away_since is not None:
+            self._note_back()
+        notice_cancellation()
+        return reply
 
-        The library's own way packs commands in Python, which took a tenth of a put's time.
-        """
-        connection, sent = None, False
+    async def _call(
+        self, call: _Call, key: str, command: tuple[Any, ...], *, promised: bool
+    ) -> Any:
+        """Send one command to where its key is, and read its reply."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-                sent = True
-                await connection.send_packed_command(pack_command(command), check_health=False)
-                return await connection.read_response()
+                call.pool = self._servers.known_pool(key) or await self._servers.find_pool(key)
+                packed, asking = pack_command(command), False
+                while True:
+                    try:
+                        return await self._exchange(call, packed, asking=asking, promised=promised)
+                    except AskError as error:
+                        asking = not isinstance(error, MovedError)
+                        call.pool = await self._servers.redirected_pool(error)
+                    except TryAgainError:
+                        await asyncio.sleep(TRY_AGAIN_S)
+                        call.pool = await self._servers.find_pool(key)
+                        asking = False
         except BusyLoadingError:
             raise
         except ConnectionError as error:
-            if sent:
+            if call.sent and not isinstance(error, AnswerLost):
                 raise AnswerLost(str(error)) from error
             raise
         except TimeoutError:
-            # What comes too late on this connection must not answer the next command.
-            if connection is not None:
-                await connection.disconnect(nowait=True)
             sentence = f"no answer within {self._timeout_s:g} s"
-            raise (AnswerLost if sent else RedisTimeoutError)(sentence) from None
+            raise (AnswerLost if call.sent else RedisTimeoutError)(sentence) from None
+
+    async def _exchange(self, call: _Call, packed: bytes, *, asking: bool, promised: bool) -> Any:
+        """Send one command on one connection.
+
+        The library's own way packs commands in Python, which took a tenth of a put's time.
+        """
+        assert call.pool is not None
+        pool, call.sent = call.pool, False
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            if asking:
+                await ask(connection, "ASKING")
+            call.sent = True
+            await connection.send_packed_command(packed, check_health=False)
+            reply = await connection.read_response()
+            if promised:
+                await self._confirmation.confirm(connection)
+            return reply
+        except ResponseError:
+            # It was refused, or has failed: either way it has been answered.
+            call.sent = False
+            raise
+        except asyncio.CancelledError:
+            # What comes too late on this connection must not answer the next command.
+            await connection.disconnect(nowait=True)
+            raise
         finally:
-            if connection is not None:
-                await self._pool.release(connection)
+            await pool.release(connection)

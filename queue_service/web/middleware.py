@@ -38,6 +38,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.LeaseLost: 409,
     errors.Draining: 503,
     errors.StoreUnavailable: 503,
+    errors.OutcomeUnknown: 503,
     errors.StoreError: 500,
 }
 

@@ -50,6 +50,9 @@ for position = 7, #ARGV, 7 do
 
     if before then
         local index, first_id = string.match(before, '^(%d+) (.*)$')
+        -- A write that changes nothing: whoever waits for replicas or the disk waits for what
+        -- this connection wrote last, and the first put came by another one.
+        redis.call('PEXPIRE', key, math.max(1, redis.call('PTTL', key)))
         results[#results + 1] = { index, first_id }
     elseif known[2] then
         results[#results + 1] = { '0', '' }

@@ -1,0 +1,127 @@
+"""What an answer is worth: where a verb's writes are before anybody is told that it was done.
+
+    memory       Redis has executed it
+    fsync        it is in the append-only file, and that file is on disk
+    replicated   so many replicas have it too
+
+What cannot be confirmed in time may have been done all the same: that is said, and not guessed.
+"""
+
+import logging
+from typing import Any
+from weakref import WeakSet
+
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError, NoPermissionError, RedisError, ResponseError
+
+from queue_service.settings import Durability
+
+log = logging.getLogger(__name__)
+
+#: Verbs after which somebody is told that something is stored, or done with for ever.
+PROMISING = frozenset({"put", "complete", "commit", "delete", "truncate"})
+
+
+class AnswerLost(ConnectionError):
+    """The command was sent and no answer came: it may have been carried out."""
+
+
+class NotConfirmed(AnswerLost):
+    """The command was carried out, and is not known to be where the setting wants it."""
+
+
+class NotDurable(ConnectionError):
+    """This Redis is not set up for the durability that was asked for."""
+
+
+async def ask(connection: AbstractConnection, *words: Any) -> Any:
+    """Send one command on a connection and return its reply."""
+    await connection.send_packed_command(pack_command(words), check_health=False)
+    return await connection.read_response()
+
+
+class Confirmation:
+    """Confirms what a connection has just written.
+
+    replicas: least number of replicas that have it.  limit_ms: how long they may take, or the
+    disk.
+    """
+
+    def __init__(self, wanted: Durability, *, replicas: int, limit_ms: int) -> None:
+        self._wanted = wanted
+        self._replicas = replicas
+        self._limit_ms = limit_ms
+        # Connections to servers that can be asked whether the disk has it.
+        self._can_wait_for_disk: WeakSet[AbstractConnection] = WeakSet()
+        self._has_warned = False
+
+    async def confirm(self, connection: AbstractConnection) -> None:
+        """Return when what this connection wrote last is safe; raises NotConfirmed."""
+        if self._wanted is Durability.MEMORY:
+            return
+        if self._wanted is Durability.REPLICATED:
+            words: tuple[Any, ...] = ("WAIT", self._replicas, self._limit_ms)
+            what, least = f"that {self._replicas} replicas have it", self._replicas
+        elif connection in self._can_wait_for_disk:
+            words = ("WAITAOF", 1, 0, self._limit_ms)
+            what, least = "that it is on disk", 1
+        else:
+            # `appendfsync always`, as `prepare` has seen: its answer came after the disk's.
+            return
+        try:
+            reply = await ask(connection, *words)
+        except (RedisError, OSError) as error:
+            raise NotConfirmed(f"stored, but expected to hear {what}, got: {error}") from error
+        count = int(reply[0] if isinstance(reply, list) else reply)
+        if count < least:
+            raise NotConfirmed(
+                f"stored, but expected {what} within {self._limit_ms} ms, got {count} of {least}"
+            )
+
+    async def prepare(self, connection: AbstractConnection) -> None:
+        """Log in on a new connection, and see that its server can do what was asked for.
+
+        Raises NotDurable when it cannot.
+        """
+        await connection.on_connect()
+        if self._wanted is not Durability.FSYNC:
+            return
+        try:
+            # An answer at once: the connection has written nothing yet.
+            await ask(connection, "WAITAOF", 1, 0, 1)
+        except NoPermissionError as error:
+            raise NotDurable(f"fsync: expected a user that may WAITAOF, got {error}") from error
+        except ResponseError as error:
+            if "appendonly" in str(error):
+                raise NotDurable("fsync: expected Redis with `appendonly yes`, got no") from error
+            if "unknown command" not in str(error):
+                # A replica says so, which this server is until a failover has ended.
+                raise ConnectionError(str(error)) from error
+            await self._check_settings(connection)
+            return
+        self._can_wait_for_disk.add(connection)
+
+    async def _check_settings(self, connection: AbstractConnection) -> None:
+        """See that a server before 7.2, which cannot be asked, always waits for its disk."""
+        try:
+            reply = await ask(connection, "CONFIG", "GET", "append*")
+        except ResponseError as error:
+            self._warn_once(error)
+            return
+        texts = [text.decode() for text in reply]
+        found = dict(zip(texts[::2], texts[1::2], strict=True))
+        if found.get("appendonly") != "yes" or found.get("appendfsync") != "always":
+            raise NotDurable(
+                "fsync: expected Redis before 7.2 with `appendonly yes` and `appendfsync always`, "
+                f"got {found.get('appendonly')} and {found.get('appendfsync')}"
+            )
+
+    def _warn_once(self, error: ResponseError) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "fsync: cannot see whether this Redis has `appendfsync always` (%s); "
+                "taking it for granted.",
+                error,
+            )
