@@ -7,12 +7,13 @@ the slots is kept here.  All keys of a service are in one slot.
 import asyncio
 import logging
 import random
+from contextlib import suppress
 
 from redis.crc import key_slot
 from redis.exceptions import AskError, ConnectionError, MovedError, RedisError
 
 from queue_service.redis_address import Node
-from queue_service.store.servers import LOOK_S, MakePool, Pool, ask_any
+from queue_service.store.servers import LOOK_S, MakePool, Pool, ask_any, close
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Cluster:
 
     async def aclose(self) -> None:
         for pool in self._pools.values():
-            await pool.disconnect()
+            await close(pool)
 
     def _pool(self, node: Node) -> Pool:
         if node not in self._pools:
@@ -104,4 +105,5 @@ class Cluster:
             # Replicas that were masters, and nodes that have left.
             pool = self._pools.pop(node)
             self._doubted.discard(node)
-            await pool.disconnect(inuse_connections=False)
+            with suppress(RedisError, OSError):
+                await pool.disconnect(inuse_connections=False)

@@ -57,6 +57,12 @@ async def ask_any(pool: Pool, *words: Any) -> Any:
         await pool.release(connection)
 
 
+async def close(pool: Pool) -> None:
+    """Close every connection; one to a server that no longer answers is left to the system."""
+    with suppress(RedisError, OSError):
+        await pool.disconnect()
+
+
 class OneServer:
     """One server, or whatever else has one address."""
 
@@ -82,7 +88,7 @@ class OneServer:
         """Keep its connections: each finds out for itself whether it still works."""
 
     async def aclose(self) -> None:
-        await self._pool.disconnect()
+        await close(self._pool)
 
 
 class Sentinels:
@@ -120,7 +126,7 @@ class Sentinels:
 
     async def aclose(self) -> None:
         for pool in self._pools:
-            await pool.disconnect()
+            await close(pool)
 
 
 class MasterPool(Pool):
