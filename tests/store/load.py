@@ -20,7 +20,10 @@ class Load:
     refusals: how often each status and word was the answer to another one.
     """
 
-    def __init__(self, client: Client, service: str = "svc", *, putters: int = 3) -> None:
+    def __init__(
+        self, client: Client, service: str = "svc", *, putters: int = 3, name: str = "first"
+    ) -> None:
+        self._name = name
         self.accepted: list[str] = []
         self.refusals: Counter[str] = Counter()
         self._session = client.session
@@ -32,7 +35,7 @@ class Load:
     async def _put(self, number: int) -> None:
         count = 0
         while not self._stop.is_set():
-            request_id = f"{number}-{count}"
+            request_id = f"{self._name}-{number}-{count}"
             if await self._is_accepted(request_id):
                 self.accepted.append(request_id)
                 count += 1
