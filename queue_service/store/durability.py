@@ -20,7 +20,19 @@ from queue_service.settings import Durability
 log = logging.getLogger(__name__)
 
 #: Verbs after which somebody is told that something is stored, or done with for ever.
-PROMISING = frozenset({"put", "complete", "commit", "delete", "truncate"})
+PROMISING = frozenset(
+    {
+        "put",
+        "complete",
+        "commit",
+        "delete",
+        "truncate",
+        "purge",
+        "replay",
+        "edit_dead",
+        "end_stream",
+    }
+)
 
 
 class AnswerLost(ConnectionError):

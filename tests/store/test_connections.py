@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import NoPermissionError
 
+from queue_service.store.scripts import read_sources
 from tests.conftest import StartService, StartWorker
 from tests.promises.conftest import Client
 from tests.running import QueueServiceProcess, free_port
@@ -108,6 +109,12 @@ def documented_user() -> list[str]:
     words: list[str] = block.split()
     assert words[:2] == ["user", "penstock"]
     return words[1:]
+
+
+def test_the_documented_user_may_do_what_the_scripts_do() -> None:
+    used = set(re.findall(r"(?:redis\.call|later)\('([A-Z]+)'", "".join(read_sources().values())))
+    assert len(used) > 20
+    assert {f"+{command.lower()}" for command in used} <= set(documented_user())
 
 
 async def test_a_user_with_the_documented_rights_is_enough_and_may_do_nothing_else(

@@ -163,7 +163,7 @@ async def test_redis_killed_idle_and_busy_loses_nothing_that_was_on_disk(
     client.url = service.url
     await start_worker(service.url)
 
-    load = Load(client, putters=30)
+    load = Load(client, putters=6)
     await load.flows()
     for _ in range(2):
         await node.kill()
