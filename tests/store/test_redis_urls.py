@@ -14,7 +14,7 @@ from queue_service.settings import Settings
         (
             "rediss://me:p%40x@box:7000/3",
             RedisAddress(
-                "server", (("box", 7000),), db=3, username="me", password="p@ss", tls=True
+                "server", (("box", 7000),), db=3, username="me", password="p@x", tls=True
             ),
         ),
         (
