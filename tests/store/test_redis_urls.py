@@ -19,7 +19,7 @@ from queue_service.settings import Settings
         ),
         (
             "redis://:pw@[::1]:7000/",
-            RedisAddress("server", (("::1", 7000),), password="secret"),
+            RedisAddress("server", (("::1", 7000),), password="pw"),
         ),
         ("redis://box?db=2", RedisAddress("server", (("box", 6379),), db=2)),
         (
