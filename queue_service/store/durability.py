@@ -30,6 +30,7 @@ PROMISING = frozenset(
         "purge",
         "replay",
         "edit_dead",
+        "register",
         "end_stream",
     }
 )

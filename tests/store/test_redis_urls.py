@@ -13,9 +13,7 @@ from queue_service.settings import Settings
         ("redis://box", RedisAddress("server", (("box", 6379),))),
         (
             "rediss://me:p%40x@box:7000/3",
-            RedisAddress(
-                "server", (("box", 7000),), db=3, username="me", password="p@x", tls=True
-            ),
+            RedisAddress("server", (("box", 7000),), db=3, username="me", password="p@x", tls=True),
         ),
         (
             "redis://:pw@[::1]:7000/",
