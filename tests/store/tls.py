@@ -83,7 +83,11 @@ async def _forward(
         for task in tasks:
             task.cancel()
         for end in (writer, there[1]):
-            end.close()
+            # A goodbye in TLS would have to be waited for.
+            end.transport.abort()
+        for end in (writer, there[1]):
+            with contextlib.suppress(OSError):
+                await end.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
