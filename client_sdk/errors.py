@@ -197,6 +197,12 @@ class Overloaded(Unavailable):
     code = Code.OVERLOADED
 
 
+class NewerFormat(Unavailable):
+    """This replica is too old for what a newer one has stored."""
+
+    code = Code.NEWER_FORMAT
+
+
 class ServerFault(QueueError):
     """A defect of the service, or an answer that the protocol does not know.
 
@@ -257,6 +263,7 @@ _BY_CODE: dict[str, type[QueueError]] = {
     Code.OUTCOME_UNKNOWN: OutcomeUnknown,
     Code.DRAINING: Draining,
     Code.OVERLOADED: Overloaded,
+    Code.NEWER_FORMAT: NewerFormat,
     Code.INTERNAL: ServerFault,
 }
 

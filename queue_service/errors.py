@@ -22,7 +22,8 @@
     ├── LeaseLost            the subscriber is no longer this connection's
     ├── Draining             this replica is stopping
     ├── StoreUnavailable     Redis is away, and nothing was decided
-    │   └── OutcomeUnknown   Redis is away, or not sure, and the verb may have been carried out
+    │   ├── OutcomeUnknown   Redis is away, or not sure, and the verb may have been carried out
+    │   └── NewerFormat      the entries were stored by a newer version
     └── StoreError           a script failed: a defect of ours
 
 No HTTP status here: `web/middleware.py` holds the one table from error to answer.
@@ -236,6 +237,16 @@ class OutcomeUnknown(StoreUnavailable):
     """The verb may have been carried out all the same."""
 
     code = Code.OUTCOME_UNKNOWN
+
+
+class NewerFormat(StoreUnavailable):
+    """The store has what this version might misread; nothing was done, and nothing will be."""
+
+    code = Code.NEWER_FORMAT
+
+    def __init__(self, verb: str, found: str, known: str) -> None:
+        reason = f"the entries are stored in format {found}, this replica reads format {known}"
+        super().__init__(verb, f"{reason}: upgrade it")
 
 
 class StoreError(ServiceError):

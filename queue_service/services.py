@@ -177,6 +177,11 @@ class Services:
             for queue in service.queues:
                 queue.drain()
 
+    @property
+    def unreadable(self) -> str:
+        """Why this version cannot serve what is stored; "" when it can."""
+        return self._scripts.newer_format
+
     async def is_ready(self) -> bool:
         """Say whether the store answers, and every service is served."""
         try:

@@ -21,6 +21,7 @@ class Code(StrEnum):
     LEASE_LOST = "LEASE_LOST"  # the delivery is no longer this subscriber's
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"  # Redis is away; nothing was decided
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # as before, but it may have been carried out
+    NEWER_FORMAT = "NEWER_FORMAT"  # this replica is too old for what is stored; try another
     DRAINING = "DRAINING"  # this replica is stopping; try another
     OVERLOADED = "OVERLOADED"  # this replica has as many connections as it takes
     INTERNAL = "INTERNAL"  # a defect of the service

@@ -9,7 +9,7 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `lane:1`      | stream     | entries that go first                                          |
 | `meta`        | hash       | last index, entries held, time of the last look, sums of dead  |
 |               |            | letters: parked, dropped, reared, replayed, purged, crowded_out|
-|               |            | and whether its stream was ended                               |
+|               |            | whether its stream was ended, the format (prelude/keys.lua)    |
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
 |               |            | group, index, "deaths" -> users whose engine died on it        |

@@ -30,7 +30,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from queue_service.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from queue_service.errors import NewerFormat, OutcomeUnknown, StoreError, StoreUnavailable
 from queue_service.store.cancellation import notice_cancellation
 from queue_service.store.durability import PROMISING, AnswerLost, Confirmation, NotDurable, ask
 from queue_service.store.servers import Pool, Servers, ask_any
@@ -52,6 +52,9 @@ AWAY = (
 #: While a slot moves from node to node both refuse what needs several of its keys; how long
 #: until they are asked again, in seconds.
 TRY_AGAIN_S = 0.02
+
+#: How prelude/keys.lua says that the entries are stored in a newer format than it knows.
+_NEWER_FORMAT = re.compile(r"NEWER_FORMAT (\d+) (\d+)")
 
 #: How Redis says from within a script that it takes no writes, by the first word or, before
 #: Redis 7, by a later one.
@@ -97,6 +100,8 @@ class Scripts:
         self._confirmation = confirmation
         self._timeout_s = timeout_s
         self._away_since: float | None = None
+        #: Why this version may not touch what is stored, or "".
+        self.newer_format = ""
         self._sources = read_sources()
         self._digests = {
             verb: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
@@ -151,9 +156,18 @@ class Scripts:
                 raise OutcomeUnknown(verb, reason) from error
             raise StoreUnavailable(verb, reason) from error
         except RedisError as error:
+            if found := _NEWER_FORMAT.search(str(error)):
+                raise self._note_newer(NewerFormat(verb, found[1], found[2])) from error
             if _TAKES_NO_WRITES.search(str(error)):
                 raise StoreUnavailable(verb, str(error)) from error
             raise StoreError(verb, str(error)) from error
+
+    def _note_newer(self, error: NewerFormat) -> NewerFormat:
+        """Say once that a newer version has been here: this process is of no use any more."""
+        if not self.newer_format:
+            self.newer_format = error.reason
+            log.critical("%s", error.reason[:1].upper() + error.reason[1:])
+        return error
 
     def _note_away(self, error: Exception) -> None:
         """Say once that the store is away, however many calls find it so."""

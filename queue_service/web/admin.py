@@ -22,6 +22,8 @@ async def readyz(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     if services.draining:
         return web.Response(status=503, text="draining")
+    if services.unreadable:
+        return web.Response(status=503, text=services.unreadable)
     if not await services.is_ready():
         return web.Response(status=503, text="the store does not answer")
     return web.Response(text="ok")

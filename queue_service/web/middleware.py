@@ -39,6 +39,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.Draining: 503,
     errors.StoreUnavailable: 503,
     errors.OutcomeUnknown: 503,
+    errors.NewerFormat: 503,
     errors.StoreError: 500,
 }
 

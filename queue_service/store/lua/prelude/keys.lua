@@ -28,6 +28,16 @@ local function queue(offset)
 end
 local own, peer = queue(0), queue(QUEUE_KEYS)
 
+-- How entries and everything beside them are stored.  A version that stores them in a way which the
+-- ones before would misread has the next number; what it writes first makes those before refuse.
+local FORMAT = 1
+for _, q in ipairs({ own, peer }) do
+    local format = redis.call('HGET', q.meta, 'format')
+    if format and tonumber(format) > FORMAT then
+        return redis.error_reply('NEWER_FORMAT ' .. format .. ' ' .. FORMAT)
+    end
+end
+
 -- A Redis that is full refuses a script's first write when it may take memory, and lets the others
 -- pass.  Only puts are to be refused: what is stored must still go out, be answered and go.
 local function write_although_full()

@@ -10,7 +10,7 @@ local function settle()
     write_request_ids()
     write_all()
     for q, last in pairs(last_index) do
-        redis.call('HSET', q.meta, 'last', last)
+        redis.call('HSET', q.meta, 'last', last, 'format', FORMAT)
     end
     last_index = {}
     for _, sum in pairs(ended) do
