@@ -232,9 +232,18 @@ def attributes() -> Call[dict[str, str]]:
     )
 
 
-def count() -> Call[int]:
-    """Ask how many entries are stored."""
-    return Call("count", "GET", _number, query=f"{names.COUNT}=true")
+def count(*, tags: Mapping[str, str] | None = None, priority: int | None = None) -> Call[int]:
+    """Ask how many entries are stored that have these tags and this priority."""
+    query = {names.COUNT: "true", **_filter(tags)}
+    if priority is not None:
+        query[names.PRIORITY] = str(priority)
+    return Call("count", "GET", _number, query=urlencode(query))
+
+
+def end_stream(*, ended: bool, force: bool = False) -> Call[None]:
+    """Let the queue take no more puts, or take them again; `force` drops what nobody holds."""
+    query = {names.END_OF_STREAM: _boolean(ended), names.FORCE: _boolean(force)}
+    return Call("end_stream", "POST", _nothing, query=urlencode(query))
 
 
 def watch_query(

@@ -192,9 +192,25 @@ class AsyncQueue:
         """Return the queue's attributes, for example `stream.length`."""
         return await self._transport.send(self._path, calls.attributes())
 
-    async def count(self) -> int:
-        """Return how many entries are stored."""
-        return await self._transport.send(self._path, calls.count())
+    async def count(
+        self, *, tags: Mapping[str, str] | None = None, priority: int | None = None
+    ) -> int:
+        """Return how many entries are stored that have these tags and this priority.
+
+        priority: 0 counts the normal entries, 1 those that go first, None both.
+        """
+        return await self._transport.send(self._path, calls.count(tags=tags, priority=priority))
+
+    async def end_stream(self, *, force: bool = False) -> None:
+        """Let the queue take no more puts; what it has is delivered as before.
+
+        force: also drop every entry that nobody holds.
+        """
+        await self._transport.send(self._path, calls.end_stream(ended=True, force=force))
+
+    async def open_stream(self) -> None:
+        """Let an ended queue take puts again."""
+        await self._transport.send(self._path, calls.end_stream(ended=False))
 
 
 class AsyncQueueClient(AsyncQueue):

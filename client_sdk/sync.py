@@ -169,9 +169,17 @@ class Queue:
         """Return the queue's attributes, for example `stream.length`."""
         return self._run(lambda queue: queue.attributes())
 
-    def count(self) -> int:
-        """Return how many entries are stored."""
-        return self._run(lambda queue: queue.count())
+    def count(self, *, tags: Mapping[str, str] | None = None, priority: int | None = None) -> int:
+        """Return how many entries are stored that have these tags and this priority."""
+        return self._run(lambda queue: queue.count(tags=tags, priority=priority))
+
+    def end_stream(self, *, force: bool = False) -> None:
+        """Let the queue take no more puts; what it has is delivered as before."""
+        self._run(lambda queue: queue.end_stream(force=force))
+
+    def open_stream(self) -> None:
+        """Let an ended queue take puts again."""
+        self._run(lambda queue: queue.open_stream())
 
     def _run(self, verb: Callable[[AsyncQueue], Awaitable[T]]) -> T:
         return self._portal.run(lambda client: verb(self._pick(client)))

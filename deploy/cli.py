@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy import dead_commands, queue_commands, token_commands
+from deploy import dead_commands, queue_commands, stream_commands, token_commands
 from deploy.data_dir import DEFAULT_PATH
 from deploy.demo.run import run_demo
 from deploy.engine_check import NoEngine, check_engine
@@ -30,6 +30,8 @@ app = typer.Typer(
 app.command()(queue_commands.put)
 app.command()(queue_commands.get)
 app.command()(queue_commands.watch)
+app.add_typer(stream_commands.stream, name="queue")
+app.add_typer(stream_commands.stream, name="stream")
 app.add_typer(dead_commands.dead, name="dead")
 app.add_typer(token_commands.tokens, name="tokens")
 

@@ -54,11 +54,11 @@ def put(
     as_json: AsJson = False,
 ) -> None:
     """Put an entry into a service's input queue and print its request id."""
-    body = _read_data(data, file)
+    body = read_data(data, file)
     tags = read_tags(tag or [])
 
     async def verb() -> None:
-        async with _client(service, url, token, data_dir) as client:
+        async with open_client(service, url, token, data_dir) as client:
             receipt = await client.put(body, tags=tags, priority=priority, request_id=request_id)
             if wait:
                 _tell(f"request {receipt.request_id}, waiting for the result")
@@ -66,13 +66,13 @@ def put(
                 where = f" --url {url}" if url else data_option(data_dir)
                 ask = f"{penstock()} get {service} {receipt.request_id}{where}"
                 later = f"no result within {timeout:g} s; ask again with `{ask}`"
-                _show_all(found, as_json=as_json, nothing=later)
+                show_all(found, as_json=as_json, nothing=later)
             elif as_json:
                 print(json.dumps({"index": receipt.index, "request_id": receipt.request_id}))
             else:
                 print(receipt.request_id)
 
-    _run(verb())
+    run_verb(verb())
 
 
 def get(
@@ -92,7 +92,7 @@ def get(
     """Print results and take them out of the sink."""
 
     async def verb() -> None:
-        async with _client(service, url, token, data_dir) as client:
+        async with open_client(service, url, token, data_dir) as client:
             queue = client if from_input else client.sink
             found = await queue.get(
                 index=index,
@@ -101,9 +101,9 @@ def get(
                 auto_delete=not keep,
                 request_id=request_id,
             )
-            _show_all(found, as_json=as_json)
+            show_all(found, as_json=as_json)
 
-    _run(verb())
+    run_verb(verb())
 
 
 def watch(
@@ -122,34 +122,37 @@ def watch(
     async def verb() -> None:
         seen = 0
         async with (
-            _client(service, url, token, data_dir) as client,
+            open_client(service, url, token, data_dir) as client,
             client.sink.watch(window=window, index=index) as frames,
         ):
             async for frame in frames:
-                print(_line(frame, as_json=as_json), flush=True)
+                print(frame_line(frame, as_json=as_json), flush=True)
                 await client.sink.commit(frame)
                 seen += 1
                 if seen == count:
                     return
 
-    _run(verb())
+    run_verb(verb())
 
 
-def _client(service: str, url: str, token: str, data_dir: Path) -> AsyncQueueClient:
+def open_client(
+    service: str, url: str, token: str, data_dir: Path, *, uid: str = "", gid: str = ""
+) -> AsyncQueueClient:
+    """Return a client of a service, of the local mode's when there is no url."""
     if not url:
         running = DataDir(data_dir).running()
         url, token = running.url, token or running.token
-    return AsyncQueueClient(url, service, token=token)
+    return AsyncQueueClient(url, service, token=token, uid=uid, gid=gid or names.DEFAULT_GROUP)
 
 
-def _run(verb: Coroutine[Any, Any, None]) -> None:
+def run_verb(verb: Coroutine[Any, Any, None]) -> None:
     """Run one verb and end the program with the code that its end means."""
     try:
         asyncio.run(verb)
     except (ConnectionFailed, Unavailable, NotRunning) as error:
-        _end(str(error), NO_ANSWER)
+        end_with(str(error), NO_ANSWER)
     except (QueueError, DeployError) as error:
-        _end(str(error), FAILED)
+        end_with(str(error), FAILED)
     except BrokenPipeError:
         # Whoever read us, such as `head`, has seen enough. Python would complain about it once
         # more when it closes standard output.
@@ -185,12 +188,12 @@ def _tell(sentence: str) -> None:
     typer.echo(sentence, err=True)
 
 
-def _end(sentence: str, code: int) -> None:
+def end_with(sentence: str, code: int) -> None:
     typer.secho(sentence, fg=typer.colors.RED, err=True)
     raise typer.Exit(code)
 
 
-def _read_data(data: str, file: Path | None) -> bytes:
+def read_data(data: str, file: Path | None) -> bytes:
     if file is not None and data:
         raise typer.BadParameter("give the data or --file, not both")
     if file is not None:
@@ -215,14 +218,14 @@ def read_tags(pairs: list[str]) -> dict[str, str]:
     return tags
 
 
-def _show_all(frames: list[Frame], *, as_json: bool, nothing: str = "nothing there") -> None:
+def show_all(frames: list[Frame], *, as_json: bool, nothing: str = "nothing there") -> None:
     if not frames:
-        _end(nothing, NOTHING_THERE)
+        end_with(nothing, NOTHING_THERE)
     failed = [error for frame in frames if (error := error_of(frame))]
     results = [frame for frame in frames if as_json or error_of(frame) is None]
     for frame in results:
         if as_json:
-            print(_line(frame, as_json=True))
+            print(frame_line(frame, as_json=True))
         else:
             # Exactly the bytes, so that a result can be an image in a pipe; on a terminal, or
             # between several, a line end keeps them apart.
@@ -232,10 +235,10 @@ def _show_all(frames: list[Frame], *, as_json: bool, nothing: str = "nothing the
         sys.stdout.flush()
     if failed:
         # An error is no result: it does not go where the results go.
-        _end("\n".join(f"the job failed: {error.text}" for error in failed), FAILED)
+        end_with("\n".join(f"the job failed: {error.text}" for error in failed), FAILED)
 
 
-def _line(frame: Frame, *, as_json: bool) -> str:
+def frame_line(frame: Frame, *, as_json: bool) -> str:
     """Return a frame as one line: for people, or as a JSON object."""
     request_id = frame.tags.get(names.REQUEST_ID_TAG, "")
     if not as_json:

@@ -47,6 +47,25 @@ async def test_item_25_after_max_delivery_hand_outs_an_entry_obeys_its_policy(
         last.close()
 
 
+async def test_item_25_what_is_held_longer_than_max_idle_goes_to_the_other(
+    sdk: EasSdk, start_service: StartService
+) -> None:
+    service = await start_service({"name": "svc", "max_idle": "1s"})
+    queue = sdk.client(service.url, "svc", uid="idle")
+    index = int(queue.put("x")[0])
+    idle = queue.watch(0, 1)
+    idle.wait_for(1)
+    busy = sdk.client(service.url, "svc", uid="busy")
+    watch = busy.watch(0, 1)
+    try:
+        assert [frame.index for frame in watch.wait_for(1)] == [index]
+        busy.commit(index)
+        assert queue.length == 0
+    finally:
+        watch.close()
+        idle.close()
+
+
 async def test_item_26_a_full_queue_refuses_and_loses_nothing(
     sdk: EasSdk, start_service: StartService
 ) -> None:

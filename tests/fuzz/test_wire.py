@@ -30,14 +30,14 @@ FRAMES = st.builds(
 )
 
 
-@cases(0.1)
+@cases(0.13)
 @given(st.sampled_from(DECODERS), st.binary(max_size=100))
 def test_any_bytes_are_a_message_or_none(decoder: Any, data: bytes) -> None:
     with contextlib.suppress(WireError):
         decoder(data)
 
 
-@cases(0.1)
+@cases(0.13)
 @given(st.sampled_from(DECODERS), FRAMES, st.integers(0, 200), st.integers(0, 255))
 def test_a_message_with_a_wrong_byte_is_a_message_or_none(
     decoder: Any, written: frame.Frame, at: int, byte: int
@@ -50,7 +50,7 @@ def test_a_message_with_a_wrong_byte_is_a_message_or_none(
             decoder(bytes(broken))
 
 
-@cases(0.05)
+@cases(0.06)
 @given(st.lists(FRAMES, max_size=3))
 def test_frames_are_read_as_they_were_written(frames: list[frame.Frame]) -> None:
     assert frame.decode_list(frame.encode_list(frames)) == frames
