@@ -150,7 +150,8 @@ def _image(data: bytes) -> Any:
     try:
         from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
     except ModuleNotFoundError:
-        raise BadInput("this worker cannot read images: pillow is not installed") from None
+        sentence = "this worker cannot read images: its machine needs `pip install pillow`"
+        raise BadInput(sentence) from None
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
