@@ -83,6 +83,13 @@ class _Books:
             group, _, what = name.rpartition(SEPARATOR)
             if what in sums and int(value) != sums[what][group]:
                 yield f"group {group} says {value} {what}, there are {sums[what][group]}"
+        letters = {
+            len(self.sorted_sets.get("dead_order", [])),
+            len(self.hashes.get("dead", {})),
+            len(self.hashes.get("dead_data", {})),
+        }
+        if len(letters) > 1:
+            yield f"dead, dead_data and dead_order have not the same letters: {letters}"
         leases = self._by_group(self.sorted_sets.get("leases", []))
         for group, members in self.hashes.get("members", {}).items():
             if int(members) != leases[group]:

@@ -21,6 +21,9 @@ local function note_failure(uid, index, record, code, sentence)
         return
     end
     local fields, lane = read(own, index, record.lane)
+    if not fields then
+        return
+    end
     park(gid, index, fields, lane, {
         reason = poison and 'PoisonJob' or 'Failed', code = code, sentence = sentence,
         attempts = record.attempt, uid = uid,

@@ -130,6 +130,12 @@ local function end_by_policy(gid, index, record, reason)
     local policy = reason == 'PoisonJob' and 'Park' or rules().policy
     local fields, lane = read(own, index, record.lane)
     local outcome = 'dropped'
+    if not fields then
+        -- Its stream has lost it, as after a repair by hand: there is nothing left to end.
+        erase_record(own, gid, index, record)
+        end_wait(own, gid, index)
+        return outcome
+    end
     if policy ~= 'Rear' and is_bystander(gid) then
         finish(own, gid, index, record)
     elseif policy == 'Park' then
