@@ -43,20 +43,41 @@ class AdminFace:
         running = DataDir(data_dir).running()
         return cls(running.url, admin_token or running.admin_token)
 
-    def ask(self, method: str, path: str, body: object = None, **query: str) -> Any:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        if_none_match: str = "",
+        **query: str,
+    ) -> Any:
         """Ask and return the JSON of the answer, None when it is empty.
+
+        if_none_match: `*` makes something new, and is refused when it is there.
 
         Raises AdminRefused with what the service said, or NoAnswer.
         """
-        return asyncio.run(self.ask_async(method, path, body, **query))
+        return asyncio.run(self.ask_async(method, path, body, if_none_match=if_none_match, **query))
 
-    async def ask_async(self, method: str, path: str, body: object = None, **query: str) -> Any:
+    async def ask_async(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        if_none_match: str = "",
+        **query: str,
+    ) -> Any:
         """Do what `ask` does, inside a running event loop."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
+        headers = {"If-None-Match": if_none_match} if if_none_match else {}
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session,
-                session.request(method, f"{self._url}{path}", json=body, params=query) as answer,
+                session.request(
+                    method, f"{self._url}{path}", json=body, params=query, headers=headers
+                ) as answer,
             ):
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

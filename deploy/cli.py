@@ -10,7 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy import dead_commands, queue_commands, stream_commands, token_commands
+from deploy import (
+    dead_commands,
+    queue_commands,
+    service_commands,
+    stream_commands,
+    token_commands,
+)
 from deploy.data_dir import DEFAULT_PATH
 from deploy.demo.run import run_demo
 from deploy.engine_check import NoEngine, check_engine
@@ -24,7 +30,6 @@ INTERRUPTED = 130
 app = typer.Typer(
     help="Self-hosted asynchronous inference: a queue service and workers that lose nothing.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(queue_commands.put)
@@ -33,6 +38,7 @@ app.command()(queue_commands.watch)
 app.add_typer(stream_commands.stream, name="queue")
 app.add_typer(stream_commands.stream, name="stream")
 app.add_typer(dead_commands.dead, name="dead")
+service_commands.register(app)
 app.add_typer(token_commands.tokens, name="tokens")
 
 

@@ -4,6 +4,7 @@ lock           held by the one local mode that runs here
 token          the generated token of the service, kept over restarts      (0600)
 admin-token    the same for /metrics and /v1/services                      (0600)
 running.json   where the running one is to be found, for `penstock put`    (0600)
+services/      the services of `penstock create`, with their tokens        (0600)
 redis/         the append-only file
 """
 
@@ -34,13 +35,18 @@ def data_option(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Where a running local mode is found, and what lets one in."""
+    """Where a running local mode is found, and what lets one in.
+
+    control_url, control_token: where it is told which services to run.
+    """
 
     url: str
     service: str
     token: str
     admin_token: str
     pid: int
+    control_url: str = ""
+    control_token: str = ""
 
 
 class DataDir:
@@ -49,6 +55,7 @@ class DataDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.redis = path / "redis"
+        self.services = path / "services"
         self._running = path / "running.json"
 
     @contextmanager
@@ -69,12 +76,19 @@ class DataDir:
         """Return the generated token of this name, the same one each time."""
         path = self.path / name
         if not path.exists():
-            _write_private(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+            write_private(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n")
         return path.read_text(encoding="ascii").strip()
+
+    def token_of(self, service: str) -> str:
+        """Return the token of a service of `penstock create`; "" when there is none."""
+        path = self.services / f"{service}.json"
+        if Path(service).name != service or not path.is_file():
+            return ""
+        return str(json.loads(path.read_text(encoding="utf-8"))["token"])
 
     def announce(self, running: Running) -> None:
         """Write down where this local mode is found, until the lock is given up."""
-        _write_private(self._running, json.dumps(asdict(running), indent=2) + "\n")
+        write_private(self._running, json.dumps(asdict(running), indent=2) + "\n")
 
     def running(self) -> Running:
         """Return where the local mode on this directory is found, or raise `NotRunning`."""
@@ -98,7 +112,7 @@ class DataDir:
                 yield False
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that is its owner's from the first moment, and never half there."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)

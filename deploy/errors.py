@@ -8,6 +8,12 @@ DeployError
   ├─ AdminRefused     the queue service said no to an operator
   ├─ NoAnswer         no queue service answered
   ├─ NotRunning       no local mode runs on this directory
+  ├─ NoSuchLocalService   the local mode runs no such service of its own
+  ├─ InstancesElsewhere   the workers are somebody else's
+  ├─ OnlyInContainers an image that no local mode can run
+  ├─ NotReady         a change was not complete in time
+  ├─ OneOnly          more instances than one machine can run of it
+  ├─ BadServiceFile   a service.json says something that cannot be
   └─ ChildFailed      a child process ended, or was not ready in time
 """
 
@@ -103,6 +109,79 @@ class NoAnswer(DeployError):
         super().__init__(f"no queue service answered at {url}: {reason}")
         self.url = url
         self.reason = reason
+
+
+class BadServiceFile(DeployError):
+    """A service.json says something that cannot be; `sentences` has one for each field."""
+
+    code = "BAD_SERVICE_FILE"
+    exit_code = 2
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("\n".join(sentences))
+        self.sentences = sentences
+
+
+class NoSuchLocalService(DeployError):
+    """The local mode runs no such service of its own."""
+
+    code = "NO_SUCH_SERVICE"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"this local mode runs no service {name!r} that was made with `{penstock()} create`"
+        )
+        self.name = name
+
+
+class InstancesElsewhere(DeployError):
+    """The instances of a service are not run by a local mode, and nobody here can change them."""
+
+    code = "INSTANCES_ELSEWHERE"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the inference instances of {name!r} are not run by a local mode: whoever started "
+            "them (compose, Kubernetes, a shell) changes their number"
+        )
+        self.name = name
+
+
+class OnlyInContainers(DeployError):
+    """A service is an image without a script, which no local mode can run."""
+
+    code = "ONLY_IN_CONTAINERS"
+
+    def __init__(self, name: str, image: str) -> None:
+        super().__init__(
+            f"{name} is the image {image} without a `script` that could be run here; "
+            f"`{penstock()} render compose` writes a compose file that runs the image"
+        )
+        self.name = name
+        self.image = image
+
+
+class NotReady(DeployError):
+    """A change was not complete in time; it goes on all the same."""
+
+    code = "NOT_READY"
+    exit_code = 3
+
+    def __init__(self, name: str, timeout_s: float, how_far: str) -> None:
+        super().__init__(f"{name} is not done within {timeout_s:g} s: {how_far}; it goes on")
+        self.name = name
+        self.timeout_s = timeout_s
+
+
+class OneOnly(DeployError):
+    """More instances are wanted than this machine can run of it."""
+
+    code = "ONE_ONLY"
+
+    def __init__(self, name: str, instances: int, why: str) -> None:
+        super().__init__(f"{name}: expected at most 1 instance, got {instances}: {why}")
+        self.name = name
+        self.instances = instances
 
 
 class NotRunning(DeployError):

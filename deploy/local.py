@@ -12,18 +12,20 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import aiohttp
 
 from deploy.child import Child
+from deploy.control import Control
 from deploy.data_dir import DEFAULT_PATH, DataDir, Running
 from deploy.errors import ChildFailed, PortTaken
 from deploy.keeper import Keeper
+from deploy.local_services import LocalServices
 from deploy.port import free_port, is_free
 from deploy.redis_lines import is_worth_showing
 from deploy.redis_server import STOP_GRACE_S, Fsync, RedisServer
@@ -90,6 +92,8 @@ class LocalMode:
         self._redis: RedisServer | None = None
         self._servers: list[Keeper] = []
         self._running: Running | None = None
+        self.services: LocalServices | None = None
+        self._control: Control | None = None
 
     @property
     def running(self) -> Running:
@@ -109,6 +113,7 @@ class LocalMode:
             redis = await self._start_redis()
             await self._start_service(running, redis)
             await self._start_workers(running)
+            running = await self._start_control(running)
             self._data_dir.announce(running)
             self._running = running
         except BaseException:
@@ -129,7 +134,14 @@ class LocalMode:
 
     async def stop(self) -> None:
         """Stop workers, queue service and Redis, in this order; a second call does nothing."""
-        await asyncio.gather(*(worker.stop() for worker in self.workers))
+        control, self._control = self._control, None
+        if control is not None:
+            await control.stop()
+        stops = [worker.stop() for worker in self.workers]
+        if self.services is not None:
+            stops.append(self.services.stop())
+        await asyncio.gather(*stops)
+        self.services = None
         for server in reversed(self._servers):
             await server.stop()
             if server.child is not None:
@@ -141,6 +153,8 @@ class LocalMode:
         """Cut short what a `stop` is waiting for. What was accepted is on disk all the same."""
         for keeper in (*self.workers, *self._servers):
             keeper.hurry(grace_s=HURRIED_GRACE_S)
+        if self.services is not None:
+            self.services.hurry(grace_s=HURRIED_GRACE_S)
 
     def _where(self) -> Running:
         options = self.options
@@ -216,6 +230,20 @@ class LocalMode:
             start = partial(self._start_worker, name, {**env, "PENSTOCK_WORKER_NAME": name})
             await self._keep(name, start, grace_s, self.workers)
 
+    async def _start_control(self, running: Running) -> Running:
+        """Run the services of `penstock create`, and listen for more."""
+        self.services = LocalServices(
+            self._data_dir.services,
+            running,
+            self._spawn_worker,
+            on_line=self._on_line,
+            grace_s=self.options.worker_grace_s,
+        )
+        await self.services.load()
+        self._control = Control(self.services)
+        url = await self._control.start()
+        return replace(running, control_url=url, control_token=self._control.token)
+
     async def _keep(
         self, name: str, start: Callable[[], Awaitable[Child]], grace_s: float, into: list[Keeper]
     ) -> None:
@@ -228,7 +256,12 @@ class LocalMode:
     async def _start_worker(self, name: str, env: dict[str, str]) -> Child:
         return self._spawn(name, "inference_worker", env)
 
-    def _spawn(self, name: str, module: str, env: dict[str, str]) -> Child:
+    def _spawn_worker(self, name: str, env: Mapping[str, str], folder: Path) -> Child:
+        return self._spawn(name, "inference_worker", env, folder)
+
+    def _spawn(
+        self, name: str, module: str, env: Mapping[str, str], folder: Path | None = None
+    ) -> Child:
         # What the user has set for the queue service or the worker goes through to it; a
         # pipe would otherwise hold back a Python program's lines until there are many.
         inherited = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -237,6 +270,7 @@ class LocalMode:
             [sys.executable, "-m", module],
             on_line=partial(self._on_line, name),
             env={**inherited, **env},
+            cwd=folder,
         )
 
 

@@ -140,8 +140,9 @@ def open_client(
 ) -> AsyncQueueClient:
     """Return a client of a service, of the local mode's when there is no url."""
     if not url:
-        running = DataDir(data_dir).running()
-        url, token = running.url, token or running.token
+        home = DataDir(data_dir)
+        running = home.running()
+        url, token = running.url, token or home.token_of(service) or running.token
     return AsyncQueueClient(url, service, token=token, uid=uid, gid=gid or names.DEFAULT_GROUP)
 
 

@@ -107,6 +107,7 @@ async def _describe(service: Service) -> dict[str, object]:
             mode="json", exclude={"name", "token", "token_sha256"}
         ),
         "max_delivery": service.max_delivery,
+        "lease_ms": service.input.lease_ms,
     }
     for queue in service.queues:
         described[queue.role] = {

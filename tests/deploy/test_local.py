@@ -6,116 +6,15 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from client_sdk import QueueClient
-from deploy.data_dir import DataDir, Running
-from deploy.errors import NotRunning
 from deploy.port import free_port, is_free
+from tests.deploy.local_mode import START_S, STOP_S, StartUp, penstock
 from tests.deploy.processes import alive, descendants
 from tests.waiting import wait_until_blocking
-
-#: Seconds from the command until everything runs, on a busy machine.
-START_S = 60.0
-
-#: Seconds from a signal until nothing is left.
-STOP_S = 30.0
-
-
-class Up:
-    """One `penstock up` in a session of its own."""
-
-    def __init__(
-        self, data_dir: Path, *options: str, log: Path, settings: Mapping[str, str]
-    ) -> None:
-        self.data_dir = data_dir
-        self._log = log
-        env = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.cli", "up", "--data", str(data_dir), *options],
-                env={**env, "COLUMNS": "200", **settings},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def ready(self) -> Running:
-        """Wait until it takes jobs."""
-
-        def running() -> Running | None:
-            assert self.process.poll() is None, self.log
-            try:
-                return DataDir(self.data_dir).running()
-            except NotRunning:
-                return None
-
-        found = wait_until_blocking(running, "`penstock up` is ready", START_S)
-        assert found is not None
-        return found
-
-    def wait_for(self, module: str, *, count: int = 1, without: int = 0) -> list[int]:
-        """Wait until so many processes below it run this module; return their ids."""
-
-        def found() -> list[int]:
-            pids = [pid for pid in self._running(module) if pid != without]
-            return pids if len(pids) == count else []
-
-        return wait_until_blocking(found, f"{count} of {module} run", START_S)
-
-    def _running(self, module: str) -> list[int]:
-        found = []
-        for pid in descendants(self.process.pid):
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_text()
-            except FileNotFoundError:
-                continue
-            if module in command and "leash.py" not in command:
-                found.append(pid)
-        return found
-
-    def end(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Send it a signal and return its exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(STOP_S)
-
-
-StartUp = Callable[..., Up]
-
-
-@pytest.fixture
-def start_up(tmp_path: Path) -> Iterator[StartUp]:
-    """Start local modes, each on a free port, and end them after the test."""
-    started: list[Up] = []
-
-    def start(*options: str, data_dir: Path = tmp_path / "data", **settings: str) -> Up:
-        port = () if "--port" in options else ("--port", "0")
-        log = tmp_path / f"up-{len(started)}.log"
-        started.append(Up(data_dir, *port, *options, log=log, settings=settings))
-        return started[-1]
-
-    yield start
-    for up in started:
-        if up.process.poll() is None:
-            up.end()
-
-
-def _penstock(up: Up, *arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "deploy.cli", *arguments, "--data", str(up.data_dir)],
-        input=data,
-        capture_output=True,
-        check=False,
-        timeout=START_S,
-    )
 
 
 @pytest.mark.timeout(180)
@@ -125,21 +24,21 @@ def test_a_job_goes_in_and_its_result_comes_out_and_nothing_is_left(start_up: St
     up.wait_for("inference_worker", count=2)
     below = descendants(up.process.pid)
 
-    waited = _penstock(up, "put", "demo", "hello", "--wait", "--timeout", "30")
+    waited = penstock(up, "put", "demo", "hello", "--wait", "--timeout", "30")
     assert (waited.returncode, waited.stdout) == (0, b"hello"), waited.stderr
 
-    put = _penstock(up, "put", "demo", "-", "--tag", "a=b", "--json", data=b"\x00\xff")
+    put = penstock(up, "put", "demo", "-", "--tag", "a=b", "--json", data=b"\x00\xff")
     receipt = json.loads(put.stdout)
-    got = _penstock(up, "get", "demo", receipt["request_id"], "--timeout", "30", "--json")
+    got = penstock(up, "get", "demo", receipt["request_id"], "--timeout", "30", "--json")
     frame = json.loads(got.stdout)
     assert (frame["request_id"], frame["data_base64"]) == (receipt["request_id"], "AP8=")
     assert frame["tags"]["a"] == "b"
 
-    _penstock(up, "put", "demo", "watched")
-    watched = _penstock(up, "watch", "demo", "--count", "1")
+    penstock(up, "put", "demo", "watched")
+    watched = penstock(up, "watch", "demo", "--count", "1")
     assert watched.stdout.endswith(b"\twatched\n")
 
-    assert _penstock(up, "get", "demo").returncode == 3
+    assert penstock(up, "get", "demo").returncode == 3
     assert up.end() == 0, up.log
     assert not [pid for pid in below if alive(pid)]
     assert is_free(int(running.url.rpartition(":")[2]))
@@ -156,7 +55,7 @@ def test_a_killed_worker_and_a_killed_queue_service_come_back(start_up: StartUp)
         (victim,) = up.wait_for(module)
         os.kill(victim, signal.SIGKILL)
         up.wait_for(module, without=victim)
-    waited = _penstock(up, "put", "demo", "still here", "--wait", "--timeout", "60")
+    waited = penstock(up, "put", "demo", "still here", "--wait", "--timeout", "60")
     assert waited.stdout == b"still here", waited.stderr + up.log.encode()
 
 
@@ -165,7 +64,7 @@ def test_what_was_put_survives_a_kill_of_everything(start_up: StartUp) -> None:
     up = start_up("--workers", "0")
     up.ready()
     below = descendants(up.process.pid)
-    put = _penstock(up, "put", "demo", "kept")
+    put = penstock(up, "put", "demo", "kept")
     assert put.returncode == 0, put.stderr
     up.process.kill()
     up.process.wait()
@@ -173,7 +72,7 @@ def test_what_was_put_survives_a_kill_of_everything(start_up: StartUp) -> None:
 
     again = start_up("--workers", "1")
     again.ready()
-    got = _penstock(again, "get", "demo", put.stdout.decode().strip(), "--timeout", "30")
+    got = penstock(again, "get", "demo", put.stdout.decode().strip(), "--timeout", "30")
     assert got.stdout == b"kept", (got, again.log)
 
 
@@ -265,7 +164,7 @@ def test_the_limit_of_a_payload_is_that_of_eas_and_can_be_changed(start_up: Star
     )
     for up, size, code in ((usual, 8192, 0), (usual, 8193, 1), (roomy, 900_000, 0)):
         up.ready()
-        assert _penstock(up, "put", "demo", "-", data=bytes(size)).returncode == code
+        assert penstock(up, "put", "demo", "-", data=bytes(size)).returncode == code
 
 
 @pytest.mark.timeout(120)

@@ -1,0 +1,44 @@
+"""JSON as people write it: with comments (`#`, `//`, `/* */`) and commas before a closing bracket.
+
+What is not JSON is overwritten with blanks and never cut out, so that the line and column of an
+error are those of the file.
+"""
+
+import json
+import re
+from typing import Any
+
+_STRING = r'"(?:\\.|[^"\\\n])*"'
+_COMMENTS = re.compile(rf"({_STRING})|#[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_COMMAS = re.compile(rf"({_STRING})|,(?=\s*[}}\]])", re.DOTALL)
+
+
+class RelaxedJsonError(ValueError):
+    """The text is not even that; the sentence says where and why."""
+
+
+def loads(text: str) -> Any:
+    """Return what the text says; raises RelaxedJsonError."""
+    plain = _COMMAS.sub(_blank, _COMMENTS.sub(_blank, text.removeprefix("\ufeff")))
+    try:
+        return json.loads(plain, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise RelaxedJsonError(
+            f"expected JSON, got something else at {where}: {error.msg}"
+        ) from None
+    except RecursionError:
+        raise RelaxedJsonError("expected JSON, got brackets nested too deeply") from None
+
+
+def _blank(found: re.Match[str]) -> str:
+    return found[1] or re.sub(r"[^\n]", " ", found[0])
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in known:
+            raise RelaxedJsonError(f"expected each key once in its object, got {key!r} twice")
+        known[key] = value
+    return known

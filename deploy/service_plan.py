@@ -1,0 +1,251 @@
+"""From a service.json to what has to be done: settings of the queues, and a worker with its engine.
+
+No file is read here and nothing is started: text in, plan out.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deploy import relaxed_json
+from deploy.errors import BadServiceFile
+from deploy.service_file import IGNORED, Container, ServiceFile, Variable, normalised
+from queue_service.settings import ServiceSettings
+
+#: Engines that a `processor` of this name means, each of a model at `model_path`.
+_OF_A_MODEL = ("pmml", "transformers", "embeddings", "pipeline")
+#: So much of what came is said again.
+_SHOWN = 80
+
+
+class WorkerPlan(BaseModel):
+    """What each inference instance runs.
+
+    engine: as in PENSTOCK_WORKER_ENGINE; empty when only a container can run it.
+    entry: a file with a processor of PAI EAS, whose engine is found by looking into it.
+    one_only: why no second instance can run on the same machine; empty when one can.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str = ""
+    engine_options: dict[str, Any] = {}
+    entry: str = ""
+    window: int = 5
+    run_timeout_s: float = 0.0
+    env: dict[str, str] = {}
+    one_only: str = ""
+
+
+class ContainerPlan(BaseModel):
+    """A container that runs as it is, beside a worker that speaks HTTP to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str
+    script: str = ""
+    port: int = 8000
+    env: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """A service as a service.json describes it.
+
+    settings: as in PENSTOCK_SERVICES, without the name and the token.
+    ignored, unknown: sentences for whoever wrote the file.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    instances: int
+    worker: WorkerPlan
+    container: ContainerPlan | None = None
+    token: str | None = None
+    cpu: float | None = None
+    gpu: float | None = None
+    memory_mb: int | None = None
+    ignored: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def read_plan(text: str) -> ServicePlan:
+    """Read a service.json; raises BadServiceFile with a sentence for each field that is wrong."""
+    try:
+        document = relaxed_json.loads(text)
+    except relaxed_json.RelaxedJsonError as error:
+        raise BadServiceFile(str(error)) from None
+    fields = normalised(document)
+    try:
+        file = ServiceFile.model_validate(fields)
+    except ValidationError as error:
+        raise BadServiceFile(*_sentences(error)) from None
+    settings = _settings(file)
+    worker = _worker(file)
+    notes = list(_notes(file))
+    ignored, unknown = _told_apart(file.unknown())
+    return ServicePlan(
+        name=file.metadata.name,
+        settings=settings,
+        instances=file.metadata.instance,
+        worker=worker,
+        container=_container(file),
+        token=file.token,
+        cpu=file.metadata.cpu,
+        gpu=file.metadata.gpu,
+        memory_mb=file.metadata.memory,
+        ignored=(*ignored, *notes),
+        unknown=unknown,
+    )
+
+
+def _settings(file: ServiceFile) -> dict[str, Any]:
+    queue = file.queue
+
+    def limits(of: Any) -> dict[str, Any]:
+        names = ("auto_evict", "max_length", "max_payload_size_kb")
+        return {name: getattr(of, name) for name in names if getattr(of, name) is not None}
+
+    settings = {
+        "input": limits(queue.source),
+        "sink": limits(queue.sink),
+        "memory": queue.memory,
+        "sink_memory_ratio": queue.sink.memory_ratio,
+        "max_delivery": queue.max_delivery,
+        "max_idle": queue.max_idle,
+        "dead_message_policy": queue.dead_message_policy.value,
+    }
+    try:
+        ServiceSettings.model_validate({**settings, "name": file.metadata.name})
+    except ValidationError as error:
+        raise BadServiceFile(*_sentences(error, before="queue.")) from None
+    return settings
+
+
+def _worker(file: ServiceFile) -> WorkerPlan:
+    given = [name for name in ("engine", "processor", "containers") if getattr(file, name)]
+    if file.processor_entry and not file.processor:
+        given.append("processor_entry")
+    if len(given) != 1:
+        came = " and ".join(given) or "none of them"
+        raise BadServiceFile(
+            f"expected one of `processor`, `processor_entry`, `containers` and `engine`, got {came}"
+        )
+    timeout_s = (file.metadata.rpc.keepalive or 0) / 1000
+    common: dict[str, Any] = {
+        "window": file.metadata.rpc.worker_threads,
+        "env": _variables(file.processor_envs),
+    }
+    if file.containers:
+        return _of_container(file.containers[0], common, timeout_s=timeout_s)
+    common["run_timeout_s"] = timeout_s
+    if file.engine:
+        return WorkerPlan(engine=file.engine, engine_options=file.engine_options, **common)
+    if file.processor_entry:
+        if "://" in file.processor_path:
+            raise BadServiceFile(
+                "processor_path: expected a folder of this machine, got "
+                f"{_shown(file.processor_path)}; fetch and unpack it first"
+            )
+        folder = f"{file.processor_path.rstrip('/')}/" if file.processor_path else ""
+        return WorkerPlan(entry=f"{folder}{file.processor_entry}", **common)
+    return WorkerPlan(engine=_of_processor(file), **common)
+
+
+def _of_processor(file: ServiceFile) -> str:
+    if file.processor == "echo":
+        return "echo"
+    if file.processor not in _OF_A_MODEL:
+        raise BadServiceFile(
+            f"processor: expected one of {', '.join(_OF_A_MODEL)} and echo, or a processor_entry "
+            f"instead, got {_shown(file.processor)}"
+        )
+    if not file.model_path:
+        raise BadServiceFile(f"model_path: expected the model of {file.processor}, got nothing")
+    return f"{file.processor}:{file.model_path}"
+
+
+def _of_container(container: Container, common: dict[str, Any], *, timeout_s: float) -> WorkerPlan:
+    """Run the script as a child of the worker, on a port of its own where it can be told one."""
+    common = {**common, "env": _variables(container.env)}
+    if not container.script:
+        if not container.image:
+            raise BadServiceFile("containers.0: expected an image or a script, got neither")
+        return WorkerPlan(**common)
+    script, port, one_only = container.script, 0, ""
+    number = re.compile(rf"(?<![\w.]){container.port}(?![\w.])")
+    if number.search(script):
+        # The shell that runs it puts in the port that the worker has chosen, so that several
+        # instances fit on one machine.
+        script = number.sub("${PORT}", script)
+    elif "PORT" not in script:
+        port = container.port
+        one_only = (
+            f"its script always listens on port {port}; a script that names the port, or takes "
+            "$PORT, can run several times on one machine"
+        )
+    options: dict[str, Any] = {"script": script, "port": port}
+    if timeout_s:
+        options["timeout_s"] = timeout_s
+    return WorkerPlan(engine="http", engine_options=options, one_only=one_only, **common)
+
+
+def _container(file: ServiceFile) -> ContainerPlan | None:
+    if not file.containers or not file.containers[0].image:
+        return None
+    first = file.containers[0]
+    return ContainerPlan(
+        image=first.image, script=first.script, port=first.port, env=_variables(first.env)
+    )
+
+
+def _notes(file: ServiceFile) -> Iterable[str]:
+    if file.containers and file.containers[0].image and file.containers[0].script:
+        yield "containers.image: local mode runs the script; `penstock render` uses the image"
+    if len(file.containers) > 1:
+        yield f"containers: of {len(file.containers)} only the first is run"
+    for name in ("cpu", "gpu", "memory"):
+        if getattr(file.metadata, name) is not None:
+            yield f"metadata.{name}: a limit with `penstock render`; local mode sets none"
+    if file.processor_mainclass:
+        yield "processor_mainclass: processors in Java are not run here"
+
+
+def _told_apart(places: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    ignored, unknown = [], []
+    for place in places:
+        if place in IGNORED:
+            ignored.append(f"{place}: has no meaning here")
+        else:
+            unknown.append(f"{place}: no such key")
+    return tuple(ignored), tuple(unknown)
+
+
+def _variables(env: Iterable[Variable]) -> dict[str, str]:
+    return {variable.name: variable.value for variable in env}
+
+
+def _sentences(error: ValidationError, *, before: str = "") -> list[str]:
+    sentences = []
+    for problem in error.errors(include_url=False):
+        place = before + (".".join(map(str, problem["loc"])) or "the file")
+        expected = problem["msg"].replace("Input should be", "expected")
+        expected = expected.removeprefix("Value error, ").replace("Field required", "expected it")
+        came = _came(problem["type"], problem["input"])
+        sentences.append(f"{place}: {expected}, got {came}")
+    return sentences
+
+
+def _came(kind: str, value: object) -> str:
+    if kind == "missing":
+        return "nothing"
+    # Whoever breaks a rule about a whole object knows what it has in it.
+    return "both" if kind == "value_error" and isinstance(value, dict) else _shown(value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
