@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -18,6 +19,18 @@ from tests.waiting import wait_until
 STOP_S = 10.0
 
 
+async def say(redis: "Redis", *words: Any) -> Any:
+    """Send one command and return the reply as it comes."""
+    return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+
+
+def _free_port() -> int:
+    """Return a free port to which 10000 can be added, as the nodes of a cluster do."""
+    while (port := free_port()) > 55_000:
+        pass
+    return port
+
+
 class Node:
     """A server on 127.0.0.1 with an append-only file that waits for its disk.
 
@@ -29,7 +42,7 @@ class Node:
         self, binary: Binary, folder: Path, *lines: str, sentinel: bool = False, password: str = ""
     ) -> None:
         self.binary = binary
-        self.port = free_port()
+        self.port = _free_port()
         self.log: list[str] = []
         self.password = password
         self._folder = folder
