@@ -163,7 +163,7 @@ async def test_services_are_spread_and_survive_a_slot_that_moves_and_a_master_th
         async with node.client() as redis:
             assert await redis.dbsize() > 0, "every master has a service"
 
-    # A slot moves to and fro while its service is at work.
+    # A slot moves there and back while its service is at work.
     slot = slot_of(key_prefix, names[1])
     for to in (clustered.nodes[2], clustered.nodes[1]):
         source = await clustered.begin_to_move(slot, to)
