@@ -12,7 +12,7 @@ from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("binary", binaries(), ids=str)
-async def test_the_promises_are_kept_on(
+async def test_hand_outs_and_single_results_are_right_on(
     *,
     binary: Binary,
     make_node: MakeNode,
@@ -53,7 +53,20 @@ async def test_the_promises_are_kept_on(
     assert len(await client.read(9)) == 4
     await second.cut()
 
-    # Redis is killed under load and has forgotten its scripts.
+
+@pytest.mark.parametrize("binary", binaries(), ids=str)
+async def test_a_kill_under_load_and_a_full_memory_lose_nothing_on(
+    *,
+    binary: Binary,
+    make_node: MakeNode,
+    start_service: StartService,
+    start_worker: StartWorker,
+    client: Client,
+) -> None:
+    node = await make_node(binary=binary).start()
+    service = await start_service(redis_url=node.url, lease_ms=1500)
+    client.url = service.url
+    # It has forgotten its scripts when it is back.
     await start_worker(service.url)
     load = Load(client)
     await load.flows(20)
