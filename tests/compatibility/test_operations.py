@@ -14,6 +14,7 @@ from client_sdk.wire.codes import Code
 from tests.compatibility.plain import Plain, Stream, plain_session
 from tests.conftest import Serve
 from tests.leaks import tasks_left
+from tests.promises.peer import Peer
 from tests.waiting import hold_for, wait_until
 
 
@@ -69,6 +70,23 @@ async def test_an_ended_queue_takes_no_puts_and_still_gives_out_what_it_has(plai
     assert (await plain.attributes())["meta.state"] == "Normal"
     await plain.put("again")
     assert await plain.read() == ["before", "again"]
+
+
+async def test_a_result_comes_into_a_sink_that_was_ended(plain: Plain, url: str) -> None:
+    peer = Peer(plain.session, 1)
+    await peer.connect(url)
+    index = await plain.put("question")
+    await wait_until(lambda: index in peer.held, "it is worked on")
+    await plain.ask("POST", "/sink?_eos_=true")
+    assert (await plain.ask("POST", "/sink", b"from outside")).status == 409
+    await peer.complete(index, data=b"answer")
+
+    async def answered() -> bool:
+        return await plain.read(queue="/sink") == ["answer"]
+
+    await wait_until(answered, "the accepted job has its result")
+    await plain.ask("POST", "/sink?_eos_=false")
+    await peer.cut()
 
 
 async def test_a_repeated_put_is_answered_after_the_end_too(plain: Plain) -> None:

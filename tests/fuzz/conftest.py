@@ -15,7 +15,7 @@ from tests.leaks import wait_for_no_leaks
 from tests.running import TOKEN, QueueServiceProcess, running_service
 
 KEY_PREFIX = "test-fuzz"
-SERVICES = ("svc", "modelled", "watched", "worked")
+SERVICES = ("svc", "modelled", "shared", "watched", "worked")
 #: How much the service may have grown by, in bytes: what was warmed up, but nothing for each case.
 MOST_GROWTH = 64 * 1024 * 1024
 
@@ -86,6 +86,8 @@ def fuzzed(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         services=[{"name": name, "max_delivery": 0} for name in SERVICES],
         max_timeout_s=0.02,
         release_grace_ms=0,
+        # Nobody here is slow on purpose, but the machine may be.
+        lease_ms=60_000,
         idempotency_ttl_ms=60_000,
     ) as process:
         found = Fuzzed(process, Line("", 0))

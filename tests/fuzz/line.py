@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import socket
 import struct
 from dataclasses import dataclass
@@ -94,6 +95,25 @@ class Line:
             return first & 0x0F, self._exactly(size)
         except (ConnectionError, EOFError):
             return CLOSE, b""
+
+    def frames_so_far(self) -> list[bytes]:
+        """Return the data of every binary frame that has come whole, without waiting."""
+        assert self._socket is not None
+        while select.select([self._socket], [], [], 0)[0]:
+            self._read_more()
+        found: list[bytes] = []
+        while len(self._unread) >= 2:
+            head, size = 2, self._unread[1]
+            if size == 126:
+                head, size = 4, int.from_bytes(self._unread[2:4], "big")
+            if len(self._unread) < head + size:
+                break
+            opcode = self._unread[0] & 0x0F
+            assert opcode != CLOSE, self._unread
+            if opcode == BINARY:
+                found.append(self._unread[head : head + size])
+            self._unread = self._unread[head + size :]
+        return found
 
     def close(self) -> None:
         if self._socket is not None:
