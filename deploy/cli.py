@@ -13,6 +13,7 @@ from rich.console import Console
 from deploy import (
     dead_commands,
     queue_commands,
+    render_commands,
     service_commands,
     stream_commands,
     token_commands,
@@ -39,6 +40,7 @@ app.add_typer(stream_commands.stream, name="queue")
 app.add_typer(stream_commands.stream, name="stream")
 app.add_typer(dead_commands.dead, name="dead")
 service_commands.register(app)
+app.add_typer(render_commands.render, name="render")
 app.add_typer(token_commands.tokens, name="tokens")
 
 

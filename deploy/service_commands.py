@@ -229,11 +229,7 @@ def register(app: typer.Typer) -> None:
 def _put(
     file: Path, faces: Faces, data_dir: Path, *, new: bool, wait_s: float, as_json: bool
 ) -> None:
-    plan = read_plan(file.read_text(encoding="utf-8"))
-    for sentence in plan.unknown:
-        typer.secho(f"warning: {sentence}", fg=typer.colors.YELLOW, err=True)
-    for sentence in plan.ignored:
-        typer.echo(f"ignored: {sentence}", err=True)
+    plan = read_and_tell(file)
     only = "*" if new else ""
     if faces.control is None:
         fields = {**plan.settings} | ({} if plan.token is None else {"token": plan.token})
@@ -263,6 +259,20 @@ def _put(
         elsewhere = f" --url {faces.url} --token {token or '...'}"
         where = data_option(data_dir) if faces.control else elsewhere
         print(f"or: {penstock()} put {plan.name} hello --wait{where}")
+
+
+def read_and_tell(file: Path) -> ServicePlan:
+    """Read a service.json, and say on standard error what of it does nothing here."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadServiceFile(f"{file}: expected text in UTF-8: {error}") from None
+    plan = read_plan(text)
+    for sentence in plan.unknown:
+        typer.secho(f"warning: {sentence}", fg=typer.colors.YELLOW, err=True)
+    for sentence in plan.ignored:
+        typer.echo(f"ignored: {sentence}", err=True)
+    return plan
 
 
 def local_worker(plan: ServicePlan, file: Path) -> tuple[WorkerPlan, Path]:

@@ -34,7 +34,7 @@ IGNORED = frozenset(
             "metadata.rpc.infer_mode",
             "metadata.rpc.enable_sigterm",
         ),
-        *("queue.resource", "queue.cpu", "queue.min_replica"),
+        *("queue.resource", "queue.cpu"),
         *("containers.command", "containers.prepare", "containers.health_check"),
     }
 )
@@ -89,6 +89,7 @@ class SinkOfFile(QueueOfFile):
 
 class QueuesOfFile(Section):
     memory: int = Field(4000, ge=1)
+    min_replica: int = Field(1, ge=0, le=2)
     max_delivery: int = Field(5, ge=0)
     max_idle: str = "0"
     dead_message_policy: DeadMessagePolicy = DeadMessagePolicy.REAR

@@ -68,6 +68,7 @@ class ServicePlan:
     cpu: float | None = None
     gpu: float | None = None
     memory_mb: int | None = None
+    min_replica: int = 1
     ignored: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -97,6 +98,7 @@ def read_plan(text: str) -> ServicePlan:
         cpu=file.metadata.cpu,
         gpu=file.metadata.gpu,
         memory_mb=file.metadata.memory,
+        min_replica=file.queue.min_replica,
         ignored=(*ignored, *notes),
         unknown=unknown,
     )
@@ -210,6 +212,8 @@ def _notes(file: ServiceFile) -> Iterable[str]:
     for name in ("cpu", "gpu", "memory"):
         if getattr(file.metadata, name) is not None:
             yield f"metadata.{name}: a limit with `penstock render`; local mode sets none"
+    if "min_replica" in file.queue.model_fields_set:
+        yield "queue.min_replica: for `penstock render`; in local mode `up --processes` counts"
     if file.processor_mainclass:
         yield "processor_mainclass: processors in Java are not run here"
 

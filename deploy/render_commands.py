@@ -1,0 +1,36 @@
+"""`penstock render compose`: files that run a service elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.render_compose import render_compose
+from deploy.service_commands import File, local_worker, read_and_tell
+
+render = typer.Typer(help="Write files that run a service elsewhere.", no_args_is_help=True)
+
+
+@render.callback()
+def _render() -> None:
+    """Keep `compose` a word of its own, while it is the only one."""
+
+
+@render.command()
+def compose(
+    file: File,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here; default: standard output.")
+    ] = None,
+) -> None:
+    """Write a compose file: an image of the file runs as it is, beside a worker."""
+    plan = read_and_tell(file)
+    worker, folder = plan.worker, file.resolve().parent
+    if plan.container is None:
+        worker, folder = local_worker(plan, file)
+    text = render_compose(plan, worker=worker, folder=folder)
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")

@@ -1,0 +1,194 @@
+"""A compose file from a service.json: the queue service, and what computes, each instance as it is.
+
+A container of the file runs unchanged beside a worker of its own, which sends it the jobs over
+HTTP: one pair for each instance.  Anything else is an engine inside of the worker's image.
+"""
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from deploy.service_plan import ContainerPlan, ServicePlan, WorkerPlan
+
+#: Where a worker's container finds a folder or a model of this machine.
+_FOLDER, _MODEL = "/handlers", "/model"
+#: Where a user of the file puts the service's token.
+_TOKEN = "${PENSTOCK_TOKEN:?say which token the service shall have}"
+#: What a token is called until the rest is written, in which a `$` is no variable.
+_TOKEN_GOES_HERE = "the token goes here"
+
+_HEARTBEAT = "redis-cli ping | grep -q PONG"
+
+
+def queue_instances(instances: int, *, min_replica: int = 1, stopped: bool = False) -> int:
+    """Return how many processes serve the queues of so many inference instances.
+
+    As with PAI EAS: as many, but one at least and two at most; `min_replica` where the instances
+    were scaled to none; none for a service that is stopped.
+    """
+    if stopped:
+        return 0
+    return max(1, min(2, instances)) if instances else min_replica
+
+
+def render_compose(plan: ServicePlan, *, worker: WorkerPlan, folder: Path) -> str:
+    """Return the text of a compose file.
+
+    worker: what an instance runs where it is no container.  folder: of the service.json, whose
+    files are mounted from there.
+    """
+    services: dict[str, Any] = {"redis": _redis(), "queue-service": _queue_service(plan)}
+    if plan.container is not None:
+        for number in range(1, plan.instances + 1):
+            model = f"model-{number}"
+            services[model] = _container(plan, plan.container)
+            engine = f"http:http://{model}:{plan.container.port}"
+            options = {
+                key: value
+                for key, value in plan.worker.engine_options.items()
+                if key not in ("script", "port")
+            }
+            services[f"inference-worker-{number}"] = _worker(plan, engine, options) | {
+                "depends_on": {
+                    "queue-service": {"condition": "service_healthy"},
+                    model: {"condition": "service_started"},
+                }
+            }
+    else:
+        engine, mounts = _inside(worker, folder)
+        one = _worker(plan, engine, dict(worker.engine_options))
+        one["environment"] |= {**_escaped(worker.env), "PYTHONPATH": _FOLDER}
+        one |= {"volumes": mounts} if mounts else {}
+        one["deploy"] = {"replicas": plan.instances} | _limits(plan)
+        services["inference-worker"] = one
+    document = {
+        "name": plan.name.lower().replace(".", "-").lstrip("-_"),
+        "services": services,
+        # Only the queue service meets Redis; a model's code never does.
+        "networks": {"store": {"internal": True}, "work": {}},
+        "volumes": {"redis": {}},
+    }
+    return _head(plan) + yaml.safe_dump(document, sort_keys=False, width=100)
+
+
+def _head(plan: ServicePlan) -> str:
+    return (
+        f"# The service {plan.name}, as `penstock render compose` wrote it.\n"
+        "#\n"
+        "#   PENSTOCK_TOKEN=... docker compose -f <this file> up\n"
+        "#\n"
+        "# The images penstock/... are built by `docker compose build` in Penstock's folder.\n\n"
+    )
+
+
+def _redis() -> dict[str, Any]:
+    return {
+        "image": "redis:7-alpine",
+        "restart": "unless-stopped",
+        "command": [
+            *("redis-server", "--appendonly", "yes", "--appendfsync", "always"),
+            *("--maxmemory-policy", "noeviction", "--save", ""),
+        ],
+        "volumes": ["redis:/data"],
+        "networks": ["store"],
+        "healthcheck": {
+            "test": ["CMD-SHELL", _HEARTBEAT],
+            "interval": "5s",
+            "timeout": "3s",
+            "retries": 5,
+            "start_period": "60s",
+        },
+        "stop_grace_period": "30s",
+    }
+
+
+def _queue_service(plan: ServicePlan) -> dict[str, Any]:
+    described = {"name": plan.name, "token": _TOKEN_GOES_HERE, **plan.settings}
+    services = _escape(json.dumps([described])).replace(_TOKEN_GOES_HERE, _TOKEN)
+    processes = queue_instances(plan.instances, min_replica=plan.min_replica)
+    return {
+        "image": "${PENSTOCK_QUEUE_SERVICE_IMAGE:-penstock/queue-service}",
+        "restart": "unless-stopped",
+        "environment": {
+            "PENSTOCK_REDIS_URL": "redis://redis:6379/0",
+            "PENSTOCK_SERVICES": services,
+            "PENSTOCK_ADMIN_TOKEN": "${PENSTOCK_ADMIN_TOKEN:-}",
+            "PENSTOCK_PROCESSES": str(max(1, processes)),
+        },
+        "networks": ["store", "work"],
+        "ports": ["127.0.0.1:${PENSTOCK_PORT:-8080}:8080"],
+        "depends_on": {"redis": {"condition": "service_healthy"}},
+        "stop_grace_period": "20s",
+    }
+
+
+def _worker(plan: ServicePlan, engine: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "image": "${PENSTOCK_INFERENCE_WORKER_IMAGE:-penstock/inference-worker}",
+        "restart": "unless-stopped",
+        "init": True,
+        "environment": {
+            "PENSTOCK_WORKER_QUEUE_URL": "http://queue-service:8080",
+            "PENSTOCK_WORKER_SERVICE": plan.name,
+            "PENSTOCK_WORKER_TOKEN": _TOKEN,
+            "PENSTOCK_WORKER_ENGINE": _escape(engine),
+            "PENSTOCK_WORKER_ENGINE_OPTIONS": _escape(json.dumps(options)),
+            "PENSTOCK_WORKER_WORKER_THREADS": str(plan.worker.window),
+            "PENSTOCK_WORKER_RUN_TIMEOUT_S": str(plan.worker.run_timeout_s),
+        },
+        "depends_on": {"queue-service": {"condition": "service_healthy"}},
+        "networks": ["work"],
+        "stop_grace_period": "45s",
+    }
+
+
+def _container(plan: ServicePlan, container: ContainerPlan) -> dict[str, Any]:
+    """The image as it is; its script takes the place of the image's own command."""
+    run: dict[str, Any] = {
+        "image": container.image,
+        "restart": "unless-stopped",
+        "networks": ["work"],
+    }
+    if container.script:
+        run |= {"entrypoint": ["/bin/sh", "-c"], "command": [_escape(container.script)]}
+    if container.env:
+        run["environment"] = _escaped(container.env)
+    if limits := _limits(plan):
+        run["deploy"] = limits
+    return run
+
+
+def _inside(worker: WorkerPlan, folder: Path) -> tuple[str, list[str]]:
+    """The engine as the worker's container names it, and what is mounted there."""
+    kind, _, target = worker.engine.partition(":")
+    if kind == "pmml" and "://" not in target:
+        path = folder / target
+        return f"pmml:{PurePosixPath(_MODEL) / path.name}", [
+            f"{_escape(str(path))}:{PurePosixPath(_MODEL) / path.name}:ro"
+        ]
+    mounts = [f"{_escape(str(folder))}:{_FOLDER}:ro"] if kind in ("handler", "allspark") else []
+    return worker.engine, mounts
+
+
+def _limits(plan: ServicePlan) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
+    if plan.cpu is not None:
+        limits["cpus"] = f"{plan.cpu:g}"
+    if plan.memory_mb is not None:
+        limits["memory"] = f"{plan.memory_mb}M"
+    resources: dict[str, Any] = {"limits": limits} if limits else {}
+    if plan.gpu:
+        device = {"driver": "nvidia", "count": max(1, round(plan.gpu)), "capabilities": ["gpu"]}
+        resources["reservations"] = {"devices": [device]}
+    return {"resources": resources} if resources else {}
+
+
+def _escaped(env: dict[str, str]) -> dict[str, str]:
+    return {name: _escape(value) for name, value in env.items()}
+
+
+def _escape(text: str) -> str:
+    """A `$` that compose leaves alone."""
+    return text.replace("$", "$$")

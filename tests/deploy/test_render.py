@@ -1,0 +1,128 @@
+"""`penstock render compose`: an image runs as it is, beside a worker that sends it the jobs."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.render_compose import queue_instances, render_compose
+from deploy.service_plan import read_plan
+from queue_service.settings import ServiceSettings
+from tests.containers.test_files import read
+
+CHAT: dict[str, Any] = {
+    "metadata": {
+        "name": "chat",
+        "type": "Async",
+        "instance": 2,
+        "cpu": 4,
+        "gpu": 1,
+        "memory": 16000,
+        "rpc.worker_threads": 4,
+        "rpc.keepalive": 90_000,
+    },
+    "queue.sink.memory_ratio": 0.25,
+    "containers": [
+        {
+            "image": "registry.example.com/chat:1.0",
+            "script": "python webui.py --port=8000 --home=$HOME",
+            "port": 8000,
+            "env": [{"name": "PRICE", "value": "5$"}],
+        }
+    ],
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "service.json"
+    path.write_text(json.dumps(CHAT))
+    return path
+
+
+def _render(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploy.cli", "render", "compose", str(file), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_each_instance_is_the_image_as_it_is_beside_a_worker(file: Path, tmp_path: Path) -> None:
+    done = _render(file, "-o", str(tmp_path / "compose.yml"))
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load((tmp_path / "compose.yml").read_text())["services"]
+    assert set(services) == {
+        "redis",
+        "queue-service",
+        *("model-1", "inference-worker-1", "model-2", "inference-worker-2"),
+    }
+    model = services["model-2"]
+    assert model["image"] == "registry.example.com/chat:1.0"
+    assert model["command"] == ["python webui.py --port=8000 --home=$$HOME"]
+    assert model["environment"] == {"PRICE": "5$$"}
+    assert model["deploy"]["resources"]["limits"] == {"cpus": "4", "memory": "16000M"}
+    assert model["deploy"]["resources"]["reservations"]["devices"][0]["count"] == 1
+
+    worker = services["inference-worker-2"]["environment"]
+    assert worker["PENSTOCK_WORKER_ENGINE"] == "http:http://model-2:8000"
+    assert json.loads(worker["PENSTOCK_WORKER_ENGINE_OPTIONS"]) == {"timeout_s": 90.0}
+    assert worker["PENSTOCK_WORKER_WORKER_THREADS"] == "4"
+    queues = services["queue-service"]["environment"]
+    assert queues["PENSTOCK_PROCESSES"] == "2"
+    (described,) = json.loads(queues["PENSTOCK_SERVICES"])
+    assert described["token"].startswith("${PENSTOCK_TOKEN:?")
+    assert ServiceSettings.model_validate({**described, "token": ""}).sink_memory_ratio == 0.25
+
+
+def test_an_engine_runs_inside_of_the_workers(tmp_path: Path) -> None:
+    text = json.dumps(
+        {
+            "processor": "pmml",
+            "model_path": "flowers.pmml",
+            "metadata": {"name": "pmmlasync", "type": "Async", "instance": 3},
+        }
+    )
+    plan = read_plan(text)
+    rendered = yaml.safe_load(render_compose(plan, worker=plan.worker, folder=tmp_path))
+    worker = rendered["services"]["inference-worker"]
+    assert worker["deploy"]["replicas"] == 3
+    assert worker["environment"]["PENSTOCK_WORKER_ENGINE"] == "pmml:/model/flowers.pmml"
+    assert worker["volumes"] == [f"{tmp_path}/flowers.pmml:/model/flowers.pmml:ro"]
+
+
+@pytest.mark.parametrize(("instances", "expected"), [(0, 1), (1, 1), (2, 2), (3, 2), (1000, 2)])
+def test_queue_instances_follow_inference_instances(instances: int, expected: int) -> None:
+    assert queue_instances(instances) == expected
+    assert queue_instances(instances, stopped=True) == 0
+
+
+def test_no_instances_leave_as_many_as_the_file_says() -> None:
+    assert queue_instances(0, min_replica=2) == 2
+
+
+def test_a_file_that_is_wrong_renders_nothing(file: Path, tmp_path: Path) -> None:
+    file.write_text('{"metadata": {"name": "x"}}')
+    done = _render(file, "-o", str(tmp_path / "compose.yml"))
+    assert done.returncode == 2
+    assert "expected one of" in done.stderr
+    assert not (tmp_path / "compose.yml").exists()
+
+
+@pytest.mark.containers
+@pytest.mark.skipif(shutil.which("docker") is None, reason="there is no docker command")
+def test_compose_takes_what_was_rendered(file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "compose.yml"
+    assert _render(file, "-o", str(output)).returncode == 0
+    assert "which token" in read(str(output)).stderr
+    done = read(str(output), PENSTOCK_TOKEN="secret")
+    assert done.returncode == 0, done.stderr
+    assert "registry.example.com/chat:1.0" in done.stdout
+    assert '"token": "secret"' in done.stdout
