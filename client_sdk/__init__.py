@@ -37,7 +37,8 @@ from client_sdk.subscription import Subscription
 from client_sdk.sync import Queue, QueueClient, Watch
 from client_sdk.transport import RetryPolicy
 from client_sdk.wire.frame import Frame
-from client_sdk.work import Lost, WorkConnection
+from client_sdk.work import WorkConnection
+from client_sdk.work_events import Lost, Stop
 from client_sdk.work_statistics import WorkStatistics
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "RequestIdInUse",
     "RetryPolicy",
     "ServerFault",
+    "Stop",
     "StoreUnavailable",
     "Subscription",
     "TakenOver",

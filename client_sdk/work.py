@@ -6,8 +6,8 @@
                 case Delivery():
                     # Start working on it; later, from any task of this loop:
                     outcome = await connection.complete(Completion(...))
-                case Lost(deliveries):
-                    # Stop working on these: they are somebody else's now.
+                case Lost(deliveries) | Stop(deliveries):
+                    # Stop working on these; those of a Stop are then rejected with `Canceled`.
 
 The connection keeps itself up.  When it breaks it connects again, claims what the worker
 still holds, is told what of that is lost, and sends every answer again that was not
@@ -19,7 +19,6 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -30,9 +29,11 @@ from client_sdk import errors
 from client_sdk.backoff import Backoff
 from client_sdk.holding import Holding
 from client_sdk.replicas import Reconnect, Replicas
+from client_sdk.telling import Telling
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.events import Event, EventsNoted
 from client_sdk.wire.load import Load
 from client_sdk.wire.versions import OLDEST_PROTOCOL, PROTOCOL, versions_differ
 from client_sdk.wire.worker import (
@@ -46,12 +47,14 @@ from client_sdk.wire.worker import (
     Rejection,
     Renew,
     SetWindow,
+    Stops,
     Taken,
     ToWorker,
     Welcome,
     decode_to_worker,
     encode_from_worker,
 )
+from client_sdk.work_events import Lost, Stop
 from client_sdk.work_statistics import WorkStatistics
 
 log = logging.getLogger(__name__)
@@ -60,17 +63,10 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Deliveries that are no longer this worker's: it should stop working on them."""
-
-    deliveries: tuple[Held, ...]
-
-
 class WorkConnection:
     """One worker, as the queue service sees it.
 
-    Iterating yields `Delivery` and `Lost` in the order in which they came.  Iteration ends after
+    Iterating yields `Delivery`, `Lost` and `Stop` in the order in which they came.  It ends after
     `close`, and raises a QueueError when connecting again cannot help: Unauthorized,
     NoSuchService, BadMessage, TakenOver and their like.  Such an error also reaches everybody
     who waits for an outcome.
@@ -112,7 +108,8 @@ class WorkConnection:
         self._window = window
         self._window_unsent = False
         self._holding = Holding()
-        self._events: deque[Delivery | Lost] = deque()
+        self._telling = Telling()
+        self._events: deque[Delivery | Lost | Stop] = deque()
         self._arrived = asyncio.Event()
         self._to_send = asyncio.Event()
         self._connected = asyncio.Event()
@@ -168,6 +165,12 @@ class WorkConnection:
         self._to_send.set()
         return outcome
 
+    def tell(self, event: Event) -> None:
+        """Say what an engine has told of a delivery that is held, and whose events are wanted."""
+        if self._ended is None:
+            self._telling.tell(event)
+            self._to_send.set()
+
     def set_window(self, window: int) -> None:
         """Take this many deliveries at once from now on; 0 while draining."""
         if window != self._window:
@@ -194,7 +197,7 @@ class WorkConnection:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Delivery | Lost:
+    async def __anext__(self) -> Delivery | Lost | Stop:
         while not self._events:
             if isinstance(self._ended, errors.Closed):
                 raise StopAsyncIteration
@@ -301,6 +304,7 @@ class WorkConnection:
 
         self._lose(welcome.lost)
         self._holding.send_again()
+        self._telling.send_again()
         self._to_send.set()
         self._connections += 1
         self._reconnect.connected()
@@ -319,8 +323,13 @@ class WorkConnection:
                     self._holding.settle(outcome)
             case Taken(deliveries):
                 self._lose(deliveries)
+            case EventsNoted(noted):
+                self._telling.settle(noted)
+            case Stops(stops):
+                self._events.append(Stop(stops))
+                self._arrived.set()
             case _:
-                raise WireError("Deliveries, Outcomes or Taken", "a second Welcome")
+                raise WireError("anything else", "a second Welcome")
 
     def _lose(self, lost: Iterable[Held]) -> None:
         stopped = set(self._holding.lose(lost))
@@ -352,6 +361,9 @@ class WorkConnection:
                 if self._window_unsent:
                     self._window_unsent = False
                     await websocket.send_bytes(encode_from_worker(SetWindow(self._window)))
+                # First what was told, so that a delivery's events come before its answer.
+                for batch in self._telling.batches():
+                    await websocket.send_bytes(batch)
                 for batch in self._holding.batches():
                     await websocket.send_bytes(batch)
         except (aiohttp.ClientError, OSError):

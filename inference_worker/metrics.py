@@ -63,6 +63,10 @@ class Metrics:
         self.lost = self._counter(
             "lost_deliveries", "Deliveries that were taken away while they ran here."
         )
+        self.stopped = self._counter(
+            "stopped_deliveries",
+            "Deliveries that were stopped because nobody wanted them any more.",
+        )
         self.engine_deaths = self._counter(
             "engine_deaths", "How many times the engine's process ended, or was replaced."
         )

@@ -48,6 +48,13 @@ class Outbox:
                 self._metrics.with_result.inc()
         self._send(delivery, answer)
 
+    def stopped(self, delivery: Delivery) -> None:
+        """Say that a delivery was stopped, as the service wished."""
+        log.info("%s was stopped, because nobody wants it any more", delivery.request_id)
+        self._metrics.rejections.labels(codes.CANCELED).inc()
+        reason = "it was stopped"
+        self._send(delivery, Rejection(delivery.index, delivery.attempt, codes.CANCELED, reason))
+
     async def wait_empty(self, timeout_s: float) -> int:
         """Wait for the outcomes of all answers; return how many did not come in time."""
         if self._unconfirmed:

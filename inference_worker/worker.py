@@ -7,19 +7,21 @@ service never hands out more, so there is no queue in here.
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
 from client_sdk.wire import codes
 from client_sdk.wire.load import Load
 from client_sdk.wire.worker import Delivery
-from client_sdk.work import Lost, WorkConnection
+from client_sdk.work import WorkConnection
+from client_sdk.work_events import Lost, Stop
 from inference_worker.answers import POISON_JOB, RUN_TIMEOUT
 from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
 from inference_worker.line import Line
 from inference_worker.metrics import Metrics
 from inference_worker.outbox import Outbox
+from inference_worker.reporter import Reporter
 from inference_worker.rest import Rest, nobody_knows
+from inference_worker.running import Running, job_of, timeout_of
 from inference_worker.streak import Streak
 from inference_worker.vitals import Vitals, measure
 
@@ -33,18 +35,6 @@ ENGINE_STOP_S = 5.0
 MOST_DEATHS = 2
 
 log = logging.getLogger(__name__)
-
-
-class _Running:
-    """One job that runs here, and the newest delivery that its answer is for."""
-
-    __slots__ = ("began_at", "delivery", "task", "timer")
-
-    def __init__(self, delivery: Delivery) -> None:
-        self.delivery = delivery
-        self.began_at = 0.0
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
 
 
 class Worker:
@@ -74,8 +64,8 @@ class Worker:
         self._metrics = metrics
         self._grace_s = grace_s
         self._run_timeout_s = run_timeout_s
-        self._running: dict[int, _Running] = {}
-        self._line: Line[_Running] = Line()
+        self._running: dict[int, Running] = {}
+        self._line: Line[Running] = Line()
         self._streak = Streak(sick_after)
         self._rest = Rest(engine, self._set_window, others)
         self._lives = 0
@@ -159,6 +149,7 @@ class Worker:
         self._window = self.engine.capacity
         self.connection = self._connect(self._window)
         self._outbox = Outbox(self.connection, self._metrics)
+        self._reporter = Reporter(self.connection.tell)
         self.engine.changed = self._engine_changed
         self._metrics.window.set(self._window)
         self.connection.start()
@@ -171,6 +162,8 @@ class Worker:
         async for event in self.connection:
             if isinstance(event, Lost):
                 self._lose(event)
+            elif isinstance(event, Stop):
+                self._stop_running(event)
             else:
                 self._admit(event)
 
@@ -182,6 +175,7 @@ class Worker:
             # waste the one run that is nearly done; only its answer needs the newer attempt.
             if delivery.attempt > running.delivery.attempt:
                 running.delivery = delivery
+                self._reporter.hand_over(delivery)
             return
         if refusal := self._refusal(delivery):
             self._outbox.answer(delivery, refusal)
@@ -189,7 +183,7 @@ class Worker:
         if not self._line.is_shut and (end := self.engine.run_now(self._job_of(delivery))):
             self._end(delivery, end)
             return
-        running = _Running(delivery)
+        running = Running(delivery)
         self._running[delivery.index] = running
         self._idle.clear()
         self._line.join(running, alone=delivery.deaths > 0)
@@ -211,35 +205,44 @@ class Worker:
         loop = asyncio.get_running_loop()
         for running in self._line.enter():
             running.began_at = loop.time()
-            if self._run_timeout_s:
-                running.timer = loop.call_later(self._run_timeout_s, self._time_out, running)
+            if timeout_s := self._timeout_of(running.delivery):
+                running.timer = loop.call_later(timeout_s, self._time_out, running)
             job = self._job_of(running.delivery)
             running.task = asyncio.create_task(self._run(running, job))
         self._set_window()
 
-    async def _run(self, running: _Running, job: Job) -> None:
-        end: Finished | Failed = Failed("EngineDefect", "the engine ended without an answer")
+    async def _run(self, running: Running, job: Job) -> None:
+        end: Finished | Failed | None = None
         try:
             async with contextlib.aclosing(self.engine.run(job)) as events:
                 async for event in events:
                     if isinstance(event, Finished | Failed):
                         end = event
                         break
-                    # Pieces and progress end here: what the connection carries is results.
                     self._metrics.note(event)
+                    if running.delivery.events:
+                        self._reporter.add(running.delivery, event)
+        except asyncio.CancelledError:
+            # Of one that nobody wants any more nothing runs now, so its place is free.
+            if not running.stopping:
+                raise
         except Exception as error:
             log.exception("The engine raised while it ran %s.", job.request_id)
             end = Failed("EngineDefect", repr(error))
         finally:
             self._forget(running)
+        if end is None and running.stopping:
+            self._outbox.stopped(running.delivery)
+            return
+        end = end or Failed("EngineDefect", "the engine ended without an answer")
         now = asyncio.get_running_loop().time()
         self._metrics.run_seconds.observe(now - running.began_at)
         self._end(running.delivery, end)
 
-    def _time_out(self, running: _Running) -> None:
+    def _time_out(self, running: Running) -> None:
         self._metrics.timeouts.inc()
         self._cancel(running)
-        sentence = f"it ran for longer than {self._run_timeout_s:g} s"
+        sentence = f"it ran for longer than {self._timeout_of(running.delivery):g} s"
         self._end(running.delivery, Failed(RUN_TIMEOUT, sentence))
 
     def _lose(self, event: Lost) -> None:
@@ -254,17 +257,32 @@ class Worker:
                 )
                 self._cancel(running)
 
-    def _cancel(self, running: _Running) -> None:
+    def _stop_running(self, event: Stop) -> None:
+        for held in event.deliveries:
+            running = self._running.get(held.index)
+            if running is None or running.delivery.attempt > held.attempt or running.stopping:
+                continue
+            self._metrics.stopped.inc()
+            if running.task is None:
+                self._forget(running)
+                self._outbox.stopped(running.delivery)
+            else:
+                running.stopping = True
+                running.task.cancel()
+
+    def _cancel(self, running: Running) -> None:
+        running.stopping = False
         # Forgotten at once and not when the task has ended, so that a redelivery that comes
         # meanwhile is run anew instead of waiting for a job that will never answer.
         self._forget(running)
         if running.task is not None:
             running.task.cancel()
 
-    def _forget(self, running: _Running) -> None:
+    def _forget(self, running: Running) -> None:
         if self._running.get(running.delivery.index) is not running:
             return
         del self._running[running.delivery.index]
+        self._reporter.finish(running.delivery)
         if running.timer is not None:
             running.timer.cancel()
         was_shut = self._line.is_shut
@@ -319,18 +337,11 @@ class Worker:
         self.loading = progress
         log.info("Loading, %d %%. %s", progress.fraction * 100, progress.note)
 
+    def _timeout_of(self, delivery: Delivery) -> float:
+        return timeout_of(delivery, limit_s=self._run_timeout_s)
+
     def _job_of(self, delivery: Delivery) -> Job:
-        timeout_s = self._run_timeout_s
-        return Job(
-            request_id=delivery.request_id,
-            data=delivery.data,
-            tags=delivery.tags,
-            attempt=delivery.attempt,
-            last_attempt=delivery.last_attempt,
-            path=delivery.path,
-            content_type=delivery.content_type,
-            deadline=time.time() + timeout_s if timeout_s else None,
-        )
+        return job_of(delivery, timeout_s=self._timeout_of(delivery))
 
     # --- Leaving
 

@@ -10,6 +10,7 @@ from dataclasses import replace as replaced
 from queue_service.dead_letters import DeadLetters
 from queue_service.delivery.dispatcher import Dispatcher
 from queue_service.delivery.doorbell import Doorbell
+from queue_service.delivery.followers import Followers
 from queue_service.delivery.redelivery import Redelivery
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.delivery.window import Window
@@ -37,6 +38,7 @@ from queue_service.store.entry import (
 )
 from queue_service.store.keys import Role
 from queue_service.store.store import Store
+from queue_service.store.ticket import Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Queue:
         settings: Settings,
         metrics: QueueMetrics,
         max_idle_ms: int = 0,
+        followers: Followers | None = None,
     ) -> None:
         self.role = role
         self.service = service
@@ -78,10 +81,16 @@ class Queue:
             lease_ms=settings.lease_ms,
             tick_ms=settings.tick_ms,
             max_idle_ms=max_idle_ms,
+            followers=followers,
         )
         self.dead_letters = self._dead_letters()
         self._draining = False
         self._closed: Ended | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store of now; a change of the settings makes another."""
+        return self._store
 
     async def run(self) -> None:
         """Deliver and look after leases, for ever."""
@@ -281,6 +290,16 @@ class Queue:
         """That many of a subscriber's deliveries have ended."""
         subscriber.window.release(deliveries)
         self._dispatcher.window_changed(subscriber)
+
+    def stop(self, gid: str, stops: Sequence[Stop]) -> None:
+        """Have those subscribers that are connected here stop what they are to stop."""
+        by_user: dict[str, set[tuple[int, int]]] = {}
+        for stop in stops:
+            by_user.setdefault(stop.uid, set()).add((stop.index, stop.attempt))
+        for uid, deliveries in by_user.items():
+            subscriber = self._dispatcher.find(gid, uid)
+            if subscriber is not None:
+                subscriber.stop(deliveries)
 
     async def complete(self, done: Sequence[Completed]) -> list[bool]:
         """End deliveries with their results; False where one was no longer the subscriber's."""

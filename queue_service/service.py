@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 
+from queue_service.delivery.followers import Followers
 from queue_service.delivery.subscriber import Ended
 from queue_service.description import Description
 from queue_service.metrics import Metrics
@@ -13,6 +14,7 @@ from queue_service.store.keys import Keys, Role
 from queue_service.store.registry import State
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
+from queue_service.tickets import Tickets
 
 #: From the end of a deleted service to the last look for what a late put may have left, in s.
 LATE_S = 1.0
@@ -30,6 +32,7 @@ class Service:
         self.name = description.name
         self.workers_gid = description.name
         self.keys = Keys(settings.key_prefix, description.name, description.incarnation)
+        self.followers = Followers()
         self._scripts = scripts
         self._settings = settings
         self._take(description)
@@ -43,10 +46,14 @@ class Service:
                 settings=settings,
                 metrics=metrics.queue(description.name, role),
                 max_idle_ms=description.settings.max_idle_ms,
+                followers=self.followers if role == "input" else None,
             )
 
         self.input = queue("input")
         self.sink = queue("sink")
+        self.tickets = Tickets(
+            self.input, self.keys, self.followers, settings, gid=self.workers_gid
+        )
         if self.stopped:
             self._close(Ended.SERVICE_STOPPED)
 
@@ -69,6 +76,7 @@ class Service:
         async with asyncio.TaskGroup() as group:
             for queue in self.queues:
                 group.create_task(queue.run())
+            group.create_task(self.tickets.run())
 
     def change(self, description: Description) -> None:
         """Go on with other settings; entries and subscribers stay."""

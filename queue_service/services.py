@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from redis.exceptions import RedisError
 
 from queue_service.access import Access
-from queue_service.delivery.doorbell import Doorbell, Wire
+from queue_service.delivery.doorbell import Doorbell
+from queue_service.delivery.followers import Followers
+from queue_service.delivery.wire import Wire
 from queue_service.description import Description, Origin, from_registry, to_json
 from queue_service.errors import (
     NoSuchService,
@@ -56,7 +58,9 @@ class Services:
             self._registry.channel: {SERVICES: self._bell},
             self.access.store.channel: {TOKENS: self.access.bell},
         }
-        self._wire = Wire(servers, self._bells, tick_s=settings.tick_ms / 1000)
+        self._followers: dict[str, Followers] = {}
+        tick_s = settings.tick_ms / 1000
+        self._wire = Wire(servers, self._bells, self._followers, tick_s=tick_s)
         self._group: asyncio.TaskGroup | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
         self._by_name: dict[str, Service] = {}
@@ -176,6 +180,7 @@ class Services:
         for service in self:
             for queue in service.queues:
                 queue.drain()
+            service.followers.ring_all()
 
     @property
     def unreadable(self) -> str:
@@ -254,6 +259,7 @@ class Services:
         service = Service(description, self._scripts, self._settings, self._metrics)
         self._by_name[service.name] = service
         self._bells[service.keys.channel] = {queue.role: queue.bell for queue in service.queues}
+        self._followers[service.keys.channel] = service.followers
         if self.draining:
             for queue in service.queues:
                 queue.drain()
@@ -270,6 +276,7 @@ class Services:
             return
         del self._by_name[service.name]
         self._bells.pop(service.keys.channel, None)
+        self._followers.pop(service.keys.channel, None)
         self._wire.listen_anew()
         service.delete()
         self._metrics.forget(service.name)

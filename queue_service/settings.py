@@ -222,6 +222,21 @@ class Settings(BaseSettings):
         2000, ge=1, le=60_000, description="Longest wait for the disk or the replicas."
     )
 
+    # --- Jobs
+    result_retention_ms: int = Field(
+        86_400_000, ge=0, description="How long a job's result is kept; 0 is until EAS reads it."
+    )
+    ticket_ttl_ms: int = Field(
+        3_600_000, ge=0, description="How long a job is told of when its result has gone."
+    )
+    events_ttl_ms: int = Field(
+        3_600_000, ge=1000, description="How long a job's events are kept after the last."
+    )
+    max_events: int = Field(10_000, ge=1, description="Most events kept of one job.")
+    max_event_bytes: int = Field(
+        1_048_576, ge=1024, description="Most bytes of events kept of one job."
+    )
+
     # --- Limits
     max_connections: int = Field(
         16_384, ge=1, description="Most connections of one process; more are answered with 503."

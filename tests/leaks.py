@@ -49,6 +49,9 @@ RELEASED_S = 5.0
 #: Joins the names in a field or a member.
 SEPARATOR = "\x1f"
 
+#: A service's own, of which each ticket has a time or an entry with which it ends.
+TICKET_KEYS = {"tickets", "times", "delayed"}
+
 _KEY = re.compile(
     r"(?P<queue>[^:]+:\{(?P<service>[^}]+)\}(?::\d+)?:(?:input|sink)):(?P<name>.+)", re.DOTALL
 )
@@ -126,6 +129,7 @@ def find_leaks(
                     books.sorted_sets[name] = cast(list[str], redis.zrange(key, 0, -1))
                 elif kind == "hash":
                     books.hashes[name] = cast(dict[str, str], redis.hgetall(key))
+        leaks += _leaks_of_tickets(redis, prefix, allowed)
     for queue, books in queues.items():
         leaks += [f"{queue}: {difference}" for difference in books.differences()]
     return sorted(leaks)
@@ -134,6 +138,8 @@ def find_leaks(
 def _leaks_of_key(redis: "Redis", key: str, name: str, allowed: Allowed) -> Iterator[str]:
     if redis.type(key) == "stream" and (length := redis.xlen(key)) and not allowed.entries:
         yield f"has {length} entries"
+    if name.rpartition("}:")[2] in TICKET_KEYS:
+        return
     if name in IDLE_KEYS or name.rpartition(":")[2] in OPERATORS_KEYS:
         return
     if name in ENTRY_KEYS:
@@ -144,6 +150,19 @@ def _leaks_of_key(redis: "Redis", key: str, name: str, allowed: Allowed) -> Iter
             yield "belongs to subscribers, and none should be left"
     else:
         yield "has no TTL, and nobody owns it"
+
+
+def _leaks_of_tickets(redis: "Redis", prefix: str, allowed: Allowed) -> Iterator[str]:
+    """Say which tickets nothing will ever end."""
+    for key in redis.scan_iter(match=f"{prefix}:*:tickets", count=1000):
+        times = redis.zrange(key.removesuffix("tickets") + "times", 0, -1)
+        timed = {cast(str, member).partition(SEPARATOR)[2] for member in times}
+        for request_id, text in cast(dict[str, str], redis.hgetall(key)).items():
+            is_open = '"state":' not in text
+            if is_open and not allowed.entries:
+                yield f"{key}: {request_id} is still open"
+            elif not is_open and request_id not in timed and not allowed.entries:
+                yield f"{key}: {request_id} has ended and is never forgotten"
 
 
 def wait_for_no_leaks(

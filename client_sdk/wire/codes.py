@@ -18,6 +18,11 @@ class Code(StrEnum):
     QUEUE_FULL = "QUEUE_FULL"  # the queue takes no more entries now
     REQUEST_ID_IN_USE = "REQUEST_ID_IN_USE"  # another entry has it, so it cannot be replayed
     QUEUE_ENDED = "QUEUE_ENDED"  # somebody has ended the queue's stream
+    ID_IN_USE = "ID_IN_USE"  # the id or key stands for another job
+    ENDED = "ENDED"  # the job has ended, and cannot be canceled any more
+    NOT_ENDED = "NOT_ENDED"  # the job runs, and cannot be deleted yet
+    NO_RESULT = "NO_RESULT"  # the job failed, or was canceled, or was not done in time
+    GONE = "GONE"  # the job's result was read from the sink, or kept for its time
     LEASE_LOST = "LEASE_LOST"  # the delivery is no longer this subscriber's
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"  # Redis is away; nothing was decided
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # as before, but it may have been carried out
@@ -44,6 +49,8 @@ class CloseCode(IntEnum):
 
 #: The code of a rejection that is not counted against the job: its worker is leaving.
 SHUTDOWN = "Shutdown"
+#: The code of a rejection whose delivery the service wanted to be stopped.
+CANCELED = "Canceled"
 #: The code of a rejection whose job ran in an engine that died; the next deliveries of the entry
 #: say how many different workers this has happened to.
 ENGINE_DIED = "EngineDied"

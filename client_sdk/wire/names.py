@@ -32,6 +32,9 @@ REQUEST_ID_TAG = "requestId"
 LAST_CODE_TAG = "lastCode"
 #: Ours, beside it: the failure's machine word, such as `BadInput` or a class of exception.
 ERROR_CODE_TAG = "errorCode"
+#: Ours, in the store only: that a request has a ticket.  No client can give it, for names of this
+#: form are the protocol's own.
+TICKET_TAG = "_ticket_"
 
 # --- Headers.
 USER_HEADER = "X-EAS-QueueService-Redis-Uid"

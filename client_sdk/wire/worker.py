@@ -13,7 +13,17 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
+from client_sdk.wire.delivery import Delivery as Delivery  # noqa: PLC0414 (a message too)
+from client_sdk.wire.delivery import delivery_from_proto, delivery_to_proto
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.events import (
+    Events,
+    EventsNoted,
+    events_from_proto,
+    events_to_proto,
+    noted_from_proto,
+    noted_to_proto,
+)
 from client_sdk.wire.load import Load, load_from_proto, load_to_proto
 from client_sdk.wire.proto import worker_pb2
 from client_sdk.wire.versions import PROTOCOL
@@ -56,34 +66,6 @@ class Welcome:
     lease_ms: int
     lost: tuple[Held, ...] = ()
     protocol: int = PROTOCOL
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """An input entry handed to a worker.
-
-    attempt: 1 on the first hand-out.  max_delivery: the most hand-outs; 0 is without limit.
-    path: the sub-path of the original request, without the service's own; "" for none.
-    stored_at_ms: when the entry was stored, in milliseconds since 1970 by Redis' clock.
-    deaths: how many different workers' engines have died while they ran it.
-    """
-
-    index: int
-    attempt: int
-    request_id: str
-    data: bytes
-    tags: Mapping[str, str] = field(default_factory=dict)
-    max_delivery: int = 0
-    path: str = ""
-    content_type: str = ""
-    stored_at_ms: int = 0
-    priority: int = 0
-    deaths: int = 0
-
-    @property
-    def last_attempt(self) -> bool:
-        """True when a rejection of this delivery would be followed by the dead-letter policy."""
-        return 0 < self.max_delivery <= self.attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +159,15 @@ class Taken:
     deliveries: tuple[Held, ...]
 
 
-FromWorker = Hello | Completions | Rejections | Renew | SetWindow
-ToWorker = Welcome | Deliveries | Outcomes | Taken
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """Nobody wants these any more: the worker stops them, then rejects them with `Canceled`."""
+
+    stops: tuple[Held, ...]
+
+
+FromWorker = Hello | Completions | Rejections | Renew | SetWindow | Events
+ToWorker = Welcome | Deliveries | Outcomes | EventsNoted | Stops | Taken
 
 
 def encode_from_worker(message: FromWorker) -> bytes:
@@ -202,6 +191,8 @@ def encode_from_worker(message: FromWorker) -> bytes:
         case SetWindow(window):
             proto.window.SetInParent()
             proto.window.window = window
+        case Events(events):
+            proto.events.CopyFrom(events_to_proto(events))
         case Hello():
             proto.hello.CopyFrom(
                 worker_pb2.Hello(
@@ -239,6 +230,8 @@ def decode_from_worker(data: bytes) -> FromWorker:
             )
         case "window":
             return SetWindow(proto.window.window)
+        case "events":
+            return events_from_proto(proto.events)
         case "hello":
             hello = proto.hello
             return Hello(
@@ -251,7 +244,7 @@ def decode_from_worker(data: bytes) -> FromWorker:
             )
         case _:
             raise WireError(
-                "one of hello, complete, reject, renew, window", "a message without any of them"
+                "one of hello, complete, reject, renew, window, events", "a message without any"
             )
 
 
@@ -260,7 +253,7 @@ def encode_to_worker(message: ToWorker) -> bytes:
     proto = worker_pb2.ToWorker()
     match message:
         case Deliveries(deliveries):
-            proto.deliver.deliveries.extend(map(_delivery_to_proto, deliveries))
+            proto.deliver.deliveries.extend(map(delivery_to_proto, deliveries))
         case Outcomes(outcomes):
             proto.outcome.outcomes.extend(
                 worker_pb2.Outcome(
@@ -270,6 +263,10 @@ def encode_to_worker(message: ToWorker) -> bytes:
             )
         case Taken(deliveries):
             proto.taken.deliveries.extend(_held_to_proto(deliveries))
+        case EventsNoted(noted):
+            proto.noted.CopyFrom(noted_to_proto(noted))
+        case Stops(stops):
+            proto.stop.stops.extend(_held_to_proto(stops))
         case Welcome():
             proto.welcome.CopyFrom(
                 worker_pb2.Welcome(
@@ -291,7 +288,7 @@ def decode_to_worker(data: bytes) -> ToWorker:
         raise WireError("a ToWorker message", f"{len(data)} other bytes") from error
     match proto.WhichOneof("kind"):
         case "deliver":
-            return Deliveries(tuple(map(_delivery_from_proto, proto.deliver.deliveries)))
+            return Deliveries(tuple(map(delivery_from_proto, proto.deliver.deliveries)))
         case "outcome":
             return Outcomes(
                 tuple(
@@ -301,6 +298,10 @@ def decode_to_worker(data: bytes) -> ToWorker:
             )
         case "taken":
             return Taken(_held_from_proto(proto.taken.deliveries))
+        case "noted":
+            return noted_from_proto(proto.noted)
+        case "stop":
+            return Stops(_held_from_proto(proto.stop.stops))
         case "welcome":
             welcome = proto.welcome
             return Welcome(
@@ -311,7 +312,7 @@ def decode_to_worker(data: bytes) -> ToWorker:
             )
         case _:
             raise WireError(
-                "one of welcome, deliver, outcome, taken", "a message without any of them"
+                "one of welcome, deliver, outcome, noted, stop, taken", "a message without any"
             )
 
 
@@ -346,35 +347,3 @@ def _read_completion(item: worker_pb2.Completion) -> Completion:
     if item.HasField("failed"):
         failed = Failure(item.failed.code, item.failed.reason)
     return Completion(item.index, item.attempt, result, failed)
-
-
-def _delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
-    return worker_pb2.Delivery(
-        index=delivery.index,
-        attempt=delivery.attempt,
-        max_delivery=delivery.max_delivery,
-        request_id=delivery.request_id,
-        tags=delivery.tags,
-        data=delivery.data,
-        path=delivery.path,
-        content_type=delivery.content_type,
-        stored_at_ms=delivery.stored_at_ms,
-        priority=delivery.priority,
-        deaths=delivery.deaths,
-    )
-
-
-def _delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
-    return Delivery(
-        index=proto.index,
-        attempt=proto.attempt,
-        request_id=proto.request_id,
-        data=proto.data,
-        tags=dict(proto.tags),
-        max_delivery=proto.max_delivery,
-        path=proto.path,
-        content_type=proto.content_type,
-        stored_at_ms=proto.stored_at_ms,
-        priority=proto.priority,
-        deaths=proto.deaths,
-    )

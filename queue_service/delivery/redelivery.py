@@ -10,10 +10,11 @@ import logging
 
 from queue_service.delivery.dispatcher import Dispatcher
 from queue_service.delivery.doorbell import Doorbell
+from queue_service.delivery.followers import Followers
 from queue_service.delivery.subscriber import Ended
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.metrics import QueueMetrics
-from queue_service.store.entry import Renewal
+from queue_service.store.entry import Expired, Renewal
 from queue_service.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class Redelivery:
         lease_ms: int,
         tick_ms: int,
         max_idle_ms: int = 0,
+        followers: Followers | None = None,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
@@ -44,6 +46,7 @@ class Redelivery:
         self._look = Doorbell()
         self._max_idle_ms = max_idle_ms
         self._changed = Doorbell()
+        self._followers = followers
 
     def look_in(self, delay_s: float) -> None:
         """End what is over after this delay: a lease was just cut short."""
@@ -113,19 +116,31 @@ class Redelivery:
             seen = await self._look.wait(seen, timeout_s=wait_s)
             wait_s = self._tick_s
             try:
-                released, ended, wait_ms = await self._store.expire(self._lease_ms)
+                expired = await self._store.expire(self._lease_ms)
             except StoreUnavailable as error:
                 log.debug("Leases were not looked at: %s", error)
                 continue
             except StoreError:
                 log.exception("Leases were not looked at.")
                 continue
-            if ended:
-                log.info("%d leases ended; %d deliveries go out again.", ended, released)
-                self._metrics.releases.inc(released)
-            if wait_ms >= 0:
+            if expired.subscribers:
+                log.info(
+                    "%d leases ended; %d deliveries go out again.",
+                    expired.subscribers,
+                    expired.released,
+                )
+                self._metrics.releases.inc(expired.released)
+            if expired.wait_ms >= 0:
                 # A millisecond more, so that the lease is over when we look.
-                wait_s = min(self._tick_s, (wait_ms + 1) / 1000)
+                wait_s = min(self._tick_s, (expired.wait_ms + 1) / 1000)
+            if self._followers is not None:
+                self._tell(self._followers, expired)
+
+    def _tell(self, followers: Followers, seen: Expired) -> None:
+        if seen.stops:
+            followers.stops.ring()
+        if 0 <= seen.due_ms <= self._tick_s * 1000:
+            asyncio.get_running_loop().call_later((seen.due_ms + 1) / 1000, followers.due.ring)
 
     async def _take_overdue_for_ever(self) -> None:
         # What is handed out from now on is due after `max_idle`, so nothing is missed meanwhile.

@@ -58,6 +58,8 @@ class Subscriber:
     ended: Ended | None = None
     _outbox: deque[Delivery] = field(default_factory=deque)
     _taken: list[tuple[int, int]] = field(default_factory=list)
+    _stops: list[tuple[int, int]] = field(default_factory=list)
+    _told_to_stop: set[tuple[int, int]] = field(default_factory=set)
     _told_taken: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MOST_TAKEN))
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _about_changed: bool = False
@@ -96,6 +98,19 @@ class Subscriber:
             self._waiting_bytes += len(delivery.entry.data)
         self._news.set()
 
+    def stop(self, deliveries: set[tuple[int, int]]) -> None:
+        """Have it stop these (index, attempt); each is told once on a connection."""
+        new = deliveries - self._told_to_stop
+        self._told_to_stop = deliveries
+        if new:
+            self._stops += sorted(new)
+            self._news.set()
+
+    def take_stops(self) -> list[tuple[int, int]]:
+        """Return what it is to be told to stop now."""
+        taken, self._stops = self._stops, []
+        return taken
+
     def end(self, reason: Ended) -> None:
         """Serve it no more; the first reason stays."""
         if self.ended is None:
@@ -127,7 +142,8 @@ class Subscriber:
         return (index, attempt) in self._told_taken
 
     async def next_batch(self) -> list[Delivery]:
-        """Wait for deliveries; [] when the subscriber has ended, or something was taken away.
+        """Wait for deliveries; [] when the subscriber has ended, or has something
+        to stop.
 
         Called again once those of the last call are written.
         """
@@ -135,7 +151,7 @@ class Subscriber:
         self._leaving_bytes = 0
         if was_short and self.takes_more:
             self.on_room()
-        while not self._outbox and not self._taken and self.ended is None:
+        while not (self._outbox or self._taken or self._stops or self.ended):
             self._news.clear()
             await self._news.wait()
         if self.ended is not None:

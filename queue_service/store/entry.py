@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from client_sdk.wire.names import REQUEST_ID_TAG
+from client_sdk.wire.names import REQUEST_ID_TAG, TICKET_TAG
 
 #: So much of a failure's sentence is kept, in characters; an exception can quote a whole tensor.
 MAX_REASON_LENGTH = 1000
+
+_TICKET = TICKET_TAG.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,15 @@ class Entry:
     def tags(self) -> dict[str, str]:
         """The tags as a client sees them: its own, and the request id."""
         tags: dict[str, str] = {} if self.tags_json == b"{}" else json.loads(self.tags_json)
+        tags.pop(TICKET_TAG, None)
         tags[REQUEST_ID_TAG] = self.request_id
         return tags
+
+    def ticket(self) -> str:
+        """What the tag of its ticket says; "" when it has none."""
+        if _TICKET not in self.tags_json:
+            return ""
+        return str(json.loads(self.tags_json).get(TICKET_TAG, ""))
 
 
 @dataclass(slots=True)
@@ -212,6 +221,22 @@ class Departed:
     uid: str
     left_at_ms: int
     held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What `expire` did and saw.
+
+    released: deliveries that go out again.  subscribers: how many ended.  wait_ms: to the end of
+    the next lease; due_ms: until something is due for a ticket; each -1 for never.
+    stops: how many deliveries their workers are to stop.
+    """
+
+    released: int
+    subscribers: int
+    wait_ms: int
+    stops: int
+    due_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,14 +30,25 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `deadlines`   | sorted set | members of `holds` -> when `max_idle` is over, ms              |
 
 A service that was made at run time has its incarnation between its name and the role.
+And one of each for the service (`<prefix>:{<service>}:`):
+
+| key           | type       | holds                                                          |
+|---------------|------------|----------------------------------------------------------------|
+| `tickets`     | hash       | request id -> what is remembered of it (JSON, see tickets.lua)  |
+| `times`       | sorted set | kind, request id -> when something is due for it, ms            |
+| `delayed`     | stream     | entries that are not in line before their time                  |
+| `stops`       | hash       | group, user, index -> attempt and why: what a worker is to stop |
+| `history`     | list       | how long deliveries were held lately, ms; with a TTL            |
 
 Names inside a field or a member are joined by the unit separator (0x1F), which no name may
-contain.  Beside these: `idempotency:<key>` (text, with a TTL): a put's index and request id.
+contain.  Beside these, with a TTL: `idempotency:<key>` (text): a put's index and request id;
+`events:<request id>` (stream): what an engine has told of a request so far.
 
 Who ends them: entries and what belongs to them go with commit, complete, delete or truncate;
 a subscriber goes with its connection or its lease; a group some time after its last member;
 a dead letter when it is replayed, purged or crowded out by newer ones.
-`meta`, `groups` and `members` of a live service stay while it does.
+`meta`, `groups` and `members` of a live service stay while it does.  A ticket has a time at which
+it is forgotten, or an entry in one of the queues, with which that time begins.
 """
 
 from typing import Literal
@@ -67,6 +78,9 @@ _NAMES = (
 )
 
 
+_SHARED_NAMES = ("tickets", "times", "delayed", "stops")
+
+
 class Keys:
     """The keys of one service.
 
@@ -84,6 +98,23 @@ class Keys:
     def queue(self, role: Role) -> list[str]:
         """The keys of one queue, in the order in which the scripts expect them."""
         return [f"{self._base}:{role}:{name}" for name in _NAMES]
+
+    def shared(self) -> list[str]:
+        """The keys that are the service's, in the order in which the scripts expect them."""
+        return [f"{self._base}:{name}" for name in _SHARED_NAMES]
+
+    @property
+    def history(self) -> str:
+        """How long deliveries were held lately."""
+        return f"{self._base}:history"
+
+    def events(self, request_id: str) -> str:
+        """The key of what an engine has told of a request."""
+        return f"{self._base}:events:{request_id}"
+
+    def submission(self, key: str) -> str:
+        """The key under which the request id of a repeatable submission is kept."""
+        return f"{self._base}:idempotency:{key}"
 
     def idempotency(self, role: Role, key: str) -> str:
         """The key under which the outcome of a repeatable put is kept."""

@@ -61,7 +61,17 @@ _NEWER_FORMAT = re.compile(r"NEWER_FORMAT (\d+) (\d+)")
 _TAKES_NO_WRITES = re.compile(r"-?(OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 
 #: What every verb is built on, in the order in which it is put together.
-PRELUDE = ("keys", "records", "groups", "request_ids", "entries", "dead_letters", "settle")
+PRELUDE = (
+    "keys",
+    "records",
+    "stops",
+    "groups",
+    "request_ids",
+    "tickets",
+    "entries",
+    "dead_letters",
+    "settle",
+)
 
 
 def read_prelude() -> str:

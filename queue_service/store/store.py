@@ -14,6 +14,7 @@ from queue_service.store.entry import (
     Delivery,
     Departed,
     Entry,
+    Expired,
     Filter,
     GroupState,
     Handout,
@@ -67,7 +68,7 @@ class Store:
         self._scripts = scripts
         self._names = keys
         self._role = role
-        self._keys = keys.queue(role) + keys.queue(other(role))
+        self._keys = keys.queue(role) + keys.queue(other(role)) + keys.shared()
         # The rules by which an entry ends, as prelude/dead_letters.lua reads them.
         rules = f"{max_delivery} {dead_message_policy} {dead_letters_max_length}"
         rules += f" {sink_capacity} {int(sink_evicts)} {max_idle_ms}"
@@ -236,10 +237,9 @@ class Store:
         """End a subscriber after a grace; give what it held, -1 when it was taken over."""
         return int(await self._run("release", [gid, uid, session, grace_ms]))
 
-    async def expire(self, lease_ms: int) -> tuple[int, int, int]:
-        """End leases that are over: (deliveries released, subscribers, ms to the next or -1)."""
-        released, ended, wait_ms = await self._run("expire", [lease_ms, GROUP_REMEMBERED_MS])
-        return int(released), int(ended), int(wait_ms)
+    async def expire(self, lease_ms: int) -> Expired:
+        """End leases that are over."""
+        return Expired(*map(int, await self._run("expire", [lease_ms, GROUP_REMEMBERED_MS])))
 
     async def overdue(
         self, subscribers: Sequence[tuple[str, str, str]]
@@ -348,6 +348,17 @@ class Store:
             ),
             ended=reply[8] == b"1",
         )
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Capacity, and 1 when a full queue drops its oldest entry."""
+        return self._capacity, self._evict
+
+    async def run(
+        self, verb: str, arguments: Sequence[Any], *, more_keys: Sequence[str] = ()
+    ) -> Any:
+        """Run a verb that has its method elsewhere; raises StoreUnavailable or StoreError."""
+        return await self._run(verb, arguments, [*self._keys, *more_keys])
 
     async def _run(
         self, verb: str, arguments: Sequence[Any], keys: Sequence[str] | None = None

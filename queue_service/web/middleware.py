@@ -1,6 +1,7 @@
 """From an error to an answer: the one table, for every face."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 
 from aiohttp import HttpVersion11, web
@@ -9,6 +10,7 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from client_sdk.wire.errors import WireError
 from queue_service import errors
+from queue_service.web.jobs import problem
 from queue_service.web.keys import METRICS, STRANGERS
 
 log = logging.getLogger(__name__)
@@ -50,19 +52,29 @@ CLIENT_LEFT = 499
 _LIBRARY_CODES = {404: Code.NOT_FOUND, 413: Code.FRAME_TOO_BIG}
 
 
+#: The paths whose errors are problem details.
+_PROBLEM_PATHS = re.compile(r"/v1/services/[^/]+/jobs(?:/|$)")
+
+
+def wants_problem(request: web.BaseRequest) -> bool:
+    """Say whether errors of this request are answered as problem details."""
+    return _PROBLEM_PATHS.match(request.path) is not None
+
+
+def status_of(request: web.BaseRequest, error: errors.ServiceError) -> int:
+    """The status of an error on the face that was asked."""
+    if wants_problem(request):
+        return problem.status_of(error, STATUS.get(type(error), 500))
+    return STATUS[type(error)]
+
+
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what a handler raises into an answer with a code and a sentence."""
     try:
         return await handler(request)
     except errors.ServiceError as error:
-        status = STATUS[type(error)]
-        if status == 401:
-            request.app[METRICS].wrong_tokens.inc()
-            request.app[STRANGERS].note(request.remote or "")
-        if status == 500:
-            log.exception("%s %s failed.", request.method, request.path)
-        return render(request, status, error.code, str(error))
+        return _refuse(request, error)
     except WireError as error:
         return render(request, 400, Code.BAD_PARAMETER, str(error))
     except web.HTTPException as error:
@@ -89,8 +101,22 @@ async def answer_expectation(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
+def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:
+    status = status_of(request, error)
+    if status == 401:
+        request.app[METRICS].wrong_tokens.inc()
+        request.app[STRANGERS].note(request.remote or "")
+    if status == 500:
+        log.exception("%s %s failed.", request.method, request.path)
+    if wants_problem(request):
+        return problem.render(status, problem.describe(error, status))
+    return render(request, status, error.code, str(error))
+
+
 def render(request: web.BaseRequest, status: int, code: Code, sentence: str) -> web.Response:
     """Write an error: JSON to whoever asks for JSON, a line of text to everybody else."""
+    if wants_problem(request):
+        return problem.render(status, problem.members(status, code, sentence))
     headers = {names.ERROR_CODE_HEADER: code}
     if names.JSON in request.headers.get("Accept", ""):
         return web.json_response(

@@ -15,6 +15,7 @@ from queue_service.web import (
     work,
 )
 from queue_service.web.eas_paths import QueuePaths
+from queue_service.web.jobs import routes as jobs
 from queue_service.web.middleware import answer_expectation
 
 
@@ -34,6 +35,7 @@ def routes(settings: Settings) -> list[web.AbstractRouteDef]:
         web.post("/v1/tokens", token_admin.make_token),
         web.delete("/v1/tokens/{token}", token_admin.revoke_token),
         *dead_letters.routes(),
+        *jobs.routes(),
         web.get(names.WORK_PATH, work.serve_work),
         web.get(names.DISCOVERY_PATH, discovery.upstreams),
         QueuePaths(eas.serve_queue),

@@ -22,11 +22,14 @@ from client_sdk.wire import versions
 from client_sdk.wire import worker as wire
 from client_sdk.wire.codes import CloseCode, Code
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.events import Events
 from queue_service.access import Scope, Token
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError, StoreUnavailable
 from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery, Rejected
+from queue_service.store.ticket import EVENTS
+from queue_service.web.following import Following
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.tokens import require_scope
 from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, cut, end_task, send_ping
@@ -109,6 +112,7 @@ class _Work:
         self._token = token
         self._settings = request.app[SETTINGS]
         self._queue = service.input
+        self._following = Following(service.tickets, self._send, self._give_up)
         self._answering: set[asyncio.Task[None]] = set()
         self._answering_bytes = 0
         self._pings: set[asyncio.Task[None]] = set()
@@ -150,6 +154,7 @@ class _Work:
             if sending is not None:
                 await end_task(sending)
             # What the worker answered before it went is still written down.
+            await self._following.noted()
             if self._answering:
                 await asyncio.wait(self._answering)
             with contextlib.suppress(ServiceError):
@@ -201,6 +206,8 @@ class _Work:
                     or len(self._answering) > MOST_ANSWERING
                 ):
                     await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
+            case Events(events):
+                self._following.note(subscriber, events)
             case wire.SetWindow(window):
                 if window > self._settings.max_window:
                     raise WireError(f"a window of at most {self._settings.max_window}", str(window))
@@ -215,6 +222,9 @@ class _Work:
         self, subscriber: Subscriber, message: wire.Completions | wire.Rejections, size: int
     ) -> None:
         """Write answers down and tell what became of them."""
+        if not await self._following.noted():
+            # What came before this answer was not written down; the worker says all of it again.
+            return
         try:
             await self._write_down(subscriber, message)
         finally:
@@ -229,9 +239,8 @@ class _Work:
             else:
                 outcomes = await self._reject(subscriber, message)
         except ServiceError as error:
-            # Undecided: the worker says it all again on its next connection.
             log.warning("Answers of worker %s were not stored: %s", subscriber.uid, error)
-            await _close(self._socket, CloseCode.STORE_UNAVAILABLE, str(error))
+            await self._give_up(error)
             return
         with contextlib.suppress(ConnectionResetError):
             await self._send(wire.Outcomes(tuple(outcomes)))
@@ -271,10 +280,14 @@ class _Work:
                 )
             )
         accepted = await self._queue.complete(done)
+        for item, is_accepted in zip(items, accepted, strict=True):
+            self._following.ended(item.index, completed=is_accepted)
         return too_big + [_outcome(*pair) for pair in zip(items, accepted, strict=True)]
 
     async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
         gid, uid = subscriber.gid, subscriber.uid
+        for item in message.rejections:
+            self._following.ended(item.index, completed=False)
         accepted = await self._queue.reject(
             [
                 Rejected(
@@ -294,12 +307,16 @@ class _Work:
                     await self._send(wire.Taken(tuple(wire.Held(*pair) for pair in taken)))
                 if batch:
                     await self._send(wire.Deliveries(tuple(map(self._to_wire, batch))))
+                if stops := subscriber.take_stops():
+                    await self._send(wire.Stops(tuple(wire.Held(*pair) for pair in stops)))
             if subscriber.ended is not None:
                 code, reason = CLOSINGS[subscriber.ended]
                 await self._socket.close(code=code, message=reason)
 
     def _to_wire(self, delivery: Delivery) -> wire.Delivery:
         entry = delivery.entry
+        ticket = entry.ticket()
+        self._following.began(entry.index)
         return wire.Delivery(
             index=entry.index,
             attempt=delivery.attempt,
@@ -312,7 +329,13 @@ class _Work:
             stored_at_ms=entry.stored_at_ms,
             priority=delivery.priority,
             deaths=delivery.deaths,
+            events=ticket.startswith(EVENTS),
+            run_timeout_ms=int(ticket[1:] or 0),
         )
+
+    async def _give_up(self, error: ServiceError) -> None:
+        """Undecided: the worker says it all again on its next connection."""
+        await _close(self._socket, CloseCode.STORE_UNAVAILABLE, str(error))
 
     async def _send(self, message: wire.ToWorker) -> None:
         await self._socket.send_bytes(wire.encode_to_worker(message))

@@ -21,7 +21,8 @@ from client_sdk.wire.worker import (
     Result,
     SetWindow,
 )
-from client_sdk.work import Lost, WorkConnection
+from client_sdk.work import WorkConnection
+from client_sdk.work_events import Lost, Stop
 from tests.client_sdk.peers import WorkPeer, answer, serving
 from tests.waiting import wait_until
 
@@ -52,7 +53,7 @@ async def connected(peer: WorkPeer, window: int = 3) -> AsyncIterator[WorkConnec
         yield connection
 
 
-async def took(connection: WorkConnection, count: int) -> list[Delivery | Lost]:
+async def took(connection: WorkConnection, count: int) -> list[Delivery | Lost | Stop]:
     async with asyncio.timeout(5):
         return [await anext(connection) for _ in range(count)]
 

@@ -7,30 +7,36 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FromWorker(_message.Message):
-    __slots__ = ("hello", "complete", "reject", "renew", "window")
+    __slots__ = ("hello", "complete", "reject", "renew", "window", "events")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     REJECT_FIELD_NUMBER: _ClassVar[int]
     RENEW_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     complete: Completions
     reject: Rejections
     renew: Renew
     window: Window
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., complete: _Optional[_Union[Completions, _Mapping]] = ..., reject: _Optional[_Union[Rejections, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., window: _Optional[_Union[Window, _Mapping]] = ...) -> None: ...
+    events: Events
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., complete: _Optional[_Union[Completions, _Mapping]] = ..., reject: _Optional[_Union[Rejections, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., events: _Optional[_Union[Events, _Mapping]] = ...) -> None: ...
 
 class ToWorker(_message.Message):
-    __slots__ = ("welcome", "deliver", "outcome", "taken")
+    __slots__ = ("welcome", "deliver", "outcome", "taken", "noted", "stop")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     DELIVER_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     TAKEN_FIELD_NUMBER: _ClassVar[int]
+    NOTED_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     deliver: Deliveries
     outcome: Outcomes
     taken: Taken
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., deliver: _Optional[_Union[Deliveries, _Mapping]] = ..., outcome: _Optional[_Union[Outcomes, _Mapping]] = ..., taken: _Optional[_Union[Taken, _Mapping]] = ...) -> None: ...
+    noted: EventsNoted
+    stop: Stops
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., deliver: _Optional[_Union[Deliveries, _Mapping]] = ..., outcome: _Optional[_Union[Outcomes, _Mapping]] = ..., taken: _Optional[_Union[Taken, _Mapping]] = ..., noted: _Optional[_Union[EventsNoted, _Mapping]] = ..., stop: _Optional[_Union[Stops, _Mapping]] = ...) -> None: ...
 
 class Held(_message.Message):
     __slots__ = ("index", "attempt")
@@ -69,7 +75,7 @@ class Welcome(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths")
+    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +94,8 @@ class Delivery(_message.Message):
     STORED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     DEATHS_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    RUN_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     max_delivery: int
@@ -99,7 +107,9 @@ class Delivery(_message.Message):
     stored_at_ms: int
     priority: int
     deaths: int
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ...) -> None: ...
+    events: bool
+    run_timeout_ms: int
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ..., events: bool = ..., run_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class Deliveries(_message.Message):
     __slots__ = ("deliveries",)
@@ -219,3 +229,49 @@ class Taken(_message.Message):
     DELIVERIES_FIELD_NUMBER: _ClassVar[int]
     deliveries: _containers.RepeatedCompositeFieldContainer[Held]
     def __init__(self, deliveries: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
+
+class Event(_message.Message):
+    __slots__ = ("index", "attempt", "request_id", "number", "kind", "data", "tokens")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    attempt: int
+    request_id: str
+    number: int
+    kind: str
+    data: bytes
+    tokens: int
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., request_id: _Optional[str] = ..., number: _Optional[int] = ..., kind: _Optional[str] = ..., data: _Optional[bytes] = ..., tokens: _Optional[int] = ...) -> None: ...
+
+class Events(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[Event]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+
+class EventNoted(_message.Message):
+    __slots__ = ("index", "attempt", "number")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    attempt: int
+    number: int
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
+
+class EventsNoted(_message.Message):
+    __slots__ = ("noted",)
+    NOTED_FIELD_NUMBER: _ClassVar[int]
+    noted: _containers.RepeatedCompositeFieldContainer[EventNoted]
+    def __init__(self, noted: _Optional[_Iterable[_Union[EventNoted, _Mapping]]] = ...) -> None: ...
+
+class Stops(_message.Message):
+    __slots__ = ("stops",)
+    STOPS_FIELD_NUMBER: _ClassVar[int]
+    stops: _containers.RepeatedCompositeFieldContainer[Held]
+    def __init__(self, stops: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...

@@ -45,6 +45,11 @@ for position = 5, #ARGV, 8 do
             note_failure(uid, index, record, code, ARGV[position + 7])
         end
         finish(own, gid, index, record)
+        if may_have_ticket(record.tags) then
+            local word = cjson.decode(ARGV[position + 5]).errorCode
+            end_ticket(record.request_id, word and 'failed' or 'succeeded', word, now)
+            ticket_of(record.request_id).empty = has_result ~= '1' or nil
+        end
         if has_result == '1' then
             local extra, tags = ARGV[position + 5], record.tags
             if extra ~= '{}' then
@@ -54,6 +59,7 @@ for position = 5, #ARGV, 8 do
         end
         results[#results + 1] = 1
     else
+        clear_stop(gid, uid, index)
         results[#results + 1] = 0
     end
 end

@@ -1,11 +1,16 @@
--- delete: remove entries for all groups, whoever holds them.
+-- delete: remove entries for all groups, whoever holds them; a worker that does is told to stop.
 --
 -- argv     4  then the indexes
 -- returns  for each index 1, or 0 when there was no such entry
 write_although_full()
 local results = {}
 for position = 4, #ARGV do
-    results[#results + 1] = remove(own, ARGV[position]) and 1 or 0
+    local index = ARGV[position]
+    local workers = role == 'input' and workers_that_hold(index) or {}
+    results[#results + 1] = remove(own, index) and 1 or 0
+    for _, worker in ipairs(workers) do
+        set_stop(worker.gid, worker.uid, index, worker.attempt, 'deleted')
+    end
 end
 settle()
 return results

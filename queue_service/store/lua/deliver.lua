@@ -73,6 +73,9 @@ local function hand_over(batch, uid, index, fields, record)
     end
     record.attempt, record.state, record.uid = record.attempt + 1, 'h', uid
     write_record(own, gid, index, record)
+    if role == 'input' and may_have_ticket(fields[TAGS]) then
+        begin_ticket(fields[REQUEST_ID], uid, record.attempt, now_ms())
+    end
     local member = gid .. SEP .. uid .. SEP .. padded(index)
     later('ZADD', own.holds, 0, member)
     if deadline then

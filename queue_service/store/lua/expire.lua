@@ -2,7 +2,8 @@
 --
 -- argv     4  lease in ms
 --          5  how long a group without members is remembered, in ms
--- returns  {deliveries released, subscribers ended, ms until the next lease ends or -1}
+-- returns  {deliveries released, subscribers ended, ms until the next lease ends or -1,
+--          how many stops there are, ms until something is due for a ticket or -1}
 write_although_full()
 local lease_ms, remembered_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local LIMIT = 100 -- subscribers ended in one call
@@ -59,4 +60,6 @@ local wait_ms = -1
 if soonest[2] then
     wait_ms = math.max(0, tonumber(soonest[2]) - now)
 end
-return { released, ended_subscribers, wait_ms }
+local next_time = redis.call('ZRANGE', times, 0, 0, 'WITHSCORES')
+local due_ms = next_time[2] and math.max(0, tonumber(next_time[2]) - now) or -1
+return { released, ended_subscribers, wait_ms, redis.call('HLEN', stops), due_ms }

@@ -1,6 +1,6 @@
 -- put: append entries, as long as there is room.
 --
--- keys     39..  for each item that has one: its idempotency key
+-- keys     43..  for each item that has one: its idempotency key
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long an idempotency key is kept, in ms
@@ -11,6 +11,9 @@
 local capacity, evict, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
 local now = now_ms()
 local stored = length(own)
+if role == 'input' then
+    stored = stored + redis.call('XLEN', delayed)
+end
 if role == 'sink' and not evict then
     -- Every input entry in a worker's hands has its place here kept for it.
     stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
@@ -36,7 +39,7 @@ read_request_ids(own, request_ids)
 
 local known = redis.call('HMGET', own.meta, 'last', 'ended')
 last_index[own] = tonumber(known[1] or 0)
-local results, next_key, appended = {}, 2 * QUEUE_KEYS + 1, false
+local results, next_key, appended = {}, OWN_KEYS, false
 for position = 7, #ARGV, 7 do
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
     local path, content_type, idempotent = unpack(ARGV, position + 4, position + 6)

@@ -37,6 +37,7 @@ for position = 5, #ARGV, 5 do
         give_back(uid, index, record, code, reason)
         results[#results + 1] = 1
     else
+        clear_stop(gid, uid, index)
         results[#results + 1] = 0
     end
 end

@@ -28,7 +28,7 @@ local function withdraw_errors(request_id)
     for _, index in ipairs(indexes) do
         local fields, lane = read(peer, index)
         if fields and cjson.decode(fields[TAGS]).errorCode then
-            remove(peer, index, lane, request_id)
+            remove(peer, index, lane, request_id, fields[TAGS])
         end
     end
 end
@@ -44,6 +44,9 @@ local function put_again(index, letter)
     local data = redis.call('HGET', own.dead_data, index)
     local new_index = append(own, letter.lane, { 'r', letter.request_id, 't', letter.tags,
         'a', letter.stored_at, 'd', data, 'p', letter.path, 'c', letter.content_type })
+    if role == 'input' then
+        reopen_ticket(letter.request_id, letter.tags)
+    end
     forget_letter(own, index)
     stored = stored + 1
     return { index, new_index, letter.request_id }

@@ -12,7 +12,12 @@ for lane = 0, 1 do
         if removed == most then
             break
         end
-        remove(own, string.match(item[1], '^%d+'), lane, item[2][REQUEST_ID])
+        local index = string.match(item[1], '^%d+')
+        local workers = role == 'input' and workers_that_hold(index) or {}
+        remove(own, index, lane, item[2][REQUEST_ID], item[2][TAGS])
+        for _, worker in ipairs(workers) do
+            set_stop(worker.gid, worker.uid, index, worker.attempt, 'deleted')
+        end
         removed = removed + 1
     end
 end

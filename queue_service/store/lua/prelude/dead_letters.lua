@@ -97,7 +97,7 @@ local function to_the_rear(index, fields, lane, record)
             finished[#finished + 1] = other
         end
     end
-    remove(own, index, lane, record.request_id)
+    remove(own, index, lane, record.request_id, fields[TAGS])
     local new_index = append(own, lane, fields)
     for _, other in ipairs(finished) do
         redis.call('HSET', own.done, other .. SEP .. new_index, 1)
@@ -155,10 +155,12 @@ local function end_by_policy(gid, index, record, reason)
             end
             local extra = { lastCode = status_of(code), errorCode = code }
             answer(record.request_id, laid_over(fields[TAGS], extra), sentence, now_ms())
+            fail_ticket(record.request_id, fields[TAGS], code)
         end
-        remove(own, index, lane, record.request_id)
+        remove(own, index, lane, record.request_id, fields[TAGS])
     elseif policy == 'Drop' then
-        remove(own, index, lane, record.request_id)
+        fail_ticket(record.request_id, fields[TAGS], reason)
+        remove(own, index, lane, record.request_id, fields[TAGS])
     else
         outcome = 'reared'
         to_the_rear(index, fields, lane, record)
@@ -169,9 +171,39 @@ local function end_by_policy(gid, index, record, reason)
     return outcome
 end
 
+-- The request was not done in time: whoever waits for its result is told so.
+local function expire_request(request_id, index, tags, now)
+    if index then
+        remove(input, index)
+    end
+    local extra = { errorCode = 'Expired', lastCode = '504' }
+    answer(request_id, laid_over(tags, extra), 'it was not done by the time set for it', now)
+    end_ticket(request_id, 'expired', 'Expired', now)
+end
+
+-- A worker was told to stop this delivery, and it has ended without a result.
+local function stop_delivery(index, record, why)
+    local now = now_ms()
+    if why == 'late' then
+        expire_request(record.request_id, index, record.tags, now)
+        return
+    end
+    remove(input, index, record.lane, record.request_id, record.tags)
+    end_ticket(record.request_id, 'canceled', 'Canceled', now)
+end
+
 -- The delivery has ended without a commit: the entry goes out again, lowest index first, unless
--- it was handed out as often as permitted.  `failure_is_noted`: its user has said what went wrong.
+-- it was handed out as often as permitted, or was to be stopped.  `failure_is_noted`: its user has
+-- said what went wrong.
 local function put_back(q, gid, index, record, state, failure_is_noted)
+    local why = q == input and stop_of(gid, record.uid, index)
+    if why then
+        stop_delivery(index, record, why)
+        return
+    end
+    if q == input and may_have_ticket(record.tags) then
+        to_tell[record.request_id] = true
+    end
     end_hold(q, gid, record.uid, index)
     record.state = state
     write_record(q, gid, index, record)

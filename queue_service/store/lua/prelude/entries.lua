@@ -20,20 +20,24 @@ local function read_ahead(gid, first, step)
     return request_ids
 end
 
--- Remove an entry for all groups.  Returns false when there was none.
-local function remove(q, index, lane, request_id)
+-- Remove an entry for all groups; whoever knows its tags gives them.  Returns false when there was
+-- none.
+local function remove(q, index, lane, request_id, tags)
     if not request_id then
         local fields
         fields, lane = read(q, index, lane)
         if not fields then
             return false
         end
-        request_id = fields[REQUEST_ID]
+        request_id, tags = fields[REQUEST_ID], fields[TAGS]
     end
     if redis.call('XDEL', q.lanes[lane], index .. '-0') == 0 then
         return false
     end
     unlink(q, request_id, index)
+    if may_have_ticket(tags) then
+        maybe_gone[request_id] = true
+    end
 
     local groups = groups_of(q)
     for _, gid in ipairs(groups.gids) do
@@ -79,12 +83,12 @@ end
 -- This group is done with the entry; it goes when no other group owes it.  Returns false when
 -- there was no such entry.
 local function finish(q, gid, index, record)
-    local lane, request_id
+    local lane, request_id, tags
     if record then
-        lane, request_id = record.lane, record.request_id
+        lane, request_id, tags = record.lane, record.request_id, record.tags
     end
     if not owed_by_another(q, gid, index) then
-        return remove(q, index, lane, request_id)
+        return remove(q, index, lane, request_id, tags)
     end
     if not read(q, index, lane) then
         return false

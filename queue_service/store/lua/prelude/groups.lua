@@ -48,6 +48,9 @@ local function end_hold(q, gid, uid, index)
     local member = gid .. SEP .. uid .. SEP .. padded(index)
     later('ZREM', q.holds, member)
     later('ZREM', q.deadlines, member)
+    if q == input then
+        clear_stop(gid, uid, index)
+    end
     local key = (q == own and 'o' or 'p') .. gid .. SEP .. uid
     local sum = ended[key] or { q = q, gid = gid, uid = uid, count = 0 }
     sum.count = sum.count + 1

@@ -4,6 +4,7 @@
 --
 -- keys     1..19   the queue that the verb is about      (see keys.py for what each holds)
 --          20..38  the other queue of the same service
+--          39..42  what belongs to both: tickets, times, delayed, stops
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
 --          3  the rules by which entries end (see dead_letters.lua)
@@ -27,6 +28,14 @@ local function queue(offset)
     }
 end
 local own, peer = queue(0), queue(QUEUE_KEYS)
+local input = role == 'input' and own or peer
+local sink = role == 'input' and peer or own
+
+local SHARED_KEYS = 4
+local tickets, times = KEYS[2 * QUEUE_KEYS + 1], KEYS[2 * QUEUE_KEYS + 2]
+local delayed, stops = KEYS[2 * QUEUE_KEYS + 3], KEYS[2 * QUEUE_KEYS + 4]
+-- The first of the keys that a verb has of its own.
+local OWN_KEYS = 2 * QUEUE_KEYS + SHARED_KEYS + 1
 
 -- How entries and everything beside them are stored.  A version that stores them in a way which the
 -- ones before would misread has the next number; what it writes first makes those before refuse.

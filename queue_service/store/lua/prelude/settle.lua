@@ -6,6 +6,7 @@ local tell_windows = false
 -- Write what was put off and the sums that changed, and ring where somebody may now be served.
 -- Every verb that writes ends with this.
 local function settle()
+    settle_tickets()
     write_records()
     write_request_ids()
     write_all()
@@ -74,6 +75,9 @@ local function forget_subscriber(q, gid, uid, now, held)
         redis.call('HDEL', q.subscribers, subscriber .. SEP .. name)
     end
     redis.call('ZREM', q.leases, subscriber)
+    if q == input then
+        clear_stops_of(gid, uid)
+    end
     groups_read[q] = nil
     if redis.call('HINCRBY', q.members, gid, -1) > 0 then
         return

@@ -1,0 +1,76 @@
+"""An input entry handed to a worker, as a plain value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from client_sdk.wire.proto import worker_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An input entry handed to a worker.
+
+    attempt: 1 on the first hand-out.  max_delivery: the most hand-outs; 0 is without limit.
+    path: the sub-path of the original request, without the service's own; "" for none.
+    stored_at_ms: when the entry was stored, in milliseconds since 1970 by Redis' clock.
+    deaths: how many different workers' engines have died while they ran it.
+    events: whether what the engine tells while it runs is wanted.
+    run_timeout_ms: the longest this attempt may run; 0 is without such a limit.
+    """
+
+    index: int
+    attempt: int
+    request_id: str
+    data: bytes
+    tags: Mapping[str, str] = field(default_factory=dict)
+    max_delivery: int = 0
+    path: str = ""
+    content_type: str = ""
+    stored_at_ms: int = 0
+    priority: int = 0
+    deaths: int = 0
+    events: bool = False
+    run_timeout_ms: int = 0
+
+    @property
+    def last_attempt(self) -> bool:
+        """True when a rejection of this delivery would be followed by the dead-letter policy."""
+        return 0 < self.max_delivery <= self.attempt
+
+
+def delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
+    """Return it as protobuf has it."""
+    return worker_pb2.Delivery(
+        index=delivery.index,
+        attempt=delivery.attempt,
+        max_delivery=delivery.max_delivery,
+        request_id=delivery.request_id,
+        tags=delivery.tags,
+        data=delivery.data,
+        path=delivery.path,
+        content_type=delivery.content_type,
+        stored_at_ms=delivery.stored_at_ms,
+        priority=delivery.priority,
+        deaths=delivery.deaths,
+        events=delivery.events,
+        run_timeout_ms=delivery.run_timeout_ms,
+    )
+
+
+def delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
+    """Read a delivery."""
+    return Delivery(
+        index=proto.index,
+        attempt=proto.attempt,
+        request_id=proto.request_id,
+        data=proto.data,
+        tags=dict(proto.tags),
+        max_delivery=proto.max_delivery,
+        path=proto.path,
+        content_type=proto.content_type,
+        stored_at_ms=proto.stored_at_ms,
+        priority=proto.priority,
+        deaths=proto.deaths,
+        events=proto.events,
+        run_timeout_ms=proto.run_timeout_ms,
+    )

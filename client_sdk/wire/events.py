@@ -1,0 +1,101 @@
+"""What an engine tells of a delivery that goes on, and what nobody wants any more, as plain values.
+
+`proto/worker.proto` holds the field numbers; `worker.py` puts these among the other messages.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from client_sdk.wire.proto import worker_pb2
+
+#: The kinds of events.  The data of a delta is a piece of output, of the others it is JSON.
+DELTA, PROGRESS, USAGE = "delta", "progress", "usage"
+KINDS = (DELTA, PROGRESS, USAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that an engine has told.
+
+    number: the worker's own count within the attempt, from 1.  tokens: of a delta, where known.
+    """
+
+    index: int
+    attempt: int
+    request_id: str
+    number: int
+    kind: str
+    data: bytes
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventNoted:
+    """Everything up to this number was written down, or was no longer wanted."""
+
+    index: int
+    attempt: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventsNoted:
+    noted: tuple[EventNoted, ...]
+
+
+def events_to_proto(events: Iterable[Event]) -> worker_pb2.Events:
+    """Return events as protobuf has them."""
+    return worker_pb2.Events(
+        events=[
+            worker_pb2.Event(
+                index=event.index,
+                attempt=event.attempt,
+                request_id=event.request_id,
+                number=event.number,
+                kind=event.kind,
+                data=event.data,
+                tokens=event.tokens,
+            )
+            for event in events
+        ]
+    )
+
+
+def events_from_proto(proto: worker_pb2.Events) -> Events:
+    """Read events."""
+    return Events(
+        tuple(
+            Event(
+                index=item.index,
+                attempt=item.attempt,
+                request_id=item.request_id,
+                number=item.number,
+                kind=item.kind,
+                data=item.data,
+                tokens=item.tokens,
+            )
+            for item in proto.events
+        )
+    )
+
+
+def noted_to_proto(noted: Iterable[EventNoted]) -> worker_pb2.EventsNoted:
+    """Return what was noted as protobuf has it."""
+    return worker_pb2.EventsNoted(
+        noted=[
+            worker_pb2.EventNoted(index=item.index, attempt=item.attempt, number=item.number)
+            for item in noted
+        ]
+    )
+
+
+def noted_from_proto(proto: worker_pb2.EventsNoted) -> EventsNoted:
+    """Read what was noted."""
+    return EventsNoted(
+        tuple(EventNoted(item.index, item.attempt, item.number) for item in proto.noted)
+    )

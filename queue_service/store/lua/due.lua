@@ -1,0 +1,82 @@
+-- due: do what is due for requests by now.
+--
+-- begin    a delayed entry takes its place in line
+-- start    a request that no worker has begun is answered as expired
+-- finish   so is one that has not ended; a worker that has it is told to stop
+-- keep     a result was kept for long enough
+-- forget   so was a ticket
+--
+-- returns  {how many things were done, ms until the next is due or -1}
+write_although_full()
+local LIMIT = 100
+local now = now_ms()
+local begun = false
+
+local function end_late(request_id, ticket)
+    local index, tags = first_of(input, request_id), nil
+    if ticket.delayed then
+        local found = redis.call('XRANGE', delayed, ticket.delayed, ticket.delayed)
+        tags = found[1] and found[1][2][TAGS]
+        redis.call('XDEL', delayed, ticket.delayed)
+    elseif index then
+        local fields = read(input, index)
+        tags = fields and fields[TAGS]
+    end
+    if tags then
+        expire_request(request_id, index, tags, now)
+    end
+end
+
+local kinds = {}
+
+function kinds.begin(request_id, ticket)
+    local found = ticket.delayed and redis.call('XRANGE', delayed, ticket.delayed, ticket.delayed)
+    if found and found[1] then
+        append(input, ticket.lane, found[1][2])
+        redis.call('XDEL', delayed, ticket.delayed)
+        begun = true
+    end
+    ticket.delayed = nil
+    write_ticket(request_id, ticket)
+end
+
+function kinds.start(request_id, ticket)
+    if not ticket.started_at then
+        end_late(request_id, ticket)
+    end
+end
+
+function kinds.finish(request_id, ticket)
+    local index = first_of(input, request_id)
+    local workers = index and workers_that_hold(index) or {}
+    for _, worker in ipairs(workers) do
+        set_stop(worker.gid, worker.uid, index, worker.attempt, 'late')
+    end
+    if not workers[1] then
+        end_late(request_id, ticket)
+    end
+end
+
+local due = redis.call('ZRANGEBYSCORE', times, '-inf', now, 'LIMIT', 0, LIMIT)
+for _, member in ipairs(due) do
+    local kind, request_id = string.match(member, '^(%a+)\31(.*)$')
+    redis.call('ZREM', times, member)
+    local ticket = ticket_of(request_id)
+    if kind == 'keep' then
+        while first_of(sink, request_id) and remove(sink, first_of(sink, request_id)) do
+            maybe_gone[request_id] = true
+        end
+    elseif kind == 'forget' then
+        redis.call('HDEL', tickets, request_id)
+        read_tickets[request_id], changed_tickets[request_id] = false, nil
+    elseif ticket and not ticket.state then
+        kinds[kind](request_id, ticket)
+    end
+end
+settle()
+if begun then
+    ring('input')
+end
+local next_time = redis.call('ZRANGE', times, 0, 0, 'WITHSCORES')
+local wait_ms = next_time[2] and math.max(0, tonumber(next_time[2]) - now) or -1
+return { #due, wait_ms }

@@ -1,0 +1,43 @@
+-- list: request ids, some at a time.
+--
+-- argv     4  "input" or "sink" for the entries of a queue, "delayed" for those that are not in line yet,
+--          "ended" for tickets
+--          5  where to go on: an index, a stream id, or what an earlier call gave; "0" at first
+--          6  most to give; tickets come in portions of about this size
+-- returns  {where to go on, "" at the end, request id...}
+local from, most = ARGV[5], tonumber(ARGV[6])
+local reply = { '' }
+if ARGV[4] == 'ended' then
+    local found = redis.call('HSCAN', tickets, from, 'COUNT', most)
+    reply[1] = found[1] ~= '0' and found[1] or ''
+    for position = 1, #found[2], 2 do
+        local request_id = found[2][position]
+        if not first_of(sink, request_id) and cjson.decode(found[2][position + 1]).state then
+            reply[#reply + 1] = request_id
+        end
+    end
+    return reply
+end
+if ARGV[4] == 'delayed' then
+    local found = redis.call('XRANGE', delayed, from == '0' and '-' or '(' .. from, '+', 'COUNT', most)
+    for _, item in ipairs(found) do
+        reply[#reply + 1] = item[2][REQUEST_ID]
+    end
+    reply[1] = #found == most and found[#found][1] or ''
+    return reply
+end
+local q = ARGV[4] == 'sink' and sink or input
+local items = {}
+for lane = 0, 1 do
+    for _, item in ipairs(redis.call('XRANGE', q.lanes[lane], '(' .. from .. '-0', '+', 'COUNT', most)) do
+        items[#items + 1] = { tonumber(string.match(item[1], '^%d+')), item[2][REQUEST_ID] }
+    end
+end
+table.sort(items, function(a, b) return a[1] < b[1] end)
+for position = 1, math.min(#items, most) do
+    reply[#reply + 1] = items[position][2]
+end
+if #items >= most then
+    reply[1] = string.format('%.0f', items[most][1])
+end
+return reply

@@ -1,0 +1,61 @@
+-- look: where requests are, from their tickets and both queues.
+--
+-- The count of those ahead is that of `search`, and of those of higher priority in front; it costs
+-- the same at any depth.
+--
+-- argv     4  the workers' group
+--          then the request ids
+-- returns  {{members, held, how many have room} of the workers' group, ms since 1970, then for each
+--          request {ticket (JSON) or "", input index or "", "1" when it is held, attempt, user,
+--          entries ahead, stored at, sink index or "", the result's tags, lane}}
+local gid = ARGV[4]
+local sums = redis.call('HMGET', own.groups, gid .. SEP .. 'held', gid .. SEP .. 'roomy')
+local members = redis.call('HGET', own.members, gid) or 0
+local reply = { { members, sums[1] or 0, sums[2] or 0 }, string.format('%.0f', now_ms()) }
+
+local still_waiting
+local function ahead_of(index, lane, record)
+    still_waiting = still_waiting or waiting(own, gid)
+    local ahead
+    if record then
+        ahead = redis.call('ZLEXCOUNT', own.released,
+            '[' .. gid .. SEP, '(' .. gid .. SEP .. padded(index))
+    else
+        local cursor = redis.call('HGET', own.groups, gid .. SEP .. 'cursor' .. lane) or '0'
+        ahead = redis.call('ZLEXCOUNT', own.released, '[' .. gid .. SEP, '(' .. gid .. ' ')
+            + math.max(0, tonumber(index) - tonumber(cursor) - 1)
+    end
+    return math.max(0, math.min(ahead, still_waiting - 1))
+end
+
+for position = 5, #ARGV do
+    local request_id = ARGV[position]
+    local index, result_index = first_of(own, request_id), first_of(peer, request_id)
+    local seen = { redis.call('HGET', tickets, request_id) or '', index or '', '0', 0, '', 0, '0',
+        result_index or '', '', 0 }
+    local fields, lane
+    if index then
+        fields, lane = read(own, index)
+    end
+    if fields then
+        local record = record_of(own, gid, index)
+        seen[7], seen[10] = fields[STORED_AT], lane
+        if record then
+            seen[4], seen[5] = record.attempt, record.uid
+        end
+        if record and record.state == 'h' then
+            seen[3] = '1'
+        else
+            seen[6] = ahead_of(index, lane, record)
+        end
+    end
+    if result_index then
+        local result = read(peer, result_index)
+        seen[9] = result and result[TAGS] or '{}'
+        if not fields and result then
+            seen[7] = result[STORED_AT]
+        end
+    end
+    reply[#reply + 1] = seen
+end
+return reply

@@ -1,0 +1,44 @@
+-- prelude/stops: deliveries that their workers are to stop.
+--
+-- A stop is set when a request is cancelled, or late, while a worker has it.  The worker is told
+-- and answers; only then is its window free.  A stop ends with the hold that it is about.
+-- Why is "cancel", "late" (for its finish_by) or "deleted".
+local any_stops
+
+local function stop_field(gid, uid, index)
+    return gid .. SEP .. uid .. SEP .. padded(index)
+end
+
+local function are_there_stops()
+    if any_stops == nil then
+        any_stops = redis.call('EXISTS', stops) == 1
+    end
+    return any_stops
+end
+
+local function set_stop(gid, uid, index, attempt, why)
+    redis.call('HSET', stops, stop_field(gid, uid, index), attempt .. ':' .. why)
+    any_stops = true
+    ring('input stops')
+end
+
+local function stop_of(gid, uid, index)
+    local text = are_there_stops() and redis.call('HGET', stops, stop_field(gid, uid, index))
+    return text and string.match(text, ':(%a+)$')
+end
+
+local function clear_stop(gid, uid, index)
+    if are_there_stops() then
+        redis.call('HDEL', stops, stop_field(gid, uid, index))
+    end
+end
+
+-- A subscriber is gone, and with it whatever it was to stop and no longer held.
+local function clear_stops_of(gid, uid)
+    local prefix = gid .. SEP .. uid .. SEP
+    for _, field in ipairs(are_there_stops() and redis.call('HKEYS', stops) or {}) do
+        if string.sub(field, 1, #prefix) == prefix then
+            redis.call('HDEL', stops, field)
+        end
+    end
+end

@@ -1,0 +1,131 @@
+-- prelude/tickets: what is remembered of a request beside its entries.
+--
+-- A ticket is a JSON object: put_at, keep_ms (how long its result is kept, 0 until it is read), told_ms
+-- (how long the ticket is kept when there is no result any more), options (as they came), and later
+-- delayed (where it waits in `delayed`, with its lane), started_at, worker, attempt, stopping_at,
+-- and once, for ever: state, code, ended_at; gone_at when its result has gone.
+--
+-- An entry that has one carries a tag which no client can give: whoever has none pays nothing.
+local TICKET_TAG = '"_ticket_":'
+local LEAST_TOLD_MS = 3600 * 1000 -- for a request that was put without a ticket
+
+local read_tickets, changed_tickets = {}, {}
+-- Requests of which an entry was removed in this call, and those whose followers are to look again.
+local maybe_gone, to_tell = {}, {}
+
+-- nil stands for tags that nobody has read.
+local function may_have_ticket(tags)
+    return tags == nil or (tags ~= '{}' and string.find(tags, TICKET_TAG, 1, true) ~= nil)
+end
+
+local function ticket_of(request_id)
+    local ticket = read_tickets[request_id]
+    if ticket == nil then
+        local text = redis.call('HGET', tickets, request_id)
+        ticket = text and cjson.decode(text) or false
+        read_tickets[request_id] = ticket
+    end
+    return ticket
+end
+
+local function write_ticket(request_id, ticket)
+    read_tickets[request_id] = ticket
+    changed_tickets[request_id] = true
+    to_tell[request_id] = true
+end
+
+local function set_time(kind, request_id, at)
+    redis.call('ZADD', times, at, kind .. SEP .. request_id)
+end
+
+local function clear_time(kind, request_id)
+    redis.call('ZREM', times, kind .. SEP .. request_id)
+end
+
+-- The end of a request is written once; one that had no ticket gets one to tell it.
+local function end_ticket(request_id, state, code, now)
+    local ticket = ticket_of(request_id) or { put_at = now, keep_ms = 0, told_ms = LEAST_TOLD_MS }
+    if ticket.state then
+        return
+    end
+    ticket.state, ticket.code, ticket.ended_at = state, code, now
+    ticket.delayed, ticket.stopping_at = nil, nil
+    for _, kind in ipairs({ 'begin', 'start', 'finish' }) do
+        clear_time(kind, request_id)
+    end
+    if ticket.keep_ms > 0 then
+        set_time('keep', request_id, now + ticket.keep_ms)
+    end
+    maybe_gone[request_id] = true
+    write_ticket(request_id, ticket)
+end
+
+local function fail_ticket(request_id, tags, code)
+    if role == 'input' and may_have_ticket(tags) then
+        end_ticket(request_id, 'failed', code, now_ms())
+    end
+end
+
+-- An operator has put its entry back in line.
+local function reopen_ticket(request_id, tags)
+    local ticket = may_have_ticket(tags) and ticket_of(request_id)
+    if ticket then
+        ticket.state, ticket.code, ticket.ended_at, ticket.gone_at = nil, nil, nil, nil
+        clear_time('keep', request_id)
+        clear_time('forget', request_id)
+        write_ticket(request_id, ticket)
+    end
+end
+
+local function begin_ticket(request_id, uid, attempt, now)
+    local ticket = ticket_of(request_id)
+    if ticket and not ticket.state then
+        ticket.started_at, ticket.worker, ticket.attempt = now, uid, attempt
+        clear_time('start', request_id)
+        write_ticket(request_id, ticket)
+    end
+end
+
+-- What became of the requests whose entries this call has removed: an entry that came back under
+-- another index is no end.
+local function settle_tickets()
+    for request_id in pairs(maybe_gone) do
+        local ticket = ticket_of(request_id)
+        if ticket and not ticket.state and not ticket.delayed and not first_of(input, request_id) then
+            end_ticket(request_id, 'canceled', 'Deleted', now_ms())
+        end
+        if ticket and ticket.state and not ticket.gone_at and not first_of(sink, request_id) then
+            ticket.gone_at = now_ms()
+            clear_time('keep', request_id)
+            set_time('forget', request_id, ticket.gone_at + ticket.told_ms)
+            write_ticket(request_id, ticket)
+        end
+    end
+    maybe_gone = {}
+    for request_id in pairs(changed_tickets) do
+        redis.call('HSET', tickets, request_id, cjson.encode(read_tickets[request_id]))
+    end
+    changed_tickets = {}
+    local names = {}
+    for request_id in pairs(to_tell) do
+        names[#names + 1] = request_id
+    end
+    to_tell = {}
+    if #names > 0 then
+        ring('events ' .. table.concat(names, ' '))
+    end
+end
+
+-- The workers that hold an input entry: those that can be told to stop.
+local function workers_that_hold(index)
+    local found = {}
+    for _, gid in ipairs(groups_of(input).gids) do
+        local record = record_of(input, gid, index)
+        local about = record and record.state == 'h'
+            and redis.call('HGET', input.subscribers, gid .. SEP .. record.uid .. SEP .. 'about')
+        if about and cjson.decode(about).kind == 'worker' then
+            found[#found + 1] = { gid = gid, uid = record.uid, attempt = record.attempt }
+        end
+    end
+    return found
+end

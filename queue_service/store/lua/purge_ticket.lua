@@ -1,0 +1,25 @@
+-- purge_ticket: remove everything that is stored of a request that has ended.
+--
+-- keys     43  the events of the request
+-- argv     4   request id
+-- returns  "forgotten", "open" when it has not ended, or "unknown"
+write_although_full()
+local request_id = ARGV[4]
+local ticket = ticket_of(request_id)
+local index = first_of(sink, request_id)
+if first_of(input, request_id) and not (ticket and ticket.state) or ticket and ticket.delayed then
+    return 'open'
+end
+if not ticket and not index then
+    return 'unknown'
+end
+while first_of(sink, request_id) and remove(sink, first_of(sink, request_id)) do
+    index = nil
+end
+settle()
+redis.call('HDEL', tickets, request_id)
+redis.call('UNLINK', KEYS[OWN_KEYS])
+for _, kind in ipairs({ 'begin', 'start', 'finish', 'keep', 'forget' }) do
+    clear_time(kind, request_id)
+end
+return 'forgotten'

@@ -1,0 +1,90 @@
+-- submit: put requests that are remembered, as long as there is room.
+--
+-- keys     43..  for each item that has one: its submission key
+-- argv     4  capacity in entries
+--          5  "1" when a full queue drops its oldest entry for a new one
+--          6  how long a submission key is kept after its request is forgotten, in ms
+--          then for each item: request id, tags (JSON, with the ticket's tag), data, lane, path,
+--          content type, ticket (JSON, see prelude/tickets), digest of what was asked for,
+--          not before, start by, finish by (ms since 1970, "0" for none), "1" when it has a
+--          submission key
+-- returns  for each item {"new" or "known", request id}, {"conflict"} when the id or key stands for
+--          something else, {"full"} when the queue is
+local capacity, evict, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
+local now = now_ms()
+local STEP = 12
+
+local function known(request_id, digest)
+    local ticket = ticket_of(request_id)
+    if ticket then
+        return ticket.digest == digest and { 'known', request_id } or { 'conflict' }
+    end
+    -- Put by somebody else, without a ticket: whether that was the same cannot be told.
+    if first_of(own, request_id) or first_of(sink, request_id) then
+        return { 'conflict' }
+    end
+    return nil
+end
+
+local appended = false
+
+local function store(item)
+    local ticket = cjson.decode(item.ticket)
+    ticket.put_at, ticket.digest, ticket.lane = now, item.digest, item.lane
+    local fields = { 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
+        'p', item.path, 'c', item.content_type }
+    if item.begin > now then
+        ticket.delayed = redis.call('XADD', delayed, '*', unpack(fields))
+        set_time('begin', item.request_id, item.begin)
+    else
+        append(own, item.lane, fields)
+        appended = true
+    end
+    for kind, at in pairs({ start = item.start_by, finish = item.finish_by }) do
+        if at > 0 then
+            set_time(kind, item.request_id, at)
+        end
+    end
+    write_ticket(item.request_id, ticket)
+    if item.key then
+        redis.call('SET', item.key, item.request_id, 'PX',
+            string.format('%.0f', kept_ms + ticket.keep_ms + ticket.told_ms))
+    end
+end
+
+local results, next_key = {}, OWN_KEYS
+local stored = length(own) + redis.call('XLEN', delayed)
+for position = 7, #ARGV, STEP do
+    local item = {
+        request_id = ARGV[position], tags = ARGV[position + 1], data = ARGV[position + 2],
+        lane = tonumber(ARGV[position + 3]), path = ARGV[position + 4],
+        content_type = ARGV[position + 5], ticket = ARGV[position + 6],
+        digest = ARGV[position + 7], begin = tonumber(ARGV[position + 8]),
+        start_by = tonumber(ARGV[position + 9]), finish_by = tonumber(ARGV[position + 10]),
+    }
+    local request_id = item.request_id
+    if ARGV[position + 11] == '1' then
+        item.key = KEYS[next_key]
+        next_key = next_key + 1
+        request_id = redis.call('GET', item.key) or request_id
+    end
+    local result = known(request_id, item.digest)
+    if not result and stored >= capacity and not evict then
+        result = { 'full' }
+    elseif not result then
+        if stored >= capacity and oldest(own) then
+            remove(own, oldest(own))
+            stored = stored - 1
+        end
+        store(item)
+        stored = stored + 1
+        result = { 'new', item.request_id }
+    end
+    results[#results + 1] = result
+end
+
+settle()
+if appended then
+    ring(role)
+end
+return results

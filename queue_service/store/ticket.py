@@ -1,0 +1,204 @@
+"""What the store takes and gives about requests that are remembered: plain values, no Redis.
+
+A ticket stands for a request id from its submission until some time after its result has gone.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from client_sdk.wire.names import ERROR_CODE_TAG, TICKET_TAG
+
+#: The value of the ticket's tag on an entry of which nothing is written down while it runs.
+NO_EVENTS = "-"
+#: The same when its events are wanted; the longest run in ms may follow either.
+EVENTS = "e"
+
+
+class State(StrEnum):
+    """Where a request is; the last four are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request to put and remember.
+
+    digest: tells a repetition from another request with the same id or key.
+    keep_ms: how long the result is kept; 0 is until it is read from the sink.
+    told_ms: how long the ticket is kept when there is no result any more.
+    begin_ms, start_by_ms, finish_by_ms: ms since 1970; 0 for none.  run_timeout_ms: 0 for none.
+    events: whether what an engine tells while it runs is to be written down.
+    options: shown with the request, not interpreted.
+    """
+
+    request_id: str
+    data: bytes
+    digest: str
+    keep_ms: int
+    told_ms: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    path: str = ""
+    content_type: str = ""
+    submission_key: str = ""
+    begin_ms: int = 0
+    start_by_ms: int = 0
+    finish_by_ms: int = 0
+    run_timeout_ms: int = 0
+    events: bool = True
+
+    def tags_json(self) -> str:
+        """The tags as they are stored."""
+        about = f"{EVENTS if self.events else NO_EVENTS}{self.run_timeout_ms or ''}"
+        return json.dumps({**self.tags, TICKET_TAG: about})
+
+    def ticket_json(self) -> str:
+        """The ticket as it is first stored; the script adds the rest."""
+        return json.dumps(
+            {
+                "keep_ms": self.keep_ms,
+                "told_ms": self.told_ms,
+                "priority": self.priority,
+                "begin_at": self.begin_ms,
+                "start_by": self.start_by_ms,
+                "finish_by": self.finish_by_ms,
+                "run_timeout_ms": self.run_timeout_ms,
+                "events": self.events,
+            }
+        )
+
+
+class Submitted(StrEnum):
+    """What became of a submission."""
+
+    NEW = "new"
+    KNOWN = "known"  # the same was submitted before
+    CONFLICT = "conflict"  # something else was, under the same id or key
+    FULL = "full"
+
+
+class Canceled(StrEnum):
+    """What became of the wish to cancel."""
+
+    CANCELED = "canceled"
+    STOPPING = "stopping"  # its worker is told, and has the last word
+    ENDED = "ended"  # it had ended before
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A delivery that its worker is to stop."""
+
+    uid: str
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that an engine has told of a delivery, to be written down.
+
+    said: the worker's own number of it, growing within the attempt.
+    data: a piece of output for the kind "delta", else JSON.
+    """
+
+    gid: str
+    uid: str
+    index: int
+    attempt: int
+    request_id: str
+    said: int
+    kind: str
+    data: bytes
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The same, written down: number counts the events of the request from 1."""
+
+    number: int
+    kind: str
+    attempt: int
+    data: bytes
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """The workers' group: how many subscribers, what they hold, how many have room."""
+
+    members: int
+    held: int
+    roomy: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Where a request is.
+
+    ticket: {} for one that has none.  index: of the input entry; 0 when there is none.
+    ahead: entries that go out before it.  result_index, result_tags: of its result, 0 and {}
+    when there is none.  now_ms: ms since 1970 by Redis' clock.
+    """
+
+    request_id: str
+    ticket: Mapping[str, Any]
+    index: int
+    held: bool
+    attempt: int
+    uid: str
+    ahead: int
+    stored_at_ms: int
+    result_index: int
+    result_tags: Mapping[str, str]
+    lane: int
+    crew: Crew
+    now_ms: int
+
+    @property
+    def known(self) -> bool:
+        return bool(self.ticket or self.index or self.result_index)
+
+    @property
+    def state(self) -> State:
+        """Where it is, from its ticket or else from the queues."""
+        if ended := self.ticket.get("state"):
+            return State(ended)
+        if self.result_index:
+            return State.FAILED if ERROR_CODE_TAG in self.result_tags else State.SUCCEEDED
+        return State.RUNNING if self.held else State.QUEUED
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state not in (State.QUEUED, State.RUNNING)
+
+
+def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int) -> Seen:
+    """Read one item of what look.lua returns."""
+    ticket, index, held, attempt, uid, ahead, stored_at, result_index, tags, lane = reply
+    return Seen(
+        request_id=request_id,
+        ticket=json.loads(ticket) if ticket else {},
+        index=int(index or 0),
+        held=held == b"1",
+        attempt=int(attempt),
+        uid=uid.decode(),
+        ahead=int(ahead),
+        stored_at_ms=int(stored_at or 0),
+        result_index=int(result_index or 0),
+        result_tags=json.loads(tags) if tags else {},
+        lane=int(lane),
+        crew=crew,
+        now_ms=now_ms,
+    )

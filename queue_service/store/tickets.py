@@ -1,0 +1,163 @@
+"""Requests that are remembered, in Redis: a method for each verb that is about them."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+from queue_service.store.batching import Batcher
+from queue_service.store.keys import Keys
+from queue_service.store.store import Store
+from queue_service.store.ticket import (
+    Canceled,
+    Crew,
+    Event,
+    Noted,
+    Seen,
+    Stop,
+    Submission,
+    Submitted,
+    parse_seen,
+)
+
+#: How many of the latest run times are kept for estimates.
+HISTORY_LENGTH = 512
+#: For how long, in ms, after the last: a week.
+HISTORY_MS = 7 * 24 * 3600 * 1000
+#: Most events of one read.
+EVENTS_AT_ONCE = 500
+
+
+class TicketStore:
+    """The tickets of one service.
+
+    store: gives that of its input queue, as it is now.
+    most_events, most_event_bytes, events_ms: what is kept of one request's events, and for how
+        long after the last.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[], Store],
+        keys: Keys,
+        *,
+        gid: str,
+        submission_ms: int,
+        most_events: int,
+        most_event_bytes: int,
+        events_ms: int,
+    ) -> None:
+        self._store = store
+        self._names = keys
+        self._gid = gid
+        self._submission_ms = submission_ms
+        self._events = (most_events, most_event_bytes, events_ms)
+
+        #: Each takes one item and gives a future of its outcome; see the method it sends by.
+        self.submit: Batcher[Submission, tuple[Submitted, str]] = Batcher(
+            self._submit, weigh=lambda item: len(item.data)
+        )
+        self.look: Batcher[str, Seen] = Batcher(self._look)
+        self.cancel: Batcher[str, Canceled] = Batcher(self._cancel)
+        self.note: Batcher[Noted, bool] = Batcher(self._note, weigh=lambda item: len(item.data))
+        self.events: Batcher[tuple[str, int], list[Event]] = Batcher(self._read_events, most=64)
+
+    async def _submit(self, items: Sequence[Submission]) -> list[tuple[Submitted, str]]:
+        """Put and remember requests; give what became of each, and its request id."""
+        keys: list[str] = []
+        arguments: list[Any] = [*self._store().limits, self._submission_ms]
+        for item in items:
+            if item.submission_key:
+                keys.append(self._names.submission(item.submission_key))
+            arguments += (
+                item.request_id,
+                item.tags_json(),
+                item.data,
+                1 if item.priority > 0 else 0,
+                item.path,
+                item.content_type,
+                item.ticket_json(),
+                item.digest,
+                item.begin_ms,
+                item.start_by_ms,
+                item.finish_by_ms,
+                1 if item.submission_key else 0,
+            )
+        reply = await self._store().run("submit", arguments, more_keys=keys)
+        return [
+            (Submitted(word.decode()), rest[0].decode() if rest else "") for word, *rest in reply
+        ]
+
+    async def _look(self, request_ids: Sequence[str]) -> list[Seen]:
+        """Say where requests are."""
+        sums, now_ms, *seen = await self._store().run("look", [self._gid, *request_ids])
+        crew = Crew(*map(int, sums))
+        return [
+            parse_seen(request_id, reply, crew=crew, now_ms=int(now_ms))
+            for request_id, reply in zip(request_ids, seen, strict=True)
+        ]
+
+    async def _cancel(self, request_ids: Sequence[str]) -> list[Canceled]:
+        """End requests, or have workers stop them."""
+        reply = await self._store().run("cancel", request_ids)
+        return [Canceled(word.decode()) for word in reply]
+
+    async def stops(self) -> list[Stop]:
+        """What workers are to stop now."""
+        reply = await self._store().run("stops", [self._gid])
+        return [Stop(uid.decode(), int(index), int(attempt)) for uid, index, attempt in reply]
+
+    async def _note(self, items: Sequence[Noted]) -> list[bool]:
+        """Write down what engines have told; False where the delivery was lost."""
+        outcomes: list[bool] = []
+        for gid, group in groupby(items, key=lambda item: item.gid):
+            arguments: list[Any] = [gid, *self._events]
+            keys = []
+            for item in group:
+                keys.append(self._names.events(item.request_id))
+                arguments += (
+                    item.uid,
+                    item.index,
+                    item.attempt,
+                    item.request_id,
+                    item.said,
+                    item.kind,
+                    item.data,
+                    item.tokens,
+                )
+            reply = await self._store().run("note", arguments, more_keys=keys)
+            outcomes += [done == 1 for done in reply]
+        return outcomes
+
+    async def _read_events(self, reads: Sequence[tuple[str, int]]) -> list[list[Event]]:
+        """Read the events of (request id, number after which to go on), some at a time."""
+        keys = [self._names.events(request_id) for request_id, _ in reads]
+        arguments = [EVENTS_AT_ONCE, *(after for _, after in reads)]
+        return [
+            [
+                Event(int(number), kind.decode(), int(attempt), data, int(tokens))
+                for number, kind, attempt, data, tokens in found
+            ]
+            for found in await self._store().run("events", arguments, more_keys=keys)
+        ]
+
+    async def due(self) -> tuple[int, int]:
+        """Do what is due: how many things that were, and ms until the next or -1."""
+        done, wait_ms = await self._store().run("due", [])
+        return int(done), int(wait_ms)
+
+    async def purge_ticket(self, request_id: str) -> str:
+        """Remove what is stored of a request: "forgotten", "open" or "unknown"."""
+        keys = [self._names.events(request_id)]
+        word: bytes = await self._store().run("purge_ticket", [request_id], more_keys=keys)
+        return word.decode()
+
+    async def history(self, held_ms: Sequence[int]) -> list[int]:
+        """Add to how long deliveries were held, and give what is known, the newest first."""
+        arguments = [HISTORY_LENGTH, HISTORY_MS, *held_ms[-HISTORY_LENGTH:]]
+        reply = await self._store().run("history", arguments, more_keys=[self._names.history])
+        return [int(number) for number in reply]
+
+    async def list(self, part: str, start: str, *, most: int) -> tuple[str, list[str]]:
+        """Give where to go on ("" at the end) and request ids; part as list.lua has it."""
+        go_on, *found = await self._store().run("list", [part, start, most])
+        return go_on.decode(), [request_id.decode() for request_id in found]

@@ -1,0 +1,1 @@
+"""The jobs face: one request id, seen over both queues as one job."""

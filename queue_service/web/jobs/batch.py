@@ -1,0 +1,99 @@
+"""Putting many jobs at once: a line of JSON for each, and a line for what became of it."""
+
+import asyncio
+import base64
+import binascii
+import json
+from typing import Any
+
+from aiohttp import web
+
+from client_sdk.wire import names
+from queue_service.errors import BadParameter, ServiceError
+from queue_service.service import Service
+from queue_service.web.body import read_body
+from queue_service.web.jobs import problem
+from queue_service.web.jobs.options import read_options
+from queue_service.web.jobs.show import path_of
+from queue_service.web.jobs.submission import to_submission
+from queue_service.web.keys import REQUEST_IDS, SETTINGS
+from queue_service.web.middleware import STATUS
+
+NDJSON = "application/x-ndjson"
+#: The largest body of many jobs, in bytes, and the most lines.
+MAX_BATCH_BYTES = 64 * 1024 * 1024
+MAX_BATCH_LINES = 10_000
+#: So many are put at a time.
+STEP = 256
+
+
+async def put_batch(request: web.Request, service: Service) -> web.StreamResponse:
+    """Put a job for each line; answer with a line for each, in their order."""
+    settings = request.app[SETTINGS]
+    body = await read_body(request, limit_bytes=MAX_BATCH_BYTES, timeout_s=settings.body_timeout_s)
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    if not 0 < len(lines) <= MAX_BATCH_LINES:
+        raise BadParameter("body", f"1 to {MAX_BATCH_LINES} lines of JSON", f"{len(lines)} lines")
+    response = web.StreamResponse()
+    response.content_type = NDJSON
+    await response.prepare(request)
+    for start in range(0, len(lines), STEP):
+        step = enumerate(lines[start : start + STEP], start + 1)
+        outcomes = await asyncio.gather(
+            *(_put_line(request, service, number, line) for number, line in step)
+        )
+        text = "".join(json.dumps(outcome) + "\n" for outcome in outcomes)
+        await response.write(text.encode())
+    await response.write_eof()
+    return response
+
+
+async def _put_line(
+    request: web.Request, service: Service, number: int, line: bytes
+) -> dict[str, object]:
+    given: dict[str, Any] = {}
+    try:
+        given, data = _parse(line)
+        options = read_options(given)
+        job_id = options.id or request.app[REQUEST_IDS].next()
+        asked = json.dumps(given, sort_keys=True)
+        submission = to_submission(service, options, data, job_id=job_id, asked=asked)
+        is_new, job_id = await service.tickets.submit(submission)
+    except KeyError:
+        return _refusal(number, problem.conflict(job_id, 409 if options.id else 422))
+    except ServiceError as error:
+        return _refusal(number, error)
+    return {
+        "line": number,
+        "status": 202 if is_new else 200,
+        "id": job_id,
+        "location": path_of(service.name, job_id),
+    }
+
+
+def _refusal(number: int, error: ServiceError) -> dict[str, object]:
+    status = problem.status_of(error, STATUS.get(type(error), 500))
+    return {"line": number, "status": status, "problem": problem.describe(error, status)}
+
+
+def _parse(line: bytes) -> tuple[dict[str, Any], bytes]:
+    """Read {"input": ...} or {"input_base64": ...} and options; give the options and the input."""
+    try:
+        given = json.loads(line)
+    except (ValueError, RecursionError):
+        raise BadParameter("line", "a JSON object", repr(line[:64])) from None
+    if not isinstance(given, dict):
+        raise BadParameter("line", "a JSON object", repr(line[:64]))
+    if ("input" in given) == ("input_base64" in given):
+        raise BadParameter("input", "either input or input_base64", "both or neither")
+    if "input_base64" in given:
+        text = given.pop("input_base64")
+        try:
+            return given, base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            raise BadParameter("input_base64", "bytes in base64", repr(text)[:64]) from None
+    data = given.pop("input")
+    if isinstance(data, str):
+        return given, data.encode("utf-8", "replace")
+    given.setdefault("content_type", names.JSON)
+    return given, json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")

@@ -1,0 +1,178 @@
+"""Following one job: server-sent events of its place in line, its output, its end.
+
+Everything that an engine has told has a number, which is the event's id: whoever comes back with
+`Last-Event-ID` goes on after it.  What is said of the state has no id, for it is told anew.  A
+client that has seen the end and comes back is told, by 204, that there is nothing more.
+"""
+
+import asyncio
+import base64
+import json
+import re
+import time
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from client_sdk.wire import events as wire
+from queue_service.access import Scope
+from queue_service.delivery.doorbell import Doorbell, wait_for_any
+from queue_service.errors import BadParameter
+from queue_service.service import Service
+from queue_service.store.ticket import Event, Seen, State
+from queue_service.store.tickets import EVENTS_AT_ONCE
+from queue_service.web.jobs.find import admitted, find
+from queue_service.web.jobs.show import show
+from queue_service.web.keys import SERVICES
+
+EVENT_STREAM = "text/event-stream"
+#: The id of the last event of all.
+END = "end"
+#: A comment is sent after so much silence, in seconds, so that nobody takes the line for dead.
+HEARTBEAT_S = 15.0
+#: The least time between two looks at one job, in seconds.
+LEAST_PAUSE_S = 0.05
+#: How long a client that reads nothing is waited for, in seconds.
+WRITE_TIMEOUT_S = 60.0
+#: What a client is told to wait before it comes back, in ms.
+RETRY_MS = 2000
+
+
+async def get_events(request: web.Request) -> web.StreamResponse:
+    """Stream the events of a job, from the beginning or after the one last seen."""
+    service = admitted(request, Scope.READ)
+    last = request.headers.get("Last-Event-ID") or request.query.get("after", "")
+    seen = await find(request, service)
+    if last == END:
+        return web.Response(status=204)
+    if not re.fullmatch(r"[0-9]{0,15}", last):
+        raise BadParameter("Last-Event-ID", "the id of an event of this job", repr(last[:64]))
+    return await stream_events(request, service, seen, after=int(last or 0))
+
+
+async def stream_events(
+    request: web.Request,
+    service: Service,
+    seen: Seen,
+    *,
+    after: int,
+    headers: Mapping[str, str] | None = None,
+) -> web.StreamResponse:
+    """Stream until the job has ended or the client has left."""
+    response = web.StreamResponse(
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})}
+    )
+    response.content_type = EVENT_STREAM
+    response.charset = "utf-8"
+    await response.prepare(request)
+    stream = _Stream(request, response, service, seen, after)
+    try:
+        await stream.run()
+    except (ConnectionResetError, TimeoutError):
+        # The client has left, or reads nothing; the job goes on.
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+class _Stream:
+    def __init__(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        service: Service,
+        seen: Seen,
+        after: int,
+    ) -> None:
+        self._request = request
+        self._response = response
+        self._service = service
+        self._seen = seen
+        self._number = after
+        self._told: tuple[object, ...] = ()
+        self._written_at = time.monotonic()
+
+    async def run(self) -> None:
+        tickets, services = self._service.tickets, self._request.app[SERVICES]
+        await self._write(f"retry: {RETRY_MS}\n\n")
+        with tickets.followers.follow(self._seen.request_id) as bell:
+            while True:
+                bells = [bell, *self._other_bells()]
+                rings = [one.rings for one in bells]
+                # The state first: what was told before an end is in the store when that is.
+                self._seen = await tickets.look(self._seen.request_id)
+                if await self._tell() or services.draining:
+                    return
+                await asyncio.sleep(LEAST_PAUSE_S)
+                await wait_for_any(bells, rings, timeout_s=HEARTBEAT_S)
+                if self._request.transport is None or self._request.transport.is_closing():
+                    return
+                if time.monotonic() - self._written_at >= HEARTBEAT_S:
+                    await self._write(": still here\n\n")
+
+    def _other_bells(self) -> list[Doorbell]:
+        # The place in line changes with others' entries, and of what has no ticket only the
+        # sink's bell tells the end.
+        if self._seen.ticket and self._seen.state is not State.QUEUED:
+            return []
+        return [self._service.input.bell, self._service.sink.bell]
+
+    async def _tell(self) -> bool:
+        """Say what is new; True when there will be nothing more."""
+        if not self._seen.known:
+            await self._event("gone", {"id": self._seen.request_id}, number=END)
+            return True
+        if self._seen.has_ended:
+            await self._tell_events()
+            await self._event("end", await show(self._service, self._seen), number=END)
+            return True
+        seen = self._seen
+        told = (seen.state, seen.attempt, seen.ahead, seen.ticket.get("stopping_at"))
+        if told != self._told:
+            self._told = told
+            await self._event("state", await show(self._service, seen))
+        await self._tell_events()
+        return False
+
+    async def _tell_events(self) -> None:
+        if not self._seen.ticket.get("events"):
+            return
+        events: list[Event] = []
+        while True:
+            events = await self._service.tickets.events(self._seen.request_id, self._number)
+            if events and events[0].number > self._number + 1:
+                # The oldest were dropped; the result is not.
+                await self._event("cut", {"resumed_at": events[0].number})
+            for event in events:
+                self._number = event.number
+                await self._event(event.kind, _data_of(event), number=event.number)
+            if len(events) < EVENTS_AT_ONCE:
+                return
+
+    async def _event(
+        self, kind: str, data: Mapping[str, object], *, number: int | str | None = None
+    ) -> None:
+        name = f"id: {number}\n" if number is not None else ""
+        await self._write(f"{name}event: {kind}\ndata: {json.dumps(data)}\n\n")
+
+    async def _write(self, text: str) -> None:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await self._response.write(text.encode())
+        self._written_at = time.monotonic()
+
+
+def _data_of(event: Event) -> Mapping[str, object]:
+    match event.kind:
+        case wire.DELTA:
+            return {**_text_of(event.data), "tokens": event.tokens, "attempt": event.attempt}
+        case wire.PROGRESS | wire.USAGE:
+            return {**json.loads(event.data), "attempt": event.attempt}
+        case _:
+            return {"attempt": event.attempt}
+
+
+def _text_of(data: bytes) -> dict[str, str]:
+    try:
+        return {"text": data.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}

@@ -1,0 +1,119 @@
+"""What can be asked for beside a job's input: in the query of one job, or in a line of many."""
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from client_sdk.wire import names
+from client_sdk.wire.duration import parse_duration
+from client_sdk.wire.errors import WireError
+from queue_service.errors import BadParameter
+
+#: The furthest moment that may be asked for, in ms from now: ten years.
+MOST_AHEAD_MS = 10 * 365 * 86_400_000
+MAX_TAGS = 64
+MAX_TEXT = 256
+_ID = re.compile(r"[\x21-\x7e]{1,256}")
+
+
+def _moment(value: object) -> int:
+    """Read a time (RFC 3339) or a duration from now; give ms since 1970, 0 for none."""
+    if not isinstance(value, str):
+        raise ValueError("a time such as 2030-01-31T12:00:00Z, or a duration such as 90s")
+    now_ms = int(time.time() * 1000)
+    try:
+        at_ms = now_ms + round(parse_duration(value) * 1000)
+    except WireError:
+        at_ms = _timestamp(value)
+    if not 0 < at_ms <= now_ms + MOST_AHEAD_MS:
+        raise ValueError("a time within ten years")
+    return at_ms
+
+
+def _timestamp(value: str) -> int:
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return round(moment.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        sentence = "a time such as 2030-01-31T12:00:00Z, or a duration such as 90s"
+        raise ValueError(sentence) from None
+
+
+def _milliseconds(value: object) -> int:
+    """Read a duration; give ms."""
+    try:
+        seconds = parse_duration(value if isinstance(value, str) else "-")
+    except WireError as error:
+        raise ValueError(error.expected) from None
+    if not 0 < seconds * 1000 <= MOST_AHEAD_MS:
+        raise ValueError("a duration above zero and below ten years")
+    return max(1, round(seconds * 1000))
+
+
+def _tags(value: object) -> dict[str, str]:
+    """Read tags, which are texts; those of the protocol's own form are no tags."""
+    if not isinstance(value, dict) or len(value) > MAX_TAGS:
+        raise ValueError(f"at most {MAX_TAGS} tags")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise ValueError("tags whose values are texts")
+        if not name or names.is_reserved(name) or name == names.REQUEST_ID_TAG:
+            raise ValueError("names of tags that are not of the form _name_")
+        if len(name) > MAX_TEXT or len(text) > 4 * MAX_TEXT or not (name + text).isprintable():
+            raise ValueError(f"printable tags of at most {MAX_TEXT} and {4 * MAX_TEXT} characters")
+    return value
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise ValueError("1 to 256 printable ASCII characters")
+    return value
+
+
+Moment = Annotated[int, BeforeValidator(_moment)]
+Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
+JobId = Annotated[str, BeforeValidator(_id)]
+
+
+class Options(BaseModel):
+    """The options of one job; times in ms since 1970, 0 for none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    priority: int = Field(0, ge=0, le=2**31 - 1)
+    tags: Annotated[dict[str, str], BeforeValidator(_tags)] = Field(default_factory=dict)
+    path: str = Field("", max_length=2048)
+    content_type: str = Field("", max_length=MAX_TEXT)
+    not_before: Moment = 0
+    start_by: Moment = 0
+    finish_by: Moment = 0
+    run_timeout: Milliseconds = 0
+    events: bool = True
+    id: JobId | None = None
+    idempotency_key: JobId | None = None
+
+
+def read_options(given: Mapping[str, Any]) -> Options:
+    """Check what was given; raises BadParameter, which names the first thing that is wrong."""
+    try:
+        return Options.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "options"
+        expected = first["msg"].removeprefix("Value error, ")
+        raise BadParameter(name[:64], expected, repr(first["input"])[:80]) from None
+
+
+def from_query(query: "Mapping[str, str]", tags: list[str]) -> dict[str, Any]:
+    """The options that stand in a query.  tags: each `name:value`."""
+    given: dict[str, Any] = {name: value for name, value in query.items() if name != "tag"}
+    if tags:
+        pairs = [tag.partition(":") for tag in tags]
+        given["tags"] = {name: value for name, _, value in pairs}
+    return given

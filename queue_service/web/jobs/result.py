@@ -1,0 +1,112 @@
+"""A job's result: read as often as one likes, until it is gone."""
+
+import json
+
+from aiohttp import web
+
+from client_sdk.wire import names
+from client_sdk.wire.codes import Code
+from queue_service.access import Scope
+from queue_service.service import Service
+from queue_service.store.entry import Entry, Filter, Read
+from queue_service.store.ticket import Seen, State
+from queue_service.web.jobs.find import admitted, find, wait_for_end
+from queue_service.web.jobs.problem import Problem, no_such_job
+from queue_service.web.jobs.show import retry_after, show
+from queue_service.web.keys import SETTINGS
+from queue_service.web.parameters import Parameters
+
+#: A result up to this size is looked into for what it is, in bytes.
+LOOK_INTO_BYTES = 1024 * 1024
+#: As much of an error's text is shown, in characters.
+MAX_DETAIL = 8192
+
+
+async def get_result(request: web.Request) -> web.StreamResponse:
+    """Answer with the result, or say why there is none."""
+    service = admitted(request, Scope.READ)
+    seen = await find(request, service)
+    wait_s = Parameters(request).duration_s("wait", most_s=request.app[SETTINGS].max_timeout_s)
+    if wait_s and not seen.has_ended:
+        seen = await wait_for_end(request, service, seen, wait_s)
+    return await answer_with_result(request, service, seen)
+
+
+async def answer_with_result(
+    request: web.Request, service: Service, seen: Seen, headers: dict[str, str] | None = None
+) -> web.Response:
+    """Answer with what a job has come to: 200, 202 while it is open, 204, 304; or a problem."""
+    headers = dict(headers or {})
+    if not seen.known:
+        raise no_such_job(seen.request_id)
+    if not seen.has_ended:
+        job = await show(service, seen)
+        headers["Retry-After"] = retry_after(job["estimate"])
+        return web.json_response(job, status=202, headers=headers)
+    etag = f'"{seen.result_index}"'
+    if seen.state is State.SUCCEEDED and seen.result_index:
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304, headers={"ETag": etag})
+        if entry := await _read(service, seen):
+            return _render(entry, {**headers, "ETag": etag})
+    if seen.state is State.SUCCEEDED:
+        if seen.ticket.get("empty"):
+            return web.Response(status=204, headers=headers)
+        raise Problem(
+            410,
+            Code.GONE,
+            "the job succeeded and its result is gone: read from the sink, or kept for its time",
+            job_id=seen.request_id,
+        )
+    entry = await _read(service, seen) if seen.result_index else None
+    raise _failure(seen, entry)
+
+
+async def _read(service: Service, seen: Seen) -> Entry | None:
+    read = Read(Filter(request_id=seen.request_id), 1, take=False)
+    entries = await service.sink.get(read)
+    return entries[0] if entries else None
+
+
+def _failure(seen: Seen, entry: Entry | None) -> Problem:
+    tags = entry.tags() if entry else {}
+    reason = tags.get(names.ERROR_CODE_TAG) or seen.ticket.get("code")
+    detail = entry.data.decode("utf-8", "replace")[:MAX_DETAIL] if entry else f"it was {seen.state}"
+    status = tags.get(names.LAST_CODE_TAG)
+    return Problem(
+        409,
+        Code.NO_RESULT,
+        detail,
+        job_id=seen.request_id,
+        state=str(seen.state),
+        reason=reason,
+        last_code=int(status) if status and status.isdigit() else None,
+    )
+
+
+def _render(entry: Entry, headers: dict[str, str]) -> web.Response:
+    headers |= {
+        names.REQUEST_ID_HEADER: entry.request_id,
+        names.INDEX_HEADER: str(entry.index),
+        names.TAGS_HEADER: json.dumps(entry.tags()),
+        # What a model wrote is never to be taken for a page of ours.
+        "X-Content-Type-Options": "nosniff",
+    }
+    body, kind = entry.data, kind_of(entry.data)
+    charset = "utf-8" if kind == "text/plain" else None
+    return web.Response(body=body, content_type=kind, charset=charset, headers=headers)
+
+
+def kind_of(data: bytes) -> str:
+    """What a result is: JSON, text, or bytes."""
+    if len(data) > LOOK_INTO_BYTES:
+        return "application/octet-stream"
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return "application/octet-stream"
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return "text/plain"
+    return names.JSON

@@ -1,0 +1,22 @@
+"""The routes of the jobs face."""
+
+from aiohttp import web
+
+from queue_service.web.jobs import events, result, submit, verbs
+
+JOBS_PATH = "/v1/services/{service}/jobs"
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of this face."""
+    job = JOBS_PATH + "/{job}"
+    return [
+        web.post(JOBS_PATH, submit.post_job),
+        web.get(JOBS_PATH, verbs.list_jobs, allow_head=False),
+        web.put(job, submit.put_job),
+        web.get(job, verbs.get_job, allow_head=False),
+        web.delete(job, verbs.delete_job),
+        web.get(job + "/result", result.get_result, allow_head=False),
+        web.get(job + "/events", events.get_events, allow_head=False),
+        web.post(job + "/cancel", verbs.cancel_job),
+    ]

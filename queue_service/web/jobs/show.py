@@ -1,0 +1,102 @@
+"""A job as this face shows it."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from queue_service.estimate import Estimate
+from queue_service.service import Service
+from queue_service.store.ticket import Seen, State
+
+#: What Retry-After says at least and at most, in seconds, and when nothing can be estimated.
+LEAST_RETRY_S, MOST_RETRY_S, UNKNOWN_RETRY_S = 1, 3600, 5
+
+
+def path_of(service: str, job_id: str) -> str:
+    """The path of a job."""
+    return f"/v1/services/{service}/jobs/{quote(job_id, safe='')}"
+
+
+async def show(service: Service, seen: Seen) -> dict[str, object]:
+    """Describe a job that is known, with an estimate while it is open."""
+    estimate = None if seen.has_ended else await service.tickets.estimate(seen)
+    return describe(service.name, seen, estimate)
+
+
+def describe(service: str, seen: Seen, estimate: Estimate | None) -> dict[str, object]:
+    """Describe a job."""
+    ticket = seen.ticket
+    path = path_of(service, seen.request_id)
+    is_queued = seen.state is State.QUEUED
+    ended_at = int(ticket.get("ended_at", 0))
+    keep_ms = int(ticket.get("keep_ms", 0))
+    has_result = bool(seen.result_index)
+    return {
+        "id": seen.request_id,
+        "service": service,
+        "state": str(seen.state),
+        "reason": _reason(seen),
+        "attempt": int(ticket.get("attempt", 0)) or seen.attempt,
+        "priority": int(ticket.get("priority", 0)) or seen.lane,
+        "position": seen.ahead if is_queued and seen.index else None,
+        "scheduled": bool(ticket.get("delayed")),
+        "canceling": bool(ticket.get("stopping_at")) and not seen.has_ended,
+        "worker": str(ticket.get("worker", "") or seen.uid) or None,
+        "index": seen.index or None,
+        "created_at": iso(int(ticket.get("put_at", 0)) or seen.stored_at_ms),
+        "started_at": iso(int(ticket.get("started_at", 0))),
+        "ended_at": iso(ended_at),
+        "result_expires_at": iso(ended_at + keep_ms if has_result and keep_ms else 0),
+        "not_before": iso(int(ticket.get("begin_at", 0))),
+        "start_by": iso(int(ticket.get("start_by", 0))),
+        "finish_by": iso(int(ticket.get("finish_by", 0))),
+        "run_timeout_s": int(ticket.get("run_timeout_ms", 0)) / 1000 or None,
+        "estimate": _estimate(seen, estimate),
+        "links": {
+            "self": path,
+            "result": f"{path}/result",
+            "events": f"{path}/events",
+            "cancel": f"{path}/cancel",
+        },
+    }
+
+
+def retry_after(estimate: object) -> str:
+    """When the result may be there, as Retry-After says it; from what `describe` made."""
+    if not isinstance(estimate, Mapping):
+        return str(UNKNOWN_RETRY_S)
+    finish = estimate["finish"]
+    return str(min(MOST_RETRY_S, max(LEAST_RETRY_S, math.ceil(finish["p50_s"]))))
+
+
+def iso(at_ms: float) -> str | None:
+    """A moment in ms since 1970 as RFC 3339 has it; None for 0."""
+    if not at_ms:
+        return None
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _reason(seen: Seen) -> str | None:
+    code = seen.ticket.get("code") or seen.result_tags.get("errorCode")
+    return str(code) if code else None
+
+
+def _estimate(seen: Seen, estimate: Estimate | None) -> dict[str, object] | None:
+    if estimate is None:
+        return None
+
+    def moments(p50_s: float, p90_s: float) -> dict[str, object]:
+        return {
+            "p50": iso(seen.now_ms + 1000 * p50_s),
+            "p90": iso(seen.now_ms + 1000 * p90_s),
+            "p50_s": round(p50_s, 3),
+            "p90_s": round(p90_s, 3),
+        }
+
+    queued = seen.state is State.QUEUED
+    return {
+        "start": moments(estimate.start_p50_s, estimate.start_p90_s) if queued else None,
+        "finish": moments(estimate.finish_p50_s, estimate.finish_p90_s),
+    }

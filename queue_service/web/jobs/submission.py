@@ -1,0 +1,32 @@
+"""From what a client asks for to what the store is to remember."""
+
+import hashlib
+
+from queue_service.service import Service
+from queue_service.store.ticket import Submission
+from queue_service.web.jobs.options import Options
+
+
+def to_submission(
+    service: Service, options: Options, data: bytes, *, job_id: str, asked: str
+) -> Submission:
+    """What the store is to remember.  asked: the options as they came, to know them again."""
+    digest = hashlib.sha256(f"{asked}\n{options.content_type}\n".encode("utf-8", "surrogateescape"))
+    digest.update(data)
+    return Submission(
+        request_id=job_id,
+        data=data,
+        digest=digest.hexdigest(),
+        keep_ms=service.tickets.keep_ms,
+        told_ms=service.tickets.told_ms,
+        tags=options.tags,
+        priority=options.priority,
+        path=options.path.strip("/"),
+        content_type=options.content_type,
+        submission_key=options.idempotency_key or "",
+        begin_ms=options.not_before,
+        start_by_ms=options.start_by,
+        finish_by_ms=options.finish_by,
+        run_timeout_ms=options.run_timeout,
+        events=options.events,
+    )

@@ -1,0 +1,100 @@
+"""Putting one job: POST for a new one, PUT for one under an id of the client's own."""
+
+import re
+from typing import Any
+
+from aiohttp import web
+
+from client_sdk.wire import names
+from queue_service.access import Scope
+from queue_service.errors import BadParameter
+from queue_service.service import Service
+from queue_service.store.ticket import Seen
+from queue_service.web.body import read_body
+from queue_service.web.jobs.batch import NDJSON, put_batch
+from queue_service.web.jobs.events import EVENT_STREAM, stream_events
+from queue_service.web.jobs.find import admitted, find_by_id, wait_for_end
+from queue_service.web.jobs.options import from_query, read_options
+from queue_service.web.jobs.problem import conflict
+from queue_service.web.jobs.result import answer_with_result
+from queue_service.web.jobs.show import path_of, retry_after, show
+from queue_service.web.jobs.submission import to_submission
+from queue_service.web.keys import REQUEST_IDS, SETTINGS
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
+
+
+async def post_job(request: web.Request) -> web.StreamResponse:
+    """Put a job, or many when the body is NDJSON."""
+    service = admitted(request, Scope.SUBMIT)
+    if request.content_type == NDJSON:
+        return await put_batch(request, service)
+    return await _put(request, service, {})
+
+
+async def put_job(request: web.Request) -> web.StreamResponse:
+    """Put a job under the id that the path names; the same again changes nothing."""
+    service = admitted(request, Scope.SUBMIT)
+    return await _put(request, service, {"id": request.match_info["job"]})
+
+
+async def _put(request: web.Request, service: Service, given: dict[str, Any]) -> web.StreamResponse:
+    settings = request.app[SETTINGS]
+    query = from_query(request.query, request.query.getall("tag", []))
+    if set(query) & {"id", "idempotency_key"}:
+        raise BadParameter(
+            "id", "the id in the path of a PUT, the key in a header", "one in the query"
+        )
+    key = request.headers.get(names.IDEMPOTENCY_HEADER)
+    options = read_options(
+        {
+            **query,
+            **given,
+            "content_type": request.headers.get("Content-Type", ""),
+            **({"idempotency_key": key} if key is not None else {}),
+        }
+    )
+    wait_s = wanted_wait(request, most_s=settings.max_timeout_s)
+    data = await read_body(
+        request,
+        limit_bytes=service.input.limits.payload_bytes,
+        timeout_s=settings.body_timeout_s,
+    )
+    asked = "&".join(f"{name}={value}" for name, value in sorted(request.query.items()))
+    job_id = options.id or request.app[REQUEST_IDS].next()
+    submission = to_submission(service, options, data, job_id=job_id, asked=asked)
+    try:
+        is_new, job_id = await service.tickets.submit(submission)
+    except KeyError:
+        raise conflict(job_id, 409 if options.id else 422) from None
+    seen = await find_by_id(service, job_id)
+    return await _answer(request, service, seen, wait_s=wait_s, is_new=is_new)
+
+
+async def _answer(
+    request: web.Request, service: Service, seen: Seen, *, wait_s: float, is_new: bool
+) -> web.StreamResponse:
+    headers = {
+        "Location": path_of(service.name, seen.request_id),
+        names.REQUEST_ID_HEADER: seen.request_id,
+    }
+    if EVENT_STREAM in request.headers.get("Accept", ""):
+        return await stream_events(request, service, seen, after=0, headers=headers)
+    if wait_s:
+        headers["Preference-Applied"] = f"wait={wait_s:g}"
+        seen = await wait_for_end(request, service, seen, wait_s)
+        if seen.has_ended:
+            return await answer_with_result(request, service, seen, headers)
+    job = await show(service, seen)
+    if seen.has_ended:
+        return web.json_response(job, headers=headers)
+    headers["Retry-After"] = retry_after(job["estimate"])
+    return web.json_response(job, status=202, headers=headers)
+
+
+def wanted_wait(request: web.Request, *, most_s: float) -> float:
+    """For how long the client prefers to wait for the end, in seconds; 0 for not at all."""
+    for preference in request.headers.getall("Prefer", []):
+        if found := _WAIT.search(preference):
+            return min(most_s, float(found[1]))
+    return 0.0

@@ -1,0 +1,139 @@
+"""Looking at jobs, ending them, and removing what is left of them."""
+
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from client_sdk.wire.codes import Code
+from queue_service.access import Scope
+from queue_service.errors import BadParameter
+from queue_service.service import Service
+from queue_service.store.batching import all_of
+from queue_service.store.ticket import Canceled, State
+from queue_service.web.jobs.find import admitted, find, find_by_id, wait_for_end
+from queue_service.web.jobs.problem import Problem, no_such_job
+from queue_service.web.jobs.show import show
+from queue_service.web.jobs.submit import wanted_wait
+from queue_service.web.keys import SETTINGS
+from queue_service.web.parameters import Parameters
+
+#: Most jobs of one page, and how many it has when nobody says.
+MAX_PAGE, PAGE = 1000, 100
+#: Jobs that one page may look at to find those of the wanted state.
+SCAN_LIMIT = 5000
+
+#: Where jobs of each state are, in the order in which they are listed.
+_PARTS = ("input", "delayed", "sink", "ended")
+_PARTS_OF = {
+    State.QUEUED: ("input", "delayed"),
+    State.RUNNING: ("input",),
+    State.SUCCEEDED: ("sink", "ended"),
+    State.FAILED: ("sink", "ended"),
+    State.CANCELED: ("ended",),
+    State.EXPIRED: ("sink", "ended"),
+}
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """Answer with where a job is."""
+    service = admitted(request, Scope.SUBMIT, Scope.READ)
+    seen = await find(request, service)
+    return web.json_response(await show(service, seen))
+
+
+async def cancel_job(request: web.Request) -> web.Response:
+    """Cancel: 200 when the job is canceled, 202 when its worker is told, 409 when it had ended."""
+    service = admitted(request, Scope.CANCEL)
+    job_id = request.match_info["job"]
+    outcome = await service.tickets.cancel(job_id)
+    if outcome is Canceled.UNKNOWN:
+        raise no_such_job(job_id)
+    seen = await find_by_id(service, job_id)
+    wait_s = wanted_wait(request, most_s=request.app[SETTINGS].max_timeout_s)
+    headers = {}
+    if outcome is Canceled.STOPPING and wait_s:
+        headers["Preference-Applied"] = f"wait={wait_s:g}"
+        seen = await wait_for_end(request, service, seen, wait_s)
+    if seen.has_ended and seen.state is not State.CANCELED:
+        sentence = f"expected a job that is queued or running, this one has {seen.state}"
+        raise Problem(409, Code.ENDED, sentence, job_id=job_id, state=str(seen.state))
+    job = await show(service, seen)
+    if not seen.has_ended:
+        # Also for one that was put without a ticket, which does not remember the wish.
+        job["canceling"] = True
+    return web.json_response(job, status=200 if seen.has_ended else 202, headers=headers)
+
+
+async def delete_job(request: web.Request) -> web.Response:
+    """Remove a job's result, events and ticket; one that waits is canceled first."""
+    service = admitted(request, Scope.CANCEL)
+    job_id = request.match_info["job"]
+    seen = await find_by_id(service, job_id)
+    if seen.state is State.QUEUED:
+        await service.tickets.cancel(job_id)
+    word = await service.tickets.purge(job_id)
+    if word == "unknown":
+        raise no_such_job(job_id)
+    if word == "open":
+        sentence = "expected a job that does not run; cancel it and delete it when it has ended"
+        raise Problem(409, Code.NOT_ENDED, sentence, job_id=job_id, state=str(State.RUNNING))
+    return web.Response(status=204)
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """Answer with some jobs, and with where to go on."""
+    service = admitted(request, Scope.READ)
+    parameters = Parameters(request)
+    limit = parameters.number("limit", default=PAGE, least=1, most=MAX_PAGE)
+    wanted = _state(parameters.text("state"))
+    parts = _PARTS_OF[wanted] if wanted else _PARTS
+    part, start = _cursor(parameters.text("after"), parts)
+    jobs, after = await _page(service, wanted, parts[parts.index(part) :], start, limit)
+    return web.json_response({"jobs": jobs, "after": after})
+
+
+async def _page(
+    service: Service, wanted: State | None, parts: tuple[str, ...], start: str, limit: int
+) -> tuple[list[dict[str, object]], str | None]:
+    jobs: list[dict[str, object]] = []
+    scanned = 0
+    for part, following in _with_next(parts):
+        while True:
+            most = limit - len(jobs) if wanted is None else limit
+            start, job_ids = await service.tickets.list(part, start, most=max(1, most))
+            scanned += len(job_ids)
+            for seen in await all_of([service.tickets.look(job_id) for job_id in job_ids]):
+                if seen.known and (wanted is None or seen.state is wanted):
+                    jobs.append(await show(service, seen))
+            if not start:
+                break
+            if len(jobs) >= limit or scanned >= SCAN_LIMIT:
+                return jobs, f"{part}:{start}"
+        start = "0"
+        if following and (len(jobs) >= limit or scanned >= SCAN_LIMIT):
+            return jobs, f"{following}:0"
+    return jobs, None
+
+
+def _with_next(parts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    return zip(parts, (*parts[1:], ""), strict=True)
+
+
+def _state(text: str) -> State | None:
+    if not text:
+        return None
+    try:
+        return State(text)
+    except ValueError:
+        states = ", ".join(State)
+        raise BadParameter("state", f"one of {states}", repr(text[:64])) from None
+
+
+def _cursor(text: str, parts: tuple[str, ...]) -> tuple[str, str]:
+    if not text:
+        return parts[0], "0"
+    part, _, start = text.partition(":")
+    is_number = start.replace("-", "", 1) if part == "delayed" else start
+    if part not in parts or not is_number.isascii() or not is_number.isdigit() or len(start) > 40:
+        raise BadParameter("after", "what an earlier page gave", repr(text[:64]))
+    return part, start

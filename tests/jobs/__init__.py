@@ -1,0 +1,1 @@
+"""The jobs face, against a real Redis and real workers."""

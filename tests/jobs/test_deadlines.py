@@ -1,0 +1,70 @@
+"""When a job may begin, and by when it must have begun or ended."""
+
+import pytest
+
+from tests.conftest import StartWorker
+from tests.jobs.face import Face
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.leaves_entries
+
+
+async def test_a_job_is_not_begun_before_its_time(face: Face, start_worker: StartWorker) -> None:
+    await start_worker(face.url, face.service)
+    job_id = await face.submit(b"later", params={"not_before": "1500ms"})
+    job = await face.job(job_id)
+    assert (job["state"], job["scheduled"], job["index"]) == ("queued", True, None)
+    result = await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    assert (result.status, result.body) == (200, b"later")
+    job = await face.job(job_id)
+    assert job["started_at"] >= job["not_before"]
+
+
+async def test_a_job_that_is_not_begun_in_time_expires_with_one_answer(face: Face) -> None:
+    job_id = await face.submit(params={"start_by": "300ms"})
+    await _until_expired(face, job_id)
+    answer = await face.call("GET", f"/{job_id}/result")
+    assert (answer.status, answer.json["state"], answer.json["reason"]) == (
+        409,
+        "expired",
+        "Expired",
+    )
+    async with face.session.get(
+        f"{face.eas}/sink", params={"requestId": job_id, "_raw_": "false", "_length_": "5"}
+    ) as frames:
+        (frame,) = await frames.json()
+    assert frame["tags"]["errorCode"] == "Expired"
+
+
+async def test_a_job_that_is_not_done_in_time_is_stopped(
+    face: Face, start_worker: StartWorker
+) -> None:
+    await start_worker(face.url, face.service, worker_threads=1, engine_options={"delay_s": 60})
+    job_id = await face.submit(params={"finish_by": "2s", "start_by": "1500ms"})
+    await _until_expired(face, job_id)
+    # It had begun, and the place that it took is free.
+    assert (await face.job(job_id))["started_at"]
+    following = await face.submit()
+
+    async def runs() -> bool:
+        return await face.state(following) == "running"
+
+    await wait_until(runs, "the next one runs")
+    answer = await face.call("POST", f"/{following}/cancel", headers={"Prefer": "wait=20"})
+    assert answer.status == 200
+
+
+async def test_an_attempt_that_runs_too_long_is_cut_off(
+    face: Face, start_worker: StartWorker
+) -> None:
+    await start_worker(face.url, face.service, worker_threads=1, engine_options={"delay_s": 60})
+    job_id = await face.submit(params={"run_timeout": "100ms"})
+    answer = await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    assert (answer.status, answer.json["reason"]) == (409, "RunTimeout")
+
+
+async def _until_expired(face: Face, job_id: str) -> None:
+    async def expired() -> bool:
+        return await face.state(job_id) == "expired"
+
+    await wait_until(expired, "the job has expired")
