@@ -10,6 +10,7 @@ from tests.conftest import Serve
 from tests.promises.conftest import Client, Peers, Watchers
 from tests.promises.operators import Operator
 from tests.promises.peer import Peer
+from tests.running import ADMIN_TOKEN
 from tests.waiting import hold_for, wait_until
 
 PARK: dict[str, object] = {"name": "svc", "max_delivery": 1, "dead_message_policy": "Park"}
@@ -357,6 +358,36 @@ async def test_what_makes_no_sense_is_refused(
     refused = await operator.ask(method, path, status=400, json=body, **query)
     assert refused["code"] == "BAD_PARAMETER"
     assert "expected" in refused["message"]
+
+
+async def test_the_metrics_tell_how_many_there_are_and_what_became_of_others(
+    serve: Serve, client: Client, peers: Peers, operator: Operator
+) -> None:
+    url = await _start(serve, client, operator)
+    peer = peers.make(1)
+    await peer.connect(url)
+    for _ in range(3):
+        await client.put(b"x")
+        await _fail(peer)
+        await _answer(client)
+    await peer.cut()
+    first, second, _ = await operator.letters()
+    await operator.ask("POST", f"/{first['id']}/replay")
+    await operator.ask("DELETE", f"/{second['id']}")
+    async with client.session.get(
+        f"{url}/metrics", headers={"Authorization": ADMIN_TOKEN}
+    ) as answer:
+        lines = (await answer.text()).splitlines()
+    for name, count in {
+        "dead_letters": 1,
+        "dead_letters_parked": 3,
+        "dead_letters_replayed": 1,
+        "dead_letters_purged": 1,
+        "dead_letters_dropped": 0,
+    }.items():
+        assert f'penstock_queue_{name}{{queue="input",service="svc"}} {count}.0' in lines
+    await operator.purge_all()
+    await client.truncate()
 
 
 async def test_dead_letters_are_for_operators_only(url: str, client: Client) -> None:
