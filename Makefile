@@ -47,10 +47,20 @@ check: lint types layers lua test
 test: $(VENV)/dev.stamp $(VENV)/model.stamp
 	$(BIN)/python -m pytest $(ARGS)
 
-## faults: only the tests that kill, stop and cut things
+## faults: the kill matrix, a quarter of an hour: ARGS="--minutes 5", ARGS="--seed 1"
 .PHONY: faults
 faults: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest tests/faults $(ARGS)
+	$(BIN)/python -m tests.faults $(ARGS)
+
+## seeded-bugs: put defects into a copy of the product; the kill matrix has to find each
+.PHONY: seeded-bugs
+seeded-bugs: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.faults.seeded $(ARGS)
+
+## soak: half an hour of mixed load, and whether anybody's memory grows: ARGS="--minutes 2"
+.PHONY: soak
+soak: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 ## compat: only the tests with Alibaba's own clients
 .PHONY: compat

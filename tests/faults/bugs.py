@@ -68,7 +68,7 @@ BUGS = (
             ),
         ),
         Load.STEADY,
-        (_FROZEN_SERVICE, Cell(Victim.WORKER, Fault.STOP), _FROZEN_SERVICE),
+        (_FROZEN_SERVICE,) * 5,
         frozenset({"fence"}),
     ),
     Bug(

@@ -109,20 +109,22 @@ def plan(seed: int, *, minutes: float, with_clock: bool = True) -> Iterator[Roun
     """
     rng = random.Random(seed)
     rounds = max(4, 4 * round(minutes / 7.5))
-    spent_s = max(10.0, minutes * 60 / rounds - QUIET_S)
     every = [cell for cell in cells() if with_clock or cell.fault is not Fault.CLOCK]
-    gap_s = max(LEAST_GAP_S, spent_s / (len(every) * 1.12))
     decks: dict[Load, list[Cell]] = {load: [] for load in Load}
     loads = list(Load)
+    # A round of nothing but faults needs no time for jobs; the others share what it leaves.
+    idle_s = min(minutes * 60 / rounds, QUIET_S + len(every) * LEAST_GAP_S)
+    busy_s = (minutes * 60 - idle_s * rounds / 4) / (rounds * 3 / 4)
     for number in range(rounds):
         load = loads[number % len(loads)]
-        count = max(1, int(spent_s / gap_s))
+        spent_s = max(10.0, (idle_s if load is Load.IDLE else busy_s) - QUIET_S)
+        count = min(len(every), max(1, int(spent_s / LEAST_GAP_S)))
         chosen: list[Cell] = []
         while len(chosen) < count:
             if not decks[load]:
                 decks[load] = rng.sample(every, len(every))
             chosen.append(decks[load].pop())
-        starts = tuple(round(position * gap_s, 2) for position in range(count))
+        starts = tuple(round(1.0 + position * spent_s / count, 2) for position in range(count))
         yield RoundPlan(number + 1, load, tuple(chosen), starts, rng.getrandbits(32))
 
 

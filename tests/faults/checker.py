@@ -52,6 +52,7 @@ def _violations(history: History, lease_s: float) -> Iterator[Violation]:
         partial(rules.two_holders, quarter_s=quarter_s),
         partial(rules.live_lease, quarter_s=quarter_s),
         rules.fence,
+        rules.stale_result,
         rules.attempt,
         rules.order,
         rules.priority,

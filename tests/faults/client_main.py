@@ -1,6 +1,8 @@
 """A client of a run: puts as many jobs as it is told to, and notes what became of each put.
 
-    python -m tests.faults.client_main <journal> <name> <url> <seed>
+    python -m tests.faults.client_main <journal> <name> <url> <seed> sdk|lean
+
+`sdk` uses the product's client, half of its hands with retries; `lean` asks once, as curl does.
 
 Told by stdin: `rate <jobs per second>`, `burst <jobs>`, `slow <share> <milliseconds>`.
 """
@@ -8,7 +10,10 @@ Told by stdin: `rate <jobs per second>`, `burst <jobs>`, `slow <share> <millisec
 import asyncio
 import random
 import sys
+from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import uvloop
 
@@ -17,12 +22,13 @@ from client_sdk.transport import RetryPolicy
 from tests.faults.event import What
 from tests.faults.handler import encode
 from tests.faults.journal import Journal
+from tests.faults.lean_client import LeanConnection, Unanswered
 from tests.faults.told import listen
 from tests.running import TOKEN
 from tests.waiting import let_pass
 
 #: Puts under way at once.
-HANDS = 16
+HANDS = 24
 #: How often the jobs of a rate are handed out, in seconds.
 BEAT_S = 0.02
 #: From a put that failed to the next of the same hand, in seconds.
@@ -31,6 +37,14 @@ PAUSE_S = 0.1
 MOST_BEHIND_S = 1.0
 #: The share of jobs that go first.
 URGENT = 0.1
+
+
+class Put(Protocol):
+    """One way to put a job: returns what became of it, and its index."""
+
+    def __call__(
+        self, data: bytes, request_id: str, *, priority: int
+    ) -> Awaitable[tuple[What, int]]: ...
 
 
 class Putter:
@@ -61,7 +75,7 @@ class Putter:
             case _:
                 raise ValueError(f"expected rate, burst or slow, got {words}")
 
-    async def run(self) -> None:
+    async def run(self, kind: str) -> None:
         """Put for ever."""
         once = AsyncQueueClient(
             self._url, "svc", token=TOKEN, timeout_s=8, retry=RetryPolicy(retries=0)
@@ -72,8 +86,13 @@ class Putter:
         async with once, again, asyncio.TaskGroup() as group:
             group.create_task(self._beat())
             for number in range(HANDS):
-                queue = again if number % 2 else once
-                group.create_task(self._put_for_ever(queue, retries=bool(number % 2)))
+                if kind == "lean":
+                    put = partial(self._put_lean, LeanConnection(self._url))
+                elif number % 2:
+                    put = partial(self._put_by_sdk, again, retries=True)
+                else:
+                    put = partial(self._put_by_sdk, once, retries=False)
+                group.create_task(self._put_for_ever(put))
 
     async def _beat(self) -> None:
         owed = 0.0
@@ -93,7 +112,7 @@ class Putter:
     def _forget_wanted(self) -> None:
         self._wanted, self._waiting = asyncio.Semaphore(0), 0
 
-    async def _put_for_ever(self, queue: AsyncQueueClient, *, retries: bool) -> None:
+    async def _put_for_ever(self, put: Put) -> None:
         while True:
             wanted = self._wanted
             try:
@@ -102,39 +121,61 @@ class Putter:
             except TimeoutError:
                 continue
             self._waiting = max(0, self._waiting - 1)
-            if not await self._put(queue, retries=retries):
+            self._count += 1
+            request_id = f"{self._journal.who}-{self._count}"
+            data = encode(request_id, self._draw_delay_ms())
+            urgent = int(self._random.random() < URGENT)
+            self._journal.note(What.ASKED, request_id)
+            what, index = await put(data, request_id, priority=urgent)
+            self._journal.note(what, request_id, index=index)
+            if what is not What.ACCEPTED:
                 await let_pass(PAUSE_S)
 
-    async def _put(self, queue: AsyncQueueClient, *, retries: bool) -> bool:
-        self._count += 1
-        request_id = f"{self._journal.who}-{self._count}"
+    def _draw_delay_ms(self) -> int:
         drawn = self._random.random()
-        delay_ms = min((ms for ms, share in self._shares.items() if drawn < share), default=0)
-        if drawn < min(self._shares.values(), default=0.0):
-            delay_ms = max(self._shares)
-        urgent = int(self._random.random() < URGENT)
-        self._journal.note(What.ASKED, request_id)
+        for ms, share in self._shares.items():
+            if 0 <= drawn < share:
+                return ms
+            drawn -= share
+        return 0
+
+    async def _put_by_sdk(
+        self,
+        queue: AsyncQueueClient,
+        data: bytes,
+        request_id: str,
+        *,
+        priority: int,
+        retries: bool,
+    ) -> tuple[What, int]:
         try:
-            receipt = await queue.put(
-                encode(request_id, delay_ms), request_id=request_id, priority=urgent
-            )
+            receipt = await queue.put(data, request_id=request_id, priority=priority)
         except (errors.QueueFull, errors.Refused):
             # After a retry this says nothing of the tries before.
-            self._journal.note(What.UNKNOWN if retries else What.REFUSED, request_id)
-            return False
-        except errors.QueueError as error:
-            self._journal.note(What.UNKNOWN, request_id, code=error.code)
-            return False
-        self._journal.note(What.ACCEPTED, request_id, index=receipt.index)
-        return True
+            return (What.UNKNOWN if retries else What.REFUSED), 0
+        except errors.QueueError:
+            return What.UNKNOWN, 0
+        return What.ACCEPTED, receipt.index
+
+    async def _put_lean(
+        self, connection: LeanConnection, data: bytes, request_id: str, *, priority: int
+    ) -> tuple[What, int]:
+        try:
+            status, index = await connection.put(data, request_id, priority=priority)
+        except Unanswered:
+            return What.UNKNOWN, 0
+        if status == 200:
+            return What.ACCEPTED, index
+        # A 503 may be that of a Redis whose answer got lost.
+        return (What.REFUSED if 400 <= status < 500 else What.UNKNOWN), 0
 
 
 async def _main() -> None:
-    path, name, url, seed = sys.argv[1:5]
+    path, name, url, seed, kind = sys.argv[1:6]
     journal = Journal(Path(path), name)
     journal.note(What.STARTED)
     putter = Putter(journal, url, int(seed))
-    running = asyncio.create_task(putter.run())
+    running = asyncio.create_task(putter.run(kind))
     listening = asyncio.create_task(listen(putter.obey))
     await asyncio.wait({running, listening}, return_when=asyncio.FIRST_COMPLETED)
     running.cancel()

@@ -33,7 +33,7 @@ class Shape:
     lease_s: the lease of subscribers.  sink_length: the most results that may lie unread.
     """
 
-    lease_s: float = 3.0
+    lease_s: float = 2.0
     services: int = 2
     sink_length: int = 3000
     max_delivery: int = 5
@@ -59,7 +59,7 @@ class Cluster:
             self._service(number, port) for number, port in enumerate(service_ports, 1)
         ]
         self.workers = [self._worker(number) for number in range(1, WORKERS + 1)]
-        self.clients = [self._client(number) for number in (1, 2)]
+        self.clients = [self._client(number, kind) for number, kind in ((1, "sdk"), (2, "lean"))]
         self.readers = [self._reader(number, way) for number, way in ((1, "watch"), (2, "get"))]
         self.link = self._link(service_ports)
 
@@ -184,16 +184,15 @@ class Cluster:
             root=self.shape.root,
         )
 
-    def _client(self, number: int) -> Part:
+    def _client(self, number: int, kind: str) -> Part:
         url, seed = self._url(f"c{number}"), self.shape.seed * 10 + number
+        start = ("-m", "tests.faults.client_main")
         return Part(
             f"c{number}",
             self.folder,
-            argv=lambda who, path: [
-                "-m", "tests.faults.client_main", str(path), who, url, str(seed)
-            ],
+            argv=lambda who, path: [*start, str(path), who, url, str(seed), kind],
             root=self.shape.root,
-        )  # fmt: skip
+        )
 
     def _reader(self, number: int, way: str) -> Part:
         url = self._url(f"o{number}")

@@ -31,7 +31,7 @@ class What(StrEnum):
 
     # A reader of the sink, about one result; index is the sink's.
     STARTED = "started"  # a new process: whatever it reads, it asked for after this
-    READ = "read"  # code "" is the right data for this request id, "error" an error result
+    READ = "read"  # attempt is what made it; code "" is the right data, "error" an error result
     COMMITTED = "committed"  # the service confirmed that it is done with
     DEAD_LETTER = "dead letter"  # the entry ended without a result, on purpose
 

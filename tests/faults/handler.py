@@ -1,5 +1,7 @@
 """What the workers of a run compute: the input again, after the time that it asks for."""
 
+from typing import Any
+
 from tests.waiting import let_pass
 
 
@@ -13,8 +15,13 @@ def request_of(data: bytes) -> str:
     return data.partition(b" ")[0].decode(errors="replace")
 
 
-async def predict(data: bytes) -> bytes:
-    """Take the time, and give the input back."""
+def attempt_of(result: bytes) -> int:
+    """Return the attempt that made this result."""
+    return int(result.rpartition(b" ")[2])
+
+
+async def predict(data: bytes, ctx: Any) -> bytes:
+    """Take the time, and give the input back with the number of the attempt."""
     if delay_ms := int(data.partition(b" ")[2] or 0):
         await let_pass(delay_ms / 1000)
-    return data
+    return b"%s %d" % (data, ctx.attempt)

@@ -50,9 +50,9 @@ class Wire:
 class Link:
     """The way between two parts: all their connections."""
 
-    def __init__(self, ports: list[int]) -> None:
+    def __init__(self, ports: list[int], *, first: int) -> None:
         self._ports = ports
-        self._turn = itertools.count()
+        self._turn = itertools.count(first)
         self._open = asyncio.Event()
         self._open.set()
         self._late_s = 0.0
@@ -127,8 +127,9 @@ class Link:
             await self._open.wait()
             if not wire.stranded.is_set() and writer.can_write_eof():
                 writer.write_eof()
-        except OSError:
-            # A reset goes on as a reset, once the wire lets it.
+        except (OSError, RuntimeError):
+            # A reset goes on as a reset, once the wire lets it.  (uvloop has a RuntimeError for a
+            # transport that has just been closed.)
             await self._open.wait()
             if not wire.stranded.is_set():
                 writer.transport.abort()
@@ -136,10 +137,14 @@ class Link:
 
 async def _main() -> None:
     links: dict[str, Link] = {}
-    for argument in sys.argv[1:]:
+    for number, argument in enumerate(sys.argv[1:]):
         name, _, ports = argument.partition("=")
         port, _, targets = ports.partition(":")
-        link = links[name] = Link([int(target) for target in targets.split(",")])
+        link = links[name] = Link(
+            # Each begins with another one, so that all of them serve.
+            [int(target) for target in targets.split(",")],
+            first=number,
+        )
         await asyncio.start_server(link.serve, "127.0.0.1", int(port), limit=1024 * 1024)
 
     def obey(words: list[str]) -> None:

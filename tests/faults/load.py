@@ -12,13 +12,16 @@ from tests.faults.event import What
 from tests.waiting import let_pass
 
 #: Jobs per second of all clients together, when they are steady.
-STEADY_RATE = 600
+STEADY_RATE = 1000
+#: The shares of the two clients: the second one costs its machine less.
+SHARES = (0.25, 0.75)
 #: A backlog is kept between these, in entries.
 BACKLOG = (2000, 5000)
 #: How long a full sink stays full, in seconds.
 FULL_S = 4.0
 #: Shares of jobs that take a while, and how long, in milliseconds.
-SLOW = ((0.01, 100), (0.0005, 4500))
+SLOW = ((0.01, 100), (0.006, 1200), (0.0005, 4500))
+_SLOW_LINES = tuple(f"slow {share} {delay_ms}" for share, delay_ms in SLOW)
 LOOK_EVERY_S = 0.5
 
 
@@ -29,29 +32,32 @@ class Keeper:
         self._cluster = cluster
         self._load = load
         self._full_since: float | None = None
+        self._ended = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep it up inside of the block; after it nothing more is put and everything is read."""
-        rate = 0 if self._load in {Load.IDLE, Load.BACKLOG} else STEADY_RATE / 2
-        self._tell_clients(*(f"slow {share} {delay_ms}" for share, delay_ms in SLOW))
-        self._tell_clients(f"rate {rate}", remember=True)
+        for client in self._cluster.clients:
+            for line in _SLOW_LINES:
+                client.tell(line)
+        self._set_rate(0 if self._load in {Load.IDLE, Load.BACKLOG} else STEADY_RATE)
         keeping = asyncio.create_task(self._keep())
         try:
             yield
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
-            self._tell_clients("rate 0", remember=True)
+            # Told and not cancelled: a cancellation can get lost in a call that times out.
+            self._ended = True
+            await keeping
+            self._set_rate(0)
             self._tell_readers("go")
 
     def probe(self) -> None:
         """Put a few jobs, so that an idle cluster shows whether it works."""
         if self._load is Load.IDLE:
-            self._tell_clients("burst 5")
+            self._burst(10)
 
     async def _keep(self) -> None:
-        while True:
+        while not self._ended:
             await let_pass(LOOK_EVERY_S)
             try:
                 waiting, unread = await self._cluster.lengths()
@@ -60,7 +66,7 @@ class Keeper:
             sink_length = self._cluster.shape.sink_length
             self._cluster.journal.note(What.UNREAD, index=unread, window=sink_length)
             if self._load is Load.BACKLOG and waiting < BACKLOG[0]:
-                self._tell_clients(f"burst {(BACKLOG[1] - waiting) // 2}")
+                self._burst(BACKLOG[1] - waiting)
             elif self._load is Load.SINK_FULL:
                 self._fill_and_empty(unread)
 
@@ -76,13 +82,15 @@ class Keeper:
         elif now - self._full_since > FULL_S:
             self._tell_readers("go")
 
-    def _tell_clients(self, *lines: str, remember: bool = False) -> None:
-        for client in self._cluster.clients:
-            if remember:
-                slow = [f"slow {share} {delay_ms}" for share, delay_ms in SLOW]
-                client.words = (*slow, *lines)
-            for line in lines:
-                client.tell(line)
+    def _set_rate(self, rate: float) -> None:
+        for client, share in zip(self._cluster.clients, SHARES, strict=True):
+            # A client that is started anew is told it too.
+            client.words = (*_SLOW_LINES, f"rate {rate * share}")
+            client.tell(client.words[-1])
+
+    def _burst(self, count: int) -> None:
+        for client, share in zip(self._cluster.clients, SHARES, strict=True):
+            client.tell(f"burst {round(count * share)}")
 
     def _tell_readers(self, line: str) -> None:
         for reader in self._cluster.readers:

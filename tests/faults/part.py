@@ -90,6 +90,7 @@ class Part:
 
     def spawn(self) -> None:
         """Start it, or start it again, and do not wait."""
+        self._close_stdin()
         self._lives += 1
         leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(signal.SIGKILL))]
         with self.log_path.open("ab") as log:
@@ -143,7 +144,10 @@ class Part:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        if self._process.stdin is not None:
+        self._close_stdin()
+
+    def _close_stdin(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
 

@@ -16,7 +16,7 @@ from client_sdk import AsyncQueueClient, Frame, errors
 from client_sdk.transport import RetryPolicy
 from client_sdk.wire import names
 from tests.faults.event import Event, What, now
-from tests.faults.handler import request_of
+from tests.faults.handler import attempt_of, request_of
 from tests.faults.journal import Journal
 from tests.faults.told import listen
 from tests.running import TOKEN
@@ -26,6 +26,8 @@ WINDOW = 400
 #: Indexes of one commit or delete.
 BATCH = 300
 PAUSE_S = 0.1
+#: From one get to the next, in seconds.
+GET_EVERY_S = 0.5
 
 
 class Reader:
@@ -105,7 +107,7 @@ class Reader:
                 await let_pass(PAUSE_S)
                 continue
             # Leave most of the work to the watch.
-            await let_pass(PAUSE_S)
+            await let_pass(GET_EVERY_S)
 
     def _note_committed(self, batch: list[tuple[str, int]]) -> None:
         at = now()
@@ -116,10 +118,15 @@ class Reader:
 
     def _event(self, frame: Frame) -> Event:
         request_id = frame.tags[names.REQUEST_ID_TAG]
-        code = ""
-        if request_of(frame.data) != request_id:
-            code = "error" if names.ERROR_CODE_TAG in frame.tags else frame.data[:40].decode()
-        return Event(now(), self._journal.who, What.READ, request_id, frame.index, code=code)
+        if names.ERROR_CODE_TAG in frame.tags:
+            code, attempt = "error", 0
+        elif request_of(frame.data) == request_id:
+            code, attempt = "", attempt_of(frame.data)
+        else:
+            code, attempt = frame.data[:40].decode(errors="replace"), 0
+        return Event(
+            now(), self._journal.who, What.READ, request_id, frame.index, attempt, code=code
+        )
 
 
 async def _main() -> None:

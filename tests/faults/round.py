@@ -52,12 +52,19 @@ async def run_round(cluster: Cluster, plan: RoundPlan, *, drain_s: float = DRAIN
     async with keeper.running():
         await _inflict_all(surgeon, keeper, plan)
         await let_pass(1.0)
+    return await finish_round(cluster, plan, surgeon.injuries, drain_s=drain_s)
+
+
+async def finish_round(
+    cluster: Cluster, plan: RoundPlan, injuries: list[Injury], *, drain_s: float = DRAIN_S
+) -> Outcome:
+    """Drain, look at what is left, end workers and clients, and hold what they did to the rules."""
     left = await _drain(cluster, drain_s)
     if not left:
         left = await _tidy(cluster)
     events = read(cluster.round_folder)
     verdict = check(events, lease_s=cluster.shape.lease_s)
-    return Outcome(plan, verdict, surgeon.injuries, events, left)
+    return Outcome(plan, verdict, injuries, events, left)
 
 
 async def _inflict_all(surgeon: Surgeon, keeper: Keeper, plan: RoundPlan) -> None:

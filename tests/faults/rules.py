@@ -200,6 +200,28 @@ def fence(history: History) -> Iterator[Violation]:
                 yield Violation("fence", sentence, request_id)
 
 
+def stale_result(history: History) -> Iterator[Violation]:
+    """A result is that of the newest delivery, or of a run that its worker was given anew."""
+    for request_id, request in history.requests.items():
+        made_by = {read.attempt for reads in request.reads.values() for read in reads} - {0}
+        if not made_by or not request.deliveries:
+            continue
+        newest = max((given.index, given.attempt) for given in request.deliveries)
+        holders = {given.who for given in request.deliveries if _key(given) == newest}
+        for number in made_by - {newest[1]}:
+            makers = {given.who for given in request.deliveries if given.attempt == number}
+            if makers and not makers & holders:
+                sentence = (
+                    f"the result of {request_id} is that of attempt {number} by {sorted(makers)}, "
+                    f"when attempt {newest[1]} was with {sorted(holders)}"
+                )
+                yield Violation("fence", sentence, request_id)
+
+
+def _key(given: Event) -> tuple[int, int]:
+    return given.index, given.attempt
+
+
 def attempt(history: History) -> Iterator[Violation]:
     """Each hand-out of an entry has a number of its own.
 

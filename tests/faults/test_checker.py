@@ -140,6 +140,23 @@ def test_a_stale_completion_that_was_accepted_is_found() -> None:
     assert story.read("r1", 1).rules() == {"fence"}
 
 
+def result_of_the_first_of_two() -> Story:
+    """`a` loses r1 to `b`, and still the result that is read was made by the first attempt."""
+    story = Story().connect("a").connect("b").put("r1").deliver("a", "r1", 1)
+    story.say("a", What.DISCONNECTED).deliver("b", "r1", 1, 2)
+    return story.say("reader", What.READ, "r1", index=1, attempt=1)
+
+
+def test_a_result_of_a_stale_holder_is_found() -> None:
+    assert result_of_the_first_of_two().rules() == {"fence"}
+
+
+def test_a_worker_may_answer_a_newer_delivery_with_the_run_of_an_older_one() -> None:
+    story = Story().connect("a").put("r1").deliver("a", "r1", 1).say("a", What.DISCONNECTED)
+    story.connect("a").deliver("a", "r1", 1, 2)
+    assert story.say("reader", What.READ, "r1", index=1, attempt=1).rules() == set()
+
+
 def test_a_put_whose_answer_was_lost_may_have_a_result_or_none_but_not_two() -> None:
     assert Story().put("r1", What.UNKNOWN).rules() == set()
     assert Story().put("r1", What.UNKNOWN).read("r1", 1).rules() == set()

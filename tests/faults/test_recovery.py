@@ -1,0 +1,45 @@
+"""The figures of a run are read from its events as they are meant."""
+
+from tests.faults.event import Event, What
+from tests.faults.history import History
+from tests.faults.recovery import Timeline, percentile
+
+
+def delivered(at: float, who: str, *, attempt: int = 1) -> Event:
+    return Event(at, who, What.DELIVERED, "r1", 1, attempt)
+
+
+def test_the_time_with_a_dead_holder_ends_when_somebody_else_is_given_the_entry() -> None:
+    events = [
+        delivered(1.0, "a"),
+        Event(2.0, "us", What.KILLED, code="a"),
+        delivered(2.5, "b", attempt=2),
+    ]
+    (found,) = Timeline(History(events)).redelivered("a", 2.0)
+    assert (found.request_id, found.after_s) == ("r1", 0.5)
+
+
+def test_what_a_worker_answered_before_it_died_has_no_dead_holder() -> None:
+    events = [
+        delivered(1.0, "a"),
+        Event(1.5, "a", What.COMPLETED, "r1", 1, 1),
+        Event(2.0, "us", What.KILLED, code="a"),
+    ]
+    assert Timeline(History(events)).redelivered("a", 2.0) == []
+
+
+def test_what_a_frozen_worker_answered_after_all_has_no_dead_holder() -> None:
+    events = [delivered(1.0, "a"), Event(4.0, "a", What.COMPLETED, "r1", 1, 1)]
+    assert Timeline(History(events)).redelivered("a", 2.0) == []
+
+
+def test_the_first_delivery_after_a_moment_is_found() -> None:
+    timeline = Timeline(History([delivered(1.0, "a"), delivered(3.0, "a", attempt=2)]))
+    assert timeline.first_delivery_after(2.0) == 1.0
+    assert timeline.first_delivery_after(4.0) is None
+
+
+def test_a_percentile_is_a_value_that_was_there() -> None:
+    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert percentile([1.0, 2.0], 0.99) == 2.0
+    assert percentile([], 0.99) == 0.0
