@@ -59,6 +59,10 @@ from client_sdk.work_statistics import WorkStatistics
 
 log = logging.getLogger(__name__)
 
+#: The longest wait from one try to connect to the next, in seconds.  Short, because entries that
+#: wait for this worker wait for it too when the service or its store comes back.
+MOST_WAIT_S = 2.0
+
 #: The longest wait for the connection and, after it, for the Welcome, in seconds.
 CONNECT_TIMEOUT_S = 10.0
 
@@ -98,7 +102,7 @@ class WorkConnection:
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._replicas = Replicas(url)
-        self._reconnect = Reconnect(self._replicas, backoff or Backoff())
+        self._reconnect = Reconnect(self._replicas, backoff or Backoff(most_s=MOST_WAIT_S))
         self._headers = {"Authorization": token} if token else {}
         self.uid = uid or str(uuid.uuid4())
         self._version, self._engine = version, engine

@@ -361,3 +361,10 @@ async def test_whoever_stops_waiting_for_an_outcome_disturbs_nobody() -> None:
 
 def test_the_header_of_the_error_code_is_the_contracts() -> None:
     assert answer(400, Error_Code="X").headers[names.ERROR_CODE_HEADER] == "X"
+
+
+async def test_a_worker_waits_no_longer_than_two_seconds_from_one_try_to_the_next() -> None:
+    connection = WorkConnection("http://127.0.0.1:1", "svc", window=1)
+    refused = errors.ConnectionFailed("refused")
+    delays_s = [connection._reconnect.next_delay_s(refused) for _ in range(100)]
+    assert max(delays_s) <= 2.0

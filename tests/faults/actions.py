@@ -37,8 +37,12 @@ class Injury:
 class Surgeon:
     """Hurts one cluster, several parts of it at once, but never the same one twice."""
 
-    def __init__(self, cluster: Cluster, rng: random.Random) -> None:
+    def __init__(
+        self, cluster: Cluster, rng: random.Random, *, away_s: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
+        """away_s: the least and the most that what was killed stays away, in seconds."""
         self.cluster = cluster
+        self._away_s = away_s
         self.injuries: list[Injury] = []
         self._random = rng
         self._busy: set[str] = set()
@@ -121,7 +125,7 @@ class Surgeon:
             part.kill()
         for name in names:
             self.cluster.journal.note(What.KILLED, code=name)
-        await let_pass(self._random.uniform(0.0, 1.0))
+        await let_pass(self._random.uniform(*self._away_s))
         await self._start(parts)
 
     async def _terminate(self, parts: list[Part]) -> None:
@@ -216,12 +220,12 @@ class Surgeon:
 
     async def _kill_redis(self, _: list[Part]) -> None:
         await self.cluster.redis.kill()
-        await let_pass(self._random.uniform(0.0, 1.0))
+        await let_pass(self._random.uniform(*self._away_s))
         await self.cluster.redis.start()
 
     async def _terminate_redis(self, _: list[Part]) -> None:
         await self.cluster.redis.stop()
-        await let_pass(self._random.uniform(0.0, 1.0))
+        await let_pass(self._random.uniform(*self._away_s))
         await self.cluster.redis.start()
 
     async def _freeze_redis(self, _: list[Part]) -> None:

@@ -11,6 +11,8 @@ from tests.faults.round import Outcome, run_round
 
 #: The default of the queue service.
 LEASE_S = 10.0
+#: How long Redis is away, in seconds: long enough that others wait longer from try to try.
+AWAY_S = (0.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ async def measure(folder: Path, *, seed: int) -> tuple[list[Measured], list[Viol
     ]
     try:
         await cluster.start()
-        outcomes = [await run_round(cluster, planned) for planned in plans]
+        outcomes = [await run_round(cluster, planned) for planned in plans[:-1]]
+        outcomes.append(await run_round(cluster, plans[-1], away_s=AWAY_S))
     finally:
         await cluster.stop()
     violations = [violation for outcome in outcomes for violation in outcome.violations]

@@ -43,11 +43,17 @@ class Outcome:
         return [*self.verdict.violations, *self.left]
 
 
-async def run_round(cluster: Cluster, plan: RoundPlan, *, drain_s: float = DRAIN_S) -> Outcome:
+async def run_round(
+    cluster: Cluster,
+    plan: RoundPlan,
+    *,
+    drain_s: float = DRAIN_S,
+    away_s: tuple[float, float] = (0.0, 1.0),
+) -> Outcome:
     """Run one round on a cluster that is up; its queue services and its Redis are up."""
     rng = random.Random(plan.seed)
     await cluster.begin(f"round-{plan.number}")
-    surgeon = Surgeon(cluster, rng)
+    surgeon = Surgeon(cluster, rng, away_s=away_s)
     keeper = Keeper(cluster, plan.load)
     async with keeper.running():
         await _inflict_all(surgeon, keeper, plan)
