@@ -10,6 +10,10 @@ from client_sdk.wire.codes import CloseCode
 #: A connection that lived this long, in seconds, was a good one: the next wait is a short one.
 GOOD_CONNECTION_S = 5.0
 
+#: The longest wait from one try of a worker to connect to the next, in seconds.  Short, because
+#: entries that wait for it wait for that too when the service or its store comes back.
+MOST_WAIT_S = 2.0
+
 
 class Replicas:
     """The addresses of a service's replicas; everybody talks to one until that one fails."""

@@ -28,7 +28,7 @@ import aiohttp
 from client_sdk import errors
 from client_sdk.backoff import Backoff
 from client_sdk.holding import Holding
-from client_sdk.replicas import Reconnect, Replicas
+from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
 from client_sdk.telling import Telling
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
@@ -58,10 +58,6 @@ from client_sdk.work_events import Lost, Stop
 from client_sdk.work_statistics import WorkStatistics
 
 log = logging.getLogger(__name__)
-
-#: The longest wait from one try to connect to the next, in seconds.  Short, because entries that
-#: wait for this worker wait for it too when the service or its store comes back.
-MOST_WAIT_S = 2.0
 
 #: The longest wait for the connection and, after it, for the Welcome, in seconds.
 CONNECT_TIMEOUT_S = 10.0

@@ -51,7 +51,7 @@ class Surgeon:
         """Say whether this can begin while others are going on."""
         if cell.touches & self._busy:
             return False
-        return cell.victim in _WHOLE or bool(self._candidates(cell.victim))
+        return cell.victim in _WHOLE or bool(self._candidates(cell))
 
     async def inflict(self, cell: Cell, load: str) -> None:
         """Do it, and return when everything is healed."""
@@ -59,7 +59,7 @@ class Surgeon:
         names = set(cell.touches)
         parts: list[Part] = []
         if cell.victim not in _WHOLE:
-            parts = [self._random.choice(self._candidates(cell.victim))]
+            parts = [self._random.choice(self._candidates(cell))]
             names.add(parts[0].name)
         elif cell.victim is Victim.SERVICES:
             parts = list(self.cluster.services)
@@ -78,14 +78,18 @@ class Surgeon:
     def _note(self, what: What, injury: Injury) -> None:
         self.cluster.journal.note(what, code=f"{injury.cell} ({', '.join(injury.victims)})")
 
-    def _candidates(self, victim: Victim) -> list[Part]:
+    def _candidates(self, cell: Cell) -> list[Part]:
+        readers = self.cluster.readers
+        if cell.fault is Fault.VANISH:
+            # One that polls has no lease: its idle connection is the HTTP server's to close.
+            readers = readers[:1]
         parts = {
             Victim.CLIENT: self.cluster.clients,
-            Victim.READER: self.cluster.readers,
+            Victim.READER: readers,
             Victim.SERVICE: self.cluster.services,
             Victim.WORKER: self.cluster.workers,
             Victim.ENGINE: [worker for worker in self.cluster.workers if worker.children()],
-        }[victim]
+        }[cell.victim]
         return [part for part in parts if part.name not in self._busy]
 
     def _method(self, cell: Cell) -> Callable[[list[Part]], Awaitable[None]]:
