@@ -36,6 +36,7 @@ class EchoOptions(BaseModel):
     )
     stream: bool = Field(default=False, description="Give the output in pieces before the whole.")
     piece_bytes: int = Field(default=16, ge=1, description="Bytes of one such piece.")
+    piece_delay_s: Seconds = Field(default=0.0, description="Seconds before each such piece.")
     fail_every: int = Field(default=0, ge=0, description="Every n-th job fails; 0 is none.")
     fail_first_attempts: int = Field(
         default=0, ge=0, description="The first n attempts of each job fail; 0 is none."
@@ -77,6 +78,8 @@ class EchoEngine(Engine):
         end = self._end(job)
         if self._options.stream and isinstance(end, Finished):
             for start in range(0, len(end.output), self._options.piece_bytes):
+                if self._options.piece_delay_s:
+                    await asyncio.sleep(self._options.piece_delay_s)
                 yield Delta(end.output[start : start + self._options.piece_bytes], tokens=1)
             yield Usage(prompt_tokens=len(job.data), completion_tokens=len(end.output))
         yield end
