@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: How long the rest of a refused body is read, so that its sender sees the answer, in seconds.
 LINGER_S = 1.0
+#: How long clients have to ask once more on a kept connection, which that answer ends, in seconds.
+GOODBYE_S = 1.0
 
 
 def build_app(settings: Settings) -> web.Application:
@@ -139,6 +141,7 @@ async def serve(settings: Settings, *, share_port: bool) -> None:
         await stop.wait()
         log.info("Draining.")
         app[SERVICES].drain()
+        await runner.say_goodbye(min(GOODBYE_S, settings.drain_s / 2))
     finally:
         await runner.cleanup()
     log.info("Stopped.")

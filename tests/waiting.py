@@ -103,3 +103,8 @@ def hold_for_blocking(seconds: float, predicate: Callable[[], object], descripti
 async def let_pass(seconds: float) -> None:
     """Let time pass where time is what happens: a pace of load, the length of a fault."""
     await asyncio.sleep(seconds)
+
+
+async def pace(seconds: float) -> None:
+    """Let time pass between two of a steady stream of requests: for benchmarks, not for tests."""
+    await asyncio.sleep(seconds)

@@ -59,6 +59,8 @@ class Server(web.Server):
         self._heads: Waits[Connection] = Waits(limits.header_timeout_s)
         self._spare_heads: Waits[Connection] = Waits(SPARE_HEAD_S)
         self._open = 0
+        self._says_goodbye = False
+        self._empty = asyncio.Event()
         self._of_address: Counter[str] = Counter()
         self._refusals = Tally(log, "%d connections above the limit were refused, the last of %s.")
         self._late = Tally(log, "%d connections were too slow and were ended, the last of %s.")
@@ -66,6 +68,8 @@ class Server(web.Server):
     def __call__(self) -> Connection:
         connection = Connection(self, loop=self._loop, **self._kwargs)
         connection.belong_to(self, send_timeout_s=self._limits.send_timeout_s)
+        if self._says_goodbye:
+            connection.serve_with(self._answer_last)
         return connection
 
     def enter(self, connection: Connection) -> Waits[Connection] | None:
@@ -90,11 +94,33 @@ class Server(web.Server):
     def leave(self, connection: Connection) -> None:
         """Count a connection out."""
         self._open -= 1
+        if not self._open:
+            self._empty.set()
         self._metrics.open.dec()
         if self._limits.per_address:
             self._of_address[connection.address] -= 1
             if not self._of_address[connection.address]:
                 del self._of_address[connection.address]
+
+    async def say_goodbye(self, most_s: float) -> None:
+        """Answer what still comes with the end of its connection; return when all have ended.
+
+        A kept connection that we end may be used in this very moment, and its client could not
+        know whether its request was carried out.  One that the answer ends is not.
+        """
+        self._says_goodbye = True
+        for connection in self.connections:
+            if isinstance(connection, Connection):
+                connection.serve_with(self._answer_last)
+        if self._open:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(most_s):
+                    await self._empty.wait()
+
+    async def _answer_last(self, request: web.BaseRequest) -> web.StreamResponse:
+        request._message = request._message._replace(should_close=True)
+        return await self.request_handler(request)
 
     async def sweep(self) -> None:
         """End what is too slow, again and again, for ever."""
@@ -155,6 +181,13 @@ class Runner(web.AppRunner):
         server = Server(made, self._limits, self._metrics, **made._kwargs)
         self._sweeping = asyncio.create_task(server.sweep(), name="sweep of connections")
         return server
+
+    async def say_goodbye(self, most_s: float) -> None:
+        """Take no new connections, and let the clients leave those that there are."""
+        for site in list(self.sites):
+            await site.stop()
+        if isinstance(self.server, Server):
+            await self.server.say_goodbye(most_s)
 
     async def _cleanup_server(self) -> None:
         if self._sweeping is not None:
