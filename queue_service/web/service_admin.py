@@ -126,8 +126,12 @@ async def _read_fields(request: web.Request) -> dict[str, Any]:
     )
     try:
         fields = json.loads(body or b"{}")
+        # Half of a surrogate pair is text in JSON and nowhere else.
+        json.dumps(fields, ensure_ascii=False).encode()
     except ValueError as error:
         raise BadParameter("the body", "JSON", str(error)) from None
+    except RecursionError:
+        raise BadParameter("the body", "JSON", "brackets nested too deep") from None
     if not isinstance(fields, dict):
         raise BadParameter("the body", "an object of settings", type(fields).__name__)
     return fields

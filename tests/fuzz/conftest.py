@@ -52,13 +52,26 @@ class Fuzzed:
         line: Line | None = None,
     ) -> Answer:
         """Send one request for `/api/predict/<target>`."""
-        method = method.encode() if isinstance(method, str) else method
         target = target.encode() if isinstance(target, str) else target
-        head = b"%s %s/%s HTTP/1.1\r\nHost: a\r\nAuthorization: %s\r\nContent-Length: %d\r\n" % (
+        path = names.EAS_PREFIX.encode() + b"/" + target
+        return self.ask_at(method, path, body, extra=extra, line=line)
+
+    def ask_at(
+        self,
+        method: str | bytes,
+        path: bytes,
+        body: bytes = b"",
+        *,
+        extra: bytes = b"",
+        line: Line | None = None,
+        token: str = TOKEN,
+    ) -> Answer:
+        """Send one request."""
+        method = method.encode() if isinstance(method, str) else method
+        head = b"%s %s HTTP/1.1\r\nHost: a\r\nAuthorization: %s\r\nContent-Length: %d\r\n" % (
             method,
-            names.EAS_PREFIX.encode(),
-            target,
-            TOKEN.encode(),
+            path,
+            token.encode(),
             len(body),
         )
         request = head + extra + b"\r\n" + body

@@ -10,7 +10,7 @@ from client_sdk.wire import names
 from client_sdk.wire import worker as wire
 from tests.queue_service.conftest import Stored
 from tests.queue_service.raw import RawRequest, answer_of
-from tests.running import TOKEN
+from tests.running import ADMIN_TOKEN, TOKEN
 
 pytestmark = pytest.mark.usefixtures("emptied", "neighbour")
 
@@ -53,6 +53,26 @@ async def test_bytes_that_are_no_text_disturb_nobody(
         query = {**read, names.AUTO_DELETE: "false"}
         async with session.get(f"{eas}/svc", params=query, headers={"Accept": accept}) as answer:
             assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"[" * 30_000, id="deep lists"),
+        pytest.param(b'{"a":' * 30_000, id="deep objects"),
+        pytest.param(b'{"token": "\\ud800"}', id="half a surrogate pair"),
+    ],
+)
+async def test_a_description_of_a_service_that_is_no_text_is_refused(
+    session: aiohttp.ClientSession, eas: str, body: bytes
+) -> None:
+    address = f"{eas.removesuffix(names.EAS_PREFIX)}/v1/services/odd"
+    headers = {"Authorization": ADMIN_TOKEN}
+    async with session.put(address, data=body, headers=headers) as answer:
+        assert answer.status == 400, await answer.text()
+        assert answer.headers[names.ERROR_CODE_HEADER] == "BAD_PARAMETER"
+    async with session.get(address, headers=headers) as answer:
+        assert answer.status == 404
 
 
 @pytest.mark.parametrize("path", [b"/api/predict/svc", b"/healthz", b"/nowhere"])
