@@ -1,0 +1,1 @@
+"""The OpenAI face: any OpenAI client gets a queue and a window in front of its model."""

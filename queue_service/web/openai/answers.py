@@ -1,0 +1,198 @@
+"""Results of engines as OpenAI's clients expect them: whole, in chunks, as errors.
+
+An engine's result is one of three: an object that is OpenAI's already (another OpenAI server
+made it) and goes through as it is; the object of our own language engine, `{"text",
+"finish_reason", "usage", "choices"?, "logprobs"?}`; or anything else, which is the text.
+"""
+
+import base64
+import json
+import struct
+from typing import Any
+
+from queue_service.web.openai.asked import Asked, Kind
+
+Json = dict[str, Any]
+
+#: What ends a stream of events.
+DONE = b"data: [DONE]\n\n"
+_CHAT_OBJECT = "chat.completion"
+_TEXT_OBJECT = "text_completion"
+
+
+def whole(asked: Asked, request_id: str, created_s: int, output: bytes) -> Json:
+    """Return the answer to a request without a stream."""
+    made = _read(output)
+    if asked.kind is Kind.EMBEDDINGS:
+        return _embeddings(asked, made)
+    if made.get("object") in (_CHAT_OBJECT, _TEXT_OBJECT):
+        return {**made, "model": asked.model}
+    choices = [_choice(asked, index, choice) for index, choice in enumerate(_choices(made))]
+    body = _head(asked, request_id, created_s) | {"choices": choices}
+    if "usage" in made:
+        body["usage"] = made["usage"]
+    return body
+
+
+class Chunks:
+    """The chunks of one streamed answer, in the order in which they are sent."""
+
+    def __init__(self, asked: Asked, request_id: str, created_s: int) -> None:
+        self._asked = asked
+        self._head = _head(asked, request_id, created_s)
+        if asked.kind is Kind.CHAT:
+            self._head["object"] = "chat.completion.chunk"
+        self._begun = False
+        self._sent = ""
+
+    def piece(self, text: str) -> bytes:
+        """A piece of the text of the first choice."""
+        self._sent += text
+        return self._event([self._delta(0, text)])
+
+    @property
+    def nothing_sent(self) -> bool:
+        """Whether another attempt may begin anew: what a client has read cannot be taken back."""
+        return not self._sent
+
+    def end(self, output: bytes) -> bytes:
+        """What is missing when the result is there: the rest of the text, the other choices, the
+        reasons why they ended, and the counts for who wants them."""
+        made = _read(output)
+        choices = _choices(made)
+        events = b""
+        for index, choice in enumerate(choices):
+            text = _text_of(choice)
+            if index == 0 and text.startswith(self._sent):
+                text = text[len(self._sent) :]
+            elif index == 0:
+                text = ""
+            if text:
+                events += self._event([self._delta(index, text)])
+        events += self._event(
+            [
+                self._delta(index, None, choice.get("finish_reason") or "stop")
+                for index, choice in enumerate(choices)
+            ]
+        )
+        if self._asked.include_usage:
+            usage = made.get("usage") or {
+                "prompt_tokens": 0,
+                "completion_tokens": 0,
+                "total_tokens": 0,
+            }
+            events += _data({**self._head, "choices": [], "usage": usage})
+        return events + DONE
+
+    def _event(self, choices: list[Json]) -> bytes:
+        return _data({**self._head, "choices": choices})
+
+    def _delta(self, index: int, text: str | None, finish_reason: str | None = None) -> Json:
+        if self._asked.kind is Kind.TEXT:
+            return {
+                "index": index,
+                "text": text or "",
+                "logprobs": None,
+                "finish_reason": finish_reason,
+            }
+        delta: Json = {}
+        if text is not None:
+            delta["content"] = text
+            if index or not self._begun:
+                delta["role"] = "assistant"
+                self._begun = self._begun or index == 0
+        return {"index": index, "delta": delta, "finish_reason": finish_reason}
+
+
+def error_body(status: int, code: str, sentence: str, parameter: str | None = None) -> Json:
+    """Return an error as OpenAI's clients read it."""
+    kind = {
+        400: "invalid_request_error",
+        401: "authentication_error",
+        403: "permission_error",
+        404: "invalid_request_error",
+        413: "invalid_request_error",
+        429: "rate_limit_error",
+    }.get(status, "server_error")
+    return {"error": {"message": sentence, "type": kind, "param": parameter, "code": code}}
+
+
+def error_event(status: int, code: str, sentence: str) -> bytes:
+    """Return the same in a stream that has begun, which then ends."""
+    return _data(error_body(status, code, sentence)) + DONE
+
+
+def comment(text: str) -> bytes:
+    """Return a line that clients pass over, and people see."""
+    return f": {text}\n\n".encode()
+
+
+def models(names: list[str], created_s: int) -> Json:
+    """Return the list of models: the services that one may ask."""
+    return {"object": "list", "data": [model(name, created_s) for name in names]}
+
+
+def model(name: str, created_s: int) -> Json:
+    """Return one model."""
+    return {"id": name, "object": "model", "created": created_s, "owned_by": "penstock"}
+
+
+def _head(asked: Asked, request_id: str, created_s: int) -> Json:
+    chat = asked.kind is Kind.CHAT
+    return {
+        "id": f"{'chatcmpl' if chat else 'cmpl'}-{request_id}",
+        "object": _CHAT_OBJECT if chat else _TEXT_OBJECT,
+        "created": created_s,
+        "model": asked.model,
+    }
+
+
+def _data(body: Json) -> bytes:
+    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
+
+
+def _read(output: bytes) -> Json:
+    try:
+        made = json.loads(output)
+    except (ValueError, RecursionError):
+        made = None
+    if isinstance(made, dict) and ("text" in made or "object" in made or "choices" in made):
+        return made
+    if isinstance(made, str):
+        return {"text": made}
+    return {"text": output.decode("utf-8", "replace")}
+
+
+def _choices(made: Json) -> list[Json]:
+    choices = made.get("choices")
+    return choices if isinstance(choices, list) and choices else [made]
+
+
+def _text_of(choice: Json) -> str:
+    message = choice.get("message")
+    if isinstance(message, dict):
+        return str(message.get("content") or "")
+    return str(choice.get("text") or "")
+
+
+def _choice(asked: Asked, index: int, choice: Json) -> Json:
+    text, reason = _text_of(choice), choice.get("finish_reason") or "stop"
+    common = {"index": index, "logprobs": choice.get("logprobs"), "finish_reason": reason}
+    if asked.kind is Kind.TEXT:
+        return {**common, "text": text}
+    return {**common, "message": {"role": "assistant", "content": text, "refusal": None}}
+
+
+def _embeddings(asked: Asked, made: Json) -> Json:
+    body = {**made, "model": asked.model}
+    if asked.base64 and isinstance(made.get("data"), list):
+        body["data"] = [
+            {**item, "embedding": _as_base64(item["embedding"])} for item in made["data"]
+        ]
+    return body
+
+
+def _as_base64(numbers: list[float] | str) -> str:
+    if isinstance(numbers, str):
+        return numbers
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()

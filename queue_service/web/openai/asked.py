@@ -1,0 +1,108 @@
+"""What an OpenAI client asks for: as much of it as the queue service has to understand.
+
+The rest is the engine's: the body goes to it nearly as it came, under the path it came to, so
+that an engine in front of another OpenAI server replays it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from queue_service.errors import BadParameter
+
+
+class Kind(StrEnum):
+    """What is asked for, by the path below `/v1/`."""
+
+    CHAT = "chat/completions"
+    TEXT = "completions"
+    EMBEDDINGS = "embeddings"
+
+    @property
+    def input_name(self) -> str:
+        """The parameter without which there is nothing to do."""
+        return {"chat/completions": "messages", "completions": "prompt"}.get(self, "input")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request.
+
+    service: who is to do it; `model` of the request up to its first slash, and for an engine that
+    serves several models the rest is the model it is told.  data: the body for the engine.
+    base64: embeddings are wanted as base64 instead of as numbers.
+    """
+
+    kind: Kind
+    service: str
+    model: str
+    data: bytes
+    stream: bool = False
+    include_usage: bool = False
+    base64: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where the engine's own server, if it has one, is asked."""
+        return f"v1/{self.kind}"
+
+
+def read_asked(kind: Kind, body: bytes) -> Asked:
+    """Read the body of a request; raises BadParameter."""
+    wanted = _object(body)
+    model = wanted.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadParameter("model", "the name of a service", _came(model))
+    if not wanted.get(kind.input_name):
+        came = _came(wanted.get(kind.input_name))
+        raise BadParameter(kind.input_name, "something to answer", came)
+    stream = _flag(wanted, "stream") and kind is not Kind.EMBEDDINGS
+    options = wanted.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise BadParameter("stream_options", "an object", _came(options))
+    encoding = wanted.get("encoding_format")
+    if kind is Kind.EMBEDDINGS and encoding not in (None, "float", "base64"):
+        raise BadParameter("encoding_format", "float or base64", _came(encoding))
+
+    service, _, rest = model.partition("/")
+    passed_on = dict(wanted, model=rest or model, stream=stream)
+    if kind is Kind.EMBEDDINGS:
+        # The bytes are made here, whatever the engine; it is asked for numbers.
+        del passed_on["stream"]
+        passed_on.pop("encoding_format", None)
+    return Asked(
+        kind=kind,
+        service=service,
+        model=model,
+        data=json.dumps(passed_on, ensure_ascii=False).encode("utf-8", "surrogatepass"),
+        stream=stream,
+        include_usage=_flag(options, "include_usage"),
+        base64=encoding == "base64",
+    )
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        wanted = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadParameter("the body", "JSON", str(error)) from None
+    if not isinstance(wanted, dict):
+        raise BadParameter("the body", "a JSON object", _came(wanted))
+    return wanted
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _flag(wanted: Mapping[str, Any], name: str) -> bool:
+    value = wanted.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BadParameter(name, "true or false", _came(value))
+    return bool(value)
+
+
+def _came(value: object) -> str:
+    return "nothing" if value is None else repr(value)[:64]

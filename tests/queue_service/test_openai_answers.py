@@ -1,0 +1,116 @@
+"""Requests and answers of the OpenAI face, as plain values."""
+
+import base64
+import json
+import struct
+from typing import Any
+
+import pytest
+
+from queue_service.errors import BadParameter
+from queue_service.web.openai.answers import DONE, Chunks, error_body, whole
+from queue_service.web.openai.asked import Asked, Kind, read_asked
+
+CHAT = {"model": "demo", "messages": [{"role": "user", "content": "hello"}]}
+OURS = {
+    "text": "one two",
+    "finish_reason": "length",
+    "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+}
+
+
+def _asked(kind: Kind = Kind.CHAT, **wanted: Any) -> Asked:
+    body = {**CHAT, "prompt": "x", "input": "x", **wanted}
+    return read_asked(kind, json.dumps(body).encode())
+
+
+def _chunks(text: bytes) -> list[Any]:
+    assert text.endswith(DONE)
+    lines = text.removesuffix(DONE).decode().split("\n\n")
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line]
+
+
+def test_the_body_goes_to_the_engine_with_the_model_that_it_knows() -> None:
+    asked = _asked(model="demo/large", temperature=0.5)
+    assert (asked.service, asked.model, asked.path) == ("demo", "demo/large", "v1/chat/completions")
+    passed_on = json.loads(asked.data)
+    assert (passed_on["model"], passed_on["temperature"]) == ("large", 0.5)
+    assert passed_on["stream"] is False
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"", "the body"),
+        (b"[1]", "the body"),
+        (b'{"model": "demo", "messages": NaN}', "the body"),
+        (b"{}", "model"),
+        (b'{"model": 7, "messages": [1]}', "model"),
+        (b'{"model": "demo"}', "messages"),
+        (b'{"model": "demo", "messages": []}', "messages"),
+        (b'{"model": "demo", "messages": [1], "stream": "yes"}', "stream"),
+        (b'{"model": "demo", "messages": [1], "stream_options": 1}', "stream_options"),
+    ],
+)
+def test_a_broken_request_is_told_where(body: bytes, named: str) -> None:
+    with pytest.raises(BadParameter) as refused:
+        read_asked(Kind.CHAT, body)
+    assert refused.value.name == named
+
+
+def test_a_result_of_our_engine_becomes_a_chat_completion() -> None:
+    body = whole(_asked(), "r1", 5, json.dumps(OURS).encode())
+    assert body["id"] == "chatcmpl-r1"
+    assert body["choices"][0]["message"]["content"] == "one two"
+    assert body["choices"][0]["finish_reason"] == "length"
+    assert body["usage"]["total_tokens"] == 3
+
+
+def test_a_result_that_is_openai_s_already_goes_through() -> None:
+    made = {"object": "chat.completion", "choices": [{"message": {"tool_calls": [1]}}], "x": 1}
+    body = whole(_asked(), "r1", 5, json.dumps(made).encode())
+    assert body == {**made, "model": "demo"}
+
+
+def test_any_other_result_is_the_text() -> None:
+    body = whole(_asked(Kind.TEXT), "r1", 5, b"plain \xff")
+    assert body["choices"][0]["text"] == "plain �"
+    assert body["object"] == "text_completion"
+
+
+def test_several_choices_stay_several() -> None:
+    made = {**OURS, "choices": [{"text": "a"}, {"text": "b", "finish_reason": "length"}]}
+    body = whole(_asked(), "r1", 5, json.dumps(made).encode())
+    assert [c["message"]["content"] for c in body["choices"]] == ["a", "b"]
+    assert [c["finish_reason"] for c in body["choices"]] == ["stop", "length"]
+
+
+def test_pieces_and_the_end_are_the_whole_text_once() -> None:
+    chunks = Chunks(_asked(stream=True, stream_options={"include_usage": True}), "r1", 5)
+    sent = chunks.piece("one") + chunks.end(json.dumps(OURS).encode())
+    found = _chunks(sent)
+    deltas = [chunk["choices"][0]["delta"] for chunk in found if chunk["choices"]]
+    assert "".join(delta.get("content", "") for delta in deltas) == "one two"
+    assert [delta.get("role") for delta in deltas] == ["assistant", None, None]
+    assert found[-2]["choices"][0]["finish_reason"] == "length"
+    assert (found[-1]["choices"], found[-1]["usage"]["total_tokens"]) == ([], 3)
+
+
+def test_a_streamed_text_completion_has_text_where_a_chat_has_a_delta() -> None:
+    chunks = Chunks(_asked(Kind.TEXT, stream=True), "r1", 5)
+    found = _chunks(chunks.piece("a") + chunks.end(b"ab"))
+    assert [chunk["choices"][0]["text"] for chunk in found] == ["a", "b", ""]
+    assert found[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_vectors_are_base64_for_whoever_asks_so() -> None:
+    made = json.dumps({"object": "list", "data": [{"index": 0, "embedding": [0.5, -1.0]}]})
+    body = whole(_asked(Kind.EMBEDDINGS, encoding_format="base64"), "r1", 5, made.encode())
+    assert struct.unpack("<2f", base64.b64decode(body["data"][0]["embedding"])) == (0.5, -1.0)
+    body = whole(_asked(Kind.EMBEDDINGS), "r1", 5, made.encode())
+    assert body["data"][0]["embedding"] == [0.5, -1.0]
+
+
+def test_an_error_has_the_type_that_clients_know() -> None:
+    assert error_body(429, "QUEUE_FULL", "full")["error"]["type"] == "rate_limit_error"
+    assert error_body(503, "DRAINING", "later")["error"]["type"] == "server_error"
