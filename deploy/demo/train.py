@@ -31,6 +31,13 @@ LEARNING_RATE = 2e-3
 #: The label that the loss of transformers ignores.
 NO_LOSS = -100
 
+#: A conversation as this model takes it: it knows one question at a time.
+CHAT_TEMPLATE = (
+    "{% set last = messages | selectattr('role', 'equalto', 'user') | list | last %}<question>"
+    "{% if last.content is string %}{{ last.content }}"
+    "{% else %}{% for part in last.content %}{{ part.text }}{% endfor %}{% endif %}<answer>"
+)
+
 
 def main() -> None:
     """Train, save, ask every question, and exit with 1 when an answer is wrong."""
@@ -74,6 +81,7 @@ def make_tokenizer(faq: Sequence[Pair]) -> PreTrainedTokenizerFast:
         eos_token=END,
         additional_special_tokens=[QUESTION, ANSWER],
         model_input_names=["input_ids", "attention_mask"],
+        chat_template=CHAT_TEMPLATE,
     )
 
 

@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
+from queue_service.delivery.doorbell import Doorbell
 from queue_service.web.waits import Waits
 
 
@@ -55,7 +56,15 @@ class Connection(RequestHandler):
     grants more, because its client may rightly be busy with what it was given before.
     """
 
-    __slots__ = ("_awaits_head", "_door", "_has_part", "_heads", "address", "send_timeout_s")
+    __slots__ = (
+        "_awaits_head",
+        "_bell",
+        "_door",
+        "_has_part",
+        "_heads",
+        "address",
+        "send_timeout_s",
+    )
 
     def belong_to(self, door: Door, *, send_timeout_s: float) -> None:
         """Say whose connection this is; called once, before it is made."""
@@ -63,6 +72,7 @@ class Connection(RequestHandler):
         self._heads: Waits[Connection] | None = None
         self._awaits_head = False
         self._has_part = False
+        self._bell: Doorbell | None = None
         self.address = ""
         self.send_timeout_s = send_timeout_s
 
@@ -87,6 +97,8 @@ class Connection(RequestHandler):
             self._heads = None
             self._door.blocked.pop(self, None)
             self._door.leave(self)
+        if self._bell is not None:
+            self._bell.ring()
         super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
@@ -108,6 +120,12 @@ class Connection(RequestHandler):
     def resume_writing(self) -> None:
         self._door.blocked.pop(self, None)
         super().resume_writing()
+
+    def leaving(self) -> Doorbell:
+        """The bell that rings when the client leaves."""
+        if self._bell is None:
+            self._bell = Doorbell()
+        return self._bell
 
     @property
     def unsent_bytes(self) -> int:
@@ -149,3 +167,9 @@ def grant_patience(request: web.Request, send_timeout_s: float) -> None:
     """Let the client of this request read nothing for so long."""
     if isinstance(request.protocol, Connection):
         request.protocol.send_timeout_s = send_timeout_s
+
+
+def leaving(request: web.Request) -> Doorbell:
+    """The bell that rings when the client of this request leaves."""
+    protocol = request.protocol
+    return protocol.leaving() if isinstance(protocol, Connection) else Doorbell()

@@ -12,6 +12,7 @@ from client_sdk.wire.errors import WireError
 from queue_service import errors
 from queue_service.web.jobs import problem
 from queue_service.web.keys import METRICS, STRANGERS
+from queue_service.web.openai import refusals
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def status_of(request: web.BaseRequest, error: errors.ServiceError) -> int:
     """The status of an error on the face that was asked."""
     if wants_problem(request):
         return problem.status_of(error, STATUS.get(type(error), 500))
-    return STATUS[type(error)]
+    return STATUS[type(error)] if not isinstance(error, refusals.Refused) else error.status
 
 
 @web.middleware
@@ -108,6 +109,8 @@ def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:
         request.app[STRANGERS].note(request.remote or "")
     if status == 500:
         log.exception("%s %s failed.", request.method, request.path)
+    if refusals.is_ours(request):
+        return refusals.render(status, error, error.code)
     if wants_problem(request):
         return problem.render(status, problem.describe(error, status))
     return render(request, status, error.code, str(error))
@@ -115,6 +118,8 @@ def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:
 
 def render(request: web.BaseRequest, status: int, code: Code, sentence: str) -> web.Response:
     """Write an error: JSON to whoever asks for JSON, a line of text to everybody else."""
+    if refusals.is_ours(request):
+        return refusals.render(status, Exception(sentence), code)
     if wants_problem(request):
         return problem.render(status, problem.members(status, code, sentence))
     headers = {names.ERROR_CODE_HEADER: code}

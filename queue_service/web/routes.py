@@ -17,6 +17,7 @@ from queue_service.web import (
 from queue_service.web.eas_paths import QueuePaths
 from queue_service.web.jobs import routes as jobs
 from queue_service.web.middleware import answer_expectation
+from queue_service.web.openai import routes as openai
 
 
 def routes(settings: Settings) -> list[web.AbstractRouteDef]:
@@ -36,6 +37,7 @@ def routes(settings: Settings) -> list[web.AbstractRouteDef]:
         web.delete("/v1/tokens/{token}", token_admin.revoke_token),
         *dead_letters.routes(),
         *jobs.routes(),
+        *openai.routes(),
         web.get(names.WORK_PATH, work.serve_work),
         web.get(names.DISCOVERY_PATH, discovery.upstreams),
         QueuePaths(eas.serve_queue),

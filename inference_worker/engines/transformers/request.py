@@ -36,6 +36,14 @@ class Message(BaseModel):
     content: str | list[dict[str, Any]] | None = None
 
 
+class PlainText(BaseModel):
+    """The one form of an answer that every model can keep to."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["text"]
+
+
 class GenerationRequest(BaseModel):
     """The body of a job."""
 
@@ -88,6 +96,14 @@ class GenerationRequest(BaseModel):
     user: str | None = None
     metadata: dict[str, Any] | None = None
     stream_options: dict[str, Any] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    parallel_tool_calls: bool | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    response_format: PlainText | None = Field(
+        default=None, description="Only plain text can be had."
+    )
 
     @model_validator(mode="after")
     def _one_prompt(self) -> Self:

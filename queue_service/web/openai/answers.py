@@ -34,6 +34,13 @@ def whole(asked: Asked, request_id: str, created_s: int, output: bytes) -> Json:
     return body
 
 
+class Diverged(Exception):
+    """Another attempt gives another text than the one that the client has begun to read."""
+
+    def __init__(self) -> None:
+        super().__init__("the worker was lost, and another one gives another answer; ask again")
+
+
 class Chunks:
     """The chunks of one streamed answer, in the order in which they are sent."""
 
@@ -44,20 +51,31 @@ class Chunks:
             self._head["object"] = "chat.completion.chunk"
         self._begun = False
         self._sent = ""
+        self._now = ""
+        self._attempt = 0
 
-    def piece(self, text: str) -> bytes:
-        """A piece of the text of the first choice."""
-        self._sent += text
-        return self._event([self._delta(0, text)])
+    def piece(self, text: str, attempt: int) -> bytes:
+        """A piece of the text of the first choice, and of what was sent already nothing.
 
-    @property
-    def nothing_sent(self) -> bool:
-        """Whether another attempt may begin anew: what a client has read cannot be taken back."""
-        return not self._sent
+        An attempt after the first begins the text anew, and what a client has read cannot be
+        taken back: raises Diverged when this text is another.
+        """
+        if attempt != self._attempt:
+            self._attempt, self._now = attempt, ""
+        self._now += text
+        if not self._now.startswith(self._sent):
+            if self._sent.startswith(self._now):
+                return b""
+            raise Diverged
+        new, self._sent = self._now[len(self._sent) :], self._now
+        return self._event([self._delta(0, new)]) if new else b""
 
-    def end(self, output: bytes) -> bytes:
+    def end(self, output: bytes, usage: Json | None = None) -> bytes:
         """What is missing when the result is there: the rest of the text, the other choices, the
-        reasons why they ended, and the counts for who wants them."""
+        reasons why they ended, and the counts for who wants them.
+
+        usage: as the engine told it on the way, for a result that does not say it.
+        """
         made = _read(output)
         choices = _choices(made)
         events = b""
@@ -65,7 +83,8 @@ class Chunks:
             text = _text_of(choice)
             if index == 0 and text.startswith(self._sent):
                 text = text[len(self._sent) :]
-            elif index == 0:
+            elif index == 0 and self._sent:
+                # The engine's pieces were no parts of its result; the pieces are what counts.
                 text = ""
             if text:
                 events += self._event([self._delta(index, text)])
@@ -76,12 +95,8 @@ class Chunks:
             ]
         )
         if self._asked.include_usage:
-            usage = made.get("usage") or {
-                "prompt_tokens": 0,
-                "completion_tokens": 0,
-                "total_tokens": 0,
-            }
-            events += _data({**self._head, "choices": [], "usage": usage})
+            counts = made.get("usage") or usage_of(usage or {})
+            events += _data({**self._head, "choices": [], "usage": counts})
         return events + DONE
 
     def _event(self, choices: list[Json]) -> bytes:
@@ -102,6 +117,17 @@ class Chunks:
                 delta["role"] = "assistant"
                 self._begun = self._begun or index == 0
         return {"index": index, "delta": delta, "finish_reason": finish_reason}
+
+
+def usage_of(told: Json) -> Json:
+    """Return counts as clients read them, from what an engine told."""
+    prompt = int(told.get("prompt_tokens") or 0)
+    completion = int(told.get("completion_tokens") or 0)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
 
 
 def error_body(status: int, code: str, sentence: str, parameter: str | None = None) -> Json:

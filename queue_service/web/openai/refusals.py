@@ -1,0 +1,64 @@
+"""Errors of the OpenAI face: what went wrong, with the status that OpenAI's clients know."""
+
+import re
+
+from aiohttp import web
+
+from client_sdk.wire import names
+from client_sdk.wire.codes import Code
+from queue_service import errors
+from queue_service.store.entry import Entry
+from queue_service.store.ticket import Seen, State
+from queue_service.web.openai.answers import error_body
+
+_PATHS = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models)(?:/|$)")
+
+#: OpenAI's own words for what its clients look for by word.
+_WORDS = {Code.NO_SUCH_SERVICE: "model_not_found", Code.UNAUTHORIZED: "invalid_api_key"}
+#: The longest sentence of an engine that is passed on, in characters.
+MAX_SENTENCE = 8192
+
+#: The code of an answer that began and could not be gone on with.
+DIVERGED = "ANSWER_DIVERGED"
+
+
+class Refused(errors.ServiceError):
+    """A request that was taken on and did not succeed.
+
+    status: of the answer, unless it has begun.  word: the machine word, an engine's own where it
+    gave one.
+    """
+
+    def __init__(self, status: int, word: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.word = word
+
+
+def failure(seen: Seen, entry: Entry | None) -> Refused:
+    """Say why there is no answer."""
+    tags = entry.tags() if entry else {}
+    word = tags.get(names.ERROR_CODE_TAG) or str(seen.ticket.get("code") or seen.state)
+    if seen.state is State.CANCELED or not seen.known:
+        return Refused(409, word, "the request was canceled")
+    if seen.state is State.SUCCEEDED:
+        return Refused(410, "GONE", "the answer was read by somebody else")
+    told = tags.get(names.LAST_CODE_TAG, "")
+    status = int(told) if re.fullmatch(r"[45][0-9]{2}", told) else 500
+    sentence = entry.data.decode("utf-8", "replace")[:MAX_SENTENCE] if entry else "it has failed"
+    return Refused(status, word, sentence)
+
+
+def is_ours(request: web.BaseRequest) -> bool:
+    """Say whether errors of this request are answered as OpenAI does."""
+    return _PATHS.match(request.path) is not None
+
+
+def render(status: int, error: Exception, code: str) -> web.Response:
+    """Answer with an error."""
+    parameter = error.name if isinstance(error, errors.BadParameter) else None
+    if isinstance(error, Refused):
+        status, code = error.status, error.word
+    word = _WORDS.get(Code(code), code) if code in list(Code) else code
+    body = error_body(status, word, str(error), parameter)
+    return web.json_response(body, status=status, headers={names.ERROR_CODE_HEADER: code})

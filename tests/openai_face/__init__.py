@@ -1,0 +1,1 @@
+"""The OpenAI face, with OpenAI's own client."""
