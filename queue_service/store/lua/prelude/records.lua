@@ -95,6 +95,9 @@ local function error_field(gid, index)
     return gid .. SEP .. index .. SEP .. 'error'
 end
 
+-- Of which entries such a field was written in this call.
+local noted = {}
+
 -- Returns {uids = the different users, most = deaths of the one who died most}.
 local function deaths_of(q, gid, index)
     local text = redis.call('HGET', q.deliveries, deaths_field(gid, index)) or ''
@@ -112,10 +115,12 @@ end
 
 local function note_death(q, gid, index, uid)
     local _, text = deaths_of(q, gid, index)
+    noted[gid .. SEP .. index] = true
     redis.call('HSET', q.deliveries, deaths_field(gid, index), text .. uid .. SEP)
 end
 
 local function note_error(q, gid, index, code, sentence, uid)
+    noted[gid .. SEP .. index] = true
     redis.call('HSET', q.deliveries, error_field(gid, index),
         cmsgpack.pack({ code = code, sentence = sentence, uid = uid }))
 end
@@ -127,8 +132,8 @@ end
 
 local function erase_record(q, gid, index, record)
     local field = gid .. SEP .. index
-    if record.attempt > 1 or record.state ~= 'h' then
-        -- One that is in somebody's hands for the first time cannot have such fields.
+    if record.attempt > 1 or record.state ~= 'h' or noted[field] then
+        -- One that is in somebody's hands for the first time cannot have such fields from before.
         later('HDEL', q.deliveries, deaths_field(gid, index), error_field(gid, index))
     end
     records[q.deliveries][field] = false
