@@ -15,8 +15,13 @@ from client_sdk.errors import (
     Draining,
     Forbidden,
     FrameTooBig,
+    Gone,
+    IdInUse,
+    JobEnded,
+    JobNotEnded,
     LeaseLost,
     NewerFormat,
+    NoResult,
     NoSuchService,
     NotFound,
     Overloaded,
@@ -28,13 +33,17 @@ from client_sdk.errors import (
     ServerFault,
     StoreUnavailable,
     TakenOver,
+    TextChanged,
     Unauthorized,
     Unavailable,
     VersionMismatch,
 )
+from client_sdk.job_calls import Job, JobEvent
 from client_sdk.job_error import JobError, error_of
+from client_sdk.jobs import AsyncJobs
 from client_sdk.subscription import Subscription
 from client_sdk.sync import Queue, QueueClient, Watch
+from client_sdk.sync_jobs import Jobs
 from client_sdk.transport import RetryPolicy
 from client_sdk.wire.frame import Frame
 from client_sdk.work import WorkConnection
@@ -43,6 +52,7 @@ from client_sdk.work_statistics import WorkStatistics
 
 __all__ = [
     "AnswerLost",
+    "AsyncJobs",
     "AsyncQueue",
     "AsyncQueueClient",
     "BadMessage",
@@ -53,10 +63,18 @@ __all__ = [
     "Forbidden",
     "Frame",
     "FrameTooBig",
+    "Gone",
+    "IdInUse",
+    "Job",
+    "JobEnded",
     "JobError",
+    "JobEvent",
+    "JobNotEnded",
+    "Jobs",
     "LeaseLost",
     "Lost",
     "NewerFormat",
+    "NoResult",
     "NoSuchService",
     "NotFound",
     "Overloaded",
@@ -75,6 +93,7 @@ __all__ = [
     "StoreUnavailable",
     "Subscription",
     "TakenOver",
+    "TextChanged",
     "Unauthorized",
     "Unavailable",
     "VersionMismatch",

@@ -14,6 +14,7 @@ from typing import Literal, Self
 
 from client_sdk import calls
 from client_sdk.calls import Entries, Position, Receipt
+from client_sdk.jobs import AsyncJobs
 from client_sdk.subscription import PING_INTERVAL_S, SILENCE_S, Subscription
 from client_sdk.transport import RetryPolicy, Transport
 from client_sdk.wire import names
@@ -214,7 +215,7 @@ class AsyncQueue:
 
 
 class AsyncQueueClient(AsyncQueue):
-    """A service: this object is its input queue, `sink` its sink.
+    """A service: this object is its input queue, `sink` its sink, `jobs` its jobs.
 
     Belongs to the event loop of its first call.  Close it, or use it as a context manager.
     """
@@ -251,6 +252,7 @@ class AsyncQueueClient(AsyncQueue):
         )
         super().__init__(transport, "input")
         self.sink = AsyncQueue(transport, "sink")
+        self.jobs = AsyncJobs(transport)
 
     @property
     def uid(self) -> str:

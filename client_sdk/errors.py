@@ -11,6 +11,12 @@
     │   ├── Conflict            409, 412: it is not as expected, or not to be changed
     │   ├── FrameTooBig         413: the payload is above the queue's limit
     │   ├── RequestIdInUse      another entry has the request id of this dead letter
+    │   ├── IdInUse             409, 422: the job's id or key stands for another one
+    │   ├── NoResult            409: the job failed, was canceled or expired
+    │   ├── Gone                410: the job's result was read, or kept for its time
+    │   ├── JobEnded            409: the job has ended, and cannot be canceled
+    │   ├── JobNotEnded         409: the job runs, and cannot be deleted
+    │   ├── TextChanged         a new attempt of the job does not say what was streamed before
     │   ├── LeaseLost           the delivery is no longer this subscriber's
     │   └── TakenOver           the same uid connected a second time
     ├── QueueFull               429: the queue takes no more entries now
@@ -144,6 +150,42 @@ class QueueEnded(Refused):
     code = Code.QUEUE_ENDED
 
 
+class IdInUse(Refused):
+    """The id or the idempotency key of the job stands for another one."""
+
+    code = Code.ID_IN_USE
+
+
+class NoResult(Refused):
+    """The job failed, was canceled or expired; the sentence says how."""
+
+    code = Code.NO_RESULT
+
+
+class Gone(Refused):
+    """The job succeeded, and its result was read from the sink or kept for its time."""
+
+    code = Code.GONE
+
+
+class JobEnded(Refused):
+    """The job has ended, and cannot be canceled any more."""
+
+    code = Code.ENDED
+
+
+class JobNotEnded(Refused):
+    """The job runs, and cannot be deleted before it has ended."""
+
+    code = Code.NOT_ENDED
+
+
+class TextChanged(Refused):
+    """The job was begun anew, and does not say again what was streamed before."""
+
+    code = "TEXT_CHANGED"
+
+
 class TakenOver(Refused):
     """The same uid connected a second time; this connection made way and stays away."""
 
@@ -259,6 +301,11 @@ _BY_CODE: dict[str, type[QueueError]] = {
     Code.REQUEST_ID_IN_USE: RequestIdInUse,
     Code.QUEUE_ENDED: QueueEnded,
     Code.LEASE_LOST: LeaseLost,
+    Code.ID_IN_USE: IdInUse,
+    Code.NO_RESULT: NoResult,
+    Code.GONE: Gone,
+    Code.ENDED: JobEnded,
+    Code.NOT_ENDED: JobNotEnded,
     Code.STORE_UNAVAILABLE: StoreUnavailable,
     Code.OUTCOME_UNKNOWN: OutcomeUnknown,
     Code.DRAINING: Draining,
@@ -298,8 +345,9 @@ def from_answer(
 
 def _sentence(headers: Mapping[str, str], body: bytes) -> str:
     text = body.decode(errors="replace").strip()
-    if headers.get("Content-Type", "").startswith(names.JSON):
-        # If it is not our shape of error, the raw text says more than a complaint about it.
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            text = str(json.loads(text)["message"])
+    for kind, member in ((names.JSON, "message"), (names.PROBLEM_JSON, "detail")):
+        if headers.get("Content-Type", "").startswith(kind):
+            # If it is not our shape of error, the raw text says more than a complaint about it.
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                text = str(json.loads(text)[member])
     return text[:MAX_SENTENCE_LENGTH]

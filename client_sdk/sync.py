@@ -16,6 +16,7 @@ from client_sdk.calls import Entries, Position, Receipt
 from client_sdk.client import AsyncQueue, AsyncQueueClient
 from client_sdk.portal import Portal
 from client_sdk.subscription import PING_INTERVAL_S, SILENCE_S, Subscription
+from client_sdk.sync_jobs import Jobs
 from client_sdk.transport import RetryPolicy
 from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
@@ -186,7 +187,7 @@ class Queue:
 
 
 class QueueClient(Queue):
-    """A service: this object is its input queue, `sink` its sink.
+    """A service: this object is its input queue, `sink` its sink, `jobs` its jobs.
 
     Close it, or use it as a context manager.
     """
@@ -218,6 +219,7 @@ class QueueClient(Queue):
         )
         super().__init__(portal, lambda client: client)
         self.sink = Queue(portal, lambda client: client.sink)
+        self.jobs = Jobs(portal)
 
     @property
     def uid(self) -> str:

@@ -67,6 +67,7 @@ class Transport:
         self.timeout_s = timeout_s
         self.replicas = Replicas(url)
         self._path = f"{names.EAS_PREFIX}/{quote(service, safe='')}"
+        self.jobs_path = names.JOBS_PATH.format(service=quote(service, safe=""))
         self._headers = {names.USER_HEADER: self.uid, names.GROUP_HEADER: gid}
         if token:
             self._headers["Authorization"] = token
@@ -101,8 +102,10 @@ class Transport:
         if session is not None:
             await session.close()
 
-    async def send(self, queue: str, call: Call[T]) -> T:
+    async def send(self, queue: str, call: Call[T], *, jobs: bool = False) -> T:
         """Send a call to a queue, `self.base_url` with this path below it; return what it says.
+
+        jobs: the path is below the service's jobs instead.
 
         Raises the QueueError of the last attempt.
         """
@@ -111,7 +114,8 @@ class Transport:
         while True:
             replica = self.replicas.current
             try:
-                return await self._send_once(f"{self.base_url}{queue}", call)
+                base = replica + self.jobs_path if jobs else self.base_url
+                return await self._send_once(f"{base}{queue}", call)
             except errors.QueueError as error:
                 elsewhere = is_about_replica(error)
                 if elsewhere:

@@ -54,6 +54,7 @@ ERROR_CODE_HEADER = "X-Penstock-Error-Code"
 # --- Media types.
 PROTOBUF = "application/vnd.google.protobuf"
 JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
 #: A name that the Go client knows; nobody reads or writes it.
 FLATBUFFERS = "application/x-flatbuffers"
 
@@ -62,6 +63,7 @@ EAS_PREFIX = "/api/predict"
 SINK = "sink"
 DISCOVERY_PATH = "/api/v1/servicediscovery/upstreams/{service}"
 WORK_PATH = "/v1/services/{service}/work"
+JOBS_PATH = "/v1/services/{service}/jobs"
 
 #: The group of a subscriber that names none.
 DEFAULT_GROUP = "eas"

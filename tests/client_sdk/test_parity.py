@@ -7,10 +7,19 @@ from typing import Any
 import pytest
 
 import client_sdk
-from client_sdk import AsyncQueue, AsyncQueueClient, Queue, QueueClient, Subscription, Watch
+from client_sdk import (
+    AsyncJobs,
+    AsyncQueue,
+    AsyncQueueClient,
+    Jobs,
+    Queue,
+    QueueClient,
+    Subscription,
+    Watch,
+)
 
 #: The same thing under its two names.
-TWINS = {"Subscription": "Watch"}
+TWINS = {"Subscription": "Watch", "AsyncGenerator": "Iterator"}
 ITERATION = {"__aiter__": "__iter__", "__anext__": "__next__"}
 
 
@@ -29,7 +38,12 @@ def shape(function: Callable[..., object]) -> tuple[list[tuple[str, object, obje
 
 @pytest.mark.parametrize(
     ("asynchronous", "blocking"),
-    [(AsyncQueue, Queue), (AsyncQueueClient, QueueClient), (Subscription, Watch)],
+    [
+        (AsyncQueue, Queue),
+        (AsyncQueueClient, QueueClient),
+        (Subscription, Watch),
+        (AsyncJobs, Jobs),
+    ],
 )
 def test_both_clients_have_the_same_verbs_with_the_same_arguments(
     asynchronous: type, blocking: type

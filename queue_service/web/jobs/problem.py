@@ -9,7 +9,6 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from queue_service import errors
 
-PROBLEM_JSON = "application/problem+json"
 #: When a full queue or an absent store is worth another try, in seconds.
 RETRY_AFTER_S = 2
 
@@ -88,4 +87,4 @@ def render(status: int, body: Mapping[str, object]) -> web.Response:
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     text = json.dumps(body)
-    return web.Response(text=text, status=status, headers=headers, content_type=PROBLEM_JSON)
+    return web.Response(text=text, status=status, headers=headers, content_type=names.PROBLEM_JSON)

@@ -2,9 +2,8 @@
 
 from aiohttp import web
 
+from client_sdk.wire.names import JOBS_PATH
 from queue_service.web.jobs import events, result, submit, verbs
-
-JOBS_PATH = "/v1/services/{service}/jobs"
 
 
 def routes() -> list[web.RouteDef]:

@@ -1,0 +1,123 @@
+"""One pure function for each verb of the jobs API: from arguments to the request.  No I/O."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from client_sdk.calls import Answer, Call
+from client_sdk.wire import names
+from client_sdk.wire.errors import WireError
+
+#: The states in which a job will not change any more.
+FINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the service told of it.
+
+    state: queued, running, succeeded, failed, canceled or expired.  position: how many go out
+    before it, while it is queued.  data: everything else that was told, by its name there.
+    """
+
+    id: str
+    state: str
+    attempt: int
+    position: int | None
+    data: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One event of a job: its kind, what it says, and its id, "" for one that has none."""
+
+    kind: str
+    data: Mapping[str, Any]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """A result, or that it is not there yet (`open`)."""
+
+    data: bytes
+    open: bool
+
+
+def submit(data: bytes | str, options: Mapping[str, Any], *, job_id: str) -> Call[Job]:
+    """Put a job; under an id that was made here, so that every sending puts one at most."""
+    body = data.encode() if isinstance(data, str) else data
+    fields = [(name, _text(value)) for name, value in options.items() if value not in (None, "")]
+    tags = dict(options.get("tags") or {})
+    fields = [(name, value) for name, value in fields if name not in ("tags", "content_type")]
+    fields += [("tag", f"{name}:{value}") for name, value in tags.items()]
+    kind = options.get("content_type")
+    return Call(
+        "submit",
+        "PUT",
+        _job,
+        query=urlencode(fields),
+        path=_path(job_id or str(uuid.uuid4())),
+        body=body,
+        headers={"Content-Type": str(kind)} if kind else {},
+        passes=frozenset({200, 202}),
+    )
+
+
+def get(job_id: str) -> Call[Job]:
+    """Say where a job is."""
+    return Call("get", "GET", _job, path=_path(job_id))
+
+
+def result(job_id: str, *, wait_s: float) -> Call[JobResult]:
+    """Read a result, and leave it where it is."""
+    return Call(
+        "result",
+        "GET",
+        lambda answer: JobResult(answer.body, answer.status == 202),
+        query=f"wait={wait_s:.3f}s" if wait_s else "",
+        path=f"{_path(job_id)}/result",
+        passes=frozenset({200, 202, 204}),
+        wait_s=wait_s,
+    )
+
+
+def cancel(job_id: str, *, wait_s: float) -> Call[Job]:
+    """Cancel a job; wait for its worker to say what came of that."""
+    return Call(
+        "cancel",
+        "POST",
+        _job,
+        path=f"{_path(job_id)}/cancel",
+        headers={"Prefer": f"wait={round(wait_s)}"} if wait_s >= 1 else {},
+        passes=frozenset({200, 202}),
+        wait_s=wait_s,
+    )
+
+
+def delete(job_id: str) -> Call[None]:
+    """Remove everything that is stored of a job that has ended or waits."""
+    return Call("delete", "DELETE", lambda _: None, path=_path(job_id), passes=frozenset({204}))
+
+
+def _path(job_id: str) -> str:
+    return f"/{quote(job_id, safe='')}"
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _job(answer: Answer) -> Job:
+    try:
+        told = json.loads(answer.body)
+        return Job(told["id"], told["state"], told["attempt"], told["position"], told)
+    except (ValueError, KeyError, TypeError):
+        raise WireError("a job", names.JSON) from None

@@ -1,0 +1,177 @@
+"""The jobs of a service: one request, from its place in line to its result.
+
+job = await client.jobs.submit("a question")
+async for piece in client.jobs.stream(job.id):
+    print(piece, end="")
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Mapping
+
+import aiohttp
+from yarl import URL
+
+from client_sdk import errors, job_calls
+from client_sdk.job_calls import Job, JobEvent
+from client_sdk.replicas import is_about_replica
+from client_sdk.transport import Transport
+from client_sdk.unreachable import why
+
+#: The longest that one request asks the service to wait, in seconds.
+LONGEST_WAIT_S = 20.0
+#: A stream on which nothing came for so long is opened anew, in seconds: a comment comes every 15.
+SILENCE_S = 45.0
+_LONGEST_LINE_BYTES = 16 * 1024 * 1024
+
+
+class AsyncJobs:
+    """The jobs of one service; every method raises a QueueError when it was not done."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Made by AsyncQueueClient."""
+        self._transport = transport
+
+    async def submit(
+        self,
+        data: bytes | str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        priority: int = 0,
+        job_id: str = "",
+        path: str = "",
+        content_type: str = "",
+        not_before: str = "",
+        start_by: str = "",
+        finish_by: str = "",
+        run_timeout: str = "",
+        events: bool = True,
+    ) -> Job:
+        """Put a job; retries never put it twice.
+
+        job_id: by default one is made.  not_before, start_by, finish_by: a time as in RFC 3339,
+        or from now as in "90s"; run_timeout: as in "90s".  events: whether its output can be
+        followed while it runs.
+
+        Raises IdInUse when the id stands for something else, FrameTooBig, QueueFull, BadParameter.
+        """
+        options = {
+            "tags": tags,
+            "priority": priority or None,
+            "path": path,
+            "content_type": content_type,
+            "not_before": not_before,
+            "start_by": start_by,
+            "finish_by": finish_by,
+            "run_timeout": run_timeout,
+            "events": None if events else False,
+        }
+        call = job_calls.submit(data, options, job_id=job_id)
+        return await self._transport.send("", call, jobs=True)
+
+    async def get(self, job_id: str) -> Job:
+        """Say where a job is."""
+        return await self._transport.send("", job_calls.get(job_id), jobs=True)
+
+    async def result(self, job_id: str, *, timeout_s: float = 0.0) -> bytes | None:
+        """Return a result and leave it where it is; None when it is not there in time.
+
+        Raises NoResult for a job that failed, was canceled or expired, and Gone.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            wait_s = min(LONGEST_WAIT_S, max(0.0, deadline - loop.time()))
+            call = job_calls.result(job_id, wait_s=wait_s)
+            found = await self._transport.send("", call, jobs=True)
+            if not found.open:
+                return found.data
+            if loop.time() >= deadline:
+                return None
+
+    async def cancel(self, job_id: str, *, wait_s: float = 0.0) -> Job:
+        """Cancel a job; of one that runs the worker has the last word, for which to wait.
+
+        Raises JobEnded when it had ended otherwise.
+        """
+        wait_s = min(wait_s, LONGEST_WAIT_S)
+        return await self._transport.send("", job_calls.cancel(job_id, wait_s=wait_s), jobs=True)
+
+    async def delete(self, job_id: str) -> None:
+        """Remove everything of a job that has ended or waits; raises JobNotEnded for others."""
+        await self._transport.send("", job_calls.delete(job_id), jobs=True)
+
+    async def events(self, job_id: str, *, after: str = "") -> AsyncGenerator[JobEvent, None]:
+        """Give the events of a job until its end, through broken connections.
+
+        after: the id of the last event that was seen.  None is missing and none comes twice, but
+        for those of the state, which have no id.
+        """
+        backoff = self._transport.retry.backoff()
+        while True:
+            replica = self._transport.replicas.current
+            try:
+                async with contextlib.aclosing(self._one_stream(job_id, after)) as stream:
+                    async for event in stream:
+                        after = event.id or after
+                        backoff.reset()
+                        yield event
+                        if event.kind in ("end", "gone"):
+                            return
+            except errors.QueueError as error:
+                if not error.transient or backoff.tries >= self._transport.retry.retries:
+                    raise
+                if is_about_replica(error):
+                    self._transport.replicas.pass_over(replica)
+            await asyncio.sleep(backoff.next_delay_s())
+
+    async def stream(self, job_id: str) -> AsyncGenerator[str, None]:
+        """Give the pieces of a job's text as they come.
+
+        A new attempt says again what was said before, and goes on from there; one that says
+        something else raises TextChanged.  Raises NoResult for a job that does not succeed.
+        """
+        given, text = "", ""
+        async with contextlib.aclosing(self.events(job_id)) as events:
+            async for event in events:
+                if event.kind == "attempt":
+                    text = ""
+                elif event.kind == "delta":
+                    text += str(event.data.get("text", ""))
+                    shared = min(len(text), len(given))
+                    if text[:shared] != given[:shared]:
+                        raise errors.TextChanged("a new attempt says something else than the last")
+                    if len(text) > len(given):
+                        piece, given = text[len(given) :], text
+                        yield piece
+                elif event.kind == "end" and event.data.get("state") != "succeeded":
+                    raise errors.NoResult(f"the job has {event.data.get('state')}", status=409)
+
+    async def _one_stream(self, job_id: str, after: str) -> AsyncGenerator[JobEvent, None]:
+        transport = self._transport
+        url = f"{transport.replicas.current}{transport.jobs_path}/{job_id}/events"
+        try:
+            async with transport.session.get(
+                URL(url),
+                headers={"Last-Event-ID": after} if after else {},
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=SILENCE_S),
+                read_bufsize=_LONGEST_LINE_BYTES,
+            ) as response:
+                if response.status != 200:
+                    body = await response.read()
+                    raise errors.from_answer(response.status, response.headers, body, url=url)
+                fields: dict[str, str] = {}
+                async for raw in response.content:
+                    line = raw.decode().rstrip("\n")
+                    name, _, value = line.partition(": ")
+                    if line:
+                        fields[name] = value
+                    elif "event" in fields:
+                        yield JobEvent(
+                            fields["event"], json.loads(fields["data"]), fields.get("id", "")
+                        )
+                        fields = {}
+        except (aiohttp.ClientError, OSError) as error:
+            sentence = why(error) or "the stream ended"
+            raise errors.ConnectionFailed(sentence, url=url) from error
