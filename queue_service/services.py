@@ -30,11 +30,14 @@ from queue_service.store.batching import Batcher
 from queue_service.store.durability import NotDurable
 from queue_service.store.keys import Role
 from queue_service.store.registry import SERVICES, Registered, Registry, Replica, State
-from queue_service.store.scripts import Scripts
+from queue_service.store.scripts import PING_TRIES, Scripts
 from queue_service.store.servers import Servers
 from queue_service.store.tokens import TOKENS, TokenStore
 
 log = logging.getLogger(__name__)
+
+#: How long the store may take to answer while this process still counts as ready, in seconds.
+READY_S = 1.0
 
 #: How often a change is tried again that somebody else's has overtaken.
 MOST_TRIES = 5
@@ -190,8 +193,8 @@ class Services:
     async def is_ready(self) -> bool:
         """Say whether the store answers, and every service is served."""
         try:
-            async with asyncio.timeout(1.0):
-                await self._scripts.ping()
+            async with asyncio.timeout(READY_S):
+                await self._scripts.ping(try_s=READY_S / PING_TRIES)
         except (RedisError, OSError, TimeoutError):
             return False
         return self._revision >= 0
@@ -199,7 +202,7 @@ class Services:
     async def check_store(self) -> None:
         """Raise NotDurable when the store is there and not set up for what was asked for."""
         try:
-            await self._scripts.ping()
+            await self._scripts.ping(try_s=self._settings.store_timeout_s)
         except NotDurable:
             raise
         except (RedisError, OSError, TimeoutError) as error:

@@ -8,7 +8,7 @@ hangs on a lock or on one process; ending one twice changes nothing.
 import asyncio
 import logging
 
-from queue_service.delivery.dispatcher import Dispatcher
+from queue_service.delivery.dispatcher import STORE_PAUSE_S, Dispatcher
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.followers import Followers
 from queue_service.delivery.subscriber import Ended
@@ -77,11 +77,16 @@ class Redelivery:
                     subscriber.ping()
 
     async def _renew_for_ever(self) -> None:
+        pause_s = self._lease_ms / 3000
         while True:
-            await asyncio.sleep(self._lease_ms / 3000)
+            await asyncio.sleep(pause_s)
+            pause_s = self._lease_ms / 3000
             try:
                 await self._renew()
             except StoreUnavailable as error:
+                # Time is short: a failover may have taken most of the leases, and not enough of
+                # it to count as an outage.
+                pause_s = min(pause_s, STORE_PAUSE_S)
                 log.debug("Leases were not renewed: %s", error)
             except StoreError:
                 log.exception("Leases were not renewed.")

@@ -98,6 +98,7 @@ class Confirmation:
         Raises NotDurable when it cannot.
         """
         await connection.on_connect()
+        self._can_wait_for_disk.discard(connection)
         if self._wanted is not Durability.FSYNC:
             return
         try:

@@ -49,6 +49,9 @@ AWAY = (
     ClusterDownError,
 )
 
+#: Servers that are asked for a sign of life before there is said to be none.
+PING_TRIES = 3
+
 #: While a slot moves from node to node both refuse what needs several of its keys; how long
 #: until they are asked again, in seconds.
 TRY_AGAIN_S = 0.02
@@ -59,6 +62,9 @@ _NEWER_FORMAT = re.compile(r"NEWER_FORMAT (\d+) (\d+)")
 #: How Redis says from within a script that it takes no writes, by the first word or, before
 #: Redis 7, by a later one.
 _TAKES_NO_WRITES = re.compile(r"-?(OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
+
+#: And how a server says so that may no longer be, or not yet, the one to ask.
+_IS_NO_MASTER = re.compile(r"-?(NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 
 #: What every verb is built on, in the order in which it is put together.
 PRELUDE = (
@@ -91,6 +97,13 @@ def read_sources() -> dict[str, str]:
         for file in part.iterdir()
         if file.name.endswith(".lua")
     }
+
+
+def _is_elsewhere(error: RedisError) -> bool:
+    """Say whether another server may answer where this one has failed."""
+    if isinstance(error, AWAY):
+        return not isinstance(error, OutOfMemoryError)
+    return _IS_NO_MASTER.search(str(error)) is not None
 
 
 @dataclass(slots=True)
@@ -141,20 +154,24 @@ class Scripts:
         """
         return await self._send(key, command, promised=promised)
 
-    async def ping(self) -> None:
-        """Return when a server has answered; raises what redis-py raises.
+    async def ping(self, *, try_s: float) -> None:
+        """Return when a server has answered, of whom several are tried where there are several.
 
-        Raises NotDurable when it answers, but is not set up for the durability asked for.
+        Raises what redis-py raises, TimeoutError, or NotDurable when it answers but is not set up
+        for the durability asked for.
         """
-        async with asyncio.timeout(self._timeout_s):
+        for tries_left in reversed(range(PING_TRIES)):
             pool = await self._servers.any_pool()
             try:
-                await ask_any(pool, "PING")
+                async with asyncio.timeout(try_s):
+                    await ask_any(pool, "PING")
+                return
             except NotDurable:
                 raise
-            except (RedisError, OSError):
+            except (RedisError, OSError, TimeoutError):
                 await self._servers.doubt(pool)
-                raise
+                if not tries_left:
+                    raise
 
     async def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run the script of this verb; raises StoreUnavailable or StoreError."""
@@ -194,9 +211,10 @@ class Scripts:
         call = _Call()
         try:
             reply = await self._call(call, key, command, promised=promised)
-        except AWAY as error:
-            self._note_away(error)
-            if call.pool is not None and not isinstance(error, OutOfMemoryError):
+        except RedisError as error:
+            if isinstance(error, AWAY):
+                self._note_away(error)
+            if call.pool is not None and _is_elsewhere(error):
                 await self._servers.doubt(call.pool)
             raise
         if self._away_since is not None:

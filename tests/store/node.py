@@ -83,6 +83,8 @@ class Node:
         return Redis(
             port=self.port,
             decode_responses=True,
+            # Replies as lists, whatever the library takes for its default.
+            protocol=2,
             socket_timeout=5,
             retry=Retry(NoBackoff(), 0),
             **fields,  # type: ignore[arg-type]

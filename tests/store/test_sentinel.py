@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 
 PASSWORD, SENTINEL_PASSWORD = "of-redis", "of-the-sentinels"
 #: Silence after which a sentinel calls a master dead, in ms.
-DOWN_MS = 1000
+DOWN_MS = 800
 #: Seconds until a failover must be over; a busy machine takes its time.
 FAILOVER_S = 30.0
 
@@ -61,7 +61,7 @@ async def guarded(make_node: MakeNode) -> Guarded:
             f"sentinel monitor primary 127.0.0.1 {master.port} 2",
             f"sentinel auth-pass primary {PASSWORD}",
             f"sentinel down-after-milliseconds primary {DOWN_MS}",
-            "sentinel failover-timeout primary 3000",
+            "sentinel failover-timeout primary 1500",
             f"sentinel sentinel-pass {SENTINEL_PASSWORD}",
             sentinel=True,
             password=SENTINEL_PASSWORD,
