@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import trustme
+
+from deploy.child import Child
+from tests.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -35,59 +38,36 @@ class Certificates:
         return made
 
 
-@contextmanager
-def tls_door(certificates: Certificates, port: int) -> Iterator[int]:
+@asynccontextmanager
+async def tls_door(certificates: Certificates, port: int) -> AsyncIterator[int]:
     """Forward TLS connections with a client certificate to a port; give the port of the door.
 
-    It has a thread of its own: the tests' own waits block their event loop now and then.
+    It is a process of its own: the tests' own waits block their event loop now and then.
     """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificates.ca))
-    context.load_cert_chain(certificates.server)
-    context.verify_mode = ssl.CERT_REQUIRED
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="tls-door")
-    thread.start()
-    serving = asyncio.start_server(partial(_forward, port=port), "127.0.0.1", 0, ssl=context)
-    door = asyncio.run_coroutine_threadsafe(serving, loop).result()
+    lines: list[str] = []
+    argv = [sys.executable, "-m", __name__, str(certificates.ca), str(certificates.server)]
+    door = Child.start("tls-door", [*argv, str(port)], on_line=lines.append)
     try:
-        yield door.sockets[0].getsockname()[1]
+        await wait_until(lambda: lines or door.exit_code is not None, "the door is open", 30)
+        yield int(lines[0])
     finally:
-        asyncio.run_coroutine_threadsafe(_close(door), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        await door.kill()
 
 
-async def _close(door: asyncio.Server) -> None:
-    door.close()
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+async def _open(ca: str, certificate: str, port: int) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
+    context.load_cert_chain(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    door = await asyncio.start_server(partial(_forward, port=port), "127.0.0.1", 0, ssl=context)
+    print(door.sockets[0].getsockname()[1], flush=True)
+    await door.serve_forever()
 
 
 async def _forward(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, port: int
 ) -> None:
     there = await asyncio.open_connection("127.0.0.1", port)
-    tasks = [
-        asyncio.create_task(_copy(reader, there[1])),
-        asyncio.create_task(_copy(there[0], writer)),
-    ]
-    try:
-        # One that is cancelled has ended too: the library complains of what ends otherwise.
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    except asyncio.CancelledError:
-        return
-    finally:
-        for task in tasks:
-            task.cancel()
-        for end in (writer, there[1]):
-            # A goodbye in TLS would have to be waited for.
-            end.transport.abort()
-        for end in (writer, there[1]):
-            with contextlib.suppress(OSError):
-                await end.wait_closed()
+    await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,3 +75,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
+    writer.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_open(sys.argv[1], sys.argv[2], int(sys.argv[3])))
