@@ -124,11 +124,12 @@ class LocalService:
         self._connected = connected
         self._lock = asyncio.Lock()
         self._numbers = 0
+        self._ended = False
 
     @property
     def wanted(self) -> int:
         """How many workers there should be."""
-        return 0 if self.wish.stopped else self.wish.instances
+        return 0 if self.wish.stopped or self._ended else self.wish.instances
 
     async def fit(self) -> None:
         """Start or stop workers until there are as many as are wanted."""
@@ -144,8 +145,9 @@ class LocalService:
             await asyncio.gather(*(one.stop() for one in leaving))
             while len(self.instances) < self.wanted:
                 await self._add()
-            await self._until_ready(self.instances)
             self.doing = ""
+        # Without the lock: whoever wants something else need not wait for a model to load.
+        await self._until_ready(self.instances)
 
     async def replace(self) -> None:
         """Replace the workers by new ones, one after the other; the queues go on meanwhile."""
@@ -168,8 +170,13 @@ class LocalService:
 
     async def stop(self) -> None:
         """End every worker, each with its grace."""
-        leaving, self.instances = self.instances, []
-        await asyncio.gather(*(one.stop() for one in leaving))
+        self._ended = True
+        while self.instances:
+            leaving, self.instances = self.instances, []
+            await asyncio.gather(*(one.stop() for one in leaving))
+            # A change that was under way may have started one more until it saw the end.
+            async with self._lock:
+                pass
 
     def hurry(self, *, grace_s: float) -> None:
         """Cut short what a `stop` is waiting for."""
@@ -195,8 +202,10 @@ class LocalService:
         return one
 
     async def _until_ready(self, those: Collection[Instance]) -> None:
-        """Wait until each is connected, or has failed."""
-        while starting := [one for one in those if one.state is InstanceState.STARTING]:
+        """Wait until each is connected or has failed, as long as any is wanted."""
+        while self.wanted and (
+            starting := [one for one in those if one.state is InstanceState.STARTING]
+        ):
             pids: Collection[int] = ()
             with contextlib.suppress(DeployError):
                 pids = await self._connected(self.wish)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from client_sdk import AsyncQueueClient
 from client_sdk.errors import QueueError
@@ -73,7 +73,11 @@ class LocalServices:
     async def load(self) -> None:
         """Bring back what was there before a restart."""
         for path in sorted(self._folder.glob("*.json")):
-            wish = Wish.model_validate_json(path.read_bytes())
+            try:
+                wish = Wish.model_validate_json(path.read_bytes())
+            except ValidationError as error:
+                self._say(path.stem, f"is not brought back: {path} cannot be read: {error}")
+                continue
             self._say(wish.name, f"{wish.instances} instances, as before")
             try:
                 await self._put_queues(wish)

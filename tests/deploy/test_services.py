@@ -60,6 +60,7 @@ CHAT = """
 }
 """
 
+PROCESSOR = Path(__file__).parents[2] / "examples" / "allspark_processor.py"
 FLOWERS = Path(__file__).parents[2] / "examples" / "pmml_model" / "flowers.pmml"
 
 
@@ -249,8 +250,40 @@ def test_a_pmml_service_is_created_and_serves(cli: Cli, tmp_path: Path) -> None:
         receipt = client.put(json.dumps([record]))
         (frame,) = client.sink.get(request_id=receipt.request_id, timeout_s=60)
         assert json.loads(frame.data)[0]["flower"] == "setosa"
-    cli("scale", "pmmlasync", "0")
-    cli("delete", "pmmlasync")
+        cli("scale", "pmmlasync", "3")
+        assert len(set(cli.pids("pmmlasync"))) == 3
+        document = json.loads(file.read_text())
+        document["queue"] = {"max_delivery": 2}
+        document["metadata"]["instance"] = 1
+        file.write_text(json.dumps(document))
+        changed = cli("modify", str(file))
+        assert changed["settings"]["max_delivery"] == 2
+        receipt = client.put(json.dumps(record))
+        (frame,) = client.sink.get(request_id=receipt.request_id, timeout_s=60)
+        assert json.loads(frame.data)["flower"] == "setosa"
+    assert cli("delete", "pmmlasync")["deleted_entries"] == {"input": 0, "sink": 0}
+
+
+def test_a_processor_of_eas_is_found_in_its_file(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(PROCESSOR.read_text())
+    file = tmp_path / "service.json"
+    file.write_text(
+        json.dumps(
+            {
+                "metadata": {"name": "line", "instance": 1},
+                "processor_type": "python",
+                "processor_entry": "./app.py",
+            }
+        )
+    )
+    made = cli("create", str(file))
+    assert made["local"]["engine"] == "allspark:app:Line"
+    with cli.client("line") as client:
+        assert _ask(client, "1 5") == ["True"]
+    listed = cli("workers", "line")[0]
+    assert len(listed["subscribers"]) == len(listed["replicas"]) == 1
+    assert listed["replicas"][0]["about"]["version"]
+    cli("delete", "line")
 
 
 def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_path: Path) -> None:
