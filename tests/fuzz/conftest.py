@@ -15,7 +15,7 @@ from tests.leaks import wait_for_no_leaks
 from tests.running import TOKEN, QueueServiceProcess, running_service
 
 KEY_PREFIX = "test-fuzz"
-SERVICES = ("svc", "modelled", "shared", "watched", "worked")
+SERVICES = ("svc", "jobbed", "modelled", "shared", "watched", "worked")
 #: How much the service may have grown by, in bytes: what was warmed up, but nothing for each case.
 MOST_GROWTH = 64 * 1024 * 1024
 
