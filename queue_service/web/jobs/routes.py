@@ -3,13 +3,14 @@
 from aiohttp import web
 
 from client_sdk.wire.names import JOBS_PATH
-from queue_service.web.jobs import events, result, submit, verbs
+from queue_service.web.jobs import events, openapi, result, submit, verbs
 
 
 def routes() -> list[web.RouteDef]:
     """The routes of this face."""
     job = JOBS_PATH + "/{job}"
     return [
+        web.get("/openapi.json", openapi.show_document),
         web.post(JOBS_PATH, submit.post_job),
         web.get(JOBS_PATH, verbs.list_jobs, allow_head=False),
         web.put(job, submit.put_job),
