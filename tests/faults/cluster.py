@@ -153,6 +153,8 @@ class Cluster:
             port=port,
             store_timeout_s=2.0,
             drain_s=2.0,
+            # An idle connection of a machine that has gone is closed within a round.
+            keepalive_timeout_s=5.0,
         )
         ready_url = f"http://127.0.0.1:{port}/readyz"
         tasks = self.folder / f"s{number}.tasks"
