@@ -37,6 +37,8 @@ class Shape:
     services: int = 2
     sink_length: int = 3000
     max_delivery: int = 5
+    #: How long a put can be repeated, in seconds; each is a key in Redis for so long.
+    repeatable_s: float = 3600.0
     seed: int = 0
     #: A tree of the product to run in place of this one.
     root: Path | None = None
@@ -150,6 +152,7 @@ class Cluster:
                 }
             ],
             lease_ms=lease_ms,
+            idempotency_ttl_ms=round(self.shape.repeatable_s * 1000),
             port=port,
             store_timeout_s=2.0,
             drain_s=2.0,
