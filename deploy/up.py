@@ -140,6 +140,7 @@ def welcome(running: Running, data_dir: Path) -> list[str]:
         f"Accepting jobs at {queue}",
         f"  results  {queue}/sink",
         f"  token    {running.token}",
+        f"  chat     {running.url}/chat#token={running.token}",
         "Put something in, and read its result:",
         f"  curl {header} '{queue}' -d 'hello'",
         f"  curl {header} '{queue}/sink?_timeout_=5s'",

@@ -14,6 +14,7 @@ from queue_service.web import (
     token_admin,
     work,
 )
+from queue_service.web.chat import routes as chat
 from queue_service.web.eas_paths import QueuePaths
 from queue_service.web.jobs import routes as jobs
 from queue_service.web.middleware import answer_expectation
@@ -38,6 +39,7 @@ def routes(settings: Settings) -> list[web.AbstractRouteDef]:
         *dead_letters.routes(),
         *jobs.routes(),
         *openai.routes(),
+        *chat.routes(),
         web.get(names.WORK_PATH, work.serve_work),
         web.get(names.DISCOVERY_PATH, discovery.upstreams),
         QueuePaths(eas.serve_queue),

@@ -1,0 +1,1 @@
+"""A small chat page: three files, served as they are, without a build step."""

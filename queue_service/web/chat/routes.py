@@ -1,0 +1,42 @@
+"""The chat page and its two companions.
+
+The files hold no secret and are open to everybody; what the page does it does with the token that
+its user gives it, through the same API as every other client.
+"""
+
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+
+from aiohttp import web
+
+#: Only our own files, and talk only to us; nobody puts the page into a frame.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+_FILES = {
+    "/chat": ("chat.html", "text/html"),
+    "/chat/chat.css": ("chat.css", "text/css"),
+    "/chat/chat.js": ("chat.js", "text/javascript"),
+    "/chat/jobs.js": ("jobs.js", "text/javascript"),
+}
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes of the page."""
+    return [web.get(path, _serve(*file)) for path, file in _FILES.items()]
+
+
+def _serve(name: str, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    body = (files(__package__) / name).read_bytes()
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type=content_type, charset="utf-8", headers=_HEADERS)
+
+    return handle
