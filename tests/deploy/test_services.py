@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from client_sdk import QueueClient
 from client_sdk.errors import NoSuchService, ServiceStopped
 from deploy.admin import AdminFace
+from deploy.cli import app
 from deploy.data_dir import DataDir
-from tests.deploy.local_mode import StartUp, Up, penstock
+from deploy.errors import DeployError
+from tests.deploy.local_mode import StartUp, Up
 from tests.deploy.processes import alive
 from tests.waiting import wait_until_blocking
 
@@ -72,9 +75,13 @@ class Cli:
         self.running = up.ready()
 
     def __call__(self, *arguments: str, code: int = 0) -> Any:
-        ended = penstock(self._up, *arguments, "--json")
-        assert ended.returncode == code, (arguments, ended.stdout, ended.stderr)
-        return json.loads(ended.stdout) if ended.stdout.strip() else ended.stderr.decode()
+        # In this process: an interpreter for each of them would take most of the time.
+        ended = CliRunner().invoke(app, [*arguments, "--json", "--data", str(self._up.data_dir)])
+        found, said = ended.exit_code, ended.stderr
+        if isinstance(ended.exception, DeployError):
+            found, said = ended.exception.exit_code, str(ended.exception)
+        assert found == code, (arguments, ended.output, ended.exception)
+        return json.loads(ended.stdout) if ended.stdout.strip() else said
 
     def client(self, service: str) -> QueueClient:
         token = DataDir(self._up.data_dir).token_of(service)
