@@ -12,7 +12,7 @@ from queue_service.web.keys import SERVICES, SETTINGS
 
 async def upstreams(request: web.Request) -> web.Response:
     """List the addresses of one service, each with its weight."""
-    request.app[SERVICES].find(request.match_info["service"])
+    await request.app[SERVICES].seek(request.match_info["service"])
     addresses = _told(request.app[SETTINGS]) or [_own_address(request)]
     items = [{"ip": host, "port": port, "weight": 100} for host, port in addresses]
     return web.json_response({"endpoints": {"items": items}})

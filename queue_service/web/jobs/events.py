@@ -40,7 +40,7 @@ RETRY_MS = 2000
 
 async def get_events(request: web.Request) -> web.StreamResponse:
     """Stream the events of a job, from the beginning or after the one last seen."""
-    service = admitted(request, Scope.READ)
+    service = await admitted(request, Scope.READ)
     last = request.headers.get("Last-Event-ID") or request.query.get("after", "")
     seen = await find(request, service)
     if last == END:

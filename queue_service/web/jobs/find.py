@@ -16,9 +16,9 @@ from queue_service.web.tokens import require_scope
 LOOK_AGAIN_S = 15.0
 
 
-def admitted(request: web.Request, *any_of: Scope) -> Service:
+async def admitted(request: web.Request, *any_of: Scope) -> Service:
     """The service that the path names, for whoever may do one of these there."""
-    service = request.app[SERVICES].find(request.match_info["service"])
+    service = await request.app[SERVICES].seek(request.match_info["service"])
     require_scope(request, service, *any_of)
     return service
 

@@ -24,7 +24,7 @@ MAX_DETAIL = 8192
 
 async def get_result(request: web.Request) -> web.StreamResponse:
     """Answer with the result, or say why there is none."""
-    service = admitted(request, Scope.READ)
+    service = await admitted(request, Scope.READ)
     seen = await find(request, service)
     wait_s = Parameters(request).duration_s("wait", most_s=request.app[SETTINGS].max_timeout_s)
     if wait_s and not seen.has_ended:

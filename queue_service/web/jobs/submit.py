@@ -26,7 +26,7 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IG
 
 async def post_job(request: web.Request) -> web.StreamResponse:
     """Put a job, or many when the body is NDJSON."""
-    service = admitted(request, Scope.SUBMIT)
+    service = await admitted(request, Scope.SUBMIT)
     if request.content_type == NDJSON:
         return await put_batch(request, service)
     return await _put(request, service, {})
@@ -34,7 +34,7 @@ async def post_job(request: web.Request) -> web.StreamResponse:
 
 async def put_job(request: web.Request) -> web.StreamResponse:
     """Put a job under the id that the path names; the same again changes nothing."""
-    service = admitted(request, Scope.SUBMIT)
+    service = await admitted(request, Scope.SUBMIT)
     return await _put(request, service, {"id": request.match_info["job"]})
 
 

@@ -36,14 +36,14 @@ _PARTS_OF = {
 
 async def get_job(request: web.Request) -> web.Response:
     """Answer with where a job is."""
-    service = admitted(request, Scope.SUBMIT, Scope.READ)
+    service = await admitted(request, Scope.SUBMIT, Scope.READ)
     seen = await find(request, service)
     return web.json_response(await show(service, seen))
 
 
 async def cancel_job(request: web.Request) -> web.Response:
     """Cancel: 200 when the job is canceled, 202 when its worker is told, 409 when it had ended."""
-    service = admitted(request, Scope.CANCEL)
+    service = await admitted(request, Scope.CANCEL)
     job_id = request.match_info["job"]
     outcome = await service.tickets.cancel(job_id)
     if outcome is Canceled.UNKNOWN:
@@ -66,7 +66,7 @@ async def cancel_job(request: web.Request) -> web.Response:
 
 async def delete_job(request: web.Request) -> web.Response:
     """Remove a job's result, events and ticket; one that waits is canceled first."""
-    service = admitted(request, Scope.CANCEL)
+    service = await admitted(request, Scope.CANCEL)
     job_id = request.match_info["job"]
     seen = await find_by_id(service, job_id)
     if seen.state is State.QUEUED:
@@ -82,7 +82,7 @@ async def delete_job(request: web.Request) -> web.Response:
 
 async def list_jobs(request: web.Request) -> web.Response:
     """Answer with some jobs, and with where to go on."""
-    service = admitted(request, Scope.READ)
+    service = await admitted(request, Scope.READ)
     parameters = Parameters(request)
     limit = parameters.number("limit", default=PAGE, least=1, most=MAX_PAGE)
     wanted = _state(parameters.text("state"))

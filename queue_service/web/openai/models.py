@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from queue_service.access import Scope
-from queue_service.errors import Forbidden, NoSuchService, Unauthorized
+from queue_service.errors import Forbidden, NoSuchService, ServiceStopped, Unauthorized
 from queue_service.service import Service
 from queue_service.web.keys import SERVICES
 from queue_service.web.openai import answers
@@ -26,7 +26,7 @@ async def list_models(request: web.Request) -> web.Response:
 async def show_model(request: web.Request) -> web.Response:
     """One of them."""
     name = request.match_info["model"]
-    service = request.app[SERVICES].find(name)
+    service = await request.app[SERVICES].seek(name)
     if not _may_ask(request, service):
         raise NoSuchService(name)
     return web.json_response(answers.model(name, CREATED_S))
@@ -35,6 +35,6 @@ async def show_model(request: web.Request) -> web.Response:
 def _may_ask(request: web.Request, service: Service) -> bool:
     try:
         require_scope(request, service, Scope.SUBMIT)
-    except (Unauthorized, Forbidden):
+    except (Unauthorized, Forbidden, ServiceStopped):
         return False
     return True
