@@ -32,6 +32,9 @@ PROMISING = frozenset(
         "edit_dead",
         "register",
         "end_stream",
+        "submit",
+        "cancel",
+        "purge_ticket",
     }
 )
 
