@@ -1,11 +1,14 @@
 """Putting jobs, looking at them, reading their results."""
 
+import asyncio
 import json
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import StartWorker
 from tests.jobs.face import Face
+from tests.running import TOKEN
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.leaves_entries
@@ -189,3 +192,21 @@ async def test_a_bad_option_is_a_problem_and_puts_nothing(
     assert answer.headers["content-type"].startswith("application/problem+json")
     assert answer.json["code"] == "BAD_PARAMETER"
     assert (await face.call("GET")).json["jobs"] == []
+
+
+async def test_odd_bytes_are_no_defect(face: Face) -> None:
+    writer: asyncio.StreamWriter
+    parts = urlsplit(face.base)
+    for head, ending in (
+        (b"POST %s?path=%%ff&tag=%%ff:%%fe", b""),
+        (b"POST %s", b"Content-Type: \xff\xfe\r\n"),
+        (b"GET %s/%%ff%%00%%0a", b""),
+        (b"POST %s/%%ff%%1f/cancel", b""),
+        (b"GET %s?after=sink:%%ff", b""),
+    ):
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(head % parts.path.encode() + b" HTTP/1.1\r\nHost: x\r\nAuthorization: ")
+        writer.write(TOKEN.encode() + b"\r\n" + ending + b"Content-Length: 1\r\n\r\nx")
+        status = int((await reader.readline()).split()[1])
+        writer.close()
+        assert status < 500, (head, status)

@@ -5,6 +5,7 @@ import hashlib
 from queue_service.service import Service
 from queue_service.store.ticket import Submission
 from queue_service.web.jobs.options import Options
+from queue_service.web.parameters import as_text
 
 
 def to_submission(
@@ -21,8 +22,8 @@ def to_submission(
         told_ms=service.tickets.told_ms,
         tags=options.tags,
         priority=options.priority,
-        path=options.path.strip("/"),
-        content_type=options.content_type,
+        path=as_text(options.path.strip("/")),
+        content_type=as_text(options.content_type),
         submission_key=options.idempotency_key or "",
         begin_ms=options.not_before,
         start_by_ms=options.start_by,
