@@ -20,6 +20,7 @@
     │   ├── LeaseLost           the delivery is no longer this subscriber's
     │   └── TakenOver           the same uid connected a second time
     ├── QueueFull               429: the queue takes no more entries now
+    │   └── QuotaExceeded       429: the token puts too fast, or has too many in line
     ├── Unavailable             502, 503, 504: nobody could answer
     │   ├── StoreUnavailable    503: Redis is away
     │   │   └── OutcomeUnknown  503: and it may have been carried out
@@ -199,6 +200,12 @@ class QueueFull(QueueError):
     transient = True
 
 
+class QuotaExceeded(QueueFull):
+    """The token puts faster, or has more in line, than it may; nothing was stored."""
+
+    code = Code.QUOTA_EXCEEDED
+
+
 class Unavailable(QueueError):
     """Nobody could answer: a gateway without a backend, or a service without its store."""
 
@@ -298,6 +305,7 @@ _BY_CODE: dict[str, type[QueueError]] = {
     Code.BAD_MESSAGE: BadMessage,
     Code.FRAME_TOO_BIG: FrameTooBig,
     Code.QUEUE_FULL: QueueFull,
+    Code.QUOTA_EXCEEDED: QuotaExceeded,
     Code.REQUEST_ID_IN_USE: RequestIdInUse,
     Code.QUEUE_ENDED: QueueEnded,
     Code.LEASE_LOST: LeaseLost,

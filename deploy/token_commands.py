@@ -29,6 +29,18 @@ def create(
     expires_in_s: Annotated[
         int | None, typer.Option(min=1, help="Seconds it is valid; default: until revoked.")
     ] = None,
+    rate_per_s: Annotated[
+        float | None, typer.Option(help="Most puts a second, over a while; default: any.")
+    ] = None,
+    burst: Annotated[
+        int | None, typer.Option(help="How many may come at once; default: those of a second.")
+    ] = None,
+    in_line: Annotated[
+        int | None, typer.Option(help="Most of its jobs that wait, per service; default: any.")
+    ] = None,
+    running: Annotated[
+        int | None, typer.Option(help="Most of its jobs at workers, per service; default: any.")
+    ] = None,
     url: Url = "",
     admin_token: AdminToken = "",
     data_dir: Data = DEFAULT_PATH,
@@ -40,6 +52,12 @@ def create(
         "scopes": scope,
         "services": service or [],
         "expires_in_s": expires_in_s,
+        "limits": {
+            "rate_per_s": rate_per_s,
+            "burst": burst,
+            "in_line": in_line,
+            "running": running,
+        },
     }
     made = AdminFace.find(url, admin_token, data_dir).ask("POST", "/v1/tokens", wish)
     if as_json:
@@ -62,13 +80,14 @@ def ls(
     if as_json:
         print(json.dumps(found))
         return
-    table = Table("id", "name", "scopes", "services", "made", "ends")
+    table = Table("id", "name", "scopes", "services", "limits", "made", "ends")
     for token in found:
         table.add_row(
             token["id"],
             token["name"],
             " ".join(token["scopes"]),
             " ".join(token["services"]),
+            " ".join(f"{name}={limit:g}" for name, limit in token["limits"].items()),
             _date(token["created_at_ms"]),
             _date(token["expires_at_ms"]),
         )

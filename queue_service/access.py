@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import hmac
 import logging
+import math
 import re
 import secrets
 import time
@@ -16,11 +17,12 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.errors import StoreUnavailable
 from queue_service.settings import ServiceName
+from queue_service.store.putter import Putter
 from queue_service.store.tokens import TokenStore
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,30 @@ class Scope(StrEnum):
     ADMIN = "admin"  # services, tokens, metrics: what the admin token may do
 
 
+class TokenLimits(BaseModel):
+    """What one token may have of each service; None is without limit.
+
+    A whole number for the burst: so many puts may come at once, and their rate holds after that.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rate_per_s: float | None = Field(None, ge=0.001, le=1_000_000, allow_inf_nan=False)
+    burst: int | None = Field(None, ge=1, le=1_000_000)
+    in_line: int | None = Field(None, ge=1, le=1_000_000_000)
+    running: int | None = Field(None, ge=1, le=1_000_000_000)
+
+    @model_validator(mode="after")
+    def _burst_of_a_rate(self) -> Self:
+        if self.burst is not None and self.rate_per_s is None:
+            raise ValueError("burst: expected rate_per_s with it, got none")
+        return self
+
+    def burst_of(self) -> int:
+        """How many puts may come at once: by default those of one second."""
+        return self.burst or max(1, math.ceil(self.rate_per_s or 1))
+
+
 class WantedToken(BaseModel):
     """What an operator asks for when a token is made."""
 
@@ -51,6 +77,7 @@ class WantedToken(BaseModel):
         frozenset(), description="Names of services; none, or `*`, is every service."
     )
     expires_in_s: int | None = Field(None, ge=1, le=100 * 365 * 86_400)
+    limits: TokenLimits = TokenLimits()
 
 
 class Token(BaseModel):
@@ -69,6 +96,7 @@ class Token(BaseModel):
     digest: str = Field(repr=False)
     created_at_ms: int
     expires_at_ms: int | None = None
+    limits: TokenLimits = TokenLimits()
 
     @classmethod
     def make(cls, wanted: WantedToken, *, now_ms: int) -> tuple[Self, str]:
@@ -84,6 +112,7 @@ class Token(BaseModel):
             digest=hashlib.sha256(text.encode()).hexdigest(),
             created_at_ms=now_ms,
             expires_at_ms=None if lifetime_s is None else now_ms + lifetime_s * 1000,
+            limits=wanted.limits,
         ), text
 
     def allows(self, scope: Scope, service: str) -> bool:
@@ -108,7 +137,24 @@ class Token(BaseModel):
             "services": sorted(self.services) or [EVERY_SERVICE],
             "created_at_ms": self.created_at_ms,
             "expires_at_ms": self.expires_at_ms,
+            "limits": self.limits.model_dump(exclude_none=True),
         }
+
+
+def putter_of(token: Token, *, fair: bool) -> Putter:
+    """What the store is told of a token that puts.
+
+    Where shares do not count only a token whose entries are counted has a line of its own.
+    """
+    limits = token.limits
+    return Putter(
+        token_id=token.id,
+        lined=fair or bool(limits.in_line or limits.running),
+        in_line=limits.in_line or 0,
+        running=limits.running or 0,
+        rate_per_s=limits.rate_per_s or 0.0,
+        burst=limits.burst_of(),
+    )
 
 
 def now_ms() -> int:

@@ -18,6 +18,7 @@
     ├── FrameTooBig          the payload is above the queue's limit
     ├── NotAcceptable        the answer cannot be had in the form that was asked for
     ├── QueueFull            the queue takes no more entries now
+    ├── QuotaExceeded        the token has as much as it may have
     ├── QueueEnded           somebody has ended the queue's stream
     ├── LeaseLost            the subscriber is no longer this connection's
     ├── Draining             this replica is stopping
@@ -190,6 +191,33 @@ class QueueFull(ServiceError):
         super().__init__(f"the {role} queue is full: it holds at most {capacity} entries")
         self.role = role
         self.capacity = capacity
+
+
+class QuotaExceeded(ServiceError):
+    """A limit of the token that puts.
+
+    quota: which one.  limit, count: what it may have, and has.  retry_after_s: until there may be
+    room; None when nobody knows.
+    """
+
+    code = Code.QUOTA_EXCEEDED
+
+    def __init__(
+        self, quota: str, *, limit: float, count: int, retry_after_s: float | None = None
+    ) -> None:
+        if quota == "rate":
+            assert retry_after_s is not None
+            sentence = (
+                f"the token puts faster than {limit:g} a second; "
+                f"there is room in {retry_after_s:.3f} s"
+            )
+        else:
+            sentence = f"the token has {count} entries in line, and may have {limit:g}"
+        super().__init__(sentence)
+        self.quota = quota
+        self.limit = limit
+        self.count = count
+        self.retry_after_s = retry_after_s
 
 
 class QueueEnded(ServiceError):

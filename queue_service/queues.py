@@ -21,6 +21,7 @@ from queue_service.errors import (
     NoSuchService,
     QueueEnded,
     QueueFull,
+    QuotaExceeded,
 )
 from queue_service.metrics import QueueMetrics
 from queue_service.settings import Settings
@@ -37,6 +38,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Role
+from queue_service.store.putter import Putter, QuotaReached
 from queue_service.store.store import Store
 from queue_service.store.ticket import Stop
 
@@ -47,6 +49,17 @@ class Limits:
 
     capacity: int
     payload_bytes: int
+
+
+def quota_exceeded(putter: Putter | None, reached: QuotaReached) -> QuotaExceeded:
+    """The error for a limit that the store has found reached."""
+    assert putter is not None
+    return QuotaExceeded(
+        reached.quota,
+        limit=putter.rate_per_s if reached.quota == "rate" else putter.in_line,
+        count=reached.count,
+        retry_after_s=None if reached.wait_ms < 0 else reached.wait_ms / 1000,
+    )
 
 
 class Queue:
@@ -145,8 +158,9 @@ class Queue:
     async def put(self, entry: NewEntry) -> tuple[int, str]:
         """Store an entry; give its index and request id.
 
-        Raises FrameTooBig, QueueFull or QueueEnded, with nothing stored, and StoreUnavailable,
-        after which only a put with the same idempotency key is sure not to store it twice.
+        Raises FrameTooBig, QueueFull, QuotaExceeded or QueueEnded, with nothing stored, and
+        StoreUnavailable, after which only a put with the same idempotency key is sure not to
+        store it twice.
         """
         if self._closed is Ended.SERVICE_DELETED:
             raise NoSuchService(self.service)
@@ -156,6 +170,9 @@ class Queue:
         if stored is None:
             self.metrics.refusals.inc()
             raise QueueFull(self.role, self.limits.capacity)
+        if isinstance(stored, QuotaReached):
+            self.metrics.refusals.inc()
+            raise quota_exceeded(entry.putter, stored)
         if stored[0] == 0:
             self.metrics.refusals.inc()
             raise QueueEnded(self.role)

@@ -136,4 +136,5 @@ class Service:
             dead_letters_max_length=wanted.dead_letters_max_length,
             max_idle_ms=wanted.max_idle_ms,
             idempotency_ttl_ms=self._settings.idempotency_ttl_ms,
+            fair=wanted.fair,
         )

@@ -93,6 +93,11 @@ class ServiceSettings(BaseModel):
         description="The longest that one delivery may be held, as `90s` or `1h30m`; then it goes "
         "to another subscriber, as one more hand-out. 0 is for ever.",
     )
+    fair: bool = Field(
+        True,
+        description="With several tokens: true serves next whoever has used the least time of "
+        "workers lately, false whoever has waited longest.",
+    )
     dead_letters_max_length: int = Field(
         10_000, ge=1, description="Most dead letters of each queue; beyond it the oldest go."
     )

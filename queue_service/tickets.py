@@ -12,10 +12,11 @@ from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.followers import Followers
 from queue_service.errors import FrameTooBig, QueueFull, StoreError, StoreUnavailable
 from queue_service.estimate import Estimate, estimate
-from queue_service.queues import Queue
+from queue_service.queues import Queue, quota_exceeded
 from queue_service.settings import Settings
 from queue_service.store.batching import all_of
 from queue_service.store.keys import Keys
+from queue_service.store.putter import QuotaReached
 from queue_service.store.ticket import Event, Noted, Seen, State, Submission, Submitted
 from queue_service.store.tickets import HISTORY_LENGTH, TicketStore
 
@@ -67,13 +68,17 @@ class Tickets:
     async def submit(self, submission: Submission) -> tuple[bool, str]:
         """Put a request; say whether it is new, and its id.
 
-        Raises FrameTooBig or QueueFull, with nothing stored, and KeyError when the id or the
-        key already stands for another request.
+        Raises FrameTooBig, QueueFull or QuotaExceeded, with nothing stored, and KeyError when the
+        id or the key already stands for another request.
         """
         limits = self._queue.limits
         if len(submission.data) > limits.payload_bytes:
             raise FrameTooBig(len(submission.data), limits.payload_bytes)
-        outcome, request_id = await self._store.submit(submission)
+        stored = await self._store.submit(submission)
+        if isinstance(stored, QuotaReached):
+            self._queue.metrics.refusals.inc()
+            raise quota_exceeded(submission.putter, stored)
+        outcome, request_id = stored
         if outcome is Submitted.FULL:
             self._queue.metrics.refusals.inc()
             raise QueueFull(self._queue.role, limits.capacity)

@@ -34,6 +34,9 @@ OPERATORS_KEYS = ("tokens",)
 ENTRY_KEYS = {"request_ids", "repeated_ids", "deliveries", "released", "skipped", "done", "taken"}
 ENTRY_KEYS |= {"dead", "dead_data", "dead_order"}
 
+#: A service's own, owned by entries of tokens: gone with the last that waits or runs.
+LINE_KEYS = {"lines", "shares", "running"}
+
 #: Owned by subscribers, each of which has a lease that ends: gone with the last of them.
 SUBSCRIBER_KEYS = {"leases", "subscribers", "holds", "deadlines"}
 
@@ -130,6 +133,7 @@ def find_leaks(
                 elif kind == "hash":
                     books.hashes[name] = cast(dict[str, str], redis.hgetall(key))
         leaks += _leaks_of_tickets(redis, prefix, allowed)
+        leaks += differences_of_lines(redis, prefix)
     for queue, books in queues.items():
         leaks += [f"{queue}: {difference}" for difference in books.differences()]
     return sorted(leaks)
@@ -139,6 +143,10 @@ def _leaks_of_key(redis: "Redis", key: str, name: str, allowed: Allowed) -> Iter
     if redis.type(key) == "stream" and (length := redis.xlen(key)) and not allowed.entries:
         yield f"has {length} entries"
     if name.rpartition("}:")[2] in TICKET_KEYS:
+        return
+    if name.rpartition(":")[2] in LINE_KEYS:
+        if not allowed.entries:
+            yield "belongs to entries of tokens, and none should be left"
         return
     if name in IDLE_KEYS or name.rpartition(":")[2] in OPERATORS_KEYS:
         return
@@ -163,6 +171,31 @@ def _leaks_of_tickets(redis: "Redis", prefix: str, allowed: Allowed) -> Iterator
                 yield f"{key}: {request_id} is still open"
             elif not is_open and request_id not in timed and not allowed.entries:
                 yield f"{key}: {request_id} has ended and is never forgotten"
+
+
+def differences_of_lines(redis: "Redis", prefix: str) -> Iterator[str]:
+    """Say where the account of an owner is not what `lines` and `running` have of it."""
+    for meta in redis.scan_iter(match=f"{prefix}:*:input:meta", count=1000):
+        base = cast(str, meta).removesuffix("input:meta")
+        if redis.hexists(meta, "lined") != (redis.exists(f"{base}lines", f"{base}shares") > 0):
+            yield f"{base}: lines are open without shares, or the other way round"
+        accounts: dict[str, list[int]] = {}
+        for owner, text in cast(dict[str, str], redis.hgetall(f"{base}shares")).items():
+            if owner.startswith(SEPARATOR):
+                _, normal, urgent, runs, since, _ = map(int, text.split())
+                accounts[owner[1:]] = [normal, urgent, runs, since]
+        found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        for member in redis.zrange(f"{base}lines", 0, -1):
+            owner, lane, _ = cast(str, member).split(SEPARATOR)
+            found[owner][int(lane)] += 1
+        for text in cast(dict[str, str], redis.hgetall(f"{base}running")).values():
+            began, _, owner = text.partition(" ")
+            found[owner][2] += 1
+            found[owner][3] += int(began)
+        for owner in accounts.keys() | found.keys():
+            account = accounts.get(owner, [0, 0, 0, 0])
+            if account != found[owner]:
+                yield f"{base}: the account of {owner!r} says {account}, there are {found[owner]}"
 
 
 def wait_for_no_leaks(

@@ -16,6 +16,7 @@ class Code(StrEnum):
     BAD_MESSAGE = "BAD_MESSAGE"  # a WebSocket frame is not what the protocol promises
     FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload is above the queue's limit
     QUEUE_FULL = "QUEUE_FULL"  # the queue takes no more entries now
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"  # the token puts too fast, or has too many in line
     REQUEST_ID_IN_USE = "REQUEST_ID_IN_USE"  # another entry has it, so it cannot be replayed
     QUEUE_ENDED = "QUEUE_ENDED"  # somebody has ended the queue's stream
     ID_IN_USE = "ID_IN_USE"  # the id or key stands for another job

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from client_sdk.wire.names import REQUEST_ID_TAG, TICKET_TAG
+from queue_service.store.putter import Putter
 
 #: So much of a failure's sentence is kept, in characters; an exception can quote a whole tensor.
 MAX_REASON_LENGTH = 1000
@@ -22,6 +23,7 @@ class NewEntry:
     """An entry to put.
 
     idempotency_key: a second put with the same key gives the first one's index; "" for none.
+    putter: the token that puts it; None is the service's own.
     """
 
     request_id: str
@@ -31,6 +33,7 @@ class NewEntry:
     path: str = ""
     content_type: str = ""
     idempotency_key: str = ""
+    putter: Putter | None = None
 
 
 @dataclass(slots=True)

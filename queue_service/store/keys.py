@@ -38,15 +38,20 @@ And one of each for the service (`<prefix>:{<service>}:`):
 | `times`       | sorted set | kind, request id -> when something is due for it, ms            |
 | `delayed`     | stream     | entries that are not in line before their time                  |
 | `stops`       | hash       | group, user, index -> attempt and why: what a worker is to stop |
+| `lines`       | sorted set | owner, lane, index: who waits for the workers (see lines.lua)   |
+| `shares`      | hash       | owner -> its account, while it waits, runs or is in debt        |
+| `running`     | hash       | group, index -> since when it runs, ms, and its owner           |
 | `history`     | list       | how long deliveries were held lately, ms; with a TTL            |
 
 Names inside a field or a member are joined by the unit separator (0x1F), which no name may
 contain.  Beside these, with a TTL: `idempotency:<key>` (text): a put's index and request id;
-`events:<request id>` (stream): what an engine has told of a request so far.
+`events:<request id>` (stream): what an engine has told of a request so far; `rate:<token id>`
+(text): when what a token may put is whole again, ms.
 
 Who ends them: entries and what belongs to them go with commit, complete, delete or truncate;
 a subscriber goes with its connection or its lease; a group some time after its last member;
 a dead letter when it is replayed, purged or crowded out by newer ones.
+`lines`, `shares` and `running` go with the last entry of a token that waits or runs.
 `meta`, `groups` and `members` of a live service stay while it does.  A ticket has a time at which
 it is forgotten, or an entry in one of the queues, with which that time begins.
 """
@@ -78,7 +83,7 @@ _NAMES = (
 )
 
 
-_SHARED_NAMES = ("tickets", "times", "delayed", "stops")
+_SHARED_NAMES = ("tickets", "times", "delayed", "stops", "lines", "shares", "running")
 
 
 class Keys:
@@ -89,6 +94,7 @@ class Keys:
     """
 
     def __init__(self, prefix: str, service: str, incarnation: int = 0) -> None:
+        self.service = service
         self._base = f"{prefix}:{{{service}}}"
         if incarnation:
             self._base += f":{incarnation}"
@@ -111,6 +117,10 @@ class Keys:
     def events(self, request_id: str) -> str:
         """The key of what an engine has told of a request."""
         return f"{self._base}:events:{request_id}"
+
+    def rate(self, token_id: str) -> str:
+        """The key of what a token may put."""
+        return f"{self._base}:rate:{token_id}"
 
     def submission(self, key: str) -> str:
         """The key under which the request id of a repeatable submission is kept."""

@@ -69,8 +69,11 @@ _IS_NO_MASTER = re.compile(r"-?(NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 #: What every verb is built on, in the order in which it is put together.
 PRELUDE = (
     "keys",
+    "rules",
     "records",
     "stops",
+    "lines",
+    "quotas",
     "groups",
     "request_ids",
     "tickets",

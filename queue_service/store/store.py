@@ -28,6 +28,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Keys, Role, other
+from queue_service.store.putter import QuotaReached, read_refusal
 from queue_service.store.scripts import Scripts
 
 #: Bytes after which one deliver call hands out no more.
@@ -46,6 +47,7 @@ class Store:
     capacity: most entries.  auto_evict: drop the oldest instead of refusing new ones.
     sink_capacity, sink_evicts: the same of the service's sink.
     max_idle_ms: the longest that one delivery may be held; 0 is for ever.
+    fair: whether the owner of an entry decides when its turn is, or its index alone.
     dead_letters_max_length: more than so many dead letters crowd out the oldest.
     """
 
@@ -64,14 +66,15 @@ class Store:
         dead_letters_max_length: int,
         max_idle_ms: int,
         idempotency_ttl_ms: int,
+        fair: bool,
     ) -> None:
         self._scripts = scripts
         self._names = keys
         self._role = role
         self._keys = keys.queue(role) + keys.queue(other(role)) + keys.shared()
-        # The rules by which an entry ends, as prelude/dead_letters.lua reads them.
+        # As prelude/rules.lua reads them.
         rules = f"{max_delivery} {dead_message_policy} {dead_letters_max_length}"
-        rules += f" {sink_capacity} {int(sink_evicts)} {max_idle_ms}"
+        rules += f" {sink_capacity} {int(sink_evicts)} {max_idle_ms} {int(fair)} {keys.service}"
         self._first = (keys.channel, role, rules)
         self._capacity = capacity
         self._evict = int(auto_evict)
@@ -83,7 +86,7 @@ class Store:
         self.dead_letters = DeadLetterStore(self._run, capacity=capacity, auto_evict=auto_evict)
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
-        self.put: Batcher[NewEntry, tuple[int, str] | None] = Batcher(
+        self.put: Batcher[NewEntry, tuple[int, str] | QuotaReached | None] = Batcher(
             self._put, weigh=lambda item: len(item.data)
         )
         self.get: Batcher[Read, tuple[list[Entry], int]] = Batcher(self._get, most=64)
@@ -93,7 +96,9 @@ class Store:
         self.commit: Batcher[tuple[str, str, int], str] = Batcher(self._commit)
         self.reject: Batcher[Rejected, bool] = Batcher(self._reject)
 
-    async def _put(self, entries: Sequence[NewEntry]) -> list[tuple[int, str] | None]:
+    async def _put(
+        self, entries: Sequence[NewEntry]
+    ) -> list[tuple[int, str] | QuotaReached | None]:
         """Store entries; give (index, request id) of each.
 
         None when the queue is full; the index 0 when its stream was ended.
@@ -102,6 +107,8 @@ class Store:
         for entry in entries:
             if entry.idempotency_key:
                 keys.append(self._names.idempotency(self._role, entry.idempotency_key))
+            if entry.putter is not None and entry.putter.rate_per_s:
+                keys.append(self._names.rate(entry.putter.token_id))
             tags = json.dumps(entry.tags) if entry.tags else "{}"
             arguments += (  # type: ignore[arg-type]
                 entry.request_id,
@@ -111,9 +118,13 @@ class Store:
                 entry.path,
                 entry.content_type,
                 1 if entry.idempotency_key else 0,
+                "" if entry.putter is None else entry.putter.to_text(),
             )
         reply = await self._run("put", arguments, keys)
-        return [(int(item[0]), item[1].decode()) if item else None for item in reply]
+        return [
+            read_refusal(item) or (int(item[0]), item[1].decode()) if item else None
+            for item in reply
+        ]
 
     async def _get(self, reads: Sequence[Read]) -> list[tuple[list[Entry], int]]:
         """Read entries; give those of each read, and the index to go on at (0: all seen)."""

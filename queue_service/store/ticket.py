@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from client_sdk.wire.names import ERROR_CODE_TAG, TICKET_TAG
+from queue_service.store.putter import Putter
 
 #: The value of the ticket's tag on an entry of which nothing is written down while it runs.
 NO_EVENTS = "-"
@@ -37,7 +38,7 @@ class Submission:
     told_ms: how long the ticket is kept when there is no result any more.
     begin_ms, start_by_ms, finish_by_ms: ms since 1970; 0 for none.  run_timeout_ms: 0 for none.
     events: whether what an engine tells while it runs is to be written down.
-    options: shown with the request, not interpreted.
+    putter: the token that puts it; None is the service's own.
     """
 
     request_id: str
@@ -55,6 +56,7 @@ class Submission:
     finish_by_ms: int = 0
     run_timeout_ms: int = 0
     events: bool = True
+    putter: Putter | None = None
 
     def tags_json(self) -> str:
         """The tags as they are stored."""

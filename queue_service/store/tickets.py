@@ -6,6 +6,7 @@ from typing import Any
 
 from queue_service.store.batching import Batcher
 from queue_service.store.keys import Keys
+from queue_service.store.putter import QuotaReached, read_refusal
 from queue_service.store.store import Store
 from queue_service.store.ticket import (
     Canceled,
@@ -53,7 +54,7 @@ class TicketStore:
         self._events = (most_events, most_event_bytes, events_ms)
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
-        self.submit: Batcher[Submission, tuple[Submitted, str]] = Batcher(
+        self.submit: Batcher[Submission, tuple[Submitted, str] | QuotaReached] = Batcher(
             self._submit, weigh=lambda item: len(item.data)
         )
         self.look: Batcher[str, Seen] = Batcher(self._look)
@@ -61,13 +62,17 @@ class TicketStore:
         self.note: Batcher[Noted, bool] = Batcher(self._note, weigh=lambda item: len(item.data))
         self.events: Batcher[tuple[str, int], list[Event]] = Batcher(self._read_events, most=64)
 
-    async def _submit(self, items: Sequence[Submission]) -> list[tuple[Submitted, str]]:
+    async def _submit(
+        self, items: Sequence[Submission]
+    ) -> list[tuple[Submitted, str] | QuotaReached]:
         """Put and remember requests; give what became of each, and its request id."""
         keys: list[str] = []
         arguments: list[Any] = [*self._store().limits, self._submission_ms]
         for item in items:
             if item.submission_key:
                 keys.append(self._names.submission(item.submission_key))
+            if item.putter is not None and item.putter.rate_per_s:
+                keys.append(self._names.rate(item.putter.token_id))
             arguments += (
                 item.request_id,
                 item.tags_json(),
@@ -81,10 +86,13 @@ class TicketStore:
                 item.start_by_ms,
                 item.finish_by_ms,
                 1 if item.submission_key else 0,
+                "" if item.putter is None else item.putter.to_text(),
             )
         reply = await self._store().run("submit", arguments, more_keys=keys)
         return [
-            (Submitted(word.decode()), rest[0].decode() if rest else "") for word, *rest in reply
+            read_refusal(item)
+            or (Submitted(item[0].decode()), item[1].decode() if len(item) > 1 else "")
+            for item in reply
         ]
 
     async def _look(self, request_ids: Sequence[str]) -> list[Seen]:

@@ -15,6 +15,7 @@ from queue_service.errors import BadParameter, MethodNotAllowed, NoSuchPath, Ser
 from queue_service.queues import Queue
 from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, NewEntry, Read, Rejected
+from queue_service.store.putter import Putter
 from queue_service.web.body import read_body
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
@@ -25,7 +26,7 @@ from queue_service.web.render import (
     wants_protobuf,
 )
 from queue_service.web.stream import has_left, stream
-from queue_service.web.tokens import require_scope
+from queue_service.web.tokens import putter_with, require_scope
 from queue_service.web.watch import watch
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,8 @@ async def _serve(request: web.Request, service: Service, suffix: str) -> web.Str
             await queue.end_stream(ended=ended, drop=ended and parameters.flag(names.FORCE))
             return web.Response(text="OK")
         case "POST":
-            return await put(request, queue, parameters, path)
+            whose = putter_with(service, token) if queue.role == "input" else None
+            return await put(request, queue, parameters, path, putter=whose)
         case "GET":
             return await _read(request, queue, parameters, token)
         case "PUT" if parameters.flag(names.NEGATIVE):
@@ -85,7 +87,7 @@ async def _serve(request: web.Request, service: Service, suffix: str) -> web.Str
 
 
 async def put(
-    request: web.Request, queue: Queue, parameters: Parameters, path: str
+    request: web.Request, queue: Queue, parameters: Parameters, path: str, *, putter: Putter | None
 ) -> web.Response:
     """Store the body.  The answer is the index in plain digits: Go and Java parse it so."""
     settings = request.app[SETTINGS]
@@ -108,6 +110,7 @@ async def put(
             path=path,
             content_type=parameters.content_type(),
             idempotency_key=key,
+            putter=putter,
         )
     )
     return web.Response(text=str(index), headers={names.REQUEST_ID_HEADER: stored_id})

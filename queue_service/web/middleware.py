@@ -37,6 +37,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.SlowBody: 408,
     errors.FrameTooBig: 413,
     errors.QueueFull: 429,
+    errors.QuotaExceeded: 429,
     errors.QueueEnded: 409,
     errors.LeaseLost: 409,
     errors.Draining: 503,
@@ -112,7 +113,7 @@ def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:
     if refusals.is_ours(request):
         return refusals.render(status, error, error.code)
     if wants_problem(request):
-        return problem.render(status, problem.describe(error, status))
+        return problem.render(status, problem.describe(error, status), problem.headers_of(error))
     return render(request, status, error.code, str(error))
 
 

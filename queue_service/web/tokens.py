@@ -5,9 +5,10 @@ import hmac
 
 from aiohttp import web
 
-from queue_service.access import Access, Scope, Token
+from queue_service.access import Access, Scope, Token, putter_of
 from queue_service.errors import Forbidden, ServiceStopped, Unauthorized
 from queue_service.service import Service
+from queue_service.store.putter import Putter
 from queue_service.web.keys import SERVICES, SETTINGS
 
 _BEARER = "bearer "
@@ -36,6 +37,11 @@ def _admitted(request: web.Request, service: Service, any_of: tuple[Scope, ...])
     if not any(token.allows(scope, service.name) for scope in any_of):
         raise Forbidden(service.name, any_of)
     return token
+
+
+def putter_with(service: Service, token: Token | None) -> Putter | None:
+    """Who puts with this token into the service; None, in both, is the service's own."""
+    return None if token is None else putter_of(token, fair=service.description.settings.fair)
 
 
 def require_admin(request: web.Request) -> None:

@@ -45,15 +45,20 @@ NEXT = [
     ),
     (
         "queue_service/store/lua/prelude/settle.lua",
-        "'format', FORMAT)",
-        "'format', FORMAT, 'next', '1')",
+        "'format', format_of[q])",
+        "'format', format_of[q], 'next', '1')",
     ),
 ]
 
 #: What a version would change that stores entries in another way, which this one cannot read.
 INCOMPATIBLE = [
     *NEXT,
-    ("queue_service/store/lua/prelude/keys.lua", "local FORMAT = 1", "local FORMAT = 2"),
+    ("queue_service/store/lua/prelude/keys.lua", "local FORMAT = 2", "local FORMAT = 3"),
+    (
+        "queue_service/store/lua/prelude/keys.lua",
+        "format_of[q] = tonumber(known[1] or 1)",
+        "format_of[q] = 3",
+    ),
 ]
 
 
@@ -150,15 +155,15 @@ async def test_a_version_refuses_entries_that_are_stored_in_a_newer_way(
                 assert answer.status == 503
                 assert answer.headers[names.ERROR_CODE_HEADER] == "NEWER_FORMAT"
                 sentence = await answer.text()
+            assert "format 3" in sentence
             assert "format 2" in sentence
-            assert "format 1" in sentence
 
         async def not_ready() -> bool:
             async with session.get(f"{service.url}/readyz") as answer:
-                return answer.status == 503 and "format 2" in await answer.text()
+                return answer.status == 503 and "format 3" in await answer.text()
 
         await wait_until(not_ready, "a balancer sends nobody here any more")
-        assert service.log.count("format 2") == 1
+        assert service.log.count("format 3") == 1
 
         for text in (b"of the older", b"of the newer"):
             async with session.get(theirs) as answer:

@@ -14,6 +14,9 @@ local SCAN_LIMIT = 1000 -- entries that a filter may pass over in one call
 local scan_left = SCAN_LIMIT
 local set_aside = false
 local deadline = rules().max_idle_ms > 0 and now_ms() + rules().max_idle_ms
+-- Whether this group takes new entries from lines, and what it knows of each owner.
+local lined = lined_from and role == 'input' and gid == rules().workers
+local owners = lined and fair.accounts()
 
 local left = waiting(own, gid)
 local sink_room = math.huge
@@ -83,6 +86,9 @@ local function hand_over(batch, uid, index, fields, record)
     end
     batch[#batch + 1] = { index, record.attempt, record.lane, fields[REQUEST_ID], fields[TAGS],
         fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE], deaths }
+    if lined then
+        fair.begin_run(gid, index, fair.owner_of(fields), now_ms())
+    end
     left, sink_room = left - 1, sink_room - 1
     bytes_left = bytes_left - #fields[DATA] - #fields[TAGS]
 end
@@ -110,11 +116,16 @@ local function is_beyond_level(record, uid)
     return record.state == 'o' and record.uid == uid or record.state == 'j' and record.uid ~= uid
 end
 
+-- Whether an owner may have one more running.
+local function is_below_most(owner, most)
+    return not lined or most == 0 or fair.account_of(owner).runs < most
+end
+
 local function deliver_released(batch, uid, room, line, only_reserved)
     -- Some that this user may not have may lie in front: look a little further.
     local members = redis.call('ZRANGEBYLEX', own.released,
         '[' .. gid .. SEP, '(' .. gid .. ' ', 'LIMIT', 0,
-        math.max(0, room) + (line.mixed and SCAN_LIMIT or 64))
+        math.max(0, room) + ((line.mixed or lined) and SCAN_LIMIT or 64))
     for _, member in ipairs(members) do
         if not may_go_on(batch, line.window_room) then
             return
@@ -127,7 +138,7 @@ local function deliver_released(batch, uid, room, line, only_reserved)
         if only_reserved then
             fits = record.state == 'o' and record.uid == uid
         end
-        if fits and may_have(record, uid, line.others) then
+        if fits and may_have(record, uid, line.others) and is_below_most(fair.owner_of(fields)) then
             if line.filter and not matches(line.filter, index, fields) then
                 pass_over(index, line)
             elseif max_delivery > 0 and record.attempt >= max_delivery then
@@ -140,14 +151,16 @@ local function deliver_released(batch, uid, room, line, only_reserved)
     end
 end
 
-local function deliver_new(batch, uid, room, line, lane)
+-- Those that the cursor has not seen, up to `bound`, which is "+" or where the lines begin.
+local function deliver_unseen(batch, uid, room, line, lane, bound)
     local cursor_field = gid .. SEP .. 'cursor' .. lane
     local cursor = redis.call('HGET', own.groups, cursor_field) or '0'
     local start = cursor
     local any_done = group_value(own, gid, 'done') > 0
     while may_go_on(batch, room) do
         local count = math.min(room - (#batch - 2), sink_room, 100)
-        local found = redis.call('XRANGE', own.lanes[lane], '(' .. cursor .. '-0', '+', 'COUNT', count)
+        local found =
+            redis.call('XRANGE', own.lanes[lane], '(' .. cursor .. '-0', bound, 'COUNT', count)
         for _, item in ipairs(found) do
             if not may_go_on(batch, room) then
                 break
@@ -163,11 +176,94 @@ local function deliver_new(batch, uid, room, line, lane)
             end
         end
         if #found < count then
+            if bound ~= '+' then
+                cursor = string.format('%.0f', math.max(tonumber(lined_from) - 1, tonumber(cursor)))
+            end
             break
         end
     end
     if cursor ~= start then
         redis.call('HSET', own.groups, cursor_field, cursor)
+    end
+end
+
+-- The first index of an owner's line in a lane, and how many of its may run at once.
+local heads = {}
+
+local function head_of(owner, lane)
+    local from = owner .. SEP .. lane .. SEP
+    local head = heads[from]
+    if not head then
+        local member = redis.call('ZRANGEBYLEX', lines, '[' .. from, '(' .. owner .. SEP .. lane .. ' ',
+            'LIMIT', 0, 1)[1]
+        if not member then
+            return nil
+        end
+        local index = unpadded(string.sub(member, #from + 1))
+        local fields = read(own, index, lane)
+        local _, most = fair.owner_of(fields or {})
+        head = { index = index, member = member, fields = fields, most = most }
+        heads[from] = head
+    end
+    return head
+end
+
+-- The owner whose turn it is: of those that wait and may have one more, the one that has used least;
+-- where shares do not count, the one that waits longest.
+local function next_owner(lane)
+    local now, chosen, least, fewest = now_ms(), nil, nil, nil
+    for owner, account in pairs(owners) do
+        local head = account.waiting[lane] > 0 and head_of(owner, lane)
+        if head and is_below_most(owner, head.most) then
+            local share = rules().fair and fair.share_of(account, now) or tonumber(head.index)
+            if not least or share < least or share == least and (account.runs < fewest
+                or account.runs == fewest and owner < chosen)
+            then
+                chosen, least, fewest = owner, share, account.runs
+            end
+        end
+    end
+    return chosen, least
+end
+
+-- Take the head of an owner's line.
+local function deliver_head(batch, uid, line, lane, owner)
+    local head = head_of(owner, lane)
+    heads[owner .. SEP .. lane .. SEP] = nil
+    fair.take(owner, lane, head.member)
+    if not head.fields then
+        return
+    elseif line.filter and not matches(line.filter, head.index, head.fields) then
+        pass_over(head.index, line)
+        return
+    end
+    fair.serve(owner)
+    hand_over(batch, uid, head.index, head.fields, new_record(head.fields, lane))
+end
+
+local function deliver_from_lines(batch, uid, room, line, lane)
+    local bound = '(' .. lined_from .. '-0'
+    local unseen = fair.has_unseen(lane)
+    while may_go_on(batch, room) do
+        local owner, least = next_owner(lane)
+        if unseen and (not owner or not rules().fair or fair.share_of(owners[''], now_ms()) <= least) then
+            local before = #batch
+            fair.serve('')
+            deliver_unseen(batch, uid, math.min(room, before - 1), line, lane, bound)
+            unseen = #batch > before
+        elseif owner then
+            deliver_head(batch, uid, line, lane, owner)
+        else
+            return
+        end
+    end
+end
+
+local function deliver_new(batch, uid, room, line, lane)
+    if lined then
+        deliver_from_lines(batch, uid, room, line, lane)
+    else
+        deliver_unseen(batch, uid, room, line, lane, '+')
     end
 end
 

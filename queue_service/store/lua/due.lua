@@ -15,9 +15,8 @@ local begun = false
 local function end_late(request_id, ticket)
     local index, tags = first_of(input, request_id), nil
     if ticket.delayed then
-        local found = redis.call('XRANGE', delayed, ticket.delayed, ticket.delayed)
-        tags = found[1] and found[1][2][TAGS]
-        redis.call('XDEL', delayed, ticket.delayed)
+        local fields = fair.remove_delayed(ticket.delayed)
+        tags = fields and fields[TAGS]
     elseif index then
         local fields = read(input, index)
         tags = fields and fields[TAGS]
@@ -30,10 +29,9 @@ end
 local kinds = {}
 
 function kinds.begin(request_id, ticket)
-    local found = ticket.delayed and redis.call('XRANGE', delayed, ticket.delayed, ticket.delayed)
-    if found and found[1] then
-        append(input, ticket.lane, found[1][2])
-        redis.call('XDEL', delayed, ticket.delayed)
+    local fields = ticket.delayed and fair.remove_delayed(ticket.delayed)
+    if fields then
+        append(input, ticket.lane, fields)
         begun = true
     end
     ticket.delayed = nil

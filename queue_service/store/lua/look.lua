@@ -14,12 +14,15 @@ local members = redis.call('HGET', own.members, gid) or 0
 local reply = { { members, sums[1] or 0, sums[2] or 0 }, string.format('%.0f', now_ms()) }
 
 local still_waiting
-local function ahead_of(index, lane, record)
+local function ahead_of(index, lane, record, fields)
     still_waiting = still_waiting or waiting(own, gid)
     local ahead
     if record then
         ahead = redis.call('ZLEXCOUNT', own.released,
             '[' .. gid .. SEP, '(' .. gid .. SEP .. padded(index))
+    elseif lined_from then
+        ahead = redis.call('ZLEXCOUNT', own.released, '[' .. gid .. SEP, '(' .. gid .. ' ')
+            + fair.ahead(index, lane, fields)
     else
         local cursor = redis.call('HGET', own.groups, gid .. SEP .. 'cursor' .. lane) or '0'
         ahead = redis.call('ZLEXCOUNT', own.released, '[' .. gid .. SEP, '(' .. gid .. ' ')
@@ -46,7 +49,7 @@ for position = 5, #ARGV do
         if record and record.state == 'h' then
             seen[3] = '1'
         else
-            seen[6] = ahead_of(index, lane, record)
+            seen[6] = ahead_of(index, lane, record, fields)
         end
     end
     if result_index then

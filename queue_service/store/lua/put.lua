@@ -1,13 +1,13 @@
 -- put: append entries, as long as there is room.
 --
--- keys     43..  for each item that has one: its idempotency key
+-- keys     46..  for each item that has one: its idempotency key, then the key of its putter's rate
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long an idempotency key is kept, in ms
 --          then for each item: request id, tags (JSON), data, lane, path, content type,
---          "1" when it has an idempotency key
--- returns  for each item {index, request id}, {} when the queue is full, or {"0", ""} when its
---          stream was ended
+--          "1" when it has an idempotency key, putter (see prelude/quotas)
+-- returns  for each item {index, request id}, {} when the queue is full, {"0", ""} when its
+--          stream was ended, or what quota_refusal says
 local capacity, evict, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
 local now = now_ms()
 local stored = length(own)
@@ -32,7 +32,7 @@ local function has_place(request_id)
 end
 
 local request_ids = {}
-for position = 7, #ARGV, 7 do
+for position = 7, #ARGV, 8 do
     request_ids[#request_ids + 1] = ARGV[position]
 end
 read_request_ids(own, request_ids)
@@ -40,9 +40,10 @@ read_request_ids(own, request_ids)
 local known = redis.call('HMGET', own.meta, 'last', 'ended')
 last_index[own] = tonumber(known[1] or 0)
 local results, next_key, appended = {}, OWN_KEYS, false
-for position = 7, #ARGV, 7 do
+for position = 7, #ARGV, 8 do
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
     local path, content_type, idempotent = unpack(ARGV, position + 4, position + 6)
+    local putter, rate_key = read_putter(ARGV[position + 7]), nil
 
     local key, before
     if idempotent == '1' then
@@ -50,6 +51,11 @@ for position = 7, #ARGV, 7 do
         next_key = next_key + 1
         before = redis.call('GET', key)
     end
+    if putter and putter.interval_ms > 0 then
+        rate_key = KEYS[next_key]
+        next_key = next_key + 1
+    end
+    local refusal = putter and not before and quota_refusal(putter, rate_key, now)
 
     if before then
         local index, first_id = string.match(before, '^(%d+) (.*)$')
@@ -59,6 +65,8 @@ for position = 7, #ARGV, 7 do
         results[#results + 1] = { index, first_id }
     elseif known[2] then
         results[#results + 1] = { '0', '' }
+    elseif refusal then
+        results[#results + 1] = refusal
     elseif stored >= capacity and not evict and not has_place(request_id) then
         results[#results + 1] = {}
     else
@@ -66,8 +74,12 @@ for position = 7, #ARGV, 7 do
             remove(own, oldest(own))
             stored = stored - 1
         end
-        local index = append(own, tonumber(lane),
-            { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type })
+        local fields =
+            { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type }
+        local index = append(own, tonumber(lane), owned(fields, putter))
+        if putter then
+            note_put(putter, rate_key, now)
+        end
         if key then
             redis.call('SET', key, index .. ' ' .. request_id, 'PX', kept_ms)
         end

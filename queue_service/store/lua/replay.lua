@@ -42,8 +42,12 @@ local function put_again(index, letter)
         stored = stored - 1
     end
     local data = redis.call('HGET', own.dead_data, index)
-    local new_index = append(own, letter.lane, { 'r', letter.request_id, 't', letter.tags,
-        'a', letter.stored_at, 'd', data, 'p', letter.path, 'c', letter.content_type })
+    local fields = { 'r', letter.request_id, 't', letter.tags, 'a', letter.stored_at, 'd', data,
+        'p', letter.path, 'c', letter.content_type }
+    if letter.owner then
+        fields[OWNER - 1], fields[OWNER] = 'o', letter.owner
+    end
+    local new_index = append(own, letter.lane, fields)
     if role == 'input' then
         reopen_ticket(letter.request_id, letter.tags)
     end

@@ -1,18 +1,18 @@
 -- submit: put requests that are remembered, as long as there is room.
 --
--- keys     43..  for each item that has one: its submission key
+-- keys     46..  for each item that has one: its submission key, then the key of its putter's rate
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long a submission key is kept after its request is forgotten, in ms
 --          then for each item: request id, tags (JSON, with the ticket's tag), data, lane, path,
 --          content type, ticket (JSON, see prelude/tickets), digest of what was asked for,
 --          not before, start by, finish by (ms since 1970, "0" for none), "1" when it has a
---          submission key
+--          submission key, putter (see prelude/quotas)
 -- returns  for each item {"new" or "known", request id}, {"conflict"} when the id or key stands for
---          something else, {"full"} when the queue is
+--          something else, {"full"} when the queue is, or what quota_refusal says
 local capacity, evict, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local now = now_ms()
-local STEP = 12
+local STEP = 13
 
 local function known(request_id, digest)
     local ticket = ticket_of(request_id)
@@ -31,10 +31,14 @@ local appended = false
 local function store(item)
     local ticket = cjson.decode(item.ticket)
     ticket.put_at, ticket.digest, ticket.lane = now, item.digest, item.lane
-    local fields = { 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
-        'p', item.path, 'c', item.content_type }
+    local fields = owned({ 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
+        'p', item.path, 'c', item.content_type }, item.putter)
+    if item.putter then
+        note_put(item.putter, item.rate_key, now)
+    end
     if item.begin > now then
         ticket.delayed = redis.call('XADD', delayed, '*', unpack(fields))
+        fair.count_delayed(fields, 1)
         set_time('begin', item.request_id, item.begin)
     else
         append(own, item.lane, fields)
@@ -61,6 +65,7 @@ for position = 7, #ARGV, STEP do
         content_type = ARGV[position + 5], ticket = ARGV[position + 6],
         digest = ARGV[position + 7], begin = tonumber(ARGV[position + 8]),
         start_by = tonumber(ARGV[position + 9]), finish_by = tonumber(ARGV[position + 10]),
+        putter = read_putter(ARGV[position + 12]),
     }
     local request_id = item.request_id
     if ARGV[position + 11] == '1' then
@@ -68,7 +73,12 @@ for position = 7, #ARGV, STEP do
         next_key = next_key + 1
         request_id = redis.call('GET', item.key) or request_id
     end
+    if item.putter and item.putter.interval_ms > 0 then
+        item.rate_key = KEYS[next_key]
+        next_key = next_key + 1
+    end
     local result = known(request_id, item.digest)
+        or item.putter and quota_refusal(item.putter, item.rate_key, now)
     if not result and stored >= capacity and not evict then
         result = { 'full' }
     elseif not result then

@@ -11,6 +11,7 @@ from aiohttp import web
 from client_sdk.wire import names
 from queue_service.errors import BadParameter, ServiceError
 from queue_service.service import Service
+from queue_service.store.putter import Putter
 from queue_service.web.body import read_body
 from queue_service.web.jobs import problem
 from queue_service.web.jobs.options import read_options
@@ -27,7 +28,9 @@ MAX_BATCH_LINES = 10_000
 STEP = 256
 
 
-async def put_batch(request: web.Request, service: Service) -> web.StreamResponse:
+async def put_batch(
+    request: web.Request, service: Service, putter: Putter | None
+) -> web.StreamResponse:
     """Put a job for each line; answer with a line for each, in their order."""
     settings = request.app[SETTINGS]
     body = await read_body(request, limit_bytes=MAX_BATCH_BYTES, timeout_s=settings.body_timeout_s)
@@ -40,7 +43,7 @@ async def put_batch(request: web.Request, service: Service) -> web.StreamRespons
     for start in range(0, len(lines), STEP):
         step = enumerate(lines[start : start + STEP], start + 1)
         outcomes = await asyncio.gather(
-            *(_put_line(request, service, number, line) for number, line in step)
+            *(_put_line(request, service, putter, number, line) for number, line in step)
         )
         text = "".join(json.dumps(outcome) + "\n" for outcome in outcomes)
         await response.write(text.encode())
@@ -49,7 +52,7 @@ async def put_batch(request: web.Request, service: Service) -> web.StreamRespons
 
 
 async def _put_line(
-    request: web.Request, service: Service, number: int, line: bytes
+    request: web.Request, service: Service, putter: Putter | None, number: int, line: bytes
 ) -> dict[str, object]:
     given: dict[str, Any] = {}
     try:
@@ -57,7 +60,9 @@ async def _put_line(
         options = read_options(given)
         job_id = options.id or request.app[REQUEST_IDS].next()
         asked = json.dumps(given, sort_keys=True)
-        submission = to_submission(service, options, data, job_id=job_id, asked=asked)
+        submission = to_submission(
+            service, options, data, job_id=job_id, asked=asked, putter=putter
+        )
         is_new, job_id = await service.tickets.submit(submission)
     except KeyError:
         return _refusal(number, problem.conflict(job_id, 409 if options.id else 422))

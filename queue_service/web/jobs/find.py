@@ -7,10 +7,11 @@ from aiohttp import web
 from queue_service.access import Scope
 from queue_service.delivery.doorbell import wait_for_any
 from queue_service.service import Service
+from queue_service.store.putter import Putter
 from queue_service.store.ticket import Seen
 from queue_service.web.jobs.problem import no_such_job
 from queue_service.web.keys import SERVICES
-from queue_service.web.tokens import require_scope
+from queue_service.web.tokens import putter_with, require_scope
 
 #: The longest that a look waits for a ring: the job's own, or of its queues.
 LOOK_AGAIN_S = 15.0
@@ -21,6 +22,12 @@ async def admitted(request: web.Request, *any_of: Scope) -> Service:
     service = await request.app[SERVICES].seek(request.match_info["service"])
     require_scope(request, service, *any_of)
     return service
+
+
+def admitted_putter(request: web.Request) -> tuple[Service, Putter | None]:
+    """The service that the path names, and who puts there."""
+    service = request.app[SERVICES].find(request.match_info["service"])
+    return service, putter_with(service, require_scope(request, service, Scope.SUBMIT))
 
 
 async def find(request: web.Request, service: Service) -> Seen:

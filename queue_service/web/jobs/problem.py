@@ -1,6 +1,7 @@
 """Errors of the jobs face, as problem details (RFC 9457)."""
 
 import json
+import math
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -23,6 +24,7 @@ _TITLES: dict[str, str] = {
     Code.GONE: "The result is gone",
     Code.FRAME_TOO_BIG: "The input is too big",
     Code.QUEUE_FULL: "The queue is full",
+    Code.QUOTA_EXCEEDED: "The token has as much as it may have",
     Code.NOT_FOUND: "Not found",
     Code.UNAUTHORIZED: "The token is missing or wrong",
     Code.FORBIDDEN: "The token does not permit this",
@@ -64,6 +66,8 @@ def describe(error: errors.ServiceError, status: int) -> dict[str, object]:
         fields = {"limit_bytes": error.limit, "size_bytes": error.size}
     elif isinstance(error, errors.QueueFull):
         fields = {"capacity": error.capacity}
+    elif isinstance(error, errors.QuotaExceeded):
+        fields = {"quota": error.quota, "limit": error.limit, "count": error.count}
     elif isinstance(error, errors.BadParameter):
         fields = {"parameter": error.name}
     return members(status, error.code, str(error), **fields)
@@ -81,9 +85,19 @@ def members(status: int, code: Code, sentence: str, **fields: object) -> dict[st
     }
 
 
-def render(status: int, body: Mapping[str, object]) -> web.Response:
+def headers_of(error: errors.ServiceError) -> dict[str, str]:
+    """What is said beside the problem: when the caller's quota may have room again."""
+    if not isinstance(error, errors.QuotaExceeded):
+        return {}
+    wait_s = RETRY_AFTER_S if error.retry_after_s is None else math.ceil(error.retry_after_s)
+    return {"Retry-After": str(max(1, wait_s))}
+
+
+def render(
+    status: int, body: Mapping[str, object], more_headers: Mapping[str, str] | None = None
+) -> web.Response:
     """Answer with a problem."""
-    headers = {names.ERROR_CODE_HEADER: str(body["code"])}
+    headers = {names.ERROR_CODE_HEADER: str(body["code"]), **(more_headers or {})}
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     text = json.dumps(body)

@@ -3,13 +3,20 @@
 import hashlib
 
 from queue_service.service import Service
+from queue_service.store.putter import Putter
 from queue_service.store.ticket import Submission
 from queue_service.web.jobs.options import Options
 from queue_service.web.parameters import as_text
 
 
 def to_submission(
-    service: Service, options: Options, data: bytes, *, job_id: str, asked: str
+    service: Service,
+    options: Options,
+    data: bytes,
+    *,
+    job_id: str,
+    asked: str,
+    putter: Putter | None,
 ) -> Submission:
     """What the store is to remember.  asked: the options as they came, to know them again."""
     digest = hashlib.sha256(f"{asked}\n{options.content_type}\n".encode("utf-8", "surrogateescape"))
@@ -30,4 +37,5 @@ def to_submission(
         finish_by_ms=options.finish_by,
         run_timeout_ms=options.run_timeout,
         events=options.events,
+        putter=putter,
     )

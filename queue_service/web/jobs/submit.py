@@ -6,14 +6,14 @@ from typing import Any
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.access import Scope
 from queue_service.errors import BadParameter
 from queue_service.service import Service
+from queue_service.store.putter import Putter
 from queue_service.store.ticket import Seen
 from queue_service.web.body import read_body
 from queue_service.web.jobs.batch import NDJSON, put_batch
 from queue_service.web.jobs.events import EVENT_STREAM, stream_events
-from queue_service.web.jobs.find import admitted, find_by_id, wait_for_end
+from queue_service.web.jobs.find import admitted_putter, find_by_id, wait_for_end
 from queue_service.web.jobs.options import from_query, read_options
 from queue_service.web.jobs.problem import conflict
 from queue_service.web.jobs.result import answer_with_result
@@ -26,19 +26,21 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IG
 
 async def post_job(request: web.Request) -> web.StreamResponse:
     """Put a job, or many when the body is NDJSON."""
-    service = await admitted(request, Scope.SUBMIT)
+    service, putter = await admitted_putter(request)
     if request.content_type == NDJSON:
-        return await put_batch(request, service)
-    return await _put(request, service, {})
+        return await put_batch(request, service, putter)
+    return await _put(request, service, putter, {})
 
 
 async def put_job(request: web.Request) -> web.StreamResponse:
     """Put a job under the id that the path names; the same again changes nothing."""
-    service = await admitted(request, Scope.SUBMIT)
-    return await _put(request, service, {"id": request.match_info["job"]})
+    service, putter = await admitted_putter(request)
+    return await _put(request, service, putter, {"id": request.match_info["job"]})
 
 
-async def _put(request: web.Request, service: Service, given: dict[str, Any]) -> web.StreamResponse:
+async def _put(
+    request: web.Request, service: Service, putter: Putter | None, given: dict[str, Any]
+) -> web.StreamResponse:
     settings = request.app[SETTINGS]
     query = from_query(request.query, request.query.getall("tag", []))
     if set(query) & {"id", "idempotency_key"}:
@@ -62,7 +64,7 @@ async def _put(request: web.Request, service: Service, given: dict[str, Any]) ->
     )
     asked = "&".join(f"{name}={value}" for name, value in sorted(request.query.items()))
     job_id = options.id or request.app[REQUEST_IDS].next()
-    submission = to_submission(service, options, data, job_id=job_id, asked=asked)
+    submission = to_submission(service, options, data, job_id=job_id, asked=asked, putter=putter)
     try:
         is_new, job_id = await service.tickets.submit(submission)
     except KeyError:

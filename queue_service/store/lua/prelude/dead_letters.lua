@@ -1,27 +1,11 @@
 -- prelude/dead_letters: the end of an entry that is handed out no more.
 --
--- ARGV[3] is "<max_delivery> <policy> <most dead letters> <capacity of the sink> <1: it evicts>
--- <max_idle in ms>".
 -- A held input entry has a place kept for it in the sink, and the error that answers it takes
 -- that place: the hold ends and the answer is stored in the same call.
 local MOST_USERS = 2 -- different users whose engines died: nobody runs such an entry again
 local MOST_ALONE = 3 -- the same for deaths of a single user that is the only one there
 
 local answered = false
-
-local rules_read
-local function rules()
-    if not rules_read then
-        local most, policy, kept, capacity, evicts, idle_ms =
-            string.match(ARGV[3], '^(%d+) (%a+) (%d+) (%d+) ([01]) (%d+)$')
-        rules_read = {
-            max_delivery = tonumber(most), policy = policy, most_letters = tonumber(kept),
-            sink_capacity = tonumber(capacity), sink_evicts = evicts == '1',
-            max_idle_ms = tonumber(idle_ms),
-        }
-    end
-    return rules_read
-end
 
 -- A status is what PAI's predictor reads, with int(): a word in its place would break it.
 local STATUSES = { MaxIdle = '504', RunTimeout = '504' }
@@ -61,7 +45,7 @@ local function park(gid, index, fields, lane, letter)
         path = fields[PATH], content_type = fields[CONTENT_TYPE], lane = lane,
         size = #fields[DATA], reason = letter.reason, code = letter.code,
         sentence = letter.sentence, attempts = letter.attempts, uid = letter.uid,
-        deaths = deaths_of(own, gid, index).uids, parked_at = now_ms(),
+        deaths = deaths_of(own, gid, index).uids, parked_at = now_ms(), owner = fields[OWNER],
     }))
     redis.call('HSET', own.dead_data, index, fields[DATA])
     redis.call('ZADD', own.dead_order, number, index)

@@ -31,6 +31,9 @@ local function remove(q, index, lane, request_id, tags)
         end
         request_id, tags = fields[REQUEST_ID], fields[TAGS]
     end
+    if q == input then
+        fair.leave_if_in(index, lane)
+    end
     if redis.call('XDEL', q.lanes[lane], index .. '-0') == 0 then
         return false
     end
@@ -90,8 +93,12 @@ local function finish(q, gid, index, record)
     if not owed_by_another(q, gid, index) then
         return remove(q, index, lane, request_id, tags)
     end
-    if not read(q, index, lane) then
+    local fields, found = read(q, index, lane)
+    if not fields then
         return false
+    end
+    if q == input and not record and gid == rules().workers then
+        fair.leave(index, found, fields)
     end
     if record then
         erase_record(q, gid, index, record)
@@ -109,14 +116,15 @@ local function finish(q, gid, index, record)
 end
 
 -- Append an entry under the next index.  The caller has checked that there is room.
-local last_index = {}
-
 local function append(q, lane, fields)
     local last = last_index[q] or tonumber(redis.call('HGET', q.meta, 'last') or 0)
     last_index[q] = last + 1
     local index = string.format('%.0f', last + 1)
     redis.call('XADD', q.lanes[lane], index .. '-0', unpack(fields))
     link(q, fields[REQUEST_ID], index)
+    if q == input then
+        fair.enter(index, lane, fields)
+    end
     return index
 end
 

@@ -4,10 +4,10 @@
 --
 -- keys     1..19   the queue that the verb is about      (see keys.py for what each holds)
 --          20..38  the other queue of the same service
---          39..42  what belongs to both: tickets, times, delayed, stops
+--          39..45  what belongs to both: tickets, times, delayed, stops, lines, shares, running
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
---          3  the rules by which entries end (see dead_letters.lua)
+--          3  the rules by which entries go out and end (see rules.lua)
 local SEP = '\31'
 local QUEUE_KEYS = 19
 local channel, role = ARGV[1], ARGV[2]
@@ -31,21 +31,34 @@ local own, peer = queue(0), queue(QUEUE_KEYS)
 local input = role == 'input' and own or peer
 local sink = role == 'input' and peer or own
 
-local SHARED_KEYS = 4
+local SHARED_KEYS = 7
 local tickets, times = KEYS[2 * QUEUE_KEYS + 1], KEYS[2 * QUEUE_KEYS + 2]
 local delayed, stops = KEYS[2 * QUEUE_KEYS + 3], KEYS[2 * QUEUE_KEYS + 4]
+local lines, shares = KEYS[2 * QUEUE_KEYS + 5], KEYS[2 * QUEUE_KEYS + 6]
+local running = KEYS[2 * QUEUE_KEYS + 7]
 -- The first of the keys that a verb has of its own.
 local OWN_KEYS = 2 * QUEUE_KEYS + SHARED_KEYS + 1
 
 -- How entries and everything beside them are stored.  A version that stores them in a way which the
 -- ones before would misread has the next number; what it writes first makes those before refuse.
-local FORMAT = 1
+local FORMAT = 2
+-- A queue without lines (see lines.lua) is stored as the first format has it, and says so.
+local format_of = {}
+-- The index from which on new entries of the input queue wait in lines; false while none does.
+local lined_from
 for _, q in ipairs({ own, peer }) do
-    local format = redis.call('HGET', q.meta, 'format')
-    if format and tonumber(format) > FORMAT then
-        return redis.error_reply('NEWER_FORMAT ' .. format .. ' ' .. FORMAT)
+    local known = redis.call('HMGET', q.meta, 'format', 'lined')
+    if known[1] and tonumber(known[1]) > FORMAT then
+        return redis.error_reply('NEWER_FORMAT ' .. known[1] .. ' ' .. FORMAT)
+    end
+    format_of[q] = tonumber(known[1] or 1)
+    if q == input then
+        lined_from = known[2]
     end
 end
+
+-- The last index given in this call, by queue; settle writes it.
+local last_index = {}
 
 -- A Redis that is full refuses a script's first write when it may take memory, and lets the others
 -- pass.  Only puts are to be refused: what is stored must still go out, be answered and go.
@@ -77,7 +90,7 @@ local function length(q)
 end
 
 -- An entry's fields, in the order in which put.lua writes them.
-local REQUEST_ID, TAGS, STORED_AT, DATA, PATH, CONTENT_TYPE = 2, 4, 6, 8, 10, 12
+local REQUEST_ID, TAGS, STORED_AT, DATA, PATH, CONTENT_TYPE, OWNER = 2, 4, 6, 8, 10, 12, 14
 
 local function read(q, index, lane)
     local id = index .. '-0'

@@ -9,11 +9,13 @@ local function settle()
     settle_tickets()
     write_records()
     write_request_ids()
+    fair.write()
     write_all()
     for q, last in pairs(last_index) do
-        redis.call('HSET', q.meta, 'last', last, 'format', FORMAT)
+        redis.call('HSET', q.meta, 'last', last, 'format', format_of[q])
     end
     last_index = {}
+    fair.close()
     for _, sum in pairs(ended) do
         local subscriber = sum.gid .. SEP .. sum.uid .. SEP
         local old = redis.call('HMGET', sum.q.subscribers,
@@ -33,7 +35,6 @@ local function settle()
         answered = false
         ring(peer_role)
     end
-    local input = role == 'input' and own or peer
     if sink_space and redis.call('HDEL', input.meta, 'blocked') == 1 then
         ring('input')
     end

@@ -1,0 +1,277 @@
+-- prelude/lines: the fair line, in which the entries of several owners wait.
+--
+-- An owner is a token; its entries say so in the field `o`: "<id>:<most at once, 0 for any>".  What
+-- the service's own token puts is owned by "".  With the first entry of a token the lines open: from
+-- its index on, `lined_from`, every new entry of the input queue is in `lines` until the workers' group
+-- has it (owner, lane, index).  Those before it are found by the group's cursors, as ever, and are
+-- the head of the line of "".  Other groups know nothing of lines.
+--
+-- `shares` has an account of each owner: used (ms for which it had workers), how many wait in each
+-- lane, how many run, the sum of the times at which those began, how many are delayed.  And of all:
+-- `time` (what the last one served had used: a newcomer begins there, so that nobody saves up) and
+-- `mean` (how long one ran lately).  `running` has, by group and index, who runs since when.
+--
+-- When nothing waits in lines and nothing of them runs they are closed; a service without tokens
+-- never opens them, and pays nothing for them.
+local fair = {}
+
+do
+    local GUESSED_MS = 1000 -- how long an entry runs, while none has ended
+    local LATELY_MS = 10 * 60 * 1000 -- an owner that has used more than this beyond the others is even
+
+    local accounts, changed_accounts, all_read = {}, {}, false
+    local clock, clock_changed
+
+    -- Who owns an entry, and how many of the owner's may run at once, 0 for any.
+    function fair.owner_of(fields)
+        if fields[OWNER - 1] ~= 'o' then
+            return '', 0
+        end
+        local owner, most = string.match(fields[OWNER], '^([^:]*):(%d+)$')
+        return owner, tonumber(most)
+    end
+
+    local function line_clock()
+        if not clock then
+            local known = redis.call('HMGET', shares, 'time', 'mean')
+            clock = { time = tonumber(known[1] or 0), mean = tonumber(known[2] or GUESSED_MS) }
+        end
+        return clock
+    end
+
+    local function parse_account(text)
+        local used, normal, urgent, runs, since, held_off =
+            string.match(text or '0 0 0 0 0 0', '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+        return {
+            used = tonumber(used), waiting = { [0] = tonumber(normal), [1] = tonumber(urgent) },
+            runs = tonumber(runs), since = tonumber(since), delayed = tonumber(held_off),
+        }
+    end
+
+    function fair.account_of(owner)
+        local account = accounts[owner]
+        if not account then
+            account = parse_account(not all_read and redis.call('HGET', shares, SEP .. owner))
+            accounts[owner] = account
+        end
+        return account
+    end
+
+    local function is_idle(account)
+        return account.waiting[0] + account.waiting[1] + account.runs + account.delayed == 0
+    end
+
+    -- Every owner that waits, runs or is in debt; and "", which may have entries before the lines.
+    function fair.accounts()
+        if not all_read then
+            local found = redis.call('HGETALL', shares)
+            for position = 1, #found, 2 do
+                local owner = string.match(found[position], '^\31(.*)$')
+                if owner and not accounts[owner] then
+                    accounts[owner] = parse_account(found[position + 1])
+                    -- Its debt may be paid by now: then it is forgotten.
+                    changed_accounts[owner] = is_idle(accounts[owner]) or nil
+                end
+            end
+            all_read = true
+            fair.account_of('')
+        end
+        return accounts
+    end
+
+    local function open_lines(index)
+        lined_from = index
+        format_of[input] = FORMAT
+        redis.call('HSET', input.meta, 'lined', index, 'format', FORMAT)
+    end
+
+    local function is_lined(index)
+        return lined_from and tonumber(index) >= tonumber(lined_from)
+    end
+
+    local function line_member(owner, lane, index)
+        return owner .. SEP .. lane .. SEP .. padded(index)
+    end
+
+    function fair.enter(index, lane, fields)
+        local owner = fair.owner_of(fields)
+        if not lined_from then
+            if owner == '' then
+                return
+            end
+            open_lines(index)
+        end
+        local account = fair.account_of(owner)
+        if account.waiting[0] + account.waiting[1] == 0 then
+            account.used = math.max(account.used, line_clock().time)
+        end
+        account.waiting[lane] = account.waiting[lane] + 1
+        changed_accounts[owner] = true
+        redis.call('ZADD', lines, 0, line_member(owner, lane, index))
+    end
+
+    function fair.leave(index, lane, fields)
+        if not is_lined(index) then
+            return
+        end
+        local owner = fair.owner_of(fields)
+        if redis.call('ZREM', lines, line_member(owner, lane, index)) == 1 then
+            local account = fair.account_of(owner)
+            account.waiting[lane] = account.waiting[lane] - 1
+            changed_accounts[owner] = true
+        end
+    end
+
+    -- The entry goes, and whoever knows of it knows only where it is.
+    function fair.leave_if_in(index, lane)
+        local fields = is_lined(index) and read(input, index, lane)
+        if fields then
+            fair.leave(index, tonumber(lane), fields)
+        end
+    end
+
+    -- One that is not in line before its time is counted as its owner's all the same.
+    function fair.count_delayed(fields, by)
+        local owner = fair.owner_of(fields)
+        if owner == '' then
+            return
+        end
+        if not lined_from then
+            local last = last_index[input] or tonumber(redis.call('HGET', input.meta, 'last') or 0)
+            open_lines(string.format('%.0f', last + 1))
+        end
+        local account = fair.account_of(owner)
+        account.delayed = math.max(0, account.delayed + by)
+        changed_accounts[owner] = true
+    end
+
+    function fair.remove_delayed(id)
+        local found = redis.call('XRANGE', delayed, id, id)
+        if found[1] then
+            redis.call('XDEL', delayed, id)
+            fair.count_delayed(found[1][2], -1)
+        end
+        return found[1] and found[1][2]
+    end
+
+    -- This owner is served: whoever comes now begins where it is.
+    function fair.serve(owner)
+        line_clock().time, clock_changed = math.max(line_clock().time, fair.account_of(owner).used), true
+    end
+
+    -- Take an owner's entry out of its line.
+    function fair.take(owner, lane, member)
+        local account = fair.account_of(owner)
+        redis.call('ZREM', lines, member)
+        account.waiting[lane] = account.waiting[lane] - 1
+        changed_accounts[owner] = true
+    end
+
+    function fair.begin_run(gid, index, owner, now)
+        local account = fair.account_of(owner)
+        account.runs, account.since = account.runs + 1, account.since + now
+        changed_accounts[owner] = true
+        redis.call('HSET', running, gid .. SEP .. index, string.format('%.0f ', now) .. owner)
+    end
+
+    -- The hold has ended, however it did: its owner has used the worker for that time.
+    function fair.end_run(gid, index)
+        local text = lined_from and redis.call('HGET', running, gid .. SEP .. index)
+        if not text then
+            return
+        end
+        redis.call('HDEL', running, gid .. SEP .. index)
+        local began, owner = string.match(text, '^(%d+) (.*)$')
+        local account, ran_ms = fair.account_of(owner), math.max(1, now_ms() - tonumber(began))
+        account.runs, account.since = account.runs - 1, account.since - tonumber(began)
+        local most = math.max(account.used, line_clock().time + LATELY_MS)
+        account.used = math.min(account.used + ran_ms, most)
+        changed_accounts[owner] = true
+        clock.mean, clock_changed = 0.9 * clock.mean + 0.1 * ran_ms, true
+    end
+
+    -- What an owner has used, with what runs now: at least as long as one usually does.
+    function fair.share_of(account, now)
+        local elapsed = account.runs * now - account.since
+        return account.used + math.max(account.runs * line_clock().mean, elapsed)
+    end
+
+    function fair.write()
+        for owner in pairs(changed_accounts) do
+            local account = accounts[owner]
+            if is_idle(account) and account.used <= line_clock().time then
+                later('HDEL', shares, SEP .. owner)
+            else
+                later('HSET', shares, SEP .. owner, string.format('%.0f %.0f %.0f %.0f %.0f %.0f',
+                    account.used, account.waiting[0], account.waiting[1], account.runs,
+                    account.since, account.delayed))
+            end
+        end
+        changed_accounts = {}
+        if clock_changed then
+            later('HSET', shares, 'time', string.format('%.0f', clock.time))
+            later('HSET', shares, 'mean', string.format('%.3f', clock.mean))
+            clock_changed = false
+        end
+    end
+
+    -- Whether the workers' group has yet to look at entries from before the lines.
+    function fair.has_unseen(lane)
+        local cursor = redis.call('HGET', input.groups, rules().workers .. SEP .. 'cursor' .. lane)
+        return redis.call('XRANGE', input.lanes[lane], '(' .. (cursor or '0') .. '-0',
+            '(' .. lined_from .. '-0', 'COUNT', 1)[1] ~= nil
+    end
+
+    -- Go on without lines when nobody is in them any more; called when everything is written.
+    function fair.close()
+        if not lined_from or redis.call('EXISTS', lines, running) > 0 then
+            return
+        end
+        local workers = rules().workers
+        if redis.call('HEXISTS', input.members, workers) == 1 then
+            if fair.has_unseen(0) or fair.has_unseen(1) then
+                return
+            end
+            -- Whatever its cursors have not seen was taken from the lines.
+            local last = redis.call('HGET', input.meta, 'last') or '0'
+            redis.call('HSET', input.groups, workers .. SEP .. 'cursor0', last,
+                workers .. SEP .. 'cursor1', last)
+        end
+        for _, account in pairs(fair.accounts()) do
+            if account.delayed > 0 then
+                return
+            end
+        end
+        redis.call('DEL', shares)
+        redis.call('HDEL', input.meta, 'lined')
+        lined_from, accounts, changed_accounts, all_read, clock = false, {}, {}, false, nil
+    end
+
+    -- How many are in front of an entry that waits for its first hand-out, about: those of its owner, as
+    -- many of each other one, and what goes first.
+    function fair.ahead(index, lane, fields)
+        local owner, workers = fair.owner_of(fields), rules().workers
+        local function before_lines(number)
+            local cursor = redis.call('HGET', input.groups, workers .. SEP .. 'cursor' .. number) or '0'
+            return math.max(0, math.min(tonumber(index), tonumber(lined_from)) - tonumber(cursor) - 1)
+        end
+        local function before(other)
+            local from = other .. SEP .. lane .. SEP
+            return redis.call('ZLEXCOUNT', lines, '[' .. from, '(' .. from .. padded(index))
+        end
+        local mine = before(owner) + (owner == '' and before_lines(lane) or 0)
+        local ahead = mine
+        for other, account in pairs(fair.accounts()) do
+            if lane == 0 then
+                ahead = ahead + account.waiting[1]
+            end
+            if other ~= owner and account.waiting[lane] > 0 then
+                ahead = ahead + (rules().fair and math.min(mine, account.waiting[lane]) or before(other))
+            end
+        end
+        if owner ~= '' then
+            ahead = ahead + (rules().fair and math.min(mine, before_lines(lane)) or before_lines(lane))
+        end
+        return ahead
+    end
+end

@@ -1,0 +1,52 @@
+"""Whose token puts, and what it may have: plain values, no Redis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+#: Which limit of a token refuses a put.
+Quota = Literal["in_line", "rate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Putter:
+    """A token that puts, as the store is told of it; each limit is 0 for none.
+
+    lined: whether its entries wait in a line of their own.
+    in_line: most entries that wait for a worker.  running: most that workers have at once.
+    rate_per_s: puts in a second, over a while.  burst: how many may come at once.
+    """
+
+    token_id: str
+    lined: bool = True
+    in_line: int = 0
+    running: int = 0
+    rate_per_s: float = 0.0
+    burst: int = 1
+
+    def to_text(self) -> str:
+        """The same, as prelude/quotas.lua reads it."""
+        interval_ms = 1000 / self.rate_per_s if self.rate_per_s else 0
+        return (
+            f"{self.token_id} {int(self.lined)} {self.in_line} {self.running} "
+            f"{interval_ms:.6f} {self.burst}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaReached:
+    """Nothing was stored: the token has as much as it may have.
+
+    count: entries in line, for that limit.  wait_ms: until there is room; -1 is not known.
+    """
+
+    quota: Quota
+    count: int
+    wait_ms: int
+
+
+def read_refusal(reply: Sequence[Any]) -> QuotaReached | None:
+    """Read {"quota", which, count, wait in ms}; None for any other reply."""
+    if reply[0] != b"quota":
+        return None
+    return QuotaReached(reply[1].decode(), int(reply[2]), int(reply[3]))
