@@ -1,0 +1,1 @@
+"""The fair line and the limits of tokens."""

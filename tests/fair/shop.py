@@ -1,0 +1,176 @@
+"""A service's input queue without HTTP: owners put, workers take, and everything is noted."""
+
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from queue_service.store.entry import (
+    Ask,
+    Completed,
+    Delivery,
+    Filter,
+    NewEntry,
+    Rejected,
+    Subscription,
+)
+from queue_service.store.keys import Keys
+from queue_service.store.putter import Putter, QuotaReached
+from queue_service.store.scripts import Scripts
+from queue_service.store.store import Store
+from queue_service.store.ticket import Canceled, Submission
+from queue_service.store.tickets import TicketStore
+
+#: The service, and the group of its workers.
+SERVICE = "svc"
+#: The lease of a worker, in ms: no test is as slow as that.
+LEASE_MS = 60_000
+
+_RULES: dict[str, Any] = {
+    "capacity": 100_000,
+    "auto_evict": False,
+    "sink_capacity": 100_000,
+    "sink_evicts": False,
+    "max_delivery": 0,
+    "dead_message_policy": "Rear",
+    "dead_letters_max_length": 100,
+    "max_idle_ms": 0,
+    "idempotency_ttl_ms": 60_000,
+    "fair": True,
+}
+
+
+@dataclass(eq=False)
+class Shop:
+    """The queue of `svc`.
+
+    owner_of: by index, the owner of each entry that was put.  given: the owners of what was handed
+    out, in that order.  held: by worker, its deliveries by index.
+    """
+
+    scripts: Scripts
+    keys: Keys
+    rules: dict[str, Any] = field(default_factory=dict)
+    owner_of: dict[int, str] = field(default_factory=dict)
+    given: list[str] = field(default_factory=list)
+    held: dict[str, dict[int, Delivery]] = field(default_factory=lambda: defaultdict(dict))
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _windows: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.scripts, self.keys, "input", **(_RULES | self.rules))
+
+    @property
+    def sink(self) -> Store:
+        return Store(self.scripts, self.keys, "sink", **(_RULES | self.rules))
+
+    @property
+    def tickets(self) -> TicketStore:
+        return TicketStore(
+            lambda: self.store,
+            self.keys,
+            gid=SERVICE,
+            submission_ms=60_000,
+            most_events=10,
+            most_event_bytes=10_000,
+            events_ms=60_000,
+        )
+
+    async def put(
+        self, owner: str, count: int = 1, *, priority: int = 0, tag: str = "", **limits: Any
+    ) -> list[int]:
+        """Put entries of an owner, "" for the service's own token; give their indexes."""
+        putter = Putter(owner, **limits) if owner else None
+        tags = {"for": tag} if tag else {}
+        put = self.store.put
+        futures = [
+            put(NewEntry(f"r{next(self._numbers)}", b"x", tags, priority, putter=putter))
+            for _ in range(count)
+        ]
+        indexes = []
+        for future in futures:
+            stored = await future
+            assert isinstance(stored, tuple), stored
+            indexes.append(stored[0])
+        self.owner_of.update(dict.fromkeys(indexes, owner))
+        return indexes
+
+    async def refused(self, owner: str, **limits: Any) -> QuotaReached:
+        """Put one that must not be taken; say why it was not."""
+        entry = NewEntry(f"r{next(self._numbers)}", b"x", putter=Putter(owner, **limits))
+        stored = await self.store.put(entry)
+        assert isinstance(stored, QuotaReached), stored
+        return stored
+
+    async def submit(self, owner: str, *, begin_ms: int = 0, **limits: Any) -> str:
+        """Submit a request; give its id, or the word of its refusal."""
+        request_id = f"t{next(self._numbers)}"
+        submission = Submission(request_id, b"x", "digest", 0, 60_000, begin_ms=begin_ms)
+        putter = Putter(owner, **limits) if owner else None
+        stored = await self.tickets.submit(replace(submission, putter=putter))
+        return stored.quota if isinstance(stored, QuotaReached) else stored[1]
+
+    async def cancel(self, request_id: str) -> Canceled:
+        return await self.tickets.cancel(request_id)
+
+    async def join(
+        self, uid: str, window: int = 1, *, gid: str = SERVICE, tag: str = "", resident: bool = True
+    ) -> None:
+        """Subscribe a worker, or a reader of another group."""
+        self._windows[gid, uid] = window
+        wanted = Filter(tags={"for": tag}) if tag else Filter()
+        await self.store.subscribe(
+            Subscription(gid, uid, "s", window, LEASE_MS, wanted, resident=resident)
+        )
+
+    async def take(self, *uids: str, gid: str = SERVICE) -> list[Delivery]:
+        """Hand out whatever these may have now; give what that was."""
+        handout = await self.store.deliver(
+            gid, [Ask(uid, "s", self._windows[gid, uid]) for uid in uids]
+        )
+        assert not handout.gone
+        taken = []
+        for uid in uids:
+            for delivery in handout.deliveries[uid]:
+                if gid == SERVICE:
+                    self.held[uid][delivery.entry.index] = delivery
+                    self.given.append(self.owner_of.get(delivery.entry.index, "?"))
+                taken.append(delivery)
+        return taken
+
+    async def finish(self, uid: str, *indexes: int) -> None:
+        """Answer deliveries of a worker: these, or all that it has."""
+        for index in indexes or list(self.held[uid]):
+            delivery = self.held[uid].pop(index)
+            assert await self.store.complete(
+                Completed(SERVICE, uid, index, delivery.attempt, b"done")
+            )
+
+    async def finish_all(self, uid: str) -> None:
+        """Answer whatever a worker has."""
+        if self.held[uid]:
+            await self.finish(uid)
+
+    async def reject(self, uid: str, index: int) -> bool:
+        delivery = self.held[uid].pop(index)
+        return await self.store.reject(Rejected(SERVICE, uid, index, delivery.attempt, "500"))
+
+    async def leave(self, uid: str, *, gid: str = SERVICE) -> None:
+        """End a subscriber as a crash does; what it held goes out again."""
+        await self.store.release(gid, uid, session="s", grace_ms=0)
+        if gid == SERVICE:
+            self.held.pop(uid, None)
+
+    async def work_off(self, *uids: str) -> None:
+        """Take and answer until there is nothing more."""
+        while await self.take(*uids):
+            for uid in uids:
+                await self.finish(uid)
+
+    async def empty(self, *readers: tuple[str, str]) -> None:
+        """End everybody and remove everything that is left."""
+        for gid, uid in list(self._windows):
+            await self.leave(uid, gid=gid)
+        for queue in (self.store, self.sink):
+            await queue.truncate(2**53)

@@ -1,0 +1,224 @@
+"""Whose turn it is, when several tokens put into one service."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from queue_service.store.dead_letters import Choice
+from queue_service.store.ticket import Canceled
+from tests.fair.shop import SERVICE, Shop
+
+Differences = Callable[[], list[str]]
+
+
+async def test_ten_entries_are_done_among_the_first_twenty_of_two_owners(shop: Shop) -> None:
+    await shop.put("many", 1000)
+    await shop.put("few", 10)
+    await shop.join("w")
+    for _ in range(30):
+        await shop.take("w")
+        await shop.finish("w")
+    last = max(position for position, owner in enumerate(shop.given) if owner == "few")
+    assert Counter(shop.given)["few"] == 10
+    assert last < 24, shop.given
+
+
+async def test_behind_ten_thousand_of_one_owner_the_entry_of_another_is_next(shop: Shop) -> None:
+    await shop.join("w", 4)
+    await shop.put("many", 10_000)
+    await shop.take("w")
+    (index,) = await shop.put("one")
+    place = await shop.store.search(SERVICE, index, workers_gid=SERVICE)
+    assert place is not None
+    assert place.ahead == 0
+    await shop.finish("w", min(shop.held["w"]))
+    await shop.take("w")
+    assert shop.given[-1] == "one"
+
+
+async def test_an_owner_alone_has_every_worker(shop: Shop) -> None:
+    await shop.put("alone", 8)
+    await shop.join("w", 8)
+    assert len(await shop.take("w")) == 8
+
+
+async def test_whoever_comes_back_has_saved_nothing_up(shop: Shop) -> None:
+    await shop.join("w")
+    await shop.put("early", 1)
+    await shop.work_off("w")
+    await shop.put("steady", 60)
+    for _ in range(40):
+        await shop.take("w")
+        await shop.finish("w")
+    await shop.put("early", 20)
+    shop.given.clear()
+    for _ in range(20):
+        await shop.take("w")
+        await shop.finish("w")
+    assert 6 <= Counter(shop.given)["early"] <= 14, shop.given
+
+
+async def test_what_runs_counts_from_its_beginning(shop: Shop) -> None:
+    await shop.put("a", 20)
+    await shop.put("b", 20)
+    await shop.put("c", 20)
+    await shop.join("w", 12)
+    await shop.take("w")
+    assert Counter(shop.given) == {"a": 4, "b": 4, "c": 4}
+
+
+async def test_the_service_s_own_token_is_one_owner_among_others(shop: Shop) -> None:
+    await shop.put("", 20)
+    await shop.put("a", 20)
+    await shop.put("", 20)
+    await shop.join("w", 10)
+    await shop.take("w")
+    assert Counter(shop.given) == {"": 5, "a": 5}
+    await shop.finish("w")
+    await shop.work_off("w")
+    assert Counter(shop.given) == {"": 40, "a": 20}
+
+
+async def test_higher_priority_goes_first_whoever_owns_it(shop: Shop) -> None:
+    await shop.put("a", 3)
+    urgent = await shop.put("b", 4, priority=1)
+    await shop.put("c", 3)
+    await shop.join("w", 4)
+    assert sorted(item.entry.index for item in await shop.take("w")) == urgent
+
+
+async def test_with_the_setting_off_the_entry_that_waits_longest_is_next(shop: Shop) -> None:
+    await shop.put("many", 5)
+    await shop.put("", 2)
+    await shop.put("one")
+    await shop.put("", 1)
+    shop.rules["fair"] = False
+    await shop.put("many", 1)
+    await shop.join("w", 4)
+    taken = [item.entry.index for item in await shop.take("w")]
+    await shop.finish("w")
+    while more := await shop.take("w"):
+        taken += [item.entry.index for item in more]
+        await shop.finish("w")
+    assert taken == sorted(taken)
+    assert len(taken) == 10
+
+
+async def test_a_place_falls_to_nothing_as_the_line_moves(shop: Shop) -> None:
+    await shop.join("w")
+    await shop.put("a", 6)
+    await shop.put("b", 6)
+    watched = (await shop.put("a"))[0]
+    await shop.put("a", 3)
+    seen = []
+    while watched not in shop.held["w"]:
+        place = await shop.store.search(SERVICE, watched, workers_gid=SERVICE)
+        assert place is not None
+        seen.append(place.ahead)
+        await shop.finish("w")
+        await shop.take("w")
+    assert seen[0] == 12
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] == 0
+
+
+@pytest.mark.parametrize("before", [0, 3])
+async def test_lines_close_with_the_last_entry_and_leave_nothing(
+    shop: Shop, redis: "Redis", before: int, differences: Differences, key_prefix: str
+) -> None:
+    await shop.join("w", 2)
+    await shop.put("", before)
+    await shop.put("a", 3)
+    await shop.put("b", 1)
+    await shop.work_off("w")
+    assert not differences()
+    for name in ("lines", "shares", "running"):
+        assert not await redis.exists(f"{key_prefix}:{{svc}}:{name}")
+    await shop.put("", 5)
+    await shop.work_off("w")
+    assert Counter(shop.given) == Counter({"": before + 5, "a": 3, "b": 1}) - Counter()
+
+
+async def test_what_goes_while_it_waits_leaves_its_line(
+    shop: Shop, differences: Differences
+) -> None:
+    await shop.join("w")
+    first = await shop.put("a", 4)
+    second = await shop.put("b", 4)
+    assert await shop.store.delete([first[1], second[3]]) == 2
+    request = await shop.submit("a")
+    later = await shop.submit("b", begin_ms=2**42)
+    assert await shop.cancel(request) is Canceled.CANCELED
+    assert await shop.cancel(later) is Canceled.CANCELED
+    assert await shop.store.truncate(second[1]) == 4
+    assert await shop.store.end_stream(ended=True, drop=True) == 2
+    assert not differences()
+    assert not await shop.take("w")
+    await shop.store.end_stream(ended=False, drop=False)
+
+
+async def test_a_full_queue_that_evicts_takes_the_oldest_out_of_its_line(
+    shop: Shop, differences: Differences
+) -> None:
+    shop.rules |= {"capacity": 5, "auto_evict": True}
+    await shop.put("a", 5)
+    kept = await shop.put("b", 3)
+    assert not differences()
+    await shop.join("w", 10)
+    assert {item.entry.index for item in await shop.take("w")} == {4, 5, *kept}
+
+
+async def test_a_group_that_reads_along_sees_everything_in_its_order(
+    shop: Shop, differences: Differences
+) -> None:
+    await shop.join("w")
+    await shop.join("r", 100, gid="readers", resident=False)
+    await shop.put("a", 5)
+    await shop.put("b", 2)
+    read = [item.entry.index for item in await shop.take("r", gid="readers")]
+    assert read == list(range(1, 8))
+    for index in read[:4]:
+        await shop.store.commit(("readers", "r", index))
+    await shop.work_off("w")
+    assert Counter(shop.given) == {"a": 5, "b": 2}
+    # The workers' own group may commit what nobody of it has had.
+    index = (await shop.put("a"))[0]
+    assert await shop.store.commit((SERVICE, "w", index)) == "committed"
+    assert not await shop.take("w")
+    assert not differences()
+
+
+async def test_workers_with_filters_share_a_fair_line(shop: Shop, differences: Differences) -> None:
+    await shop.put("a", 3, tag="x")
+    await shop.put("b", 3, tag="y")
+    await shop.put("a", 2, tag="y")
+    await shop.join("x", 10, tag="x")
+    await shop.join("y", 10, tag="y")
+    # What one passes over waits for the other.
+    for _ in range(3):
+        await shop.take("x", "y")
+    assert sorted(shop.held["x"]) == [1, 2, 3]
+    assert sorted(shop.held["y"]) == [4, 5, 6, 7, 8]
+    assert not differences()
+
+
+@pytest.mark.parametrize(("policy", "given"), [("Rear", 9), ("Park", 6), ("Drop", 6)])
+async def test_what_its_workers_lose_ends_by_the_policy(
+    shop: Shop, policy: str, given: int, differences: Differences
+) -> None:
+    shop.rules |= {"max_delivery": 2, "dead_message_policy": policy}
+    await shop.put("a", 2)
+    await shop.put("b", 1)
+    for number in range(2):
+        await shop.join(f"w{number}", 3)
+        await shop.take(f"w{number}")
+        assert not differences()
+        await shop.leave(f"w{number}")
+        assert not differences()
+    await shop.join("w", 3)
+    await shop.work_off("w")
+    assert len(shop.given) == given
+    assert not differences()
+    await shop.store.dead_letters.purge(Choice(), most=100)
