@@ -23,7 +23,10 @@ def _penstock(
 
 async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartService) -> None:
     service = await start_service()
-    made = _penstock(service, "create", "the web shop", "--scope", "submit", "--scope", "read")
+    limits = ("--rate-per-s", "2.5", "--burst", "9", "--in-line", "100", "--running", "4")
+    made = _penstock(
+        service, "create", "the web shop", "--scope", "submit", "--scope", "read", *limits
+    )
     assert made.returncode == 0, made.stderr
     text = made.stdout.strip()
     assert text.startswith("pst_")
@@ -31,6 +34,8 @@ async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartS
     assert [(token["name"], token["scopes"]) for token in listed] == [
         ("the web shop", ["read", "submit"])
     ]
+    assert listed[0]["limits"] == {"rate_per_s": 2.5, "burst": 9, "in_line": 100, "running": 4}
+    assert "running=4" in _penstock(service, "ls").stdout.replace("\n", "")
     assert _penstock(service, "revoke", listed[0]["id"]).returncode == 0
     assert json.loads(_penstock(service, "ls", "--json").stdout) == []
 

@@ -175,6 +175,7 @@ _PUT_ANSWERS = {
     "204": answer("With `Prefer: wait`: it succeeded and nothing came of it."),
     "409": answer("The id stands for another job, or the job did not succeed.", "P"),
     "413": answer("The input is above the limit.", "P"),
+    "429": answer("The token has as much as its limits permit.", "P"),
     "503": answer("The queue is full, or the store away.", "P"),
 }
 _FAILURES = {

@@ -31,7 +31,7 @@ from queue_service.web.openai.answers import Chunks, Diverged, comment, error_ev
 from queue_service.web.openai.asked import Asked, Kind, read_asked
 from queue_service.web.openai.refusals import DIVERGED, Refused, failure
 from queue_service.web.stream import has_left
-from queue_service.web.tokens import require_scope
+from queue_service.web.tokens import putter_with, require_scope
 
 #: What is left of an answered request, when its client did not stay to the end, in ms.
 KEPT_MS = 60_000
@@ -62,7 +62,7 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
     body = await read_body(request, limit_bytes=limit, timeout_s=settings.body_timeout_s)
     asked = read_asked(kind, body)
     service = services.find(asked.service)
-    require_scope(request, service, Scope.SUBMIT)
+    putter = putter_with(service, require_scope(request, service, Scope.SUBMIT))
     request_id = request.app[REQUEST_IDS].next()
     await service.tickets.submit(
         Submission(
@@ -74,6 +74,7 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
             path=asked.path,
             content_type=names.JSON,
             events=asked.stream,
+            putter=putter,
         )
     )
     answering = _Answering(request, service, asked, request_id)
