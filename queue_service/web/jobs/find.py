@@ -24,9 +24,9 @@ async def admitted(request: web.Request, *any_of: Scope) -> Service:
     return service
 
 
-def admitted_putter(request: web.Request) -> tuple[Service, Putter | None]:
+async def admitted_putter(request: web.Request) -> tuple[Service, Putter | None]:
     """The service that the path names, and who puts there."""
-    service = request.app[SERVICES].find(request.match_info["service"])
+    service = await request.app[SERVICES].seek(request.match_info["service"])
     return service, putter_with(service, require_scope(request, service, Scope.SUBMIT))
 
 
