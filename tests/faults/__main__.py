@@ -113,20 +113,23 @@ def main() -> int:
     began = time.monotonic()
     folder = given.keep or Path(tempfile.mkdtemp(prefix="penstock-faults-"))
     folder.mkdir(parents=True, exist_ok=True)
-    recovery: list[str] = []
     recovery_min = 0.0 if given.no_recovery else RECOVERY_MIN
+
+    def tell(report: Report, recovery: list[str]) -> None:
+        command = f"python -m tests.faults --seed {seed} --minutes {given.minutes:g}"
+        page = _page(report, recovery, command, time.monotonic() - began)
+        if given.write and not report.violations:
+            _write(given.write, page)
+        print(f"\n{page}".replace("**", ""), flush=True)
+
     try:
         report = asyncio.run(run_matrix(seed, given.minutes - recovery_min, folder))
+        tell(report, [])
         if not report.violations and not given.no_recovery:
-            recovery = _recovery(folder / "recovery", seed, report)
+            tell(report, _recovery(folder / "recovery", seed, report))
     finally:
         if given.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
-    command = f"python -m tests.faults --seed {seed} --minutes {given.minutes:g}"
-    page = _page(report, recovery, command, time.monotonic() - began)
-    if given.write and not report.violations:
-        _write(given.write, page)
-    print(f"\n{page}".replace("**", ""), flush=True)
     return 1 if report.violations else 0
 
 
