@@ -63,4 +63,5 @@ class Timeline:
 
 
 def _is_newer(given: Event, than: Event) -> bool:
-    return (given.index, given.attempt) >= (than.index, than.attempt)
+    # A dead letter that went to the rear has another index: it waits there, and for nobody dead.
+    return given.index == than.index and given.attempt >= than.attempt
