@@ -33,6 +33,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from queue_service.errors import NewerFormat, OutcomeUnknown, StoreError, StoreUnavailable
 from queue_service.store.cancellation import notice_cancellation
 from queue_service.store.durability import PROMISING, AnswerLost, Confirmation, NotDurable, ask
+from queue_service.store.lean import lean, pieces_of
 from queue_service.store.servers import Pool, Servers, ask_any
 
 log = logging.getLogger(__name__)
@@ -91,12 +92,12 @@ def read_prelude() -> str:
 
 def read_sources() -> dict[str, str]:
     """Return the whole text of each verb's script, by verb."""
-    prelude = read_prelude()
+    prelude = pieces_of(read_prelude())
     folder = files(__package__) / "lua"
     return {
-        file.name.removesuffix(".lua"): f"{before}{file.read_text()}"
+        file.name.removesuffix(".lua"): lean(pieces, file.read_text())
         # The registry is no queue, and has nothing of a queue in front of its scripts.
-        for part, before in ((folder, f"{prelude}\n"), (folder / "registry", ""))
+        for part, pieces in ((folder, prelude), (folder / "registry", []))
         for file in part.iterdir()
         if file.name.endswith(".lua")
     }
