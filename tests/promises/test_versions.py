@@ -56,7 +56,7 @@ INCOMPATIBLE = [
     ("queue_service/store/lua/prelude/keys.lua", "local FORMAT = 2", "local FORMAT = 3"),
     (
         "queue_service/store/lua/prelude/keys.lua",
-        "format_of[q] = tonumber(known[1] or 1)",
+        "format_of[q] = tonumber(format or 1)",
         "format_of[q] = 3",
     ),
 ]

@@ -15,7 +15,7 @@ local function cancel(request_id, now)
         return 'ended'
     end
     if ticket and ticket.delayed then
-        fair.remove_delayed(ticket.delayed)
+        fair_line().remove_delayed(ticket.delayed)
     elseif not index then
         return 'unknown'
     else

@@ -16,7 +16,7 @@ local set_aside = false
 local deadline = rules().max_idle_ms > 0 and now_ms() + rules().max_idle_ms
 -- Whether this group takes new entries from lines, and what it knows of each owner.
 local lined = lined_from and role == 'input' and gid == rules().workers
-local owners = lined and fair.accounts()
+local owners = lined and fair_line().accounts()
 
 local left = waiting(own, gid)
 local sink_room = math.huge
@@ -87,7 +87,7 @@ local function hand_over(batch, uid, index, fields, record)
     batch[#batch + 1] = { index, record.attempt, record.lane, fields[REQUEST_ID], fields[TAGS],
         fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE], deaths }
     if lined then
-        fair.begin_run(gid, index, fair.owner_of(fields), now_ms())
+        fair_line().begin_run(gid, index, fair_line().owner_of(fields), now_ms())
     end
     left, sink_room = left - 1, sink_room - 1
     bytes_left = bytes_left - #fields[DATA] - #fields[TAGS]
@@ -118,7 +118,7 @@ end
 
 -- Whether an owner may have one more running.
 local function is_below_most(owner, most)
-    return not lined or most == 0 or fair.account_of(owner).runs < most
+    return not lined or most == 0 or fair_line().account_of(owner).runs < most
 end
 
 local function deliver_released(batch, uid, room, line, only_reserved)
@@ -138,7 +138,7 @@ local function deliver_released(batch, uid, room, line, only_reserved)
         if only_reserved then
             fits = record.state == 'o' and record.uid == uid
         end
-        if fits and may_have(record, uid, line.others) and is_below_most(fair.owner_of(fields)) then
+        if fits and may_have(record, uid, line.others) and is_below_most(fair_line().owner_of(fields)) then
             if line.filter and not matches(line.filter, index, fields) then
                 pass_over(index, line)
             elseif max_delivery > 0 and record.attempt >= max_delivery then
@@ -201,7 +201,7 @@ local function head_of(owner, lane)
         end
         local index = unpadded(string.sub(member, #from + 1))
         local fields = read(own, index, lane)
-        local _, most = fair.owner_of(fields or {})
+        local _, most = fair_line().owner_of(fields or {})
         head = { index = index, member = member, fields = fields, most = most }
         heads[from] = head
     end
@@ -215,7 +215,7 @@ local function next_owner(lane)
     for owner, account in pairs(owners) do
         local head = account.waiting[lane] > 0 and head_of(owner, lane)
         if head and is_below_most(owner, head.most) then
-            local share = rules().fair and fair.share_of(account, now) or tonumber(head.index)
+            local share = rules().fair and fair_line().share_of(account, now) or tonumber(head.index)
             if not least or share < least or share == least and (account.runs < fewest
                 or account.runs == fewest and owner < chosen)
             then
@@ -230,25 +230,25 @@ end
 local function deliver_head(batch, uid, line, lane, owner)
     local head = head_of(owner, lane)
     heads[owner .. SEP .. lane .. SEP] = nil
-    fair.take(owner, lane, head.member)
+    fair_line().take(owner, lane, head.member)
     if not head.fields then
         return
     elseif line.filter and not matches(line.filter, head.index, head.fields) then
         pass_over(head.index, line)
         return
     end
-    fair.serve(owner)
+    fair_line().serve(owner)
     hand_over(batch, uid, head.index, head.fields, new_record(head.fields, lane))
 end
 
 local function deliver_from_lines(batch, uid, room, line, lane)
     local bound = '(' .. lined_from .. '-0'
-    local unseen = fair.has_unseen(lane)
+    local unseen = fair_line().has_unseen(lane)
     while may_go_on(batch, room) do
         local owner, least = next_owner(lane)
-        if unseen and (not owner or not rules().fair or fair.share_of(owners[''], now_ms()) <= least) then
+        if unseen and (not owner or not rules().fair or fair_line().share_of(owners[''], now_ms()) <= least) then
             local before = #batch
-            fair.serve('')
+            fair_line().serve('')
             deliver_unseen(batch, uid, math.min(room, before - 1), line, lane, bound)
             unseen = #batch > before
         elseif owner then

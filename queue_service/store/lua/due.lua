@@ -15,7 +15,7 @@ local begun = false
 local function end_late(request_id, ticket)
     local index, tags = first_of(input, request_id), nil
     if ticket.delayed then
-        local fields = fair.remove_delayed(ticket.delayed)
+        local fields = fair_line().remove_delayed(ticket.delayed)
         tags = fields and fields[TAGS]
     elseif index then
         local fields = read(input, index)
@@ -29,7 +29,7 @@ end
 local kinds = {}
 
 function kinds.begin(request_id, ticket)
-    local fields = ticket.delayed and fair.remove_delayed(ticket.delayed)
+    local fields = ticket.delayed and fair_line().remove_delayed(ticket.delayed)
     if fields then
         append(input, ticket.lane, fields)
         begun = true

@@ -22,7 +22,7 @@ local function ahead_of(index, lane, record, fields)
             '[' .. gid .. SEP, '(' .. gid .. SEP .. padded(index))
     elseif lined_from then
         ahead = redis.call('ZLEXCOUNT', own.released, '[' .. gid .. SEP, '(' .. gid .. ' ')
-            + fair.ahead(index, lane, fields)
+            + fair_line().ahead(index, lane, fields)
     else
         local cursor = redis.call('HGET', own.groups, gid .. SEP .. 'cursor' .. lane) or '0'
         ahead = redis.call('ZLEXCOUNT', own.released, '[' .. gid .. SEP, '(' .. gid .. ' ')

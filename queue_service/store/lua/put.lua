@@ -43,7 +43,10 @@ local results, next_key, appended = {}, OWN_KEYS, false
 for position = 7, #ARGV, 8 do
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
     local path, content_type, idempotent = unpack(ARGV, position + 4, position + 6)
-    local putter, rate_key = read_putter(ARGV[position + 7]), nil
+    local putter, rate_key
+    if ARGV[position + 7] ~= '' then
+        putter = quotas().read_putter(ARGV[position + 7])
+    end
 
     local key, before
     if idempotent == '1' then
@@ -55,7 +58,7 @@ for position = 7, #ARGV, 8 do
         rate_key = KEYS[next_key]
         next_key = next_key + 1
     end
-    local refusal = putter and not before and quota_refusal(putter, rate_key, now)
+    local refusal = putter and not before and quotas().refusal(putter, rate_key, now)
 
     if before then
         local index, first_id = string.match(before, '^(%d+) (.*)$')
@@ -76,10 +79,11 @@ for position = 7, #ARGV, 8 do
         end
         local fields =
             { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type }
-        local index = append(own, tonumber(lane), owned(fields, putter))
         if putter then
-            note_put(putter, rate_key, now)
+            quotas().own(fields, putter)
+            quotas().note_put(putter, rate_key, now)
         end
+        local index = append(own, tonumber(lane), fields)
         if key then
             redis.call('SET', key, index .. ' ' .. request_id, 'PX', kept_ms)
         end

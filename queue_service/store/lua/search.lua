@@ -29,7 +29,7 @@ local ahead = redis.call('ZLEXCOUNT', own.released,
     '[' .. gid .. SEP, '(' .. gid .. SEP .. padded(index))
 if not record and lined_from and role == 'input' and gid == workers then
     ahead = redis.call('ZLEXCOUNT', own.released, '[' .. gid .. SEP, '(' .. gid .. ' ')
-        + fair.ahead(index, lane, fields)
+        + fair_line().ahead(index, lane, fields)
 elseif not record then
     local cursor = redis.call('HGET', own.groups, gid .. SEP .. 'cursor' .. lane) or '0'
     ahead = redis.call('ZLEXCOUNT', own.released, '[' .. gid .. SEP, '(' .. gid .. ' ')

@@ -31,14 +31,17 @@ local appended = false
 local function store(item)
     local ticket = cjson.decode(item.ticket)
     ticket.put_at, ticket.digest, ticket.lane = now, item.digest, item.lane
-    local fields = owned({ 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
-        'p', item.path, 'c', item.content_type }, item.putter)
+    local fields = { 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
+        'p', item.path, 'c', item.content_type }
     if item.putter then
-        note_put(item.putter, item.rate_key, now)
+        quotas().own(fields, item.putter)
+        quotas().note_put(item.putter, item.rate_key, now)
     end
     if item.begin > now then
         ticket.delayed = redis.call('XADD', delayed, '*', unpack(fields))
-        fair.count_delayed(fields, 1)
+        if item.putter then
+            fair_line().count_delayed(fields, 1)
+        end
         set_time('begin', item.request_id, item.begin)
     else
         append(own, item.lane, fields)
@@ -65,8 +68,10 @@ for position = 7, #ARGV, STEP do
         content_type = ARGV[position + 5], ticket = ARGV[position + 6],
         digest = ARGV[position + 7], begin = tonumber(ARGV[position + 8]),
         start_by = tonumber(ARGV[position + 9]), finish_by = tonumber(ARGV[position + 10]),
-        putter = read_putter(ARGV[position + 12]),
     }
+    if ARGV[position + 12] ~= '' then
+        item.putter = quotas().read_putter(ARGV[position + 12])
+    end
     local request_id = item.request_id
     if ARGV[position + 11] == '1' then
         item.key = KEYS[next_key]
@@ -78,7 +83,7 @@ for position = 7, #ARGV, STEP do
         next_key = next_key + 1
     end
     local result = known(request_id, item.digest)
-        or item.putter and quota_refusal(item.putter, item.rate_key, now)
+        or item.putter and quotas().refusal(item.putter, item.rate_key, now)
     if not result and stored >= capacity and not evict then
         result = { 'full' }
     elseif not result then

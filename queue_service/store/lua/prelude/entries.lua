@@ -31,8 +31,8 @@ local function remove(q, index, lane, request_id, tags)
         end
         request_id, tags = fields[REQUEST_ID], fields[TAGS]
     end
-    if q == input then
-        fair.leave_if_in(index, lane)
+    if lined_from and q == input then
+        fair_line().leave_if_in(index, lane)
     end
     if redis.call('XDEL', q.lanes[lane], index .. '-0') == 0 then
         return false
@@ -97,8 +97,8 @@ local function finish(q, gid, index, record)
     if not fields then
         return false
     end
-    if q == input and not record and gid == rules().workers then
-        fair.leave(index, found, fields)
+    if lined_from and q == input and not record and gid == rules().workers then
+        fair_line().leave(index, found, fields)
     end
     if record then
         erase_record(q, gid, index, record)
@@ -122,8 +122,8 @@ local function append(q, lane, fields)
     local index = string.format('%.0f', last + 1)
     redis.call('XADD', q.lanes[lane], index .. '-0', unpack(fields))
     link(q, fields[REQUEST_ID], index)
-    if q == input then
-        fair.enter(index, lane, fields)
+    if q == input and (lined_from or fields[OWNER - 1] == 'o') then
+        fair_line().enter(index, lane, fields)
     end
     return index
 end

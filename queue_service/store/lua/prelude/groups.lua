@@ -50,7 +50,9 @@ local function end_hold(q, gid, uid, index)
     later('ZREM', q.deadlines, member)
     if q == input then
         clear_stop(gid, uid, index)
-        fair.end_run(gid, index)
+        if lined_from then
+            fair_line().end_run(gid, index)
+        end
     end
     local key = (q == own and 'o' or 'p') .. gid .. SEP .. uid
     local sum = ended[key] or { q = q, gid = gid, uid = uid, count = 0 }

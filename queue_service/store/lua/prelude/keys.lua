@@ -47,14 +47,17 @@ local format_of = {}
 -- The index from which on new entries of the input queue wait in lines; false while none does.
 local lined_from
 for _, q in ipairs({ own, peer }) do
-    local known = redis.call('HMGET', q.meta, 'format', 'lined')
-    if known[1] and tonumber(known[1]) > FORMAT then
-        return redis.error_reply('NEWER_FORMAT ' .. known[1] .. ' ' .. FORMAT)
-    end
-    format_of[q] = tonumber(known[1] or 1)
+    local format
     if q == input then
-        lined_from = known[2]
+        local known = redis.call('HMGET', q.meta, 'format', 'lined')
+        format, lined_from = known[1], known[2]
+    else
+        format = redis.call('HGET', q.meta, 'format')
     end
+    if format and tonumber(format) > FORMAT then
+        return redis.error_reply('NEWER_FORMAT ' .. format .. ' ' .. FORMAT)
+    end
+    format_of[q] = tonumber(format or 1)
 end
 
 -- The last index given in this call, by queue; settle writes it.

@@ -13,9 +13,15 @@
 --
 -- When nothing waits in lines and nothing of them runs they are closed; a service without tokens
 -- never opens them, and pays nothing for them.
-local fair = {}
+local made
 
-do
+-- What can be done with lines; made at its first use, as most calls have none.
+local function fair_line()
+    if made then
+        return made
+    end
+    local fair = {}
+    made = fair
     local GUESSED_MS = 1000 -- how long an entry runs, while none has ended
     local LATELY_MS = 10 * 60 * 1000 -- an owner that has used more than this beyond the others is even
 
@@ -176,7 +182,7 @@ do
 
     -- The hold has ended, however it did: its owner has used the worker for that time.
     function fair.end_run(gid, index)
-        local text = lined_from and redis.call('HGET', running, gid .. SEP .. index)
+        local text = redis.call('HGET', running, gid .. SEP .. index)
         if not text then
             return
         end
@@ -224,7 +230,7 @@ do
 
     -- Go on without lines when nobody is in them any more; called when everything is written.
     function fair.close()
-        if not lined_from or redis.call('EXISTS', lines, running) > 0 then
+        if redis.call('EXISTS', lines, running) > 0 then
             return
         end
         local workers = rules().workers
@@ -274,4 +280,5 @@ do
         end
         return ahead
     end
+    return fair
 end

@@ -3,52 +3,63 @@
 -- A putter is "<id> <1: it waits in a line of its own> <most in line> <most at once>
 -- <ms from one put to the next> <puts at once>", each limit 0 for none; "" is the service's own token.
 -- The rate is kept in a key of the token, as the time at which its allowance is whole again.
-local function read_putter(text)
-    if text == '' then
+local quotas_made
+
+-- Made at its first use, as the service's own token has none.
+local function quotas()
+    if quotas_made then
+        return quotas_made
+    end
+    local quota = {}
+    quotas_made = quota
+
+    function quota.read_putter(text)
+        if text == '' then
+            return nil
+        end
+        local id, lined, in_line, most, interval_ms, burst =
+            string.match(text, '^(%S+) ([01]) (%d+) (%d+) (%S+) (%d+)$')
+        return {
+            owner = lined == '1' and id .. ':' .. most or nil, id = id,
+            in_line = tonumber(in_line), interval_ms = tonumber(interval_ms), burst = tonumber(burst),
+        }
+    end
+
+    local function whole_again(key, now)
+        return math.max(now, tonumber(redis.call('GET', key) or 0))
+    end
+
+    -- Returns nil, or why nothing more is taken now: {"quota", which limit, how many there are, ms
+    -- until there may be room, -1 for nobody knows}.
+    function quota.refusal(putter, key, now)
+        if putter.in_line > 0 then
+            local account = fair_line().account_of(putter.id)
+            local count = account.waiting[0] + account.waiting[1] + account.delayed
+            if count >= putter.in_line then
+                return { 'quota', 'in_line', count, -1 }
+            end
+        end
+        if putter.interval_ms > 0 then
+            local begins = whole_again(key, now) - (putter.burst - 1) * putter.interval_ms
+            if now < begins then
+                return { 'quota', 'rate', 0, math.ceil(begins - now) }
+            end
+        end
         return nil
     end
-    local id, lined, in_line, most, interval_ms, burst =
-        string.match(text, '^(%S+) ([01]) (%d+) (%d+) (%S+) (%d+)$')
-    return {
-        owner = lined == '1' and id .. ':' .. most or nil, id = id,
-        in_line = tonumber(in_line), interval_ms = tonumber(interval_ms), burst = tonumber(burst),
-    }
-end
 
-local function whole_again(key, now)
-    return math.max(now, tonumber(redis.call('GET', key) or 0))
-end
-
--- Returns nil, or why nothing more is taken now: {"quota", which limit, how many there are, ms
--- until there may be room, -1 for nobody knows}.
-local function quota_refusal(putter, key, now)
-    if putter.in_line > 0 then
-        local account = fair.account_of(putter.id)
-        local count = account.waiting[0] + account.waiting[1] + account.delayed
-        if count >= putter.in_line then
-            return { 'quota', 'in_line', count, -1 }
+    function quota.note_put(putter, key, now)
+        if putter.interval_ms > 0 then
+            local whole = whole_again(key, now) + putter.interval_ms
+            redis.call('SET', key, string.format('%.3f', whole), 'PX', math.ceil(whole - now) + 1)
         end
     end
-    if putter.interval_ms > 0 then
-        local begins = whole_again(key, now) - (putter.burst - 1) * putter.interval_ms
-        if now < begins then
-            return { 'quota', 'rate', 0, math.ceil(begins - now) }
+
+    -- Write into an entry's fields whose it is.
+    function quota.own(fields, putter)
+        if putter.owner then
+            fields[OWNER - 1], fields[OWNER] = 'o', putter.owner
         end
     end
-    return nil
-end
-
-local function note_put(putter, key, now)
-    if putter.interval_ms > 0 then
-        local whole = whole_again(key, now) + putter.interval_ms
-        redis.call('SET', key, string.format('%.3f', whole), 'PX', math.ceil(whole - now) + 1)
-    end
-end
-
--- An entry's fields with its owner.
-local function owned(fields, putter)
-    if putter and putter.owner then
-        fields[OWNER - 1], fields[OWNER] = 'o', putter.owner
-    end
-    return fields
+    return quota
 end

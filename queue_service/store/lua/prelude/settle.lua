@@ -9,13 +9,17 @@ local function settle()
     settle_tickets()
     write_records()
     write_request_ids()
-    fair.write()
+    if lined_from then
+        fair_line().write()
+    end
     write_all()
     for q, last in pairs(last_index) do
         redis.call('HSET', q.meta, 'last', last, 'format', format_of[q])
     end
     last_index = {}
-    fair.close()
+    if lined_from then
+        fair_line().close()
+    end
     for _, sum in pairs(ended) do
         local subscriber = sum.gid .. SEP .. sum.uid .. SEP
         local old = redis.call('HMGET', sum.q.subscribers,
