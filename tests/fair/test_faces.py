@@ -68,6 +68,36 @@ async def test_ten_jobs_beside_a_thousand_of_another_token_take_as_long_as_twent
         await wait_until(is_empty, "nothing is left")
 
 
+async def test_a_killed_worker_loses_nothing_of_any_token(
+    start_service: StartService, start_worker: StartWorker, session: aiohttp.ClientSession
+) -> None:
+    service = await start_service(lease_ms=1000)
+    tokens = [await _token(session, service.url, running=3) for _ in range(2)]
+    doomed = await start_worker(service.url, window=8, engine_options={"delay_s": 0.2})
+    wanted = set()
+    for token in (*tokens, TOKEN):
+        async with AsyncQueueClient(service.url, "svc", token=token) as client:
+            receipts = await asyncio.gather(*(client.put(b"x") for _ in range(15)))
+            wanted |= {receipt.request_id for receipt in receipts}
+    async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+
+        async def have_some_results() -> bool:
+            return await client.sink.count() > 0
+
+        await wait_until(have_some_results, "the worker works")
+        doomed.kill()
+        await start_worker(service.url, window=8)
+        results: list[str] = []
+
+        async def are_all_there() -> bool:
+            frames = await client.sink.get(length=100)
+            results.extend(frame.tags[names.REQUEST_ID_TAG] for frame in frames)
+            return len(results) >= len(wanted)
+
+        await wait_until(are_all_there, "every job was answered", 30)
+    assert sorted(results) == sorted(wanted)
+
+
 async def test_every_face_says_which_limit_is_reached(
     serve: Serve, session: aiohttp.ClientSession
 ) -> None:

@@ -141,6 +141,32 @@ async def test_lines_close_with_the_last_entry_and_leave_nothing(
     assert Counter(shop.given) == Counter({"": before + 5, "a": 3, "b": 1}) - Counter()
 
 
+async def test_the_service_s_own_token_alone_costs_no_look_at_lines(
+    shop: Shop, redis: "Redis", redis_url: str, key_prefix: str
+) -> None:
+    await shop.join("w", 4)
+    async with Redis.from_url(redis_url) as other, other.monitor() as monitor:
+        await shop.put("", 4)
+        await shop.put("", 1, priority=1)
+        await shop.work_off("w")
+        await redis.ping()
+        commands = []
+        async for seen in monitor.listen():
+            if seen["command"] == "PING":
+                break
+            commands.append(seen["command"])
+    touched = [f"{{svc}}:{name}" for name in ("lines", "shares", "running")]
+    assert any("XADD" in command for command in commands)
+    assert not [
+        command
+        for command in commands
+        if not command.startswith("EVAL") and any(name in command for name in touched)
+    ]
+    assert await redis.hget(f"{key_prefix}:{{svc}}:input:meta", "format") == "1"
+    await shop.put("a")
+    assert await redis.hget(f"{key_prefix}:{{svc}}:input:meta", "format") == "2"
+
+
 async def test_what_goes_while_it_waits_leaves_its_line(
     shop: Shop, differences: Differences
 ) -> None:

@@ -138,7 +138,9 @@ local function deliver_released(batch, uid, room, line, only_reserved)
         if only_reserved then
             fits = record.state == 'o' and record.uid == uid
         end
-        if fits and may_have(record, uid, line.others) and is_below_most(fair_line().owner_of(fields)) then
+        if fits and may_have(record, uid, line.others)
+            and (not lined or is_below_most(fair_line().owner_of(fields)))
+        then
             if line.filter and not matches(line.filter, index, fields) then
                 pass_over(index, line)
             elseif max_delivery > 0 and record.attempt >= max_delivery then
@@ -194,8 +196,9 @@ local function head_of(owner, lane)
     local from = owner .. SEP .. lane .. SEP
     local head = heads[from]
     if not head then
-        local member = redis.call('ZRANGEBYLEX', lines, '[' .. from, '(' .. owner .. SEP .. lane .. ' ',
-            'LIMIT', 0, 1)[1]
+        local beyond = owner .. SEP .. lane .. ' '
+        local member =
+            redis.call('ZRANGEBYLEX', lines, '[' .. from, '(' .. beyond, 'LIMIT', 0, 1)[1]
         if not member then
             return nil
         end
@@ -208,14 +211,15 @@ local function head_of(owner, lane)
     return head
 end
 
--- The owner whose turn it is: of those that wait and may have one more, the one that has used least;
--- where shares do not count, the one that waits longest.
+-- The owner whose turn it is: of those that wait and may have one more, the one that has used
+-- least; where shares do not count, the one that waits longest.
 local function next_owner(lane)
     local now, chosen, least, fewest = now_ms(), nil, nil, nil
     for owner, account in pairs(owners) do
         local head = account.waiting[lane] > 0 and head_of(owner, lane)
         if head and is_below_most(owner, head.most) then
-            local share = rules().fair and fair_line().share_of(account, now) or tonumber(head.index)
+            local share =
+                rules().fair and fair_line().share_of(account, now) or tonumber(head.index)
             if not least or share < least or share == least and (account.runs < fewest
                 or account.runs == fewest and owner < chosen)
             then
@@ -246,7 +250,9 @@ local function deliver_from_lines(batch, uid, room, line, lane)
     local unseen = fair_line().has_unseen(lane)
     while may_go_on(batch, room) do
         local owner, least = next_owner(lane)
-        if unseen and (not owner or not rules().fair or fair_line().share_of(owners[''], now_ms()) <= least) then
+        if unseen and (not owner or not rules().fair
+            or fair_line().share_of(owners[''], now_ms()) <= least)
+        then
             local before = #batch
             fair_line().serve('')
             deliver_unseen(batch, uid, math.min(room, before - 1), line, lane, bound)

@@ -1,10 +1,10 @@
 -- prelude/lines: the fair line, in which the entries of several owners wait.
 --
--- An owner is a token; its entries say so in the field `o`: "<id>:<most at once, 0 for any>".  What
--- the service's own token puts is owned by "".  With the first entry of a token the lines open: from
--- its index on, `lined_from`, every new entry of the input queue is in `lines` until the workers' group
--- has it (owner, lane, index).  Those before it are found by the group's cursors, as ever, and are
--- the head of the line of "".  Other groups know nothing of lines.
+-- An owner is a token; its entries say so in the field `o`: "<id>:<most at once, 0 for any>".
+-- What the service's own token puts is owned by "".  With the first entry of a token the lines
+-- open: from its index on, `lined_from`, every new entry of the input queue is in `lines` until the
+-- workers' group has it (owner, lane, index).  Those before it are found by the group's cursors, as
+-- ever, and are the head of the line of "".  Other groups know nothing of lines.
 --
 -- `shares` has an account of each owner: used (ms for which it had workers), how many wait in each
 -- lane, how many run, the sum of the times at which those began, how many are delayed.  And of all:
@@ -23,7 +23,7 @@ local function fair_line()
     local fair = {}
     made = fair
     local GUESSED_MS = 1000 -- how long an entry runs, while none has ended
-    local LATELY_MS = 10 * 60 * 1000 -- an owner that has used more than this beyond the others is even
+    local LATELY_MS = 10 * 60 * 1000 -- how much of what an owner is ahead of the others counts
 
     local accounts, changed_accounts, all_read = {}, {}, false
     local clock, clock_changed
@@ -162,7 +162,8 @@ local function fair_line()
 
     -- This owner is served: whoever comes now begins where it is.
     function fair.serve(owner)
-        line_clock().time, clock_changed = math.max(line_clock().time, fair.account_of(owner).used), true
+        line_clock().time = math.max(line_clock().time, fair.account_of(owner).used)
+        clock_changed = true
     end
 
     -- Take an owner's entry out of its line.
@@ -253,13 +254,14 @@ local function fair_line()
         lined_from, accounts, changed_accounts, all_read, clock = false, {}, {}, false, nil
     end
 
-    -- How many are in front of an entry that waits for its first hand-out, about: those of its owner, as
-    -- many of each other one, and what goes first.
+    -- How many are in front of an entry that waits for its first hand-out, about: those of its
+    -- owner, as many of each other one, and what goes first.
     function fair.ahead(index, lane, fields)
         local owner, workers = fair.owner_of(fields), rules().workers
         local function before_lines(number)
-            local cursor = redis.call('HGET', input.groups, workers .. SEP .. 'cursor' .. number) or '0'
-            return math.max(0, math.min(tonumber(index), tonumber(lined_from)) - tonumber(cursor) - 1)
+            local cursor = redis.call('HGET', input.groups, workers .. SEP .. 'cursor' .. number)
+            local bound = math.min(tonumber(index), tonumber(lined_from))
+            return math.max(0, bound - tonumber(cursor or 0) - 1)
         end
         local function before(other)
             local from = other .. SEP .. lane .. SEP
@@ -272,11 +274,13 @@ local function fair_line()
                 ahead = ahead + account.waiting[1]
             end
             if other ~= owner and account.waiting[lane] > 0 then
-                ahead = ahead + (rules().fair and math.min(mine, account.waiting[lane]) or before(other))
+                ahead = ahead
+                    + (rules().fair and math.min(mine, account.waiting[lane]) or before(other))
             end
         end
         if owner ~= '' then
-            ahead = ahead + (rules().fair and math.min(mine, before_lines(lane)) or before_lines(lane))
+            local unowned = before_lines(lane)
+            ahead = ahead + (rules().fair and math.min(mine, unowned) or unowned)
         end
         return ahead
     end

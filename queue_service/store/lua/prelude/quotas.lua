@@ -1,7 +1,8 @@
 -- prelude/quotas: what the token that puts may have.
 --
 -- A putter is "<id> <1: it waits in a line of its own> <most in line> <most at once>
--- <ms from one put to the next> <puts at once>", each limit 0 for none; "" is the service's own token.
+-- <ms from one put to the next> <puts at once>", each limit 0 for none; "" is the service's own
+-- token.
 -- The rate is kept in a key of the token, as the time at which its allowance is whole again.
 local quotas_made
 
@@ -21,7 +22,8 @@ local function quotas()
             string.match(text, '^(%S+) ([01]) (%d+) (%d+) (%S+) (%d+)$')
         return {
             owner = lined == '1' and id .. ':' .. most or nil, id = id,
-            in_line = tonumber(in_line), interval_ms = tonumber(interval_ms), burst = tonumber(burst),
+            in_line = tonumber(in_line), interval_ms = tonumber(interval_ms),
+            burst = tonumber(burst),
         }
     end
 
