@@ -33,8 +33,9 @@ from queue_service.web.openai.refusals import DIVERGED, Refused, failure
 from queue_service.web.stream import has_left
 from queue_service.web.tokens import putter_with, require_scope
 
-#: What is left of an answered request, when its client did not stay to the end, in ms.
-KEPT_MS = 60_000
+#: How long a result is kept whose client did not stay to the end, or whose replica died, in ms:
+#: a worker may have answered in the very moment in which it was told to stop.
+KEPT_MS = 10_000
 #: A stream begins with the first thing there is to say, or after so long in line, in seconds:
 #: until then a request that is refused by the engine has the status that says so.
 HOLD_BACK_S = 0.5
