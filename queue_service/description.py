@@ -58,7 +58,7 @@ def from_registry(name: str, found: Registered) -> Description | None:
     try:
         document = json.loads(found.description)
         settings = read_settings(name, document["settings"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         log.error("Service %s is not served: its description cannot be read: %s", name, error)
         return None
     return Description(

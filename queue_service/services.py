@@ -6,8 +6,9 @@ rings, and every process reads it.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from queue_service.access import Access
@@ -104,52 +105,73 @@ class Services:
         return next(iter(self), None)
 
     async def put(
-        self, wanted: ServiceSettings, *, state: State | None = None, expected: int | None = None
-    ) -> Service:
-        """Make a service or change it; its entries stay.
+        self, wanted: ServiceSettings, *, token_if_new: str = "", expected: int | None = None
+    ) -> tuple[Service, bool]:
+        """Make a service or change it; its entries stay.  Say also whether it is new.
 
-        state: None leaves it as it is.  expected: the revision that it must have, 0 for none.
+        token_if_new: the token of a new service whose settings do not mention one; one that is
+        there keeps its own.  expected: the revision that it must have, 0 for none.
         Raises ServiceFixed, RevisionChanged or StoreUnavailable, with nothing changed.
         """
-        for _ in range(MOST_TRIES):
-            await self.look(None)
-            known = self._changeable(wanted.name)
-            revision = known.description.revision if known else 0
-            if expected is not None and expected != revision:
-                raise RevisionChanged(wanted.name, expected, revision)
-            new_state = state or (known.description.state if known else State.RUNNING)
-            settings = _with_token_of(known, wanted)
-            written = await self._registry.write(
-                wanted.name, new_state, to_json(settings), expected=revision
-            )
-            if written is not None:
-                await self.look(None)
-                return self.find(wanted.name)
-        raise RevisionChanged(wanted.name, expected, None)
+
+        def decide(known: Service | None) -> tuple[State, ServiceSettings]:
+            if known is None and token_if_new and not _mentions_token(wanted):
+                return State.RUNNING, wanted.model_copy(update={"token": SecretStr(token_if_new)})
+            state = known.description.state if known else State.RUNNING
+            return state, _with_token_of(known, wanted)
+
+        return await self._change(wanted.name, decide, expected=expected)
 
     async def set_state(self, name: str, state: State) -> Service:
         """Stop a service, which keeps its entries, or start it again."""
-        await self.look(None)
-        known = self._changeable(name)
-        if known is None:
-            raise NoSuchService(name)
-        if known.description.state is state:
-            return known
-        return await self.put(known.description.settings, state=state)
+
+        def decide(known: Service | None) -> tuple[State, ServiceSettings]:
+            # What it is at this very try: another process may have changed or deleted it.
+            if known is None:
+                raise NoSuchService(name)
+            return state, known.description.settings
+
+        service, _ = await self._change(name, decide)
+        return service
 
     async def delete(self, name: str, *, expected: int | None = None) -> dict[Role, int]:
         """Delete a service and its entries; give how many there were in each queue."""
-        await self.look(None)
-        known = self._changeable(name)
-        if known is None:
-            raise NoSuchService(name)
-        revision = known.description.revision
-        if expected is not None and expected != revision:
-            raise RevisionChanged(name, expected, revision)
-        if await self._registry.write(name, State.DELETED, "{}", expected=revision) is None:
-            raise RevisionChanged(name, revision, None)
-        self._retire(known)
-        return await known.drop()
+        for _ in range(MOST_TRIES):
+            await self.look(None)
+            known = self._changeable(name)
+            if known is None:
+                raise NoSuchService(name)
+            revision = known.description.revision
+            if expected is not None and expected != revision:
+                raise RevisionChanged(name, expected, revision)
+            if await self._registry.write(name, State.DELETED, "{}", expected=revision) is not None:
+                self._retire(known)
+                return await known.drop()
+        raise RevisionChanged(name, expected, None)
+
+    async def _change(
+        self,
+        name: str,
+        decide: Callable[[Service | None], tuple[State, ServiceSettings]],
+        *,
+        expected: int | None = None,
+    ) -> tuple[Service, bool]:
+        """Write down what is decided about the service as it is then; say whether it is new."""
+        for _ in range(MOST_TRIES):
+            await self.look(None)
+            known = self._changeable(name)
+            revision = known.description.revision if known else 0
+            if expected is not None and expected != revision:
+                raise RevisionChanged(name, expected, revision)
+            state, settings = decide(known)
+            now = known.description if known else None
+            if known and now and now.state is state and now.settings is settings:
+                return known, False
+            written = await self._registry.write(name, state, to_json(settings), expected=revision)
+            if written is not None:
+                await self.look(None)
+                return self.find(name), known is None
+        raise RevisionChanged(name, expected, None)
 
     async def replicas(self) -> list[Replica]:
         """The processes of the queue service that live."""
@@ -227,11 +249,12 @@ class Services:
             self._revision = revision
         return [None] * len(askers)
 
-    def _serve_what_is(self, found: dict[str, Registered]) -> None:
+    def _serve_what_is(self, found: dict[str, Registered | None]) -> None:
         wanted = {
             name: description
             for name, registered in found.items()
-            if registered.state is not State.DELETED
+            if registered is not None
+            and registered.state is not State.DELETED
             and (description := from_registry(name, registered))
         }
         for service in self:
@@ -239,6 +262,9 @@ class Services:
             if known.origin is Origin.ENVIRONMENT:
                 if wanted.pop(service.name, None):
                     log.warning("Service %s of the registry: the environment's wins.", known.name)
+            elif service.name in found and found[service.name] is None:
+                # It goes on as it was: nobody has said that its entries are to go.
+                continue
             elif _is_another(found.get(service.name), known.incarnation):
                 self._retire(service)
         for name, description in wanted.items():
@@ -248,7 +274,7 @@ class Services:
             elif served.description.revision != description.revision:
                 served.change(description)
         for name, registered in found.items():
-            if registered.state is State.DELETED:
+            if registered is not None and registered.state is State.DELETED:
                 self._deleted.append((name, registered.incarnation))
         self._see_all_deleted()
 
@@ -321,7 +347,11 @@ async def _quietly_drop(service: Service) -> bool:
 
 def _with_token_of(known: Service | None, wanted: ServiceSettings) -> ServiceSettings:
     """Keep the token of a service whose new settings do not mention one."""
-    if known is None or wanted.model_fields_set & {"token", "token_sha256"}:
+    if known is None or _mentions_token(wanted):
         return wanted
     kept = known.description.settings.kept_of_token()
     return wanted.model_copy(update={"token_sha256": kept})
+
+
+def _mentions_token(wanted: ServiceSettings) -> bool:
+    return bool(wanted.model_fields_set & {"token", "token_sha256"})

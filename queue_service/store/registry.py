@@ -12,13 +12,18 @@ process which has missed that a service was deleted and made anew cannot touch t
 Neither `#` nor `*` may stand in a service's name.
 """
 
+import contextlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from queue_service.errors import StoreError
 from queue_service.store.scripts import Scripts
+
+log = logging.getLogger(__name__)
 
 #: What a ring on the registry's channel says, and the name of its bell.
 SERVICES = "services"
@@ -46,8 +51,9 @@ class Registered:
     description: str
 
     @classmethod
-    def from_text(cls, text: str) -> "Registered":
-        revision, incarnation, state, description = text.split(" ", 3)
+    def from_bytes(cls, record: bytes) -> "Registered":
+        """Read a record; raises ValueError for one that this version cannot read."""
+        revision, incarnation, state, description = record.decode().split(" ", 3)
         return cls(int(revision), int(incarnation), State(state), description)
 
 
@@ -73,15 +79,19 @@ class Registry:
         #: The pub/sub channel that rings when a service was changed.
         self.channel = f"{prefix}:{{*}}:ring"
 
-    async def read(self, known: int) -> tuple[int, dict[str, Registered] | None]:
-        """Give the revision and all services by name; None when it is still the known one."""
+    async def read(self, known: int) -> tuple[int, dict[str, Registered | None] | None]:
+        """Give the revision and all services by name; None when it is still the known one.
+
+        A record that cannot be read is None too: of that service nothing is known.
+        """
         revision, *pairs = await self._ask("registered", self._services, known)
+        if not revision.isdigit():
+            raise StoreError("registered", f"the revision is no number: {revision[:64]!r}")
         if int(revision) == known:
             return known, None
-        texts = [text.decode() for text in pairs]
         return int(revision), {
-            name: Registered.from_text(text)
-            for name, text in zip(texts[::2], texts[1::2], strict=True)
+            name.decode("utf-8", "replace"): _read(name, record)
+            for name, record in zip(pairs[::2], pairs[1::2], strict=True)
         }
 
     async def write(
@@ -112,11 +122,20 @@ class Registry:
     async def replicas(self) -> list[Replica]:
         """Give the processes that live, the one that has begun first before the others."""
         reply = await self._ask("announce", self._replicas, "", "", 0)
-        found = [
-            Replica(reply[at].decode(), json.loads(reply[at + 1]), int(reply[at + 2]))
-            for at in range(0, len(reply), 3)
-        ]
+        found = []
+        for at in range(0, len(reply), 3):
+            with contextlib.suppress(ValueError, RecursionError):
+                about = dict(json.loads(reply[at + 1]))
+                found.append(Replica(reply[at].decode(), about, int(reply[at + 2])))
         return sorted(found, key=lambda replica: (str(replica.about.get("since_ms")), replica.id))
 
     async def _ask(self, verb: str, keys: list[str], *arguments: Any) -> Any:
         return await self._scripts.ask(verb, keys, arguments)
+
+
+def _read(name: bytes, record: bytes) -> Registered | None:
+    try:
+        return Registered.from_bytes(record)
+    except ValueError as error:
+        log.error("The record of service %r in the registry cannot be read: %s", name[:64], error)
+        return None

@@ -49,11 +49,12 @@ async def put_service(request: web.Request) -> web.Response:
     name = request.match_info["service"]
     fields = await _read_fields(request)
     expected = _expected_revision(request)
-    is_new = services.get(name) is None
-    said: dict[str, object] = {}
-    if is_new and not {"token", "token_sha256"} & fields.keys():
-        fields["token"] = said["token"] = secrets.token_urlsafe(TOKEN_BYTES)
-    service = await services.put(_settings(name, fields), expected=expected)
+    # Whether it is new is known only once it is written: another process may have made it.
+    token = "" if {"token", "token_sha256"} & fields.keys() else secrets.token_urlsafe(TOKEN_BYTES)
+    service, is_new = await services.put(
+        _settings(name, fields), token_if_new=token, expected=expected
+    )
+    said: dict[str, object] = {"token": token} if is_new and token else {}
     return await _answer(request, service, status=201 if is_new else 200, **said)
 
 

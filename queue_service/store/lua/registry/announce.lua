@@ -19,7 +19,7 @@ local reply = {}
 local found = redis.call('HGETALL', KEYS[1])
 for position = 1, #found, 2 do
     local said, till, about = string.match(found[position + 1], '^(%d+) (%d+) (.*)$')
-    if tonumber(till) > now then
+    if till and tonumber(till) > now then
         reply[#reply + 1] = found[position]
         reply[#reply + 1] = about
         reply[#reply + 1] = string.format('%.0f', now - said)

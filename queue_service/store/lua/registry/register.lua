@@ -9,11 +9,13 @@ local revision, incarnation, state = '0', nil, nil
 if known then
     revision, incarnation, state = string.match(known, '^(%d+) (%d+) (%a+) ')
 end
-if state == 'deleted' then
-    -- A service that is made anew has nothing to do with the old one, not even its keys.
+local is_readable = not known or state
+if not is_readable or state == 'deleted' then
+    -- A service that is made anew has nothing to do with the old one, not even its keys; nor has it
+    -- with a record that nobody can read.
     revision, incarnation = '0', nil
 end
-if ARGV[5] ~= '' and ARGV[5] ~= revision then
+if is_readable and ARGV[5] ~= '' and ARGV[5] ~= revision then
     return { 'conflict', revision }
 end
 local new = string.format('%.0f', redis.call('HINCRBY', KEYS[1], '#revision', 1))
