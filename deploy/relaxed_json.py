@@ -27,6 +27,11 @@ def loads(text: str) -> Any:
         raise RelaxedJsonError(
             f"expected JSON, got something else at {where}: {error.msg}"
         ) from None
+    except RelaxedJsonError:
+        raise
+    except ValueError as error:
+        # A number with thousands of digits.
+        raise RelaxedJsonError(f"expected JSON, got a value that cannot be read: {error}") from None
     except RecursionError:
         raise RelaxedJsonError("expected JSON, got brackets nested too deeply") from None
 

@@ -58,7 +58,7 @@ class Section(BaseModel):
 
 class Rpc(Section):
     worker_threads: int = Field(5, ge=1, le=10_000)
-    keepalive: int | None = Field(None, ge=1)
+    keepalive: int | None = Field(None, ge=1, le=10 * 365 * 86_400_000)
 
 
 class Metadata(Section):

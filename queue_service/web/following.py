@@ -104,7 +104,7 @@ def _check(event: wire.Event) -> None:
         raise WireError(f"an event of at most {MAX_JSON_BYTES} bytes", str(len(event.data)))
     try:
         is_object = isinstance(json.loads(event.data), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         is_object = False
     if not is_object:
         raise WireError("an event with a JSON object", "something else")

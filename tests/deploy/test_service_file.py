@@ -214,6 +214,7 @@ def test_a_processor_of_our_own_and_a_processor_entry() -> None:
         ('{"a": 1 # no end\n', "line 2"),
         ('{"a": 1, "a": 2}', "'a' twice"),
         ("[" * 100_000, "nested"),
+        ("1" * 5000, "cannot be read"),
     ],
 )
 def test_text_that_is_no_json_is_told_where(text: str, says: str) -> None:
@@ -229,3 +230,8 @@ def test_comments_and_commas_inside_of_texts_are_text() -> None:
 def test_a_list_is_no_service() -> None:
     with pytest.raises(BadServiceFile, match="object, got list"):
         read_plan("[]")
+
+
+def test_a_time_beyond_all_numbers_is_refused_by_its_name() -> None:
+    with pytest.raises(BadServiceFile, match=r"metadata\.rpc\.keepalive"):
+        _plan(metadata={"rpc": {"keepalive": "9" * 400}})

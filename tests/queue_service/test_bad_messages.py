@@ -9,6 +9,7 @@ import pytest
 
 from client_sdk.wire import names, versions, worker
 from client_sdk.wire.codes import CloseCode, Code
+from client_sdk.wire.events import PROGRESS, Event, Events
 from tests.queue_service.conftest import Stored
 from tests.waiting import wait_until
 
@@ -260,3 +261,17 @@ async def test_a_giant_message_closes_the_worker(
         return await stored.entries() == 0
 
     await wait_until(forgotten, "nothing is stored")
+
+
+@pytest.mark.parametrize("data", [b"[" * 50_000, b'{"a":' * 9_000, b"7" * 5_000, b"\xff"])
+async def test_an_event_that_is_no_object_closes_the_worker_with_a_reason(
+    session: aiohttp.ClientSession, eas: str, stored: Stored, data: bytes
+) -> None:
+    index = await _put(session, f"{eas}/worked")
+    async with _worker(session, eas) as socket:
+        assert isinstance(await _message(socket), worker.Deliveries)
+        event = Event(index, 1, "some-request", 1, PROGRESS, data)
+        await socket.send_bytes(worker.encode_from_worker(Events((event,))))
+        await _is_closed(socket, CloseCode.BAD_MESSAGE)
+    await _comes_to_another_worker(session, eas, index)
+    assert await stored.entries() == 0

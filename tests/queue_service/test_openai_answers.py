@@ -44,6 +44,7 @@ def test_the_body_goes_to_the_engine_with_the_model_that_it_knows() -> None:
         (b"", "the body"),
         (b"[1]", "the body"),
         (b'{"model": "demo", "messages": NaN}', "the body"),
+        (b'{"model": "demo", "messages": [1e999]}', "the body"),
         (b"{}", "model"),
         (b'{"model": 7, "messages": [1]}', "model"),
         (b'{"model": "demo"}', "messages"),
@@ -129,3 +130,39 @@ def test_another_attempt_with_another_text_cannot_go_on() -> None:
     chunks.piece("one", 1)
     with pytest.raises(Diverged):
         chunks.piece("two", 2)
+
+
+@pytest.mark.parametrize("kind", [Kind.CHAT, Kind.TEXT])
+@pytest.mark.parametrize(
+    "strange",
+    [
+        b'{"choices": ["x"]}',
+        b'{"choices": [null, [1]], "object": "x"}',
+        b'{"choices": {"a": 1}, "text": 5}',
+        b'{"choices": [{"message": 5, "finish_reason": []}]}',
+        b'{"text": null, "usage": 7}',
+        b"1" * 5000,
+        b"[" * 5000,
+    ],
+)
+def test_whatever_an_engine_gives_is_an_answer(kind: Kind, strange: bytes) -> None:
+    assert json.dumps(whole(_asked(kind), "r1", 5, strange))
+    chunks = Chunks(_asked(kind, stream_options={"include_usage": True}), "r1", 5)
+    assert chunks.end(strange, {"prompt_tokens": "many"}).endswith(DONE)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        b"no vectors",
+        b'{"data": [7]}',
+        b'{"object": "list", "data": [7]}',
+        b'{"object": "list", "data": [{}]}',
+        b'{"object": "list", "data": [{"embedding": null}]}',
+        b'{"object": "list", "data": [{"embedding": ["x"]}]}',
+        b'{"object": "list", "data": [{"embedding": [1e300]}]}',
+    ],
+)
+def test_embeddings_that_are_none_are_no_answer(strange: bytes) -> None:
+    with pytest.raises(ValueError, match="expected embeddings from the engine"):
+        whole(_asked(Kind.EMBEDDINGS, encoding_format="base64"), "r1", 5, strange)

@@ -21,10 +21,16 @@ _TEXT_OBJECT = "text_completion"
 
 
 def whole(asked: Asked, request_id: str, created_s: int, output: bytes) -> Json:
-    """Return the answer to a request without a stream."""
+    """Return the answer to a request without a stream.
+
+    Raises ValueError for a result that is none: embeddings that hold no numbers.
+    """
     made = _read(output)
     if asked.kind is Kind.EMBEDDINGS:
-        return _embeddings(asked, made)
+        try:
+            return _embeddings(asked, made)
+        except (struct.error, TypeError, KeyError, OverflowError) as error:
+            raise ValueError(f"expected embeddings from the engine, got others: {error}") from None
     if made.get("object") in (_CHAT_OBJECT, _TEXT_OBJECT):
         return {**made, "model": asked.model}
     choices = [_choice(asked, index, choice) for index, choice in enumerate(_choices(made))]
@@ -121,8 +127,10 @@ class Chunks:
 
 def usage_of(told: Json) -> Json:
     """Return counts as clients read them, from what an engine told."""
-    prompt = int(told.get("prompt_tokens") or 0)
-    completion = int(told.get("completion_tokens") or 0)
+    prompt, completion = (
+        count if isinstance(count := told.get(name), int) else 0
+        for name in ("prompt_tokens", "completion_tokens")
+    )
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -191,7 +199,8 @@ def _read(output: bytes) -> Json:
 
 def _choices(made: Json) -> list[Json]:
     choices = made.get("choices")
-    return choices if isinstance(choices, list) and choices else [made]
+    listed = choices if isinstance(choices, list) else []
+    return [choice for choice in listed if isinstance(choice, dict)] or [made]
 
 
 def _text_of(choice: Json) -> str:
@@ -210,11 +219,12 @@ def _choice(asked: Asked, index: int, choice: Json) -> Json:
 
 
 def _embeddings(asked: Asked, made: Json) -> Json:
+    vectors = made.get("data")
+    if not isinstance(vectors, list):
+        raise ValueError("expected embeddings from the engine, got none")
     body = {**made, "model": asked.model}
-    if asked.base64 and isinstance(made.get("data"), list):
-        body["data"] = [
-            {**item, "embedding": _as_base64(item["embedding"])} for item in made["data"]
-        ]
+    if asked.base64:
+        body["data"] = [{**item, "embedding": _as_base64(item["embedding"])} for item in vectors]
     return body
 
 

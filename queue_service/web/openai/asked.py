@@ -76,7 +76,7 @@ def read_asked(kind: Kind, body: bytes) -> Asked:
         kind=kind,
         service=service,
         model=model,
-        data=json.dumps(passed_on, ensure_ascii=False).encode("utf-8", "surrogatepass"),
+        data=_written(passed_on),
         stream=stream,
         include_usage=_flag(options, "include_usage"),
         base64=encoding == "base64",
@@ -91,6 +91,14 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(wanted, dict):
         raise BadParameter("the body", "a JSON object", _came(wanted))
     return wanted
+
+
+def _written(passed_on: dict[str, Any]) -> bytes:
+    try:
+        text = json.dumps(passed_on, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):
+        raise BadParameter("the body", "JSON", "a number or depth beyond it") from None
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _no_constant(name: str) -> None:

@@ -29,7 +29,7 @@ from queue_service.web.connection import leaving
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
-from queue_service.web.openai.refusals import DIVERGED, Refused, failure
+from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, Refused, failure
 from queue_service.web.stream import has_left
 from queue_service.web.tokens import putter_with, require_scope
 
@@ -62,7 +62,7 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
     limit = max((s.input.limits.payload_bytes for s in services), default=0)
     body = await read_body(request, limit_bytes=limit, timeout_s=settings.body_timeout_s)
     asked = read_asked(kind, body)
-    service = services.find(asked.service)
+    service = await services.seek(asked.service)
     putter = putter_with(service, require_scope(request, service, Scope.SUBMIT))
     request_id = request.app[REQUEST_IDS].next()
     await service.tickets.submit(
@@ -202,7 +202,10 @@ class _Answering:
             raise failure(seen, entry)
         output = entry.data if entry else b""
         if not self._asked.stream:
-            body = whole(self._asked, self._request_id, self._created_s, output)
+            try:
+                body = whole(self._asked, self._request_id, self._created_s, output)
+            except ValueError as error:
+                raise Refused(502, BAD_ANSWER, str(error)) from None
             return web.json_response(body, headers=self._headers)
         await self._tell_events()
         await self._write(self._chunks.end(output, self._usage))
@@ -220,6 +223,11 @@ class _Answering:
             self._response.content_type = "text/event-stream"
             self._response.charset = "utf-8"
             await self._response.prepare(self._request)
-        async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await self._response.write(data)
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await self._response.write(data)
+        except TimeoutError:
+            if self._request.transport is not None:
+                self._request.transport.abort()
+            raise ConnectionResetError("the client reads nothing") from None
         self._written_at = time.monotonic()

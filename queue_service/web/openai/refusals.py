@@ -24,6 +24,8 @@ MAX_SENTENCE = 8192
 
 #: The code of an answer that began and could not be gone on with.
 DIVERGED = "ANSWER_DIVERGED"
+#: The code of a result that no client could read.
+BAD_ANSWER = "BAD_ANSWER"
 
 
 class Refused(errors.ServiceError):
