@@ -51,9 +51,9 @@ class Registered:
     description: str
 
     @classmethod
-    def from_bytes(cls, record: bytes) -> "Registered":
-        """Read a record; raises ValueError for one that this version cannot read."""
-        revision, incarnation, state, description = record.decode().split(" ", 3)
+    def from_bytes(cls, text: bytes) -> "Registered":
+        """Read what is written down; raises ValueError for what this version cannot read."""
+        revision, incarnation, state, description = text.decode().split(" ", 3)
         return cls(int(revision), int(incarnation), State(state), description)
 
 
@@ -82,7 +82,7 @@ class Registry:
     async def read(self, known: int) -> tuple[int, dict[str, Registered | None] | None]:
         """Give the revision and all services by name; None when it is still the known one.
 
-        A record that cannot be read is None too: of that service nothing is known.
+        What cannot be read is None too: of that service nothing is known.
         """
         revision, *pairs = await self._ask("registered", self._services, known)
         if not revision.isdigit():
@@ -90,8 +90,8 @@ class Registry:
         if int(revision) == known:
             return known, None
         return int(revision), {
-            name.decode("utf-8", "replace"): _read(name, record)
-            for name, record in zip(pairs[::2], pairs[1::2], strict=True)
+            name.decode("utf-8", "replace"): _read(name, text)
+            for name, text in zip(pairs[::2], pairs[1::2], strict=True)
         }
 
     async def write(
@@ -133,9 +133,9 @@ class Registry:
         return await self._scripts.ask(verb, keys, arguments)
 
 
-def _read(name: bytes, record: bytes) -> Registered | None:
+def _read(name: bytes, text: bytes) -> Registered | None:
     try:
-        return Registered.from_bytes(record)
+        return Registered.from_bytes(text)
     except ValueError as error:
-        log.error("The record of service %r in the registry cannot be read: %s", name[:64], error)
+        log.error("What the registry has of service %r cannot be read: %s", name[:64], error)
         return None
