@@ -93,6 +93,7 @@ class QueuesOfFile(Section):
     max_delivery: int = Field(5, ge=0)
     max_idle: str = "0"
     dead_message_policy: DeadMessagePolicy = DeadMessagePolicy.REAR
+    fair: bool = True
     source: QueueOfFile = QueueOfFile()
     sink: SinkOfFile = SinkOfFile()
 

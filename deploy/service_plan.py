@@ -119,6 +119,7 @@ def _settings(file: ServiceFile) -> dict[str, Any]:
         "max_delivery": queue.max_delivery,
         "max_idle": queue.max_idle,
         "dead_message_policy": queue.dead_message_policy.value,
+        "fair": queue.fair,
     }
     try:
         ServiceSettings.model_validate({**settings, "name": file.metadata.name})

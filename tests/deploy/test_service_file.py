@@ -122,6 +122,7 @@ def test_every_setting_of_the_queues_arrives() -> None:
             "queue.max_delivery": 0,
             "queue.max_idle": "1h30m",
             "queue.dead_message_policy": "Drop",
+            "queue.fair": False,
             "queue.source.auto_evict": True,
             "queue.source": {"max_length": 100},
             "queue": {"sink": {"memory_ratio": 0.25}, "sink.max_payload_size_kb": 64},
@@ -135,6 +136,7 @@ def test_every_setting_of_the_queues_arrives() -> None:
         "max_delivery": 0,
         "max_idle": "1h30m",
         "dead_message_policy": "Drop",
+        "fair": False,
     }
 
 
