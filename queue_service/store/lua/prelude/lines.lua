@@ -249,7 +249,7 @@ local function fair_line()
                 return
             end
         end
-        redis.call('DEL', shares)
+        redis.call('UNLINK', shares)
         redis.call('HDEL', input.meta, 'lined')
         lined_from, accounts, changed_accounts, all_read, clock = false, {}, {}, false, nil
     end
