@@ -22,7 +22,7 @@ local function end_late(request_id, ticket)
         tags = fields and fields[TAGS]
     end
     if tags then
-        expire_request(request_id, index, tags, now)
+        expire_request(request_id, index, tags, now, sink_has_room())
     end
 end
 

@@ -4,12 +4,13 @@ import asyncio
 import base64
 import binascii
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.errors import BadParameter, ServiceError
+from queue_service.errors import BadParameter, FrameTooBig, ServiceError
 from queue_service.service import Service
 from queue_service.store.putter import Putter
 from queue_service.web.body import read_body
@@ -24,8 +25,10 @@ NDJSON = "application/x-ndjson"
 #: The largest body of many jobs, in bytes, and the most lines.
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 MAX_BATCH_LINES = 10_000
-#: So many are put at a time.
-STEP = 256
+#: So many are put at a time, and so many bytes: others are served in between.
+STEP, STEP_BYTES = 256, 1024 * 1024
+#: What a line may take beside its input, in bytes.
+FRAMING_BYTES = 64 * 1024
 
 
 async def put_batch(
@@ -34,14 +37,17 @@ async def put_batch(
     """Put a job for each line; answer with a line for each, in their order."""
     settings = request.app[SETTINGS]
     body = await read_body(request, limit_bytes=MAX_BATCH_BYTES, timeout_s=settings.body_timeout_s)
-    lines = [line for line in body.split(b"\n") if line.strip()]
+    breaks = body.count(b"\n")
+    # What has far too many is not even cut up.
+    lines = body.split(b"\n") if breaks <= 2 * MAX_BATCH_LINES else []
+    lines = [line for line in lines if line.strip()]
     if not 0 < len(lines) <= MAX_BATCH_LINES:
-        raise BadParameter("body", f"1 to {MAX_BATCH_LINES} lines of JSON", f"{len(lines)} lines")
+        came = f"{len(lines) or breaks} lines"
+        raise BadParameter("body", f"1 to {MAX_BATCH_LINES} lines of JSON", came)
     response = web.StreamResponse()
     response.content_type = NDJSON
     await response.prepare(request)
-    for start in range(0, len(lines), STEP):
-        step = enumerate(lines[start : start + STEP], start + 1)
+    for step in _steps(lines):
         outcomes = await asyncio.gather(
             *(_put_line(request, service, putter, number, line) for number, line in step)
         )
@@ -51,11 +57,28 @@ async def put_batch(
     return response
 
 
+def _steps(lines: list[bytes]) -> Iterator[list[tuple[int, bytes]]]:
+    """Give the lines with their numbers, some at a time."""
+    step: list[tuple[int, bytes]] = []
+    size = 0
+    for number, line in enumerate(lines, 1):
+        if step and (len(step) == STEP or size + len(line) > STEP_BYTES):
+            yield step
+            step, size = [], 0
+        step.append((number, line))
+        size += len(line)
+    yield step
+
+
 async def _put_line(
     request: web.Request, service: Service, putter: Putter | None, number: int, line: bytes
 ) -> dict[str, object]:
     given: dict[str, Any] = {}
     try:
+        # JSON may take two bytes for one; more of them are not even read.
+        limit = 2 * service.input.limits.payload_bytes + FRAMING_BYTES
+        if len(line) > limit:
+            raise FrameTooBig(len(line), limit)
         given, data = _parse(line)
         options = read_options(given)
         job_id = options.id or request.app[REQUEST_IDS].next()

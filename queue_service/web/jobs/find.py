@@ -9,8 +9,10 @@ from queue_service.delivery.doorbell import wait_for_any
 from queue_service.service import Service
 from queue_service.store.putter import Putter
 from queue_service.store.ticket import Seen
+from queue_service.web.connection import leaving
 from queue_service.web.jobs.problem import no_such_job
 from queue_service.web.keys import SERVICES
+from queue_service.web.stream import has_left
 from queue_service.web.tokens import putter_with, require_scope
 
 #: The longest that a look waits for a ring: the job's own, or of its queues.
@@ -47,13 +49,16 @@ async def wait_for_end(request: web.Request, service: Service, seen: Seen, wait_
     """Wait until a job has ended, at most so long; give where it is then."""
     services, job_id = request.app[SERVICES], seen.request_id
     deadline = time.monotonic() + wait_s
+    left = leaving(request)
     with service.tickets.followers.follow(job_id) as bell:
         while not seen.has_ended and seen.known and not services.draining:
-            bells = [bell] if seen.ticket else [bell, service.sink.bell]
+            bells = [bell, left] if seen.ticket else [bell, left, service.sink.bell]
             rings = [one.rings for one in bells]
             seen = await service.tickets.look(job_id)
             left_s = deadline - time.monotonic()
-            if seen.has_ended or left_s <= 0:
+            if seen.has_ended or not seen.known or left_s <= 0:
                 break
             await wait_for_any(bells, rings, timeout_s=min(left_s, LOOK_AGAIN_S))
+            if has_left(request):
+                raise ConnectionResetError("the client has left")
     return seen

@@ -73,6 +73,8 @@ def _tags(value: object) -> dict[str, str]:
 def _id(value: object) -> str:
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ValueError("1 to 256 printable ASCII characters")
+    if value in (".", ".."):
+        raise ValueError("an id that can stand in a path")
     return value
 
 

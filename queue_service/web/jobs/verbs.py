@@ -1,5 +1,6 @@
 """Looking at jobs, ending them, and removing what is left of them."""
 
+import re
 from collections.abc import Iterator
 
 from aiohttp import web
@@ -133,7 +134,15 @@ def _cursor(text: str, parts: tuple[str, ...]) -> tuple[str, str]:
     if not text:
         return parts[0], "0"
     part, _, start = text.partition(":")
-    is_number = start.replace("-", "", 1) if part == "delayed" else start
-    if part not in parts or not is_number.isascii() or not is_number.isdigit() or len(start) > 40:
+    if part not in parts or not _is_cursor(part, start):
         raise BadParameter("after", "what an earlier page gave", repr(text[:64]))
     return part, start
+
+
+def _is_cursor(part: str, start: str) -> bool:
+    """Say whether the store can go on there: at a number, or at the two of a stream's id."""
+    is_id = part == "delayed" and start != "0"
+    return all(
+        re.fullmatch("[0-9]{1,20}", number) and int(number) < 2**64 - 1
+        for number in (start.split("-", 1) if is_id else [start])
+    ) and is_id == ("-" in start)

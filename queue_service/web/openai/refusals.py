@@ -45,7 +45,9 @@ def failure(seen: Seen, entry: Entry | None) -> Refused:
     """Say why there is no answer."""
     tags = entry.tags() if entry else {}
     word = tags.get(names.ERROR_CODE_TAG) or str(seen.ticket.get("code") or seen.state)
-    if seen.state is State.CANCELED or not seen.known:
+    if not seen.known:
+        return Refused(410, "GONE", "the request is gone, and perhaps its service")
+    if seen.state is State.CANCELED:
         return Refused(409, word, "the request was canceled")
     if seen.state is State.SUCCEEDED:
         return Refused(410, "GONE", "the answer was read by somebody else")

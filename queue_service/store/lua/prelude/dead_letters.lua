@@ -155,13 +155,22 @@ local function end_by_policy(gid, index, record, reason)
     return outcome
 end
 
--- The request was not done in time: whoever waits for its result is told so.
-local function expire_request(request_id, index, tags, now)
+-- Whether the sink takes an answer for which no place is kept.
+local function sink_has_room()
+    local kept = tonumber(redis.call('HGET', own.meta, 'held') or 0)
+    return rules().sink_evicts or length(peer) + kept < rules().sink_capacity
+end
+
+-- The request was not done in time: whoever waits for its result is told so, by the ticket alone
+-- where the sink has no place for it.
+local function expire_request(request_id, index, tags, now, has_place)
     if index then
         remove(input, index)
     end
-    local extra = { errorCode = 'Expired', lastCode = '504' }
-    answer(request_id, laid_over(tags, extra), 'it was not done by the time set for it', now)
+    if has_place then
+        local extra = { errorCode = 'Expired', lastCode = '504' }
+        answer(request_id, laid_over(tags, extra), 'it was not done by the time set for it', now)
+    end
     end_ticket(request_id, 'expired', 'Expired', now)
 end
 
@@ -169,7 +178,7 @@ end
 local function stop_delivery(index, record, why)
     local now = now_ms()
     if why == 'late' then
-        expire_request(record.request_id, index, record.tags, now)
+        expire_request(record.request_id, index, record.tags, now, true)
         return
     end
     remove(input, index, record.lane, record.request_id, record.tags)
