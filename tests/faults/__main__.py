@@ -24,7 +24,7 @@ from tests.faults.report import Report
 from tests.faults.round import run_round
 
 #: Minutes of a run in which recovery with the default lease is measured.
-RECOVERY_MIN = 3.5
+RECOVERY_MIN = 4.0
 #: Violations that are printed in full.
 MOST_PRINTED = 20
 

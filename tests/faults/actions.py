@@ -15,8 +15,22 @@ from tests.waiting import let_pass, wait_until
 
 #: How long what ends by itself is left alone, in seconds.
 SPELL_S = 2.0
-#: How much longer than the lease a silence is, in seconds.
-PAST_LEASE_S = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How faults follow each other, and how long they last, in seconds.
+
+    at_once: the most that are going on at the same time.
+    away_s: the least and the most that what was killed stays away.
+    past_lease_s: how much longer than the lease a silence is.
+    rest_s: how long nothing that a fault touched is hurt again, once it is healed.
+    """
+
+    at_once: int = 3
+    away_s: tuple[float, float] = (0.0, 1.0)
+    past_lease_s: float = 0.8
+    rest_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -38,11 +52,10 @@ class Surgeon:
     """Hurts one cluster, several parts of it at once, but never the same one twice."""
 
     def __init__(
-        self, cluster: Cluster, rng: random.Random, *, away_s: tuple[float, float] = (0.0, 1.0)
+        self, cluster: Cluster, rng: random.Random, *, course: Course | None = None
     ) -> None:
-        """away_s: the least and the most that what was killed stays away, in seconds."""
         self.cluster = cluster
-        self._away_s = away_s
+        self.course = course or Course()
         self.injuries: list[Injury] = []
         self._random = rng
         self._busy: set[str] = set()
@@ -72,6 +85,7 @@ class Surgeon:
             injury.healed_at = now()
             self._note(What.HEALED, injury)
             self.injuries.append(injury)
+            await let_pass(self.course.rest_s)
         finally:
             self._busy -= names
 
@@ -129,7 +143,7 @@ class Surgeon:
             part.kill()
         for name in names:
             self.cluster.journal.note(What.KILLED, code=name)
-        await let_pass(self._random.uniform(*self._away_s))
+        await let_pass(self._random.uniform(*self.course.away_s))
         await self._start(parts)
 
     async def _terminate(self, parts: list[Part]) -> None:
@@ -154,7 +168,7 @@ class Surgeon:
 
     @property
     def _past_lease_s(self) -> float:
-        return self.cluster.shape.lease_s + PAST_LEASE_S
+        return self.cluster.shape.lease_s + self.course.past_lease_s
 
     # --- Wires
 
@@ -224,12 +238,12 @@ class Surgeon:
 
     async def _kill_redis(self, _: list[Part]) -> None:
         await self.cluster.redis.kill()
-        await let_pass(self._random.uniform(*self._away_s))
+        await let_pass(self._random.uniform(*self.course.away_s))
         await self.cluster.redis.start()
 
     async def _terminate_redis(self, _: list[Part]) -> None:
         await self.cluster.redis.stop()
-        await let_pass(self._random.uniform(*self._away_s))
+        await let_pass(self._random.uniform(*self.course.away_s))
         await self.cluster.redis.start()
 
     async def _freeze_redis(self, _: list[Part]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
@@ -11,26 +12,35 @@ from tests.faults.cluster import Cluster
 from tests.faults.event import What
 from tests.waiting import let_pass
 
-#: Jobs per second of all clients together, when they are steady.
-STEADY_RATE = 1000
 #: The shares of the two clients: the second one costs its machine less.
 SHARES = (0.25, 0.75)
-#: A backlog is kept between these, in entries.
-BACKLOG = (2000, 5000)
 #: How long a full sink stays full, in seconds.
 FULL_S = 4.0
-#: Shares of jobs that take a while, and how long, in milliseconds.
-SLOW = ((0.01, 100), (0.006, 1200), (0.0005, 4500))
-_SLOW_LINES = tuple(f"slow {share} {delay_ms}" for share, delay_ms in SLOW)
 LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much is put.
+
+    rate: jobs per second of all clients together, when they are steady.
+    backlog: the entries between which a backlog is kept.
+    slow: shares of jobs that take a while, and how long, in milliseconds.
+    """
+
+    rate: float = 1000.0
+    backlog: tuple[int, int] = (2000, 5000)
+    slow: tuple[tuple[float, int], ...] = ((0.01, 100), (0.006, 1200), (0.0005, 4500))
 
 
 class Keeper:
     """Keeps a load up."""
 
-    def __init__(self, cluster: Cluster, load: Load) -> None:
+    def __init__(self, cluster: Cluster, load: Load, pace: Pace | None = None) -> None:
         self._cluster = cluster
         self._load = load
+        self._pace = pace or Pace()
+        self._slow_lines = tuple(f"slow {share} {ms}" for share, ms in self._pace.slow)
         self._full_since: float | None = None
         self._ended = False
 
@@ -38,9 +48,9 @@ class Keeper:
     async def running(self) -> AsyncIterator[None]:
         """Keep it up inside of the block; after it nothing more is put and everything is read."""
         for client in self._cluster.clients:
-            for line in _SLOW_LINES:
+            for line in self._slow_lines:
                 client.tell(line)
-        self._set_rate(0 if self._load in {Load.IDLE, Load.BACKLOG} else STEADY_RATE)
+        self._set_rate(0 if self._load in {Load.IDLE, Load.BACKLOG} else self._pace.rate)
         keeping = asyncio.create_task(self._keep())
         try:
             yield
@@ -65,8 +75,9 @@ class Keeper:
                 continue
             sink_length = self._cluster.shape.sink_length
             self._cluster.journal.note(What.UNREAD, index=unread, window=sink_length)
-            if self._load is Load.BACKLOG and waiting < BACKLOG[0]:
-                self._burst(BACKLOG[1] - waiting)
+            least, most = self._pace.backlog
+            if self._load is Load.BACKLOG and waiting < least:
+                self._burst(most - waiting)
             elif self._load is Load.SINK_FULL:
                 self._fill_and_empty(unread)
 
@@ -85,7 +96,7 @@ class Keeper:
     def _set_rate(self, rate: float) -> None:
         for client, share in zip(self._cluster.clients, SHARES, strict=True):
             # A client that is started anew is told it too.
-            client.words = (*_SLOW_LINES, f"rate {rate * share}")
+            client.words = (*self._slow_lines, f"rate {rate * share}")
             client.tell(client.words[-1])
 
     def _burst(self, count: int) -> None:

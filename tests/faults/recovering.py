@@ -3,16 +3,24 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.actions import Course
 from tests.faults.cells import Cell, Fault, Load, Victim, round_of
 from tests.faults.cluster import Cluster, Shape
 from tests.faults.history import History, Violation
+from tests.faults.load import Pace
 from tests.faults.recovery import Timeline, percentile
 from tests.faults.round import Outcome, run_round
 
 #: The default of the queue service.
 LEASE_S = 10.0
-#: How long Redis is away, in seconds: long enough that others wait longer from try to try.
-AWAY_S = (0.0, 8.0)
+#: What is measured is how long Penstock waits, not how long entries wait because the workers that
+#: are left have their windows full: few jobs, which take long, and one worker less at a time.
+PACE = Pace(rate=80.0, slow=((0.3, 100), (0.1, 1200)))
+ONE_BY_ONE = Course(at_once=1)
+#: Frozen until everybody behind it has noticed, which may take a third of the lease longer.
+FROZEN = Course(past_lease_s=LEASE_S / 3 + 1.5, rest_s=2.0)
+#: Away long enough that others wait longer from try to try; then there until all is as before.
+RESTARTED = Course(away_s=(0.0, 8.0), rest_s=5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +60,25 @@ async def measure(folder: Path, *, seed: int) -> tuple[list[Measured], list[Viol
     frozen = Cell(Victim.SERVICE, Fault.STOP)
     redis = Cell(Victim.REDIS, Fault.KILL)
     plans = [
-        round_of(Load.STEADY, (killed,) * 24, number=1, gap_s=1.5, seed=seed),
-        round_of(Load.STEADY, (gone,) * 8, number=2, gap_s=2.5, seed=seed),
-        round_of(Load.STEADY, (frozen,) * 2, number=3, gap_s=2.5, seed=seed),
-        round_of(Load.STEADY, (redis,) * 8, number=4, gap_s=4.0, seed=seed),
+        (round_of(Load.STEADY, (killed,) * 24, number=1, gap_s=1.8, seed=seed), ONE_BY_ONE),
+        (round_of(Load.STEADY, (gone,) * 8, number=2, gap_s=2.5, seed=seed), None),
+        (round_of(Load.STEADY, (frozen,) * 3, number=3, gap_s=1.0, seed=seed), FROZEN),
+        (round_of(Load.STEADY, (redis,) * 6, number=4, gap_s=1.0, seed=seed), RESTARTED),
     ]
     try:
         await cluster.start()
-        outcomes = [await run_round(cluster, planned) for planned in plans[:-1]]
-        outcomes.append(await run_round(cluster, plans[-1], away_s=AWAY_S))
+        outcomes = [
+            await run_round(cluster, planned, course=course, pace=PACE) for planned, course in plans
+        ]
     finally:
         await cluster.stop()
     violations = [violation for outcome in outcomes for violation in outcome.violations]
     return [
         Measured("SIGKILL of a worker to redelivery", 1.0, _of_victims(outcomes[0])),
         Measured("a worker's machine gone to redelivery", LEASE_S + 1, _of_victims(outcomes[1])),
-        Measured("a queue process frozen to redelivery", LEASE_S + 1, _of_workers(outcomes[2])),
+        Measured(
+            "a queue process frozen to what it held going on", LEASE_S + 1, _behind(outcomes[2])
+        ),
         Measured("Redis answers again to the first delivery", 3.0, _after_healing(outcomes[3])),
     ], violations
 
@@ -82,15 +93,14 @@ def _of_victims(outcome: Outcome) -> tuple[float, ...]:
     )
 
 
-def _of_workers(outcome: Outcome) -> tuple[float, ...]:
-    """Those whose connections went through the frozen process are among all workers."""
-    history = History(outcome.events)
-    timeline = Timeline(history)
+def _behind(outcome: Outcome) -> tuple[float, ...]:
+    timeline = Timeline(History(outcome.events))
     return tuple(
         one.after_s
         for injury in outcome.injuries
-        for who in history.workers
-        for one in timeline.redelivered(who, injury.hurt_at)
+        for one in timeline.resumed(
+            injury.hurt_at, within_s=injury.healed_at + 1.0 - injury.hurt_at
+        )
     )
 
 

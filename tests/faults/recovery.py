@@ -18,7 +18,7 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Redelivered:
-    """One entry that a dead worker held: whose it was, and how long it sat there."""
+    """One entry that a dead worker held, or one behind a dead process: how long it sat there."""
 
     who: str
     request_id: str
@@ -36,6 +36,11 @@ class Timeline:
             request_id: request.deliveries for request_id, request in history.requests.items()
         }
         self._deliveries = [e for e in history.events if e.what is What.DELIVERED]
+        self._workers = history.workers
+        self._settled = {
+            request_id: [outcome.at for outcome in request.completions]
+            for request_id, request in history.requests.items()
+        }
 
     def redelivered(self, who: str, died_at: float) -> list[Redelivered]:
         """Return when others were given what this worker held when it died or fell silent.
@@ -56,10 +61,49 @@ class Timeline:
                 found.append(Redelivered(who, request_id, min(later) - died_at))
         return found
 
+    def resumed(self, died_at: float, *, within_s: float) -> list[Redelivered]:
+        """Return when what workers held behind a process that fell silent went on.
+
+        Behind it are those whose connection ends within so long after it.  What they held goes
+        on when its answer is accepted, theirs over another process or another worker's, or when
+        it is handed out again.
+        """
+        found = []
+        for who, events in self._workers.items():
+            ends = [e.at for e in events if e.what is What.DISCONNECTED and e.at > died_at]
+            if not ends or ends[0] > died_at + within_s:
+                continue
+            for given in _unsettled(events, died_at):
+                if (after_s := self._went_on(given, died_at)) is not None:
+                    found.append(Redelivered(who, given.request_id, after_s))
+        return found
+
+    def _went_on(self, given: Event, died_at: float) -> float | None:
+        later = [
+            again.at
+            for again in self._by_request[given.request_id]
+            if again.at > died_at and again.index == given.index
+        ]
+        later += [at for at in self._settled[given.request_id] if at > died_at]
+        return min(later) - died_at if later else None
+
     def first_delivery_after(self, at: float) -> float | None:
         """Return how long after `at` anybody was given anything; None for never."""
         later = [given.at for given in self._deliveries if given.at > at]
         return min(later) - at if later else None
+
+
+def _unsettled(events: list[Event], at: float) -> list[Event]:
+    """Return the deliveries of a worker that it had, and no outcome of, at this time."""
+    had: dict[tuple[int, int], Event] = {}
+    for event in events:
+        if event.at > at:
+            break
+        if event.what is What.DELIVERED:
+            had[event.index, event.attempt] = event
+        elif event.what in {What.OUTCOME, What.LOST}:
+            had.pop((event.index, event.attempt), None)
+    return list(had.values())
 
 
 def _is_newer(given: Event, than: Event) -> bool:

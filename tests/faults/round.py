@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
 
-from tests.faults.actions import Injury, Surgeon
+from tests.faults.actions import Course, Injury, Surgeon
 from tests.faults.cells import RoundPlan
 from tests.faults.checker import Verdict, check
 from tests.faults.cluster import PREFIX, Cluster
 from tests.faults.event import Event
 from tests.faults.history import Violation
 from tests.faults.journal import read
-from tests.faults.load import Keeper
+from tests.faults.load import Keeper, Pace
 from tests.leaks import find_leaks
 from tests.waiting import WaitedInVain, let_pass, wait_until
 
@@ -24,8 +24,6 @@ from tests.waiting import WaitedInVain, let_pass, wait_until
 DRAIN_S = 90.0
 #: Seconds that what was left behind by a connection may stay, beyond a lease.
 TIDY_S = 15.0
-#: Faults at the same time.
-AT_ONCE = 3
 
 
 @dataclass(slots=True)
@@ -48,13 +46,14 @@ async def run_round(
     plan: RoundPlan,
     *,
     drain_s: float = DRAIN_S,
-    away_s: tuple[float, float] = (0.0, 1.0),
+    course: Course | None = None,
+    pace: Pace | None = None,
 ) -> Outcome:
     """Run one round on a cluster that is up; its queue services and its Redis are up."""
     rng = random.Random(plan.seed)
     await cluster.begin(f"round-{plan.number}")
-    surgeon = Surgeon(cluster, rng, away_s=away_s)
-    keeper = Keeper(cluster, plan.load)
+    surgeon = Surgeon(cluster, rng, course=course)
+    keeper = Keeper(cluster, plan.load, pace)
     async with keeper.running():
         await _inflict_all(surgeon, keeper, plan)
         await let_pass(1.0)
@@ -83,7 +82,7 @@ async def _inflict_all(surgeon: Surgeon, keeper: Keeper, plan: RoundPlan) -> Non
 
     for number, (cell, start_s) in enumerate(zip(plan.cells, plan.starts_s, strict=True)):
         await let_pass(max(0.0, began_at + start_s - asyncio.get_running_loop().time()))
-        while len(under_way) >= AT_ONCE or not surgeon.is_free(cell):
+        while len(under_way) >= surgeon.course.at_once or not surgeon.is_free(cell):
             under_way = await _one_less(under_way)
             if not under_way:
                 await let_pass(0.1)

@@ -21,7 +21,7 @@ from tests.faults.cells import Load, RoundPlan
 from tests.faults.cluster import Cluster, Shape
 from tests.faults.growth import Growth, growth
 from tests.faults.history import Violation
-from tests.faults.load import Keeper
+from tests.faults.load import Keeper, Pace
 from tests.faults.part import resident_kb
 from tests.faults.round import finish_round
 from tests.waiting import let_pass
@@ -31,6 +31,10 @@ SAMPLE_S = 2.0
 SPELL_S = 20.0
 #: How long a put is remembered, in seconds: shorter than the part of a soak that does not count.
 REPEATABLE_S = 15.0
+#: A tenth of what the kill matrix puts: the journals of half an hour have to fit into memory.
+PACE = Pace(rate=100.0, backlog=(200, 600))
+#: So short that this pace fills it within a spell.
+SINK_LENGTH = 500
 LOADS = (Load.STEADY, Load.BACKLOG, Load.STEADY, Load.SINK_FULL, Load.IDLE)
 
 
@@ -69,7 +73,8 @@ async def soak(
     minutes: float, folder: Path, seed: int
 ) -> tuple[dict[str, Growth], int, list[Violation]]:
     """Load a cluster for so long; give each memory's growth, the jobs, and rules broken."""
-    cluster = Cluster(folder, Shape(seed=seed, lease_s=10.0, repeatable_s=REPEATABLE_S))
+    shape = Shape(seed=seed, lease_s=10.0, repeatable_s=REPEATABLE_S, sink_length=SINK_LENGTH)
+    cluster = Cluster(folder, shape)
     try:
         await cluster.start()
         await cluster.begin("soak")
@@ -78,7 +83,7 @@ async def soak(
         ends_at = time.monotonic() + minutes * 60
         while time.monotonic() < ends_at:
             for load in LOADS:
-                async with Keeper(cluster, load).running():
+                async with Keeper(cluster, load, PACE).running():
                     await let_pass(max(0.0, min(SPELL_S, ends_at - time.monotonic())))
         samples.ended = True
         await sampling

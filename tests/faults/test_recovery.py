@@ -33,6 +33,36 @@ def test_what_a_frozen_worker_answered_after_all_has_no_dead_holder() -> None:
     assert Timeline(History(events)).redelivered("a", 2.0) == []
 
 
+def behind(*, after: list[Event]) -> list[float]:
+    """What worker `a` held went on so long after the process that it hung on was frozen at 2.0."""
+    events = [
+        delivered(1.0, "a"),
+        Event(1.5, "a", What.COMPLETED, "r1", 1, 1),
+        Event(12.0, "a", What.DISCONNECTED),
+        *after,
+    ]
+    return [one.after_s for one in Timeline(History(events)).resumed(2.0, within_s=15.0)]
+
+
+def test_what_hung_on_a_frozen_process_goes_on_when_its_answer_is_accepted_over_another() -> None:
+    assert behind(after=[Event(12.5, "a", What.OUTCOME, "r1", 1, 1)]) == [10.5]
+
+
+def test_what_hung_on_a_frozen_process_goes_on_when_another_worker_is_given_it() -> None:
+    refused = Event(12.5, "a", What.OUTCOME, "r1", 1, 1, code="LEASE_LOST")
+    assert behind(after=[delivered(12.25, "b", attempt=2), refused]) == [10.25]
+
+
+def test_what_was_accepted_before_the_process_was_frozen_did_not_hang_on_it() -> None:
+    events = [
+        delivered(1.0, "a"),
+        Event(1.5, "a", What.COMPLETED, "r1", 1, 1),
+        Event(1.6, "a", What.OUTCOME, "r1", 1, 1),
+        Event(12.0, "a", What.DISCONNECTED),
+    ]
+    assert Timeline(History(events)).resumed(2.0, within_s=15.0) == []
+
+
 def test_the_first_delivery_after_a_moment_is_found() -> None:
     timeline = Timeline(History([delivered(1.0, "a"), delivered(3.0, "a", attempt=2)]))
     assert timeline.first_delivery_after(2.0) == 1.0
