@@ -39,6 +39,31 @@ def _admitted(request: web.Request, service: Service, any_of: tuple[Scope, ...])
     return token
 
 
+async def require_scope_somewhere(request: web.Request, scope: Scope) -> None:
+    """Raise unless the request may do this on some service: before more of it is read.
+
+    Raises Unauthorized or Forbidden.
+    """
+    services = request.app[SERVICES]
+    if _may_somewhere(request, scope):
+        return
+    # Another process may have made the service, or the token, a moment ago.
+    await services.look(None)
+    await services.access.refresh()
+    if not _may_somewhere(request, scope):
+        if services.access.find(token_text(request)) is None:
+            raise Unauthorized
+        raise Forbidden("any service", (scope,))
+
+
+def _may_somewhere(request: web.Request, scope: Scope) -> bool:
+    text = token_text(request)
+    token = _access(request).find(text)
+    if token is not None and scope in token.scopes:
+        return True
+    return any(service.admits(text) for service in request.app[SERVICES])
+
+
 def putter_with(service: Service, token: Token | None) -> Putter | None:
     """Who puts with this token into the service; None, in both, is the service's own."""
     return None if token is None else putter_of(token, fair=service.description.settings.fair)

@@ -31,7 +31,7 @@ from queue_service.web.openai.answers import Chunks, Diverged, comment, error_ev
 from queue_service.web.openai.asked import Asked, Kind, read_asked
 from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, Refused, failure
 from queue_service.web.stream import has_left
-from queue_service.web.tokens import putter_with, require_scope
+from queue_service.web.tokens import putter_with, require_scope, require_scope_somewhere
 
 #: How long a result is kept whose client did not stay to the end, or whose replica died, in ms:
 #: a worker may have answered in the very moment in which it was told to stop.
@@ -58,7 +58,9 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
     settings, services = request.app[SETTINGS], request.app[SERVICES]
     if services.draining:
         raise Draining
-    # The service is known only from the body: nobody sends more of it than any service takes.
+    # The service is known only from the body, which is not for strangers to send.
+    await require_scope_somewhere(request, Scope.SUBMIT)
+    # Nobody sends more of it than any service takes.
     limit = max((s.input.limits.payload_bytes for s in services), default=0)
     body = await read_body(request, limit_bytes=limit, timeout_s=settings.body_timeout_s)
     asked = read_asked(kind, body)
