@@ -75,19 +75,30 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     """Turn what a handler raises into an answer with a code and a sentence."""
     try:
         return await handler(request)
-    except errors.ServiceError as error:
-        return _refuse(request, error)
-    except WireError as error:
-        return render(request, 400, Code.BAD_PARAMETER, str(error))
-    except web.HTTPException as error:
-        code = _LIBRARY_CODES.get(error.status, Code.BAD_PARAMETER)
-        return render(request, error.status, code, error.reason)
-    except ConnectionError:
-        # The client left; the answer goes nowhere, and the library need not log that.
-        return web.Response(status=CLIENT_LEFT)
-    except Exception:
-        log.exception("%s %s failed.", request.method, request.path)
-        return render(request, 500, Code.INTERNAL, "the service failed; its log says how")
+    except Exception as error:
+        response = _response_to(request, error)
+    if request.writer.output_size and request.transport is not None:
+        # An answer that has begun can only be broken off: another one within it would be taken
+        # for a piece of it.
+        request.transport.close()
+    return response
+
+
+def _response_to(request: web.Request, error: Exception) -> web.StreamResponse:
+    match error:
+        case errors.ServiceError():
+            return _refuse(request, error)
+        case WireError():
+            return render(request, 400, Code.BAD_PARAMETER, str(error))
+        case web.HTTPException():
+            code = _LIBRARY_CODES.get(error.status, Code.BAD_PARAMETER)
+            return render(request, error.status, code, error.reason)
+        case ConnectionError():
+            # The client left; the answer goes nowhere, and the library need not log that.
+            return web.Response(status=CLIENT_LEFT)
+        case _:
+            log.error("%s %s failed.", request.method, request.path, exc_info=error)
+            return render(request, 500, Code.INTERNAL, "the service failed; its log says how")
 
 
 async def answer_expectation(request: web.Request) -> web.StreamResponse | None:
@@ -109,7 +120,7 @@ def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:
         request.app[METRICS].wrong_tokens.inc()
         request.app[STRANGERS].note(request.remote or "")
     if status == 500:
-        log.exception("%s %s failed.", request.method, request.path)
+        log.error("%s %s failed.", request.method, request.path, exc_info=error)
     if refusals.is_ours(request):
         return refusals.render(status, error, error.code)
     if wants_problem(request):
