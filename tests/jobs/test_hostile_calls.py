@@ -93,7 +93,7 @@ async def small(serve: Serve) -> AsyncIterator[Face]:
 @pytest.mark.parametrize("option", ["start_by", "finish_by"])
 @pytest.mark.leaves_entries
 async def test_jobs_that_expire_fill_no_sink_beyond_its_limit(small: Face, option: str) -> None:
-    ids = [await small.submit(params={option: "50ms"}) for _ in range(5)]
+    ids = [await small.submit(params={option: "1s"}) for _ in range(5)]
 
     async def all_expired() -> bool:
         return [await small.state(job_id) for job_id in ids] == ["expired"] * 5
