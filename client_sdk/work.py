@@ -30,6 +30,7 @@ from client_sdk.backoff import Backoff
 from client_sdk.holding import Holding
 from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
 from client_sdk.telling import Telling
+from client_sdk.undecided import Undecided
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
@@ -93,8 +94,7 @@ class WorkConnection:
         url: the queue service, for example http://127.0.0.1:8080; several replicas with commas.
         window: how many deliveries the worker takes at once.
         uid: names this worker process; by default a name nobody else has.
-        version, engine: told to the service for its operators; so is what `load` returns, again
-            and again.
+        version, engine, and again and again what `load` returns: told to the operators.
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._replicas = Replicas(url)
@@ -109,6 +109,7 @@ class WorkConnection:
         self._window_unsent = False
         self._holding = Holding()
         self._telling = Telling()
+        self._undecided = Undecided()
         self._events: deque[Delivery | Lost | Stop] = deque()
         self._arrived = asyncio.Event()
         self._to_send = asyncio.Event()
@@ -234,21 +235,20 @@ class WorkConnection:
 
     async def _one_connection(self, session: aiohttp.ClientSession) -> errors.QueueError:
         """Serve one connection and return its end; raise only what the next one could not cure."""
-        ended: errors.QueueError = errors.ConnectionFailed("the connection ended", url=self._url)
         try:
             await self._serve(session)
         except errors.QueueError as error:
-            if not error.transient:
+            if not (error.transient or self._undecided.explains(error)):
                 raise
             if error.status == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                 self._holding.shrink()
             log.warning("The work connection of %s ended: %s", self.uid, error)
-            ended = error
+            return error
         except WireError as error:
             raise errors.BadMessage(str(error), url=self._url) from error
         finally:
             self._connected.clear()
-        return ended
+        return errors.ConnectionFailed("the connection ended", url=self._url)
 
     @property
     def _url(self) -> str:
@@ -259,9 +259,9 @@ class WorkConnection:
             session, self._url, headers=self._headers, timeout_s=self._connect_timeout_s
         )
         try:
-            lease_s = await self._greet(websocket)
-            # Sending, renewing and watching for silence are tasks of their own, so that a slow
-            # peer that blocks one of them does not block the others.
+            with self._undecided.unless_welcomed():
+                lease_s = await self._greet(websocket)
+            # Tasks of their own, so that a slow peer that blocks one does not block the others.
             async with asyncio.TaskGroup() as companions, asyncio.timeout(None) as silence:
                 companions.create_task(self._send(websocket))
                 companions.create_task(self._renew(websocket, lease_s))
@@ -380,8 +380,8 @@ class WorkConnection:
     async def _watch_silence(self, silence: asyncio.Timeout, lease_s: float) -> None:
         """End a connection on which nothing was heard for a lease.
 
-        The service pings every third of it, so a whole one of silence means that its machine
-        or the way to it is gone, which TCP alone notices after many minutes.
+        The service pings every third of it: its machine or the way to it is gone, which TCP
+        alone notices after many minutes.
         """
         loop = asyncio.get_running_loop()
         while True:

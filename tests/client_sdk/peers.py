@@ -107,6 +107,8 @@ class WorkPeer:
     pings: bool = True
     lost: tuple[Held, ...] = ()
     refuse: list[web.Response] = field(default_factory=list)
+    #: Codes to close with in place of the Welcome.
+    unwelcome: list[int] = field(default_factory=list)
     verdict: Callable[[int], bool | None] = lambda index: True
     max_msg_size: int = 2**22
     hellos: list[Hello] = field(default_factory=list)
@@ -126,6 +128,9 @@ class WorkPeer:
         hello = decode_from_worker(await socket.receive_bytes())
         assert isinstance(hello, Hello)
         self.hellos.append(hello)
+        if self.unwelcome:
+            await socket.close(code=self.unwelcome.pop(0))
+            return socket
         welcome = Welcome("svc", self.lease_ms, self.lost, self.protocol)
         await socket.send_bytes(encode_to_worker(welcome))
         self.socket = socket
