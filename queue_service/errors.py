@@ -140,9 +140,10 @@ class RequestIdInUse(ServiceError):
 class NoSuchPath(ServiceError):
     code = Code.NOT_FOUND
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"nothing is served at {path!r}")
+    def __init__(self, path: str, *, hint: str = "") -> None:
+        super().__init__(f"nothing is served at {path!r}" + (f": {hint}" if hint else ""))
         self.path = path
+        self.hint = hint
 
 
 class MethodNotAllowed(ServiceError):

@@ -20,6 +20,19 @@ from queue_service.web.jobs import routes as jobs
 from queue_service.web.middleware import answer_expectation
 from queue_service.web.openai import routes as openai
 
+#: What was probably meant, by how the path begins.
+_HINTS = {
+    "/chat/": "the OpenAI face begins with /v1; the chat page is /chat",
+    "/completions": "the OpenAI face begins with /v1",
+    "/embeddings": "the OpenAI face begins with /v1",
+    "/models": "the OpenAI face begins with /v1",
+    "/v1/": "/openapi.json describes what is there",
+    "/predict": "queues are at /api/predict/{service} and /api/predict/{service}/sink",
+}
+_ROOT_HINT = (
+    "/chat is a page for people, /openapi.json describes the jobs API, /healthz tells health"
+)
+
 
 def routes(settings: Settings) -> list[web.AbstractRouteDef]:
     """The routes in the order in which they are tried."""
@@ -59,4 +72,5 @@ def routes(settings: Settings) -> list[web.AbstractRouteDef]:
 
 async def nothing_here(request: web.Request) -> web.StreamResponse:
     """Answer for every path that nobody serves."""
-    raise NoSuchPath(request.path)
+    hint = next((hint for start, hint in _HINTS.items() if request.path.startswith(start)), "")
+    raise NoSuchPath(request.path, hint=_ROOT_HINT if request.path == "/" else hint)

@@ -26,6 +26,15 @@ async def _answer(page: Page) -> str:
     return await page.locator("#turns li.assistant").last.inner_text()
 
 
+async def _nothing_is_left(service: QueueServiceProcess) -> None:
+    """Wait until the page has removed what its user has read."""
+
+    async def is_empty() -> bool:
+        return await _left(service) == 0
+
+    await wait_until(is_empty, "answers that were read take no place")
+
+
 async def _left(service: QueueServiceProcess) -> int:
     async with (
         aiohttp.ClientSession(headers={"Authorization": ADMIN_TOKEN}) as session,
@@ -59,11 +68,7 @@ async def test_two_tabs_wait_in_line_and_their_answers_grow(
     await expect(first.locator("#status")).to_have_text("The answer is complete.")
     await keep_picture(first, "complete")
     assert await first.locator("#turns li").count() == 2
-
-    async def nothing_is_left() -> bool:
-        return await _left(service) == 0
-
-    await wait_until(nothing_is_left, "answers that were read take no place in the sink")
+    await _nothing_is_left(service)
 
 
 async def test_an_answer_is_stopped_and_the_next_one_follows(
@@ -80,6 +85,7 @@ async def test_an_answer_is_stopped_and_the_next_one_follows(
     assert "word59" not in await _answer(page)
     await _ask(page, "and now")
     await expect(page.locator("#turns li.assistant").last).to_have_text("and now")
+    await _nothing_is_left(service)
 
 
 async def test_a_reload_finds_the_answer_going_on(
@@ -96,6 +102,7 @@ async def test_a_reload_finds_the_answer_going_on(
     assert await _answer(page) == LONG
     await page.reload()
     assert await _answer(page) == LONG, "the conversation is the tab's"
+    await _nothing_is_left(service)
 
 
 async def test_a_wrong_token_is_told_and_a_right_one_opens(
@@ -125,6 +132,7 @@ async def test_an_error_is_told_in_the_place_of_the_answer(
     await expect(page.locator("#turns li.assistant")).to_contain_text("expected something better")
     await _ask(page, "<b>good</b>")
     await expect(page.locator("#turns li.assistant").last).to_have_text("<b>good</b>")
+    await _nothing_is_left(service)
 
 
 async def test_the_page_lets_nothing_else_in(start_service: StartService) -> None:

@@ -151,8 +151,7 @@ $("entrance").addEventListener("submit", async (event) => {
     await open($("token").value.trim());
     $("token").value = "";
   } catch (error) {
-    say(error.message, true);
-    $("token").focus();
+    refuse(error);
   }
 });
 $("service").addEventListener("change", () => {
@@ -200,9 +199,13 @@ async function begin() {
     await open(token);
     if (kept.open) await follow();
   } catch (error) {
-    say(error.message, true);
-    $("token").focus();
+    refuse(error);
   }
+}
+
+function refuse(error) {
+  say(error.status === 401 ? "This token opens no service here." : error.message, true);
+  $("token").focus();
 }
 
 begin();

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -251,8 +252,14 @@ async def test_messages_go_through_the_chat_template(llama: TinyModel, start: St
     )
 
 
-async def test_a_model_without_a_chat_template_says_so(demo_model: str, start: Start) -> None:
-    engine = await start(f"transformers:{demo_model}")
+async def test_a_model_without_a_chat_template_says_so(
+    demo_model: str, start: Start, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(demo_model, tmp_path / "model")
+    about = json.loads((folder / "tokenizer_config.json").read_text())
+    del about["chat_template"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    engine = await start(f"transformers:{folder}")
     end = await end_of(engine, body(messages=[{"role": "user", "content": "hi"}]))
     assert isinstance(end, Failed)
     assert "no chat template" in end.message
