@@ -57,8 +57,11 @@ class JournalledConnection(WorkConnection):
             self._journal.note(What.DISCONNECTED, code=code)
 
     async def _greet(self, websocket: aiohttp.ClientWebSocketResponse) -> float:
+        # The window may change while the answer is awaited: what was greeted with and what is
+        # told right after it are both allowed.
+        greeted_with = self._window
         lease_s = await super()._greet(websocket)
-        self._journal.note(What.CONNECTED, window=self._window)
+        self._journal.note(What.CONNECTED, window=max(greeted_with, self._window))
         return lease_s
 
     def _receive(self, message: ToWorker) -> None:
