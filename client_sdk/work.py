@@ -378,17 +378,16 @@ class WorkConnection:
             return  # As in `_send`.
 
     async def _watch_silence(self, silence: asyncio.Timeout, lease_s: float) -> None:
-        """End a connection on which nothing was heard for a lease.
-
-        The service pings every third of it: its machine or the way to it is gone, which TCP
-        alone notices after many minutes.
-        """
+        """End a connection on which nothing was heard for a lease; TCP may notice much later."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(lease_s / 3)
-            if loop.time() - self._heard_at > lease_s:
+            # The service pings every third of it.  To look once in each third would find its end
+            # up to a third too late.
+            left_s = self._heard_at + lease_s - loop.time()
+            if left_s <= 0:
                 silence.reschedule(loop.time())
                 return
+            await asyncio.sleep(left_s)
 
     def _end(self, error: Exception) -> None:
         """Tell everybody that waits; the first reason stays."""

@@ -251,7 +251,7 @@ async def test_silence_for_longer_than_the_lease_counts_as_broken() -> None:
 
 
 async def test_pings_alone_keep_a_connection_that_has_nothing_to_do() -> None:
-    peer = WorkPeer(lease_ms=150)
+    peer = WorkPeer(lease_ms=450)
     async with connected(peer) as connection:
         await wait_until(lambda: peer.renewals() >= 9, "three leases have passed")
         assert connection.statistics().connections == 1
