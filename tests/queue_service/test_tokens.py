@@ -11,7 +11,7 @@ from client_sdk import AsyncQueueClient
 from client_sdk.errors import Forbidden, Unauthorized
 from queue_service.access import Scope, Token, WantedToken
 from tests.conftest import StartService
-from tests.running import ADMIN_TOKEN, QueueServiceProcess
+from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
 from tests.waiting import wait_until
 
 ADMIN = {"Authorization": ADMIN_TOKEN, "Accept": "application/json"}
@@ -190,3 +190,25 @@ async def test_a_wish_that_makes_no_sense_is_answered_with_what_was_expected(
         assert named in (await answer.json())["message"]
     async with operator.get(f"{service.url}/v1/tokens") as answer:
         assert (await answer.json())["tokens"] == []
+
+
+async def test_a_stream_of_events_ends_with_its_token(
+    start_service: StartService, operator: aiohttp.ClientSession
+) -> None:
+    service = await start_service()
+    made = await _make(operator, service, "submit", "read", "cancel")
+    jobs = f"{service.url}/v1/services/svc/jobs"
+    async with aiohttp.ClientSession(headers={"Authorization": made["token"]}) as session:
+        async with session.post(jobs, data=b"x") as answer:
+            job_id = (await answer.json())["id"]
+        async with session.get(f"{jobs}/{job_id}/events") as stream:
+            assert await stream.content.readline()
+            assert await _revoke(operator, service, made) == 204
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await stream.content.read()
+    headers = {"Authorization": TOKEN}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.delete(f"{jobs}/{job_id}") as answer,
+    ):
+        assert answer.status == 204

@@ -24,6 +24,8 @@ from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.jobs.find import admitted, find
 from queue_service.web.jobs.show import show
 from queue_service.web.keys import SERVICES
+from queue_service.web.tokens import require_scope
+from queue_service.web.watch import cut
 
 EVENT_STREAM = "text/event-stream"
 #: The id of the last event of all.
@@ -66,8 +68,11 @@ async def stream_events(
     response.charset = "utf-8"
     await response.prepare(request)
     stream = _Stream(request, response, service, seen, after)
+    # Whoever may submit may follow what it has just put; a token that ends, ends the stream.
+    token = require_scope(request, service, Scope.READ, Scope.SUBMIT)
     try:
-        await stream.run()
+        with request.app[SERVICES].access.holding(token, lambda: cut(request)):
+            await stream.run()
     except (ConnectionResetError, TimeoutError):
         # The client has left, or reads nothing; the job goes on.
         if request.transport is not None:
