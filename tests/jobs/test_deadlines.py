@@ -68,3 +68,16 @@ async def _until_expired(face: Face, job_id: str) -> None:
         return await face.state(job_id) == "expired"
 
     await wait_until(expired, "the job has expired")
+
+
+@pytest.mark.parametrize("option", ["start_by", "finish_by"])
+async def test_a_job_whose_time_is_over_when_it_comes_goes_to_no_worker(
+    face: Face, start_worker: StartWorker, option: str
+) -> None:
+    await start_worker(face.url, face.service)
+    for _ in range(5):
+        answer = await face.call("POST", data=b"x", params={option: "2020-01-01T00:00:00Z"})
+        assert (answer.status, answer.json["state"]) == (200, "expired")
+        result = await face.call("GET", f"/{answer.json['id']}/result")
+        assert (result.status, result.json["state"]) == (409, "expired")
+        assert (await face.job(answer.json["id"]))["started_at"] is None

@@ -28,15 +28,16 @@ end
 
 local appended = false
 
-local function store(item)
-    local ticket = cjson.decode(item.ticket)
-    ticket.put_at, ticket.digest, ticket.lane = now, item.digest, item.lane
-    local fields = { 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
-        'p', item.path, 'c', item.content_type }
-    if item.putter then
-        quotas().own(fields, item.putter)
-        quotas().note_put(item.putter, item.rate_key, now)
-    end
+local function is_over(at)
+    return at > 0 and at <= now
+end
+
+-- One that came too late is not put in line: a worker could have it before it is looked at.
+local function is_late(item)
+    return is_over(item.start_by) or is_over(item.finish_by)
+end
+
+local function place(item, ticket, fields)
     if item.begin > now then
         ticket.delayed = redis.call('XADD', delayed, '*', unpack(fields))
         if item.putter then
@@ -52,7 +53,24 @@ local function store(item)
             set_time(kind, item.request_id, at)
         end
     end
+end
+
+local function store(item)
+    local ticket = cjson.decode(item.ticket)
+    ticket.put_at, ticket.digest, ticket.lane = now, item.digest, item.lane
+    local fields = { 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
+        'p', item.path, 'c', item.content_type }
+    if item.putter then
+        quotas().own(fields, item.putter)
+        quotas().note_put(item.putter, item.rate_key, now)
+    end
+    if not is_late(item) then
+        place(item, ticket, fields)
+    end
     write_ticket(item.request_id, ticket)
+    if is_late(item) then
+        expire_request(item.request_id, nil, item.tags, now, sink_has_room())
+    end
     if item.key then
         redis.call('SET', item.key, item.request_id, 'PX',
             string.format('%.0f', kept_ms + ticket.keep_ms + ticket.told_ms))
@@ -92,7 +110,7 @@ for position = 7, #ARGV, STEP do
             stored = stored - 1
         end
         store(item)
-        stored = stored + 1
+        stored = stored + (is_late(item) and 0 or 1)
         result = { 'new', item.request_id }
     end
     results[#results + 1] = result
