@@ -42,6 +42,7 @@ from client_sdk.errors import (
 from client_sdk.job_calls import Job, JobEvent
 from client_sdk.job_error import JobError, error_of
 from client_sdk.jobs import AsyncJobs
+from client_sdk.mapping import JobInput, Mapped
 from client_sdk.subscription import Subscription
 from client_sdk.sync import Queue, QueueClient, Watch
 from client_sdk.sync_jobs import Jobs
@@ -70,10 +71,12 @@ __all__ = [
     "JobEnded",
     "JobError",
     "JobEvent",
+    "JobInput",
     "JobNotEnded",
     "Jobs",
     "LeaseLost",
     "Lost",
+    "Mapped",
     "NewerFormat",
     "NoResult",
     "NoSuchService",

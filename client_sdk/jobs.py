@@ -8,13 +8,17 @@ async for piece in client.jobs.stream(job.id):
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from client_sdk import errors, job_calls
+from client_sdk.backoff import Backoff
+from client_sdk.growing_text import GrowingText
 from client_sdk.job_calls import Job, JobEvent
+from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
 from client_sdk.replicas import is_about_replica
 from client_sdk.transport import Transport
 from client_sdk.unreachable import why
@@ -79,7 +83,7 @@ class AsyncJobs:
 
         Raises NoResult for a job that failed, was canceled or expired, and Gone.
         """
-        loop = asyncio.get_running_loop()
+        loop, backoff = asyncio.get_running_loop(), Backoff()
         deadline = loop.time() + timeout_s
         while True:
             wait_s = min(LONGEST_WAIT_S, max(0.0, deadline - loop.time()))
@@ -89,6 +93,8 @@ class AsyncJobs:
                 return found.data
             if loop.time() >= deadline:
                 return None
+            # A replica that is stopping answers at once, again and again.
+            await asyncio.sleep(backoff.next_delay_s())
 
     async def cancel(self, job_id: str, *, wait_s: float = 0.0) -> Job:
         """Cancel a job; of one that runs the worker has the last word, for which to wait.
@@ -132,21 +138,55 @@ class AsyncJobs:
         A new attempt says again what was said before, and goes on from there; one that says
         something else raises TextChanged.  Raises NoResult for a job that does not succeed.
         """
-        given, text = "", ""
+        growing = GrowingText()
         async with contextlib.aclosing(self.events(job_id)) as events:
             async for event in events:
-                if event.kind == "attempt":
-                    text = ""
-                elif event.kind == "delta":
-                    text += str(event.data.get("text", ""))
-                    shared = min(len(text), len(given))
-                    if text[:shared] != given[:shared]:
-                        raise errors.TextChanged("a new attempt says something else than the last")
-                    if len(text) > len(given):
-                        piece, given = text[len(given) :], text
-                        yield piece
-                elif event.kind == "end" and event.data.get("state") != "succeeded":
+                if piece := growing.feed(event):
+                    yield piece
+                if event.kind == "end" and event.data.get("state") != "succeeded":
                     raise errors.NoResult(f"the job has {event.data.get('state')}", status=409)
+
+    async def map(
+        self,
+        inputs: Iterable[Item] | AsyncIterable[Item],
+        *,
+        in_flight: int = 64,
+        ordered: bool = False,
+        failures: Failures = "raise",
+        keep: bool = False,
+        cancel: bool = True,
+        patience_s: float = 600.0,
+        run_id: str = "",
+        options: Mapping[str, Any] | None = None,
+    ) -> AsyncGenerator[Mapped, None]:
+        """Give what becomes of many inputs as it comes, each of which is a job.
+
+        inputs: bytes, text or JobInputs, any number: what is held follows from in_flight alone.
+        in_flight: how many were begun at most whose results were not handed out.
+        ordered: in the order of the inputs instead.
+        failures: what to do when a job gives no result: raise why, or give it as `Mapped.error`.
+        keep: leave the results in the service for their time; otherwise each job is deleted once
+            the next result is asked for.
+        cancel: when this is left early, cancel what is open.
+        patience_s: for how long to try when nothing goes well, because the service is away or
+            its queue is full.
+        run_id: what the jobs' ids begin with, before the input's number; who comes back with the
+            same run id, inputs and options puts nothing twice.  By default one is made.
+        options: arguments of `submit` for all; `events` is False unless given.
+
+        Raises what is about the service and not about one job, such as Unauthorized.
+        """
+        chosen = MapOptions(
+            in_flight, ordered, failures, keep, cancel, patience_s, run_id, options or {}
+        )
+        run = await self._begin_map(chosen)
+        async with contextlib.aclosing(run.over(inputs)) as mapped:
+            async for one in mapped:
+                yield one
+
+    async def _begin_map(self, chosen: MapOptions) -> MapRun:
+        # The blocking jobs give the inputs one by one, from their caller's own thread.
+        return MapRun(self, chosen, connections=self._transport.connections)
 
     async def _one_stream(self, job_id: str, after: str) -> AsyncGenerator[JobEvent, None]:
         transport = self._transport

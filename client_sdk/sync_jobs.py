@@ -1,10 +1,13 @@
 """The blocking jobs: every method is one line into `AsyncJobs`, whose documentation holds here."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from typing import TypeVar
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from client_sdk import errors
 from client_sdk.job_calls import Job, JobEvent
 from client_sdk.jobs import AsyncJobs
+from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
 from client_sdk.portal import Portal
 
 T = TypeVar("T")
@@ -72,6 +75,46 @@ class Jobs:
     def stream(self, job_id: str) -> Iterator[str]:
         """Give the pieces of a job's text as they come."""
         return self._iterate(lambda jobs: jobs.stream(job_id))
+
+    def map(
+        self,
+        inputs: Iterable[Item],
+        *,
+        in_flight: int = 64,
+        ordered: bool = False,
+        failures: Failures = "raise",
+        keep: bool = False,
+        cancel: bool = True,
+        patience_s: float = 600.0,
+        run_id: str = "",
+        options: Mapping[str, Any] | None = None,
+    ) -> Iterator[Mapped]:
+        """Give what becomes of many inputs as it comes, each of which is a job.
+
+        The inputs are taken in the caller's own thread, as far as there is room for them.
+        """
+        chosen = MapOptions(
+            in_flight, ordered, failures, keep, cancel, patience_s, run_id, options or {}
+        )
+        run = self._portal.run(lambda client: client.jobs._begin_map(chosen))
+        try:
+            for one in inputs:
+                while run.is_ready or not run.has_room:
+                    yield from self._handed(run)
+                self._start(run, one)
+            while run.is_open:
+                yield from self._handed(run)
+        finally:
+            with contextlib.suppress(errors.Closed):
+                self._portal.run(lambda client: run.close())
+
+    def _start(self, run: MapRun, one: Item) -> None:
+        self._portal.run(lambda client: run.start(one))
+
+    def _handed(self, run: MapRun) -> Iterator[Mapped]:
+        mapped = self._portal.run(lambda client: run.next())
+        yield mapped
+        self._portal.run(lambda client: run.settle(mapped))
 
     def _iterate(self, begin: Callable[[AsyncJobs], AsyncGenerator[T, None]]) -> Iterator[T]:
         made: list[AsyncGenerator[T, None]] = []

@@ -72,7 +72,7 @@ class Transport:
         if token:
             self._headers["Authorization"] = token
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._connections = connections
+        self.connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -89,7 +89,7 @@ class Transport:
                 raise errors.Closed("this client was closed", url=self.base_url)
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                connector=aiohttp.TCPConnector(limit=self.connections),
                 # Cookies are no part of the protocol; looking for them costs every request.
                 cookie_jar=aiohttp.DummyCookieJar(),
             )

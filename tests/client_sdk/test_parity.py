@@ -1,7 +1,7 @@
 """The blocking client offers what the asyncio client offers, argument by argument."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -17,9 +17,12 @@ from client_sdk import (
     Subscription,
     Watch,
 )
+from client_sdk.mapping import Item
 
 #: The same thing under its two names.
 TWINS = {"Subscription": "Watch", "AsyncGenerator": "Iterator"}
+#: What the asyncio client takes beside it.
+TAKEN = {Iterable[Item] | AsyncIterable[Item]: Iterable[Item]}
 ITERATION = {"__aiter__": "__iter__", "__anext__": "__next__"}
 
 
@@ -31,7 +34,10 @@ def shape(function: Callable[..., object]) -> tuple[list[tuple[str, object, obje
     signature = inspect.signature(function)
     returned = str(getattr(signature.return_annotation, "__name__", signature.return_annotation))
     return (
-        [(p.name, p.default, p.annotation) for p in signature.parameters.values()],
+        [
+            (p.name, p.default, TAKEN.get(p.annotation, p.annotation))
+            for p in signature.parameters.values()
+        ],
         TWINS.get(returned, returned),
     )
 

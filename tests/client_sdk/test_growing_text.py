@@ -1,0 +1,45 @@
+"""A text that grows, is cut within a character, and is begun anew."""
+
+import base64
+
+import pytest
+
+from client_sdk import JobEvent, TextChanged
+from client_sdk.growing_text import GrowingText
+
+ATTEMPT = JobEvent("attempt", {"attempt": 1})
+
+
+def delta(text: str) -> JobEvent:
+    return JobEvent("delta", {"text": text})
+
+
+def test_a_new_attempt_says_nothing_twice() -> None:
+    growing = GrowingText()
+    said = [growing.feed(event) for event in (ATTEMPT, delta("one "), delta("two "))]
+    assert said == ["", "one ", "two "]
+    assert [growing.feed(event) for event in (ATTEMPT, delta("one t"), delta("wo three"))] == [
+        "",
+        "",
+        "three",
+    ]
+    assert growing.given == "one two three"
+
+
+def test_a_new_attempt_that_says_something_else_is_told_and_can_begin_anew() -> None:
+    growing = GrowingText()
+    for event in (ATTEMPT, delta("one"), ATTEMPT):
+        growing.feed(event)
+    with pytest.raises(TextChanged):
+        growing.feed(delta("two"))
+    assert growing.begin_anew() == "two"
+    assert growing.feed(delta(" more")) == " more"
+
+
+def test_a_piece_may_end_within_a_character() -> None:
+    growing = GrowingText()
+    first, second = "ü".encode()[:1], "ü".encode()[1:]
+    pieces = [
+        JobEvent("delta", {"base64": base64.b64encode(piece).decode()}) for piece in (first, second)
+    ]
+    assert [growing.feed(piece) for piece in (*pieces, delta("x"))] == ["", "ü", "x"]
