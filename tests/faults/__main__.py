@@ -1,6 +1,7 @@
 """The kill matrix.
 
     python -m tests.faults [--seed N] [--minutes 18] [--write docs/reliability.md]
+    python -m tests.faults --only-recovery
 
 Prints the seed first, with which the same faults come in the same order, and a table last.  The
 exit status is 1 when any rule was broken.
@@ -105,6 +106,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="repeat the faults of a run")
     parser.add_argument("--minutes", type=float, default=18.0)
     parser.add_argument("--no-recovery", action="store_true", help="leave those figures out")
+    parser.add_argument("--only-recovery", action="store_true", help="make nothing but those")
     parser.add_argument("--write", type=Path, help="the page whose table to replace")
     parser.add_argument("--keep", type=Path, help="keep the journals and logs in this folder")
     given = parser.parse_args()
@@ -123,6 +125,10 @@ def main() -> int:
         print(f"\n{page}".replace("**", ""), flush=True)
 
     try:
+        if given.only_recovery:
+            report = Report()
+            print("\n".join(_recovery(folder / "recovery", seed, report)), flush=True)
+            return 1 if report.violations else 0
         report = asyncio.run(run_matrix(seed, given.minutes - recovery_min, folder))
         tell(report, [])
         if not report.violations and not given.no_recovery:

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 
 from client_sdk.errors import QueueError
+from client_sdk.wire.codes import Code
 from client_sdk.wire.worker import (
     Completion,
     Deliveries,
@@ -27,13 +28,13 @@ class JournalledConnection(WorkConnection):
     def __init__(self, *arguments: Any, journal: Journal, **fields: Any) -> None:
         super().__init__(*arguments, **fields)
         self._journal = journal
-        #: By index: the request ids of what is held or not confirmed.
-        self._requests: dict[int, str] = {}
+        #: By index and attempt: the request ids of what is held or not confirmed.
+        self._requests: dict[tuple[int, int], str] = {}
 
     def answer(self, answer: Completion | Rejection) -> "asyncio.Future[Outcome]":
         what = What.COMPLETED if isinstance(answer, Completion) else What.REJECTED
         code = "" if isinstance(answer, Completion) else answer.code
-        request_id = self._requests.get(answer.index, "")
+        request_id = self._requests.get((answer.index, answer.attempt), "")
         self._journal.note(what, request_id, index=answer.index, attempt=answer.attempt, code=code)
         return super().answer(answer)
 
@@ -69,7 +70,7 @@ class JournalledConnection(WorkConnection):
         match message:
             case Deliveries(deliveries):
                 for item in deliveries:
-                    self._requests[item.index] = item.request_id
+                    self._requests[item.index, item.attempt] = item.request_id
                 self._journal.write(
                     Event(
                         at,
@@ -88,13 +89,16 @@ class JournalledConnection(WorkConnection):
                         at,
                         who,
                         What.OUTCOME,
-                        self._requests.get(item.index, ""),
+                        self._requests.get((item.index, item.attempt), ""),
                         item.index,
                         item.attempt,
                         code="" if item.accepted else item.code or "refused",
                     )
                     for item in outcomes
                 )
+                for item in outcomes:
+                    if item.code != Code.FRAME_TOO_BIG:
+                        self._requests.pop((item.index, item.attempt), None)
             case _:
                 pass
         super()._receive(message)
@@ -102,6 +106,6 @@ class JournalledConnection(WorkConnection):
     def _lose(self, lost: Iterable[Held]) -> None:
         lost = tuple(lost)
         for held in lost:
-            request_id = self._requests.get(held.index, "")
+            request_id = self._requests.get((held.index, held.attempt), "")
             self._journal.note(What.LOST, request_id, index=held.index, attempt=held.attempt)
         super()._lose(lost)
