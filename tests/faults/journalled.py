@@ -96,9 +96,9 @@ class JournalledConnection(WorkConnection):
                     )
                     for item in outcomes
                 )
-                for item in outcomes:
-                    if item.code != Code.FRAME_TOO_BIG:
-                        self._requests.pop((item.index, item.attempt), None)
+                for outcome in outcomes:
+                    if outcome.code != Code.FRAME_TOO_BIG:
+                        self._requests.pop((outcome.index, outcome.attempt), None)
             case _:
                 pass
         super()._receive(message)
