@@ -4,12 +4,15 @@ Keys may be nested or joined by dots (`metadata.rpc.worker_threads`).  What has 
 machines of one's own is known here too, so that it can be told apart from a misspelt key.
 """
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deploy.errors import BadServiceFile
-from queue_service.settings import DeadMessagePolicy, ServiceName
+from queue_service.settings import DeadMessagePolicy, ServiceName, read_max_idle
 
 #: Sections whose keys may be joined by dots; elsewhere a dot is a part of a name.
 _SECTIONS = ("metadata", "metadata.rpc", "queue", "queue.source", "queue.sink")
@@ -41,19 +44,33 @@ IGNORED = frozenset(
 
 
 class Section(BaseModel):
-    """One object of the file; keys that it does not know are kept apart, to be reported."""
+    """One object of the file; keys that it does not know are left to `unknown_keys`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
-    def unknown(self, place: str = "") -> list[str]:
-        """Return the keys that mean nothing here, with where they stand."""
-        found = [f"{place}{key}" for key in self.model_extra or {}]
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            for part in value if isinstance(value, tuple) else (value,):
-                if isinstance(part, Section):
-                    found += part.unknown(f"{place}{name}.")
-        return found
+
+@dataclass(frozen=True, slots=True)
+class UnknownKey:
+    """A key that means nothing where it stands.  meant: the nearest one that does, or ""."""
+
+    place: str
+    meant: str
+
+
+def unknown_keys(model: type[BaseModel], fields: object, place: str = "") -> Iterator[UnknownKey]:
+    """Yield the keys that mean nothing, also of a file in which something else is wrong."""
+    if not isinstance(fields, dict):
+        return
+    for key, value in fields.items():
+        field = model.model_fields.get(key)
+        if field is None:
+            near = get_close_matches(key, model.model_fields, n=1, cutoff=0.75)
+            yield UnknownKey(f"{place}{key}", near[0] if near else "")
+            continue
+        below = (get_args(field.annotation) or (field.annotation,))[0]
+        if isinstance(below, type) and issubclass(below, Section):
+            for part in value if isinstance(value, list) else (value,):
+                yield from unknown_keys(below, part, f"{place}{key}.")
 
 
 class Rpc(Section):
@@ -79,7 +96,9 @@ class QueueOfFile(Section):
     @model_validator(mode="after")
     def _not_both(self) -> "QueueOfFile":
         if self.max_length is not None and self.max_payload_size_kb is not None:
-            raise ValueError("set max_length or max_payload_size_kb, not both for one queue")
+            raise ValueError(
+                "expected max_length or max_payload_size_kb, not both for one queue, got both"
+            )
         return self
 
 
@@ -96,6 +115,11 @@ class QueuesOfFile(Section):
     fair: bool = True
     source: QueueOfFile = QueueOfFile()
     sink: SinkOfFile = SinkOfFile()
+
+    @field_validator("max_idle")
+    @classmethod
+    def _is_duration(cls, came: str) -> str:
+        return read_max_idle(came)
 
 
 class Variable(Section):

@@ -12,13 +12,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deploy import relaxed_json
 from deploy.errors import BadServiceFile
-from deploy.service_file import IGNORED, Container, ServiceFile, Variable, normalised
+from deploy.service_file import (
+    IGNORED,
+    Container,
+    ServiceFile,
+    UnknownKey,
+    Variable,
+    normalised,
+    unknown_keys,
+)
 from queue_service.settings import ServiceSettings
+from queue_service.wrong_fields import shown, wrong_fields
 
 #: Engines that a `processor` of this name means, each of a model at `model_path`.
 _OF_A_MODEL = ("pmml", "transformers", "embeddings", "pipeline")
-#: So much of what came is said again.
-_SHOWN = 80
 
 
 class WorkerPlan(BaseModel):
@@ -75,19 +82,23 @@ class ServicePlan:
 
 def read_plan(text: str) -> ServicePlan:
     """Read a service.json; raises BadServiceFile with a sentence for each field that is wrong."""
+    if not text.strip():
+        raise BadServiceFile("expected a service.json, got nothing: the file is empty")
     try:
         document = relaxed_json.loads(text)
     except relaxed_json.RelaxedJsonError as error:
         raise BadServiceFile(str(error)) from None
     fields = normalised(document)
+    ignored, unknown = _told_apart(unknown_keys(ServiceFile, fields))
     try:
         file = ServiceFile.model_validate(fields)
     except ValidationError as error:
-        raise BadServiceFile(*_sentences(error)) from None
-    settings = _settings(file)
-    worker = _worker(file)
+        raise BadServiceFile(*_sentences(error, ServiceFile), *unknown) from None
+    try:
+        settings, worker = _settings(file), _worker(file)
+    except BadServiceFile as error:
+        raise BadServiceFile(*error.sentences, *unknown) from None
     notes = list(_notes(file))
-    ignored, unknown = _told_apart(file.unknown())
     return ServicePlan(
         name=file.metadata.name,
         settings=settings,
@@ -124,7 +135,8 @@ def _settings(file: ServiceFile) -> dict[str, Any]:
     try:
         ServiceSettings.model_validate({**settings, "name": file.metadata.name})
     except ValidationError as error:
-        raise BadServiceFile(*_sentences(error, before="queue.")) from None
+        sentences = _sentences(error, ServiceSettings)
+        raise BadServiceFile(*(f"queue.{sentence}" for sentence in sentences)) from None
     return settings
 
 
@@ -151,7 +163,7 @@ def _worker(file: ServiceFile) -> WorkerPlan:
         if "://" in file.processor_path:
             raise BadServiceFile(
                 "processor_path: expected a folder of this machine, got "
-                f"{_shown(file.processor_path)}; fetch and unpack it first"
+                f"{shown(file.processor_path)}; fetch and unpack it first"
             )
         folder = f"{file.processor_path.rstrip('/')}/" if file.processor_path else ""
         return WorkerPlan(entry=f"{folder}{file.processor_entry}", **common)
@@ -164,7 +176,7 @@ def _of_processor(file: ServiceFile) -> str:
     if file.processor not in _OF_A_MODEL:
         raise BadServiceFile(
             f"processor: expected one of {', '.join(_OF_A_MODEL)} and echo, or a processor_entry "
-            f"instead, got {_shown(file.processor)}"
+            f"instead, got {shown(file.processor)}"
         )
     if not file.model_path:
         raise BadServiceFile(f"model_path: expected the model of {file.processor}, got nothing")
@@ -219,13 +231,14 @@ def _notes(file: ServiceFile) -> Iterable[str]:
         yield "processor_mainclass: processors in Java are not run here"
 
 
-def _told_apart(places: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _told_apart(keys: Iterable[UnknownKey]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     ignored, unknown = [], []
-    for place in places:
-        if place in IGNORED:
-            ignored.append(f"{place}: has no meaning here")
+    for key in keys:
+        if key.place in IGNORED:
+            ignored.append(f"{key.place}: has no meaning here")
         else:
-            unknown.append(f"{place}: no such key")
+            meant = f"; did you mean {key.meant}?" if key.meant else ""
+            unknown.append(f"{key.place}: no such key{meant}")
     return tuple(ignored), tuple(unknown)
 
 
@@ -233,24 +246,5 @@ def _variables(env: Iterable[Variable]) -> dict[str, str]:
     return {variable.name: variable.value for variable in env}
 
 
-def _sentences(error: ValidationError, *, before: str = "") -> list[str]:
-    sentences = []
-    for problem in error.errors(include_url=False):
-        place = before + (".".join(map(str, problem["loc"])) or "the file")
-        expected = problem["msg"].replace("Input should be", "expected")
-        expected = expected.removeprefix("Value error, ").replace("Field required", "expected it")
-        came = _came(problem["type"], problem["input"])
-        sentences.append(f"{place}: {expected}, got {came}")
-    return sentences
-
-
-def _came(kind: str, value: object) -> str:
-    if kind == "missing":
-        return "nothing"
-    # Whoever breaks a rule about a whole object knows what it has in it.
-    return "both" if kind == "value_error" and isinstance(value, dict) else _shown(value)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    return [str(wrong) for wrong in wrong_fields(error, model, whole="the file")]

@@ -2,6 +2,7 @@
 
     ServiceError
     ├── Unauthorized         no token, or another one
+    │   └── NoAdmin          where only operators may come in
     ├── Forbidden            a known token that may not do this
     ├── NoSuchService        no service of this name
     ├── ServiceStopped       the service takes nothing until it is started again
@@ -46,6 +47,15 @@ class Unauthorized(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("expected this service's token in the Authorization header")
+
+
+class NoAdmin(Unauthorized):
+    def __init__(self) -> None:
+        ServiceError.__init__(
+            self,
+            "expected the admin token (PENSTOCK_ADMIN_TOKEN of the queue service, --admin-token of "
+            "the command), or a token with scope admin, in the Authorization header",
+        )
 
 
 class Forbidden(ServiceError):

@@ -43,6 +43,18 @@ class Durability(StrEnum):
     REPLICATED = "replicated"  # and `durability_replicas` replicas have it
 
 
+def read_max_idle(came: object) -> str:
+    """Check a `max_idle`; raises ValueError."""
+    text = str(came)
+    try:
+        seconds = parse_duration(text)
+    except WireError as error:
+        raise ValueError(f"expected {error.expected}, got {text!r}") from None
+    if seconds and not LEAST_IDLE_S <= seconds <= MOST_IDLE_S:
+        raise ValueError(f"expected 0, or from {LEAST_IDLE_S:g} s to 365 days, got {text!r}")
+    return text
+
+
 class QueueSettings(BaseModel):
     """The limits of one queue."""
 
@@ -105,14 +117,7 @@ class ServiceSettings(BaseModel):
     @field_validator("max_idle", mode="before")
     @classmethod
     def _is_duration(cls, came: object) -> str:
-        text = str(came)
-        try:
-            seconds = parse_duration(text)
-        except WireError as error:
-            raise ValueError(str(error)) from None
-        if seconds and not LEAST_IDLE_S <= seconds <= MOST_IDLE_S:
-            raise ValueError(f"expected 0, or from {LEAST_IDLE_S:g} s to 365 days, got {text!r}")
-        return text
+        return read_max_idle(came)
 
     @field_validator("input", "sink")
     @classmethod

@@ -22,6 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.BadParameter: 400,
     errors.Unauthorized: 401,
+    errors.NoAdmin: 401,
     errors.Forbidden: 403,
     errors.NoSuchService: 404,
     errors.ServiceStopped: 503,

@@ -15,6 +15,7 @@ from queue_service.store.registry import State
 from queue_service.web.body import read_body
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.tokens import require_admin
+from queue_service.wrong_fields import wrong_fields
 
 #: The largest description of a service.
 MAX_DESCRIPTION_BYTES = 256 * 1024
@@ -144,11 +145,10 @@ def _settings(name: str, fields: dict[str, Any]) -> ServiceSettings:
     try:
         return ServiceSettings.model_validate({**fields, "name": name})
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        place = ".".join(map(str, problem["loc"])) or "the settings"
-        came = "it" if problem["type"] == "extra_forbidden" else _shown(problem["input"])
-        secret = "token" in place or not problem["loc"]
-        raise BadParameter(place, problem["msg"], "another" if secret else came) from None
+        first = next(wrong_fields(error, ServiceSettings, whole="the settings"))
+        secret = "token" in first.name or first.name == "the settings"
+        came = "another" if secret else first.came
+        raise BadParameter(first.name, first.expected, came) from None
 
 
 def _shown(value: object) -> str:

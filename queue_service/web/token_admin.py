@@ -8,6 +8,7 @@ from queue_service.errors import BadParameter, NoSuchToken
 from queue_service.web.body import read_body
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.tokens import require_admin
+from queue_service.wrong_fields import wrong_fields
 
 #: The largest wish for a token.
 MAX_WISH_BYTES = 64 * 1024
@@ -28,10 +29,8 @@ async def make_token(request: web.Request) -> web.Response:
     try:
         wanted = WantedToken.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the body"
-        came = "nothing" if first["type"] == "missing" else repr(first["input"])[:64]
-        raise BadParameter(field, first["msg"], came) from None
+        first = next(wrong_fields(error, WantedToken, whole="the body"))
+        raise BadParameter(first.name, first.expected, first.came) from None
     token, text = await request.app[SERVICES].access.make(_with_every_service(wanted))
     return web.json_response({**token.described(), "token": text}, status=201)
 

@@ -6,7 +6,7 @@ import hmac
 from aiohttp import web
 
 from queue_service.access import Access, Scope, Token, putter_of
-from queue_service.errors import Forbidden, ServiceStopped, Unauthorized
+from queue_service.errors import Forbidden, NoAdmin, ServiceStopped, Unauthorized
 from queue_service.service import Service
 from queue_service.store.putter import Putter
 from queue_service.web.keys import SERVICES, SETTINGS
@@ -70,7 +70,7 @@ def putter_with(service: Service, token: Token | None) -> Putter | None:
 
 
 def require_admin(request: web.Request) -> None:
-    """Raise Unauthorized or Forbidden unless the request carries the admin token or one with its
+    """Raise NoAdmin or Forbidden unless the request carries the admin token or one with its
     scope."""
     text = token_text(request)
     wanted = request.app[SETTINGS].admin_token.get_secret_value()
@@ -79,7 +79,7 @@ def require_admin(request: web.Request) -> None:
         return
     token = _access(request).find(text)
     if token is None:
-        raise Unauthorized
+        raise NoAdmin
     if Scope.ADMIN not in token.scopes or token.services:
         raise Forbidden("every service", (Scope.ADMIN,))
 

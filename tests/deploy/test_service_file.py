@@ -144,7 +144,7 @@ def test_every_setting_of_the_queues_arrives() -> None:
     ("fields", "says"),
     [
         ({"metadata": {"instance": -1}}, ("metadata.instance", "greater", "-1")),
-        ({"metadata": {"instance": "two"}}, ("metadata.instance", "integer", "two")),
+        ({"metadata": {"instance": "two"}}, ("metadata.instance", "whole number", "two")),
         ({"metadata": {"type": "Standard"}}, ("metadata.type", "Async", "Standard")),
         ({"metadata": {"name": "a b"}}, ("metadata.name", "a b")),
         ({"metadata": {"rpc.worker_threads": 0}}, ("metadata.rpc.worker_threads", "1", "0")),
@@ -178,6 +178,22 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         "metadata.cpu",
         "queue.memory",
     ]
+
+
+def test_a_misspelt_key_is_named_beside_the_values_that_are_wrong() -> None:
+    refusal = _refusal(processor="", prozessor="echo", queue={"max_idle": "soon", "memory": 0})
+    lines = {line.partition(":")[0]: line for line in refusal.splitlines()}
+    assert set(lines) == {"queue.memory", "queue.max_idle", "prozessor"}
+    assert lines["queue.max_idle"].count("got") == 1
+    assert "did you mean processor?" in lines["prozessor"]
+    alone = _refusal(processor="", prozessor="echo")
+    assert "none of them" in alone
+    assert "did you mean processor?" in alone
+
+
+def test_an_empty_file_is_called_empty() -> None:
+    with pytest.raises(BadServiceFile, match="the file is empty"):
+        read_plan(" \n")
 
 
 def test_a_key_that_nobody_knows_is_reported_and_not_swallowed() -> None:

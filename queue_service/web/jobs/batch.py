@@ -104,14 +104,18 @@ def _refusal(number: int, error: ServiceError) -> dict[str, object]:
     return {"line": number, "status": status, "problem": problem.describe(error, status)}
 
 
+def _shown(line: bytes) -> str:
+    return repr(line[:64].decode("utf-8", "replace"))
+
+
 def _parse(line: bytes) -> tuple[dict[str, Any], bytes]:
     """Read {"input": ...} or {"input_base64": ...} and options; give the options and the input."""
     try:
         given = json.loads(line)
     except (ValueError, RecursionError):
-        raise BadParameter("line", "a JSON object", repr(line[:64])) from None
+        raise BadParameter("line", "a JSON object", _shown(line)) from None
     if not isinstance(given, dict):
-        raise BadParameter("line", "a JSON object", repr(line[:64]))
+        raise BadParameter("line", "a JSON object", _shown(line))
     if ("input" in given) == ("input_base64" in given):
         raise BadParameter("input", "either input or input_base64", "both or neither")
     if "input_base64" in given:

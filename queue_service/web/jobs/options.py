@@ -12,6 +12,7 @@ from client_sdk.wire import names
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
 from queue_service.errors import BadParameter
+from queue_service.wrong_fields import wrong_fields
 
 #: The furthest moment that may be asked for, in ms from now: ten years.
 MOST_AHEAD_MS = 10 * 365 * 86_400_000
@@ -106,16 +107,17 @@ def read_options(given: Mapping[str, Any]) -> Options:
     try:
         return Options.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "options"
-        expected = first["msg"].removeprefix("Value error, ")
-        raise BadParameter(name[:64], expected, repr(first["input"])[:80]) from None
+        first = next(wrong_fields(error, Options, whole="options"))
+        raise BadParameter(first.name[:64], first.expected, first.came) from None
 
 
 def from_query(query: "Mapping[str, str]", tags: list[str]) -> dict[str, Any]:
-    """The options that stand in a query.  tags: each `name:value`."""
+    """The options that stand in a query.  tags: each `name:value`; raises BadParameter."""
     given: dict[str, Any] = {name: value for name, value in query.items() if name != "tag"}
     if tags:
+        for tag in tags:
+            if not tag.partition(":")[0] or ":" not in tag:
+                raise BadParameter("tag", "the form name:value", repr(tag[:64]))
         pairs = [tag.partition(":") for tag in tags]
         given["tags"] = {name: value for name, _, value in pairs}
     return given
