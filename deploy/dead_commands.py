@@ -20,6 +20,7 @@ from rich.table import Table
 from deploy.admin import AdminFace, AdminToken, AsJson, Data, Url
 from deploy.data_dir import DEFAULT_PATH
 from deploy.queue_commands import NOTHING_THERE, Service, read_tags
+from deploy.service_table import wide_console
 
 dead = typer.Typer(
     help="Dead letters: entries that are handed out no more, kept to be looked at.",
@@ -73,7 +74,11 @@ def ls(
     if as_json:
         print(json.dumps(found))
         return
-    table = Table("id", "request id", "reason", "code", "attempts", "parked", "bytes", "error")
+    table = Table("id")
+    # What somebody copies is never cut.
+    table.add_column("request id", no_wrap=True, min_width=36)
+    for name in ("reason", "code", "attempts", "parked", "bytes", "error"):
+        table.add_column(name)
     for letter in found:
         table.add_row(
             str(letter["id"]),
@@ -85,7 +90,7 @@ def ls(
             str(letter["size_bytes"]),
             letter["error"][:80],
         )
-    Console().print(table)
+    wide_console().print(table)
     if go_on is not None:
         typer.echo("There are more: see --limit.", err=True)
 

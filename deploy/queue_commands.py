@@ -244,12 +244,15 @@ def frame_line(frame: Frame, *, as_json: bool) -> str:
     request_id = frame.tags.get(names.REQUEST_ID_TAG, "")
     if not as_json:
         text = frame.data.decode(errors="replace").replace("\n", "\\n")
-        return f"{frame.index}\t{request_id}\t{text}"
+        mark = "error: " if error_of(frame) else ""
+        return f"{frame.index}\t{request_id}\t{mark}{text}"
     shown: dict[str, object] = {
         "index": frame.index,
         "request_id": request_id,
         "tags": dict(frame.tags),
     }
+    if error := error_of(frame):
+        shown["error"] = error.text
     try:
         shown["data"] = frame.data.decode()
     except UnicodeDecodeError:

@@ -327,7 +327,12 @@ def _finish(
         said = faces.service(name) | ({"token": token} if token else {})
         print(json.dumps(said))
     elif local and not failed:
-        print(f"{name}: {len(local['instances'])} of {local['instances_wanted']} instances ready")
+        ready, wanted = len(local["instances"]), local["instances_wanted"]
+        print(
+            f"{name}: {ready} of {wanted} instances ready"
+            if wanted
+            else f"{name}: stopped, no instance runs"
+        )
     for one in failed:
         typer.secho(f"{one['name']} failed: {one['reason']}", fg=typer.colors.RED, err=True)
     if failed:

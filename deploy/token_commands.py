@@ -64,6 +64,7 @@ def create(
         print(json.dumps(made))
         return
     print(made["token"])
+    typer.echo(f"Its id is {made['id']}, which `revoke` asks for.", err=True)
     typer.secho("This is the only time that it is shown.", fg=typer.colors.YELLOW, err=True)
 
 
@@ -89,7 +90,7 @@ def ls(
             " ".join(token["services"]),
             " ".join(f"{name}={limit:g}" for name, limit in token["limits"].items()),
             _date(token["created_at_ms"]),
-            _date(token["expires_at_ms"]),
+            _end(token["expires_at_ms"]),
         )
     Console().print(table)
 
@@ -106,6 +107,11 @@ def revoke(
     AdminFace.find(url, admin_token, data_dir).ask(
         "DELETE", f"/v1/tokens/{quote(token_id, safe='')}"
     )
+
+
+def _end(at_ms: int | None) -> str:
+    is_over = at_ms is not None and at_ms <= time.time() * 1000
+    return f"{_date(at_ms)} (expired)" if is_over else _date(at_ms)
 
 
 def _date(at_ms: int | None) -> str:
