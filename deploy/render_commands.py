@@ -25,7 +25,7 @@ def compose(
     ] = None,
 ) -> None:
     """Write a compose file: an image of the file runs as it is, beside a worker."""
-    plan = read_and_tell(file)
+    plan = read_and_tell(file, in_containers=True)
     worker, folder = plan.worker, file.resolve().parent
     if plan.container is None:
         worker, folder = local_worker(plan, file)

@@ -261,8 +261,11 @@ def _put(
         print(f"or: {penstock()} put {plan.name} hello --wait{where}")
 
 
-def read_and_tell(file: Path) -> ServicePlan:
-    """Read a service.json, and say on standard error what of it does nothing here."""
+def read_and_tell(file: Path, *, in_containers: bool = False) -> ServicePlan:
+    """Read a service.json, and say on standard error what of it does nothing here.
+
+    in_containers: for a compose file, where a container's image and limits do count.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -271,6 +274,8 @@ def read_and_tell(file: Path) -> ServicePlan:
     for sentence in plan.unknown:
         typer.secho(f"warning: {sentence}", fg=typer.colors.YELLOW, err=True)
     for sentence in plan.ignored:
+        if in_containers and "`penstock render`" in sentence:
+            continue
         typer.echo(f"ignored: {sentence}", err=True)
     return plan
 

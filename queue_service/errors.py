@@ -103,7 +103,10 @@ class RevisionChanged(ServiceError):
     def __init__(self, service: str, expected: int | None, came: int | None) -> None:
         wanted = f"revision {expected}" if expected else "none of this name"
         found = "a newer one" if came is None else f"revision {came}" if came else "none"
-        super().__init__(f"the service {service!r}: expected {wanted}, found {found}")
+        sentence = f"the service {service!r}: expected {wanted}, found {found}"
+        if not expected:
+            sentence += "; it exists already: change it with `penstock modify`, or delete it first"
+        super().__init__(sentence)
         self.service = service
         self.expected = expected
         self.came = came

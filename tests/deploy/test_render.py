@@ -58,6 +58,7 @@ def _render(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_each_instance_is_the_image_as_it_is_beside_a_worker(file: Path, tmp_path: Path) -> None:
     done = _render(file, "-o", str(tmp_path / "compose.yml"))
     assert done.returncode == 0, done.stderr
+    assert "containers.image" not in done.stderr, "it is what is used"
     services = yaml.safe_load((tmp_path / "compose.yml").read_text())["services"]
     assert set(services) == {
         "redis",
