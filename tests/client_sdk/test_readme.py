@@ -32,8 +32,8 @@ async def run(example: str, service: QueueServiceProcess) -> str:
     return output.decode()
 
 
-def test_the_readme_has_four_examples() -> None:
-    assert len(EXAMPLES) == 4
+def test_the_readme_has_five_examples() -> None:
+    assert len(EXAMPLES) == 5
 
 
 async def test_the_clients_examples_work(
@@ -43,13 +43,16 @@ async def test_the_clients_examples_work(
     printed = await run(EXAMPLES[0], service)
     assert "b'What is a sink?' ann" in printed
     await run(EXAMPLES[1], service)
-    assert "FRAME_TOO_BIG 413" in await run(EXAMPLES[2], service)
+    answers = (await run(EXAMPLES[2], service)).splitlines()
+    assert len(answers) == 200
+    assert all("times" in answer for answer in answers)
+    assert "FRAME_TOO_BIG 413" in await run(EXAMPLES[3], service)
 
 
 @pytest.mark.leaves_entries
 async def test_the_workers_example_works(service: QueueServiceProcess) -> None:
     async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
         receipt = await client.put(b"quiet")
-        await run(EXAMPLES[3], service)
+        await run(EXAMPLES[4], service)
         (frame,) = await client.sink.get(request_id=receipt.request_id)
     assert frame.data == b"QUIET"

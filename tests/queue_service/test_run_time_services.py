@@ -301,7 +301,7 @@ async def test_a_change_is_refused_that_is_based_on_an_older_one(alone: Face) ->
         ("bad", {"max_delivery": -1}, ("max_delivery", "-1")),
         ("bad", {"sink": {"max_length": 0}}, ("sink.max_length", "0")),
         ("bad", {"input": {"max_length": 5, "max_payload_size_kb": 8}}, ("input", "not both")),
-        ("bad", {"max_lenght": 5}, ("max_lenght", "not permitted")),
+        ("bad", {"max_lenght": 5}, ("max_lenght", "max_length")),
         ("bad", {"name": "other"}, ("name", "bad", "other")),
         ("bad", [], ("object", "list")),
         ("ba%20d", {}, ("name",)),
