@@ -89,7 +89,9 @@ def test_item_07_get_on_an_empty_queue_answers_before_the_client_gives_up(
     began = time.monotonic()
     assert queue.get() == []
     assert 4.0 < time.monotonic() - began < 5.0
-    assert len(sdk.requests()) == 1
+    # A client of an earlier test may still look for its own service meanwhile.
+    asked = [path for _method, path in sdk.requests() if f"/{pair.service}?" in path]
+    assert len(asked) == 1
 
 
 def test_item_08_a_long_poll_ends_when_an_entry_arrives(pair: Pair) -> None:

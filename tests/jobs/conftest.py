@@ -11,6 +11,7 @@ from tests.leaks import Allowed, wait_for_no_leaks
 from tests.running import TOKEN, QueueServiceProcess, ServerProcess, running_service
 
 KEY_PREFIX = "test-jobs"
+SERVICES = 200
 _numbers = itertools.count()
 
 
@@ -22,7 +23,7 @@ def jobs_service(
         tmp_path_factory.mktemp("jobs") / "service.log",
         redis_url=redis_url,
         key_prefix=KEY_PREFIX,
-        services=[{"name": f"svc{number}"} for number in range(60)],
+        services=[{"name": f"svc{number}"} for number in range(SERVICES)],
         result_retention_ms=3_600_000,
     ) as service:
         yield service
@@ -44,4 +45,6 @@ async def face(
     workers: list[ServerProcess],
 ) -> Face:
     """The jobs of a service that no other test has; its results are kept for an hour."""
-    return Face(session, jobs_service.url, f"svc{next(_numbers)}")
+    number = next(_numbers)
+    assert number < SERVICES, "every service has had its test: raise SERVICES"
+    return Face(session, jobs_service.url, f"svc{number}")
