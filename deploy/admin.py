@@ -10,7 +10,7 @@ import typer
 
 from client_sdk.unreachable import why
 from deploy.data_dir import DEFAULT_PATH, DataDir
-from deploy.errors import AdminRefused, NoAnswer
+from deploy.errors import AdminRefused, Interrupted, NoAnswer
 
 #: Seconds until the queue service must have answered.
 ANSWER_TIMEOUT_S = 30.0
@@ -56,9 +56,19 @@ class AdminFace:
 
         if_none_match: `*` makes something new, and is refused when it is there.
 
-        Raises AdminRefused with what the service said, or NoAnswer.
+        Raises AdminRefused with what the service said, NoAnswer, or Interrupted by Ctrl-C where
+        something may have been changed.
         """
-        return asyncio.run(self.ask_async(method, path, body, if_none_match=if_none_match, **query))
+        asking = self.ask_async(method, path, body, if_none_match=if_none_match, **query)
+        try:
+            return asyncio.run(asking)
+        except KeyboardInterrupt:
+            if method == "GET":
+                raise
+            raise Interrupted(
+                f"no answer of {self._url} had come, so it may be done or not; look before you "
+                "try again"
+            ) from None
 
     async def ask_async(
         self,

@@ -9,11 +9,13 @@ DeployError
   ├─ NoAnswer         no queue service answered
   ├─ NotRunning       no local mode runs on this directory
   ├─ NoSuchLocalService   the local mode runs no such service of its own
+  ├─ OwnService       what `penstock up` itself serves goes by its options
   ├─ InstancesElsewhere   the workers are somebody else's
   ├─ OnlyInContainers an image that no local mode can run
   ├─ NotReady         a change was not complete in time
   ├─ OneOnly          more instances than one machine can run of it
   ├─ BadServiceFile   a service.json says something that cannot be
+  ├─ Interrupted      Ctrl-C, before everything was done
   └─ ChildFailed      a child process ended, or was not ready in time
 """
 
@@ -129,7 +131,22 @@ class NoSuchLocalService(DeployError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"this local mode runs no service {name!r} that was made with `{penstock()} create`"
+            f"this local mode runs no service {name!r} that was made with `{penstock()} create`; "
+            f"`{penstock()} ls` lists them"
+        )
+        self.name = name
+
+
+class OwnService(DeployError):
+    """What a local mode itself serves is not changed while it runs."""
+
+    code = "OWN_SERVICE"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r} is what `penstock up` itself serves, as its options say: end it and start "
+            f"it again with `{penstock()} up --workers N` (--engine, ...), its entries are kept; "
+            f"or make a service of another name with `{penstock()} create`"
         )
         self.name = name
 
@@ -171,6 +188,16 @@ class NotReady(DeployError):
         super().__init__(f"{name} is not done within {timeout_s:g} s: {how_far}; it goes on")
         self.name = name
         self.timeout_s = timeout_s
+
+
+class Interrupted(DeployError):
+    """Ctrl-C before everything was done; the sentence says what was and what was not."""
+
+    code = "INTERRUPTED"
+    exit_code = 130  # what a shell expects of a program that Ctrl-C has ended
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"interrupted: {what}")
 
 
 class OneOnly(DeployError):

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from deploy.admin import AdminFace
+from deploy.command_name import penstock
 from deploy.data_dir import DataDir
-from deploy.errors import InstancesElsewhere, NotReady
+from deploy.errors import InstancesElsewhere, Interrupted, NotReady, OwnService
 
 #: Seconds between two looks at a change that is under way.
 LOOK_EVERY_S = 0.2
@@ -17,11 +18,15 @@ LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """The admin face of a queue service; control is None where no local mode is around it."""
+    """The admin face of a queue service; control is None where no local mode is around it.
+
+    own: the service that the local mode serves by its own options; empty without one.
+    """
 
     url: str
     admin: AdminFace
     control: AdminFace | None
+    own: str = ""
 
     @classmethod
     def find(cls, url: str, admin_token: str, data_dir: Path) -> "Faces":
@@ -30,7 +35,8 @@ class Faces:
             return cls(url.rstrip("/"), AdminFace(url, admin_token), None)
         running = DataDir(data_dir).running()
         admin = AdminFace(running.url, admin_token or running.admin_token)
-        return cls(running.url, admin, AdminFace(running.control_url, running.control_token))
+        control = AdminFace(running.control_url, running.control_token)
+        return cls(running.url, admin, control, own=running.service)
 
     def services(self) -> list[dict[str, Any]]:
         """All services, each with `local`, which is what the local mode knows of it, or None."""
@@ -53,18 +59,48 @@ class Faces:
         return any(one["name"] == name for one in self._local())
 
     def must_control(self, name: str) -> AdminFace:
-        """The control of the local mode; raises InstancesElsewhere when there is none."""
+        """The control of the local mode; raises InstancesElsewhere when there is none.
+
+        Raises OwnService for what is not changed while the local mode runs.
+        """
+        self.check_not_own(name)
         if self.control is None:
             raise InstancesElsewhere(name)
         return self.control
 
-    def until_done(
-        self, name: str, *, timeout_s: float, tell: Callable[[str], None]
-    ) -> dict[str, Any]:
-        """Wait until a change of a service is complete; raises NotReady at the timeout.
+    def check_not_own(self, name: str) -> None:
+        """Raise OwnService for the service that the local mode serves by its own options."""
+        if self.own and name == self.own:
+            raise OwnService(name)
 
-        tell: gets a sentence about how far it is.
+    def until_done(
+        self, name: str, *, timeout_s: float, tell: Callable[[str], None], made: bool = False
+    ) -> dict[str, Any]:
+        """Wait until a change of a service is complete.
+
+        tell: gets a sentence about how far it is.  made: the service is new.
+        Raises NotReady at the timeout and Interrupted at Ctrl-C; it goes on all the same.
         """
+        sentence = "its instances were not looked at yet"
+
+        def note(seen: str) -> None:
+            nonlocal sentence
+            sentence = seen
+            tell(seen)
+
+        try:
+            return self._until_done(name, timeout_s, note)
+        except KeyboardInterrupt:
+            done = "is made and takes jobs" if made else "is told"
+            undo = f", `{penstock()} delete {name}` removes it" if made else ""
+            raise Interrupted(
+                f"{name} {done}, and goes on without you ({sentence}): "
+                f"`{penstock()} desc {name}` tells how far it is{undo}"
+            ) from None
+
+    def _until_done(
+        self, name: str, timeout_s: float, tell: Callable[[str], None]
+    ) -> dict[str, Any]:
         control = self.must_control(name)
         deadline = time.monotonic() + timeout_s
         while True:

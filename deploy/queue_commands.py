@@ -62,9 +62,13 @@ def put(
             receipt = await client.put(body, tags=tags, priority=priority, request_id=request_id)
             if wait:
                 _tell(f"request {receipt.request_id}, waiting for the result")
-                found = await _wait(client, receipt, timeout_s=timeout)
                 where = f" --url {url}" if url else data_option(data_dir)
                 ask = f"{penstock()} get {service} {receipt.request_id}{where}"
+                try:
+                    found = await _wait(client, receipt, timeout_s=timeout)
+                except asyncio.CancelledError:
+                    _tell(f"interrupted: the job goes on; `{ask}` prints its result")
+                    raise
                 later = f"no result within {timeout:g} s; ask again with `{ask}`"
                 show_all(found, as_json=as_json, nothing=later)
             elif as_json:

@@ -4,7 +4,8 @@ Beside a local mode they make and end the workers too; at another queue service 
 queues, because there the workers are somebody else's.
 
 Exit codes: 0 done; 1 refused, or an instance failed; 2 the file or the command line is wrong;
-4 no queue service answered, or none runs here.
+4 no queue service answered, or none runs here; 130 Ctrl-C, with a sentence about what goes on, or
+without one when nothing was changed.
 """
 
 import json
@@ -205,6 +206,7 @@ def delete(
 ) -> None:
     """Delete a service with everything in its queues."""
     faces = Faces.find(url, admin_token, data_dir)
+    faces.check_not_own(name)
     found = faces.service(name)
     if not yes and not as_json:
         held = f"{found['input']['length']} entries and {found['sink']['length']} results"
@@ -236,6 +238,7 @@ def _put(
         said = faces.admin.ask("PUT", admin_path(plan.name), fields, if_none_match=only)
         typer.echo("the queues are there; no instances are started from here", err=True)
     else:
+        faces.check_not_own(plan.name)
         worker, folder = local_worker(plan, file)
         wish = {
             "settings": plan.settings,
@@ -249,7 +252,7 @@ def _put(
             faces.control.ask("GET", local_path(plan.name))
         said = faces.control.ask("PUT", local_path(plan.name), wish, if_none_match=only)
     token = said.get("token", plan.token or "")
-    found = _finish(faces, plan.name, wait_s=wait_s, as_json=as_json, token=token)
+    found = _finish(faces, plan.name, wait_s=wait_s, as_json=as_json, token=token, made=new)
     if found and not as_json:
         queue = f"{faces.url}/api/predict/{plan.name}"
         print(f"{plan.name} takes jobs at {queue}")
@@ -308,6 +311,7 @@ def local_worker(plan: ServicePlan, file: Path) -> tuple[WorkerPlan, Path]:
 
 
 def _change(faces: Faces, name: str, verb: str, wait_s: float, as_json: bool) -> None:
+    faces.check_not_own(name)
     if faces.control is not None and faces.is_local(name):
         faces.control.ask("POST", local_path(name, verb))
     else:
@@ -316,7 +320,13 @@ def _change(faces: Faces, name: str, verb: str, wait_s: float, as_json: bool) ->
 
 
 def _finish(
-    faces: Faces, name: str, *, wait_s: float, as_json: bool, token: str = ""
+    faces: Faces,
+    name: str,
+    *,
+    wait_s: float,
+    as_json: bool,
+    token: str = "",
+    made: bool = False,
 ) -> dict[str, Any] | None:
     """Wait for the end of a change and tell it; end the program when an instance has failed."""
     local: dict[str, Any] | None = None
@@ -326,6 +336,7 @@ def _finish(
                 name,
                 timeout_s=wait_s,
                 tell=lambda sentence: status.update(f"{name}: {sentence}"),
+                made=made,
             )
     failed = [one for one in (local or {}).get("instances", ()) if one["state"] == "failed"]
     if as_json:

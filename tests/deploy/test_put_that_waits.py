@@ -1,10 +1,13 @@
 """`penstock put --wait` loses no request id, and says when there will be no result."""
 
+import asyncio
+import json
 import subprocess
 import sys
 
 import pytest
 
+from client_sdk import AsyncQueueClient
 from tests.conftest import StartWorker
 from tests.running import TOKEN, QueueServiceProcess
 from tests.waiting import wait_until
@@ -56,3 +59,28 @@ async def test_a_failed_job_prints_its_error_where_no_result_goes(
     out, told = put.communicate(timeout=30)
     assert (put.returncode, out) == (1, "")
     assert told.splitlines()[-1] == "the job failed: a number is missing"
+
+
+async def test_a_failed_job_is_marked_where_results_are_watched(
+    service: QueueServiceProcess, start_worker: StartWorker
+) -> None:
+    await start_worker(service.url, engine=f"{HANDLERS}:obey")
+    lines = {}
+    for as_json in (False, True):
+        watch = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "deploy.cli", "watch", "svc", "--count", "2"),
+            *(("--json",) if as_json else ()),
+            *("--url", service.url, "--token", TOKEN),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+            for data in (b"bad", b"pid"):
+                await client.put(data, request_id=data.decode())
+        out, _ = await asyncio.wait_for(watch.communicate(), 30)
+        lines[as_json] = sorted(out.decode().splitlines())
+    good, bad = sorted(lines[False], key=lambda line: "bad" in line)
+    assert bad.endswith("\tbad\terror: a number is missing")
+    assert "error" not in good
+    found = {frame["request_id"]: frame for frame in map(json.loads, lines[True])}
+    assert found["bad"]["error"] == found["bad"]["data"] == "a number is missing"
+    assert "error" not in found["pid"]

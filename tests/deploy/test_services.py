@@ -15,7 +15,7 @@ from deploy.admin import AdminFace
 from deploy.cli import app
 from deploy.data_dir import DataDir
 from deploy.errors import DeployError
-from tests.deploy.local_mode import StartUp, Up
+from tests.deploy.local_mode import StartUp, Up, penstock
 from tests.deploy.processes import alive
 from tests.waiting import wait_until_blocking
 
@@ -193,6 +193,7 @@ def test_a_stopped_service_keeps_its_entries_and_comes_back(start_up: StartUp, c
         stopped = cli("stop", "chat")
         assert (stopped["state"], stopped["replicas"]) == ("stopped", [])
         assert stopped["input"]["length"] == 1
+        assert penstock(up, "stop", "chat").stdout == b"chat: stopped, no instance runs\n"
     with (
         QueueClient(
             cli.running.url, "chat", token=DataDir(up.data_dir).token_of("chat"), retry=None
@@ -301,7 +302,7 @@ def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_p
         ({"metadata": {"name": "bad"}, "processor": "tensorflow"}, 2, "expected one of pmml"),
         ({"metadata": {"name": "bad"}, "processor": "pmml", "model_path": "x"}, 2, "model_path"),
         ({"metadata": {"name": "chat"}, "processor": "echo"}, 1, "it exists already"),
-        ({"metadata": {"name": "demo"}, "processor": "echo"}, 1, "PENSTOCK_SERVICES"),
+        ({"metadata": {"name": "demo"}, "processor": "echo"}, 1, "up --workers N"),
         ({"metadata": {"name": "bad"}, "containers": [{"image": "a/b"}]}, 1, "render compose"),
         (
             {

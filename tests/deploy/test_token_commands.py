@@ -1,15 +1,20 @@
 """`penstock tokens`: made, listed and revoked from the command line."""
 
 import json
+import os
 import subprocess
 import sys
 
 from tests.conftest import StartService
 from tests.running import ADMIN_TOKEN, QueueServiceProcess
+from tests.waiting import wait_until
 
 
 def _penstock(
-    service: QueueServiceProcess, *arguments: str, admin_token: str = ADMIN_TOKEN
+    service: QueueServiceProcess,
+    *arguments: str,
+    admin_token: str = ADMIN_TOKEN,
+    columns: int = 80,
 ) -> subprocess.CompletedProcess[str]:
     where = ["--url", service.url, "--admin-token", admin_token]
     return subprocess.run(
@@ -18,6 +23,7 @@ def _penstock(
         text=True,
         timeout=60,
         check=False,
+        env={**os.environ, "COLUMNS": str(columns)},
     )
 
 
@@ -30,10 +36,13 @@ async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartS
     assert made.returncode == 0, made.stderr
     text = made.stdout.strip()
     assert text.startswith("pst_")
+    said, warned = made.stderr.splitlines()
     listed = json.loads(_penstock(service, "ls", "--json").stdout)
     assert [(token["name"], token["scopes"]) for token in listed] == [
         ("the web shop", ["read", "submit"])
     ]
+    assert said == f"Its id is {listed[0]['id']}, which `revoke` asks for."
+    assert warned == "This is the only time that it is shown."
     assert listed[0]["limits"] == {"rate_per_s": 2.5, "burst": 9, "in_line": 100, "running": 4}
     assert "running=4" in _penstock(service, "ls").stdout.replace("\n", "")
     assert _penstock(service, "revoke", listed[0]["id"]).returncode == 0
@@ -46,6 +55,20 @@ async def test_a_refusal_is_told_with_its_reason(start_service: StartService) ->
     assert refused.returncode == 1
     assert "400" in refused.stderr
     assert "scopes" in refused.stderr
-    assert _penstock(service, "ls", admin_token="wrong").returncode == 1
+    stranger = _penstock(service, "ls", admin_token="wrong")
+    assert (stranger.returncode, "expected the admin token" in stranger.stderr) == (1, True)
     gone = _penstock(service, "revoke", "000000000000")
     assert (gone.returncode, "there is no token" in gone.stderr) == (1, True)
+
+
+async def test_a_token_whose_time_is_over_is_listed_as_expired(start_service: StartService) -> None:
+    service = await start_service()
+    for name, ends in (("short", "1"), ("long", "3600")):
+        made = _penstock(service, "create", name, "--scope", "read", "--expires-in-s", ends)
+        assert made.returncode == 0, made.stderr
+
+    def marked() -> list[str]:
+        rows = _penstock(service, "ls", columns=200).stdout.splitlines()
+        return [row.split()[3] for row in rows if "(expired)" in row]
+
+    assert await wait_until(marked, "the short one has expired") == ["short"]
