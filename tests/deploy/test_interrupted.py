@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,13 @@ except KeyboardInterrupt:
 """
 
 
-def _start(*arguments: str, **settings: object) -> "subprocess.Popen[str]":
+def _start(*arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **settings,  # type: ignore[call-overload]
+        env=env,
     )
 
 

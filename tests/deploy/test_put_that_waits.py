@@ -75,12 +75,12 @@ async def test_a_failed_job_is_marked_where_results_are_watched(
         )
         async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
             for data in (b"bad", b"pid"):
-                await client.put(data, request_id=data.decode())
+                await client.put(data, request_id=f"{data.decode()}-{as_json}")
         out, _ = await asyncio.wait_for(watch.communicate(), 30)
         lines[as_json] = sorted(out.decode().splitlines())
     good, bad = sorted(lines[False], key=lambda line: "bad" in line)
-    assert bad.endswith("\tbad\terror: a number is missing")
+    assert bad.endswith("\tbad-False\terror: a number is missing")
     assert "error" not in good
     found = {frame["request_id"]: frame for frame in map(json.loads, lines[True])}
-    assert found["bad"]["error"] == found["bad"]["data"] == "a number is missing"
-    assert "error" not in found["pid"]
+    assert found["bad-True"]["error"] == found["bad-True"]["data"] == "a number is missing"
+    assert "error" not in found["pid-True"]
