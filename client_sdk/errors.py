@@ -37,9 +37,12 @@
 import contextlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
+
+_OF_EVERY_PROBLEM = frozenset({"type", "title", "status", "detail", "code"})
 
 #: An error answer is quoted up to here; a gateway's error page can be long.
 MAX_SENTENCE_LENGTH = 500
@@ -51,18 +54,26 @@ class QueueError(Exception):
     code: the machine word, one of `client_sdk.wire.codes.Code` or a word of this module.
     status: the HTTP status or the WebSocket close code that said so; None when none came.
     url: what was asked, without its query, which can hold a user's data.
+    fields: what the service told beside the sentence, such as the `state` of a job.
     """
 
     code: str = "ERROR"
     transient = False
 
     def __init__(
-        self, sentence: str, *, code: str = "", status: int | None = None, url: str = ""
+        self,
+        sentence: str,
+        *,
+        code: str = "",
+        status: int | None = None,
+        url: str = "",
+        fields: Mapping[str, object] | None = None,
     ) -> None:
         self.sentence = sentence
         self.code = code or type(self).code
         self.status = status
         self.url = url
+        self.fields = dict(fields or {})
         super().__init__(sentence)
 
     def __str__(self) -> str:
@@ -72,13 +83,12 @@ class QueueError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments need this to survive pickling, for example from a process pool.
-        return (_rebuild, (type(self), self.sentence, self.code, self.status, self.url))
+        said = {name: getattr(self, name) for name in ("code", "status", "url", "fields")}
+        return (_rebuild, (type(self), self.sentence, said))
 
 
-def _rebuild(
-    kind: type[QueueError], sentence: str, code: str, status: int | None, url: str
-) -> QueueError:
-    return kind(sentence, code=code, status=status, url=url)
+def _rebuild(kind: type[QueueError], sentence: str, said: dict[str, Any]) -> QueueError:
+    return kind(sentence, **said)
 
 
 class Refused(QueueError):
@@ -158,7 +168,10 @@ class IdInUse(Refused):
 
 
 class NoResult(Refused):
-    """The job failed, was canceled or expired; the sentence says how."""
+    """The job failed, was canceled or expired; the sentence says how.
+
+    fields: `state` as the job has it, and `reason`, the word that its worker gave, or None.
+    """
 
     code = Code.NO_RESULT
 
@@ -348,7 +361,18 @@ def from_answer(
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
     if kind is None:
         kind = Refused if 400 <= status < 500 else ServerFault
-    return kind(sentence, code=code, status=status, url=url)
+    return kind(sentence, code=code, status=status, url=url, fields=_fields(headers, body))
+
+
+def _fields(headers: Mapping[str, str], body: bytes) -> dict[str, object]:
+    """Return what problem details say beside what every problem says."""
+    if not headers.get("Content-Type", "").startswith(names.PROBLEM_JSON):
+        return {}
+    with contextlib.suppress(ValueError, RecursionError):
+        members = json.loads(body)
+        if isinstance(members, dict):
+            return {name: value for name, value in members.items() if name not in _OF_EVERY_PROBLEM}
+    return {}
 
 
 def _sentence(headers: Mapping[str, str], body: bytes) -> str:

@@ -8,8 +8,9 @@ async for piece in client.jobs.stream(job.id):
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -158,6 +159,7 @@ class AsyncJobs:
         patience_s: float = 600.0,
         run_id: str = "",
         options: Mapping[str, Any] | None = None,
+        on_wait: Callable[[errors.QueueError], None] | None = None,
     ) -> AsyncGenerator[Mapped, None]:
         """Give what becomes of many inputs as it comes, each of which is a job.
 
@@ -173,11 +175,15 @@ class AsyncJobs:
         run_id: what the jobs' ids begin with, before the input's number; who comes back with the
             same run id, inputs and options puts nothing twice.  By default one is made.
         options: arguments of `submit` for all; `events` is False unless given.
+        on_wait: told each failure that is waited out.
+
+        A result that is gone before it was read, because an earlier run left it for too long, is
+        computed anew.
 
         Raises what is about the service and not about one job, such as Unauthorized.
         """
         chosen = MapOptions(
-            in_flight, ordered, failures, keep, cancel, patience_s, run_id, options or {}
+            in_flight, ordered, failures, keep, cancel, patience_s, run_id, options or {}, on_wait
         )
         run = await self._begin_map(chosen)
         async with contextlib.aclosing(run.over(inputs)) as mapped:
@@ -190,10 +196,10 @@ class AsyncJobs:
 
     async def _one_stream(self, job_id: str, after: str) -> AsyncGenerator[JobEvent, None]:
         transport = self._transport
-        url = f"{transport.replicas.current}{transport.jobs_path}/{job_id}/events"
+        url = f"{transport.replicas.current}{transport.jobs_path}/{quote(job_id, safe='')}/events"
         try:
             async with transport.session.get(
-                URL(url),
+                URL(url, encoded=True),
                 headers={"Last-Event-ID": after} if after else {},
                 timeout=aiohttp.ClientTimeout(total=None, sock_read=SILENCE_S),
                 read_bufsize=_LONGEST_LINE_BYTES,

@@ -31,6 +31,8 @@ Failures = Literal["raise", "return"]
 LOOK_S = 20.0
 #: For how long the jobs of a map that is left early are canceled, in seconds.
 CANCELING_S = 5.0
+#: How often one input is put at most, when its result is gone before it was read.
+MOST_PUTS = 3
 _END: Final = object()
 
 #: These are about one job.  Any other error is about the service, and ends the map.
@@ -86,6 +88,7 @@ class MapOptions:
     patience_s: float
     run_id: str
     options: Mapping[str, Any]
+    on_wait: Callable[[errors.QueueError], None] | None = None
 
     def __post_init__(self) -> None:
         if self.in_flight < 1:
@@ -218,10 +221,7 @@ class MapRun:
         options = {"events": False, **self._options.options, **given.options}
         self._unfinished.add(job_id)
         try:
-            await self._persist(
-                lambda: self._jobs.submit(given.data, job_id=job_id, **options),
-            )
-            data = await self._result(job_id)
+            data = await self._done(job_id, given.data, options)
         except errors.NoSuchService:
             raise
         except _OF_ONE_JOB as error:
@@ -229,6 +229,26 @@ class MapRun:
             return Mapped(number, one, job_id, b"", error)
         self._unfinished.discard(job_id)
         return Mapped(number, one, job_id, data)
+
+    async def _done(self, job_id: str, data: bytes | str, options: Mapping[str, Any]) -> bytes:
+        """Put a job, if it is not there, and return its result.
+
+        A job that an earlier run has put may have ended so long ago that its result was dropped,
+        or be unknown to a service that lost its memory: it is put anew.
+        """
+        puts = 0
+        while True:
+            await self._persist(lambda: self._jobs.submit(data, job_id=job_id, **options))
+            puts += 1
+            try:
+                return await self._result(job_id)
+            except errors.NoSuchService:
+                raise
+            except (errors.Gone, errors.NotFound):
+                if puts == MOST_PUTS:
+                    raise
+            with contextlib.suppress(errors.Refused):
+                await self._persist(lambda: self._jobs.delete(job_id))
 
     async def _result(self, job_id: str) -> bytes:
         while True:
@@ -255,6 +275,8 @@ class MapRun:
                     raise
                 if loop.time() - self._answered_at > self._options.patience_s:
                     raise
+                if self._options.on_wait is not None:
+                    self._options.on_wait(error)
             else:
                 self._answered_at = loop.time()
                 return done

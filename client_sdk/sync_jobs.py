@@ -88,13 +88,14 @@ class Jobs:
         patience_s: float = 600.0,
         run_id: str = "",
         options: Mapping[str, Any] | None = None,
+        on_wait: Callable[[errors.QueueError], None] | None = None,
     ) -> Iterator[Mapped]:
         """Give what becomes of many inputs as it comes, each of which is a job.
 
         The inputs are taken in the caller's own thread, as far as there is room for them.
         """
         chosen = MapOptions(
-            in_flight, ordered, failures, keep, cancel, patience_s, run_id, options or {}
+            in_flight, ordered, failures, keep, cancel, patience_s, run_id, options or {}, on_wait
         )
         run = self._portal.run(lambda client: client.jobs._begin_map(chosen))
         try:

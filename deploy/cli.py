@@ -12,6 +12,7 @@ from rich.console import Console
 
 from deploy import (
     dead_commands,
+    map_command,
     queue_commands,
     render_commands,
     service_commands,
@@ -25,9 +26,6 @@ from deploy.errors import DeployError
 from deploy.local import MAX_PAYLOAD_KB, LocalOptions
 from deploy.up import run_up
 
-#: What a shell expects of a program that Ctrl-C has ended.
-INTERRUPTED = 130
-
 app = typer.Typer(
     help="Self-hosted asynchronous inference: a queue service and workers that lose nothing.",
     no_args_is_help=True,
@@ -36,6 +34,7 @@ app = typer.Typer(
 app.command()(queue_commands.put)
 app.command()(queue_commands.get)
 app.command()(queue_commands.watch)
+app.command("map")(map_command.map_jobs)
 app.add_typer(stream_commands.stream, name="queue")
 app.add_typer(stream_commands.stream, name="stream")
 app.add_typer(dead_commands.dead, name="dead")
@@ -164,7 +163,7 @@ def demo(
     try:
         kept = run_demo(Console(), verbose=verbose)
     except asyncio.CancelledError:
-        sys.exit(INTERRUPTED)
+        sys.exit(queue_commands.INTERRUPTED)
     if not kept:
         sys.exit(1)
 

@@ -15,6 +15,10 @@ DeployError
   ├─ NotReady         a change was not complete in time
   ├─ OneOnly          more instances than one machine can run of it
   ├─ BadServiceFile   a service.json says something that cannot be
+  ├─ BadInputFile     the input of a map cannot be read, or holds no JSON
+  ├─ CannotResume     what a map has written does not belong to what is asked for now
+  ├─ OutputTaken      another map writes there
+  ├─ CannotWrite      no room, or no right, for what a map writes
   ├─ Interrupted      Ctrl-C, before everything was done
   └─ ChildFailed      a child process ended, or was not ready in time
 """
@@ -122,6 +126,40 @@ class BadServiceFile(DeployError):
     def __init__(self, *sentences: str) -> None:
         super().__init__("\n".join(sentences))
         self.sentences = sentences
+
+
+class BadInputFile(DeployError):
+    """The input of a map cannot be read, or one of its lines is no JSON; nothing was put."""
+
+    code = "BAD_INPUT_FILE"
+    exit_code = 2
+
+
+class CannotResume(DeployError):
+    """What is in the output of a map was not made from what is asked for now."""
+
+    code = "CANNOT_RESUME"
+
+
+class OutputTaken(DeployError):
+    """Another map writes to this output now."""
+
+    code = "OUTPUT_TAKEN"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"another `penstock map` writes {path} now; wait for it, or stop it")
+        self.path = path
+
+
+class CannotWrite(DeployError):
+    """The output of a map cannot be written."""
+
+    code = "CANNOT_WRITE"
+
+    def __init__(self, path: Path, why: OSError) -> None:
+        super().__init__(f"cannot write {path}: {why.strerror or why}")
+        self.path = path
+        self.why = why
 
 
 class NoSuchLocalService(DeployError):

@@ -21,9 +21,11 @@ from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
 from deploy.command_name import penstock
 from deploy.data_dir import DEFAULT_PATH, DataDir, data_option
-from deploy.errors import DeployError, NotRunning
+from deploy.errors import DeployError
 
 FAILED, NOTHING_THERE, NO_ANSWER = 1, 3, 4
+#: What a shell expects of a program that Ctrl-C has ended.
+INTERRUPTED = 130
 
 #: Seconds after which a put that waits looks whether its job has ended without a result.
 LOOK_EVERY_S = 5.0
@@ -154,10 +156,12 @@ def run_verb(verb: Coroutine[Any, Any, None]) -> None:
     """Run one verb and end the program with the code that its end means."""
     try:
         asyncio.run(verb)
-    except (ConnectionFailed, Unavailable, NotRunning) as error:
+    except (ConnectionFailed, Unavailable) as error:
         end_with(str(error), NO_ANSWER)
-    except (QueueError, DeployError) as error:
+    except QueueError as error:
         end_with(str(error), FAILED)
+    except DeployError as error:
+        end_with(str(error), error.exit_code)
     except BrokenPipeError:
         # Whoever read us, such as `head`, has seen enough. Python would complain about it once
         # more when it closes standard output.

@@ -1,0 +1,68 @@
+"""The options that every command which puts jobs has, and how it shows a result in JSON."""
+
+import base64
+import json
+from typing import Annotated, Any
+
+import typer
+
+from client_sdk.errors import QueueError
+
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="A tag, as key=value; repeatable.")]
+Priority = Annotated[int, typer.Option(min=0, help="1 goes before all normal jobs.")]
+Path = Annotated[str, typer.Option("--path", help="For an engine that is an HTTP server.")]
+ContentType = Annotated[str, typer.Option(help="What the input is, for such an engine.")]
+NotBefore = Annotated[str, typer.Option(help="Begin then: a time, or from now, such as 90s.")]
+StartBy = Annotated[str, typer.Option(help="Expires when it has not begun by then.")]
+FinishBy = Annotated[str, typer.Option(help="Expires when it is not done by then.")]
+RunTimeout = Annotated[str, typer.Option(help="The longest that one attempt may run, such as 90s.")]
+Seconds = Annotated[
+    float | None, typer.Option(min=0, help="Seconds to wait; by default as long as it takes.")
+]
+
+
+def output_fields(data: bytes) -> dict[str, Any]:
+    """Return a result for a JSON document: `output`, or `output_base64` when it is no text.
+
+    An object or an array is itself.  Everything else is text, so that the answer "42" of a
+    language model is not a number between texts.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return {"output_base64": base64.b64encode(data).decode("ascii")}
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            return {"output": json.loads(text, parse_constant=_no_number)}
+        except (ValueError, RecursionError):
+            pass
+    return {"output": text}
+
+
+def error_fields(error: QueueError) -> dict[str, Any]:
+    """Return why a job gave no result: its `state`, and an `error` with a code and a message.
+
+    A job that was never put is `refused`; one whose result is no longer there is `gone`.
+    """
+    state = error.fields.get("state") or ("gone" if error.status in (404, 410) else "refused")
+    code = error.fields.get("reason") or error.code
+    return {"state": str(state), "error": {"code": str(code), "message": error.sentence}}
+
+
+def json_line(document: dict[str, Any]) -> str:
+    """Return a document as one line of JSON, which every reader of UTF-8 takes."""
+    text = json.dumps(document, ensure_ascii=False)
+    # Half a surrogate pair, which a model may write as an escape in JSON, has no UTF-8.
+    return text if text.isascii() or _is_utf8(text) else json.dumps(document)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

@@ -1,0 +1,110 @@
+"""The input of `penstock map`: a file with a value of JSON in each line.
+
+It is read twice: once from end to end before anything is put, so that a mistake in the last line
+costs nothing, and once while its jobs are put.  No more than a line of it is held.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from client_sdk.wire import names
+from deploy.errors import BadInputFile
+
+#: The longest line, in bytes; as many of them may be held as jobs are in flight.
+MAX_LINE_BYTES = 64 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class InputLine:
+    """One input.  number: the line's place in the file, from 0.  content_type: "" for text."""
+
+    number: int
+    data: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class MapInput:
+    """A file that was read from end to end.
+
+    lines: all of them.  inputs: those that are not empty.  sha256: of its bytes.
+    """
+
+    path: Path
+    lines: int
+    inputs: int
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def check(cls, path: Path) -> "MapInput":
+        """Read a file; raises BadInputFile for the first line that is no JSON."""
+        seen = hashlib.sha256()
+        lines = inputs = size_bytes = 0
+        for number, raw in enumerate(_lines(path)):
+            seen.update(raw)
+            size_bytes += len(raw)
+            lines += 1
+            inputs += read_line(path, number, raw) is not None
+        return cls(path, lines, inputs, size_bytes, seen.hexdigest())
+
+    def __iter__(self) -> Iterator[InputLine]:
+        """Give the inputs; raises BadInputFile at the end when the file is no longer the same."""
+        seen = hashlib.sha256()
+        for number, raw in enumerate(_lines(self.path)):
+            seen.update(raw)
+            line = read_line(self.path, number, raw) if number < self.lines else None
+            if line is not None:
+                yield line
+        if seen.hexdigest() != self.sha256:
+            raise BadInputFile(
+                f"expected {self.path} to stay as it is while it is mapped, and it was changed; "
+                "map it anew to another output"
+            )
+
+
+def read_line(path: Path, number: int, raw: bytes) -> InputLine | None:
+    """Return the input in a line, None for an empty one; raises BadInputFile.
+
+    A string is the text itself, and every other value the JSON as it stands in the line.
+    """
+    data = (raw.removeprefix(_BOM) if number == 0 else raw).strip()
+    if not data:
+        return None
+    try:
+        value = json.loads(data.decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        came = repr(data[:40].decode("utf-8", "replace"))
+        why = str(error) or "nested too deeply"
+        raise BadInputFile(
+            f"{path}, line {number + 1}: expected a value of JSON, got {came}: {why}"
+        ) from None
+    if isinstance(value, str):
+        return InputLine(number, value.encode("utf-8", "replace"), "")
+    return InputLine(number, data, names.JSON)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    if not path.is_file():
+        what = "something else" if path.exists() else "nothing"
+        raise BadInputFile(f"expected a file at {path}, found {what}")
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while raw := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(raw) > MAX_LINE_BYTES:
+                    raise BadInputFile(
+                        f"{path}, line {number}: expected at most {MAX_LINE_BYTES} bytes, got more"
+                    )
+                yield raw
+    except OSError as error:
+        raise BadInputFile(f"cannot read {path}: {error.strerror}") from error
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

@@ -1,0 +1,108 @@
+"""How far a map is, on standard error: a bar on a terminal, now and then a line elsewhere."""
+
+import os
+import time
+from types import TracebackType
+from typing import NoReturn, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from client_sdk.errors import QueueError
+
+#: Seconds between two lines where there is no terminal, and between two about the same trouble.
+LINE_EVERY_S = 10.0
+
+
+class MapProgress:
+    """Tells how many inputs are done; a context manager, because a bar has to be put away."""
+
+    def __init__(self, total: int, *, done: int, failed: int, console: Console) -> None:
+        """done, failed: before this run, `failed` among them."""
+        self._total, self._done, self._failed = total, done, failed
+        self._console = console
+        self._begun_at = self._told_at = time.monotonic()
+        self._before = done
+        self._trouble_at = float("-inf")
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+            TextColumn("{task.fields[failed]:,} failed"),
+            _RateColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=total, completed=done, failed=failed)
+
+    def __enter__(self) -> Self:
+        if self._before:
+            self.say(f"{self._before:,} of {self._total:,} are done already")
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._begun_at
+
+    def tell(self, done: int, failed: int) -> None:
+        """Say how many are done by now, and how many of them failed."""
+        self._done, self._failed = done, failed
+        self._progress.update(self._task, completed=done, failed=failed)
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._told_at >= LINE_EVERY_S:
+            self._told_at = now
+            self.say(f"{done:,} of {self._total:,} done, {failed:,} failed{self._rate()}")
+
+    def wait(self, error: QueueError) -> None:
+        """Say that something is being waited for, now and then."""
+        now = time.monotonic()
+        if now - self._trouble_at >= LINE_EVERY_S:
+            self._trouble_at = now
+            self.say(f"waiting, and trying again: {error.sentence}")
+
+    def say(self, sentence: str) -> None:
+        """Say a sentence, above the bar where there is one."""
+        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    def leave(self, code: int) -> NoReturn:
+        """End the program at once, and leave the terminal as it was."""
+        self._console.show_cursor(True)
+        os._exit(code)
+
+    def end(self) -> str:
+        """Return what came of it all."""
+        made = self._done - self._before
+        return (
+            f"{self._done - self._failed:,} succeeded and {self._failed:,} failed of "
+            f"{self._total:,}; {made:,} of them now, in {self.seconds:.1f} s{self._rate()}"
+        )
+
+    def _rate(self) -> str:
+        made = self._done - self._before
+        return f" ({made / self.seconds:,.1f} a second)" if made and self.seconds > 0 else ""
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.1f}/s" if task.speed else "")
