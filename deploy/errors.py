@@ -157,7 +157,10 @@ class CannotWrite(DeployError):
     code = "CANNOT_WRITE"
 
     def __init__(self, path: Path, why: OSError) -> None:
-        super().__init__(f"cannot write {path}: {why.strerror or why}")
+        super().__init__(
+            f"cannot write {path}: {why.strerror or why}; what was written before is kept, and "
+            "the same command goes on there"
+        )
         self.path = path
         self.why = why
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from client_sdk import AsyncQueueClient, JobInput, Mapped
 from client_sdk.backoff import Backoff
-from client_sdk.errors import QueueError, Refused
+from client_sdk.errors import BadParameter, QueueError, Refused
 from deploy import job_options
 from deploy.data_dir import DEFAULT_PATH
 from deploy.job_options import error_fields, output_fields
@@ -144,12 +144,12 @@ class _Map:
     async def _patiently(self, progress: MapProgress) -> None:
         """Map to the end, through what passes.
 
-        The SDK waits for a service that has answered before.  One that goes on with an earlier
-        run was answered then, and waits from the beginning; for a new run an address where nobody
-        is may be a wrong one.
+        The SDK waits for a service that has answered before.  A run that goes on was answered in
+        its time, and waits from the beginning; when nothing is done yet, an address where nobody
+        answers may be a wrong one.
         """
         loop, backoff = asyncio.get_running_loop(), Backoff()
-        if not self._output.is_new:
+        if self._output.done:
             self._answered_at = loop.time()
         while True:
             try:
@@ -180,6 +180,9 @@ class _Map:
         async with contextlib.aclosing(mapped):
             async for one in mapped:
                 self._answered_at = asyncio.get_running_loop().time()
+                if isinstance(one.error, BadParameter):
+                    # What is wrong is an option, and so it is wrong with every job.
+                    raise one.error
                 # Written before the next is asked for, which is when its job is deleted.
                 output.write(output.number_of(one.job_id), _fields(one))
                 progress.tell(output.done, output.failed)

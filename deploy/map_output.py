@@ -41,11 +41,10 @@ class MapAsked:
 class MapOutput:
     """The lines of one run, from `opened` on."""
 
-    def __init__(self, path: Path, run_id: str, lines: int, *, is_new: bool) -> None:
+    def __init__(self, path: Path, run_id: str, lines: int) -> None:
         """Made by `opened`.  lines: of the input."""
         self.path = path
         self.run_id = run_id
-        self.is_new = is_new
         self.failed = 0
         self.done = 0
         # A bit for each line of the input: a set of a hundred million numbers would be gigabytes.
@@ -67,7 +66,7 @@ class MapOutput:
         """
         beside = path.with_name(f"{path.name}.run")
         try:
-            run_file = os.fdopen(os.open(beside, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+            run_file = _unbuffered(beside)
         except OSError as error:
             raise CannotWrite(beside, error) from error
         with run_file:
@@ -76,13 +75,12 @@ class MapOutput:
             except BlockingIOError:
                 raise OutputTaken(path) from None
             known = _read(run_file)
-            is_new = not path.exists() or (known is None and not path.stat().st_size)
-            if is_new:
+            if not path.exists() or (known is None and not path.stat().st_size):
                 run_id = f"map-{uuid.uuid4()}"
                 _write(run_file, beside, {"run_id": run_id, **asdict(asked)})
             else:
                 run_id = _run_to_go_on(path, beside, known, asked)
-            output = cls(path, run_id, asked.lines, is_new=is_new)
+            output = cls(path, run_id, asked.lines)
             try:
                 yield output
             finally:
@@ -152,11 +150,9 @@ class MapOutput:
 
     def _open(self) -> BinaryIO:
         try:
-            # Unbuffered: what was written must not be in our own memory when we are killed.
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            return _unbuffered(self.path, os.O_APPEND)
         except OSError as error:
             raise CannotWrite(self.path, error) from error
-        return os.fdopen(descriptor, "r+b", buffering=0)
 
     def _scan(self) -> int:
         """Note what is done, cut off a torn last line; return the size in bytes."""
@@ -232,11 +228,15 @@ def _write(run_file: BinaryIO, path: Path, known: dict[str, Any]) -> None:
     try:
         os.ftruncate(run_file.fileno(), 0)
         run_file.seek(0)
-        run_file.write(json.dumps(known, indent=2).encode() + b"\n")
-        run_file.flush()
+        _write_whole(run_file.fileno(), json.dumps(known, indent=2).encode() + b"\n")
         os.fsync(run_file.fileno())
     except OSError as error:
         raise CannotWrite(path, error) from error
+
+
+def _unbuffered(path: Path, flags: int = 0) -> BinaryIO:
+    # What was written must not be in our own memory when we are killed, or when we close it.
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644), "r+b", buffering=0)
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:

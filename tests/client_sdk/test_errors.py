@@ -61,7 +61,24 @@ def test_an_error_reads_as_code_status_sentence_and_url() -> None:
     assert str(error) == "NO_SUCH_SERVICE 404: no x (http://q)"
 
 
+def test_a_problem_tells_more_than_its_sentence() -> None:
+    problem = {
+        "type": "urn:x",
+        "status": 409,
+        "code": "NO_RESULT",
+        "detail": "no",
+        "state": "failed",
+    }
+    headers = {"Content-Type": "application/problem+json", ERROR_CODE_HEADER: "NO_RESULT"}
+    error = errors.from_answer(409, headers, json.dumps(problem).encode())
+    assert (type(error), error.sentence) == (errors.NoResult, "no")
+    assert error.fields == {"state": "failed"}
+    for strange in (b"[]", b"{", b"[" * 100_000):
+        assert errors.from_answer(409, headers, strange).fields == {}
+
+
 def test_an_error_survives_pickling() -> None:
-    error = errors.FrameTooBig("too big", status=413, url="http://q")
+    error = errors.FrameTooBig("too big", status=413, url="http://q", fields={"limit_bytes": 1})
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy)) == (errors.FrameTooBig, str(error))
+    assert copy.fields == {"limit_bytes": 1}
