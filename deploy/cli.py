@@ -22,6 +22,7 @@ from deploy import (
 from deploy.data_dir import DEFAULT_PATH
 from deploy.demo.run import run_demo
 from deploy.engine_check import NoEngine, check_engine
+from deploy.entry import INTERRUPTED
 from deploy.errors import DeployError
 from deploy.local import MAX_PAYLOAD_KB, LocalOptions
 from deploy.up import run_up
@@ -163,7 +164,7 @@ def demo(
     try:
         kept = run_demo(Console(), verbose=verbose)
     except asyncio.CancelledError:
-        sys.exit(queue_commands.INTERRUPTED)
+        sys.exit(INTERRUPTED)
     if not kept:
         sys.exit(1)
 

@@ -24,8 +24,6 @@ from deploy.data_dir import DEFAULT_PATH, DataDir, data_option
 from deploy.errors import DeployError
 
 FAILED, NOTHING_THERE, NO_ANSWER = 1, 3, 4
-#: What a shell expects of a program that Ctrl-C has ended.
-INTERRUPTED = 130
 
 #: Seconds after which a put that waits looks whether its job has ended without a result.
 LOOK_EVERY_S = 5.0
