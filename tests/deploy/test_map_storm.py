@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ async def test_a_map_of_5000_survives_sigkill_of_everybody_and_has_every_output_
     try:
         for kill in kills_of(seed):
             await wait_until(
-                lambda at=kill.at_lines: client.has_come_to(at),  # type: ignore[misc]
+                partial(client.has_come_to, kill.at_lines),
                 f"{kill.at_lines} lines are there",
                 PATIENCE_S,
             )
