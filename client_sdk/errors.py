@@ -380,6 +380,6 @@ def _sentence(headers: Mapping[str, str], body: bytes) -> str:
     for kind, member in ((names.JSON, "message"), (names.PROBLEM_JSON, "detail")):
         if headers.get("Content-Type", "").startswith(kind):
             # If it is not our shape of error, the raw text says more than a complaint about it.
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 text = str(json.loads(text)[member])
     return text[:MAX_SENTENCE_LENGTH]
