@@ -16,7 +16,8 @@ from tests.running import TOKEN
 from tests.waiting import wait_until_blocking
 
 #: Close codes that the protocols know; 0 is a connection that has ended without one.
-CODES = {0, 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 4400, 4408, 4409}
+# Neither 4401 nor 4404, 4423: nobody revokes, deletes or stops here.
+CODES = {0, 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 4400, 4408, 4409, 4426}
 
 MESSAGES = st.lists(
     st.tuples(
