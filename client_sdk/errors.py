@@ -10,7 +10,7 @@
     │   │   └── NoSuchService   404: the service itself does not exist
     │   ├── Conflict            409, 412: it is not as expected, or not to be changed
     │   ├── FrameTooBig         413: the payload is above the queue's limit
-    │   ├── RequestIdInUse      another entry has the request id of this dead letter
+    │   ├── RequestIdInUse      another entry, or a job not begun, has this request id
     │   ├── IdInUse             409, 422: the job's id or key stands for another one
     │   ├── NoResult            409: the job failed, was canceled or expired
     │   ├── Gone                410: the job's result was read, or kept for its time

@@ -12,6 +12,7 @@
     ├── NoSuchToken          no token with this id
     ├── NoSuchDeadLetter     no dead letter with this index
     ├── RequestIdInUse       the request id of a dead letter is in the queue already
+    ├── JobNotBegun          the request id is that of a job which waits for its time
     ├── NoSuchPath           nothing is served there
     ├── MethodNotAllowed     not this verb, there
     ├── BadParameter         a parameter is not what the protocol promises
@@ -148,6 +149,17 @@ class RequestIdInUse(ServiceError):
             "the queue that has it"
         )
         self.index = index
+
+
+class JobNotBegun(ServiceError):
+    code = Code.REQUEST_ID_IN_USE
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"the request id {request_id!r} stands for a job that waits for its time to begin; "
+            "expected another id, or the job's end first"
+        )
+        self.request_id = request_id
 
 
 class NoSuchPath(ServiceError):

@@ -17,7 +17,7 @@ class Code(StrEnum):
     FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload is above the queue's limit
     QUEUE_FULL = "QUEUE_FULL"  # the queue takes no more entries now
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"  # the token puts too fast, or has too many in line
-    REQUEST_ID_IN_USE = "REQUEST_ID_IN_USE"  # another entry has it, so it cannot be replayed
+    REQUEST_ID_IN_USE = "REQUEST_ID_IN_USE"  # another entry or job has it
     QUEUE_ENDED = "QUEUE_ENDED"  # somebody has ended the queue's stream
     ID_IN_USE = "ID_IN_USE"  # the id or key stands for another job
     ENDED = "ENDED"  # the job has ended, and cannot be canceled any more

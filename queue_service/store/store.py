@@ -101,7 +101,8 @@ class Store:
     ) -> list[tuple[int, str] | QuotaReached | None]:
         """Store entries; give (index, request id) of each.
 
-        None when the queue is full; the index 0 when its stream was ended.
+        None when the queue is full; the index 0 when its stream was ended, or, with the request
+        id, when a job of that id is not in line yet.
         """
         keys, arguments = list(self._keys), [self._capacity, self._evict, self._idempotency_ttl_ms]
         for entry in entries:

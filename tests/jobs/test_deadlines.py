@@ -2,6 +2,8 @@
 
 import pytest
 
+from client_sdk.wire import names
+from client_sdk.wire.codes import Code
 from tests.conftest import StartWorker
 from tests.jobs.face import Face
 from tests.waiting import wait_until
@@ -81,3 +83,25 @@ async def test_a_job_whose_time_is_over_when_it_comes_goes_to_no_worker(
         result = await face.call("GET", f"/{answer.json['id']}/result")
         assert (result.status, result.json["state"]) == (409, "expired")
         assert (await face.job(answer.json["id"]))["started_at"] is None
+
+
+async def test_a_put_with_the_id_of_a_job_makes_no_second_entry(face: Face) -> None:
+    later = await face.submit(b"later", params={"not_before": "1h"})
+    waiting = await face.submit(b"now")
+    index = (await face.job(waiting))["index"]
+    async with face.session.post(face.eas, data=b"again", params={"requestId": waiting}) as answer:
+        assert (answer.status, await answer.text()) == (200, str(index)), "as for any repeated put"
+    for _ in range(2):
+        async with face.session.post(
+            face.eas, data=b"again", params={"requestId": later}
+        ) as answer:
+            assert answer.status == 409
+            assert answer.headers[names.ERROR_CODE_HEADER] == Code.REQUEST_ID_IN_USE
+            assert later in await answer.text()
+    async with face.session.get(face.eas, params={"_count_": "true"}) as answer:
+        assert await answer.text() == "1"
+    assert (await face.job(later))["scheduled"]
+    # Whoever does not want it cancels it, and then the id is free.
+    assert (await face.call("POST", f"/{later}/cancel")).status == 200
+    async with face.session.post(face.eas, data=b"again", params={"requestId": later}) as answer:
+        assert (answer.status, await answer.text()) == (200, str(index + 1))

@@ -6,15 +6,14 @@
 --          6  how long an idempotency key is kept, in ms
 --          then for each item: request id, tags (JSON), data, lane, path, content type,
 --          "1" when it has an idempotency key, putter (see prelude/quotas)
--- returns  for each item {index, request id}, {} when the queue is full, {"0", ""} when its
---          stream was ended, or what quota_refusal says
-local capacity, evict, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
+-- returns  for each item {index, request id}, that of the entry which stands for the request id
+--          already if any; {"0", request id} when that is not in line yet, {} when the queue is full,
+--          {"0", ""} when its stream was ended, or what quota_refusal says
+local capacity, evicts, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
 local now = now_ms()
-local stored = length(own)
-if role == 'input' then
-    stored = stored + redis.call('XLEN', delayed)
-end
-if role == 'sink' and not evict then
+local held_off = role == 'input' and redis.call('XLEN', delayed) or 0
+local stored = length(own) + held_off
+if role == 'sink' and not evicts then
     -- Every input entry in a worker's hands has its place here kept for it.
     stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
 end
@@ -29,6 +28,14 @@ local function has_place(request_id)
         end
     end
     return false
+end
+
+-- The entry that a request id stands for in the input queue, however it was put: its index, or "0"
+-- while it is not in line yet.
+local function standing(request_id)
+    local index = role == 'input' and first_of(own, request_id)
+    local ticket = not index and held_off > 0 and ticket_of(request_id)
+    return ticket and ticket.delayed and '0' or index
 end
 
 local request_ids = {}
@@ -58,6 +65,7 @@ for position = 7, #ARGV, 8 do
         rate_key = KEYS[next_key]
         next_key = next_key + 1
     end
+    local index_before = not before and standing(request_id)
     local refusal = putter and not before and quotas().refusal(putter, rate_key, now)
 
     if before then
@@ -66,16 +74,20 @@ for position = 7, #ARGV, 8 do
         -- this connection wrote last, and the first put came by another one.
         redis.call('PEXPIRE', key, math.max(1, redis.call('PTTL', key)))
         results[#results + 1] = { index, first_id }
+    elseif index_before then
+        if index_before ~= '0' then
+            redis.call('HSET', own.request_ids, request_id, index_before) -- likewise
+        end
+        results[#results + 1] = { index_before, request_id }
     elseif known[2] then
         results[#results + 1] = { '0', '' }
     elseif refusal then
         results[#results + 1] = refusal
-    elseif stored >= capacity and not evict and not has_place(request_id) then
+    elseif stored >= capacity and not (evicts and oldest(own)) and not has_place(request_id) then
         results[#results + 1] = {}
     else
-        if stored >= capacity and evict then
-            remove(own, oldest(own))
-            stored = stored - 1
+        if evicts then
+            stored = stored - evict(own, stored, capacity)
         end
         local fields =
             { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type }

@@ -12,7 +12,7 @@
 -- returns  {last number, "" or the number to go on after, "full", "ended" or "",
 --          {{index, new index, request id}...}, {indexes without a letter},
 --          {indexes whose request id is in the queue already}}
-local capacity, evict = tonumber(ARGV[4]), ARGV[5] == '1'
+local capacity, evicts = tonumber(ARGV[4]), ARGV[5] == '1'
 local last = last_number(ARGV[7])
 local found, go_on = next_letters(cjson.decode(ARGV[8]), ARGV[6], last, tonumber(ARGV[9]))
 local stored = length(own)
@@ -37,10 +37,7 @@ local function put_again(index, letter)
     if role == 'input' then
         withdraw_errors(letter.request_id)
     end
-    if stored >= capacity then
-        remove(own, oldest(own))
-        stored = stored - 1
-    end
+    stored = stored - evict(own, stored, capacity)
     local data = redis.call('HGET', own.dead_data, index)
     local fields = { 'r', letter.request_id, 't', letter.tags, 'a', letter.stored_at, 'd', data,
         'p', letter.path, 'c', letter.content_type }
@@ -63,7 +60,7 @@ for _, one in ipairs(found) do
         absent[#absent + 1] = one.index
     elseif role == 'input' and first_of(own, one.letter.request_id) then
         in_use[#in_use + 1] = one.index
-    elseif ended_stream or stored >= capacity and not evict then
+    elseif ended_stream or stored >= capacity and not (evicts and oldest(own)) then
         refusal, go_on = ended_stream and 'ended' or 'full', ''
         break
     else

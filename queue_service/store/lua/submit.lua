@@ -10,7 +10,7 @@
 --          submission key, putter (see prelude/quotas)
 -- returns  for each item {"new" or "known", request id}, {"conflict"} when the id or key stands for
 --          something else, {"full"} when the queue is, or what quota_refusal says
-local capacity, evict, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
+local capacity, evicts, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local now = now_ms()
 local STEP = 13
 
@@ -102,13 +102,10 @@ for position = 7, #ARGV, STEP do
     end
     local result = known(request_id, item.digest)
         or item.putter and quotas().refusal(item.putter, item.rate_key, now)
-    if not result and stored >= capacity and not evict then
+    if not result and stored >= capacity and not (evicts and oldest(own)) then
         result = { 'full' }
     elseif not result then
-        if stored >= capacity and oldest(own) then
-            remove(own, oldest(own))
-            stored = stored - 1
-        end
+        stored = stored - evict(own, stored, capacity)
         store(item)
         stored = stored + (is_late(item) and 0 or 1)
         result = { 'new', item.request_id }
