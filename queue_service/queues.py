@@ -159,9 +159,9 @@ class Queue:
     async def put(self, entry: NewEntry) -> tuple[int, str]:
         """Store an entry; give its index and request id.
 
-        Raises FrameTooBig, QueueFull, QuotaExceeded, JobNotBegun or QueueEnded, with nothing stored, and
-        StoreUnavailable, after which only a put with the same idempotency key is sure not to
-        store it twice.
+        Raises FrameTooBig, QueueFull, QuotaExceeded, JobNotBegun or QueueEnded, with nothing
+        stored, and StoreUnavailable, after which only a put with the same idempotency key is
+        sure not to store it twice.
         """
         if self._closed is Ended.SERVICE_DELETED:
             raise NoSuchService(self.service)

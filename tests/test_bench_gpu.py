@@ -1,5 +1,6 @@
 """The GPU benchmark where there is no GPU: its sums, and what it says."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -48,3 +49,25 @@ def test_without_a_gpu_it_says_so_and_measures_nothing() -> None:
     assert run.returncode == 1
     assert run.stderr.startswith("bench_generation_gpu: t")
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.timeout(180)
+def test_with_a_tiny_model_all_of_it_runs_where_there_is_no_gpu() -> None:
+    for module in ("torch", "transformers"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed (extra `transformers`)")
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.bench_generation_gpu", "--smoke"],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    ways = ["one by one", "round robin", "static batch", "continuous", "paged runner", "ours"]
+    for way in ways:
+        # In float32 every way gives the very same tokens.
+        assert f"{way}: 16 of 16 answers are those of one by one" in run.stdout, run.stdout
+    table = run.stdout.splitlines()[-len(ways) :]
+    assert [line[:14].strip() for line in table] == ways

@@ -58,13 +58,13 @@ class Wish:
     new_tokens: int
 
 
-def wishes() -> list[Wish]:
-    """Return the mix, always the same."""
+def wishes(*, shrink: int = 1, vocabulary: int = VOCABULARY) -> list[Wish]:
+    """Return the mix, always the same; prompts and answers so many times shorter."""
     dice = random.Random(SEED)
     return [
         Wish(
-            tuple(dice.randrange(10, VOCABULARY) for _ in range(dice.randint(16, 256))),
-            dice.randint(64, 256),
+            tuple(dice.randrange(10, vocabulary) for _ in range(dice.randint(16, 256) // shrink)),
+            dice.randint(64, 256) // shrink,
         )
         for _ in range(REQUESTS)
     ]

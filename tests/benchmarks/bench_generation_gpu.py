@@ -1,13 +1,16 @@
 """Tokens per second on a GPU, with the memory-bandwidth floor beside them.
 
     python -m tests.benchmarks.bench_generation_gpu [--billions 1] [--rounds 3]
+    python -m tests.benchmarks.bench_generation_gpu --smoke    # seconds, without a GPU
 
 The ways and the mix of `bench_generation`, on a Llama of 1, 3 or 8 billion random parameters in
 bfloat16, made on the device and never stored.  Round robin and one by one read all weights for
 every single token; the others read them once for a token of each request.  So the time that one
 reading takes, which is measured by copying, is a floor under the time of a step, and the table
 shows how much of what it permits each way reaches.  Answers may differ in bfloat16, where two
-tokens are nearly as likely; how many do is told.
+tokens are nearly as likely; how many do is told.  With `--smoke` everything is done once with a
+tiny model in float32 on the CPU, so that a mistake here is found before a GPU is paid for; its
+numbers mean nothing.
 """
 
 import argparse
@@ -35,6 +38,12 @@ class Size:
     kv_heads: int
     vocabulary: int
 
+
+#: What `--smoke` runs.
+TINY = Size(64, 128, 2, 4, 2, 256)
+#: How many times shorter its requests are, and how many bytes it copies.
+TINY_SHRINK = 16
+TINY_COPIED_BYTES = 1 << 20
 
 #: By billions of parameters, roughly.
 SIZES: Mapping[int, Size] = {
@@ -64,19 +73,19 @@ def most_tokens_per_s(
     return sum(lengths) * bytes_per_s / (readings * weight_bytes)
 
 
-def why_not() -> str:
+def why_not(*, smoke: bool = False) -> str:
     """Return what keeps this benchmark from running here; nothing if it can."""
     for module in ("torch", "transformers"):
         if importlib.util.find_spec(module) is None:
             return f"{module} is not installed (the extra `transformers`)"
     import torch  # noqa: PLC0415
 
-    if not torch.cuda.is_available():
+    if not smoke and not torch.cuda.is_available():
         return "torch sees no CUDA device here, so there is nothing to measure"
     return ""
 
 
-def make_model(size: Size) -> Any:
+def make_model(size: Size, *, on_cuda: bool) -> Any:
     """Make the model on the device, always the same."""
     import torch  # noqa: PLC0415
     from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
@@ -95,38 +104,47 @@ def make_model(size: Size) -> Any:
         bos_token_id=None,
         eos_token_id=1,
     )
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(torch.bfloat16 if on_cuda else torch.float32)
     try:
-        with torch.device("cuda"):
+        with torch.device("cuda" if on_cuda else "cpu"):
             return LlamaForCausalLM(config).eval()
     finally:
         torch.set_default_dtype(torch.float32)
 
 
-def bandwidth() -> float:
+def bandwidth(*, on_cuda: bool) -> float:
     """Measure how many bytes per second the device's memory gives and takes, by copying."""
     import torch  # noqa: PLC0415
 
-    one = torch.empty(COPIED_BYTES, dtype=torch.uint8, device="cuda")
+    copied = COPIED_BYTES if on_cuda else TINY_COPIED_BYTES
+    one = torch.empty(copied, dtype=torch.uint8, device="cuda" if on_cuda else "cpu")
     other = torch.empty_like(one)
     other.copy_(one)
-    torch.cuda.synchronize()
+    finish(on_cuda=on_cuda)
     began = time.perf_counter()
     for _ in range(COPIES):
         other.copy_(one)
-    torch.cuda.synchronize()
-    return 2 * COPIED_BYTES * COPIES / (time.perf_counter() - began)
+    finish(on_cuda=on_cuda)
+    return 2 * copied * COPIES / (time.perf_counter() - began)
 
 
-def measure(billions: int, rounds: int) -> None:
-    """Run every way so many times, in turn, and print the table."""
+def finish(*, on_cuda: bool) -> None:
+    """Wait until the device has done what it was told; a CPU has when it returns."""
     import torch  # noqa: PLC0415
 
+    if on_cuda:
+        torch.cuda.synchronize()
+
+
+def measure(size: Size, rounds: int, *, on_cuda: bool) -> None:
+    """Run every way so many times, in turn, and print the table."""
     from inference_worker.engines.transformers.runner import OwnRunner  # noqa: PLC0415
     from inference_worker.engines.transformers.scheduler import Limits  # noqa: PLC0415
     from tests.benchmarks import bench_generation as ways_of  # noqa: PLC0415
 
-    model, wanted = make_model(SIZES[billions]), ways_of.wishes()
+    model = make_model(size, on_cuda=on_cuda)
+    shrink = 1 if on_cuda else TINY_SHRINK
+    wanted = ways_of.wishes(shrink=shrink, vocabulary=min(size.vocabulary, ways_of.VOCABULARY))
     tokens = ways_of.REQUESTS * 512
     own = OwnRunner(model)
     pages = Limits(ways_of.REQUESTS, tokens, prefill_tokens=512, padded=False)
@@ -143,10 +161,10 @@ def measure(billions: int, rounds: int) -> None:
     expected = ways_of.one_by_one(model, wanted)  # everybody warms up
     for number in range(rounds + 1):
         for way, go in ways.items():
-            torch.cuda.synchronize()
+            finish(on_cuda=on_cuda)
             began = time.perf_counter()
             answers = go()
-            torch.cuda.synchronize()
+            finish(on_cuda=on_cuda)
             seconds = time.perf_counter() - began
             if number:
                 speeds[way].append(sum(lengths) / seconds)
@@ -154,7 +172,7 @@ def measure(billions: int, rounds: int) -> None:
                 same = sum(a == b for a, b in zip(answers, expected, strict=True))
                 print(f"{way}: {same} of {len(expected)} answers are those of one by one")
     weight_bytes = sum(part.nbytes for part in model.parameters())
-    show(speeds, lengths, weight_bytes, bandwidth())
+    show(speeds, lengths, weight_bytes, bandwidth(on_cuda=on_cuda))
 
 
 def show(
@@ -178,7 +196,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--billions", type=int, choices=sorted(SIZES), default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--smoke", action="store_true", help="Once, tiny, on the CPU.")
     arguments = parser.parse_args()
-    if reason := why_not():
+    if reason := why_not(smoke=arguments.smoke):
         sys.exit(f"bench_generation_gpu: {reason}.")
-    measure(arguments.billions, arguments.rounds)
+    if arguments.smoke:
+        measure(TINY, 1, on_cuda=False)
+    else:
+        measure(SIZES[arguments.billions], arguments.rounds, on_cuda=True)

@@ -48,6 +48,18 @@ class TwoAtOnce:
         return data
 
 
+class Leaves:
+    """Says when it begins and ends, and by which process."""
+
+    def predict(self, seconds: str) -> str:
+        compute(float(seconds))
+        print(f"computed by {os.getpid()}", flush=True)
+        return str(os.getpid())
+
+    def teardown(self) -> None:
+        print(f"torn down by {os.getpid()}", flush=True)
+
+
 class HasOptions:
     """What has a default is the handler's own and not the context's place."""
 

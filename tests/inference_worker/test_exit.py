@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import time
 import urllib.request
@@ -76,6 +77,39 @@ async def test_sigterm_finishes_within_the_grace_and_exits_with_0(
     signal_worker(worker, signal.SIGTERM)
     assert await ended(worker, 10) == 0
     assert peer.answers == [Completion(1, 1, Result(b"x"))]
+
+
+async def test_a_handler_is_torn_down_once_when_its_worker_drains_and_not_when_it_is_killed(
+    start_worker: StartWorker, peer: Peer
+) -> None:
+    worker = await start_worker(peer.url, engine=f"{HANDLERS}:Leaves")
+    await wait_until(lambda: peer.connected, CONNECTED)
+    await peer.deliver(delivery(1, b"0"))
+    await wait_until(lambda: len(peer.answers) == 1, "it has answered")
+    killed = int(_answer(peer, 0))
+    os.kill(killed, signal.SIGKILL)
+
+    await wait_until(lambda: 0 in peer.windows and peer.windows[-1] > 0, "the engine is back", 20)
+    await peer.deliver(delivery(2, b"0.5"))
+    await wait_until(lambda: held(worker) == 1, "it runs")
+    signal_worker(worker, signal.SIGTERM)
+    assert await ended(worker, 10) == 0
+    lines = [
+        line
+        for line in worker.log.splitlines()
+        if line.startswith(("computed by ", "torn down by "))
+    ]
+    assert lines[0] == f"computed by {killed}"
+    again = _answer(peer, 1)
+    # Once, by the process that is there, and after what it held was done.
+    assert lines[1:] == [f"computed by {again}", f"torn down by {again}"]
+
+
+def _answer(peer: Peer, number: int) -> str:
+    completion = peer.answers[number]
+    assert isinstance(completion, Completion), completion
+    assert completion.result is not None
+    return completion.result.data.decode()
 
 
 async def test_sigterm_rejects_with_shutdown_after_the_grace(
