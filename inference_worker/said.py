@@ -5,6 +5,13 @@ import logging
 #: A handler that returns None may have forgotten its `return`, and its clients wait.
 NO_RESULT = "%s has no result, because the engine returned nothing (said once)."
 
+#: A handler whose input is text may not know what OpenAI's clients send.
+CHAT_AS_TEXT = (
+    "%s takes text, and was asked through the OpenAI face or the chat page: it is given the whole "
+    "request, as JSON. Annotate its input as dict and read asked['messages'] (docs/openai.md; "
+    "said once)."
+)
+
 
 def with_code(code: str, sentence: str) -> str:
     """Return `code: sentence`, without the code where the sentence begins with it already."""

@@ -41,6 +41,11 @@ def item_reader_of(predict_batch: Callable[..., Any], input_type: object) -> Cal
     return reader_of(predict_batch, input_type or "bytes")
 
 
+def reads_text(reader: Callable[[bytes], object]) -> bool:
+    """Say whether a reader gives the payload as text."""
+    return reader is _read_text
+
+
 def read_json(data: bytes) -> Any:
     """Read a payload as JSON; raise BadInput when it is none."""
     try:

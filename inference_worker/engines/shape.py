@@ -6,14 +6,24 @@
 """
 
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from inference_worker.engines import openai_paths
 from inference_worker.engines.engine import Context, Failed, Finished, Job
 from inference_worker.engines.locate import find, wants_context
-from inference_worker.engines.payload import item_reader_of, reader_of, to_bytes
+from inference_worker.engines.payload import (
+    item_reader_of,
+    reader_of,
+    reads_text,
+    to_bytes,
+)
 from inference_worker.errors import BadEngine
+from inference_worker.said import CHAT_AS_TEXT, Once
+
+log = logging.getLogger(__name__)
 
 #: Inputs of one predict_batch when the class does not say, and how long the first of them waits
 #: for others, in seconds.
@@ -70,8 +80,15 @@ def handler_shape(target: str) -> Shape:
     else:
         read = (item_reader_of if is_batch else reader_of)(predict, input_type)
     with_context = wants_context(predict, after=1)
+    told = Once(log)
+
+    def read_job(job: Job) -> Any:
+        if job.path in openai_paths.TEXT and reads_text(read):
+            told.info(CHAT_AS_TEXT, target)
+        return before(read(job.data)) if before else read(job.data)
+
     shape = Shape(
-        read=lambda job: before(read(job.data)) if before else read(job.data),
+        read=read_job,
         predict=predict if with_context else lambda value, context: predict(value),
         is_async=inspect.iscoroutinefunction(predict) or inspect.isasyncgenfunction(predict),
         health=getattr(handler, "health", None),

@@ -164,5 +164,5 @@ def test_whatever_an_engine_gives_is_an_answer(kind: Kind, strange: bytes) -> No
     ],
 )
 def test_embeddings_that_are_none_are_no_answer(strange: bytes) -> None:
-    with pytest.raises(ValueError, match="expected embeddings from the engine"):
+    with pytest.raises(ValueError, match="embeddings"):
         whole(_asked(Kind.EMBEDDINGS, encoding_format="base64"), "r1", 5, strange)

@@ -26,6 +26,7 @@ from inference_worker.engines.engine import (
 )
 from inference_worker.engines.failures import BadInput, failure_of
 from inference_worker.engines.locate import last_line
+from inference_worker.engines.openai_paths import refuse_text
 from inference_worker.engines.transformers.batching import BatchThread
 from inference_worker.engines.transformers.options import EmbeddingOptions
 from inference_worker.engines.transformers.request import first_mistake, read_request
@@ -127,6 +128,7 @@ class EmbeddingsEngine(Engine):
     def _read(self, job: Job) -> list[list[int]]:
         """Return the tokens of each text; raise BadInput."""
         assert self._loaded is not None, "run before start"
+        refuse_text(job.path)
         try:
             body = read_request(job.data, job.content_type, kind="input")
             request = EmbeddingRequest.model_validate(body)

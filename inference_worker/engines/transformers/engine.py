@@ -28,6 +28,7 @@ from inference_worker.engines.engine import (
 )
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.locate import last_line
+from inference_worker.engines.openai_paths import refuse_vectors
 from inference_worker.engines.transformers.loop import GenerationLoop, Runner, Update
 from inference_worker.engines.transformers.options import GenerationOptions
 from inference_worker.engines.transformers.reply import reply, usage_of
@@ -151,6 +152,7 @@ class TransformersEngine(Engine):
 
     def _read(self, job: Job) -> tuple[GenerationRequest, list[Sequence]]:
         """Return the job's sequences; raise BadInput for what can never be generated."""
+        refuse_vectors(job.path)
         request = read_generation(job.data, job.content_type)
         prompt = self._tokenizer.encode(request)
         most = min(self._context, self._limits.tokens)

@@ -221,7 +221,10 @@ def _choice(asked: Asked, index: int, choice: Json) -> Json:
 def _embeddings(asked: Asked, made: Json) -> Json:
     vectors = made.get("data")
     if not isinstance(vectors, list):
-        raise ValueError("expected embeddings from the engine, got none")
+        raise ValueError(
+            f"{asked.service} makes no embeddings: expected from its engine, as from "
+            '`embeddings:MODEL`, {"object": "list", "data": [{"embedding": [...]}]}'
+        )
     body = {**made, "model": asked.model}
     if asked.base64:
         body["data"] = [{**item, "embedding": _as_base64(item["embedding"])} for item in vectors]
