@@ -12,7 +12,7 @@
     ├── NoSuchToken          no token with this id
     ├── NoSuchDeadLetter     no dead letter with this index
     ├── RequestIdInUse       the request id of a dead letter is in the queue already
-    ├── JobNotBegun          the request id is that of a job which waits for its time
+    ├── NotInLineYet         the request id is that of a job which waits for its time
     ├── NoSuchPath           nothing is served there
     ├── MethodNotAllowed     not this verb, there
     ├── BadParameter         a parameter is not what the protocol promises
@@ -151,7 +151,7 @@ class RequestIdInUse(ServiceError):
         self.index = index
 
 
-class JobNotBegun(ServiceError):
+class NotInLineYet(ServiceError):
     code = Code.REQUEST_ID_IN_USE
 
     def __init__(self, request_id: str) -> None:

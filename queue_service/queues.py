@@ -17,9 +17,9 @@ from queue_service.delivery.window import Window
 from queue_service.errors import (
     Draining,
     FrameTooBig,
-    JobNotBegun,
     NoSuchEntry,
     NoSuchService,
+    NotInLineYet,
     QueueEnded,
     QueueFull,
     QuotaExceeded,
@@ -159,7 +159,7 @@ class Queue:
     async def put(self, entry: NewEntry) -> tuple[int, str]:
         """Store an entry; give its index and request id.
 
-        Raises FrameTooBig, QueueFull, QuotaExceeded, JobNotBegun or QueueEnded, with nothing
+        Raises FrameTooBig, QueueFull, QuotaExceeded, NotInLineYet or QueueEnded, with nothing
         stored, and StoreUnavailable, after which only a put with the same idempotency key is
         sure not to store it twice.
         """
@@ -176,7 +176,7 @@ class Queue:
             raise quota_exceeded(entry.putter, stored)
         if stored[0] == 0:
             self.metrics.refusals.inc()
-            raise JobNotBegun(stored[1]) if stored[1] else QueueEnded(self.role)
+            raise NotInLineYet(stored[1]) if stored[1] else QueueEnded(self.role)
         self.metrics.puts.inc()
         return stored
 

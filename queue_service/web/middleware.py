@@ -32,7 +32,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NoSuchToken: 404,
     errors.NoSuchDeadLetter: 404,
     errors.RequestIdInUse: 409,
-    errors.JobNotBegun: 409,
+    errors.NotInLineYet: 409,
     errors.NoSuchPath: 404,
     errors.MethodNotAllowed: 405,
     errors.NotAcceptable: 406,
