@@ -15,6 +15,7 @@ from deploy import (
     map_command,
     queue_commands,
     render_commands,
+    run_command,
     service_commands,
     stream_commands,
     token_commands,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command()(queue_commands.put)
 app.command()(queue_commands.get)
 app.command()(queue_commands.watch)
+app.command()(run_command.run)
 app.command("map")(map_command.map_jobs)
 app.add_typer(stream_commands.stream, name="queue")
 app.add_typer(stream_commands.stream, name="stream")

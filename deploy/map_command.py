@@ -221,24 +221,28 @@ class _Map:
         """Let Ctrl-C and SIGTERM end the run in an orderly way, and a second one at once."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.getsignal(number) for number in numbers}
+        # A program that was started with Ctrl-C turned off, as by nohup, leaves it off.
+        before = {
+            number: handler
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+        }
 
         def stop(number: signal.Signals) -> None:
             self._stopped_by = number
-            for each in numbers:
+            for each in before:
                 loop.remove_signal_handler(each)
                 signal.signal(each, lambda again, _: progress.leave(128 + again))
             task.cancel()
 
-        for number in numbers:
+        for number in before:
             loop.add_signal_handler(number, stop, number)
         try:
             yield
         finally:
-            for number in numbers:
+            for number, handler in before.items():
                 loop.remove_signal_handler(number)
-                signal.signal(number, before[number])
+                signal.signal(number, handler)
 
     def _say_stopped(self, progress: MapProgress) -> None:
         if self._stopped_by is None:
