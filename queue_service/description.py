@@ -17,7 +17,8 @@ from queue_service.store.registry import Registered, State
 
 log = logging.getLogger(__name__)
 
-#: The version of the JSON in the registry.
+#: The version of the JSON in the registry.  A field that an older version can do without is no new
+#: format; one that makes another of what is there already is.
 FORMAT = 1
 
 
@@ -57,6 +58,7 @@ def from_registry(name: str, found: Registered) -> Description | None:
     """Read one service of the registry; None, with a line in the log, when it makes no sense."""
     try:
         document = json.loads(found.description)
+        _check_format(document)
         settings = read_settings(name, document["settings"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         log.error("Service %s is not served: its description cannot be read: %s", name, error)
@@ -64,6 +66,15 @@ def from_registry(name: str, found: Registered) -> Description | None:
     return Description(
         settings, Origin.REGISTRY, found.revision, found.incarnation, state=found.state
     )
+
+
+def _check_format(document: object) -> None:
+    if not isinstance(document, dict):
+        raise TypeError(f"expected an object, got {type(document).__name__}")
+    # The first one is also that of a description that does not say.
+    written = document.get("format", 1)
+    if not isinstance(written, int) or written > FORMAT:
+        raise ValueError(f"expected format {FORMAT} or an older one, got {written!r}")
 
 
 def read_settings(name: str, fields: dict[str, Any]) -> ServiceSettings:

@@ -28,6 +28,8 @@ GARBAGE = {
     "the state of another version": b"1 2 paused {}",
     "broken JSON": b"1 2 running {",
     "other JSON": b"1 2 running []",
+    "a newer format": b'1 2 running {"format": 2, "settings": {"token": "x"}}',
+    "no format": b'1 2 running {"format": "x", "settings": {"token": "x"}}',
     "deep JSON": b"1 2 running " + b"[" * 5000,
 }
 
@@ -120,3 +122,36 @@ async def test_stopping_a_service_takes_back_nothing_that_was_changed_meanwhile(
         assert [answer.status for answer in answers] == [200, 200]
         now = (await one.admin("GET", "/new")).body
         assert (now["max_delivery"], now["state"]) == (number, state)
+
+
+async def test_a_description_in_a_newer_format_is_left_to_those_who_can_read_it(
+    pair: tuple[Face, Face], redis: "Redis", key_prefix: str
+) -> None:
+    one, two = pair
+    await one.admin("PUT", "/new", {"token": TOKEN})
+    assert (await two.client("POST", "new", b"x")).status == 200
+    key = f"{key_prefix}:{{*}}:services"
+    before = await redis.hget(key, "new")
+    revision = await redis.hincrby(key, "#revision", 1)
+    _, incarnation, _ = before.split(b" ", 2)
+    newer = b'%d %s running {"format": 2, "settings": {"token": "another"}}' % (
+        revision,
+        incarnation,
+    )
+    await redis.hset(key, "new", newer)
+    # It is served as it was known; nobody who cannot read what is there writes over it.
+    assert (await one.client("GET", "nobody")).status == 404, "the registry was read"
+    assert await one.length("new") == 1
+    for method, path, body in (
+        ("PUT", "/new", {"max_delivery": 3}),
+        ("POST", "/new/stop", None),
+        ("DELETE", "/new", None),
+    ):
+        assert (await one.admin(method, path, body)).status == 412
+    assert await redis.hget(key, "new") == newer
+    # One without a number is of the first format.
+    settings = b'{"settings": {"token": "%s", "max_delivery": 7}}' % TOKEN.encode()
+    revision = await redis.hincrby(key, "#revision", 1)
+    await redis.hset(key, "new", b"%d %s running %s" % (revision, incarnation, settings))
+    assert (await one.client("GET", "nobody")).status == 404, "the registry was read"
+    assert (await one.admin("GET", "/new")).body["max_delivery"] == 7
