@@ -133,6 +133,7 @@ async def test_a_description_in_a_newer_format_is_left_to_those_who_can_read_it(
     key = f"{key_prefix}:{{*}}:services"
     before = await redis.hget(key, "new")
     revision = await redis.hincrby(key, "#revision", 1)
+    assert isinstance(before, bytes)
     _, incarnation, _ = before.split(b" ", 2)
     newer = b'%d %s running {"format": 2, "settings": {"token": "another"}}' % (
         revision,
