@@ -100,6 +100,8 @@ class AdminFace:
 
 def _sentence(text: str) -> str:
     try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
+        told = json.loads(text)
+        # The OpenAI face has its errors one level deeper.
+        return str(told.get("error", told)["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return text[:500]

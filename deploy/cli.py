@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from deploy import (
+    chat_command,
     dead_commands,
     map_command,
     queue_commands,
@@ -37,6 +38,7 @@ app.command()(queue_commands.put)
 app.command()(queue_commands.get)
 app.command()(queue_commands.watch)
 app.command()(run_command.run)
+app.command()(chat_command.chat)
 app.command("map")(map_command.map_jobs)
 app.add_typer(stream_commands.stream, name="queue")
 app.add_typer(stream_commands.stream, name="stream")

@@ -15,6 +15,7 @@ DeployError
   ├─ NotReady         a change was not complete in time
   ├─ OneOnly          more instances than one machine can run of it
   ├─ BadServiceFile   a service.json says something that cannot be
+  ├─ ServiceUnnamed   there is not one service only, and none was named
   ├─ BadInputFile     the input of a map cannot be read, or holds no JSON
   ├─ CannotResume     what a map has written does not belong to what is asked for now
   ├─ OutputTaken      another map writes there
@@ -126,6 +127,18 @@ class BadServiceFile(DeployError):
     def __init__(self, *sentences: str) -> None:
         super().__init__("\n".join(sentences))
         self.sentences = sentences
+
+
+class ServiceUnnamed(DeployError):
+    """There is not one service only, and none was named."""
+
+    code = "SERVICE_UNNAMED"
+    exit_code = 2
+
+    def __init__(self, names: Sequence[str]) -> None:
+        there = f"there are {', '.join(names)}" if names else "there is none"
+        super().__init__(f"expected the name of a service, got none; {there}")
+        self.names = tuple(names)
 
 
 class BadInputFile(DeployError):

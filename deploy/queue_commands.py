@@ -9,7 +9,8 @@ import base64
 import json
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,8 +153,15 @@ def open_client(
 
 def run_verb(verb: Coroutine[Any, Any, None]) -> None:
     """Run one verb and end the program with the code that its end means."""
-    try:
+    with exit_codes():
         asyncio.run(verb)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """End the program with the code that the end of this block means."""
+    try:
+        yield
     except (ConnectionFailed, Unavailable) as error:
         end_with(str(error), NO_ANSWER)
     except QueueError as error:
