@@ -83,10 +83,12 @@ async def test_a_terminal_talks_stops_an_answer_and_goes_on(
         await terminal.until("> ", count=3)
         terminal.type("escape\n")
         await terminal.until("5 said; \u241b[2J\u2407 here")
+        await terminal.until("> ", count=4)
         terminal.type("/new\n")
         await terminal.until("> ", count=5)
         terminal.type("anew\n")
         await terminal.until("1 said; anew")
+        await terminal.until("> ", count=6)
         terminal.type("\x04")
         assert await terminal.end() == 0
     finally:
