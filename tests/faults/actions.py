@@ -7,6 +7,8 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from redis.exceptions import ResponseError
+
 from tests.faults.cells import Cell, Fault, Victim
 from tests.faults.cluster import Cluster
 from tests.faults.event import What, now
@@ -270,8 +272,35 @@ class Surgeon:
                 return bool(said["aof_last_write_status"] == "ok")
 
         await wait_until(writes_again, "Redis writes to its disk again", 30)
+        await self._rewrite_append_only_file()
         async with self.cluster.client() as client:
             await client.config_set("appendfsync", "always")
+
+    async def _rewrite_append_only_file(self) -> None:
+        """Do what the operator has to after a full disk with `everysec`.
+
+        Redis cuts off what it had written in part. From 7.0 on the file that it began with a
+        rewrite is not open for appending, and so it goes on behind a hole of zeros, at which it
+        stops when it reads the file after its next start. `always` ends Redis before that.
+        """
+
+        async def ordered() -> bool:
+            async with self.cluster.client() as client:
+                try:
+                    await client.bgrewriteaof()
+                except ResponseError:
+                    # One is under way that may have begun before the hole.
+                    return False
+                return True
+
+        async def done() -> bool:
+            async with self.cluster.client() as client:
+                said = await client.info("persistence")
+            under_way = said["aof_rewrite_in_progress"] or said["aof_rewrite_scheduled"]
+            return not under_way and said["aof_last_bgrewrite_status"] == "ok"
+
+        await wait_until(ordered, "Redis begins to rewrite its file", 30)
+        await wait_until(done, "Redis has rewritten its file", 60)
 
     async def _fill_disk_always(self, _: list[Part]) -> None:
         redis = self.cluster.redis
