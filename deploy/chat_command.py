@@ -9,6 +9,7 @@ wrong; 4 no queue service answered; 130 Ctrl-C.
 """
 
 import asyncio
+import contextlib
 import importlib
 import sys
 from pathlib import Path
@@ -133,8 +134,9 @@ def _piped(conversation: Conversation, runner: asyncio.Runner) -> int:
 
 def _read_question() -> str:
     if sys.stdout.isatty():
-        # With the editing and the history of the terminal.
-        importlib.import_module("readline")
+        # With the editing and the history of the terminal, where this Python has them.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("readline")
         return input(PROMPT)
     sys.stderr.write(PROMPT)
     sys.stderr.flush()

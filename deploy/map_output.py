@@ -114,9 +114,11 @@ class MapOutput:
         self._count(number, str(fields["state"]))
 
     def sync(self) -> None:
-        """Wait until the disk has everything; raises CannotWrite."""
+        """Wait until the disk has everything; raises CannotWrite, also when the file is gone."""
         try:
             os.fsync(self._file.fileno())
+            if not os.path.samestat(self.path.stat(), os.fstat(self._file.fileno())):
+                raise OSError("it was replaced while it was written")
         except OSError as error:
             raise CannotWrite(self.path, error) from error
 

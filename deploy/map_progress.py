@@ -88,6 +88,7 @@ class MapProgress:
     def leave(self, code: int) -> NoReturn:
         """End the program at once, and leave the terminal as it was."""
         self._console.show_cursor(True)
+        os.write(2, b"left at once; the same command goes on\n")
         os._exit(code)
 
     def end(self) -> str:

@@ -168,10 +168,12 @@ def exit_codes() -> Iterator[None]:
         end_with(str(error), FAILED)
     except DeployError as error:
         end_with(str(error), error.exit_code)
-    except BrokenPipeError:
-        # Whoever read us, such as `head`, has seen enough. Python would complain about it once
-        # more when it closes standard output.
+    except OSError as error:
+        # Python would complain once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads us through a pipe, such as `head`, has seen enough when it is broken.
+        if not isinstance(error, BrokenPipeError):
+            end_with(f"standard output cannot be written: {error.strerror or error}", FAILED)
 
 
 async def _wait(client: AsyncQueueClient, receipt: Receipt, *, timeout_s: float) -> list[Frame]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.errors import BadInputFile, CannotResume, OutputTaken
+from deploy.errors import BadInputFile, CannotResume, CannotWrite, OutputTaken
 from deploy.job_options import json_line, output_fields
 from deploy.map_input import MapInput
 from deploy.map_output import MapAsked, MapOutput
@@ -109,6 +109,18 @@ def test_two_runs_do_not_write_the_same_output(out: Path) -> None:
     ):
         pass
     assert written(out, 1)
+
+
+def test_an_output_that_is_removed_or_replaced_meanwhile_is_said(out: Path) -> None:
+    with MapOutput.opened(out, ASKED) as output:
+        output.write(0, DONE)
+        output.sync()
+        out.unlink()
+        with pytest.raises(CannotWrite, match="No such file"):
+            output.sync()
+        out.touch()
+        with pytest.raises(CannotWrite, match="replaced while it was written"):
+            output.sync()
 
 
 def test_failed_lines_are_taken_out_in_one_step(out: Path) -> None:

@@ -89,6 +89,22 @@ async def test_a_run_that_does_not_wait_prints_the_id(runs: Runs) -> None:
     assert await runs.state("mine") == "queued"
 
 
+async def test_a_result_that_cannot_be_written_is_said(
+    runs: Runs, start_worker: StartWorker
+) -> None:
+    await start_worker(runs.url)
+    command = f"{sys.executable} -m deploy.entry run svc x --url {runs.url} > /dev/full"
+    process = await asyncio.create_subprocess_shell(
+        command,
+        env={**os.environ, "PENSTOCK_TOKEN": TOKEN},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+    assert process.returncode == 1
+    said = "standard output cannot be written: No space left on device"
+    assert told.decode().splitlines()[-1] == said
+
+
 async def test_a_job_without_a_result_says_why_and_ends_with_1(
     runs: Runs, start_worker: StartWorker
 ) -> None:
