@@ -20,7 +20,7 @@ from client_sdk import AsyncQueueClient, JobInput, Mapped
 from client_sdk.backoff import Backoff
 from client_sdk.errors import BadParameter, QueueError, Refused
 from deploy import job_options
-from deploy.data_dir import DEFAULT_PATH
+from deploy.data_dir import DEFAULT_PATH, DataDir
 from deploy.job_options import error_fields, output_fields
 from deploy.map_input import MapInput
 from deploy.map_output import SUCCEEDED, MapAsked, MapOutput
@@ -29,9 +29,9 @@ from deploy.queue_commands import (
     FAILED,
     AsJson,
     Data,
-    Service,
     Token,
     Url,
+    exit_codes,
     open_client,
     read_tags,
     run_verb,
@@ -50,9 +50,14 @@ class _Wanted:
 
 
 def map_jobs(
-    service: Service,
-    inputs: Annotated[Path, typer.Argument(metavar="IN", help="A value of JSON in each line.")],
-    outputs: Annotated[Path, typer.Argument(metavar="OUT", help="A line for each, as they come.")],
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[SERVICE] IN OUT",
+            help="IN has a value of JSON in each line; OUT gets a line for each, as they come. "
+            "Without SERVICE it is the one that `penstock up` serves.",
+        ),
+    ],
     *,
     in_flight: Annotated[int, typer.Option(min=1, help="How many are open at once.")] = 64,
     ordered: Annotated[bool, typer.Option("--ordered", help="In the order of the input.")] = False,
@@ -78,6 +83,7 @@ def map_jobs(
     as_json: AsJson = False,
 ) -> None:
     """Put a job for each line of a file; the same command again goes on where this one ended."""
+    service, inputs, outputs = _service_and_files(words, url, data_dir)
     for taken in (outputs, outputs.with_name(f"{outputs.name}.run")):
         if taken.exists() and inputs.exists() and taken.samefile(inputs):
             raise typer.BadParameter(f"expected two files, got {inputs} as input and output")
@@ -103,6 +109,19 @@ def map_jobs(
                 await _Map(client, checked, output, given, wanted).run(as_json=as_json)
 
     run_verb(verb())
+
+
+def _service_and_files(words: list[str], url: str, data_dir: Path) -> tuple[str, Path, Path]:
+    """Return which service is meant, the input and the output."""
+    match words:
+        case [service, inputs, outputs]:
+            return service, Path(inputs), Path(outputs)
+        case [inputs, outputs] if not url:
+            with exit_codes():
+                return DataDir(data_dir).running().service, Path(inputs), Path(outputs)
+        case [_, _]:
+            raise typer.BadParameter("expected SERVICE IN OUT with --url, got two words")
+    raise typer.BadParameter(f"expected [SERVICE] IN OUT, got {len(words)} words")
 
 
 class _Map:

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from client_sdk import AsyncQueueClient
+from deploy.data_dir import DataDir, Running
 from tests.conftest import StartService, StartWorker
 from tests.running import TOKEN, QueueServiceProcess
 from tests.waiting import wait_until
@@ -20,10 +21,14 @@ pytestmark = pytest.mark.leaves_entries
 
 
 class Map:
-    """One `penstock map` over some numbers."""
+    """One `penstock map` over some numbers.
+
+    service, where: the words that name it, and the options that say where it is, instead of url.
+    """
 
     def __init__(self, folder: Path, url: str, inputs: int = 40) -> None:
         self.inputs, self.outputs, self.url = folder / "in.jsonl", folder / "out.jsonl", url
+        self.service, self.where = ["svc"], list[str]()
         self.inputs.write_text("".join(f'"{number}"\n' for number in range(inputs)))
 
     async def start(self, *options: str, limit_bytes: int = 0) -> asyncio.subprocess.Process:
@@ -32,9 +37,10 @@ class Map:
         def limited() -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 
-        words = ["map", "svc", str(self.inputs), str(self.outputs), *options]
+        where = self.where or ["--url", self.url]
+        words = [*self.service, str(self.inputs), str(self.outputs), *options, *where]
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", *words, "--url", self.url),
+            *(sys.executable, "-m", "deploy.cli", "map", *words),
             env={**os.environ, "PENSTOCK_TOKEN": TOKEN},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -83,6 +89,28 @@ async def test_a_map_writes_a_line_for_each_input_and_leaves_no_job(
     assert "40 of 40 are done already" in told
     async with AsyncQueueClient(mapping.url, "svc", token=TOKEN) as client:
         assert await client.sink.count() == 0
+
+
+async def test_without_a_name_it_is_the_service_of_the_local_mode(
+    mapping: Map, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    await start_worker(mapping.url)
+    mapping.service = []
+    code, _, told = await mapping.run()
+    assert code == 2
+    assert "expected SERVICE IN OUT with --url" in told
+    mapping.where = ["--data", str(tmp_path)]
+    code, _, told = await mapping.run()
+    assert code == 4, told
+    with DataDir(tmp_path).lock():
+        DataDir(tmp_path).announce(Running(mapping.url, "svc", TOKEN, "", os.getpid()))
+        code, _, told = await mapping.run()
+    assert code == 0, told
+    assert mapping.has_all()
+    mapping.service = ["a", "b"]
+    code, _, told = await mapping.run()
+    assert code == 2
+    assert "expected [SERVICE] IN OUT, got 4 words" in told
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
