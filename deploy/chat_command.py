@@ -182,6 +182,12 @@ class _Sight:
         if self._status is not None and not self.wrote:
             self._status.update(Text(harmless(sentence)))
 
+    def trouble(self, sentence: str) -> None:
+        if self._status is None or self.wrote:
+            _tell(f"[{sentence}]")
+        else:
+            self.state(sentence)
+
     def piece(self, text: str) -> None:
         if self._status is not None:
             # Nothing may be drawn over the text from here on.

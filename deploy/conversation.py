@@ -77,6 +77,9 @@ class _Answer:
     def state(self, sentence: str) -> None:
         self._shown.state(sentence)
 
+    def trouble(self, sentence: str) -> None:
+        self._shown.trouble(sentence)
+
     def piece(self, text: str) -> None:
         self.text += text
         self._shown.piece(text)

@@ -22,6 +22,9 @@ class Shown(Protocol):
     def state(self, sentence: str) -> None:
         """Where it is now."""
 
+    def trouble(self, sentence: str) -> None:
+        """Why nothing is heard of it for now."""
+
     def piece(self, text: str) -> None:
         """A piece of its text, which continues what came before."""
 
@@ -53,7 +56,7 @@ async def follow(client: AsyncQueueClient, job_id: str, shown: Shown) -> Mapping
         except QueueError as error:
             if not error.transient:
                 raise
-            shown.state(f"waiting, and trying again: {error.sentence}")
+            shown.trouble(f"waiting, and trying again: {error.sentence}")
         await asyncio.sleep(backoff.next_delay_s())
 
 

@@ -34,7 +34,6 @@ from deploy.queue_commands import (
     exit_codes,
     open_client,
     read_tags,
-    run_verb,
 )
 
 
@@ -101,14 +100,17 @@ def map_jobs(
     given = {name: value for name, value in options.items() if value}
     wanted = _Wanted(in_flight, ordered, keep, retry_failed, timeout)
 
-    async def verb() -> None:
+    with exit_codes():
+        # Before there is an event loop, so that Ctrl-C ends the reading of a long file at once.
         checked = MapInput.check(inputs)
         asked = MapAsked(service, given, checked.sha256, checked.size_bytes, checked.lines)
         with MapOutput.opened(outputs, asked) as output:
-            async with open_client(service, url, token, data_dir) as client:
-                await _Map(client, checked, output, given, wanted).run(as_json=as_json)
 
-    run_verb(verb())
+            async def verb() -> None:
+                async with open_client(service, url, token, data_dir) as client:
+                    await _Map(client, checked, output, given, wanted).run(as_json=as_json)
+
+            asyncio.run(verb())
 
 
 def _service_and_files(words: list[str], url: str, data_dir: Path) -> tuple[str, Path, Path]:

@@ -187,9 +187,12 @@ class _Sight:
         self._live.stop()
 
     def state(self, sentence: str) -> None:
-        if sentence.startswith("waiting, and") and not self._console.is_terminal:
-            typer.echo(sentence, err=True)
         self._status = sentence
+
+    def trouble(self, sentence: str) -> None:
+        self._status = sentence
+        if not self._console.is_terminal:
+            typer.echo(sentence, err=True)
 
     def piece(self, text: str) -> None:
         self._text = (self._text + text)[-MOST_SHOWN:]

@@ -30,7 +30,11 @@ async def chat(url: str, *words: str, said: str = "", token: str = TOKEN) -> tup
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, told = await process.communicate(said.encode())
+    try:
+        out, told = await process.communicate(said.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode is not None
     return process.returncode, out.decode(), told.decode()
 
