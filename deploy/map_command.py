@@ -83,11 +83,7 @@ def map_jobs(
 ) -> None:
     """Put a job for each line of a file; the same command again goes on where this one ended."""
     service, inputs, outputs = _service_and_files(words, url, data_dir)
-    for taken in (outputs, outputs.with_name(f"{outputs.name}.run")):
-        if taken.exists() and inputs.exists() and taken.samefile(inputs):
-            raise typer.BadParameter(f"expected two files, got {inputs} as input and output")
-    if outputs.exists() and not outputs.is_file():
-        raise typer.BadParameter(f"expected a file at {outputs}, found something else")
+    _check_paths(inputs, outputs)
     options = {
         "tags": read_tags(tag or []) or None,
         "priority": priority or None,
@@ -124,6 +120,14 @@ def _service_and_files(words: list[str], url: str, data_dir: Path) -> tuple[str,
         case [_, _]:
             raise typer.BadParameter("expected SERVICE IN OUT with --url, got two words")
     raise typer.BadParameter(f"expected [SERVICE] IN OUT, got {len(words)} words")
+
+
+def _check_paths(inputs: Path, outputs: Path) -> None:
+    for taken in (outputs, outputs.with_name(f"{outputs.name}.run")):
+        if taken.exists() and inputs.exists() and taken.samefile(inputs):
+            raise typer.BadParameter(f"expected two files, got {inputs} as input and output")
+    if outputs.exists() and not outputs.is_file():
+        raise typer.BadParameter(f"expected a file at {outputs}, found something else")
 
 
 class _Map:
