@@ -169,11 +169,14 @@ class CannotWrite(DeployError):
 
     code = "CANNOT_WRITE"
 
-    def __init__(self, path: Path, why: OSError) -> None:
-        super().__init__(
-            f"cannot write {path}: {why.strerror or why}; what was written before is kept, and "
-            "the same command goes on there"
+    def __init__(self, path: Path, why: OSError, *, kept: bool = True) -> None:
+        """kept: whether what was written before is still there."""
+        later = (
+            "what was written before is kept, and the same command goes on there"
+            if kept
+            else "what was written is lost, and the same command begins anew"
         )
+        super().__init__(f"cannot write {path}: {why.strerror or why}; {later}")
         self.path = path
         self.why = why
 

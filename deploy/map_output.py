@@ -117,10 +117,12 @@ class MapOutput:
         """Wait until the disk has everything; raises CannotWrite, also when the file is gone."""
         try:
             os.fsync(self._file.fileno())
-            if not os.path.samestat(self.path.stat(), os.fstat(self._file.fileno())):
-                raise OSError("it was replaced while it was written")
         except OSError as error:
             raise CannotWrite(self.path, error) from error
+        ours = os.fstat(self._file.fileno())
+        if not self.path.exists() or not os.path.samestat(self.path.stat(), ours):
+            why = OSError("it was removed or replaced while it was written")
+            raise CannotWrite(self.path, why, kept=False)
 
     def failed_ids(self) -> Iterator[str]:
         """Give the ids of the jobs that gave no result."""
