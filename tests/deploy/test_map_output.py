@@ -116,7 +116,7 @@ def test_an_output_that_is_removed_or_replaced_meanwhile_is_said(out: Path) -> N
         output.write(0, DONE)
         output.sync()
         out.unlink()
-        with pytest.raises(CannotWrite, match="removed or replaced .* begins anew"):
+        with pytest.raises(CannotWrite, match=r"removed or replaced .* begins anew"):
             output.sync()
         out.touch()
         with pytest.raises(CannotWrite, match="removed or replaced"):
