@@ -121,7 +121,7 @@ def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:
     if status == 401:
         request.app[METRICS].wrong_tokens.inc()
         request.app[STRANGERS].note(request.remote or "")
-    if status == 500:
+    if status == 500 and not isinstance(error, refusals.Refused):
         log.error("%s %s failed.", request.method, request.path, exc_info=error)
     if refusals.is_ours(request):
         return refusals.render(status, error, error.code)

@@ -15,7 +15,8 @@ class Words:
     """Gives the words of the last message back, one after the other.
 
     A message `slow ...` takes a moment for each word; `stuck` waits until it is cancelled, and
-    says in the file that `temperature` cannot name but `user` can when that was; `bad` is refused.
+    says in the file that `temperature` cannot name but `user` can when that was; `quiet` says
+    nothing until that file is there; `bad` is refused.
     """
 
     concurrency = 2
@@ -32,6 +33,8 @@ class Words:
                 threading.Event().wait(0.02)
             Path(asked["user"]).write_text(json.dumps("cancelled"))
             return
+        while text == "quiet" and not (ctx.is_cancelled() or Path(asked["user"]).exists()):
+            threading.Event().wait(0.02)
         for number, word in enumerate(text.split(" ")):
             if word == "die" and not Path(asked["user"]).exists():
                 Path(asked["user"]).touch()

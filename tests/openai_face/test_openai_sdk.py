@@ -132,6 +132,7 @@ async def test_errors_have_the_classes_that_openai_s_have(
     assert "the model is broken" in str(failed)
     assert isinstance(bad, openai.BadRequestError)
     assert "something better" in str(bad)
+    assert "Traceback" not in service.log, "an engine's failure is none of the queue service"
 
 
 async def test_a_request_that_the_engine_refuses_is_no_stream(
@@ -168,6 +169,32 @@ async def test_whoever_waits_in_line_sees_it_move(
     assert lines[0] == b": queued, position 1\n"
     assert lines[-2] == b"data: [DONE]\n"
     assert (await first).choices[0].message.content == "a"
+
+
+async def test_a_stream_begins_before_a_slow_engine_says_its_first_word(
+    start_service: StartService,
+    start_worker: StartWorker,
+    clients: list[openai.AsyncOpenAI],
+    tmp_path: Path,
+) -> None:
+    service = await start_service()
+    await start_worker(service.url, engine=WORDS)
+    # The engine is there, so that the next one never waits in line.
+    warm = _client(clients, service)
+    await warm.chat.completions.create(model="svc", messages=_says("warm"))
+    speak = tmp_path / "speak"
+    body = {"model": "svc", "messages": _says("quiet"), "stream": True, "user": str(speak)}
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session,
+        session.post(f"{service.url}/v1/chat/completions", json=body) as answer,
+    ):
+        # A stream that did not begin was looked at without a pause.
+        assert await answer.content.readline() == b": running\n"
+        assert not speak.exists()
+        speak.touch()
+        lines = [line async for line in answer.content if line.strip()]
+    assert b'"content": "quiet"' in lines[0]
+    assert lines[-1] == b"data: [DONE]\n"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -171,7 +171,10 @@ class _Answering:
         if seen.state is State.QUEUED and waited_s >= HOLD_BACK_S and seen.ahead != self._ahead:
             self._ahead = seen.ahead
             await self._write(comment(f"queued, position {seen.ahead}"))
-        elif seen.state is State.RUNNING and self._ahead:
+        elif seen.state is State.RUNNING and (
+            self._ahead or (self._response is None and waited_s >= HOLD_BACK_S)
+        ):
+            # Also of one that never waited, when its engine is slow to say the first word.
             self._ahead = 0
             await self._write(comment("running"))
         elif time.monotonic() - self._written_at >= HEARTBEAT_S:
