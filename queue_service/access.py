@@ -186,6 +186,9 @@ class Access:
         if token is None:
             yield
             return
+        if token.id not in self._tokens:
+            # It was revoked since it was found.
+            end()
         ends = self._held.setdefault(token.id, set())
         ends.add(end)
         try:

@@ -53,6 +53,8 @@ class Tickets:
         self.cancel = self._store.cancel
         self.purge = self._store.purge_ticket
         self.list = self._store.list
+        self._left_over: dict[str, None] = {}
+        self._new_left_over = Doorbell()
         self._run_times: deque[int] = deque(maxlen=HISTORY_LENGTH)
         self._new_runs = Doorbell()
         self._history: list[int] = []
@@ -64,12 +66,13 @@ class Tickets:
             group.create_task(self._stop_for_ever())
             group.create_task(self._do_what_is_due())
             group.create_task(self._keep_history())
+            group.create_task(self._put_away_what_is_left_over())
 
     async def submit(self, submission: Submission) -> tuple[bool, str]:
         """Put a request; say whether it is new, and its id.
 
-        Raises FrameTooBig, QueueFull or QuotaExceeded, with nothing stored, and KeyError when the
-        id or the key already stands for another request.
+        Raises FrameTooBig, QueueFull or QuotaExceeded, with nothing stored, and KeyError, with its
+        id, when the id or the key already stands for another request.
         """
         limits = self._queue.limits
         if len(submission.data) > limits.payload_bytes:
@@ -83,13 +86,24 @@ class Tickets:
             self._queue.metrics.refusals.inc()
             raise QueueFull(self._queue.role, limits.capacity)
         if outcome is Submitted.CONFLICT:
-            raise KeyError(submission.request_id)
+            raise KeyError(request_id)
         if outcome is Submitted.NEW:
             self._queue.metrics.puts.inc()
             if submission.begin_ms or submission.start_by_ms or submission.finish_by_ms:
                 # This process now learns when it is to look again.
                 self.followers.due.ring()
         return outcome is Submitted.NEW, request_id
+
+    async def put_away(self, request_id: str) -> None:
+        """End a request that nobody waits for, and keep nothing of it.
+
+        Where the store is away that is done when it is back: nobody else would do it.
+        """
+        try:
+            await self._put_away(request_id)
+        except StoreUnavailable:
+            self._left_over[request_id] = None
+            self._new_left_over.ring()
 
     async def events(self, request_id: str, after: int) -> list[Event]:
         """What engines have told of a request after an event's number, some at a time."""
@@ -148,6 +162,25 @@ class Tickets:
             except (StoreUnavailable, StoreError) as error:
                 log.debug("Run times were not written down: %s", error)
                 self._new_runs.ring()
+
+    async def _put_away(self, request_id: str) -> None:
+        await self.cancel(request_id)
+        await self.purge(request_id)
+
+    async def _put_away_what_is_left_over(self) -> None:
+        seen = 0
+        while True:
+            seen = await self._new_left_over.wait(seen)
+            while self._left_over:
+                request_id = next(iter(self._left_over))
+                try:
+                    await self._put_away(request_id)
+                except StoreUnavailable:
+                    await asyncio.sleep(STORE_PAUSE_S)
+                    continue
+                except StoreError:
+                    log.exception("Request %s was not put away.", request_id)
+                del self._left_over[request_id]
 
     async def _stop_for_ever(self) -> None:
         seen = 0

@@ -94,7 +94,7 @@ async def test_the_same_id_or_key_stands_for_one_job(face: Face) -> None:
     again = await face.call("POST", data=b"x", headers=headers)
     other = await face.call("POST", data=b"y", headers=headers)
     assert [a.status for a in (first, again, other)] == [202, 202, 422]
-    assert again.json["id"] == first.json["id"]
+    assert again.json["id"] == first.json["id"] == other.json["job_id"]
 
 
 async def test_prefer_wait_answers_with_the_result_when_it_is_in_time(
@@ -136,12 +136,15 @@ async def test_many_jobs_are_put_with_an_outcome_for_each_line(face: Face) -> No
             b"nonsense",
             b'{"input_base64": "AAE=", "priority": 1}',
             b'{"input": "x", "colour": 1}',
+            b'{"input": NaN}',
+            b'{"input": [1e999]}',
+            b'{"input": "\\ud800"}',
         ]
     )
     answer = await face.call("POST", data=lines, headers={"Content-Type": "application/x-ndjson"})
     outcomes = [json.loads(line) for line in answer.body.splitlines()]
-    assert [outcome["status"] for outcome in outcomes] == [202, 409, 400, 202, 400]
-    assert [outcome["line"] for outcome in outcomes] == [1, 2, 3, 4, 5]
+    assert [outcome["status"] for outcome in outcomes] == [202, 409, 400, 202, 400, 400, 400, 400]
+    assert [outcome["line"] for outcome in outcomes] == list(range(1, 9))
 
 
 async def test_jobs_are_listed_by_state_and_page_by_page(

@@ -39,6 +39,14 @@ def _says(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
+async def _make_token(service: QueueServiceProcess, **wanted: object) -> Any:
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": ADMIN_TOKEN}) as session,
+        session.post(f"{service.url}/v1/tokens", json=wanted) as answer,
+    ):
+        return await answer.json()
+
+
 async def _held(service: QueueServiceProcess) -> tuple[int, int]:
     """How many entries wait or are held, and how many of them are held."""
     async with (
@@ -96,6 +104,16 @@ async def test_models_are_the_services_that_the_token_opens(
     assert (await client.models.retrieve("svc")).id == "svc"
     with pytest.raises(openai.NotFoundError):
         await client.models.retrieve("other")
+    stranger, reader = (
+        _client(clients, service, token)
+        for token in ("wrong", (await _make_token(service, scopes=["read"]))["token"])
+    )
+    for asking in (stranger.models.list(), stranger.models.retrieve("svc")):
+        with pytest.raises(openai.AuthenticationError):
+            await asking
+    for asking in (reader.models.list(), reader.models.retrieve("svc")):
+        with pytest.raises(openai.PermissionDeniedError):
+            await asking
 
 
 async def test_errors_have_the_classes_that_openai_s_have(
@@ -252,6 +270,44 @@ async def test_a_client_that_leaves_the_line_is_in_it_no_more(
         return await _held(service) == (0, 0)
 
     await wait_until(gone, "it waits no more")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_token_that_is_revoked_ends_what_it_has_asked_for(
+    start_service: StartService, clients: list[openai.AsyncOpenAI], stream: bool
+) -> None:
+    service = await start_service()
+    token = await _make_token(service, scopes=["submit"], limits={"rate_per_s": 0.001})
+    client = _client(clients, service, token["token"])
+
+    async def ask() -> None:
+        answer: Any = await client.chat.completions.create(
+            model="svc", messages=_says("x"), stream=stream
+        )
+        async for _ in answer:
+            pass
+
+    asking = asyncio.create_task(ask())
+
+    async def waits() -> bool:
+        return await _held(service) == (1, 0)
+
+    await wait_until(waits, "it waits")
+    with pytest.raises(openai.RateLimitError) as limited:
+        await ask()
+    assert 900 <= int(limited.value.response.headers["Retry-After"]) <= 1000
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": ADMIN_TOKEN}) as session,
+        session.delete(f"{service.url}/v1/tokens/{token['id']}") as answer,
+    ):
+        assert answer.status == 204
+
+    async def gone() -> bool:
+        return await _held(service) == (0, 0)
+
+    await wait_until(gone, "it waits no more")
+    await asyncio.wait([asking])
+    assert asking.exception() is not None
 
 
 async def test_a_worker_that_dies_is_no_gap_and_no_repetition(

@@ -155,8 +155,7 @@ async def test_nothing_but_what_is_open_answers_strangers(caller: Caller) -> Non
     for token in (None, "", "Bearer ", "wrong", expired, revoked, revoked[:-1], f"{TOKEN}x"):
         for method, path in wanted:
             status = await caller.status(method, path, token)
-            # A model that one may not ask is as good as none.
-            assert status == (404 if path == "/v1/models/svc" else 401), (method, path, token)
+            assert status == 401, (method, path, token)
     for method, path in OPEN:
         assert await caller.status(method, _path(path), None) in (200, 503), path
 

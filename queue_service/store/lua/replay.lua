@@ -15,8 +15,8 @@
 local capacity, evicts = tonumber(ARGV[4]), ARGV[5] == '1'
 local last = last_number(ARGV[7])
 local found, go_on = next_letters(cjson.decode(ARGV[8]), ARGV[6], last, tonumber(ARGV[9]))
-local stored = length(own)
-if role == 'sink' and not evict then
+local stored = length(own) + (role == 'input' and redis.call('XLEN', delayed) or 0)
+if role == 'sink' and not evicts then
     stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
 end
 
@@ -53,12 +53,21 @@ local function put_again(index, letter)
     return { index, new_index, letter.request_id }
 end
 
+-- Whether another entry stands for the request id, in line or not in line before its time.
+local function is_in_use(request_id)
+    if first_of(own, request_id) then
+        return true
+    end
+    local ticket = ticket_of(request_id)
+    return ticket and ticket.delayed ~= nil
+end
+
 local refusal, replayed, absent, in_use = '', {}, {}, {}
 local ended_stream = redis.call('HGET', own.meta, 'ended')
 for _, one in ipairs(found) do
     if not one.letter then
         absent[#absent + 1] = one.index
-    elseif role == 'input' and first_of(own, one.letter.request_id) then
+    elseif role == 'input' and is_in_use(one.letter.request_id) then
         in_use[#in_use + 1] = one.index
     elseif ended_stream or stored >= capacity and not (evicts and oldest(own)) then
         refusal, go_on = ended_stream and 'ended' or 'full', ''

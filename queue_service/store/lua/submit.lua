@@ -8,8 +8,8 @@
 --          content type, ticket (JSON, see prelude/tickets), digest of what was asked for,
 --          not before, start by, finish by (ms since 1970, "0" for none), "1" when it has a
 --          submission key, putter (see prelude/quotas)
--- returns  for each item {"new" or "known", request id}, {"conflict"} when the id or key stands for
---          something else, {"full"} when the queue is, or what quota_refusal says
+-- returns  for each item {"new" or "known", request id}, {"conflict", request id} when the id or key
+--          stands for something else, {"full"} when the queue is, or what quota_refusal says
 local capacity, evicts, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local now = now_ms()
 local STEP = 13
@@ -17,11 +17,11 @@ local STEP = 13
 local function known(request_id, digest)
     local ticket = ticket_of(request_id)
     if ticket then
-        return ticket.digest == digest and { 'known', request_id } or { 'conflict' }
+        return { ticket.digest == digest and 'known' or 'conflict', request_id }
     end
     -- Put by somebody else, without a ticket: whether that was the same cannot be told.
     if first_of(own, request_id) or first_of(sink, request_id) then
-        return { 'conflict' }
+        return { 'conflict', request_id }
     end
     return nil
 end

@@ -87,8 +87,8 @@ async def _put_line(
             service, options, data, job_id=job_id, asked=asked, putter=putter
         )
         is_new, job_id = await service.tickets.submit(submission)
-    except KeyError:
-        return _refusal(number, problem.conflict(job_id, 409 if options.id else 422))
+    except KeyError as standing:
+        return _refusal(number, problem.conflict(standing.args[0], 409 if options.id else 422))
     except ServiceError as error:
         return _refusal(number, error)
     return {
@@ -111,7 +111,7 @@ def _shown(line: bytes) -> str:
 def _parse(line: bytes) -> tuple[dict[str, Any], bytes]:
     """Read {"input": ...} or {"input_base64": ...} and options; give the options and the input."""
     try:
-        given = json.loads(line)
+        given = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise BadParameter("line", "a JSON object", _shown(line)) from None
     if not isinstance(given, dict):
@@ -125,7 +125,16 @@ def _parse(line: bytes) -> tuple[dict[str, Any], bytes]:
         except (binascii.Error, ValueError, TypeError):
             raise BadParameter("input_base64", "bytes in base64", repr(text)[:64]) from None
     data = given.pop("input")
-    if isinstance(data, str):
-        return given, data.encode("utf-8", "replace")
-    given.setdefault("content_type", names.JSON)
-    return given, json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
+    if not isinstance(data, str):
+        given.setdefault("content_type", names.JSON)
+    try:
+        is_text = isinstance(data, str)
+        text = data if is_text else json.dumps(data, ensure_ascii=False, allow_nan=False)
+        return given, text.encode()
+    except ValueError:
+        # A number beyond all, or half a character: an engine could not read it back.
+        raise BadParameter("input", "JSON that can be written again", _shown(line)) from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")

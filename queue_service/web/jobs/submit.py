@@ -67,8 +67,8 @@ async def _put(
     submission = to_submission(service, options, data, job_id=job_id, asked=asked, putter=putter)
     try:
         is_new, job_id = await service.tickets.submit(submission)
-    except KeyError:
-        raise conflict(job_id, 409 if options.id else 422) from None
+    except KeyError as standing:
+        raise conflict(standing.args[0], 409 if options.id else 422) from None
     seen = await find_by_id(service, job_id)
     return await _answer(request, service, seen, wait_s=wait_s, is_new=is_new)
 

@@ -19,7 +19,7 @@ from client_sdk.wire import events as wire
 from client_sdk.wire import names
 from queue_service.access import Scope
 from queue_service.delivery.doorbell import wait_for_any
-from queue_service.errors import Draining, ServiceError, StoreUnavailable
+from queue_service.errors import Draining, OutcomeUnknown, ServiceError, StoreUnavailable
 from queue_service.service import Service
 from queue_service.store.entry import Filter, Read
 from queue_service.store.ticket import Event, Seen, State, Submission
@@ -32,6 +32,7 @@ from queue_service.web.openai.asked import Asked, Kind, read_asked
 from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, Refused, failure
 from queue_service.web.stream import has_left
 from queue_service.web.tokens import putter_with, require_scope, require_scope_somewhere
+from queue_service.web.watch import cut
 
 #: How long a result is kept whose client did not stay to the end, or whose replica died, in ms:
 #: a worker may have answered in the very moment in which it was told to stop.
@@ -65,25 +66,30 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
     body = await read_body(request, limit_bytes=limit, timeout_s=settings.body_timeout_s)
     asked = read_asked(kind, body)
     service = await services.seek(asked.service)
-    putter = putter_with(service, require_scope(request, service, Scope.SUBMIT))
+    token = require_scope(request, service, Scope.SUBMIT)
     request_id = request.app[REQUEST_IDS].next()
-    await service.tickets.submit(
-        Submission(
-            request_id=request_id,
-            data=asked.data,
-            digest=hashlib.sha256(asked.data).hexdigest(),
-            keep_ms=KEPT_MS,
-            told_ms=KEPT_MS,
-            path=asked.path,
-            content_type=names.JSON,
-            events=asked.stream,
-            putter=putter,
-        )
+    submission = Submission(
+        request_id=request_id,
+        data=asked.data,
+        digest=hashlib.sha256(asked.data).hexdigest(),
+        keep_ms=KEPT_MS,
+        told_ms=KEPT_MS,
+        path=asked.path,
+        content_type=names.JSON,
+        events=asked.stream,
+        putter=putter_with(service, token),
     )
+    try:
+        await service.tickets.submit(submission)
+    except OutcomeUnknown:
+        await service.tickets.put_away(request_id)
+        raise
     answering = _Answering(request, service, asked, request_id)
     done = False
     try:
-        response = await answering.run()
+        # A token that ends, ends what it has asked for.
+        with services.access.holding(token, lambda: cut(request)):
+            response = await answering.run()
         done = True
         return response
     except Refused:
@@ -96,9 +102,10 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
 
 async def _put_away(service: Service, request_id: str, *, done: bool) -> None:
     """Keep nothing of what was answered, and let nobody work for a client that has left."""
-    if not done:
-        await service.tickets.cancel(request_id)
-    await service.tickets.purge(request_id)
+    if done:
+        await service.tickets.purge(request_id)
+    else:
+        await service.tickets.put_away(request_id)
 
 
 class _Answering:

@@ -7,24 +7,24 @@ from queue_service.errors import Forbidden, NoSuchService, ServiceStopped, Unaut
 from queue_service.service import Service
 from queue_service.web.keys import SERVICES
 from queue_service.web.openai import answers
-from queue_service.web.tokens import require_scope
+from queue_service.web.tokens import require_scope, require_scope_somewhere
 
 #: Services have no date of their own that says anything about their model.
 CREATED_S = 0
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """Every service that this token may put to; 401 when there is none."""
+    """Every service that this token may put to; 401 or 403 for who may nowhere."""
     services = request.app[SERVICES]
-    every = list(services)
-    names = [service.name for service in every if _may_ask(request, service)]
-    if every and not names:
-        raise Unauthorized
+    if list(services):
+        await require_scope_somewhere(request, Scope.SUBMIT)
+    names = [service.name for service in services if _may_ask(request, service)]
     return web.json_response(answers.models(names, CREATED_S))
 
 
 async def show_model(request: web.Request) -> web.Response:
     """One of them."""
+    await require_scope_somewhere(request, Scope.SUBMIT)
     name = request.match_info["model"]
     service = await request.app[SERVICES].seek(name)
     if not _may_ask(request, service):

@@ -9,6 +9,7 @@ from client_sdk.wire.codes import Code
 from queue_service import errors
 from queue_service.store.entry import Entry
 from queue_service.store.ticket import Seen, State
+from queue_service.web.jobs import problem
 from queue_service.web.openai.answers import error_body
 
 _PATHS = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models)(?:/|$)")
@@ -69,4 +70,7 @@ def render(status: int, error: Exception, code: str) -> web.Response:
         status, code = error.status, error.word
     word = _WORDS.get(Code(code), code) if code in list(Code) else code
     body = error_body(status, word, str(error), parameter)
-    return web.json_response(body, status=status, headers={names.ERROR_CODE_HEADER: code})
+    headers = {names.ERROR_CODE_HEADER: code}
+    if isinstance(error, errors.QuotaExceeded):
+        headers |= problem.headers_of(error)
+    return web.json_response(body, status=status, headers=headers)
