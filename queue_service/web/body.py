@@ -4,14 +4,15 @@ import asyncio
 
 from aiohttp import web
 
-from queue_service.errors import FrameTooBig, SlowBody
+from queue_service.errors import BadParameter, FrameTooBig, SlowBody
 
 
 async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float) -> bytes:
     """Return the whole body.
 
     Raises FrameTooBig as soon as it is known to be too big, before the rest is read, and
-    SlowBody when it takes too long.  A connection that ends midway raises what aiohttp raises.
+    SlowBody when it takes too long, and BadParameter when it is not encoded as its head says.  A
+    connection that ends midway raises what aiohttp raises.
     """
     announced = request.content_length
     if announced is not None and announced > limit_bytes:
@@ -34,4 +35,10 @@ async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float)
                 chunks.append(chunk)
     except TimeoutError:
         raise SlowBody(timeout_s) from None
+    except web.RequestPayloadError as error:
+        # Nothing can be read behind it: the library is not to try, and answers no more here.
+        content.feed_eof()
+        request.protocol.close()
+        came = " ".join(str(error).split())[:128]
+        raise BadParameter("the body", "one that is encoded as the head says", came) from None
     return b"".join(chunks)

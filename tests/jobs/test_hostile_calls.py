@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from client_sdk.wire.codes import Code
 from tests.conftest import Serve
@@ -52,6 +53,31 @@ async def test_an_id_that_is_no_part_of_a_path_is_refused(face: Face) -> None:
     answer = await face.call("POST", data=lines, headers=NDJSON)
     statuses = [json.loads(line)["status"] for line in answer.body.splitlines()]
     assert statuses == [400, 400]
+
+
+async def test_any_printable_id_can_be_looked_at(face: Face) -> None:
+    job_id = "{a/b}%2F?#"
+    line = json.dumps({"input": 1, "id": job_id})
+    outcome = json.loads((await face.call("POST", data=line, headers=NDJSON)).body)
+    assert outcome["status"] == 202
+    at = URL(face.url + outcome["location"], encoded=True)
+    async with face.session.get(at) as answer:
+        assert (await answer.json())["id"] == job_id
+    async with face.session.delete(at) as answer:
+        assert answer.status == 204
+
+
+async def test_a_body_that_is_not_encoded_as_its_head_says_is_refused(face: Face) -> None:
+    # By hand, as the client library would encode it.
+    host, port = URL(face.url).host, URL(face.url).port
+    reader, writer = await asyncio.open_connection(host, port)
+    head = f"POST {URL(face.base).path} HTTP/1.1\r\nHost: x\r\nAuthorization: {TOKEN}\r\n"
+    head += "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\n"
+    writer.write(head.encode() + b"plain")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"encoded as the head says" in answer
 
 
 async def test_a_line_beyond_every_input_is_refused_unread_and_the_others_are_put(

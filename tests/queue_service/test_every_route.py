@@ -133,7 +133,7 @@ def _path(route: str) -> str:
 
 def test_every_route_is_in_one_of_these_tables() -> None:
     known = {
-        (route.method, route.path)
+        (route.method, route.path.replace(":[^/]+", ""))
         for route in routes(Settings())
         if isinstance(route, web.RouteDef)
     }

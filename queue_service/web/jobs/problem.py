@@ -30,6 +30,12 @@ _TITLES: dict[str, str] = {
     Code.FORBIDDEN: "The token does not permit this",
     Code.BAD_PARAMETER: "The request is malformed",
     Code.STORE_UNAVAILABLE: "The store is away",
+    Code.OUTCOME_UNKNOWN: "The store did not answer, and may have done it",
+    Code.NEWER_FORMAT: "This replica is too old for what is stored",
+    Code.NO_SUCH_SERVICE: "There is no such service",
+    Code.SERVICE_STOPPED: "The service is stopped",
+    Code.DRAINING: "This replica is stopping",
+    Code.INTERNAL: "The service failed",
 }
 
 

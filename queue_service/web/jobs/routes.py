@@ -8,7 +8,8 @@ from queue_service.web.jobs import events, openapi, result, submit, verbs
 
 def routes() -> list[web.RouteDef]:
     """The routes of this face."""
-    job = JOBS_PATH + "/{job}"
+    # Every id that can stand in a path; without a pattern the library leaves out braces.
+    job = JOBS_PATH + "/{job:[^/]+}"
     return [
         web.get("/openapi.json", openapi.show_document),
         web.post(JOBS_PATH, submit.post_job),

@@ -73,4 +73,6 @@ def render(status: int, error: Exception, code: str) -> web.Response:
     headers = {names.ERROR_CODE_HEADER: code}
     if isinstance(error, errors.QuotaExceeded):
         headers |= problem.headers_of(error)
+    elif status == 503:
+        headers["Retry-After"] = str(problem.RETRY_AFTER_S)
     return web.json_response(body, status=status, headers=headers)
