@@ -40,6 +40,8 @@ KEPT_MS = 10_000
 #: A stream begins with the first thing there is to say, or after so long in line, in seconds:
 #: until then a request that is refused by the engine has the status that says so.
 HOLD_BACK_S = 0.5
+#: The least time between two looks of one that is in line at how that moves, in seconds.
+LEAST_PAUSE_S = 0.05
 #: A comment is sent after so much silence, in seconds.
 HEARTBEAT_S = 10.0
 #: How long a client that reads nothing is waited for, in seconds.
@@ -155,8 +157,10 @@ class _Answering:
         with self._service.tickets.followers.follow(self._request_id) as bell:
             while True:
                 bells = [bell, left]
-                if self._asked.stream and self._ahead != 0:
-                    bells.append(self._service.input.bell)  # the line moves
+                if follows_line := bool(self._ahead):
+                    # It was told its place, and that may change with every entry of others.
+                    bells.append(self._service.input.bell)
+                    await asyncio.sleep(LEAST_PAUSE_S)
                 rings = [one.rings for one in bells]
                 seen = await self._service.tickets.look(self._request_id)
                 if has_left(self._request):
@@ -167,6 +171,8 @@ class _Answering:
                     raise Draining
                 if self._asked.stream:
                     await self._tell(seen)
+                if self._ahead and not follows_line:
+                    continue
                 wait_s = HEARTBEAT_S
                 if self._asked.stream and self._response is None:
                     wait_s = max(0.0, self._begun_at + HOLD_BACK_S - time.monotonic())
