@@ -252,6 +252,8 @@ def _environment(wish: Wish, running: Running, *, name: str, grace_s: float) -> 
     """What a worker of this service is told."""
     worker = wish.worker
     python_path = os.pathsep.join(filter(None, (wish.folder, os.environ.get("PYTHONPATH", ""))))
+    threads = "PENSTOCK_WORKER_WORKER_THREADS"
+    window = {} if worker.window is None else {threads: str(worker.window)}
     return {
         "PYTHONPATH": python_path,
         **worker.env,
@@ -260,7 +262,7 @@ def _environment(wish: Wish, running: Running, *, name: str, grace_s: float) -> 
         "PENSTOCK_WORKER_TOKEN": wish.token.get_secret_value(),
         "PENSTOCK_WORKER_ENGINE": worker.engine,
         "PENSTOCK_WORKER_ENGINE_OPTIONS": json.dumps(worker.engine_options),
-        "PENSTOCK_WORKER_WORKER_THREADS": str(worker.window),
+        **window,
         "PENSTOCK_WORKER_RUN_TIMEOUT_S": str(worker.run_timeout_s),
         "PENSTOCK_WORKER_GRACE_S": str(grace_s),
         "PENSTOCK_WORKER_NAME": name[:64],

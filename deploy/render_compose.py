@@ -125,6 +125,8 @@ def _queue_service(plan: ServicePlan) -> dict[str, Any]:
 
 
 def _worker(plan: ServicePlan, engine: str, options: dict[str, Any]) -> dict[str, Any]:
+    window = plan.worker.window
+    threads = {} if window is None else {"PENSTOCK_WORKER_WORKER_THREADS": str(window)}
     return {
         "image": "${PENSTOCK_INFERENCE_WORKER_IMAGE:-penstock/inference-worker}",
         "restart": "unless-stopped",
@@ -135,7 +137,7 @@ def _worker(plan: ServicePlan, engine: str, options: dict[str, Any]) -> dict[str
             "PENSTOCK_WORKER_TOKEN": _TOKEN,
             "PENSTOCK_WORKER_ENGINE": _escape(engine),
             "PENSTOCK_WORKER_ENGINE_OPTIONS": _escape(json.dumps(options)),
-            "PENSTOCK_WORKER_WORKER_THREADS": str(plan.worker.window),
+            **threads,
             "PENSTOCK_WORKER_RUN_TIMEOUT_S": str(plan.worker.run_timeout_s),
         },
         "depends_on": {"queue-service": {"condition": "service_healthy"}},

@@ -22,7 +22,7 @@ from deploy.engine_check import NoEngine, check_engine
 from deploy.errors import BadServiceFile, OnlyInContainers
 from deploy.operator_faces import Faces, admin_path, local_path
 from deploy.processor_entry import engine_of
-from deploy.service_plan import ServicePlan, WorkerPlan, read_plan
+from deploy.service_plan import OWN_CODE, ServicePlan, WorkerPlan, read_plan
 from deploy.service_table import show_instances, show_services, wide_console
 
 FAILED = 1
@@ -303,7 +303,7 @@ def local_worker(plan: ServicePlan, file: Path) -> tuple[WorkerPlan, Path]:
         worker = worker.model_copy(update={"engine": f"pmml:{path}"})
     try:
         options = json.dumps(worker.engine_options)
-        if kind not in ("handler", "allspark", "runpod", "cog"):
+        if kind not in OWN_CODE:
             check_engine(worker.engine, options=options, window=worker.window)
     except NoEngine as error:
         raise BadServiceFile(str(error)) from None

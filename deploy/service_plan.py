@@ -27,12 +27,16 @@ from queue_service.wrong_fields import shown, wrong_fields
 #: Engines that a `processor` of this name means, each of a model at `model_path`.
 _OF_A_MODEL = ("pmml", "transformers", "embeddings", "pipeline")
 
+#: Engines that run somebody's own code, which may say itself how much it takes at once.
+OWN_CODE = ("handler", "allspark", "runpod", "cog")
+
 
 class WorkerPlan(BaseModel):
     """What each inference instance runs.
 
     engine: as in PENSTOCK_WORKER_ENGINE; empty when only a container can run it.
     entry: a file with a processor of PAI EAS, whose engine is found by looking into it.
+    window: jobs at once; None where nobody has said it and the code that runs may.
     one_only: why no second instance can run on the same machine; empty when one can.
     """
 
@@ -41,7 +45,7 @@ class WorkerPlan(BaseModel):
     engine: str = ""
     engine_options: dict[str, Any] = {}
     entry: str = ""
-    window: int = 5
+    window: int | None = 5
     run_timeout_s: float = 0.0
     env: dict[str, str] = {}
     one_only: str = ""
@@ -151,7 +155,7 @@ def _worker(file: ServiceFile) -> WorkerPlan:
         )
     timeout_s = (file.metadata.rpc.keepalive or 0) / 1000
     common: dict[str, Any] = {
-        "window": file.metadata.rpc.worker_threads,
+        "window": _window(file),
         "env": _variables(file.processor_envs),
     }
     if file.containers:
@@ -168,6 +172,15 @@ def _worker(file: ServiceFile) -> WorkerPlan:
         folder = f"{file.processor_path.rstrip('/')}/" if file.processor_path else ""
         return WorkerPlan(entry=f"{folder}{file.processor_entry}", **common)
     return WorkerPlan(engine=_of_processor(file), **common)
+
+
+def _window(file: ServiceFile) -> int | None:
+    """PAI EAS' default is nobody's wish: code of one's own that has one is left to say it."""
+    rpc = file.metadata.rpc
+    own_code = file.processor_entry or file.engine.partition(":")[0] in OWN_CODE
+    if own_code and "worker_threads" not in rpc.model_fields_set:
+        return None
+    return rpc.worker_threads
 
 
 def _of_processor(file: ServiceFile) -> str:

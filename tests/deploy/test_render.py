@@ -99,6 +99,14 @@ def test_an_engine_runs_inside_of_the_workers(tmp_path: Path) -> None:
     assert worker["volumes"] == [f"{tmp_path}/flowers.pmml:/model/flowers.pmml:ro"]
 
 
+def test_a_class_is_left_to_say_its_window(tmp_path: Path) -> None:
+    plan = read_plan(json.dumps({"name": "own", "engine": "handler:app:Name"}))
+    rendered = yaml.safe_load(render_compose(plan, worker=plan.worker, folder=tmp_path))
+    worker = rendered["services"]["inference-worker"]["environment"]
+    assert "PENSTOCK_WORKER_WORKER_THREADS" not in worker
+    assert worker["PENSTOCK_WORKER_ENGINE"] == "handler:app:Name"
+
+
 @pytest.mark.parametrize(("instances", "expected"), [(0, 1), (1, 1), (2, 2), (3, 2), (1000, 2)])
 def test_queue_instances_follow_inference_instances(instances: int, expected: int) -> None:
     assert queue_instances(instances) == expected

@@ -115,6 +115,27 @@ def test_keys_may_be_nested_or_dotted(document: dict[str, Any]) -> None:
     assert (plan.name, plan.worker.window) == ("svc", 3)
 
 
+@pytest.mark.parametrize(
+    ("runs", "window"),
+    [
+        ({"processor_entry": "app.py"}, None),
+        ({"processor_entry": "app.py:Name"}, None),
+        ({"engine": "handler:app:Name"}, None),
+        ({"engine": "cog:app:Name"}, None),
+        ({"engine": "echo"}, 5),
+        ({"processor": "embeddings", "model_path": "m"}, 5),
+        ({"containers": [{"script": "./serve $PORT"}]}, 5),
+    ],
+    ids=json.dumps,
+)
+def test_only_code_of_ones_own_is_left_to_say_its_window(
+    runs: dict[str, Any], window: int | None
+) -> None:
+    assert read_plan(json.dumps({"name": "svc", **runs})).worker.window == window
+    told = read_plan(json.dumps({"name": "svc", "rpc.worker_threads": 5, **runs}))
+    assert told.worker.window == 5
+
+
 def test_every_setting_of_the_queues_arrives() -> None:
     plan = _plan(
         **{

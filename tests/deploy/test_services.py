@@ -64,6 +64,7 @@ CHAT = """
 """
 
 PROCESSOR = Path(__file__).parents[2] / "examples" / "allspark_processor.py"
+BATCHED = PROCESSOR.with_name("batched.py")
 FLOWERS = Path(__file__).parents[2] / "examples" / "pmml_model" / "flowers.pmml"
 
 
@@ -292,6 +293,18 @@ def test_a_processor_of_eas_is_found_in_its_file(cli: Cli, tmp_path: Path) -> No
     assert len(listed["subscribers"]) == len(listed["replicas"]) == 1
     assert listed["replicas"][0]["about"]["version"]
     cli("delete", "line")
+
+
+def test_a_class_says_its_window_where_the_file_does_not(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "batched.py").write_text(BATCHED.read_text())
+    file = tmp_path / "service.json"
+    document: dict[str, Any] = {"name": "texts", "processor_entry": "batched.py:Sentiment"}
+    for threads, window in ((None, 16), (4, 4)):
+        if threads:
+            document["rpc.worker_threads"] = threads
+        file.write_text(json.dumps(document))
+        made = cli("modify" if threads else "create", str(file))
+        assert [one["window"] for one in made["input"]["subscribers"]] == [window]
 
 
 def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_path: Path) -> None:
