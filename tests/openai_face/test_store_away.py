@@ -27,12 +27,17 @@ async def _length(session: aiohttp.ClientSession, service: QueueServiceProcess) 
         return int((await answer.json())["input"]["length"]) if answer.status == 200 else -1
 
 
-async def _ask(session: aiohttp.ClientSession, service: QueueServiceProcess, stream: bool) -> str:
+async def _ask(
+    session: aiohttp.ClientSession, service: QueueServiceProcess, stream: bool, begun: set[bytes]
+) -> str:
     body = {"model": "svc", "messages": [{"role": "user", "content": "x"}], "stream": stream}
     headers = {"Authorization": f"Bearer {TOKEN}"}
     url = f"{service.url}/v1/chat/completions"
     async with session.post(url, json=body, headers=headers) as answer:
-        return await answer.text()
+        first = await answer.content.readline()
+        if stream:
+            begun.add(first)
+        return (first + await answer.read()).decode()
 
 
 async def test_requests_that_the_store_has_failed_wait_for_nobody_when_it_is_back(
@@ -40,12 +45,14 @@ async def test_requests_that_the_store_has_failed_wait_for_nobody_when_it_is_bac
 ) -> None:
     service = await start_service(redis_url=own_redis.url)
     async with aiohttp.ClientSession() as session:
-        asking = [asyncio.create_task(_ask(session, service, n % 2 == 0)) for n in range(6)]
+        begun: set[bytes] = set()
+        asking = [asyncio.create_task(_ask(session, service, n % 2 == 0, begun)) for n in range(6)]
 
         async def all_wait() -> bool:
             return await _length(session, service) == len(asking)
 
         await wait_until(all_wait, "all are in line")
+        await wait_until(lambda: len(begun) == 3, "every stream was told its place")
         await own_redis.kill()
         # Some have left; the others are told that the store is away.
         asking[0].cancel()

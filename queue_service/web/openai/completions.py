@@ -87,19 +87,13 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
         await service.tickets.put_away(request_id)
         raise
     answering = _Answering(request, service, asked, request_id)
-    done = False
     try:
         # A token that ends, ends what it has asked for.
         with services.access.holding(token, lambda: cut(request)):
-            response = await answering.run()
-        done = True
-        return response
-    except Refused:
-        done = True
-        raise
+            return await answering.run()
     finally:
         with contextlib.suppress(ServiceError):
-            await asyncio.shield(_put_away(service, request_id, done=done))
+            await asyncio.shield(_put_away(service, request_id, done=answering.done))
 
 
 async def _put_away(service: Service, request_id: str, *, done: bool) -> None:
@@ -116,6 +110,8 @@ class _Answering:
     def __init__(
         self, request: web.Request, service: Service, asked: Asked, request_id: str
     ) -> None:
+        #: Whether the job has ended; a client may have been answered although it has not.
+        self.done = False
         self._request = request
         self._service = service
         self._asked = asked
@@ -212,6 +208,7 @@ class _Answering:
         return self._decoder.decode(event.data) if event.kind == wire.DELTA else ""
 
     async def _end(self, seen: Seen) -> web.StreamResponse:
+        self.done = True
         entry = None
         if seen.result_index:
             read = Read(Filter(request_id=self._request_id), 1, take=False)
