@@ -1,7 +1,11 @@
-"""The engine that computes nothing: it gives the input back, late or not at all when told so."""
+"""The engine that computes nothing: it gives the input back, late or not at all when told so.
+
+Of a chat, or a completion, of OpenAI's clients it gives back the question and not the request.
+"""
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncGenerator
 from typing import Annotated
 
@@ -18,6 +22,11 @@ from inference_worker.engines.engine import (
     Started,
     Usage,
 )
+from inference_worker.engines.question import Question, question_of
+
+#: Seconds between the words of a chat, so that they are seen to come; all of them take no longer
+#: than the second number.
+_WORD_S, _WORDS_S = 0.05, 2.0
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
@@ -75,8 +84,15 @@ class EchoEngine(Engine):
         """Wait for the delay, then answer or fail."""
         yield Started()
         await asyncio.sleep(self._delay_s())
-        end = self._end(job)
-        if self._options.stream and isinstance(end, Finished):
+        question = question_of(job)
+        end = self._end(job, question)
+        if isinstance(end, Finished) and question is not None and question.streamed:
+            words = re.findall(r"\s*\S+\s*$|\s*\S+|\s+$", end.output.decode("utf-8", "replace"))
+            for number, word in enumerate(words):
+                if number:
+                    await asyncio.sleep(min(_WORD_S, _WORDS_S / len(words)))
+                yield Delta(word.encode("utf-8", "replace"), tokens=1)
+        elif self._options.stream and isinstance(end, Finished):
             for start in range(0, len(end.output), self._options.piece_bytes):
                 if self._options.piece_delay_s:
                     await asyncio.sleep(self._options.piece_delay_s)
@@ -86,19 +102,25 @@ class EchoEngine(Engine):
 
     def run_now(self, job: Job) -> Finished | Failed | None:
         """Answer at once when nothing was asked for that takes time."""
-        return self._end(job) if self._at_once else None
+        if not self._at_once:
+            return None
+        question = question_of(job)
+        return None if question and question.streamed else self._end(job, question)
 
     async def stop(self, grace_s: float) -> None:
         """Nothing is held."""
 
-    def _end(self, job: Job) -> Finished | Failed:
+    def _end(self, job: Job, question: Question | None) -> Finished | Failed:
         self._runs += 1
         options = self._options
         if job.attempt <= options.fail_first_attempts:
             return self._failed(f"attempt {job.attempt} of {options.fail_first_attempts} to fail")
         if options.fail_every and self._runs % options.fail_every == 0:
             return self._failed(f"every job that is a multiple of {options.fail_every} fails")
-        return Finished(job.data if self._answer is None else self._answer)
+        if self._answer is not None:
+            return Finished(self._answer)
+        # Half a character, which JSON can write, is none in UTF-8.
+        return Finished(question.text.encode("utf-8", "replace") if question else job.data)
 
     def _failed(self, message: str) -> Failed:
         return Failed(self._options.fail_code, message, retryable=self._options.fail_retryable)

@@ -1,6 +1,7 @@
 """The echo engine, and the texts that name engines."""
 
 import asyncio
+import json
 
 import pytest
 from pydantic import ValidationError
@@ -41,6 +42,42 @@ async def test_the_pieces_of_a_stream_are_the_output() -> None:
     events = await events_of(echo(stream=True, piece_bytes=3), Job("r", b"abcdefgh"))
     assert [event.data for event in events if isinstance(event, Delta)] == [b"abc", b"def", b"gh"]
     assert events[-1] == Finished(b"abcdefgh")
+
+
+CHAT, TEXT = "v1/chat/completions", "v1/completions"
+USER = {"role": "user", "content": "two words"}
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "answer"),
+    [
+        (CHAT, {"messages": [USER]}, "two words"),
+        (CHAT, {"messages": [USER, {"role": "assistant", "content": "so"}]}, "two words"),
+        (CHAT, {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}, "a"),
+        (TEXT, {"prompt": "a prompt"}, "a prompt"),
+        (TEXT, {"prompt": ["one", "two"]}, "one\ntwo"),
+        # What holds no question, and every plain job, comes back as it went.
+        (CHAT, {"messages": [{"role": "user", "content": ""}]}, None),
+        (CHAT, ["messages"], None),
+        ("", {"messages": [USER], "stream": True}, None),
+        ("v1/embeddings", {"prompt": "x"}, None),
+    ],
+)
+def test_an_echo_answers_openai_clients_with_their_question(
+    path: str, asked: object, answer: str | None
+) -> None:
+    data = json.dumps(asked).encode()
+    output = data if answer is None else answer.encode()
+    assert echo().run_now(Job("r", data, path=path)) == Finished(output)
+
+
+async def test_an_echo_of_a_chat_comes_word_by_word_when_streamed() -> None:
+    data = json.dumps({"messages": [{"role": "user", "content": " a bc\nd "}], "stream": True})
+    job = Job("r", data.encode(), path=CHAT)
+    assert echo().run_now(job) is None
+    events = await events_of(echo(), job)
+    assert [event.data for event in events if isinstance(event, Delta)] == [b" a", b" bc", b"\nd "]
+    assert events[-1] == Finished(b" a bc\nd ")
 
 
 def test_every_third_job_fails_when_told_so() -> None:

@@ -77,6 +77,26 @@ async def test_chats_whole_and_streamed(
     assert text.choices[0].text == "four five"
 
 
+async def test_the_echo_engine_answers_with_the_question(
+    start_service: StartService, start_worker: StartWorker, clients: list[openai.AsyncOpenAI]
+) -> None:
+    service = await start_service()
+    await start_worker(service.url, engine="echo")
+    client = _client(clients, service)
+    whole = await client.chat.completions.create(model="svc", messages=_says("What is a sink?"))
+    assert whole.choices[0].message.content == "What is a sink?"
+    stream = await client.chat.completions.create(
+        model="svc", messages=_says("What is a sink?"), stream=True
+    )
+    pieces = [chunk.choices[0].delta.content async for chunk in stream]
+    assert "".join(piece or "" for piece in pieces) == "What is a sink?"
+    assert len([piece for piece in pieces if piece]) > 1, "the text grows"
+    text = await client.completions.create(model="svc", prompt="four five")
+    assert text.choices[0].text == "four five"
+    with pytest.raises(openai.InternalServerError, match="svc makes no embeddings"):
+        await client.embeddings.create(model="svc", input="hello")
+
+
 async def test_nothing_is_kept_of_what_was_answered(
     start_service: StartService, start_worker: StartWorker, clients: list[openai.AsyncOpenAI]
 ) -> None:
