@@ -131,6 +131,12 @@ class LocalService:
         """How many workers there should be."""
         return 0 if self.wish.stopped or self._ended else self.wish.instances
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether every worker there is has given up."""
+        states = {one.state for one in self.instances}
+        return states == {InstanceState.FAILED}
+
     async def fit(self) -> None:
         """Start or stop workers until there are as many as are wanted."""
         async with self._lock:

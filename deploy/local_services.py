@@ -107,13 +107,13 @@ class LocalServices:
             service = self._serve(wish)
             self._later(service, service.fit())
             return service
-        workers_differ = (known.wish.worker, known.wish.token, known.wish.folder) != (
+        anew = known.has_failed or (known.wish.worker, known.wish.token, known.wish.folder) != (
             wish.worker,
             wish.token,
             wish.folder,
         )
         known.wish = wish
-        self._later(known, _replaced_and_fit(known) if workers_differ else known.fit())
+        self._later(known, _replaced_and_fit(known) if anew else known.fit())
         return known
 
     async def scale(self, name: str, instances: int) -> LocalService:

@@ -352,5 +352,11 @@ def _finish(
     for one in failed:
         typer.secho(f"{one['name']} failed: {one['reason']}", fg=typer.colors.RED, err=True)
     if failed:
+        typer.echo(
+            f"{name} is there all the same, and takes jobs: after the fix `{penstock()} restart "
+            f"{name}`, or `{penstock()} modify FILE`, starts its instances anew; "
+            f"`{penstock()} delete {name}` removes it",
+            err=True,
+        )
         raise typer.Exit(FAILED)
     return local or {}

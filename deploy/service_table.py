@@ -27,13 +27,15 @@ def show_services(services: list[dict[str, Any]], console: Console) -> None:
         local, instances = one["local"], inference_instances(one)
         wanted = local["instances_wanted"] if local else len(instances)
         ready = sum(instance["state"] == "Running" for instance in instances)
+        failed = sum(one["state"] == "failed" for one in (local or {}).get("instances", ()))
         engines = {str(instance["engine"]) for instance in instances}
         table.add_row(
             one["name"],
-            one["state"],
+            # Its queues run all the same; but nobody computes, nor will.
+            "failed" if failed and not ready and one["state"] == "running" else one["state"],
             one["origin"],
             (local and local["engine"]) or " ".join(sorted(engines)),
-            f"{ready}/{wanted}",
+            f"{ready}/{wanted}, {failed} failed" if failed else f"{ready}/{wanted}",
             str(len(one["replicas"])),
             str(_waiting(one)),
             str(sum(instance["held"] for instance in instances)),

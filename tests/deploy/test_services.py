@@ -84,6 +84,12 @@ class Cli:
         assert found == code, (arguments, ended.output, ended.exception)
         return json.loads(ended.stdout) if ended.stdout.strip() else said
 
+    def printed(self, *arguments: str, code: int = 0) -> str:
+        """Return what a person sees of a command, on either output."""
+        ended = CliRunner().invoke(app, [*arguments, "--data", str(self._up.data_dir)])
+        assert ended.exit_code == code, ended.output
+        return ended.output
+
     def client(self, service: str) -> QueueClient:
         token = DataDir(self._up.data_dir).token_of(service)
         return QueueClient(self.running.url, service, token=token)
@@ -342,5 +348,12 @@ def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_p
     assert "division by zero" in failed["local"]["instances"][0]["reason"]
     with cli.client("chat") as client:
         assert _ask(client, "you")[1:] == ["Hello", "you"]
+    for command in (["ls"], ["desc", "bad"]):
+        (row,) = [line for line in cli.printed(*command).splitlines() if "0/1, 1 failed" in line]
+        assert row.split()[1:4:2] == ["bad", "failed"], row
+    assert " modify FILE`, starts its instances anew" in cli.printed("restart", "bad", code=1)
+    # After the fix the file, though it says what it said, is taken as another try.
+    (tmp_path / "broken.py").write_text("class Broken:\n    def predict(self, x): return x\n")
+    assert "1 of 1 instances ready" in cli.printed("modify", str(bad))
     for name in ("bad", "chat"):
         cli("delete", name)
