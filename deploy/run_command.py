@@ -5,6 +5,7 @@ wrong; 3 not in time; 4 no queue service answered; 130 Ctrl-C.
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 import uuid
@@ -65,6 +66,9 @@ def run(
     run_timeout: job_options.RunTimeout = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print its id and leave.")] = False,
     timeout: job_options.Seconds = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the result in the service; so does --id.")
+    ] = False,
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,
@@ -82,6 +86,7 @@ def run(
         "finish_by": finish_by,
         "run_timeout": run_timeout,
     }
+    keep = keep or bool(job_id)
     # Made here, so that Ctrl-C knows what to cancel even while the job is being put.
     job_id = job_id or str(uuid.uuid4())
 
@@ -92,7 +97,7 @@ def run(
                 if no_wait:
                     print(json.dumps(job.data) if as_json else job.id)
                     return
-                await _wait(client, job_id, timeout_s=timeout, as_json=as_json)
+                await _wait(client, job_id, timeout_s=timeout, as_json=as_json, keep=keep)
             except asyncio.CancelledError:
                 await _interrupted(client, job_id)
 
@@ -100,9 +105,9 @@ def run(
 
 
 async def _wait(
-    client: AsyncQueueClient, job_id: str, *, timeout_s: float | None, as_json: bool
+    client: AsyncQueueClient, job_id: str, *, timeout_s: float | None, as_json: bool, keep: bool
 ) -> None:
-    """Follow a job that was put, and print what comes of it."""
+    """Follow a job that was put, and print what comes of it; then forget it, unless `keep`."""
     try:
         async with asyncio.timeout(timeout_s):
             with _Sight(job_id) as sight:
@@ -113,11 +118,15 @@ async def _wait(
         end_with(f"no result within {timeout_s:g} s; {later}", NOTHING_THERE)
     if as_json:
         fields = output_fields(data) if error is None else error_fields(error)
-        print(json_line(document | fields))
+        print(json_line(document | fields), flush=True)
+    elif error is None:
+        write_result(data)
+    if not keep:
+        # Nobody else knows its id, and whoever reads the sink is not to find it there.
+        with contextlib.suppress(QueueError):
+            await client.jobs.delete(job_id)
     if error is not None:
         end_with(_why(str(document["state"]), error), FAILED)
-    elif not as_json:
-        write_result(data)
 
 
 async def _result(client: AsyncQueueClient, job_id: str) -> tuple[bytes, QueueError | None]:

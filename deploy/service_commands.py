@@ -209,7 +209,8 @@ def delete(
     faces.check_not_own(name)
     found = faces.service(name)
     if not yes and not as_json:
-        held = f"{found['input']['length']} entries and {found['sink']['length']} results"
+        dead = {role: found[role]["dead_letters"]["now"] for role in ("input", "sink")}
+        held = _held(found["input"]["length"], found["sink"]["length"], dead)
         typer.confirm(f"Delete {name} with {held}?", abort=True)
     if faces.control is not None and faces.is_local(name):
         said = faces.control.ask("DELETE", local_path(name))
@@ -219,7 +220,14 @@ def delete(
         print(json.dumps(said))
         return
     gone = said["deleted_entries"]
-    print(f"{name} is deleted, and with it {gone['input']} entries and {gone['sink']} results")
+    held = _held(gone["input"], gone["sink"], said.get("deleted_dead_letters", {}))
+    print(f"{name} is deleted, and with it {held}")
+
+
+def _held(entries: int, results: int, dead: dict[str, int]) -> str:
+    letters = sum(dead.values())
+    text = f"{entries} entries and {results} results"
+    return f"{entries} entries, {results} results and {letters} dead letters" if letters else text
 
 
 def register(app: typer.Typer) -> None:
@@ -344,11 +352,8 @@ def _finish(
         print(json.dumps(said))
     elif local and not failed:
         ready, wanted = len(local["instances"]), local["instances_wanted"]
-        print(
-            f"{name}: {ready} of {wanted} instances ready"
-            if wanted
-            else f"{name}: stopped, no instance runs"
-        )
+        idle = "stopped, no instance runs" if local["stopped"] else "no instance, it takes jobs"
+        print(f"{name}: {ready} of {wanted} instances ready" if wanted else f"{name}: {idle}")
     for one in failed:
         typer.secho(f"{one['name']} failed: {one['reason']}", fg=typer.colors.RED, err=True)
     if failed:

@@ -59,13 +59,16 @@ def create(
             "running": running,
         },
     }
-    made = AdminFace.find(url, admin_token, data_dir).ask("POST", "/v1/tokens", wish)
+    face = AdminFace.find(url, admin_token, data_dir)
+    made = face.ask("POST", "/v1/tokens", wish)
     if as_json:
-        print(json.dumps(made))
+        print(json.dumps(made), flush=True)
+        _warn_of_unknown(face, service or [])
         return
-    print(made["token"])
+    print(made["token"], flush=True)
     typer.echo(f"Its id is {made['id']}, which `revoke` asks for.", err=True)
     typer.secho("This is the only time that it is shown.", fg=typer.colors.YELLOW, err=True)
+    _warn_of_unknown(face, service or [])
 
 
 @tokens.command()
@@ -118,3 +121,11 @@ def _date(at_ms: int | None) -> str:
     if at_ms is None:
         return "never"
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_ms / 1000))
+
+
+def _warn_of_unknown(face: AdminFace, names: list[str]) -> None:
+    """Say which services are not there: a token may come before its service, and be a misprint."""
+    known = {one["name"] for one in face.ask("GET", "/v1/services")["services"]} if names else set()
+    for name in names:
+        if name not in known:
+            typer.echo(f"note: there is no service {name} yet", err=True)

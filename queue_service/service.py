@@ -10,6 +10,7 @@ from queue_service.description import Description
 from queue_service.metrics import Metrics
 from queue_service.queues import Limits, Queue
 from queue_service.settings import Settings, capacity
+from queue_service.store.entry import Dropped
 from queue_service.store.keys import Keys, Role
 from queue_service.store.registry import State
 from queue_service.store.scripts import Scripts
@@ -98,8 +99,8 @@ class Service:
         """Take nothing any more and end every subscriber."""
         self._close(Ended.SERVICE_DELETED)
 
-    async def drop(self) -> dict[Role, int]:
-        """Remove every key of the service; give how many entries each queue had."""
+    async def drop(self) -> dict[Role, Dropped]:
+        """Remove every key of the service; give what each queue had."""
         entries, results = await self._store("input").drop()
         # Whoever waits for a result is not to find out by a slow tick.
         self.followers.ring_all()

@@ -29,6 +29,7 @@ from queue_service.service import Service
 from queue_service.settings import ServiceSettings, Settings
 from queue_service.store.batching import Batcher
 from queue_service.store.durability import NotDurable
+from queue_service.store.entry import Dropped
 from queue_service.store.keys import Role
 from queue_service.store.registry import SERVICES, Registered, Registry, Replica, State
 from queue_service.store.scripts import PING_TRIES, Scripts
@@ -134,8 +135,8 @@ class Services:
         service, _ = await self._change(name, decide)
         return service
 
-    async def delete(self, name: str, *, expected: int | None = None) -> dict[Role, int]:
-        """Delete a service and its entries; give how many there were in each queue."""
+    async def delete(self, name: str, *, expected: int | None = None) -> dict[Role, Dropped]:
+        """Delete a service and its entries; give what there was in each queue."""
         for _ in range(MOST_TRIES):
             await self.look(None)
             known = self._changeable(name)

@@ -280,6 +280,14 @@ class DeadLetterSums:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """How much a queue had that was removed."""
+
+    entries: int
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True)
 class QueueState:
     """A queue in numbers; first and last index are 0 when it is empty.
 

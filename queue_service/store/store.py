@@ -13,6 +13,7 @@ from queue_service.store.entry import (
     DeadLetterSums,
     Delivery,
     Departed,
+    Dropped,
     Entry,
     Expired,
     Filter,
@@ -315,10 +316,10 @@ class Store:
             if lane == b"":
                 return dropped
 
-    async def drop(self) -> tuple[int, int]:
-        """Remove both queues of the service; give how many entries this one and the other had."""
-        own, peer = await self._run("drop", [])
-        return int(own), int(peer)
+    async def drop(self) -> tuple[Dropped, Dropped]:
+        """Remove both queues of the service; give what this one and the other had."""
+        own, peer, own_dead, peer_dead = map(int, await self._run("drop", []))
+        return Dropped(own, own_dead), Dropped(peer, peer_dead)
 
     async def search(self, gid: str, index: int, *, workers_gid: str) -> Place | None:
         """Say where an entry is, as this group sees it; None when there is none."""

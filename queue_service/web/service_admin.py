@@ -70,12 +70,18 @@ async def start_service(request: web.Request) -> web.Response:
 
 
 async def delete_service(request: web.Request) -> web.Response:
-    """Delete a service with its queues, and say how many entries went with it."""
+    """Delete a service with its queues, and say what went with it."""
     require_admin(request)
     name = request.match_info["service"]
     await request.app[SERVICES].seek(name)
     deleted = await request.app[SERVICES].delete(name, expected=_expected_revision(request))
-    return web.json_response({"name": name, "deleted_entries": deleted})
+    return web.json_response(
+        {
+            "name": name,
+            "deleted_entries": {role: had.entries for role, had in deleted.items()},
+            "deleted_dead_letters": {role: had.dead_letters for role, had in deleted.items()},
+        }
+    )
 
 
 async def _set_state(request: web.Request, state: State) -> web.Response:

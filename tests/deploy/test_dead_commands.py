@@ -10,6 +10,7 @@ from client_sdk import AsyncQueueClient
 from client_sdk.wire.worker import Completion, Delivery, Rejection
 from client_sdk.wire.worker import Result as Output
 from client_sdk.work import WorkConnection
+from deploy.admin import AdminFace
 from deploy.cli import app
 from deploy.errors import AdminRefused, NoAnswer
 from tests.conftest import StartService
@@ -23,8 +24,10 @@ async def _penstock(*arguments: str, url: str, answer: str = "") -> Result:
     return await asyncio.to_thread(lambda: CliRunner().invoke(app, command, input=answer))
 
 
-async def _die(service: QueueServiceProcess, worker: WorkConnection, data: bytes) -> int:
-    async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+async def _die(
+    service: QueueServiceProcess, worker: WorkConnection, data: bytes, name: str = "svc"
+) -> int:
+    async with AsyncQueueClient(service.url, name, token=TOKEN) as client:
         receipt = await client.put(data, tags={"colour": "red"})
         delivery = await anext(worker)
         assert isinstance(delivery, Delivery)
@@ -89,3 +92,22 @@ async def test_what_cannot_be_done_is_told_with_its_exit_code(start_service: Sta
         assert (await _penstock(*wrong, url=service.url)).exit_code == 2
     nobody = await _penstock("ls", "svc", url=f"http://127.0.0.1:{free_port()}")
     assert isinstance(nobody.exception, NoAnswer)
+
+
+async def test_an_empty_list_says_what_is_kept_and_a_deletion_what_goes(
+    start_service: StartService,
+) -> None:
+    service = await start_service()
+    empty = await _penstock("ls", "svc", url=service.url)
+    assert empty.exit_code == 0
+    assert "svc keeps only poison jobs: its dead_message_policy is Rear" in empty.stderr
+    wish = {"token": TOKEN, "max_delivery": 1, "dead_message_policy": "Park"}
+    await AdminFace(service.url, ADMIN_TOKEN).ask_async("PUT", "/v1/services/parked", wish)
+    assert (await _penstock("ls", "parked", url=service.url)).stderr == ""
+    async with WorkConnection(service.url, "parked", token=TOKEN, window=1) as worker:
+        await _die(service, worker, b"bad", "parked")
+    command = ["delete", "parked", "--url", service.url, "--admin-token", ADMIN_TOKEN]
+    gone = await asyncio.to_thread(lambda: CliRunner().invoke(app, command, input="y\n"))
+    held = "0 entries, 0 results and 1 dead letters"
+    assert f"Delete parked with {held}?" in gone.stdout
+    assert f"parked is deleted, and with it {held}" in gone.stdout

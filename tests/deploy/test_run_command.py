@@ -74,6 +74,10 @@ async def test_a_run_prints_the_result_and_nothing_else_on_standard_output(
     code, out, _ = await runs.run('{"a": 1}', "--json")
     document = json.loads(out)
     assert (document["state"], document["output"]) == ("succeeded", {"a": 1})
+    # Only the one that was given an id of its own is still known, and those that are to be kept.
+    assert await runs.client.sink.count() == 1
+    await runs.run("kept", "--keep")
+    assert await runs.client.sink.count() == 2
     code, _, told = await runs.run()
     assert code == 2
     assert "standard input" in told

@@ -194,7 +194,7 @@ def test_a_stopped_service_keeps_its_entries_and_comes_back(start_up: StartUp, c
     up = start_up("--workers", "0")
     cli = Cli(up)
     cli("create", str(chat))
-    cli("scale", "chat", "0")
+    assert penstock(up, "scale", "chat", "0").stdout == b"chat: no instance, it takes jobs\n"
     with cli.client("chat") as client:
         receipt = client.put("kept")
         stopped = cli("stop", "chat")

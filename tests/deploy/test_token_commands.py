@@ -46,6 +46,10 @@ async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartS
     assert listed[0]["limits"] == {"rate_per_s": 2.5, "burst": 9, "in_line": 100, "running": 4}
     assert "running=4" in _penstock(service, "ls").stdout.replace("\n", "")
     assert _penstock(service, "revoke", listed[0]["id"]).returncode == 0
+    early = _penstock(service, "create", "--scope", "read", "--service", "svc", "--service", "svx")
+    assert early.returncode == 0
+    assert early.stderr.splitlines()[2:] == ["note: there is no service svx yet"]
+    assert _penstock(service, "revoke", early.stderr.split()[3].rstrip(",")).returncode == 0
     assert json.loads(_penstock(service, "ls", "--json").stdout) == []
 
 

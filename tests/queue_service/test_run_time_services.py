@@ -161,7 +161,11 @@ async def test_a_deleted_service_says_what_went_and_ends_its_subscribers(
     async with one.watch("new/sink") as here, two.watch("new") as there:
         await asyncio.gather(here.receive_bytes(), there.receive_bytes())
         deleted = await one.admin("DELETE", "/new")
-        assert deleted.body == {"name": "new", "deleted_entries": {"input": 3, "sink": 1}}
+        assert deleted.body == {
+            "name": "new",
+            "deleted_entries": {"input": 3, "sink": 1},
+            "deleted_dead_letters": {"input": 0, "sink": 0},
+        }
         for socket in (here, there):
             while (message := await asyncio.wait_for(socket.receive(), 10)).type.name != "CLOSE":
                 pass

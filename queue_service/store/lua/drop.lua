@@ -1,7 +1,8 @@
 -- drop: remove both queues of a service with everything that belongs to them.
 --
--- returns  {entries of this queue, entries of the other one}
+-- returns  {entries of this queue, entries of the other one, dead letters of this one, of the other}
 write_although_full()
-local gone = { length(own), length(peer) }
+local gone = { length(own), length(peer),
+    redis.call('ZCARD', own.dead_order), redis.call('ZCARD', peer.dead_order) }
 redis.call('UNLINK', unpack(KEYS))
 return gone
