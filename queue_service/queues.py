@@ -307,7 +307,7 @@ class Queue:
     def reopen(self, subscriber: Subscriber, deliveries: int) -> None:
         """That many of a subscriber's deliveries have ended."""
         subscriber.window.release(deliveries)
-        self._dispatcher.window_changed(subscriber)
+        self._dispatcher.reopened(subscriber)
 
     def stop(self, gid: str, stops: Sequence[Stop]) -> None:
         """Have those subscribers that are connected here stop what they are to stop."""

@@ -38,6 +38,8 @@ class Dispatcher:
         self._metrics = metrics
         self._lines: dict[str, Line[Subscriber]] = {}
         self._subscribers: dict[tuple[str, str], Subscriber] = {}
+        #: Groups of which nobody had room when something may have waited.
+        self._unserved: set[str] = set()
 
     def __iter__(self) -> Iterator[Subscriber]:
         return iter(list(self._subscribers.values()))
@@ -67,6 +69,7 @@ class Dispatcher:
         line.leave(subscriber)
         if not line:
             del self._lines[subscriber.gid]
+            self._unserved.discard(subscriber.gid)
 
     def end(self, subscriber: Subscriber, reason: Ended) -> None:
         """End a subscriber from this side: its connection is told why."""
@@ -78,6 +81,16 @@ class Dispatcher:
         if self._subscribers.get((subscriber.gid, subscriber.uid)) is subscriber:
             window = subscriber.window if subscriber.takes_more else NO_ROOM
             self._line(subscriber).place(subscriber, window)
+
+    def reopened(self, subscriber: Subscriber) -> None:
+        """Serve a subscriber again of whose deliveries some have ended.
+
+        The store rings for this too, but its ring may be here before its answer: always when the
+        answer has to wait for a disk or for replicas.
+        """
+        self.window_changed(subscriber)
+        if subscriber.gid in self._unserved:
+            self._bell.ring()
 
     def _take_up(self, subscriber: Subscriber) -> None:
         """Serve a subscriber again that has read what was on its way."""
@@ -122,7 +135,9 @@ class Dispatcher:
             handout = await self._ask(gid, batch)
             given += self._hand_out(handout, releases)
             if handout.waiting <= 0:
+                self._unserved.discard(gid)
                 return False
+        self._unserved.add(gid)
         return given > 0
 
     async def _ask(self, gid: str, asked: list[Subscriber]) -> Handout:

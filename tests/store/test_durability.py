@@ -96,6 +96,25 @@ async def test_a_result_that_no_replica_confirms_is_not_promised_to_its_worker(
     assert len(await client.read(9)) == 1
 
 
+async def test_a_backlog_flows_though_the_ring_is_always_there_before_the_answer(
+    make_node: MakeNode, start_service: StartService, start_worker: StartWorker, client: Client
+) -> None:
+    master, _ = await with_replica(make_node)
+    # Whoever waits for the next tick here waits longer than this test.
+    service = await start_service(
+        redis_url=master.url, durability="replicated", durability_timeout_ms=2000, tick_ms=60_000
+    )
+    client.url = service.url
+    for number in range(40):
+        assert (await answer_of(client, str(number)))[0] == 200
+    await start_worker(service.url, window=2)
+
+    async def all_answered() -> bool:
+        return await client.length("/sink") == 40
+
+    await wait_until(all_answered, "all are answered", 20)
+
+
 @pytest.mark.parametrize("binary", CAN_WAIT, ids=str)
 async def test_with_fsync_a_put_is_answered_when_the_file_is_on_disk(
     make_node: MakeNode, start_service: StartService, client: Client, binary: Binary
