@@ -1,15 +1,17 @@
-"""When a request may start and finish: pure arithmetic over what runs took lately.
+"""Estimates when a request starts and finishes, from recent run times.  Pure arithmetic.
 
-With W places that are all taken, one place comes free every mean / W seconds.  The first comes
-sooner, as what runs now has run for a while already: after what is left of a run that somebody
-meets at a random moment, mean * (1 + v) / 2 on one place, where v is the squared coefficient of
-variation.  How far a sum of many runs strays from its mean follows from the same v.
+With W busy places, a place becomes free every mean / W seconds.  The first becomes free sooner,
+because its run started some time ago: the remaining time of a run observed at a random moment is
+mean * (1 + v) / 2, where v is the squared coefficient of variation (the inspection paradox of
+renewal theory).  The spread of a sum of many runs follows from the same v.
 """
 
+import bisect
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 #: How many standard deviations above the mean nine of ten lie.
 P90 = 1.2816
@@ -28,8 +30,34 @@ class Estimate:
     finish_p90_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """Recent run times in seconds, with their statistics.
+
+    Every estimate needs the same statistics, so they are computed once per change of the history
+    and not once per request.
+
+    ordered_s: ascending.  variation: the squared coefficient of variation.
+    """
+
+    ordered_s: tuple[float, ...]
+    mean_s: float
+    variation: float
+
+    @classmethod
+    def of(cls, run_times_s: Iterable[float]) -> Self:
+        """Summarize run times, which may be empty."""
+        ordered = tuple(sorted(run_times_s))
+        if not ordered:
+            return cls((), 0.0, 0.0)
+        mean = statistics.fmean(ordered)
+        # statistics.pvariance computes with exact fractions, which costs fifty times as much.
+        variance = math.fsum((run - mean) ** 2 for run in ordered) / len(ordered)
+        return cls(ordered, mean, variance / mean**2)
+
+
 def estimate(
-    run_times_s: Sequence[float],
+    run_times: RunTimes,
     *,
     ahead: int,
     busy: int,
@@ -38,49 +66,47 @@ def estimate(
     elapsed_s: float | None = None,
     delay_s: float = 0.0,
 ) -> Estimate | None:
-    """Estimate from the latest run times; None when there are none, or nobody works.
+    """Estimate from recent run times; None without any, or without workers.
 
     ahead: requests that start before this one.  busy: places that are taken; free: subscribers
     that have room.  running, elapsed_s: it runs already, and for how long if that is known.
     delay_s: it is not in line before this.
     """
     places = busy + free
-    if not run_times_s or not places:
+    if not run_times.ordered_s or not places:
         return None
     if running:
-        finish_p50, finish_p90 = _rest_of_run(run_times_s, elapsed_s or 0.0)
+        finish_p50, finish_p90 = _rest_of_run(run_times.ordered_s, elapsed_s or 0.0)
         return Estimate(0.0, 0.0, finish_p50, finish_p90)
 
-    start_p50, start_p90 = _wait(run_times_s, turn=ahead + 1 - free, places=places)
+    start_p50, start_p90 = _wait(run_times, turn=ahead + 1 - free, places=places)
     # Whoever comes later finds those that are in line now gone by then.
     start_p50, start_p90 = max(start_p50, delay_s), max(start_p90, delay_s)
-    run_p50, run_p90 = quantile(run_times_s, 0.5), quantile(run_times_s, 0.9)
+    run_p50, run_p90 = quantile(run_times.ordered_s, 0.5), quantile(run_times.ordered_s, 0.9)
     finish_p50 = start_p50 + run_p50
     strays = math.hypot(start_p90 - start_p50, run_p90 - run_p50)
     return Estimate(start_p50, start_p90, finish_p50, finish_p50 + strays)
 
 
-def quantile(numbers: Sequence[float], share: float) -> float:
-    """The number that this share of all stays at or below."""
-    ordered = sorted(numbers)
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The smallest of these ascending numbers that this share of them does not exceed."""
     return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]
 
 
-def _wait(run_times_s: Sequence[float], *, turn: int, places: int) -> tuple[float, float]:
-    """How long until the turn-th place comes free, as median and as p90."""
+def _wait(run_times: RunTimes, *, turn: int, places: int) -> tuple[float, float]:
+    """The time until the turn-th place becomes free, as median and as p90."""
     if turn <= 0:
         return 0.0, 0.0
-    mean = statistics.fmean(run_times_s)
-    variation = statistics.pvariance(run_times_s, mean) / mean**2
+    mean, variation = run_times.mean_s, run_times.variation
     middle = (turn - 1 + (1 + variation) / 2) * mean / places
     # The first place may still be anywhere in its run, however alike all runs are.
     spread = math.sqrt((turn - 1) * variation + 1 / 12 + variation / 2) * mean / places
     return middle, middle + P90 * spread
 
 
-def _rest_of_run(run_times_s: Sequence[float], elapsed_s: float) -> tuple[float, float]:
-    """What is left of a run that has gone on for so long, from those that took longer."""
-    longer = [run for run in run_times_s if run > elapsed_s]
+def _rest_of_run(ordered_s: Sequence[float], elapsed_s: float) -> tuple[float, float]:
+    """The remaining time of a run after elapsed_s, from the runs that took longer."""
+    longer = ordered_s[bisect.bisect_right(ordered_s, elapsed_s) :]
     if not longer:
         # It takes longer than any before: as long again is as good a guess as any.
         return elapsed_s, 2 * elapsed_s

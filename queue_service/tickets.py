@@ -11,7 +11,7 @@ from collections import deque
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.followers import Followers
 from queue_service.errors import FrameTooBig, QueueFull, StoreError, StoreUnavailable
-from queue_service.estimate import Estimate, estimate
+from queue_service.estimate import Estimate, RunTimes, estimate
 from queue_service.queues import Queue, quota_exceeded
 from queue_service.settings import Settings
 from queue_service.store.batching import all_of
@@ -57,7 +57,7 @@ class Tickets:
         self._new_left_over = Doorbell()
         self._run_times: deque[int] = deque(maxlen=HISTORY_LENGTH)
         self._new_runs = Doorbell()
-        self._history: list[int] = []
+        self._history = RunTimes.of(())
         self._history_at = 0.0
 
     async def run(self) -> None:
@@ -126,7 +126,7 @@ class Tickets:
         started_ms = int(seen.ticket.get("started_at", 0))
         running = seen.state is State.RUNNING
         return estimate(
-            [run_ms / 1000 for run_ms in self._history],
+            self._history,
             ahead=seen.ahead,
             busy=seen.crew.held,
             free=seen.crew.roomy,
@@ -146,10 +146,11 @@ class Tickets:
         new = list(self._run_times)
         self._run_times.clear()
         try:
-            self._history = await self._store.history(new)
+            runs_ms = await self._store.history(new)
         except StoreUnavailable:
             self._run_times.extendleft(reversed(new))
             raise
+        self._history = RunTimes.of(run_ms / 1000 for run_ms in runs_ms)
 
     async def _keep_history(self) -> None:
         seen = 0

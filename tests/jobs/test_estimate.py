@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from queue_service.estimate import estimate, quantile
+from queue_service.estimate import RunTimes, estimate, quantile
 
 
 def simulate(run_s: Callable[[], float], *, places: int, load: float, jobs: int) -> list[float]:
@@ -27,7 +27,7 @@ def simulate(run_s: Callable[[], float], *, places: int, load: float, jobs: int)
             history.appendleft(heapq.heappop(ended)[1])
         ahead = sum(start > now for start in begun)
         busy = sum(free > now for free in free_at)
-        guess = estimate(list(history), ahead=ahead, busy=busy, free=places - busy)
+        guess = estimate(RunTimes.of(history), ahead=ahead, busy=busy, free=places - busy)
         start = max(now, heapq.heappop(free_at))
         run = run_s()
         heapq.heappush(free_at, start + run)
@@ -57,7 +57,7 @@ def test_under_a_steady_load_half_of_the_starts_are_within_30_percent(
 def test_nine_of_ten_start_before_the_p90() -> None:
     random.seed(7)
     run_times = [random.expovariate(1.0) for _ in range(512)]
-    guess = estimate(run_times, ahead=20, busy=4, free=0)
+    guess = estimate(RunTimes.of(run_times), ahead=20, busy=4, free=0)
     assert guess is not None
     waits = []
     for _ in range(2000):
@@ -71,31 +71,33 @@ def test_nine_of_ten_start_before_the_p90() -> None:
 
 
 def test_a_free_place_is_taken_at_once() -> None:
-    guess = estimate([2.0] * 10, ahead=0, busy=1, free=1)
+    guess = estimate(RunTimes.of([2.0] * 10), ahead=0, busy=1, free=1)
     assert guess is not None
     assert (guess.start_p50_s, guess.start_p90_s, guess.finish_p50_s) == (0.0, 0.0, 2.0)
 
 
 def test_nothing_is_told_without_workers_or_without_a_past() -> None:
-    assert estimate([1.0], ahead=0, busy=0, free=0) is None
-    assert estimate([], ahead=0, busy=1, free=0) is None
+    assert estimate(RunTimes.of([1.0]), ahead=0, busy=0, free=0) is None
+    assert estimate(RunTimes.of([]), ahead=0, busy=1, free=0) is None
 
 
 def test_what_runs_is_compared_with_runs_that_took_longer() -> None:
-    guess = estimate([1.0, 2.0, 10.0], ahead=0, busy=1, free=0, running=True, elapsed_s=5.0)
+    guess = estimate(
+        RunTimes.of([1.0, 2.0, 10.0]), ahead=0, busy=1, free=0, running=True, elapsed_s=5.0
+    )
     assert guess is not None
     assert guess.finish_p50_s == 5.0
-    later = estimate([1.0, 2.0], ahead=0, busy=1, free=0, running=True, elapsed_s=5.0)
+    later = estimate(RunTimes.of([1.0, 2.0]), ahead=0, busy=1, free=0, running=True, elapsed_s=5.0)
     assert later is not None
     assert later.finish_p50_s == 5.0
 
 
 def test_one_that_begins_later_does_not_start_before() -> None:
-    guess = estimate([1.0], ahead=0, busy=0, free=3, delay_s=60.0)
+    guess = estimate(RunTimes.of([1.0]), ahead=0, busy=0, free=3, delay_s=60.0)
     assert guess is not None
     assert guess.start_p50_s == 60.0
 
 
 def test_a_quantile_is_one_of_the_numbers() -> None:
-    assert quantile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert quantile([1.0, 2.0, 3.0], 0.5) == 2.0
     assert quantile([1.0], 0.9) == 1.0
