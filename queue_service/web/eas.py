@@ -38,6 +38,8 @@ ANSWER_EARLY_S = 0.25
 _LOOKS = (names.ATTRIBUTES, names.SEARCH, names.COUNT)
 _INPUT_SCOPES = {"POST": Scope.SUBMIT, "DELETE": Scope.CANCEL}
 _BELOW_SINK = f"{names.SINK}/"
+#: Parameters of other methods: a GET that has one was meant to be something else than a read.
+_CHANGES = (names.INDEXES, names.TRUNCATE, names.NEGATIVE, names.END_OF_STREAM, names.FORCE)
 #: The largest form of a negative commit.
 MAX_FORM_BYTES = 64 * 1024
 
@@ -157,7 +159,8 @@ async def get(request: web.Request, queue: Queue, parameters: Parameters) -> web
     index = parameters.number(names.INDEX, default=0, least=-1, most=MAX_INDEX)
     length = parameters.number(names.LENGTH, default=1, least=1, most=settings.max_get_length)
     timeout_s = parameters.duration_s(names.TIMEOUT, most_s=settings.max_timeout_s)
-    delete = parameters.flag(names.AUTO_DELETE, default=True)
+    _refuse_changes(parameters)
+    delete = parameters.flag(names.AUTO_DELETE, default=takes_unasked(request, queue))
     if raw:
         # Raw shows one payload; reading more would delete what nobody sees.
         length = 1
@@ -174,6 +177,24 @@ async def get(request: web.Request, queue: Queue, parameters: Parameters) -> web
     if delete and entries:
         await _write_then_delete(request, queue, response, [entry.index for entry in entries])
     return response
+
+
+def takes_unasked(request: web.Request, queue: Queue) -> bool:
+    """Say whether a get without `_auto_delete_` takes what it reads.
+
+    A poll of the sink does: PAI's predictors fetch their result so.  The input queue is its
+    workers', and PAI's readiness check is a bare GET of it.  A browser that opens a link, or loads
+    it ahead, asks for nothing at all.
+    """
+    opens_a_page = request.headers.get("Sec-Fetch-Mode") in ("navigate", "no-cors")
+    loads_ahead = "Sec-Purpose" in request.headers or "Purpose" in request.headers
+    return queue.role == "sink" and not opens_a_page and not loads_ahead
+
+
+def _refuse_changes(parameters: Parameters) -> None:
+    for name in _CHANGES:
+        if name in parameters:
+            raise BadParameter(name, "a PUT, POST or DELETE with it", "a GET, which only reads")
 
 
 async def _write_then_delete(

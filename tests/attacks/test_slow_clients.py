@@ -148,7 +148,7 @@ async def test_an_answer_that_nobody_reads_ends_and_what_it_had_taken_is_seen_ag
 ) -> None:
     await _put_large(service, 8)
     with tiny_reader(service) as sock:
-        query = f"{names.LENGTH}=8&{names.RAW}=false"
+        query = f"{names.LENGTH}=8&{names.RAW}=false&{names.AUTO_DELETE}=true"
         sock.sendall(
             f"GET {names.EAS_PREFIX}/svc?{query} HTTP/1.1\r\nHost: test\r\n"
             f"Authorization: {TOKEN}\r\n\r\n".encode()
@@ -161,7 +161,7 @@ async def test_an_answer_that_nobody_reads_ends_and_what_it_had_taken_is_seen_ag
     assert await _count(service) == 8
     async with (
         aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session,
-        session.get(f"{service.url}{names.EAS_PREFIX}/svc") as answer,
+        session.get(f"{service.url}{names.EAS_PREFIX}/svc?_auto_delete_=true") as answer,
     ):
         assert len(await answer.read()) == 1024 * 1024
 

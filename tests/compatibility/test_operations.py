@@ -199,7 +199,8 @@ async def test_a_get_filters_by_all_of_its_tags(plain: Plain) -> None:
 
 async def test_a_poll_for_several_ends_when_they_are_all_there(plain: Plain) -> None:
     first = await plain.put("a")
-    query = f"?{names.RAW}=false&{names.LENGTH}=3&{names.TIMEOUT}=20s"
+    take = f"{names.AUTO_DELETE}=true"
+    query = f"?{names.RAW}=false&{names.LENGTH}=3&{names.TIMEOUT}=20s&{take}"
     poll = asyncio.create_task(plain.ask("GET", query))
     await hold_for(0.2, lambda: not poll.done(), "one is not three")
     await plain.put("b")
@@ -255,8 +256,65 @@ async def test_a_form_that_nobody_reads_is_refused_and_takes_nothing(plain: Plai
 async def test_several_with_raw_are_one(plain: Plain) -> None:
     for text in ("a", "b"):
         await plain.put(text)
-    assert (await plain.ask("GET", "?_length_=2")).body == b"a"
+    assert (await plain.ask("GET", "?_length_=2&_auto_delete_=true")).body == b"a"
     assert await plain.read() == ["b"]
+
+
+# --- What only reads
+
+
+@pytest.mark.parametrize("query", ["", "?_raw_=false", "?_timeout_=0s&_length_=1", "?_index_=-1"])
+async def test_a_readiness_check_takes_no_job_from_the_input_queue(
+    plain: Plain, query: str
+) -> None:
+    await plain.put("job")
+    for _ in range(2):
+        assert (await plain.ask("GET", query)).status == 200
+    assert await plain.read() == ["job"]
+    taken = await plain.ask("GET", f"{query or '?'}&{names.AUTO_DELETE}=true".replace("?&", "?"))
+    assert taken.status == 200
+    assert await plain.length() == 0
+
+
+async def test_a_poll_of_the_sink_still_takes_its_result(plain: Plain) -> None:
+    await plain.put("result", "/sink")
+    assert (await plain.ask("GET", "/sink")).body == b"result"
+    assert (await plain.ask("GET", "/sink")).status == 204
+
+
+@pytest.mark.parametrize("queue", ["", "/sink"])
+async def test_methods_that_read_change_nothing(plain: Plain, queue: str) -> None:
+    index = await plain.put("kept", queue)
+    for method in ("HEAD", "OPTIONS"):
+        await plain.ask(method, queue)
+        await plain.ask(method, f"{queue}?{names.AUTO_DELETE}=true")
+    for query in (
+        f"{names.INDEXES}={index}",
+        f"{names.TRUNCATE}=true&{names.INDEX}={index + 1}",
+        f"{names.NEGATIVE}=true",
+        f"{names.END_OF_STREAM}=true&{names.FORCE}=true",
+    ):
+        answer = await plain.ask("GET", f"{queue}?{query}&{names.AUTO_DELETE}=true")
+        assert answer.status == 400, answer.text
+        assert "PUT, POST or DELETE" in answer.text
+    assert await plain.read(queue=queue) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Mode": "navigate"},
+        {"Sec-Fetch-Mode": "no-cors"},
+        {"Sec-Purpose": "prefetch"},
+        {"Purpose": "prefetch"},
+    ],
+)
+async def test_a_browser_that_opens_a_link_takes_no_result(
+    plain: Plain, headers: dict[str, str]
+) -> None:
+    await plain.put("result", "/sink")
+    await plain.ask("GET", "/sink", headers=headers)
+    assert await plain.read(queue="/sink") == ["result"]
 
 
 # --- Mounts and paths

@@ -62,7 +62,7 @@ class Client:
     async def read(self, length: int = 1, *, queue: str = "/sink") -> list[frame.Frame]:
         """Read and delete up to `length` frames that are there now."""
         address = f"{self.url}{names.EAS_PREFIX}/svc{queue}"
-        query = {names.RAW: "false", names.LENGTH: str(length)}
+        query = {names.RAW: "false", names.LENGTH: str(length), names.AUTO_DELETE: "true"}
         async with self.session.get(address, params=query) as answer:
             assert answer.status in {200, 204}, await answer.text()
             return frame.decode_json_list(await answer.read()) if answer.status == 200 else []

@@ -199,7 +199,9 @@ async def test_an_entry_whose_reader_left_is_read_again(url: str, client: Client
     client.url = url
     polls = [
         asyncio.create_task(
-            client.session.get(f"{url}/api/predict/svc", params={"_timeout_": "9s"})
+            client.session.get(
+                f"{url}/api/predict/svc", params={"_timeout_": "9s", "_auto_delete_": "true"}
+            )
         )
         for _ in range(5)
     ]

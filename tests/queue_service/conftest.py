@@ -71,7 +71,9 @@ async def neighbour(eas: str) -> AsyncIterator[None]:
 
 
 async def _poll(session: aiohttp.ClientSession, address: str) -> bytes:
-    async with session.get(address, params={names.TIMEOUT: "30s"}) as answer:
+    async with session.get(
+        address, params={names.TIMEOUT: "30s", names.AUTO_DELETE: "true"}
+    ) as answer:
         assert answer.status == 200
         return await answer.read()
 

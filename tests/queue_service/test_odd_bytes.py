@@ -153,7 +153,9 @@ async def test_with_a_repeated_parameter_the_last_one_wins(
 ) -> None:
     async with session.post(f"{eas}/svc?a=1&a=2&_priority_=1&_priority_=0") as answer:
         assert answer.status == 200
-    async with session.get(f"{eas}/svc?_raw_=true&_raw_=false&a=1&a=2") as answer:
+    async with session.get(
+        f"{eas}/svc?_auto_delete_=true&_raw_=true&_raw_=false&a=1&a=2"
+    ) as answer:
         (item,) = json.loads(await answer.read())
     assert item["tags"]["a"] == "2"
 

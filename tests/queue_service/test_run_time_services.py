@@ -111,7 +111,7 @@ async def test_a_service_made_in_one_process_is_served_by_the_other_at_once(
 
     put = await two.client("POST", "new", b"first")
     assert (put.status, put.body) == (200, b"1")
-    got = await one.client("GET", "new")
+    got = await one.client("GET", "new", _auto_delete_="true")
     assert got.body == b"first"
 
 
@@ -234,7 +234,7 @@ async def test_a_restart_keeps_services_and_entries(
     await face.client("POST", "new", b"kept")
     process.kill()
     await process.start()
-    assert (await face.client("GET", "new")).body == b"kept"
+    assert (await face.client("GET", "new", _auto_delete_="true")).body == b"kept"
     assert (await face.admin("GET", "/new")).body["max_delivery"] == 9
     assert (await face.client("GET", "still")).code == Code.SERVICE_STOPPED
     for name in ("new", "still"):
@@ -255,7 +255,7 @@ async def test_a_stopped_service_refuses_everybody_and_keeps_its_entries(alone: 
     assert (await alone.admin("PUT", "/new", {})).body["state"] == "stopped"
 
     assert (await alone.admin("POST", "/new/start")).body["state"] == "running"
-    assert (await alone.client("GET", "new")).body == b"kept"
+    assert (await alone.client("GET", "new", _auto_delete_="true")).body == b"kept"
     async with alone.watch("new/sink") as socket:
         await alone.client("POST", "new/sink", b"watched")
         assert b"watched" in await asyncio.wait_for(socket.receive_bytes(), 10)
