@@ -21,7 +21,7 @@ def create(
     *,
     scope: Annotated[
         list[str],
-        typer.Option(help="submit, read, cancel, work or admin; repeatable."),
+        typer.Option(help="submit, priority, read, cancel, work or admin; repeatable."),
     ],
     service: Annotated[
         list[str] | None, typer.Option(help="Only for this service; repeatable; default: all.")

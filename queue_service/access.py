@@ -39,6 +39,7 @@ class Scope(StrEnum):
     READ = "read"  # read, watch, commit and delete results
     CANCEL = "cancel"  # take entries out of the input queue
     WORK = "work"  # subscribe as a worker and answer
+    PRIORITY = "priority"  # put before other tokens' entries, and not only before its own
     ADMIN = "admin"  # services, tokens, metrics: what the admin token may do
 
 
@@ -154,6 +155,7 @@ def putter_of(token: Token, *, fair: bool) -> Putter:
         running=limits.running or 0,
         rate_per_s=limits.rate_per_s or 0.0,
         burst=limits.burst_of(),
+        urgent=Scope.PRIORITY in token.scopes,
     )
 
 

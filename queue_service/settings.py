@@ -242,6 +242,13 @@ class Settings(BaseSettings):
     events_ttl_ms: int = Field(
         3_600_000, ge=1000, description="How long a job's events are kept after the last."
     )
+    max_not_before_s: float = Field(
+        2_592_000,
+        gt=0,
+        le=315_360_000,
+        description="How far ahead a job's `not_before` may lie, in s; it takes up a place of the "
+        "queue until then.",
+    )
     max_events: int = Field(10_000, ge=1, description="Most events kept of one job.")
     max_event_bytes: int = Field(
         1_048_576, ge=1024, description="Most bytes of events kept of one job."

@@ -10,14 +10,22 @@ from collections import deque
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.followers import Followers
-from queue_service.errors import FrameTooBig, QueueFull, StoreError, StoreUnavailable
+from queue_service.errors import BadParameter, FrameTooBig, QueueFull, StoreError, StoreUnavailable
 from queue_service.estimate import Estimate, RunTimes, estimate
 from queue_service.queues import Queue, quota_exceeded
 from queue_service.settings import Settings
 from queue_service.store.batching import all_of
 from queue_service.store.keys import Keys
 from queue_service.store.putter import QuotaReached
-from queue_service.store.ticket import Event, Noted, Seen, State, Submission, Submitted
+from queue_service.store.ticket import (
+    Event,
+    Noted,
+    Seen,
+    State,
+    Submission,
+    Submitted,
+    TooLate,
+)
 from queue_service.store.tickets import HISTORY_LENGTH, TicketStore
 
 log = logging.getLogger(__name__)
@@ -71,8 +79,9 @@ class Tickets:
     async def submit(self, submission: Submission) -> tuple[bool, str]:
         """Put a request; say whether it is new, and its id.
 
-        Raises FrameTooBig, QueueFull or QuotaExceeded, with nothing stored, and KeyError, with its
-        id, when the id or the key already stands for another request.
+        Raises FrameTooBig, QueueFull, QuotaExceeded or, when it comes too late, BadParameter, with
+        nothing stored, and KeyError, with its id, when the id or the key already stands for
+        another request.
         """
         limits = self._queue.limits
         if len(submission.data) > limits.payload_bytes:
@@ -81,6 +90,9 @@ class Tickets:
         if isinstance(stored, QuotaReached):
             self._queue.metrics.refusals.inc()
             raise quota_exceeded(submission.putter, stored)
+        if isinstance(stored, TooLate):
+            came = f"one that passed {stored.by_ms} ms ago; nothing was stored"
+            raise BadParameter(stored.option, "a time that is still to come", came)
         outcome, request_id = stored
         if outcome is Submitted.FULL:
             self._queue.metrics.refusals.inc()

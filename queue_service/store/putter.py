@@ -15,6 +15,7 @@ class Putter:
     lined: whether its entries wait in a line of their own.
     in_line: most entries that wait for a worker.  running: most that workers have at once.
     rate_per_s: puts in a second, over a while.  burst: how many may come at once.
+    urgent: whether its priority goes before other owners' entries, and not only before its own.
     """
 
     token_id: str
@@ -23,13 +24,14 @@ class Putter:
     running: int = 0
     rate_per_s: float = 0.0
     burst: int = 1
+    urgent: bool = False
 
     def to_text(self) -> str:
         """The same, as prelude/quotas.lua reads it."""
         interval_ms = 1000 / self.rate_per_s if self.rate_per_s else 0
         return (
             f"{self.token_id} {int(self.lined)} {self.in_line} {self.running} "
-            f"{interval_ms:.6f} {self.burst}"
+            f"{interval_ms:.6f} {self.burst} {int(self.urgent)}"
         )
 
 

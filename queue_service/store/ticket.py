@@ -88,6 +88,14 @@ class Submitted(StrEnum):
     FULL = "full"
 
 
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """Nothing was stored: a time by which the request was to begin or end has passed."""
+
+    option: str
+    by_ms: int
+
+
 class Canceled(StrEnum):
     """What became of the wish to cancel."""
 

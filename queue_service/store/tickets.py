@@ -17,6 +17,7 @@ from queue_service.store.ticket import (
     Stop,
     Submission,
     Submitted,
+    TooLate,
     parse_seen,
 )
 
@@ -54,7 +55,7 @@ class TicketStore:
         self._events = (most_events, most_event_bytes, events_ms)
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
-        self.submit: Batcher[Submission, tuple[Submitted, str] | QuotaReached] = Batcher(
+        self.submit: Batcher[Submission, tuple[Submitted, str] | QuotaReached | TooLate] = Batcher(
             self._submit, weigh=lambda item: len(item.data)
         )
         self.look: Batcher[str, Seen] = Batcher(self._look)
@@ -64,7 +65,7 @@ class TicketStore:
 
     async def _submit(
         self, items: Sequence[Submission]
-    ) -> list[tuple[Submitted, str] | QuotaReached]:
+    ) -> list[tuple[Submitted, str] | QuotaReached | TooLate]:
         """Put and remember requests; give what became of each, and its request id."""
         keys: list[str] = []
         arguments: list[Any] = [*self._store().limits, self._submission_ms]
@@ -89,11 +90,7 @@ class TicketStore:
                 "" if item.putter is None else item.putter.to_text(),
             )
         reply = await self._store().run("submit", arguments, more_keys=keys)
-        return [
-            read_refusal(item)
-            or (Submitted(item[0].decode()), item[1].decode() if len(item) > 1 else "")
-            for item in reply
-        ]
+        return [_read_submitted(item) for item in reply]
 
     async def _look(self, request_ids: Sequence[str]) -> list[Seen]:
         """Say where requests are."""
@@ -169,3 +166,12 @@ class TicketStore:
         """Give where to go on ("" at the end) and request ids; part as list.lua has it."""
         go_on, *found = await self._store().run("list", [part, start, most])
         return go_on.decode(), [request_id.decode() for request_id in found]
+
+
+def _read_submitted(reply: Sequence[Any]) -> tuple[Submitted, str] | QuotaReached | TooLate:
+    if reply[0] == b"late":
+        return TooLate(reply[1].decode(), int(reply[2]))
+    return read_refusal(reply) or (
+        Submitted(reply[0].decode()),
+        reply[1].decode() if len(reply) > 1 else "",
+    )

@@ -83,10 +83,64 @@ async def test_the_service_s_own_token_is_one_owner_among_others(shop: Shop) -> 
 
 async def test_higher_priority_goes_first_whoever_owns_it(shop: Shop) -> None:
     await shop.put("a", 3)
-    urgent = await shop.put("b", 4, priority=1)
+    urgent = await shop.put("b", 4, priority=1, urgent=True)
+    own = await shop.put("", 1, priority=1)
     await shop.put("c", 3)
-    await shop.join("w", 4)
-    assert sorted(item.entry.index for item in await shop.take("w")) == urgent
+    await shop.join("w", 5)
+    assert sorted(item.entry.index for item in await shop.take("w")) == urgent + own
+
+
+async def test_a_priority_without_the_right_goes_before_the_owner_s_own_entries_alone(
+    shop: Shop, differences: Differences
+) -> None:
+    await shop.put("a", 10)
+    urgent = await shop.put("a", 10, priority=1)
+    await shop.put("b", 10)
+    await shop.put("", 10)
+    await shop.join("w", 9)
+    taken = [item.entry.index for item in await shop.take("w")]
+    assert Counter(shop.given) == {"a": 3, "b": 3, "": 3}
+    assert set(taken) & set(urgent) == set(urgent[:3]), "of its own they go first"
+    await shop.finish("w")
+    await shop.work_off("w")
+    assert Counter(shop.given) == {"a": 20, "b": 10, "": 10}
+    assert not differences()
+
+
+@pytest.mark.parametrize("fair", [True, False])
+@pytest.mark.parametrize("limits", [{}, {"running": 5}, {"in_line": 1000}])
+async def test_one_token_s_priority_starves_nobody(
+    shop: Shop, fair: bool, limits: dict[str, int], differences: Differences
+) -> None:
+    shop.rules["fair"] = fair
+    (mine,) = await shop.put("b", lined=fair)
+    await shop.put("a", 50, priority=1, lined=fair or bool(limits), **limits)
+    await shop.join("w")
+    for _ in range(4):
+        await shop.take("w")
+        if mine in shop.held["w"]:
+            break
+        await shop.finish("w")
+    assert "b" in shop.given
+    await shop.work_off("w")
+    assert not differences()
+
+
+async def test_a_right_to_priority_outlives_a_dead_letter(shop: Shop) -> None:
+    shop.rules |= {"max_delivery": 1, "dead_message_policy": "Park"}
+    await shop.put("a", 1, priority=1, urgent=True)
+    await shop.put("c", 1, priority=1)
+    await shop.join("v", 2)
+    await shop.take("v")
+    await shop.leave("v")
+    await shop.put("b", 3)
+    replayed = await shop.store.dead_letters.replay(Choice(), most=10)
+    moved = {old: new for old, new, _ in replayed.replayed}
+    await shop.join("w")
+    (first,) = await shop.take("w")
+    assert first.entry.index == moved[1]
+    await shop.finish("w")
+    await shop.work_off("w")
 
 
 async def test_with_the_setting_off_the_entry_that_waits_longest_is_next(shop: Shop) -> None:

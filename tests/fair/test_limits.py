@@ -23,6 +23,12 @@ def test_a_token_without_limits_may_have_anything() -> None:
     assert not putter_of(token, fair=False).lined
 
 
+def test_only_a_token_with_the_right_goes_before_others() -> None:
+    for scopes, urgent in (({Scope.SUBMIT}, False), ({Scope.SUBMIT, Scope.PRIORITY}, True)):
+        token, _ = Token.make(WantedToken(scopes=frozenset(scopes)), now_ms=0)
+        assert putter_of(token, fair=True).urgent is urgent
+
+
 def test_a_token_with_limits_is_counted_with_the_fair_line_off_too() -> None:
     wanted = WantedToken(scopes=frozenset({Scope.SUBMIT}), limits=TokenLimits(running=2))
     token, _ = Token.make(wanted, now_ms=0)

@@ -1,5 +1,8 @@
 """When a job may begin, and by when it must have begun or ended."""
 
+import json
+from typing import Any
+
 import pytest
 
 from client_sdk.wire import names
@@ -73,16 +76,50 @@ async def _until_expired(face: Face, job_id: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["start_by", "finish_by"])
-async def test_a_job_whose_time_is_over_when_it_comes_goes_to_no_worker(
-    face: Face, start_worker: StartWorker, option: str
+@pytest.mark.parametrize("value", ["2020-01-01T00:00:00Z", "1us"])
+async def test_a_job_whose_time_is_over_when_it_comes_is_refused_and_leaves_nothing(
+    face: Face, option: str, value: str
 ) -> None:
-    await start_worker(face.url, face.service)
-    for _ in range(5):
-        answer = await face.call("POST", data=b"x", params={option: "2020-01-01T00:00:00Z"})
-        assert (answer.status, answer.json["state"]) == (200, "expired")
-        result = await face.call("GET", f"/{answer.json['id']}/result")
-        assert (result.status, result.json["state"]) == (409, "expired")
-        assert (await face.job(answer.json["id"]))["started_at"] is None
+    answers = [await face.call("POST", data=b"x", params={option: value}) for _ in range(3)]
+    answers.append(await face.call("PUT", "/late", data=b"x", params={option: value}))
+    for answer in answers:
+        assert (answer.status, answer.json["parameter"]) == (400, option), answer
+        assert "still to come" in answer.json["detail"] or "time" in answer.json["detail"]
+    lines = json.dumps({"input": "x", option: value}) + "\n" + json.dumps({"input": "y"})
+    ndjson = {"Content-Type": "application/x-ndjson"}
+    batch = await face.call("POST", data=lines.encode(), headers=ndjson)
+    late, taken = map(json.loads, batch.body.splitlines())
+    assert (late["status"], taken["status"]) == (400, 202)
+    listed = await face.call("GET")
+    assert [job["id"] for job in listed.json["jobs"]] == [taken["id"]]
+    assert (await face.call("GET", "/late")).status == 404
+
+
+async def test_a_job_that_was_put_in_time_is_known_when_it_is_put_again_too_late(
+    face: Face,
+) -> None:
+    wanted: dict[str, Any] = {"params": {"start_by": "200ms"}, "data": b"x"}
+    assert (await face.call("PUT", "/once", **wanted)).status == 202
+    await _until_expired(face, "once")
+    again = await face.call("PUT", "/once", **wanted)
+    assert (again.status, again.json["state"]) == (200, "expired")
+
+
+@pytest.mark.parametrize(
+    ("options", "named", "expected"),
+    [
+        ({"not_before": "744h"}, "not_before", "a time within 2592000 s"),
+        ({"not_before": "2h", "start_by": "1h"}, "start_by", "a time after not_before"),
+        ({"not_before": "2h", "finish_by": "1h"}, "finish_by", "a time after not_before"),
+    ],
+)
+async def test_a_job_that_would_hold_its_place_for_ever_or_can_never_run_is_refused(
+    face: Face, options: dict[str, str], named: str, expected: str
+) -> None:
+    answer = await face.call("POST", data=b"x", params=options)
+    assert (answer.status, answer.json["parameter"]) == (400, named)
+    assert expected in answer.json["detail"]
+    assert (await face.call("GET")).json["jobs"] == []
 
 
 async def test_a_put_with_the_id_of_a_job_makes_no_second_entry(face: Face) -> None:

@@ -20,7 +20,7 @@ def test_an_option_that_is_wrong_is_named_in_plain_words(
     given: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(BadParameter) as caught:
-        read_options(given)
+        read_options(given, most_not_before_s=60)
     assert str(caught.value).startswith(sentence)
     assert str(caught.value).count("got ") == 1
 

@@ -205,10 +205,26 @@ local function head_of(owner, lane)
         local index = unpadded(string.sub(member, #from + 1))
         local fields = read(own, index, lane)
         local _, most = fair_line().owner_of(fields or {})
-        head = { index = index, member = member, fields = fields, most = most }
+        head = { index = index, member = member, fields = fields, most = most, lane = lane,
+            urgent = owner == '' or fields and is_urgent(fields) }
         heads[from] = head
     end
     return head
+end
+
+-- What an owner would be served in a lane, and the index by which it waits.  A priority that may not
+-- go before other owners' entries goes before the owner's own, when its turn is in lane 0.
+local function next_of(owner, account, lane)
+    local first = account.waiting[1] > 0 and head_of(owner, 1)
+    if lane == 1 then
+        return first and first.urgent and first, first and tonumber(first.index)
+    end
+    local head = account.waiting[0] > 0 and head_of(owner, 0)
+    if not first or first.urgent then
+        return head, head and tonumber(head.index)
+    end
+    local since = tonumber(first.index)
+    return first, head and math.min(since, tonumber(head.index)) or since
 end
 
 -- The owner whose turn it is: of those that wait and may have one more, the one that has used
@@ -216,10 +232,9 @@ end
 local function next_owner(lane)
     local now, chosen, least, fewest = now_ms(), nil, nil, nil
     for owner, account in pairs(owners) do
-        local head = account.waiting[lane] > 0 and head_of(owner, lane)
+        local head, since = next_of(owner, account, lane)
         if head and is_below_most(owner, head.most) then
-            local share =
-                rules().fair and fair_line().share_of(account, now) or tonumber(head.index)
+            local share = rules().fair and fair_line().share_of(account, now) or since
             if not least or share < least or share == least and (account.runs < fewest
                 or account.runs == fewest and owner < chosen)
             then
@@ -231,8 +246,8 @@ local function next_owner(lane)
 end
 
 -- Take the head of an owner's line.
-local function deliver_head(batch, uid, line, lane, owner)
-    local head = head_of(owner, lane)
+local function deliver_head(batch, uid, line, owner, head)
+    local lane = head.lane
     heads[owner .. SEP .. lane .. SEP] = nil
     fair_line().take(owner, lane, head.member)
     if not head.fields then
@@ -258,7 +273,7 @@ local function deliver_from_lines(batch, uid, room, line, lane)
             deliver_unseen(batch, uid, math.min(room, before - 1), line, lane, bound)
             unseen = #batch > before
         elseif owner then
-            deliver_head(batch, uid, line, lane, owner)
+            deliver_head(batch, uid, line, owner, (next_of(owner, owners[owner], lane)))
         else
             return
         end

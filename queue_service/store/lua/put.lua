@@ -91,11 +91,12 @@ for position = 7, #ARGV, 8 do
         end
         local fields =
             { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type }
+        lane = tonumber(lane)
         if putter then
-            quotas().own(fields, putter)
+            lane = quotas().own(fields, putter, lane)
             quotas().note_put(putter, rate_key, now)
         end
-        local index = append(own, tonumber(lane), fields)
+        local index = append(own, lane, fields)
         if key then
             redis.call('SET', key, index .. ' ' .. request_id, 'PX', kept_ms)
         end

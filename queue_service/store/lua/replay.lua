@@ -43,6 +43,10 @@ local function put_again(index, letter)
         'p', letter.path, 'c', letter.content_type }
     if letter.owner then
         fields[OWNER - 1], fields[OWNER] = 'o', letter.owner
+        if letter.urgent then
+            fields[#fields + 1] = 'u'
+            fields[#fields + 1] = 1
+        end
     end
     local new_index = append(own, letter.lane, fields)
     if role == 'input' then

@@ -9,7 +9,8 @@
 --          not before, start by, finish by (ms since 1970, "0" for none), "1" when it has a
 --          submission key, putter (see prelude/quotas)
 -- returns  for each item {"new" or "known", request id}, {"conflict", request id} when the id or key
---          stands for something else, {"full"} when the queue is, or what quota_refusal says
+--          stands for something else, {"full"} when the queue is, {"late", "start_by" or "finish_by",
+--          ms since that time} when it has passed, or what quota_refusal says
 local capacity, evicts, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local now = now_ms()
 local STEP = 13
@@ -28,13 +29,15 @@ end
 
 local appended = false
 
-local function is_over(at)
-    return at > 0 and at <= now
-end
-
--- One that came too late is not put in line: a worker could have it before it is looked at.
-local function is_late(item)
-    return is_over(item.start_by) or is_over(item.finish_by)
+-- A job that nobody may begin or end any more would leave a ticket behind and take no place in
+-- line, so that neither the capacity nor a token's limits would count it.
+local function lateness(item)
+    for _, name in ipairs({ 'start_by', 'finish_by' }) do
+        if item[name] > 0 and item[name] <= now then
+            return { 'late', name, string.format('%.0f', now - item[name]) }
+        end
+    end
+    return nil
 end
 
 local function place(item, ticket, fields)
@@ -57,20 +60,16 @@ end
 
 local function store(item)
     local ticket = cjson.decode(item.ticket)
-    ticket.put_at, ticket.digest, ticket.lane = now, item.digest, item.lane
+    ticket.put_at, ticket.digest = now, item.digest
     local fields = { 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
         'p', item.path, 'c', item.content_type }
     if item.putter then
-        quotas().own(fields, item.putter)
+        item.lane = quotas().own(fields, item.putter, item.lane)
         quotas().note_put(item.putter, item.rate_key, now)
     end
-    if not is_late(item) then
-        place(item, ticket, fields)
-    end
+    ticket.lane = item.lane
+    place(item, ticket, fields)
     write_ticket(item.request_id, ticket)
-    if is_late(item) then
-        expire_request(item.request_id, nil, item.tags, now, sink_has_room())
-    end
     if item.key then
         redis.call('SET', item.key, item.request_id, 'PX',
             string.format('%.0f', kept_ms + ticket.keep_ms + ticket.told_ms))
@@ -100,14 +99,14 @@ for position = 7, #ARGV, STEP do
         item.rate_key = KEYS[next_key]
         next_key = next_key + 1
     end
-    local result = known(request_id, item.digest)
+    local result = known(request_id, item.digest) or lateness(item)
         or item.putter and quotas().refusal(item.putter, item.rate_key, now)
     if not result and stored >= capacity and not (evicts and oldest(own)) then
         result = { 'full' }
     elseif not result then
         stored = stored - evict(own, stored, capacity)
         store(item)
-        stored = stored + (is_late(item) and 0 or 1)
+        stored = stored + 1
         result = { 'new', item.request_id }
     end
     results[#results + 1] = result

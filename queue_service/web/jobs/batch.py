@@ -80,7 +80,8 @@ async def _put_line(
         if len(line) > limit:
             raise FrameTooBig(len(line), limit)
         given, data = _parse(line)
-        options = read_options(given)
+        most_s = request.app[SETTINGS].max_not_before_s
+        options = read_options(given, most_not_before_s=most_s)
         job_id = options.id or request.app[REQUEST_IDS].next()
         asked = json.dumps(given, sort_keys=True)
         submission = to_submission(

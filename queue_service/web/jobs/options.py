@@ -102,13 +102,24 @@ class Options(BaseModel):
     idempotency_key: JobId | None = None
 
 
-def read_options(given: Mapping[str, Any]) -> Options:
-    """Check what was given; raises BadParameter, which names the first thing that is wrong."""
+def read_options(given: Mapping[str, Any], *, most_not_before_s: float) -> Options:
+    """Check what was given; raises BadParameter, which names the first thing that is wrong.
+
+    most_not_before_s: how far ahead a job may be put; it takes up a place of the queue until then.
+    """
     try:
-        return Options.model_validate(given)
+        options = Options.model_validate(given)
     except ValidationError as error:
         first = next(wrong_fields(error, Options, whole="options"))
         raise BadParameter(first.name[:64], first.expected, first.came) from None
+    ahead_s = options.not_before / 1000 - time.time()
+    if ahead_s > most_not_before_s:
+        expected = f"a time within {most_not_before_s:.0f} s (PENSTOCK_MAX_NOT_BEFORE_S)"
+        raise BadParameter("not_before", expected, f"one in {ahead_s:.0f} s")
+    for name, at_ms in (("start_by", options.start_by), ("finish_by", options.finish_by)):
+        if 0 < at_ms <= options.not_before:
+            raise BadParameter(name, "a time after not_before", "one before it")
+    return options
 
 
 def from_query(query: "Mapping[str, str]", tags: list[str]) -> dict[str, Any]:

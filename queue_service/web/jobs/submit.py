@@ -54,7 +54,8 @@ async def _put(
             **given,
             "content_type": request.headers.get("Content-Type", ""),
             **({"idempotency_key": key} if key is not None else {}),
-        }
+        },
+        most_not_before_s=settings.max_not_before_s,
     )
     wait_s = wanted_wait(request, most_s=settings.max_timeout_s)
     data = await read_body(

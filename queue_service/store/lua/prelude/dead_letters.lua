@@ -46,6 +46,7 @@ local function park(gid, index, fields, lane, letter)
         size = #fields[DATA], reason = letter.reason, code = letter.code,
         sentence = letter.sentence, attempts = letter.attempts, uid = letter.uid,
         deaths = deaths_of(own, gid, index).uids, parked_at = now_ms(), owner = fields[OWNER],
+        urgent = fields[OWNER] and is_urgent(fields) or nil,
     }))
     redis.call('HSET', own.dead_data, index, fields[DATA])
     redis.call('ZADD', own.dead_order, number, index)

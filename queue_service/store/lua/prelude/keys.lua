@@ -95,6 +95,12 @@ end
 -- An entry's fields, in the order in which put.lua writes them.
 local REQUEST_ID, TAGS, STORED_AT, DATA, PATH, CONTENT_TYPE, OWNER = 2, 4, 6, 8, 10, 12, 14
 
+-- Whether an entry of higher priority goes before those of every owner, as its token has the right
+-- to; such a token says so in a last field.  What the service's own token puts always does.
+local function is_urgent(fields)
+    return fields[OWNER - 1] ~= 'o' or fields[#fields - 1] == 'u'
+end
+
 local function read(q, index, lane)
     local id = index .. '-0'
     for number = lane or 1, lane or 0, -1 do

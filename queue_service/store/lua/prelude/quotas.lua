@@ -1,8 +1,8 @@
 -- prelude/quotas: what the token that puts may have.
 --
 -- A putter is "<id> <1: it waits in a line of its own> <most in line> <most at once>
--- <ms from one put to the next> <puts at once>", each limit 0 for none; "" is the service's own
--- token.
+-- <ms from one put to the next> <puts at once> <1: its priority goes before other owners>", each
+-- limit 0 for none; "" is the service's own token.
 -- The rate is kept in a key of the token, as the time at which its allowance is whole again.
 local quotas_made
 
@@ -18,12 +18,12 @@ local function quotas()
         if text == '' then
             return nil
         end
-        local id, lined, in_line, most, interval_ms, burst =
-            string.match(text, '^(%S+) ([01]) (%d+) (%d+) (%S+) (%d+)$')
+        local id, lined, in_line, most, interval_ms, burst, urgent =
+            string.match(text, '^(%S+) ([01]) (%d+) (%d+) (%S+) (%d+) ([01])$')
         return {
             owner = lined == '1' and id .. ':' .. most or nil, id = id,
             in_line = tonumber(in_line), interval_ms = tonumber(interval_ms),
-            burst = tonumber(burst),
+            burst = tonumber(burst), urgent = urgent == '1',
         }
     end
 
@@ -57,11 +57,18 @@ local function quotas()
         end
     end
 
-    -- Write into an entry's fields whose it is.
-    function quota.own(fields, putter)
-        if putter.owner then
-            fields[OWNER - 1], fields[OWNER] = 'o', putter.owner
+    -- Write into an entry's fields whose it is; returns the lane it goes into.  Where it has no line of
+    -- its own the lane alone decides, and without the right it may not pass anybody.
+    function quota.own(fields, putter, lane)
+        if not putter.owner then
+            return putter.urgent and lane or 0
         end
+        fields[OWNER - 1], fields[OWNER] = 'o', putter.owner
+        if putter.urgent and lane == 1 then
+            fields[#fields + 1] = 'u'
+            fields[#fields + 1] = 1
+        end
+        return lane
     end
     return quota
 end
