@@ -5,7 +5,7 @@ do less.  A token's text is `pst_<id>_<secret>`; the id finds the record, and of
 digest is kept.  The secret has 256 random bits, so a plain SHA-256 is as good as a slow hash.
 """
 
-import contextlib
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -13,12 +13,13 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from queue_service.admission import Admission, recheck_all
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.errors import StoreUnavailable
 from queue_service.settings import ServiceName
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 
 #: What stands for every service in a token's list.
 EVERY_SERVICE = "*"
+#: How often the tokens are looked at without a ring, in seconds.
+LOOK_S = 0.5
+#: The longest timer that the event loop is asked for, in seconds; then it is set again.
+LONGEST_TIMER_S = 86_400.0
 _TEXT = re.compile(r"pst_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 
 
@@ -172,7 +177,11 @@ class Access:
         self.bell = Doorbell()
         self._tokens: dict[str, Token] = {}
         self._revision = -1
-        self._held: dict[str, set[Callable[[], None]]] = {}
+        #: Requests under way by the id of the token that admitted them.
+        self._admitted: dict[str, set[Admission]] = {}
+        #: The next moment at which one of those tokens expires, and the timer for it.
+        self._expiry_ms = math.inf
+        self._expiry: asyncio.TimerHandle | None = None
 
     def find(self, text: str) -> Token | None:
         """The token with this text, unless there is none or its time is over."""
@@ -182,23 +191,25 @@ class Access:
             return None
         return token
 
-    @contextlib.contextmanager
-    def holding(self, token: Token | None, end: Callable[[], None]) -> Iterator[None]:
-        """Call `end` when this token is revoked or over while the block runs."""
-        if token is None:
-            yield
-            return
-        if token.id not in self._tokens:
-            # It was revoked since it was found.
-            end()
-        ends = self._held.setdefault(token.id, set())
-        ends.add(end)
-        try:
-            yield
-        finally:
-            ends.discard(end)
-            if not ends and self._held.get(token.id) is ends:
-                del self._held[token.id]
+    def admit(
+        self, token: Token, permits: Callable[[Token], bool], cut: Callable[[], None]
+    ) -> Admission:
+        """Admit a request by this token, for as long as it is valid and permits the request."""
+
+        def is_valid() -> bool:
+            # As it is now: it may have been revoked, or written again with other rights.
+            known = self._tokens.get(token.id)
+            return (
+                known is not None
+                and known.digest == token.digest
+                and not known.is_over(now_ms())
+                and permits(known)
+            )
+
+        admission = Admission(self._admitted.setdefault(token.id, set()), is_valid, cut)
+        if token.expires_at_ms is not None:
+            self._recheck_at(token.expires_at_ms)
+        return admission
 
     async def make(self, wanted: WantedToken) -> tuple[Token, str]:
         """Make a token; return it and its text."""
@@ -224,13 +235,15 @@ class Access:
         """Follow what other processes do, for ever."""
         seen = -1
         while True:
-            seen = await self.bell.wait(seen)
+            # Pub/sub may lose a ring, and a revoked token must end within a second.
+            seen = await self.bell.wait(seen, timeout_s=LOOK_S)
             try:
                 await self.refresh()
             except StoreUnavailable as error:
                 # What was admitted before is admitted still.
                 log.debug("The tokens were not read: %s", error)
-            self._end_those_over()
+            # The clock may have been set.
+            self._recheck()
 
     async def refresh(self) -> None:
         """Read the tokens when they have changed; raises StoreUnavailable."""
@@ -238,15 +251,34 @@ class Access:
             return
         self._revision, kept = await self.store.all()
         self._tokens = {token.id: token for token in map(_read, kept.items()) if token is not None}
-        self._end_those_over()
+        self._recheck()
 
-    def _end_those_over(self) -> None:
-        now = now_ms()
-        for token_id in list(self._held):
+    def _recheck(self) -> None:
+        """End the requests whose token no longer permits them; forget tokens without any."""
+        for token_id, admissions in list(self._admitted.items()):
+            recheck_all(admissions)
+            if not admissions:
+                del self._admitted[token_id]
+
+    def _recheck_at(self, expires_at_ms: int) -> None:
+        """Recheck when a token expires; one timer, for the token that expires first."""
+        if expires_at_ms >= self._expiry_ms:
+            return
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry_ms = expires_at_ms
+        # A millisecond more, so that its time is over when we look.
+        wait_s = min(LONGEST_TIMER_S, max(0, expires_at_ms + 1 - now_ms()) / 1000)
+        self._expiry = asyncio.get_running_loop().call_later(wait_s, self._recheck_expired)
+
+    def _recheck_expired(self) -> None:
+        self._expiry, self._expiry_ms = None, math.inf
+        self._recheck()
+        for token_id in self._admitted:
             token = self._tokens.get(token_id)
-            if token is None or token.is_over(now):
-                for end in self._held.pop(token_id):
-                    end()
+            # An expired one is here until its requests have left.
+            if token and token.expires_at_ms and not token.is_over(now_ms()):
+                self._recheck_at(token.expires_at_ms)
 
 
 def _read(item: tuple[str, bytes]) -> Token | None:

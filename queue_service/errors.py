@@ -50,6 +50,17 @@ class Unauthorized(ServiceError):
         super().__init__("expected this service's token in the Authorization header")
 
 
+class CredentialEnded(Unauthorized):
+    """The token ended while the request was under way."""
+
+    def __init__(self) -> None:
+        ServiceError.__init__(
+            self,
+            "the token of this request was revoked or replaced, or has expired, while the request "
+            "was under way; send it again with a valid token",
+        )
+
+
 class NoAdmin(Unauthorized):
     def __init__(self) -> None:
         ServiceError.__init__(

@@ -9,7 +9,7 @@ from dataclasses import replace as replaced
 
 from queue_service.dead_letters import DeadLetters
 from queue_service.delivery.dispatcher import Dispatcher
-from queue_service.delivery.doorbell import Doorbell
+from queue_service.delivery.doorbell import Doorbell, wait_for_any
 from queue_service.delivery.followers import Followers
 from queue_service.delivery.redelivery import Redelivery
 from queue_service.delivery.subscriber import Ended, Subscriber
@@ -181,12 +181,18 @@ class Queue:
         return stored
 
     async def get(
-        self, read: Read, *, timeout_s: float = 0.0, given_up: Callable[[], bool] = lambda: False
+        self,
+        read: Read,
+        *,
+        timeout_s: float = 0.0,
+        given_up: Callable[[], bool] = lambda: False,
+        also: Sequence[Doorbell] = (),
     ) -> list[Entry]:
         """Read entries; wait up to `timeout_s` for as many as were asked for.
 
         With `take` they are kept from other reads: delete or restore must follow.
-        given_up: says whether nobody waits for them any more; asked at each ring.
+        given_up: says whether nobody waits for them any more; asked at each ring.  also: other
+        bells that may say so.
         """
         deadline = time.monotonic() + timeout_s
         # Whoever wants several looks before taking, so as not to hide the first for long; and
@@ -194,7 +200,8 @@ class Queue:
         whole = replaced(read, take=read.take and read.length == 1)
         look, seen_before = whole, 0
         while True:
-            seen = self.bell.rings
+            bells = (self.bell, *also)
+            seen = [bell.rings for bell in bells]
             entries = await self._get_now(look)
             if seen_before and seen_before + len(entries) >= read.length:
                 # What was there before may have gone meanwhile.
@@ -210,7 +217,7 @@ class Queue:
                 behind = replaced(read.wanted, from_index=entries[-1].index + 1)
                 seen_before += len(entries)
                 look = replaced(whole, wanted=behind, length=read.length - seen_before)
-            await self.bell.wait(seen, timeout_s=left_s)
+            await wait_for_any(bells, seen, timeout_s=left_s)
             if given_up():
                 return []
 
@@ -281,14 +288,23 @@ class Queue:
         return subscriber, lost
 
     async def unsubscribe(self, subscriber: Subscriber) -> None:
-        """The connection is gone; what it held goes out again after the grace."""
+        """The connection is gone; what it held goes out again after the grace.
+
+        With a revoked token nobody comes back for it: then it goes out at once, and the delivery
+        does not count against the entry.
+        """
         self._dispatcher.remove(subscriber)
         if subscriber.ended not in (None, Ended.REVOKED):
             # Lost, taken over or stopping: its deliveries are not this connection's to end.
             return
-        grace_ms = self._settings.release_grace_ms
+        revoked = subscriber.ended is Ended.REVOKED
+        grace_ms = 0 if revoked else self._settings.release_grace_ms
         held = await self._store.release(
-            subscriber.gid, subscriber.uid, session=subscriber.session, grace_ms=grace_ms
+            subscriber.gid,
+            subscriber.uid,
+            session=subscriber.session,
+            grace_ms=grace_ms,
+            charged=not revoked,
         )
         if held > 0:
             self._redelivery.look_in(grace_ms / 1000)

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Callable
 
+from queue_service.admission import Admission, recheck_all
 from queue_service.delivery.followers import Followers
 from queue_service.delivery.subscriber import Ended
 from queue_service.description import Description
@@ -34,6 +36,8 @@ class Service:
         self.workers_gid = description.name
         self.keys = Keys(settings.key_prefix, description.name, description.incarnation)
         self.followers = Followers()
+        #: Requests under way that the service's own token has admitted.
+        self._admitted: set[Admission] = set()
         self._scripts = scripts
         self._settings = settings
         self._take(description)
@@ -72,6 +76,10 @@ class Service:
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         return self._open or hmac.compare_digest(digest, self._token_digest)
 
+    def admit(self, token: str, cut: Callable[[], None]) -> Admission:
+        """Admit a request by the service's own token, for as long as that opens the service."""
+        return Admission(self._admitted, lambda: self.admits(token), cut)
+
     async def run(self) -> None:
         """Run both queues, for ever."""
         async with asyncio.TaskGroup() as group:
@@ -80,9 +88,11 @@ class Service:
             group.create_task(self.tickets.run())
 
     def change(self, description: Description) -> None:
-        """Go on with other settings; entries and subscribers stay."""
+        """Go on with other settings; entries stay, and subscribers whose token is still valid."""
         was_stopped = self.stopped
         self._take(description)
+        # Another token, or a token where there was none.
+        recheck_all(self._admitted)
         for queue in self.queues:
             queue.change(
                 self._store(queue.role),

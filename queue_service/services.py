@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
-from queue_service.access import Access
+from queue_service.access import LOOK_S, Access
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.followers import Followers
 from queue_service.delivery.wire import Wire
@@ -235,7 +235,8 @@ class Services:
     async def _keep_up(self) -> None:
         seen = 0
         while True:
-            seen = await self._bell.wait(seen)
+            # Pub/sub may lose a ring, and a replaced token must end within a second.
+            seen = await self._bell.wait(seen, timeout_s=LOOK_S)
             try:
                 await self.look(None)
             except StoreUnavailable as error:

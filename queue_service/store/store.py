@@ -246,9 +246,14 @@ class Store:
         reply = await self._run("renew", arguments)
         return [(int(position), state == b"taken") for position, state in reply]
 
-    async def release(self, gid: str, uid: str, *, session: str, grace_ms: int) -> int:
-        """End a subscriber after a grace; give what it held, -1 when it was taken over."""
-        return int(await self._run("release", [gid, uid, session, grace_ms]))
+    async def release(
+        self, gid: str, uid: str, *, session: str, grace_ms: int, charged: bool = True
+    ) -> int:
+        """End a subscriber after a grace; give what it held, -1 when it was taken over.
+
+        charged: whether the deliveries count as attempts; only without a grace they may not.
+        """
+        return int(await self._run("release", [gid, uid, session, grace_ms, int(charged)]))
 
     async def expire(self, lease_ms: int) -> Expired:
         """End leases that are over."""

@@ -1,10 +1,9 @@
 """Reading a request's body within its limits."""
 
-import asyncio
-
 from aiohttp import web
 
 from queue_service.errors import BadParameter, FrameTooBig, SlowBody
+from queue_service.web.tokens import time_limit
 
 
 async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float) -> bytes:
@@ -27,7 +26,7 @@ async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float)
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(timeout_s):
+        async with time_limit(request, timeout_s):
             while chunk := await content.readany():
                 size += len(chunk)
                 if size > limit_bytes:

@@ -163,6 +163,12 @@ def _answer(status: int, code: Code, sentence: str) -> bytes:
     return "\r\n".join([*head, "", sentence]).encode()
 
 
+def cut(request: web.Request) -> None:
+    """End a connection without a word; nothing happens when it has ended."""
+    if request.transport is not None:
+        request.transport.abort()
+
+
 def grant_patience(request: web.Request, send_timeout_s: float) -> None:
     """Let the client of this request read nothing for so long."""
     if isinstance(request.protocol, Connection):

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.access import Scope, Token
+from queue_service.access import Scope
 from queue_service.errors import BadParameter, MethodNotAllowed, NoSuchPath, ServiceError
 from queue_service.queues import Queue
 from queue_service.service import Service
@@ -26,7 +26,13 @@ from queue_service.web.render import (
     wants_protobuf,
 )
 from queue_service.web.stream import has_left, stream
-from queue_service.web.tokens import putter_with, require_scope
+from queue_service.web.tokens import (
+    admission_of,
+    check_admission,
+    putter_with,
+    require_scope,
+    settle,
+)
 from queue_service.web.watch import watch
 
 log = logging.getLogger(__name__)
@@ -70,19 +76,22 @@ async def _serve(request: web.Request, service: Service, suffix: str) -> web.Str
     match request.method:
         case "POST" if names.END_OF_STREAM in parameters:
             ended = parameters.flag(names.END_OF_STREAM)
+            settle(request)
             await queue.end_stream(ended=ended, drop=ended and parameters.flag(names.FORCE))
             return web.Response(text="OK")
         case "POST":
             whose = putter_with(service, token) if queue.role == "input" else None
             return await put(request, queue, parameters, path, putter=whose)
         case "GET":
-            return await _read(request, queue, parameters, token)
+            return await _read(request, queue, parameters)
         case "PUT" if parameters.flag(names.NEGATIVE):
             return await reject(request, queue, parameters)
         case "PUT":
+            settle(request)
             await queue.commit(parameters.group(), parameters.user(), parameters.indexes())
             return web.Response(text="OK")
         case "DELETE":
+            settle(request)
             return await delete(queue, parameters)
         case method:
             raise MethodNotAllowed(method, "GET, POST, PUT, DELETE")
@@ -133,9 +142,7 @@ def _scopes(method: str, queue: Queue, parameters: Parameters) -> tuple[Scope, .
     return (_INPUT_SCOPES.get(method, Scope.WORK),)
 
 
-async def _read(
-    request: web.Request, queue: Queue, parameters: Parameters, token: Token | None
-) -> web.StreamResponse:
+async def _read(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
     if parameters.flag(names.ATTRIBUTES):
         return render_attributes(request, queue, await queue.attributes())
     if parameters.flag(names.SEARCH):
@@ -147,8 +154,8 @@ async def _read(
         return web.Response(text=str(await queue.count(parameters.wanted(), priority=priority)))
     if parameters.flag(names.WATCH):
         if "Upgrade" in request.headers:
-            return await watch(request, queue, parameters, token)
-        return await stream(request, queue, parameters, token)
+            return await watch(request, queue, parameters)
+        return await stream(request, queue, parameters)
     return await get(request, queue, parameters)
 
 
@@ -168,10 +175,12 @@ async def get(request: web.Request, queue: Queue, parameters: Parameters) -> web
     if index == -1:
         index = await queue.newest(parameters.wanted(), length)
 
+    admission = admission_of(request)
     entries = await queue.get(
         Read(parameters.wanted(index), length, take=delete),
         timeout_s=max(timeout_s * 0.75, timeout_s - ANSWER_EARLY_S),
-        given_up=lambda: has_left(request),
+        given_up=lambda: has_left(request) or admission.ended,
+        also=(admission.bell,) if timeout_s else (),
     )
     response = render_entries(entries, raw=raw, protobuf=protobuf)
     if delete and entries:
@@ -205,6 +214,7 @@ async def _write_then_delete(
     try:
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
+        check_admission(request)
         # Without a buffer of ours, written is what the system has taken and not what waits here
         # for a client that may never read it.
         transport.set_write_buffer_limits(0)
@@ -242,6 +252,7 @@ async def reject(request: web.Request, queue: Queue, parameters: Parameters) -> 
     settings = request.app[SETTINGS]
     indexes = parameters.indexes()
     body = await read_body(request, limit_bytes=MAX_FORM_BYTES, timeout_s=settings.body_timeout_s)
+    settle(request)
     form = dict(parse_qsl(body.decode("utf-8", "replace")))
     code = form.get(names.CODE, "")
     if len(code) > 64:

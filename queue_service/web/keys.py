@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from queue_service.admission import Admission
 from queue_service.metrics import Metrics
 from queue_service.services import Services
 from queue_service.settings import Settings
@@ -12,4 +13,6 @@ SETTINGS = web.AppKey("settings", Settings)
 SERVICES = web.AppKey("services", Services)
 REQUEST_IDS = web.AppKey("request_ids", RequestIds)
 METRICS = web.AppKey("metrics", Metrics)
+#: What admitted a request; `web.tokens` sets it and the middleware ends it.
+ADMISSION = web.RequestKey("admission", Admission)
 STRANGERS = web.AppKey("strangers", Tally)

@@ -11,7 +11,7 @@ from client_sdk.wire.codes import Code
 from client_sdk.wire.errors import WireError
 from queue_service import errors
 from queue_service.web.jobs import problem
-from queue_service.web.keys import METRICS, STRANGERS
+from queue_service.web.keys import ADMISSION, METRICS, STRANGERS
 from queue_service.web.openai import refusals
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.BadParameter: 400,
     errors.Unauthorized: 401,
     errors.NoAdmin: 401,
+    errors.CredentialEnded: 401,
     errors.Forbidden: 403,
     errors.NoSuchService: 404,
     errors.ServiceStopped: 503,
@@ -49,6 +50,9 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.StoreError: 500,
 }
 
+#: A body above this size is not written at once: the system takes it as its client reads, in bytes.
+LARGE_BYTES = 64 * 1024
+
 #: The status of a request whose client is gone, as gateways log it.
 CLIENT_LEFT = 499
 
@@ -74,16 +78,45 @@ def status_of(request: web.BaseRequest, error: errors.ServiceError) -> int:
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what a handler raises into an answer with a code and a sentence."""
+    """Turn what a handler raises into an answer with a code and a sentence.
+
+    Nothing is answered to a request whose credential has ended, except that.
+    """
     try:
-        return await handler(request)
+        return await _hand_over(request, await handler(request))
     except Exception as error:
-        response = _response_to(request, error)
+        response = _response_to(request, _allowed(request, error))
+    finally:
+        if (admission := request.get(ADMISSION)) is not None:
+            admission.leave()
     if request.writer.output_size and request.transport is not None:
         # An answer that has begun can only be broken off: another one within it would be taken
         # for a piece of it.
         request.transport.close()
     return response
+
+
+async def _hand_over(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Give the response back when it may be written; raises CredentialEnded when not."""
+    admission = request.get(ADMISSION)
+    if admission is None or response.prepared:
+        return response
+    if not admission.settled:
+        admission.check()
+    if (response.content_length or 0) > LARGE_BYTES:
+        # A slow reader would take it long after this function has returned. It is written here,
+        # where the end of the credential can still cut the connection.
+        await response.prepare(request)
+        await response.write_eof()
+    return response
+
+
+def _allowed(request: web.Request, error: Exception) -> Exception:
+    """The error that may be told: it may hold what only a valid credential may read."""
+    admission = request.get(ADMISSION)
+    if admission is None or not admission.ended or admission.settled:
+        return error
+    return error if isinstance(error, ConnectionError) else errors.CredentialEnded()
 
 
 def _response_to(request: web.Request, error: Exception) -> web.StreamResponse:

@@ -13,17 +13,17 @@ import struct
 from aiohttp import web
 
 from client_sdk.wire import frame, names
-from queue_service.access import Token
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import ServiceError
 from queue_service.queues import Queue
 from queue_service.settings import Settings
 from queue_service.store.entry import Delivery
-from queue_service.web.connection import grant_patience
-from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.connection import cut, grant_patience
+from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import Parameters
 from queue_service.web.render import to_frame
-from queue_service.web.watch import Wish, cut, read_wish, subscribe
+from queue_service.web.tokens import admission_of
+from queue_service.web.watch import Wish, read_wish, subscribe
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +33,7 @@ _LENGTH = struct.Struct(">I")
 LOOK_S = 1.0
 
 
-async def stream(
-    request: web.Request, queue: Queue, parameters: Parameters, token: Token | None
-) -> web.StreamResponse:
+async def stream(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
     """Subscribe the client and write frames until either side ends it.
 
     A client has no way to say that it lives: it does while its connection stands, and the
@@ -51,13 +49,13 @@ async def stream(
     subscriber = await subscribe(
         queue, parameters, wish, kind="stream", ping=ping, cut=lambda: cut(request)
     )
+    admission_of(request).on_end(lambda: subscriber.end(Ended.REVOKED))
     response = web.StreamResponse(headers={"Content-Type": names.PROTOBUF})
     try:
         _probe_connection(request, settings)
         grant_patience(request, settings.watch_send_timeout_s)
         await response.prepare(request)
-        with request.app[SERVICES].access.holding(token, lambda: subscriber.end(Ended.REVOKED)):
-            await _write_frames(request, response, queue, subscriber, wish)
+        await _write_frames(request, response, queue, subscriber, wish)
     except ConnectionError:
         pass
     finally:
@@ -88,6 +86,8 @@ async def _write_frames(
                 return
             continue
         for delivery in batch:
+            if subscriber.ended is Ended.REVOKED:
+                return
             data = frame.encode(to_frame(delivery.entry, index_only=wish.index_only))
             await response.write(_LENGTH.pack(len(data)) + data)
         if wish.auto_commit:

@@ -7,7 +7,7 @@ from queue_service.access import EVERY_SERVICE, WantedToken
 from queue_service.errors import BadParameter, NoSuchToken
 from queue_service.web.body import read_body
 from queue_service.web.keys import SERVICES, SETTINGS
-from queue_service.web.tokens import require_admin
+from queue_service.web.tokens import require_admin, settle
 from queue_service.wrong_fields import wrong_fields
 
 #: The largest wish for a token.
@@ -38,6 +38,8 @@ async def make_token(request: web.Request) -> web.Response:
 async def revoke_token(request: web.Request) -> web.Response:
     """Revoke a token; its connections end."""
     require_admin(request)
+    # A token may revoke itself.
+    settle(request)
     token_id = request.match_info["token"]
     if not await request.app[SERVICES].access.revoke(token_id):
         raise NoSuchToken(token_id)

@@ -1,15 +1,23 @@
-"""Who may come in."""
+"""Who may come in.
 
+Whoever is admitted here holds an `Admission` until its request has ended: see `held`.
+"""
+
+import asyncio
+import contextlib
 import hashlib
 import hmac
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
 from queue_service.access import Access, Scope, Token, putter_of
+from queue_service.admission import Admission
 from queue_service.errors import Forbidden, NoAdmin, ServiceStopped, Unauthorized
 from queue_service.service import Service
 from queue_service.store.putter import Putter
-from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.connection import cut
+from queue_service.web.keys import ADMISSION, SERVICES, SETTINGS
 
 _BEARER = "bearer "
 
@@ -21,22 +29,94 @@ def require_scope(request: web.Request, service: Service, *any_of: Scope) -> Tok
     there.  Raises Unauthorized for no token or an unknown one, Forbidden for one that is known
     and may not do this, and ServiceStopped to whoever could do it otherwise.
     """
-    token = _admitted(request, service, any_of)
+    token = _checked(request, service, any_of)
     if service.stopped:
         raise ServiceStopped(service.name)
+    _hold(request, service, token, lambda known: _allows(known, service, any_of))
     return token
 
 
-def _admitted(request: web.Request, service: Service, any_of: tuple[Scope, ...]) -> Token | None:
+def may(request: web.Request, service: Service, *any_of: Scope) -> bool:
+    """Say whether the request may do one of these on this service, without admitting it."""
+    try:
+        _checked(request, service, any_of)
+    except (Unauthorized, Forbidden):
+        return False
+    return not service.stopped
+
+
+def _checked(request: web.Request, service: Service, any_of: tuple[Scope, ...]) -> Token | None:
     text = token_text(request)
     if service.admits(text):
         return None
     token = _access(request).find(text)
     if token is None:
         raise Unauthorized
-    if not any(token.allows(scope, service.name) for scope in any_of):
+    if not _allows(token, service, any_of):
         raise Forbidden(service.name, any_of)
     return token
+
+
+def _allows(token: Token, service: Service, any_of: tuple[Scope, ...]) -> bool:
+    return any(token.allows(scope, service.name) for scope in any_of)
+
+
+def _hold(
+    request: web.Request,
+    service: Service | None,
+    token: Token | None,
+    permits: Callable[[Token], bool],
+) -> None:
+    """Let the request go on for as long as what admitted it is valid."""
+    if (earlier := request.get(ADMISSION)) is not None:
+        earlier.leave()
+    if token is not None:
+        request[ADMISSION] = _access(request).admit(token, permits, lambda: cut(request))
+    elif service is not None:
+        request[ADMISSION] = service.admit(token_text(request), lambda: cut(request))
+
+
+def admission_of(request: web.Request) -> Admission:
+    """What the request was admitted by; only for one that `require_scope` has admitted."""
+    return request[ADMISSION]
+
+
+def check_admission(request: web.Request) -> None:
+    """Raise CredentialEnded when what admitted the request has ended."""
+    if (admission := request.get(ADMISSION)) is not None:
+        admission.check()
+
+
+@contextlib.asynccontextmanager
+async def time_limit(request: web.Request, timeout_s: float) -> AsyncIterator[None]:
+    """Raise TimeoutError when the block takes longer, and CredentialEnded as soon as that is so."""
+    admission = request.get(ADMISSION)
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+
+            def stop() -> None:
+                if not limit.expired():
+                    limit.reschedule(asyncio.get_running_loop().time())
+
+            if admission is not None:
+                admission.on_end(stop)
+            try:
+                yield
+            finally:
+                if admission is not None:
+                    admission.off_end(stop)
+    except TimeoutError:
+        check_admission(request)
+        raise
+
+
+def settle(request: web.Request) -> None:
+    """Say that the request is carried out; raises CredentialEnded when it came too late.
+
+    The answer to what is settled only says so, and goes out even if the token ends meanwhile.
+    """
+    if (admission := request.get(ADMISSION)) is not None:
+        admission.settle()
 
 
 async def require_scope_somewhere(request: web.Request, scope: Scope) -> None:
@@ -45,23 +125,32 @@ async def require_scope_somewhere(request: web.Request, scope: Scope) -> None:
     Raises Unauthorized or Forbidden.
     """
     services = request.app[SERVICES]
-    if _may_somewhere(request, scope):
+    if _admit_somewhere(request, scope):
         return
     # Another process may have made the service, or the token, a moment ago.
     await services.look(None)
     await services.access.refresh()
-    if not _may_somewhere(request, scope):
+    if not _admit_somewhere(request, scope):
         if services.access.find(token_text(request)) is None:
             raise Unauthorized
         raise Forbidden("any service", (scope,))
 
 
-def _may_somewhere(request: web.Request, scope: Scope) -> bool:
+def _admit_somewhere(request: web.Request, scope: Scope) -> bool:
     text = token_text(request)
     token = _access(request).find(text)
     if token is not None and scope in token.scopes:
+        _hold(request, None, token, lambda known: scope in known.scopes)
         return True
-    return any(service.admits(text) for service in request.app[SERVICES])
+    for service in request.app[SERVICES]:
+        if service.admits(text):
+            _hold(request, service, None, _nothing)
+            return True
+    return False
+
+
+def _nothing(_: Token) -> bool:
+    return False
 
 
 def putter_with(service: Service, token: Token | None) -> Putter | None:
@@ -80,8 +169,13 @@ def require_admin(request: web.Request) -> None:
     token = _access(request).find(text)
     if token is None:
         raise NoAdmin
-    if Scope.ADMIN not in token.scopes or token.services:
+    if not _is_operators(token):
         raise Forbidden("every service", (Scope.ADMIN,))
+    _hold(request, None, token, _is_operators)
+
+
+def _is_operators(token: Token) -> bool:
+    return Scope.ADMIN in token.scopes and not token.services
 
 
 def token_text(request: web.Request) -> str:

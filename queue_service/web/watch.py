@@ -11,15 +11,15 @@ from aiohttp import WSMsgType, web
 
 from client_sdk.wire import frame, names
 from client_sdk.wire.codes import CloseCode
-from queue_service.access import Token
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError
 from queue_service.queues import Queue
 from queue_service.settings import Settings
-from queue_service.web.connection import grant_patience
-from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.connection import cut, grant_patience
+from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.render import to_frame
+from queue_service.web.tokens import admission_of
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +95,7 @@ async def subscribe(
     return subscriber
 
 
-async def watch(
-    request: web.Request, queue: Queue, parameters: Parameters, token: Token | None
-) -> web.StreamResponse:
+async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
     """Subscribe the client and stream frames until either side ends it.
 
     Errors come as an HTTP status, before the connection is upgraded: the Python SDK takes
@@ -126,13 +124,13 @@ async def watch(
         ping=lambda: send_ping(socket, pings),
         cut=lambda: cut(request),
     )
+    admission_of(request).on_end(lambda: subscriber.end(Ended.REVOKED))
     grant_patience(request, request.app[SETTINGS].watch_send_timeout_s)
     try:
         await socket.prepare(request)
         sending = asyncio.create_task(_send_frames(socket, queue, subscriber, wish))
         try:
-            with request.app[SERVICES].access.holding(token, lambda: subscriber.end(Ended.REVOKED)):
-                await _listen(socket, subscriber)
+            await _listen(socket, subscriber)
         finally:
             await end_task(sending)
     finally:
@@ -159,10 +157,12 @@ async def _send_frames(
     try:
         while batch := await subscriber.next_batch():
             for delivery in batch:
+                if subscriber.ended is Ended.REVOKED:
+                    break
                 await socket.send_bytes(
                     frame.encode(to_frame(delivery.entry, index_only=wish.index_only))
                 )
-            if wish.auto_commit:
+            if wish.auto_commit and subscriber.ended is not Ended.REVOKED:
                 # After the sending, so that what never left is handed to somebody else.
                 indexes = [delivery.entry.index for delivery in batch]
                 await queue.commit(subscriber.gid, subscriber.uid, indexes)
@@ -188,12 +188,6 @@ def send_ping(socket: web.WebSocketResponse, pings: set[asyncio.Task[None]]) -> 
         task = asyncio.create_task(ping())
         pings.add(task)
         task.add_done_callback(pings.discard)
-
-
-def cut(request: web.Request) -> None:
-    """End a connection without a word; nothing happens when it has ended."""
-    if request.transport is not None:
-        request.transport.abort()
 
 
 async def end_task(task: asyncio.Task[None]) -> None:

@@ -23,16 +23,18 @@ from client_sdk.wire import worker as wire
 from client_sdk.wire.codes import CloseCode, Code
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.events import Events
-from queue_service.access import Scope, Token
+from queue_service.access import Scope
+from queue_service.admission import Admission
 from queue_service.delivery.subscriber import Ended, Subscriber
-from queue_service.errors import BadParameter, ServiceError, StoreUnavailable
+from queue_service.errors import BadParameter, CredentialEnded, ServiceError, StoreUnavailable
 from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery, Rejected
 from queue_service.store.ticket import EVENTS
+from queue_service.web.connection import cut
 from queue_service.web.following import Following
 from queue_service.web.keys import SERVICES, SETTINGS
-from queue_service.web.tokens import require_scope
-from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, cut, end_task, send_ping
+from queue_service.web.tokens import admission_of, require_scope, time_limit
+from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ _MAX_NAME_LENGTH = 256
 async def serve_work(request: web.Request) -> web.StreamResponse:
     """Serve one worker until either side ends it."""
     service = await request.app[SERVICES].seek(request.match_info["service"])
-    token = require_scope(request, service, Scope.WORK)
+    require_scope(request, service, Scope.WORK)
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
     socket = web.WebSocketResponse(
@@ -64,9 +66,11 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
         compress=False,
     )
     await socket.prepare(request)
-    connection = _Work(request, socket, service, token)
+    connection = _Work(request, socket, service, admission_of(request))
     try:
         await connection.run()
+    except CredentialEnded:
+        await socket.close(code=CLOSINGS[Ended.REVOKED][0], message=CLOSINGS[Ended.REVOKED][1])
     except _TooOld as error:
         await _close(socket, CloseCode.VERSION_MISMATCH, str(error))
     except _NotBinary as error:
@@ -104,12 +108,12 @@ class _Work:
         request: web.Request,
         socket: web.WebSocketResponse,
         service: Service,
-        token: Token | None,
+        admission: Admission,
     ) -> None:
         self._request = request
         self._socket = socket
         self._service = service
-        self._token = token
+        self._admission = admission
         self._settings = request.app[SETTINGS]
         self._queue = service.input
         self._following = Following(service.tickets, self._send, self._give_up)
@@ -120,6 +124,7 @@ class _Work:
     async def run(self) -> None:
         """Greet, then deliver and listen until the connection ends."""
         hello = await self._hello()
+        self._admission.check()
         subscriber, lost = await self._queue.subscribe(
             self._service.workers_gid,
             hello.uid,
@@ -136,6 +141,7 @@ class _Work:
             claims=[(held.index, held.attempt) for held in hello.held],
         )
         log.info("Worker %s has subscribed to %s.", hello.uid, self._service.name)
+        self._admission.on_end(lambda: subscriber.end(Ended.REVOKED))
         sending = None
         try:
             await self._send(
@@ -147,23 +153,25 @@ class _Work:
                 )
             )
             sending = asyncio.create_task(self._deliver(subscriber))
-            access = self._request.app[SERVICES].access
-            with access.holding(self._token, lambda: subscriber.end(Ended.REVOKED)):
-                await self._listen(subscriber)
+            await self._listen(subscriber)
         finally:
             if sending is not None:
                 await end_task(sending)
-            # What the worker answered before it went is still written down.
-            await self._following.noted()
-            if self._answering:
-                await asyncio.wait(self._answering)
-            with contextlib.suppress(ServiceError):
-                await asyncio.shield(self._queue.unsubscribe(subscriber))
+            await self._let_go(subscriber)
             log.info("Worker %s has left %s.", hello.uid, self._service.name)
+
+    async def _let_go(self, subscriber: Subscriber) -> None:
+        """End the subscription; doing it again changes nothing."""
+        # What the worker answered before it went is still written down.
+        await self._following.noted()
+        if self._answering:
+            await asyncio.wait(self._answering)
+        with contextlib.suppress(ServiceError):
+            await asyncio.shield(self._queue.unsubscribe(subscriber))
 
     async def _hello(self) -> wire.Hello:
         try:
-            async with asyncio.timeout(HELLO_TIMEOUT_S):
+            async with time_limit(self._request, HELLO_TIMEOUT_S):
                 message = await self._socket.receive()
         except TimeoutError:
             raise WireError("Hello", f"nothing for {HELLO_TIMEOUT_S:g} s") from None
@@ -184,6 +192,9 @@ class _Work:
 
     async def _listen(self, subscriber: Subscriber) -> None:
         async for message in self._socket:
+            if subscriber.ended is Ended.REVOKED:
+                # Nothing is taken from it any more; the loop ends when the socket has closed.
+                continue
             subscriber.hear()
             if message.type is WSMsgType.BINARY:
                 decoded = wire.decode_from_worker(message.data)
@@ -302,6 +313,8 @@ class _Work:
         with contextlib.suppress(ConnectionResetError):
             while subscriber.ended is None:
                 batch = await subscriber.next_batch()
+                if subscriber.ended is Ended.REVOKED:
+                    break
                 # Before the deliveries: the same entry may come again, as another attempt.
                 if taken := subscriber.take_taken():
                     await self._send(wire.Taken(tuple(wire.Held(*pair) for pair in taken)))
@@ -309,9 +322,15 @@ class _Work:
                     await self._send(wire.Deliveries(tuple(map(self._to_wire, batch))))
                 if stops := subscriber.take_stops():
                     await self._send(wire.Stops(tuple(wire.Held(*pair) for pair in stops)))
-            if subscriber.ended is not None:
-                code, reason = CLOSINGS[subscriber.ended]
-                await self._socket.close(code=code, message=reason)
+            if subscriber.ended is Ended.REVOKED:
+                # What it holds is for others now, however long it takes to answer the close.
+                await asyncio.gather(self._let_go(subscriber), self._close(Ended.REVOKED))
+            elif subscriber.ended is not None:
+                await self._close(subscriber.ended)
+
+    async def _close(self, ended: Ended) -> None:
+        code, reason = CLOSINGS[ended]
+        await self._socket.close(code=code, message=reason)
 
     def _to_wire(self, delivery: Delivery) -> wire.Delivery:
         entry = delivery.entry

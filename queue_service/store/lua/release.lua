@@ -7,6 +7,7 @@
 --          5  user
 --          6  session of the ended connection
 --          7  grace in ms
+--          8  1 when the deliveries count as attempts; with a grace they do
 -- returns  how many deliveries it holds or held, or -1 when a newer connection has taken over
 write_although_full()
 local gid, uid, session, grace_ms = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
@@ -23,7 +24,7 @@ if held > 0 and grace_ms > 0 then
     redis.call('ZADD', own.leases, now + grace_ms, subscriber)
     return held
 end
-release_all(own, gid, uid)
+release_all(own, gid, uid, ARGV[8] == '0')
 forget_subscriber(own, gid, uid, now, held)
 settle()
 return held

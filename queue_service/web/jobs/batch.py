@@ -20,6 +20,7 @@ from queue_service.web.jobs.show import path_of
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.middleware import STATUS
+from queue_service.web.tokens import check_admission
 
 NDJSON = "application/x-ndjson"
 #: The largest body of many jobs, in bytes, and the most lines.
@@ -48,6 +49,7 @@ async def put_batch(
     response.content_type = NDJSON
     await response.prepare(request)
     for step in _steps(lines):
+        check_admission(request)
         outcomes = await asyncio.gather(
             *(_put_line(request, service, putter, number, line) for number, line in step)
         )

@@ -21,11 +21,11 @@ from queue_service.errors import BadParameter
 from queue_service.service import Service
 from queue_service.store.ticket import Event, Seen, State
 from queue_service.store.tickets import EVENTS_AT_ONCE
+from queue_service.web.connection import cut
 from queue_service.web.jobs.find import admitted, find
 from queue_service.web.jobs.show import show
 from queue_service.web.keys import SERVICES
-from queue_service.web.tokens import require_scope
-from queue_service.web.watch import cut
+from queue_service.web.tokens import admission_of
 
 EVENT_STREAM = "text/event-stream"
 #: The id of the last event of all.
@@ -68,11 +68,10 @@ async def stream_events(
     response.charset = "utf-8"
     await response.prepare(request)
     stream = _Stream(request, response, service, seen, after)
-    # Whoever may submit may follow what it has just put; a token that ends, ends the stream.
-    token = require_scope(request, service, Scope.READ, Scope.SUBMIT)
+    # The client connects again and gets the status that says why.
+    admission_of(request).on_end(lambda: cut(request))
     try:
-        with request.app[SERVICES].access.holding(token, lambda: cut(request)):
-            await stream.run()
+        await stream.run()
     except (ConnectionResetError, TimeoutError):
         # The client has left, or reads nothing; the job goes on.
         if request.transport is not None:

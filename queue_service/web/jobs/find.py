@@ -13,7 +13,7 @@ from queue_service.web.connection import leaving
 from queue_service.web.jobs.problem import no_such_job
 from queue_service.web.keys import SERVICES
 from queue_service.web.stream import has_left
-from queue_service.web.tokens import putter_with, require_scope
+from queue_service.web.tokens import admission_of, putter_with, require_scope
 
 #: The longest that a look waits for a ring: the job's own, or of its queues.
 LOOK_AGAIN_S = 15.0
@@ -49,10 +49,12 @@ async def wait_for_end(request: web.Request, service: Service, seen: Seen, wait_
     """Wait until a job has ended, at most so long; give where it is then."""
     services, job_id = request.app[SERVICES], seen.request_id
     deadline = time.monotonic() + wait_s
-    left = leaving(request)
+    left, admission = leaving(request), admission_of(request)
     with service.tickets.followers.follow(job_id) as bell:
         while not seen.has_ended and seen.known and not services.draining:
-            bells = [bell, left] if seen.ticket else [bell, left, service.sink.bell]
+            bells = [bell, left, admission.bell]
+            if not seen.ticket:
+                bells.append(service.sink.bell)
             rings = [one.rings for one in bells]
             seen = await service.tickets.look(job_id)
             left_s = deadline - time.monotonic()
@@ -61,4 +63,5 @@ async def wait_for_end(request: web.Request, service: Service, seen: Seen, wait_
             await wait_for_any(bells, rings, timeout_s=min(left_s, LOOK_AGAIN_S))
             if has_left(request):
                 raise ConnectionResetError("the client has left")
+            admission.check()
     return seen

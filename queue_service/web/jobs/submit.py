@@ -20,6 +20,7 @@ from queue_service.web.jobs.result import answer_with_result
 from queue_service.web.jobs.show import path_of, retry_after, show
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
+from queue_service.web.tokens import check_admission, settle
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
@@ -64,6 +65,7 @@ async def _put(
         timeout_s=settings.body_timeout_s,
     )
     asked = "&".join(f"{name}={value}" for name, value in sorted(request.query.items()))
+    check_admission(request)
     job_id = options.id or request.app[REQUEST_IDS].next()
     submission = to_submission(service, options, data, job_id=job_id, asked=asked, putter=putter)
     try:
@@ -88,6 +90,7 @@ async def _answer(
         seen = await wait_for_end(request, service, seen, wait_s)
         if seen.has_ended:
             return await answer_with_result(request, service, seen, headers)
+    settle(request)
     job = await show(service, seen)
     if seen.has_ended:
         return web.json_response(job, headers=headers)

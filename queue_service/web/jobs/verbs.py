@@ -17,6 +17,7 @@ from queue_service.web.jobs.show import show
 from queue_service.web.jobs.submit import wanted_wait
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import Parameters
+from queue_service.web.tokens import settle
 
 #: Most jobs of one page, and how many it has when nobody says.
 MAX_PAGE, PAGE = 1000, 100
@@ -70,6 +71,7 @@ async def delete_job(request: web.Request) -> web.Response:
     service = await admitted(request, Scope.CANCEL)
     job_id = request.match_info["job"]
     seen = await find_by_id(service, job_id)
+    settle(request)
     if seen.state is State.QUEUED:
         await service.tickets.cancel(job_id)
     word = await service.tickets.purge(job_id)

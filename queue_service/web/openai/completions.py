@@ -19,7 +19,13 @@ from client_sdk.wire import events as wire
 from client_sdk.wire import names
 from queue_service.access import Scope
 from queue_service.delivery.doorbell import wait_for_any
-from queue_service.errors import Draining, OutcomeUnknown, ServiceError, StoreUnavailable
+from queue_service.errors import (
+    CredentialEnded,
+    Draining,
+    OutcomeUnknown,
+    ServiceError,
+    StoreUnavailable,
+)
 from queue_service.service import Service
 from queue_service.store.entry import Filter, Read
 from queue_service.store.ticket import Event, Seen, State, Submission
@@ -29,10 +35,15 @@ from queue_service.web.connection import leaving
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
-from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, Refused, failure
+from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, INVALID_KEY, Refused, failure
 from queue_service.web.stream import has_left
-from queue_service.web.tokens import putter_with, require_scope, require_scope_somewhere
-from queue_service.web.watch import cut
+from queue_service.web.tokens import (
+    admission_of,
+    check_admission,
+    putter_with,
+    require_scope,
+    require_scope_somewhere,
+)
 
 #: How long a result is kept whose client did not stay to the end, or whose replica died, in ms:
 #: a worker may have answered in the very moment in which it was told to stop.
@@ -88,9 +99,7 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
         raise
     answering = _Answering(request, service, asked, request_id)
     try:
-        # A token that ends, ends what it has asked for.
-        with services.access.holding(token, lambda: cut(request)):
-            return await answering.run()
+        return await answering.run()
     finally:
         with contextlib.suppress(ServiceError):
             await asyncio.shield(_put_away(service, request_id, done=answering.done))
@@ -135,24 +144,26 @@ class _Answering:
         """Answer; raises Refused for a failure that the client was not told in its stream."""
         try:
             return await self._run()
-        except (Refused, Diverged, Draining, StoreUnavailable) as error:
+        except (Refused, Diverged, Draining, StoreUnavailable, CredentialEnded) as error:
             if self._response is None or has_left(self._request):
                 raise
             if isinstance(error, Refused):
                 told = error_event(error.status, error.word, str(error))
             elif isinstance(error, Diverged):
                 told = error_event(500, DIVERGED, str(error))
+            elif isinstance(error, CredentialEnded):
+                told = error_event(401, INVALID_KEY, str(error))
             else:
                 told = error_event(503, error.code, str(error))
-            await self._write(told)
+            await self._send(told)
             await self._response.write_eof()
             return self._response
 
     async def _run(self) -> web.StreamResponse:
-        left = leaving(self._request)
+        left, admission = leaving(self._request), admission_of(self._request)
         with self._service.tickets.followers.follow(self._request_id) as bell:
             while True:
-                bells = [bell, left]
+                bells = [bell, left, admission.bell]
                 if follows_line := bool(self._ahead):
                     # It was told its place, and that may change with every entry of others.
                     bells.append(self._service.input.bell)
@@ -161,6 +172,7 @@ class _Answering:
                 seen = await self._service.tickets.look(self._request_id)
                 if has_left(self._request):
                     raise ConnectionResetError("the client has left")
+                admission.check()
                 if seen.has_ended or not seen.known:
                     return await self._end(seen)
                 if self._request.app[SERVICES].draining and self._response is None:
@@ -229,8 +241,12 @@ class _Answering:
         return self._response
 
     async def _write(self, data: bytes) -> None:
-        if not data:
-            return
+        """Write what only a valid credential may read."""
+        if data:
+            check_admission(self._request)
+            await self._send(data)
+
+    async def _send(self, data: bytes) -> None:
         if self._response is None:
             self._response = web.StreamResponse(
                 headers={**self._headers, "X-Accel-Buffering": "no"}

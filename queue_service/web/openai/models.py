@@ -3,11 +3,11 @@
 from aiohttp import web
 
 from queue_service.access import Scope
-from queue_service.errors import Forbidden, NoSuchService, ServiceStopped, Unauthorized
+from queue_service.errors import NoSuchService
 from queue_service.service import Service
 from queue_service.web.keys import SERVICES
 from queue_service.web.openai import answers
-from queue_service.web.tokens import require_scope, require_scope_somewhere
+from queue_service.web.tokens import may, require_scope_somewhere
 
 #: Services have no date of their own that says anything about their model.
 CREATED_S = 0
@@ -33,8 +33,4 @@ async def show_model(request: web.Request) -> web.Response:
 
 
 def _may_ask(request: web.Request, service: Service) -> bool:
-    try:
-        require_scope(request, service, Scope.SUBMIT)
-    except (Unauthorized, Forbidden, ServiceStopped):
-        return False
-    return True
+    return may(request, service, Scope.SUBMIT)

@@ -14,10 +14,12 @@ from queue_service.web.openai.answers import error_body
 
 _PATHS = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models)(?:/|$)")
 
+#: OpenAI's word for a token that is not valid.
+INVALID_KEY = "invalid_api_key"
 #: OpenAI's own words for what its clients look for by word.
 _WORDS = {
     Code.NO_SUCH_SERVICE: "model_not_found",
-    Code.UNAUTHORIZED: "invalid_api_key",
+    Code.UNAUTHORIZED: INVALID_KEY,
     Code.QUOTA_EXCEEDED: "rate_limit_exceeded",
 }
 #: The longest sentence of an engine that is passed on, in characters.

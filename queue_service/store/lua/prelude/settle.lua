@@ -100,13 +100,18 @@ local function forget_subscriber(q, gid, uid, now, held)
     end
 end
 
--- Put everything back that a subscriber holds.  Returns how many that were.
-local function release_all(q, gid, uid)
+-- Put everything back that a subscriber holds.  `uncharged`: the deliveries do not count as
+-- attempts.  Returns how many that were.
+local function release_all(q, gid, uid, uncharged)
     local prefix = gid .. SEP .. uid .. SEP
     local members = redis.call('ZRANGEBYLEX', q.holds, '[' .. prefix, '(' .. gid .. SEP .. uid .. ' ')
     for _, member in ipairs(members) do
         local index = unpadded(string.sub(member, #prefix + 1))
-        put_back(q, gid, index, record_of(q, gid, index), 'r')
+        local record = record_of(q, gid, index)
+        if uncharged then
+            record.attempt = record.attempt - 1
+        end
+        put_back(q, gid, index, record, 'r')
     end
     return #members
 end
