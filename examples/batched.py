@@ -1,6 +1,6 @@
 """A class that computes many inputs at once: handler:examples.batched:Sentiment."""
 
-from inference_worker import BadInput, Context
+from penstock.worker import BadInput, Context
 
 GOOD = {"good", "great", "kind", "love", "quick"}
 BAD = {"awful", "bad", "broken", "hate", "slow"}

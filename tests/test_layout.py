@@ -9,7 +9,7 @@ from client_sdk.wire.codes import CloseCode, Code
 
 ROOT = Path(__file__).parents[1]
 
-PACKAGES = ("client_sdk", "queue_service", "inference_worker", "deploy")
+PACKAGES = ("client_sdk", "queue_service", "inference_worker", "deploy", "penstock")
 
 #: Most lines of a file, and of a function without its docstring.
 FILE_LINES = 400
