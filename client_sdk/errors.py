@@ -5,7 +5,9 @@
     │   ├── BadParameter        400: a parameter, header or field is malformed
     │   ├── BadMessage          a message that one side could not read
     │   ├── Unauthorized        401: the token is missing or wrong
-    │   ├── Forbidden           403: the token is right and not enough
+    │   ├── Forbidden           403: the token is valid but lacks the scope
+    │   │   ├── HostNotAllowed  421: the service does not know itself under this name
+    │   │   └── OriginNotAllowed  403: pages of this origin may not use the service
     │   ├── NotFound            404: no entry with this index, or no such path
     │   │   └── NoSuchService   404: the service itself does not exist
     │   ├── Conflict            409, 412: it is not as expected, or not to be changed
@@ -117,6 +119,18 @@ class Forbidden(Refused):
     """The token is right and does not permit this."""
 
     code = Code.FORBIDDEN
+
+
+class HostNotAllowed(Forbidden):
+    """The URL has a name that the service does not know as its own (PENSTOCK_ALLOWED_HOSTS)."""
+
+    code = Code.HOST_NOT_ALLOWED
+
+
+class OriginNotAllowed(Forbidden):
+    """An `Origin` was sent that may not use the service (PENSTOCK_ALLOWED_ORIGINS)."""
+
+    code = Code.ORIGIN_NOT_ALLOWED
 
 
 class NotFound(Refused):
@@ -310,6 +324,8 @@ class Closed(QueueError):
 _BY_CODE: dict[str, type[QueueError]] = {
     Code.UNAUTHORIZED: Unauthorized,
     Code.FORBIDDEN: Forbidden,
+    Code.HOST_NOT_ALLOWED: HostNotAllowed,
+    Code.ORIGIN_NOT_ALLOWED: OriginNotAllowed,
     Code.NO_SUCH_SERVICE: NoSuchService,
     Code.SERVICE_STOPPED: ServiceStopped,
     Code.CONFLICT: Conflict,

@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from pydantic import ValidationError
 
+from client_sdk.browser_guard import keep_pages_out
+from client_sdk.wire.browsers import Hosts
 from deploy.errors import AdminRefused, DeployError, NoSuchLocalService
 from deploy.local_service import Wish
 from deploy.local_services import LocalServices
@@ -43,7 +45,8 @@ class Control:
 
     async def start(self) -> str:
         """Listen on a free port of this machine, and return where."""
-        app = web.Application(middlewares=[self._guard], client_max_size=MAX_WISH_BYTES)
+        no_pages = keep_pages_out(Hosts(), setting="", may_be_linked=False)
+        app = web.Application(middlewares=[no_pages, self._guard], client_max_size=MAX_WISH_BYTES)
         app.add_routes(
             [
                 web.get("/services", self._list),

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from client_sdk.errors import QueueError
+from client_sdk.wire.browsers import read_hosts
 from client_sdk.work import WorkConnection
 from inference_worker.bad_settings import why
 from inference_worker.engines.engine import Engine
@@ -95,7 +96,10 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
     )
     _leave_on_signals(worker)
     status = StatusPort(worker, metrics)
-    async with status.listening(settings.metrics_host, port=settings.metrics_port):
+    allowed = read_hosts(settings.allowed_hosts)
+    async with status.listening(
+        settings.metrics_host, port=settings.metrics_port, allowed_hosts=allowed
+    ):
         await worker.run()
 
 

@@ -5,9 +5,10 @@ Read from the environment with the prefix `PENSTOCK_WORKER_`; options of the eng
     PENSTOCK_WORKER_ENGINE=echo PENSTOCK_WORKER_ENGINE_OPTIONS='{"delay_s": [0.5, 2]}'
 """
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from client_sdk.wire.browsers import read_hosts
 from inference_worker.engines.load import EngineSpec
 from inference_worker.process import DEFAULT_SILENCE_S
 
@@ -78,6 +79,12 @@ class Settings(BaseSettings):
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 is off."
     )
+    allowed_hosts: str = Field(
+        default="",
+        description="Names under which that port is reached, with commas between several, beside "
+        "loopback names and IP addresses; `.example.com` includes what lies below it, `*` is every "
+        "name.",
+    )
     name: str = Field(
         default="",
         max_length=64,
@@ -89,6 +96,12 @@ class Settings(BaseSettings):
         description="The least level logged.",
     )
     log_json: bool = Field(default=False, description="Log lines as JSON.")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, text: str) -> str:
+        read_hosts(text)
+        return text
 
     def engine_spec(self) -> EngineSpec:
         """Return the engine that these settings describe."""

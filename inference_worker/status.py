@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 from aiohttp import web
 
+from client_sdk.browser_guard import keep_pages_out
+from client_sdk.wire.browsers import Hosts
 from inference_worker.engines.engine import State
 from inference_worker.metrics import Metrics
 from inference_worker.worker import Worker
@@ -21,12 +23,20 @@ class StatusPort:
         self._metrics = metrics
 
     @asynccontextmanager
-    async def listening(self, host: str, *, port: int) -> AsyncIterator[None]:
-        """Listen on this address; a port of 0 is off."""
+    async def listening(
+        self, host: str, *, port: int, allowed_hosts: tuple[str, ...] = ()
+    ) -> AsyncIterator[None]:
+        """Listen on this address; a port of 0 is off.
+
+        allowed_hosts: names under which it may be addressed, beside loopback names and addresses.
+        """
         if not port:
             yield
             return
-        app = web.Application()
+        guard = keep_pages_out(
+            Hosts(allowed_hosts), setting="PENSTOCK_WORKER_ALLOWED_HOSTS", may_be_linked=True
+        )
+        app = web.Application(middlewares=[guard])
         app.add_routes(
             [
                 web.get("/metrics", self._get_metrics),

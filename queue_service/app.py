@@ -17,11 +17,22 @@ from queue_service.settings import Settings
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.scripts import Scripts
 from queue_service.tally import Tally
+from queue_service.web.address import Addresses
+from queue_service.web.browsers import let_pages_read
 from queue_service.web.ids import RequestIds
-from queue_service.web.keys import METRICS, REQUEST_IDS, SERVICES, SETTINGS, STRANGERS
+from queue_service.web.keys import (
+    ADDRESSES,
+    METRICS,
+    REQUEST_IDS,
+    SERVICES,
+    SETTINGS,
+    STRANGERS,
+    VISITORS,
+)
 from queue_service.web.middleware import answer_errors
 from queue_service.web.routes import routes
 from queue_service.web.server import ConnectionLimits, Runner
+from queue_service.web.visitors import Visitors
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +47,8 @@ def build_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[answer_errors])
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
+    app[ADDRESSES] = Addresses(settings)
+    app[VISITORS] = Visitors(settings)
     app[REQUEST_IDS] = RequestIds()
     app[STRANGERS] = Tally(log, "%d requests came without the right token, the last from %s.")
     confirmation = confirmation_for(settings)
@@ -52,6 +65,8 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(store)
     app.cleanup_ctx.append(_run_services)
     app.on_shutdown.append(_drain)
+    if app[VISITORS].origins:
+        app.on_response_prepare.append(let_pages_read)
     app.add_routes(routes(settings))
     return app
 

@@ -4,6 +4,8 @@
     ├── Unauthorized         no token, or another one
     │   └── NoAdmin          where only operators may come in
     ├── Forbidden            a known token that may not do this
+    ├── HostNotAllowed       addressed under a name that is not ours
+    ├── OriginNotAllowed     asked by a web page of another site
     ├── NoSuchService        no service of this name
     ├── ServiceStopped       the service takes nothing until it is started again
     ├── ServiceFixed         the environment says what this service is
@@ -78,6 +80,31 @@ class Forbidden(ServiceError):
         super().__init__(f"expected a token with scope {scopes} for {where}, got one without")
         self.where = where
         self.any_of = any_of
+
+
+class HostNotAllowed(ServiceError):
+    code = Code.HOST_NOT_ALLOWED
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"Host: expected a loopback name, an IP address or a name in PENSTOCK_ALLOWED_HOSTS, "
+            f"got {host[:128]!r}; set PENSTOCK_ALLOWED_HOSTS of the queue service to the names "
+            "under which clients reach it"
+        )
+        self.host = host
+
+
+class OriginNotAllowed(ServiceError):
+    code = Code.ORIGIN_NOT_ALLOWED
+
+    def __init__(self, origin: str) -> None:
+        came = f"one of {origin[:128]!r}" if origin else "one of another site"
+        super().__init__(
+            f"Origin: expected a page of this service or of PENSTOCK_ALLOWED_ORIGINS, got {came}; "
+            "set PENSTOCK_ALLOWED_ORIGINS of the queue service to the origins whose pages may use "
+            "it, such as https://app.example.com"
+        )
+        self.origin = origin
 
 
 class NoSuchService(ServiceError):

@@ -7,12 +7,22 @@ Read from the environment with the prefix `PENSTOCK_`; nested values are JSON, f
 
 import hashlib
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from client_sdk.wire.browsers import read_hosts, read_networks, read_origins
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
 from queue_service.redis_address import read_redis_url
@@ -25,6 +35,14 @@ LEAST_IDLE_S = 0.1
 MOST_IDLE_S = 365 * 86_400.0
 
 ServiceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+
+
+#: What reads each setting that is a list with commas.
+_READERS: dict[str, Callable[[str], object]] = {
+    "allowed_hosts": read_hosts,
+    "allowed_origins": read_origins,
+    "trusted_proxies": read_networks,
+}
 
 
 class DeadMessagePolicy(StrEnum):
@@ -164,6 +182,22 @@ class Settings(BaseSettings):
     processes: int = Field(
         1, ge=1, le=64, description="Processes that share the port (SO_REUSEPORT)."
     )
+    allowed_hosts: str = Field(
+        "",
+        description="Names under which clients reach this service, with commas between several, "
+        "beside loopback names and IP addresses; `.example.com` includes what lies below it, `*` "
+        "is every name.",
+    )
+    allowed_origins: str = Field(
+        "",
+        description="Origins whose web pages may use this service, as `https://app.example.com`, "
+        "with commas between several; `*` is every page.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of proxies whose `X-Forwarded-Host`, `-Proto` and "
+        "`-Prefix` hold, as `127.0.0.1, 10.0.0.0/8`.",
+    )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         description="The Redis (6.2 or newer) or Valkey that stores: `redis://`, `rediss://`, "
@@ -289,6 +323,12 @@ class Settings(BaseSettings):
         description="Least level that is logged: DEBUG, INFO, WARNING or ERROR.",
     )
     log_json: bool = Field(False, description="Log lines as JSON.")
+
+    @field_validator("allowed_hosts", "allowed_origins", "trusted_proxies")
+    @classmethod
+    def _is_a_list(cls, text: str, info: ValidationInfo) -> str:
+        _READERS[str(info.field_name)](text)
+        return text
 
     @field_validator("redis_url")
     @classmethod

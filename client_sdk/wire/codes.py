@@ -8,6 +8,8 @@ class Code(StrEnum):
 
     UNAUTHORIZED = "UNAUTHORIZED"  # the token is missing or wrong
     FORBIDDEN = "FORBIDDEN"  # the token is right and not enough
+    HOST_NOT_ALLOWED = "HOST_NOT_ALLOWED"  # the service has no name such as `Host` says
+    ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"  # a page of another site asked
     NO_SUCH_SERVICE = "NO_SUCH_SERVICE"
     SERVICE_STOPPED = "SERVICE_STOPPED"  # it refuses everybody until it is started again
     CONFLICT = "CONFLICT"  # what is to be changed is not as expected, or not to be changed

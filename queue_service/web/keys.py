@@ -7,7 +7,9 @@ from queue_service.metrics import Metrics
 from queue_service.services import Services
 from queue_service.settings import Settings
 from queue_service.tally import Tally
+from queue_service.web.address import Addresses
 from queue_service.web.ids import RequestIds
+from queue_service.web.visitors import Visitors
 
 SETTINGS = web.AppKey("settings", Settings)
 SERVICES = web.AppKey("services", Services)
@@ -16,3 +18,5 @@ METRICS = web.AppKey("metrics", Metrics)
 #: What admitted a request; `web.tokens` sets it and the middleware ends it.
 ADMISSION = web.RequestKey("admission", Admission)
 STRANGERS = web.AppKey("strangers", Tally)
+ADDRESSES = web.AppKey("addresses", Addresses)
+VISITORS = web.AppKey("visitors", Visitors)

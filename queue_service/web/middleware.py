@@ -10,6 +10,7 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from client_sdk.wire.errors import WireError
 from queue_service import errors
+from queue_service.web.browsers import admit
 from queue_service.web.jobs import problem
 from queue_service.web.keys import ADMISSION, METRICS, STRANGERS
 from queue_service.web.openai import refusals
@@ -25,6 +26,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NoAdmin: 401,
     errors.CredentialEnded: 401,
     errors.Forbidden: 403,
+    errors.HostNotAllowed: 421,
+    errors.OriginNotAllowed: 403,
     errors.NoSuchService: 404,
     errors.ServiceStopped: 503,
     errors.ServiceFixed: 409,
@@ -83,6 +86,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     Nothing is answered to a request whose credential has ended, except that.
     """
     try:
+        # For all but a page's preflight this is None; what is not to be answered raises.
+        if (preflight := admit(request)) is not None:
+            return preflight
         return await _hand_over(request, await handler(request))
     except Exception as error:
         response = _response_to(request, _allowed(request, error))

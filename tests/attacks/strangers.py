@@ -17,7 +17,7 @@ PATIENCE_S = 10.0
 
 #: A whole put, as everybody sends it.
 PUT = (
-    f"POST {names.EAS_PREFIX}/svc HTTP/1.1\r\nHost: test\r\nAuthorization: {TOKEN}\r\n"
+    f"POST {names.EAS_PREFIX}/svc HTTP/1.1\r\nHost: localhost\r\nAuthorization: {TOKEN}\r\n"
     "Content-Length: 7\r\n\r\npayload"
 ).encode()
 

@@ -52,7 +52,7 @@ async def test_above_the_limit_a_request_is_refused_and_health_is_still_told(
     with crowd(service, FEW) as strangers:
         for path, status in (("/healthz", b"200"), ("/readyz", b"200"), ("/", b"503")):
             with dial(service) as sock:
-                sock.sendall(b"GET %s HTTP/1.1\r\nHost: test\r\n\r\n" % path.encode())
+                sock.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
                 answer = await asyncio.to_thread(rest_of, sock)
             assert answer.startswith(b"HTTP/1.1 " + status)
             assert b"connection: close" in answer.lower()
@@ -89,7 +89,7 @@ async def test_one_address_can_be_kept_from_taking_every_connection(
             other.bind(("127.0.0.2", 0))
             other.settimeout(10)
             other.connect(("127.0.0.1", service.port))
-            other.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+            other.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert (await asyncio.to_thread(rest_of, other)).startswith(b"HTTP/1.1 200")
     await wait_until(lambda: puts_and_gets(service), "the address has places again")
 

@@ -150,7 +150,7 @@ async def test_an_answer_that_nobody_reads_ends_and_what_it_had_taken_is_seen_ag
     with tiny_reader(service) as sock:
         query = f"{names.LENGTH}=8&{names.RAW}=false&{names.AUTO_DELETE}=true"
         sock.sendall(
-            f"GET {names.EAS_PREFIX}/svc?{query} HTTP/1.1\r\nHost: test\r\n"
+            f"GET {names.EAS_PREFIX}/svc?{query} HTTP/1.1\r\nHost: localhost\r\n"
             f"Authorization: {TOKEN}\r\n\r\n".encode()
         )
 
@@ -172,7 +172,7 @@ async def test_a_watch_that_reads_nothing_ends_and_what_it_held_goes_to_others(
     await _put_large(service, 16)
     with tiny_reader(service) as sock:
         sock.sendall(
-            f"GET {names.EAS_PREFIX}/svc?_watch_=true&_window_=16 HTTP/1.1\r\nHost: test\r\n"
+            f"GET {names.EAS_PREFIX}/svc?_watch_=true&_window_=16 HTTP/1.1\r\nHost: localhost\r\n"
             f"Authorization: {TOKEN}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
             "".encode()

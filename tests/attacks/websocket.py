@@ -21,7 +21,7 @@ class BareWebSocket:
         self.sock: socket.socket = dial(service)
         head = [
             f"GET {target} HTTP/1.1",
-            "Host: test",
+            "Host: localhost",
             f"Authorization: {TOKEN}",
             f"{names.USER_HEADER}: {uid}",
             "Connection: Upgrade",

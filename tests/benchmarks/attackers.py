@@ -50,7 +50,7 @@ async def slow_heads(port: int) -> None:
 async def wrong_tokens(port: int) -> None:
     """A thousand requests a second with a wrong token."""
     streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
-    guess = f"POST {QUEUE} HTTP/1.1\r\nHost: t\r\nAuthorization: no\r\nContent-Length: 0\r\n\r\n"
+    guess = f"POST {QUEUE} HTTP/1.1\r\nHost: [::]\r\nAuthorization: no\r\nContent-Length: 0\r\n\r\n"
     print(READY, flush=True)
     while True:
         for reader, writer in streams:
@@ -90,7 +90,7 @@ async def endless_message(port: int) -> None:
 async def _socket(port: int, target: str) -> Streams:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
     writer.write(
-        f"GET {target} HTTP/1.1\r\nHost: t\r\nAuthorization: {TOKEN}\r\n"
+        f"GET {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {TOKEN}\r\n"
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
     )

@@ -68,11 +68,14 @@ class Fuzzed:
     ) -> Answer:
         """Send one request."""
         method = method.encode() if isinstance(method, str) else method
-        head = b"%s %s HTTP/1.1\r\nHost: a\r\nAuthorization: %s\r\nContent-Length: %d\r\n" % (
-            method,
-            path,
-            token.encode(),
-            len(body),
+        head = (
+            b"%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\nContent-Length: %d\r\n"
+            % (
+                method,
+                path,
+                token.encode(),
+                len(body),
+            )
         )
         request = head + extra + b"\r\n" + body
         return (line or self.line).ask(request, has_body=method != b"HEAD")

@@ -114,7 +114,7 @@ def test_a_worker_is_served_or_closed_with_a_code_and_no_entry_is_lost(
     put = [fuzzed.ask("POST", "worked", b"x") for _ in range(entries)]
     ids = {answer.header(names.REQUEST_ID_HEADER) for answer in put}
     path = names.WORK_PATH.format(service="worked")
-    request = f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {TOKEN}\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {TOKEN}\r\n".encode()
     if says_hello:
         messages = [worker.encode_from_worker(worker.Hello(uid="w1", window=2)), *messages]
     with fuzzed.new_line() as line:

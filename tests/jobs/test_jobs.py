@@ -209,7 +209,9 @@ async def test_odd_bytes_are_no_defect(face: Face) -> None:
         (b"GET %s?after=sink:%%ff", b""),
     ):
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        writer.write(head % parts.path.encode() + b" HTTP/1.1\r\nHost: x\r\nAuthorization: ")
+        writer.write(
+            head % parts.path.encode() + b" HTTP/1.1\r\nHost: localhost\r\nAuthorization: "
+        )
         writer.write(TOKEN.encode() + b"\r\n" + ending + b"Content-Length: 1\r\n\r\nx")
         status = int((await reader.readline()).split()[1])
         writer.close()

@@ -38,7 +38,7 @@ class Deaf:
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.connect((address.hostname, address.port))
-        self.send(f"{head}\r\nHost: a\r\nAuthorization: {TOKEN}\r\n\r\n".encode())
+        self.send(f"{head}\r\nHost: localhost\r\nAuthorization: {TOKEN}\r\n\r\n".encode())
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)

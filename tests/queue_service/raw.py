@@ -24,7 +24,11 @@ class RawRequest:
         self, body: bytes, *headers: str, half_close: bool = False, target: str = "svc"
     ) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
         """Write a put with these headers and these bytes of its body."""
-        head = (f"POST {self._path}/{target} HTTP/1.1", "Host: test", f"Authorization: {TOKEN}")
+        head = (
+            f"POST {self._path}/{target} HTTP/1.1",
+            "Host: localhost",
+            f"Authorization: {TOKEN}",
+        )
         return await self.send_bytes(
             "\r\n".join([*head, *headers, "", ""]).encode() + body, half_close=half_close
         )

@@ -34,7 +34,13 @@ async def test_bytes_that_are_no_text_disturb_nobody(
             return answer.status
 
     request = b"\r\n".join(
-        [line, b"Host: a", b"Authorization: " + TOKEN.encode(), header, b"Content-Length: 0"]
+        [
+            line,
+            b"Host: localhost",
+            b"Authorization: " + TOKEN.encode(),
+            header,
+            b"Content-Length: 0",
+        ]
     )
     puts = [asyncio.create_task(put(number)) for number in range(40)]
     odd = [await raw.send_bytes(request + b"\r\n\r\n") for _ in range(10)]
@@ -79,7 +85,12 @@ async def test_a_description_of_a_service_that_is_no_text_is_refused(
 async def test_an_expectation_that_is_no_text_is_refused_and_is_no_defect(
     raw: RawRequest, path: bytes
 ) -> None:
-    lines = [b"GET " + path + b" HTTP/1.1", b"Host: a", b"Expect: \x80", b"Content-Length: 0"]
+    lines = [
+        b"GET " + path + b" HTTP/1.1",
+        b"Host: localhost",
+        b"Expect: \x80",
+        b"Content-Length: 0",
+    ]
     lines.append(b"Authorization: " + TOKEN.encode())
     status, answer = await answer_of(*await raw.send_bytes(b"\r\n".join(lines) + b"\r\n\r\n"))
     assert status == 417
@@ -166,8 +177,8 @@ async def test_a_watch_that_is_no_websocket_handshake_takes_nothing_over(
     headers = {names.USER_HEADER: "one"}
     address = f"{eas}/svc?_watch_=true&_window_=1"
     async with session.ws_connect(address, headers=headers) as socket:
-        head = "GET /api/predict/svc?_watch_=true HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
-        head += f"Authorization: {TOKEN}\r\n{names.USER_HEADER}: one\r\n\r\n"
+        head = "GET /api/predict/svc?_watch_=true HTTP/1.1\r\nHost: localhost\r\n"
+        head += f"Upgrade: websocket\r\nAuthorization: {TOKEN}\r\n{names.USER_HEADER}: one\r\n\r\n"
         status, _ = await answer_of(*await raw.send_bytes(head.encode()))
         assert status == 400
 

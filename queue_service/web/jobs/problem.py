@@ -27,6 +27,8 @@ _TITLES: dict[str, str] = {
     Code.QUOTA_EXCEEDED: "The token has as much as it may have",
     Code.NOT_FOUND: "Not found",
     Code.UNAUTHORIZED: "The token is missing or wrong",
+    Code.HOST_NOT_ALLOWED: "The service has another name",
+    Code.ORIGIN_NOT_ALLOWED: "Pages of this origin may not ask",
     Code.FORBIDDEN: "The token does not permit this",
     Code.BAD_PARAMETER: "The request is malformed",
     Code.STORE_UNAVAILABLE: "The store is away",

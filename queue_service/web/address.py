@@ -1,0 +1,92 @@
+"""Under which address a client has asked: that of a proxy in front of us, where there is one."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from aiohttp import web
+
+from client_sdk.wire.browsers import read_networks
+from queue_service.settings import Settings
+
+HOST, PROTO, PREFIX = "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix"
+
+#: A path that can stand before ours in a link, so that nothing else gets into one.
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%@+-]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a client wrote into its URL.
+
+    authority: host and port.  prefix: what stands before our own paths, "" for nothing.
+    """
+
+    scheme: str
+    authority: str
+    prefix: str
+
+    def url(self, path: str) -> str:
+        """Return the whole URL of one of our paths."""
+        return f"{self.scheme}://{self.authority}{self.prefix}{path}"
+
+
+class Addresses:
+    """Finds the address of each request.
+
+    Anybody can send the headers of a proxy, so only those of a trusted one hold.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._networks = read_networks(settings.trusted_proxies)
+        self._prefix = ""
+
+    def of(self, request: web.BaseRequest) -> Address:
+        """Return the address at which the client of this request has asked."""
+        said = _last if self._trusts(request.remote) else _nothing
+        prefix = said(request, PREFIX).rstrip("/")
+        return Address(
+            scheme="https" if said(request, PROTO).lower() == "https" else request.scheme,
+            authority=said(request, HOST) or request.host,
+            prefix=prefix if _PREFIX.fullmatch(prefix) else self._prefix,
+        )
+
+    def authority(self, request: web.BaseRequest) -> str:
+        """Return host and port alone, which every request is asked for."""
+        if self._networks and self._trusts(request.remote):
+            return _last(request, HOST) or authority_of(request)
+        return authority_of(request)
+
+    def _trusts(self, remote: str | None) -> bool:
+        if not self._networks or not remote:
+            return False
+        address = ip_address(remote.partition("%")[0])
+        # A dual-stack socket writes IPv4 addresses so.
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self._networks)
+
+
+def authority_of(request: web.BaseRequest) -> str:
+    """Return the host and port that the request itself names, "" for none.
+
+    Two different `Host` headers, and a target with a host of its own, are joined: that is no name.
+    """
+    named = request.headers.getall("Host", [])
+    target = request._message.url
+    if target.absolute:
+        named = [target.raw_authority, *named]
+    return named[0] if len(named) == 1 else ",".join(dict.fromkeys(named))
+
+
+Say = Callable[[web.BaseRequest, str], str]
+
+
+def _last(request: web.BaseRequest, header: str) -> str:
+    # The nearest proxy adds its own at the end; what stands before it came from outside.
+    values = request.headers.getall(header, [])
+    return values[-1].rpartition(",")[2].strip() if values else ""
+
+
+def _nothing(request: web.BaseRequest, header: str) -> str:
+    return ""

@@ -1,0 +1,93 @@
+"""What web pages may do here, and how they are answered (CORS).
+
+The rules themselves are in `client_sdk/wire/browsers.py`.  A page of an allowed origin is answered
+with the headers that let it read the answer: on every face, on errors, and on streams.  Cookies
+do not exist here, so credentials are never allowed for.
+"""
+
+import re
+
+from aiohttp import web
+
+from client_sdk.wire import names
+from client_sdk.wire.browsers import Verdict, Visit, is_same_origin, judge
+from queue_service.errors import HostNotAllowed, OriginNotAllowed
+from queue_service.web.keys import ADDRESSES, VISITORS
+
+#: What other sites may link to: pages and documents that change nothing.
+PAGES = frozenset(("/chat", "/openapi.json", "/healthz", "/readyz"))
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+#: Headers of requests that a page may send where its browser names none.
+REQUEST_HEADERS = (
+    "Authorization, Content-Type, Accept, Prefer, Last-Event-ID, If-Match, If-None-Match, "
+    f"{names.IDEMPOTENCY_HEADER}, {names.USER_HEADER}, {names.GROUP_HEADER}"
+)
+#: Headers of answers that a page may read.
+EXPOSED = (
+    f"{names.REQUEST_ID_HEADER}, {names.INDEX_HEADER}, {names.TAGS_HEADER}, "
+    f"{names.ERROR_CODE_HEADER}, ETag, Location, Preference-Applied, Retry-After, x-request-id"
+)
+#: How long a browser may remember a preflight, in seconds.
+MAX_AGE_S = 600
+
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9_-]+(?:\s*,\s*[A-Za-z0-9_-]+)*")
+_OWN_SITE = (None, "none", "same-origin")
+
+
+def admit(request: web.Request) -> web.Response | None:
+    """Answer a preflight; None for what is to be answered otherwise.
+
+    Raises HostNotAllowed or OriginNotAllowed.
+    """
+    headers, visitors = request.headers, request.app[VISITORS]
+    host = request.app[ADDRESSES].authority(request)
+    origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
+    if origin is None and site in _OWN_SITE and visitors.hosts.allows(host):
+        # All but browsers, and our own page.
+        return None
+    visit = Visit(
+        host=host,
+        origin=origin or "",
+        site=site or "",
+        mode=headers.get("Sec-Fetch-Mode", ""),
+        destination=headers.get("Sec-Fetch-Dest", ""),
+        opens_page=request.method in ("GET", "HEAD") and request.path in PAGES,
+    )
+    match judge(visit, visitors.hosts, visitors.origins):
+        case Verdict.FOREIGN_HOST:
+            raise HostNotAllowed(host)
+        case Verdict.FOREIGN_ORIGIN:
+            raise OriginNotAllowed(visit.origin)
+    if request.method == "OPTIONS" and origin and "Access-Control-Request-Method" in headers:
+        return _preflight(request)
+    return None
+
+
+def _preflight(request: web.Request) -> web.Response:
+    wanted = request.headers.get("Access-Control-Request-Headers", "")
+    headers = {
+        "Access-Control-Allow-Methods": METHODS,
+        "Access-Control-Allow-Headers": wanted
+        if _HEADER_NAMES.fullmatch(wanted)
+        else REQUEST_HEADERS,
+        "Access-Control-Max-Age": str(MAX_AGE_S),
+    }
+    # A page of the internet that asks a private address is told apart by browsers.
+    if request.headers.get("Access-Control-Request-Private-Network") == "true":
+        headers["Access-Control-Allow-Private-Network"] = "true"
+    return web.Response(status=204, headers=headers)
+
+
+async def let_pages_read(request: web.Request, response: web.StreamResponse) -> None:
+    """Add what lets a page of an allowed origin read this answer; called before each is sent."""
+    visitors = request.app[VISITORS]
+    # Caches must not give one origin's answer to another.
+    varies = response.headers.get("Vary")
+    response.headers["Vary"] = f"{varies}, Origin" if varies else "Origin"
+    origin = request.headers.get("Origin")
+    if origin is None or not visitors.origins.allows(origin):
+        return
+    if is_same_origin(origin, request.app[ADDRESSES].authority(request)):
+        return
+    response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Expose-Headers"] = EXPOSED
