@@ -6,8 +6,7 @@
     │   ├── BadMessage          a message that one side could not read
     │   ├── Unauthorized        401: the token is missing or wrong
     │   ├── Forbidden           403: the token is valid but lacks the scope
-    │   │   ├── HostNotAllowed  421: the service does not know itself under this name
-    │   │   └── OriginNotAllowed  403: pages of this origin may not use the service
+    │   │   └── HostNotAllowed (421), OriginNotAllowed: see PENSTOCK_ALLOWED_HOSTS, _ORIGINS
     │   ├── NotFound            404: no entry with this index, or no such path
     │   │   └── NoSuchService   404: the service itself does not exist
     │   ├── Conflict            409, 412: it is not as expected, or not to be changed

@@ -109,7 +109,10 @@ class Shop:
         submission = Submission(request_id, b"x", "digest", 0, 60_000, begin_ms=begin_ms)
         putter = Putter(owner, **limits) if owner else None
         stored = await self.tickets.submit(replace(submission, putter=putter))
-        return stored.quota if isinstance(stored, QuotaReached) else stored[1]
+        if isinstance(stored, QuotaReached):
+            return stored.quota
+        assert isinstance(stored, tuple), stored
+        return stored[1]
 
     async def cancel(self, request_id: str) -> Canceled:
         return await self.tickets.cancel(request_id)

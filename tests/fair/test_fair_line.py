@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -110,7 +111,7 @@ async def test_a_priority_without_the_right_goes_before_the_owner_s_own_entries_
 @pytest.mark.parametrize("fair", [True, False])
 @pytest.mark.parametrize("limits", [{}, {"running": 5}, {"in_line": 1000}])
 async def test_one_token_s_priority_starves_nobody(
-    shop: Shop, fair: bool, limits: dict[str, int], differences: Differences
+    shop: Shop, fair: bool, limits: dict[str, Any], differences: Differences
 ) -> None:
     shop.rules["fair"] = fair
     (mine,) = await shop.put("b", lined=fair)
