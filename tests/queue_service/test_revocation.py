@@ -19,6 +19,7 @@ from queue_service.settings import Settings
 from queue_service.web.keys import SERVICES
 from queue_service.web.routes import routes
 from queue_service.web.tokens import require_scope
+from tests.queue_service.short_routes import SHORT
 from tests.running import ADMIN_TOKEN
 from tests.waiting import let_pass, wait_until
 
@@ -32,37 +33,6 @@ PATIENCE_S = 12.0
 ENDED = "while the request was under way"
 POLL = {names.TIMEOUT: "60s"}
 CHAT: dict[str, Any] = {"model": "svc", "messages": [{"role": "user", "content": "hi"}]}
-
-#: What is answered at once, or serves files that are open to everybody.
-SHORT = {
-    ("GET", "/healthz"),
-    ("GET", "/readyz"),
-    ("GET", "/openapi.json"),
-    ("GET", "/chat"),
-    ("GET", "/chat/chat.css"),
-    ("GET", "/chat/chat.js"),
-    ("GET", "/chat/jobs.js"),
-    ("GET", "/api/v1/servicediscovery/upstreams/{service}"),
-    ("GET", "/metrics"),
-    ("GET", "/v1/models"),
-    ("GET", "/v1/models/{model}"),
-    ("GET", "/v1/services"),
-    ("GET", "/v1/services/{service}"),
-    ("DELETE", "/v1/services/{service}"),
-    ("POST", "/v1/services/{service}/stop"),
-    ("POST", "/v1/services/{service}/start"),
-    ("GET", "/v1/tokens"),
-    ("DELETE", "/v1/tokens/{token}"),
-    ("GET", _JOBS),
-    ("GET", f"{_JOBS}/{{job}}"),
-    ("DELETE", f"{_JOBS}/{{job}}"),
-    ("GET", _DEAD),
-    ("DELETE", _DEAD),
-    ("POST", f"{_DEAD}/replay"),
-    ("GET", f"{_DEAD}/{{id}}"),
-    ("DELETE", f"{_DEAD}/{{id}}"),
-    ("POST", f"{_DEAD}/{{id}}/replay"),
-}
 
 
 @dataclass
