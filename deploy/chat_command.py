@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Annotated, Self
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from client_sdk.errors import (
@@ -30,13 +29,14 @@ from client_sdk.errors import (
     QueueFull,
     Unavailable,
 )
+from client_sdk.plain_text import harmless
 from deploy.admin import AdminFace
 from deploy.conversation import Conversation
 from deploy.data_dir import DEFAULT_PATH, DataDir
 from deploy.entry import INTERRUPTED
 from deploy.errors import ServiceUnnamed
+from deploy.printing import note, note_console, write_text
 from deploy.queue_commands import FAILED, Data, Token, Url, exit_codes, open_client
-from deploy.terminal_text import harmless, write_text
 
 #: What ends a conversation, and what forgets it, typed as a question.
 EXIT, ANEW = "/exit", "/new"
@@ -86,15 +86,15 @@ async def _only_service(url: str, token: str, data_dir: Path) -> str:
 
 def _typed(conversation: Conversation, runner: asyncio.Runner) -> int:
     """Talk to a person; return the exit code."""
-    _tell(f"{conversation.service}: {EXIT} or Ctrl-D ends, {ANEW} begins anew, Ctrl-C stops")
+    note(f"{conversation.service}: {EXIT} or Ctrl-D ends, {ANEW} begins anew, Ctrl-C stops")
     while True:
         try:
             question = _read_question()
         except EOFError:
-            _tell("")
+            note("")
             return 0
         except KeyboardInterrupt:
-            _tell("")
+            note("")
             return INTERRUPTED
         match question.strip():
             case "":
@@ -107,14 +107,14 @@ def _typed(conversation: Conversation, runner: asyncio.Runner) -> int:
         try:
             runner.run(_answer(conversation, question))
         except KeyboardInterrupt:
-            _tell("left; the job may go on")
+            note("left; the job may go on")
             return INTERRUPTED
         except (QueueFull, FrameTooBig, NoResult, Gone, NotFound, *_AWAY) as error:
             if isinstance(error, NoSuchService):
                 raise
-            _tell(f"there is no answer: {error.sentence}")
+            note(f"there is no answer: {error.sentence}")
             if isinstance(error, FrameTooBig):
-                _tell(f"the conversation is too long for the service; {ANEW} begins it anew")
+                note(f"the conversation is too long for the service; {ANEW} begins it anew")
 
 
 def _piped(conversation: Conversation, runner: asyncio.Runner) -> int:
@@ -127,7 +127,7 @@ def _piped(conversation: Conversation, runner: asyncio.Runner) -> int:
             if not runner.run(_answer(conversation, line.strip())):
                 return INTERRUPTED
         except (NoResult, Gone, FrameTooBig) as error:
-            _tell(f"there is no answer: {error.sentence}")
+            note(f"there is no answer: {error.sentence}")
             code = FAILED
     return code
 
@@ -152,7 +152,7 @@ async def _answer(conversation: Conversation, question: str) -> bool:
     if sight.wrote:
         write_text("\n")
     if stopped:
-        _tell(f"[stopped: {stopped}]")
+        note(f"[stopped: {stopped}]")
     return not stopped
 
 
@@ -160,7 +160,7 @@ class _Sight:
     """What is seen of an answer: its text on standard output, its place in line on a terminal."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = note_console()
         self._status = console.status("") if console.is_terminal else None
         self.wrote = False
 
@@ -184,7 +184,7 @@ class _Sight:
 
     def trouble(self, sentence: str) -> None:
         if self._status is None or self.wrote:
-            _tell(f"[{sentence}]")
+            note(f"[{sentence}]")
         else:
             self.state(sentence)
 
@@ -196,10 +196,5 @@ class _Sight:
         write_text(text)
 
     def anew(self, text: str) -> None:
-        _tell("\n[the worker was lost; another one answers anew]")
+        note("\n[the worker was lost; another one answers anew]")
         self.piece(text)
-
-
-def _tell(sentence: str) -> None:
-    # Answers are on standard output, which may be a file or a pipe.
-    typer.echo(sentence, err=True)

@@ -124,7 +124,10 @@ class Child:
             for line in stream:
                 text = line.rstrip("\n")
                 self.last_lines.append(text)
-                self._on_line(text)
+                # Whatever becomes of a line, the reading goes on: the child would soon wait for
+                # ever in a write to a pipe that nobody empties.
+                with suppress(Exception):
+                    self._on_line(text)
 
     def _reap(self) -> None:
         # The group is killed while its dead leader is not yet reaped: until then nobody else

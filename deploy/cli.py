@@ -1,7 +1,15 @@
 """The `penstock` command."""
 
-import asyncio
+import os
 import sys
+
+# `python -m` looks first in the folder in which it is started: a queue.py or a redis.py there would
+# take the place of Python's and the library's.  Here, before anything else is imported, that folder
+# goes to the end.  `python -P -m`, as local mode and the images call it, leaves it out.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path.append(sys.path.pop(0))
+
+import asyncio
 from enum import StrEnum
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -10,6 +18,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from client_sdk.steady_output import make_output_steady
 from deploy import (
     chat_command,
     dead_commands,
@@ -25,8 +34,10 @@ from deploy.data_dir import DEFAULT_PATH
 from deploy.demo.run import run_demo
 from deploy.engine_check import NoEngine, check_engine
 from deploy.entry import INTERRUPTED
-from deploy.errors import DeployError
+from deploy.errors import DeployError, ReaderLeft
 from deploy.local import MAX_PAYLOAD_KB, LocalOptions
+from deploy.merged_log import MergedLog
+from deploy.printing import note, say
 from deploy.up import run_up
 
 app = typer.Typer(
@@ -99,6 +110,10 @@ Grace = Annotated[
 ]
 
 
+#: Seconds in which the last lines of the log must have been written.
+LAST_LINES_S = 2.0
+
+
 class Fsync(StrEnum):
     """When Redis makes sure that what it wrote is on the disk."""
 
@@ -111,8 +126,10 @@ def main() -> None:
     """Run the command; what `python -m` and the installed script call."""
     try:
         app()
+    except ReaderLeft as left:
+        sys.exit(left.exit_code)
     except DeployError as error:
-        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        note(str(error), colour=typer.colors.RED)
         sys.exit(error.exit_code)
 
 
@@ -157,7 +174,13 @@ def up(
         max_payload_kb=max_payload_kb,
         appendfsync=fsync.value,
     )
-    sys.exit(asyncio.run(run_up(options, Console())))
+    make_output_steady()
+    log = MergedLog(Console(markup=False, emoji=False))
+    code = asyncio.run(run_up(options, log))
+    if not log.flush(timeout_s=LAST_LINES_S):
+        # The thread that writes is stuck in it, and Python would wait for it.
+        os._exit(code)
+    sys.exit(code)
 
 
 @app.command()
@@ -166,6 +189,7 @@ def demo(
 ) -> None:
     """Ask twenty questions, kill a worker while it answers, and lose nothing."""
     try:
+        make_output_steady()
         kept = run_demo(Console(), verbose=verbose)
     except asyncio.CancelledError:
         sys.exit(INTERRUPTED)
@@ -176,7 +200,7 @@ def demo(
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(version_of("penstock"))
+    say(version_of("penstock"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 from client_sdk import AsyncQueueClient
 from client_sdk.errors import QueueError
 from client_sdk.wire import names
+from deploy.errors import CannotPrint
 from deploy.job_following import Shown, cancel, follow
 
 #: Where OpenAI's clients put a conversation: what an engine that is an HTTP server replays.
@@ -59,12 +60,20 @@ class Conversation:
             answer.end(text_of(result.decode(errors="replace")))
         except asyncio.CancelledError:
             stopped = await cancel(self._client, job_id)
-        finally:
-            with contextlib.suppress(QueueError):
-                await self._client.jobs.delete(job_id)
+        except CannotPrint:
+            # Its answer was not read to the end, so it stays in the service for its time.
+            raise
+        except BaseException:
+            await self._forget(job_id)
+            raise
+        await self._forget(job_id)
         if answer.text or not stopped:
             self._said = [*asked, {"role": "assistant", "content": answer.text}]
         return stopped
+
+    async def _forget(self, job_id: str) -> None:
+        with contextlib.suppress(QueueError):
+            await self._client.jobs.delete(job_id)
 
 
 class _Answer:

@@ -5,8 +5,6 @@ answered, or none runs here.
 """
 
 import base64
-import json
-import sys
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -14,14 +12,14 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from client_sdk.plain_text import harmless, one_line
 from deploy.admin import AdminFace, AdminToken, AsJson, Data, Url
 from deploy.data_dir import DEFAULT_PATH
 from deploy.operator_faces import admin_path
+from deploy.printing import cells, note, say, say_json, show_parts, write_payload
 from deploy.queue_commands import NOTHING_THERE, Service, read_tags
-from deploy.service_table import wide_console
 
 dead = typer.Typer(
     help="Dead letters: entries that are handed out no more, kept to be looked at.",
@@ -75,7 +73,7 @@ def ls(
         found += page["dead_letters"]
         go_on = page["next"]
     if as_json:
-        print(json.dumps(found))
+        say_json(found)
         return
     table = Table("id")
     # What somebody copies is never cut.
@@ -84,25 +82,26 @@ def ls(
         table.add_column(name)
     for letter in found:
         table.add_row(
-            str(letter["id"]),
-            letter["request_id"],
-            letter["reason"],
-            letter["code"],
-            str(letter["attempts"]),
-            _date(letter["parked_at_ms"]),
-            str(letter["size_bytes"]),
-            letter["error"][:80],
+            *cells(
+                letter["id"],
+                letter["request_id"],
+                letter["reason"],
+                letter["code"],
+                letter["attempts"],
+                _date(letter["parked_at_ms"]),
+                letter["size_bytes"],
+                letter["error"][:80],
+            )
         )
-    wide_console().print(table)
+    show_parts(table)
     if go_on is not None:
-        typer.echo("There are more: see --limit.", err=True)
+        note("There are more: see --limit.")
     if not found:
         policy = face.ask("GET", admin_path(service))["settings"]["dead_message_policy"]
         if policy != PARK:
-            typer.echo(
+            note(
                 f"{service} keeps only poison jobs: its dead_message_policy is {policy}. With "
-                f"{PARK}, a setting of its queues, it keeps whatever failed for good.",
-                err=True,
+                f"{PARK}, a setting of its queues, it keeps whatever failed for good."
             )
 
 
@@ -124,19 +123,17 @@ def show(
     face = AdminFace.find(url, admin_token, data_dir)
     letter = face.ask("GET", _path(service, letter_id), None, queue=queue.value)
     if as_json:
-        print(json.dumps(letter))
+        say_json(letter)
         return
     encoded = letter.pop("data_base64", None)
     data = base64.b64decode(encoded) if encoded is not None else letter.pop("data").encode()
     if not raw:
         table = Table(show_header=False)
         for name, value in letter.items():
-            table.add_row(name, _date(value) if name.endswith("_at_ms") else _text(value))
-        Console().print(table)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    if sys.stdout.isatty():
-        sys.stdout.buffer.write(b"\n")
+            text = _date(value) if name.endswith("_at_ms") else _text(value)
+            table.add_row(name, text)
+        show_parts(table)
+    write_payload(data)
 
 
 @dead.command()
@@ -193,14 +190,14 @@ def replay(
     face = AdminFace.find(url, admin_token, data_dir)
     told = face.ask("POST", _path(service, "replay"), None, **chosen)
     if as_json:
-        print(json.dumps(told))
+        say_json(told)
     else:
         for one in told["replayed"]:
-            print(f"{one['id']}\t{one['index']}\t{one['request_id']}")
+            say(f"{one['id']}\t{one['index']}\t{one_line(one['request_id'])}")
         for letter_id in told["absent"]:
-            typer.echo(f"{letter_id}: there is no such dead letter", err=True)
+            note(f"{letter_id}: there is no such dead letter")
         for letter_id in told["in_use"]:
-            typer.echo(f"{letter_id}: its request id is in the queue already", err=True)
+            note(f"{letter_id}: its request id is in the queue already")
     if not told["replayed"]:
         raise typer.Exit(NOTHING_THERE)
 
@@ -227,7 +224,10 @@ def purge(
         typer.confirm("Remove these dead letters for good?", abort=True, err=True)
     face = AdminFace.find(url, admin_token, data_dir)
     told = face.ask("DELETE", _path(service), None, **chosen)
-    print(json.dumps(told) if as_json else told["purged"])
+    if as_json:
+        say_json(told)
+    else:
+        say(told["purged"])
     if not told["purged"]:
         raise typer.Exit(NOTHING_THERE)
 
@@ -255,8 +255,10 @@ def _choice(
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"{name}={text}" for name, text in value.items())
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+        return "\n".join(one_line(f"{name}={text}") for name, text in value.items())
+    if isinstance(value, list):
+        return "\n".join(one_line(str(one)) for one in value)
+    return harmless(str(value))
 
 
 def _date(at_ms: int) -> str:

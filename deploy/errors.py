@@ -5,6 +5,7 @@ DeployError
   ├─ RedisTooOld      the data directory was written by a newer server
   ├─ PortTaken        somebody else listens where we were told to
   ├─ DataDirTaken     another local mode uses this directory
+  ├─ UntrustedPath    another user could change the data directory
   ├─ AdminRefused     the queue service said no to an operator
   ├─ NoAnswer         no queue service answered
   ├─ NotRunning       no local mode runs on this directory
@@ -20,10 +21,13 @@ DeployError
   ├─ CannotResume     what a map has written does not belong to what is asked for now
   ├─ OutputTaken      another map writes there
   ├─ CannotWrite      no room, or no right, for what a map writes
+  ├─ CannotPrint      standard output takes no more; what was to be printed is kept
+  ├─ ReaderLeft       whoever read standard output has seen enough
   ├─ Interrupted      Ctrl-C, before everything was done
   └─ ChildFailed      a child process ended, or was not ready in time
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -95,6 +99,21 @@ class DataDirTaken(DeployError):
             "--data"
         )
         self.data_dir = data_dir
+
+
+class UntrustedPath(DeployError):
+    """Another user could change the data directory, whose files start programs."""
+
+    code = "UNTRUSTED_PATH"
+
+    def __init__(self, path: Path, what: str, fix: str) -> None:
+        """what: is wrong, as a clause.  fix: a command that the path is an argument of."""
+        hint = f"`{fix} {shlex.quote(str(path))}`, or " if fix else ""
+        super().__init__(
+            f"expected a data directory that only you can change, found {path}, {what}: what is "
+            f"there starts programs and holds tokens; {hint}choose another --data"
+        )
+        self.path = path
 
 
 class AdminRefused(DeployError):
@@ -181,6 +200,26 @@ class CannotWrite(DeployError):
         super().__init__(f"cannot write {path}: {why.strerror or why}; {later}")
         self.path = path
         self.why = why
+
+
+class CannotPrint(DeployError):
+    """Standard output takes no more; what was to be printed is still in the service."""
+
+    code = "CANNOT_PRINT"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"standard output cannot be written: {why}")
+        self.why = why
+
+
+class ReaderLeft(DeployError):
+    """Whoever read standard output through a pipe, such as `head`, has seen enough."""
+
+    code = "READER_LEFT"
+    exit_code = 0
+
+    def __init__(self) -> None:
+        super().__init__("")
 
 
 class NoSuchLocalService(DeployError):

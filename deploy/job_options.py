@@ -49,20 +49,5 @@ def error_fields(error: QueueError) -> dict[str, Any]:
     return {"state": str(state), "error": {"code": str(code), "message": error.sentence}}
 
 
-def json_line(document: dict[str, Any]) -> str:
-    """Return a document as one line of JSON, which every reader of UTF-8 takes."""
-    text = json.dumps(document, ensure_ascii=False)
-    # Half a surrogate pair, which a model may write as an escape in JSON, has no UTF-8.
-    return text if text.isascii() or _is_utf8(text) else json.dumps(document)
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")

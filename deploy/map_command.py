@@ -6,7 +6,6 @@ Exit codes: 0 all succeeded; 1 some failed, or refused; 2 the command line or th
 
 import asyncio
 import contextlib
-import json
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from client_sdk import AsyncQueueClient, JobInput, Mapped
 from client_sdk.backoff import Backoff
@@ -25,6 +23,7 @@ from deploy.job_options import error_fields, output_fields
 from deploy.map_input import MapInput
 from deploy.map_output import SUCCEEDED, MapAsked, MapOutput
 from deploy.map_progress import MapProgress
+from deploy.printing import note_console, say_json
 from deploy.queue_commands import (
     FAILED,
     AsJson,
@@ -151,7 +150,7 @@ class _Map:
 
     async def run(self, *, as_json: bool) -> None:
         """Do it all; ends the program when some failed, or somebody stopped it."""
-        output, console = self._output, Console(stderr=True)
+        output, console = self._output, note_console()
         if self._wanted.retry_failed and output.failed:
             await self._forget_failed()
         progress = MapProgress(
@@ -293,7 +292,7 @@ class _Map:
                 "output": str(output.path),
                 "run_id": output.run_id,
             }
-            print(json.dumps(document))
+            say_json(document)
         if output.failed:
             progress.say(
                 f"what failed has an `error` in {output.path}; the same command with "

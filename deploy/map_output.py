@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from deploy.errors import CannotResume, CannotWrite, OutputTaken
-from deploy.job_options import json_line
+from deploy.printing import json_line
 
 SUCCEEDED = "succeeded"
 

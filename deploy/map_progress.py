@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -18,6 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from client_sdk.errors import QueueError
+from client_sdk.plain_text import harmless
 
 #: Seconds between two lines where there is no terminal, and between two about the same trouble.
 LINE_EVERY_S = 10.0
@@ -83,12 +85,13 @@ class MapProgress:
 
     def say(self, sentence: str) -> None:
         """Say a sentence, above the bar where there is one."""
-        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(harmless(sentence), soft_wrap=True)
 
     def leave(self, code: int) -> NoReturn:
         """End the program at once, and leave the terminal as it was."""
         self._console.show_cursor(True)
-        os.write(2, b"left at once; the same command goes on\n")
+        with suppress(OSError):
+            os.write(2, b"left at once; the same command goes on\n")
         os._exit(code)
 
     def end(self) -> str:

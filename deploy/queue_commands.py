@@ -6,23 +6,23 @@ nothing, or not in time; 4 no queue service answered, or none runs here; 130 Ctr
 
 import asyncio
 import base64
-import json
-import os
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from client_sdk import AsyncQueueClient, Receipt, error_of
+from client_sdk import AsyncQueue, AsyncQueueClient, Receipt, error_of
 from client_sdk.errors import ConnectionFailed, QueueError, Unavailable
+from client_sdk.plain_text import one_line
 from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
 from deploy.command_name import penstock
 from deploy.data_dir import DEFAULT_PATH, DataDir, data_option
-from deploy.errors import DeployError
+from deploy.errors import CannotPrint, DeployError, ReaderLeft
+from deploy.printing import note, say, say_json, write_payload
 
 FAILED, NOTHING_THERE, NO_ANSWER = 1, 3, 4
 
@@ -62,20 +62,20 @@ def put(
         async with open_client(service, url, token, data_dir) as client:
             receipt = await client.put(body, tags=tags, priority=priority, request_id=request_id)
             if wait:
-                _tell(f"request {receipt.request_id}, waiting for the result")
+                note(f"request {receipt.request_id}, waiting for the result")
                 where = f" --url {url}" if url else data_option(data_dir)
                 ask = f"{penstock()} get {service} {receipt.request_id}{where}"
                 try:
                     found = await _wait(client, receipt, timeout_s=timeout)
                 except asyncio.CancelledError:
-                    _tell(f"interrupted: the job goes on; `{ask}` prints its result")
+                    note(f"interrupted: the job goes on; `{ask}` prints its result")
                     raise
                 later = f"no result within {timeout:g} s; ask again with `{ask}`"
-                show_all(found, as_json=as_json, nothing=later)
+                await print_results(client.sink, found, as_json=as_json, nothing=later)
             elif as_json:
-                print(json.dumps({"index": receipt.index, "request_id": receipt.request_id}))
+                say_json({"index": receipt.index, "request_id": receipt.request_id})
             else:
-                print(receipt.request_id)
+                say(receipt.request_id)
 
     run_verb(verb())
 
@@ -103,10 +103,11 @@ def get(
                 index=index,
                 length=length,
                 timeout_s=timeout,
-                auto_delete=not keep,
+                # Removed once they are printed, and not by the answer that carries them.
+                auto_delete=False,
                 request_id=request_id,
             )
-            show_all(found, as_json=as_json)
+            await print_results(queue, found, as_json=as_json, keep=keep)
 
     run_verb(verb())
 
@@ -131,7 +132,7 @@ def watch(
             client.sink.watch(window=window, index=index) as frames,
         ):
             async for frame in frames:
-                print(frame_line(frame, as_json=as_json), flush=True)
+                print_frame(frame, as_json=as_json)
                 await client.sink.commit(frame)
                 seen += 1
                 if seen == count:
@@ -166,14 +167,10 @@ def exit_codes() -> Iterator[None]:
         end_with(str(error), NO_ANSWER)
     except QueueError as error:
         end_with(str(error), FAILED)
+    except ReaderLeft as left:
+        raise typer.Exit(left.exit_code) from None
     except DeployError as error:
         end_with(str(error), error.exit_code)
-    except OSError as error:
-        # Python would complain once more when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # Whoever reads us through a pipe, such as `head`, has seen enough when it is broken.
-        if not isinstance(error, BrokenPipeError):
-            end_with(f"standard output cannot be written: {error.strerror or error}", FAILED)
 
 
 async def _wait(client: AsyncQueueClient, receipt: Receipt, *, timeout_s: float) -> list[Frame]:
@@ -182,31 +179,28 @@ async def _wait(client: AsyncQueueClient, receipt: Receipt, *, timeout_s: float)
     deadline = loop.time() + timeout_s
     while True:
         wait_s = min(LOOK_EVERY_S, max(0.0, deadline - loop.time()))
-        found = await client.sink.get(request_id=receipt.request_id, timeout_s=wait_s)
+        found = await client.sink.get(
+            request_id=receipt.request_id, timeout_s=wait_s, auto_delete=False
+        )
         if found or loop.time() >= deadline:
             return found
         if await client.search(receipt.index) is None:
             break
     # The result is stored in the step that removes the entry, so it is there by now or never was.
     # One exception is an entry that was put back at the tail: therefore the waiting goes on.
-    found = await client.sink.get(request_id=receipt.request_id)
+    found = await client.sink.get(request_id=receipt.request_id, auto_delete=False)
     if found:
         return found
-    _tell(
+    note(
         "the entry has left the input queue and there is no result: a handler that returns None "
         "leaves none; still waiting"
     )
     wait_s = max(0.0, deadline - loop.time())
-    return await client.sink.get(request_id=receipt.request_id, timeout_s=wait_s)
+    return await client.sink.get(request_id=receipt.request_id, timeout_s=wait_s, auto_delete=False)
 
 
-def _tell(sentence: str) -> None:
-    # The results are on standard output, which may be a file or a pipe.
-    typer.echo(sentence, err=True)
-
-
-def end_with(sentence: str, code: int) -> None:
-    typer.secho(sentence, fg=typer.colors.RED, err=True)
+def end_with(sentence: str, code: int) -> NoReturn:
+    note(sentence, colour=typer.colors.RED)
     raise typer.Exit(code)
 
 
@@ -235,33 +229,44 @@ def read_tags(pairs: list[str]) -> dict[str, str]:
     return tags
 
 
-def show_all(frames: list[Frame], *, as_json: bool, nothing: str = "nothing there") -> None:
+async def print_results(
+    queue: AsyncQueue,
+    frames: list[Frame],
+    *,
+    as_json: bool,
+    keep: bool = False,
+    nothing: str = "nothing there",
+) -> None:
+    """Print results, and then remove them from the queue; end the program when a job failed.
+
+    An error is no result: it does not go where the results go.
+    """
     if not frames:
         end_with(nothing, NOTHING_THERE)
-    failed = [error for frame in frames if (error := error_of(frame))]
     results = [frame for frame in frames if as_json or error_of(frame) is None]
     for frame in results:
         if as_json:
-            print(frame_line(frame, as_json=True))
+            print_frame(frame, as_json=True)
         else:
-            # Exactly the bytes, so that a result can be an image in a pipe; on a terminal, or
-            # between several, a line end keeps them apart.
-            sys.stdout.buffer.write(frame.data)
-            if sys.stdout.isatty() or len(results) > 1:
-                sys.stdout.buffer.write(b"\n")
-        sys.stdout.flush()
-    if failed:
-        # An error is no result: it does not go where the results go.
-        end_with("\n".join(f"the job failed: {error.text}" for error in failed), FAILED)
+            write_payload(frame.data, between=len(results) > 1)
+    errors = [error.text for frame in frames if (error := error_of(frame))]
+    told = [note(f"the job failed: {text}", colour=typer.colors.RED) for text in errors]
+    if not as_json and not all(told):
+        raise CannotPrint("standard error takes no more")
+    if not keep:
+        await queue.delete(frames)
+    if errors:
+        raise typer.Exit(FAILED)
 
 
-def frame_line(frame: Frame, *, as_json: bool) -> str:
-    """Return a frame as one line: for people, or as a JSON object."""
+def print_frame(frame: Frame, *, as_json: bool) -> None:
+    """Print a frame as one line: for people, or as a JSON object."""
     request_id = frame.tags.get(names.REQUEST_ID_TAG, "")
     if not as_json:
-        text = frame.data.decode(errors="replace").replace("\n", "\\n")
+        text = one_line(frame.data.decode(errors="replace"))
         mark = "error: " if error_of(frame) else ""
-        return f"{frame.index}\t{request_id}\t{mark}{text}"
+        say(f"{frame.index}\t{one_line(request_id)}\t{mark}{text}")
+        return
     shown: dict[str, object] = {
         "index": frame.index,
         "request_id": request_id,
@@ -273,4 +278,4 @@ def frame_line(frame: Frame, *, as_json: bool) -> str:
         shown["data"] = frame.data.decode()
     except UnicodeDecodeError:
         shown["data_base64"] = base64.b64encode(frame.data).decode("ascii")
-    return json.dumps(shown, ensure_ascii=False)
+    say_json(shown)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.printing import write_text
 from deploy.render_compose import render_compose
 from deploy.service_commands import File, local_worker, read_and_tell
 
@@ -31,6 +32,6 @@ def compose(
         worker, folder = local_worker(plan, file)
     text = render_compose(plan, worker=worker, folder=folder)
     if output is None:
-        print(text, end="")
+        write_text(text)
     else:
         output.write_text(text, encoding="utf-8")

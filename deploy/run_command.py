@@ -6,7 +6,6 @@ wrong; 3 not in time; 4 no queue service answered; 130 Ctrl-C.
 
 import asyncio
 import contextlib
-import json
 import sys
 import uuid
 from pathlib import Path
@@ -14,18 +13,20 @@ from types import TracebackType
 from typing import Annotated, Any, Self
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
 from client_sdk import AsyncQueueClient
 from client_sdk.errors import Gone, NoResult, QueueError
+from client_sdk.plain_text import harmless
 from deploy import job_options
 from deploy.data_dir import DEFAULT_PATH
 from deploy.entry import INTERRUPTED
 from deploy.job_following import cancel, follow
-from deploy.job_options import error_fields, json_line, output_fields
+from deploy.job_options import error_fields, output_fields
+from deploy.printing import note, note_console, say, say_json, write_payload
 from deploy.queue_commands import (
     FAILED,
     NOTHING_THERE,
@@ -40,7 +41,6 @@ from deploy.queue_commands import (
     read_tags,
     run_verb,
 )
-from deploy.terminal_text import harmless, write_result
 
 #: As much of a text that grows is kept to be shown, in characters.
 MOST_SHOWN = 8000
@@ -95,7 +95,10 @@ def run(
             try:
                 job = await client.jobs.submit(body, job_id=job_id, **options)
                 if no_wait:
-                    print(json.dumps(job.data) if as_json else job.id)
+                    if as_json:
+                        say_json(job.data)
+                    else:
+                        say(job.id)
                     return
                 await _wait(client, job_id, timeout_s=timeout, as_json=as_json, keep=keep)
             except asyncio.CancelledError:
@@ -118,9 +121,9 @@ async def _wait(
         end_with(f"no result within {timeout_s:g} s; {later}", NOTHING_THERE)
     if as_json:
         fields = output_fields(data) if error is None else error_fields(error)
-        print(json_line(document | fields), flush=True)
+        say_json(document | fields)
     elif error is None:
-        write_result(data)
+        write_payload(data)
     if not keep:
         # Nobody else knows its id, and whoever reads the sink is not to find it there.
         with contextlib.suppress(QueueError):
@@ -150,8 +153,8 @@ def _why(state: str, error: QueueError) -> str:
 
 async def _interrupted(client: AsyncQueueClient, job_id: str) -> None:
     """After Ctrl-C: cancel the job, and say what came of that."""
-    typer.echo("interrupted: canceling the job; Ctrl-C again leaves it as it is", err=True)
-    typer.echo(await cancel(client, job_id), err=True)
+    note("interrupted: canceling the job; Ctrl-C again leaves it as it is")
+    note(await cancel(client, job_id))
     raise typer.Exit(INTERRUPTED)
 
 
@@ -174,13 +177,13 @@ class _Sight:
     """
 
     def __init__(self, job_id: str) -> None:
-        self._console = Console(stderr=True)
+        self._console = note_console()
         self._status, self._text = "being put", ""
         self._spinner = Spinner("dots")
         self._live = Live(
             get_renderable=self._drawn, console=self._console, transient=True, refresh_per_second=8
         )
-        typer.echo(f"job {job_id}, waiting for the result", err=True)
+        note(f"job {job_id}, waiting for the result")
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -201,7 +204,7 @@ class _Sight:
     def trouble(self, sentence: str) -> None:
         self._status = sentence
         if not self._console.is_terminal:
-            typer.echo(sentence, err=True)
+            note(sentence)
 
     def piece(self, text: str) -> None:
         self._text = (self._text + text)[-MOST_SHOWN:]

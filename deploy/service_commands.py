@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from client_sdk.plain_text import one_line
 from deploy.admin import AdminToken, AsJson, Data, Url
 from deploy.command_name import penstock
 from deploy.data_dir import DEFAULT_PATH, data_option
 from deploy.engine_check import NoEngine, check_engine
 from deploy.errors import BadServiceFile, OnlyInContainers
 from deploy.operator_faces import Faces, admin_path, local_path
+from deploy.printing import note, note_console, say, say_json
 from deploy.processor_entry import engine_of
 from deploy.service_plan import OWN_CODE, ServicePlan, WorkerPlan, read_plan
-from deploy.service_table import show_instances, show_services, wide_console
+from deploy.service_table import show_instances, show_services
 
 FAILED = 1
 
@@ -76,9 +77,9 @@ def ls(
     """List the services."""
     services = Faces.find(url, admin_token, data_dir).services()
     if as_json:
-        print(json.dumps(services))
+        say_json(services)
     else:
-        show_services(services, wide_console())
+        show_services(services)
 
 
 def desc(
@@ -92,21 +93,19 @@ def desc(
     """Describe a service: its settings, its queues, its instances."""
     found = Faces.find(url, admin_token, data_dir).service(name)
     if as_json:
-        print(json.dumps(found))
+        say_json(found)
         return
-    console = wide_console()
-    show_services([found], console)
+    show_services([found])
     for role in ("input", "sink"):
         queue = found[role]
-        console.print(
+        say(
             f"{role}: {queue['length']} of {queue['capacity']} entries, "
-            f"each at most {queue['max_payload_bytes']} bytes",
-            highlight=False,
+            f"each at most {queue['max_payload_bytes']} bytes"
         )
     for key, value in sorted(found["settings"].items()):
         if not isinstance(value, dict):
-            console.print(f"{key}: {value}", highlight=False)
-    show_instances([found], console)
+            say(one_line(f"{key}: {value}"))
+    show_instances([found])
 
 
 def workers(
@@ -122,16 +121,14 @@ def workers(
     services = [faces.service(name)] if name else faces.services()
     if as_json:
         kept = ("name", "replicas", "local")
-        print(
-            json.dumps(
-                [
-                    {key: one[key] for key in kept} | {"subscribers": one["input"]["subscribers"]}
-                    for one in services
-                ]
-            )
+        say_json(
+            [
+                {key: one[key] for key in kept} | {"subscribers": one["input"]["subscribers"]}
+                for one in services
+            ]
         )
     else:
-        show_instances(services, wide_console())
+        show_instances(services)
 
 
 def scale(
@@ -217,11 +214,11 @@ def delete(
     else:
         said = faces.admin.ask("DELETE", admin_path(name))
     if as_json:
-        print(json.dumps(said))
+        say_json(said)
         return
     gone = said["deleted_entries"]
     held = _held(gone["input"], gone["sink"], said.get("deleted_dead_letters", {}))
-    print(f"{name} is deleted, and with it {held}")
+    say(f"{name} is deleted, and with it {held}")
 
 
 def _held(entries: int, results: int, dead: dict[str, int]) -> str:
@@ -244,7 +241,7 @@ def _put(
     if faces.control is None:
         fields = {**plan.settings} | ({} if plan.token is None else {"token": plan.token})
         said = faces.admin.ask("PUT", admin_path(plan.name), fields, if_none_match=only)
-        typer.echo("the queues are there; no instances are started from here", err=True)
+        note("the queues are there; no instances are started from here")
     else:
         faces.check_not_own(plan.name)
         worker, folder = local_worker(plan, file)
@@ -263,13 +260,13 @@ def _put(
     found = _finish(faces, plan.name, wait_s=wait_s, as_json=as_json, token=token, made=new)
     if found and not as_json:
         queue = f"{faces.url}/api/predict/{plan.name}"
-        print(f"{plan.name} takes jobs at {queue}")
-        print(f"  results  {queue}/sink")
+        say(f"{plan.name} takes jobs at {queue}")
+        say(f"  results  {queue}/sink")
         if token:
-            print(f"  token    {token}")
+            say(f"  token    {token}")
         elsewhere = f" --url {faces.url} --token {token or '...'}"
         where = data_option(data_dir) if faces.control else elsewhere
-        print(f"or: {penstock()} put {plan.name} hello --wait{where}")
+        say(f"or: {penstock()} put {plan.name} hello --wait{where}")
 
 
 def read_and_tell(file: Path, *, in_containers: bool = False) -> ServicePlan:
@@ -283,11 +280,11 @@ def read_and_tell(file: Path, *, in_containers: bool = False) -> ServicePlan:
         raise BadServiceFile(f"{file}: expected text in UTF-8: {error}") from None
     plan = read_plan(text)
     for sentence in plan.unknown:
-        typer.secho(f"warning: {sentence}", fg=typer.colors.YELLOW, err=True)
+        note(f"warning: {sentence}", colour=typer.colors.YELLOW)
     for sentence in plan.ignored:
         if in_containers and "`penstock render`" in sentence:
             continue
-        typer.echo(f"ignored: {sentence}", err=True)
+        note(f"ignored: {sentence}")
     return plan
 
 
@@ -339,29 +336,28 @@ def _finish(
     """Wait for the end of a change and tell it; end the program when an instance has failed."""
     local: dict[str, Any] | None = None
     if wait_s and faces.control is not None and faces.is_local(name):
-        with Console(stderr=True).status(name) as status:
+        with note_console().status(name) as status:
             local = faces.until_done(
                 name,
                 timeout_s=wait_s,
-                tell=lambda sentence: status.update(f"{name}: {sentence}"),
+                tell=lambda sentence: status.update(one_line(f"{name}: {sentence}")),
                 made=made,
             )
     failed = [one for one in (local or {}).get("instances", ()) if one["state"] == "failed"]
     if as_json:
         said = faces.service(name) | ({"token": token} if token else {})
-        print(json.dumps(said))
+        say_json(said)
     elif local and not failed:
         ready, wanted = len(local["instances"]), local["instances_wanted"]
         idle = "stopped, no instance runs" if local["stopped"] else "no instance, it takes jobs"
-        print(f"{name}: {ready} of {wanted} instances ready" if wanted else f"{name}: {idle}")
+        say(f"{name}: {ready} of {wanted} instances ready" if wanted else f"{name}: {idle}")
     for one in failed:
-        typer.secho(f"{one['name']} failed: {one['reason']}", fg=typer.colors.RED, err=True)
+        note(f"{one['name']} failed: {one['reason']}", colour=typer.colors.RED)
     if failed:
-        typer.echo(
+        note(
             f"{name} is there all the same, and takes jobs: after the fix `{penstock()} restart "
             f"{name}`, or `{penstock()} modify FILE`, starts its instances anew; "
-            f"`{penstock()} delete {name}` removes it",
-            err=True,
+            f"`{penstock()} delete {name}` removes it"
         )
         raise typer.Exit(FAILED)
     return local or {}

@@ -2,23 +2,14 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from deploy.printing import cells, show_parts
 
 _MIB = 1024 * 1024
 
 
-#: Columns of a table that no terminal shows, so that nothing in it is cut off.
-_WIDTH = 200
-
-
-def wide_console() -> Console:
-    """Return a console on standard output that cuts nothing off where that is a pipe or a file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH)
-
-
-def show_services(services: list[dict[str, Any]], console: Console) -> None:
+def show_services(services: list[dict[str, Any]]) -> None:
     """Print a row for each service."""
     table = Table(
         "service", "state", "from", "engine", "inference", "queue", "waiting", "held", "sink"
@@ -30,21 +21,23 @@ def show_services(services: list[dict[str, Any]], console: Console) -> None:
         failed = sum(one["state"] == "failed" for one in (local or {}).get("instances", ()))
         engines = {str(instance["engine"]) for instance in instances}
         table.add_row(
-            one["name"],
-            # Its queues run all the same; but nobody computes, nor will.
-            "failed" if failed and not ready and one["state"] == "running" else one["state"],
-            one["origin"],
-            (local and local["engine"]) or " ".join(sorted(engines)),
-            f"{ready}/{wanted}, {failed} failed" if failed else f"{ready}/{wanted}",
-            str(len(one["replicas"])),
-            str(_waiting(one)),
-            str(sum(instance["held"] for instance in instances)),
-            str(one["sink"]["length"]),
+            *cells(
+                one["name"],
+                # Its queues run all the same; but nobody computes, nor will.
+                "failed" if failed and not ready and one["state"] == "running" else one["state"],
+                one["origin"],
+                (local and local["engine"]) or " ".join(sorted(engines)),
+                f"{ready}/{wanted}, {failed} failed" if failed else f"{ready}/{wanted}",
+                len(one["replicas"]),
+                _waiting(one),
+                sum(instance["held"] for instance in instances),
+                one["sink"]["length"],
+            )
         )
-    console.print(table)
+    show_parts(table)
 
 
-def show_instances(services: list[dict[str, Any]], console: Console) -> None:
+def show_instances(services: list[dict[str, Any]]) -> None:
     """Print a row for each inference instance and each queue instance."""
     table = Table(
         "service", "kind", "instance", "state", "window", "held", "load", "version", "seen"
@@ -52,18 +45,16 @@ def show_instances(services: list[dict[str, Any]], console: Console) -> None:
     for one in services:
         for instance in inference_instances(one):
             table.add_row(
-                one["name"],
-                "inference",
-                instance["name"],
-                instance["state"],
-                *(str(instance[key]) for key in ("window", "held", "load", "version", "seen")),
+                *cells(one["name"], "inference", instance["name"], instance["state"]),
+                *cells(*(instance[key] for key in ("window", "held", "load", "version", "seen"))),
             )
         for replica in one["replicas"]:
             about = replica["about"]
             seen = f"{replica['age_ms'] / 1000:.1f} s ago"
             version = str(about.get("version", ""))
-            table.add_row(one["name"], "queue", replica["id"], "Running", "", "", "", version, seen)
-    console.print(table)
+            row = (one["name"], "queue", replica["id"], "Running", "", "", "", version, seen)
+            table.add_row(*cells(*row))
+    show_parts(table)
 
 
 def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 refused; 2 the command line is wrong; 3 there was nothing,
 4 no queue service answered, or none runs here; 130 Ctrl-C.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +13,10 @@ from typing import Annotated
 import typer
 
 from client_sdk import AsyncQueue
+from client_sdk.plain_text import one_line
 from client_sdk.wire import names
 from deploy.data_dir import DEFAULT_PATH
+from deploy.printing import say, say_json
 from deploy.queue_commands import (
     NOTHING_THERE,
     AsJson,
@@ -24,8 +25,8 @@ from deploy.queue_commands import (
     Token,
     Url,
     end_with,
-    frame_line,
     open_client,
+    print_frame,
     read_data,
     read_tags,
     run_verb,
@@ -67,7 +68,10 @@ def _on(
 
 
 def _done(as_json: bool, **what: object) -> None:
-    print(json.dumps(what) if as_json else "OK")
+    if as_json:
+        say_json(what)
+    else:
+        say("OK")
 
 
 @stream.command()
@@ -93,9 +97,9 @@ def put(
             body, tags=tags, priority=priority, request_id=request_id, path=path
         )
         if as_json:
-            print(json.dumps({"index": receipt.index, "request_id": receipt.request_id}))
+            say_json({"index": receipt.index, "request_id": receipt.request_id})
         else:
-            print(f"{receipt.index}\t{receipt.request_id}")
+            say(f"{receipt.index}\t{receipt.request_id}")
 
     _on(queue, verb, url, token, data_dir)
 
@@ -123,14 +127,17 @@ def get(
             index=index,
             length=length,
             timeout_s=timeout,
-            auto_delete=not keep,
+            # Removed once they are printed, and not by the answer that carries them.
+            auto_delete=False,
             request_id=request_id,
             tags=tags,
         )
         for frame in frames:
-            print(frame_line(frame, as_json=as_json))
+            print_frame(frame, as_json=as_json)
         if not frames:
             end_with("nothing there", NOTHING_THERE)
+        if not keep:
+            await opened.delete(frames)
 
     _on(queue, verb, url, token, data_dir)
 
@@ -164,7 +171,7 @@ def watch(
         )
         async with subscription as frames:
             async for frame in frames:
-                print(frame_line(frame, as_json=as_json), flush=True)
+                print_frame(frame, as_json=as_json)
                 if not auto_commit:
                     await opened.commit(frame)
                 seen += 1
@@ -243,9 +250,9 @@ def search(
                 "IsPending": place.pending,
                 "WaitCount": place.waiting,
             }
-            print(json.dumps(found))
+            say_json(found)
         else:
-            print(f"held by {place.subscriber}" if place.pending else f"{place.waiting} before it")
+            say(f"held by {place.subscriber}" if place.pending else f"{place.waiting} before it")
 
     _on(queue, verb, url, token, data_dir, gid=gid or queue.partition("/")[0])
 
@@ -266,7 +273,10 @@ def count(
 
     async def verb(opened: AsyncQueue) -> None:
         found = await opened.count(tags=tags, priority=priority)
-        print(json.dumps({"count": found}) if as_json else found)
+        if as_json:
+            say_json({"count": found})
+        else:
+            say(found)
 
     _on(queue, verb, url, token, data_dir)
 
@@ -285,10 +295,10 @@ def attrs(
     async def verb(opened: AsyncQueue) -> None:
         attributes = await opened.attributes()
         if as_json:
-            print(json.dumps(attributes, ensure_ascii=False))
+            say_json(attributes)
             return
         for name in sorted(attributes):
-            print(f"{name} : {attributes[name]}")
+            say(one_line(f"{name} : {attributes[name]}"))
 
     _on(queue, verb, url, token, data_dir)
 

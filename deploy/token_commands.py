@@ -1,16 +1,16 @@
 """`penstock tokens create`, `ls` and `revoke`: who may do what, from the command line."""
 
-import json
 import time
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deploy.admin import AdminFace, AdminToken, AsJson, Data, Url
 from deploy.data_dir import DEFAULT_PATH
+from deploy.errors import DeployError
+from deploy.printing import cells, note, say, say_json, show_parts
 
 tokens = typer.Typer(help="Tokens that may do less than everything.", no_args_is_help=True)
 
@@ -61,13 +61,19 @@ def create(
     }
     face = AdminFace.find(url, admin_token, data_dir)
     made = face.ask("POST", "/v1/tokens", wish)
-    if as_json:
-        print(json.dumps(made), flush=True)
-        _warn_of_unknown(face, service or [])
-        return
-    print(made["token"], flush=True)
-    typer.echo(f"Its id is {made['id']}, which `revoke` asks for.", err=True)
-    typer.secho("This is the only time that it is shown.", fg=typer.colors.YELLOW, err=True)
+    try:
+        if as_json:
+            say_json(made)
+        else:
+            say(made["token"])
+    except DeployError:
+        # Nobody knows it, and nobody could ask for it again.
+        face.ask("DELETE", f"/v1/tokens/{quote(made['id'], safe='')}")
+        note("the token could not be printed, so it was revoked", colour=typer.colors.RED)
+        raise
+    if not as_json:
+        note(f"Its id is {made['id']}, which `revoke` asks for.")
+        note("This is the only time that it is shown.", colour=typer.colors.YELLOW)
     _warn_of_unknown(face, service or [])
 
 
@@ -82,20 +88,22 @@ def ls(
     """List the tokens, without their texts."""
     found = AdminFace.find(url, admin_token, data_dir).ask("GET", "/v1/tokens")["tokens"]
     if as_json:
-        print(json.dumps(found))
+        say_json(found)
         return
     table = Table("id", "name", "scopes", "services", "limits", "made", "ends")
     for token in found:
         table.add_row(
-            token["id"],
-            token["name"],
-            " ".join(token["scopes"]),
-            " ".join(token["services"]),
-            " ".join(f"{name}={limit:g}" for name, limit in token["limits"].items()),
-            _date(token["created_at_ms"]),
-            _end(token["expires_at_ms"]),
+            *cells(
+                token["id"],
+                token["name"],
+                " ".join(token["scopes"]),
+                " ".join(token["services"]),
+                " ".join(f"{name}={limit:g}" for name, limit in token["limits"].items()),
+                _date(token["created_at_ms"]),
+                _end(token["expires_at_ms"]),
+            )
         )
-    Console().print(table)
+    show_parts(table)
 
 
 @tokens.command()
@@ -128,4 +136,4 @@ def _warn_of_unknown(face: AdminFace, names: list[str]) -> None:
     known = {one["name"] for one in face.ask("GET", "/v1/services")["services"]} if names else set()
     for name in names:
         if name not in known:
-            typer.echo(f"note: there is no service {name} yet", err=True)
+            note(f"note: there is no service {name} yet")

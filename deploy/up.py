@@ -8,21 +8,21 @@ from collections.abc import Collection
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from client_sdk import AsyncQueueClient
 from client_sdk.errors import QueueError
+from client_sdk.stop_signals import stop_signals
 from deploy.command_name import penstock
 from deploy.data_dir import Running, data_option
 from deploy.errors import ChildFailed, DeployError
 from deploy.ignored_settings import ignored_in
 from deploy.local import LocalMode, LocalOptions
 from deploy.merged_log import MergedLog
+from deploy.printing import note
 from deploy.subscribers import held_by_pid
 
-#: What stops it; a second one cuts off whatever is still being waited for.
-STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
+#: Seconds that an error waits for the log lines before it.
+LAST_LINES_S = 2.0
 
 #: Seconds between two looks for workers that have connected.
 LOOK_EVERY_S = 0.2
@@ -31,26 +31,27 @@ LOOK_EVERY_S = 0.2
 NAMED_EVERY_S = 15.0
 
 
-async def run_up(options: LocalOptions, console: Console) -> int:
+async def run_up(options: LocalOptions, log: MergedLog) -> int:
     """Start, show the log, and return after a signal when everything has stopped in order.
 
     Returns the exit code: 1, after a sentence on standard error, when something did not start
     or gave up for good.
     """
-    log = MergedLog(console)
     local = LocalMode(options, on_line=log.line)
     told = asyncio.Event()
 
     def on_signal(number: signal.Signals) -> None:
         if told.is_set():
-            log.line("penstock", f"{number.name} again: not waiting any longer")
             local.hurry()
+            log.line("penstock", f"{number.name} again: not waiting any longer")
             return
-        log.line("penstock", f"{number.name}: stopping; once more to cut it short")
         told.set()
+        log.line("penstock", f"{number.name}: stopping; once more to cut it short")
 
     loop = asyncio.get_running_loop()
-    for number in STOPPED_BY:
+    # What stops it; a second one cuts off whatever is still being waited for.
+    stopped_by = stop_signals()
+    for number in stopped_by:
         loop.add_signal_handler(number, on_signal, number)
     for sentence in ignored_in(os.environ):
         log.line("penstock", sentence)
@@ -59,11 +60,12 @@ async def run_up(options: LocalOptions, console: Console) -> int:
         await _until_told(local, told, log)
     except DeployError as error:
         # Before everything is stopped, whose many lines would come between.
-        typer.secho(_reason(error), fg=typer.colors.RED, err=True)
+        await asyncio.to_thread(log.flush, timeout_s=LAST_LINES_S)
+        note(_reason(error), colour=typer.colors.RED)
         code = 1
     finally:
         await local.stop()
-        for number in STOPPED_BY:
+        for number in stopped_by:
             loop.remove_signal_handler(number)
     if code == 0:
         log.line("penstock", "stopped")

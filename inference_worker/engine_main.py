@@ -12,6 +12,7 @@ import signal
 import sys
 from dataclasses import dataclass
 
+from client_sdk.steady_output import make_output_steady
 from inference_worker import pipe
 from inference_worker.engines.engine import (
     Context,
@@ -52,6 +53,8 @@ def main(ends: pipe.Ends, birth: Birth) -> None:
     _die_with(birth.supervisor_pid)
     # A group of its own, so that the programs which a handler has started end with it.
     os.setpgid(0, 0)
+    # A handler may print, and a full disk is no reason for its job to fail.
+    make_output_steady()
     birth.logs.apply()
     pulse = PulseThread(ends.pulse)
     pulse.start()

@@ -6,6 +6,9 @@ import sys
 import time
 from dataclasses import dataclass
 
+from client_sdk.log_lines import PlainFormatter
+from client_sdk.plain_text import safe_json
+
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
@@ -26,7 +29,7 @@ class LogSettings:
         logging.basicConfig(level=self.level, handlers=[handler], force=True)
 
 
-class _Plain(logging.Formatter):
+class _Plain(PlainFormatter):
     def __init__(self, name: str) -> None:
         super().__init__(f"%(asctime)s %(levelname)-7s {name.replace('%', '%%')}: %(message)s")
 
@@ -47,4 +50,4 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return safe_json(json.dumps(line, ensure_ascii=False))

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from client_sdk.stop_signals import stop_signals
 from queue_service.metrics import Metrics
 from queue_service.open_files import connections_within, raise_limit
 from queue_service.services import Services
@@ -143,7 +144,7 @@ async def serve(settings: Settings, *, share_port: bool) -> None:
     _spare_the_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stop.set)
     await runner.setup()
     try:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from aiohttp.http_exceptions import HttpProcessingError
 
+from client_sdk.log_lines import PlainFormatter
+
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
@@ -38,7 +40,7 @@ def set_up_logging(level: str, *, as_json: bool) -> None:
     handler.setFormatter(
         _JsonFormatter()
         if as_json
-        else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        else PlainFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
     logging.getLogger("aiohttp.server").addFilter(_StrangersInOneLine())
     logging.basicConfig(level=level, handlers=[handler], force=True)

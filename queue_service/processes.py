@@ -7,7 +7,6 @@ SIGTERM on.  The kernel spreads connections over the children (SO_REUSEPORT).
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import time
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from client_sdk.stop_signals import stop_signals
 from queue_service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ async def supervise(settings: Settings) -> None:
     """Run `settings.processes` children until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory(prefix="penstock-metrics-") as folder, _hold(settings) as port:
         environment = {
@@ -72,7 +72,7 @@ async def _keep_one(environment: dict[str, str], stop: asyncio.Event) -> None:
     while not stop.is_set():
         started = time.monotonic()
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "queue_service", env=environment
+            sys.executable, "-P", "-m", "queue_service", env=environment
         )
         ended = asyncio.create_task(child.wait())
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
+from client_sdk.plain_text import one_line
 from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
 from deploy.demo.faq import Pair
@@ -89,7 +91,7 @@ class Report:
                 continue
             times = (f"{row.wait_s:.2f} s", f"{row.run_s:.2f} s")
             attempts = f"[bold]{row.attempt}[/]" if row.attempt > 1 else str(row.attempt)
-            table.add_row(pair.question, row.answer, *times, attempts)
+            table.add_row(pair.question, Text(one_line(row.answer)), *times, attempts)
         return table
 
     def last_line(self) -> str:

@@ -18,6 +18,8 @@ import aiohttp
 from rich.console import Console
 
 from client_sdk import AsyncQueueClient
+from client_sdk.plain_text import harmless
+from client_sdk.stop_signals import stop_signals
 from client_sdk.wire import names
 from deploy.child import Child
 from deploy.data_dir import Running
@@ -77,7 +79,7 @@ async def _demo(console: Console, data_dir: Path, *, verbose: bool) -> bool:
     lines: deque[str] = deque(maxlen=SHOWN_LINES)
 
     def on_line(name: str, text: str) -> None:
-        lines.append(f"{name}: {text}")
+        lines.append(harmless(f"{name}: {text}"))
         if verbose:
             console.print(lines[-1], markup=False, highlight=False, soft_wrap=True)
 
@@ -104,7 +106,7 @@ def _cancel_on_signals() -> None:
     """Let Ctrl-C and SIGTERM end the demo in order, so that it leaves no process and no file."""
     this = asyncio.current_task()
     assert this is not None, "called from a coroutine"
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, this.cancel)
 
 
@@ -112,14 +114,14 @@ def _conclude(console: Console, demo: "Demo", took_s: float) -> bool:
     report = demo.report
     console.print(report.table())
     for pair in report.wrong():
-        console.print(f"This answer is not the FAQ's: {pair.question}", style="red")
+        console.print(f"This answer is not the FAQ's: {pair.question}", style="red", markup=False)
     if not demo.killed_holding:
         console.print("The worker was not killed while it held questions.", style="red")
     console.print(
         f"A worker was killed while it held {demo.killed_holding}; {report.redelivered} of the "
         f"questions were handed out again. All of it took {took_s:.1f} s."
     )
-    print(report.last_line())
+    console.print(report.last_line(), highlight=False)
     complete = report.answered == len(report.asked) == DEMO_QUESTIONS
     kept = complete and not report.lost and not report.duplicated and not report.wrong()
     return kept and demo.killed_holding > 0

@@ -18,9 +18,10 @@ def descendants(pid: int) -> set[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
+            parents[int(folder.name)] = int(fields[1])
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            # It ended while it was read, and what was read may be empty.
             continue
-        parents[int(folder.name)] = int(fields[1])
     found: set[int] = set()
     while more := {child for child, parent in parents.items() if parent in {pid, *found}} - found:
         found |= more

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import BadInputFile, CannotResume, CannotWrite, OutputTaken
-from deploy.job_options import json_line, output_fields
+from deploy.job_options import output_fields
 from deploy.map_input import MapInput
 from deploy.map_output import MapAsked, MapOutput
+from deploy.printing import json_line
 
 DONE = {"state": "succeeded", "output": "é"}
 ASKED = MapAsked("svc", {}, "digest", 90, 9)

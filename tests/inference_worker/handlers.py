@@ -5,6 +5,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -25,6 +26,17 @@ class Upper:
 
     def predict(self, text: str) -> str:
         return text.upper() + self.suffix
+
+
+class Prints:
+    """Says what it does, as text and as bytes, and at once."""
+
+    def predict(self, text: str) -> str:
+        print("computing", text, flush=True)
+        sys.stdout.buffer.write(b"bytes\n")
+        sys.stdout.flush()
+        print("computed", file=sys.stderr)
+        return text
 
 
 class Sum:

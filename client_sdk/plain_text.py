@@ -1,0 +1,45 @@
+"""Text of others, shown or logged: characters that steer a terminal or end a line are made visible.
+
+What clients and workers send is shown by the commands and written to logs.  An escape sequence in
+it would command the reader's terminal, and a line end would forge a log line.
+"""
+
+import re
+
+#: Control characters other than tab and line end; line and paragraph separators; marks that turn
+#: the direction of the text around; halves of surrogate pairs, which cannot be written.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+#: The same, and what separates columns and lines.
+_NOT_IN_A_LINE = re.compile(_STEERING.pattern.replace("[", "[\t\n", 1))
+#: Where the pictures of the control characters begin.
+_PICTURES = 0x2400
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def harmless(text: str) -> str:
+    """Return a text with pictures in place of control characters; a carriage return is dropped."""
+    return _STEERING.sub(_picture, text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line: line ends, tabs and control characters as `\n`, `\t`, `\x1b`."""
+    return _NOT_IN_A_LINE.sub(_escape, text)
+
+
+def safe_json(document: str) -> str:
+    r"""Return a JSON document with such characters as `\u009b`, which stays the same document."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if found[0] == "\r":
+        return ""
+    return chr(_PICTURES + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return _SHORT.get(found[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")

@@ -1,0 +1,129 @@
+"""What the commands print: on a terminal it can do nothing but be read, and it is never half there.
+
+Standard output carries results.  A function that writes there returns when everything was handed
+over, and raises CannotPrint otherwise: a command that consumes a result removes it after that.
+Standard error carries notes, and a note that cannot be written is dropped.
+"""
+
+import json
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+import typer
+from rich.console import Console, RenderableType
+
+from client_sdk.plain_text import harmless, one_line, safe_json
+from client_sdk.steady_output import steady
+from deploy.errors import CannotPrint, ReaderLeft
+
+#: Columns of a table that no terminal shows, so that nothing in it is cut off.
+_WIDTH = 200
+
+
+def say(text: object = "") -> None:
+    """Print a line for people."""
+    _write(f"{harmless(str(text))}\n")
+
+
+def say_json(document: object) -> None:
+    """Print a document as one line of JSON, in ASCII where the encoding has not every character."""
+    line = json_line(document)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        line = json.dumps(document)
+    _write(f"{line}\n")
+
+
+def show_parts(*parts: RenderableType) -> None:
+    """Print tables and texts; nothing is cut off where standard output is no terminal."""
+    # What others wrote is no markup, and `:name:` in it no emoji.
+    width = None if is_terminal() else _WIDTH
+    console = Console(markup=False, emoji=False, highlight=False, width=width)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    _write(captured.get())
+
+
+def cells(*values: object) -> list[str]:
+    """Return the cells of a row, each of them one line."""
+    return [one_line(str(value)) for value in values]
+
+
+def write_text(text: str) -> None:
+    """Print a piece of text: as it is, or harmless on a terminal."""
+    _write(harmless(text) if is_terminal() else text)
+
+
+def write_payload(data: bytes, *, between: bool = False) -> None:
+    """Print a result: exactly its bytes, but harmless text on a terminal.
+
+    between: end it with a line end in a pipe too, because it is one of several.
+    """
+    if is_terminal():
+        text = data.decode(errors="replace")
+        write_text(text if text.endswith("\n") else f"{text}\n")
+    else:
+        _write(data + b"\n" if between else data)
+
+
+def note(text: str, *, colour: str | None = None) -> bool:
+    """Print a line on standard error; return whether it was written."""
+    # Whatever goes wrong with a note, the command goes on.
+    try:
+        typer.secho(harmless(text), fg=colour, err=True)
+    except (OSError, ValueError):
+        return False
+    return sys.stderr is not None
+
+
+def note_console() -> Console:
+    """Return a console on standard error whose failures end nothing: for progress."""
+    file = sys.stderr
+    # The tests of commands put a file without a descriptor in its place.
+    with suppress(OSError, ValueError, AttributeError):
+        file = steady(sys.stderr, sys.stderr.fileno())
+    return Console(file=file, markup=False, emoji=False, highlight=False)
+
+
+def is_terminal() -> bool:
+    """Say whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def json_line(document: object) -> str:
+    """Return a document as one line of JSON without a character that steers a terminal."""
+    return safe_json(json.dumps(document, ensure_ascii=False))
+
+
+def _write(text: str | bytes) -> None:
+    stream = sys.stdout
+    if stream is None:
+        raise CannotPrint("it is closed")
+    try:
+        stream.flush()
+        stream.buffer.write(text if isinstance(text, bytes) else _encoded(text, stream))
+        stream.buffer.flush()
+    except BrokenPipeError as error:
+        _drop_the_rest(stream)
+        raise ReaderLeft from error
+    except (OSError, ValueError) as error:
+        _drop_the_rest(stream)
+        raise CannotPrint(getattr(error, "strerror", None) or str(error)) from error
+
+
+def _encoded(text: str, stream: TextIO) -> bytes:
+    # An encoding that lacks a character, such as that of a Windows console, is no reason to stop.
+    return text.encode(stream.encoding or "utf-8", "backslashreplace")
+
+
+def _drop_the_rest(stream: TextIO) -> None:
+    """Let nothing more be written: Python would fail once more when it closes the stream."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
