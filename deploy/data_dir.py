@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.errors import DataDirTaken, NotRunning
+from deploy.trusted_path import check_secret, check_trusted
 
 #: Bytes of randomness in a generated token.
 TOKEN_BYTES = 24
@@ -60,8 +61,13 @@ class DataDir:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory; raise `DataDirTaken` when another process holds it."""
+        """Hold the directory; raise `DataDirTaken` when another process holds it.
+
+        Raises `UntrustedPath` when another user could change what is in it.
+        """
+        check_trusted(self.path)
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        check_trusted(self.path)
         with self._lock_file() as taken:
             if taken:
                 raise DataDirTaken(self.path)
@@ -77,6 +83,7 @@ class DataDir:
         path = self.path / name
         if not path.exists():
             write_private(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+        check_secret(path)
         return path.read_text(encoding="ascii").strip()
 
     def token_of(self, service: str) -> str:
@@ -91,9 +98,13 @@ class DataDir:
         write_private(self._running, json.dumps(asdict(running), indent=2) + "\n")
 
     def running(self) -> Running:
-        """Return where the local mode on this directory is found, or raise `NotRunning`."""
+        """Return where the local mode on this directory is found, or raise `NotRunning`.
+
+        Raises `UntrustedPath`: where others can write they would choose whom we send jobs to.
+        """
         if not self._running.exists():
             raise NotRunning(self.path)
+        check_trusted(self.path)
         with self._lock_file() as taken:
             # A killed one could not take its announcement with it, but its lock is gone.
             if not taken:
