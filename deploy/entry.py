@@ -5,8 +5,15 @@ of whatever was being imported.  Nothing has been done by then, so there is noth
 """
 
 import os
-import signal
 import sys
+
+# `python -m` looks first in the folder in which it is started: a queue.py or a redis.py there would
+# take the place of Python's and the library's.  Here, before anything else is imported, that folder
+# goes to the end.  `python -P -m`, as local mode and the images call it, leaves it out.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path.append(sys.path.pop(0))
+
+import signal
 from types import FrameType
 
 #: What a shell expects of a program that Ctrl-C has ended.

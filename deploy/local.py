@@ -267,7 +267,8 @@ class LocalMode:
         inherited = {**os.environ, "PYTHONUNBUFFERED": "1"}
         return Child.start(
             name,
-            [sys.executable, "-m", module],
+            # -P: no module of the folder is imported in the place of Python's or a library's.
+            [sys.executable, "-P", "-m", module],
             on_line=partial(self._on_line, name),
             env={**inherited, **env},
             cwd=folder,

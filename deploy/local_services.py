@@ -7,7 +7,6 @@ are made through the admin face of the queue service, its workers are children o
 import asyncio
 import json
 import logging
-import os
 import secrets
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from functools import partial
@@ -251,11 +250,9 @@ def _path_of(name: str) -> str:
 def _environment(wish: Wish, running: Running, *, name: str, grace_s: float) -> dict[str, str]:
     """What a worker of this service is told."""
     worker = wish.worker
-    python_path = os.pathsep.join(filter(None, (wish.folder, os.environ.get("PYTHONPATH", ""))))
     threads = "PENSTOCK_WORKER_WORKER_THREADS"
     window = {} if worker.window is None else {threads: str(worker.window)}
     return {
-        "PYTHONPATH": python_path,
         **worker.env,
         "PENSTOCK_WORKER_QUEUE_URL": running.url,
         "PENSTOCK_WORKER_SERVICE": wish.name,

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from client_sdk.errors import QueueError
+from client_sdk.steady_output import make_output_steady
+from client_sdk.stop_signals import stop_signals
 from client_sdk.wire.browsers import read_hosts
 from client_sdk.work import WorkConnection
 from inference_worker.bad_settings import why
@@ -33,6 +35,7 @@ log = logging.getLogger("inference_worker")
 
 def main() -> None:
     """Run until told to leave; exit with 0 then, and with 1 when the worker cannot work."""
+    make_output_steady()
     try:
         settings = Settings()
     except (ValidationError, SettingsError) as error:
@@ -117,7 +120,7 @@ def _engine(settings: Settings, logs: LogSettings) -> Engine:
 
 
 def _leave_on_signals(worker: Worker) -> None:
-    """The first SIGTERM or SIGINT drains; the second leaves at once."""
+    """The first SIGTERM, SIGINT or SIGHUP drains; the second leaves at once."""
     loop = asyncio.get_running_loop()
     told = False
 
@@ -130,7 +133,7 @@ def _leave_on_signals(worker: Worker) -> None:
             worker.drain()
         told = True
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, leave, number)
 
 

@@ -1,13 +1,21 @@
 """`python -m queue_service`: read the settings, serve, stop on SIGTERM."""
 
+import sys
+
+# `python -m` looks first in the folder in which it is started: a queue.py or a redis.py there would
+# take the place of Python's and the library's.  Here, before anything else is imported, that folder
+# goes to the end.  `python -P -m`, as local mode and the images call it, leaves it out.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    sys.path.append(sys.path.pop(0))
+
 import argparse
 import re
-import sys
 
 import uvloop
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from client_sdk.steady_output import make_output_steady
 from queue_service.app import serve
 from queue_service.logs import set_up_logging
 from queue_service.processes import shares_port, supervise
@@ -17,6 +25,7 @@ from queue_service.store.durability import NotDurable
 
 def main() -> int:
     """Run the queue service; the exit status is 2 when a setting is wrong."""
+    make_output_steady()
     parser = argparse.ArgumentParser(
         prog="queue_service",
         description="Penstock's queue service. Every setting is PENSTOCK_<NAME> in the "

@@ -1,11 +1,11 @@
 """From `module:name` to the class or function of that name."""
 
-import importlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from inference_worker.engines.search_path import where_looked
+from inference_worker.engines.search_path import import_from_folder, where_looked
 from inference_worker.errors import BadEngine
 
 
@@ -27,7 +27,7 @@ def find(target: str) -> Any:
 def import_module(name: str) -> Any:
     """Import a module of the user's; raise BadEngine when that fails."""
     try:
-        return importlib.import_module(name)
+        return import_from_folder(name, Path.cwd())
     except (Exception, SystemExit) as error:
         came = f"{last_line(error)}{where_looked(error, name)}"
         raise BadEngine(f"a module {name} that can be imported", came) from error

@@ -23,7 +23,12 @@ class Up:
     """One `penstock up` in a session of its own."""
 
     def __init__(
-        self, data_dir: Path, *options: str, log: Path, settings: Mapping[str, str]
+        self,
+        data_dir: Path,
+        *options: str,
+        log: Path,
+        settings: Mapping[str, str],
+        cwd: Path | None = None,
     ) -> None:
         self.data_dir = data_dir
         self._log = log
@@ -36,6 +41,7 @@ class Up:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                cwd=cwd,
             )
 
     @property
