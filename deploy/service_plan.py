@@ -21,7 +21,7 @@ from deploy.service_file import (
     normalised,
     unknown_keys,
 )
-from queue_service.settings import ServiceSettings
+from queue_service.service_settings import ServiceSettings
 from queue_service.wrong_fields import shown, wrong_fields
 
 #: Engines that a `processor` of this name means, each of a model at `model_path`.

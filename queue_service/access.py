@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from queue_service.admission import Admission, recheck_all
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.errors import StoreUnavailable
-from queue_service.settings import ServiceName
+from queue_service.service_settings import ServiceName
 from queue_service.store.putter import Putter
 from queue_service.store.tokens import TokenStore
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from queue_service.settings import ServiceSettings
+from queue_service.service_settings import ServiceSettings
 from queue_service.store.registry import Registered, State
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from queue_service.delivery.subscriber import Ended
 from queue_service.description import Description
 from queue_service.metrics import Metrics
 from queue_service.queues import Limits, Queue
-from queue_service.settings import Settings, capacity
+from queue_service.service_settings import capacity
+from queue_service.settings import Settings
 from queue_service.store.entry import Dropped
 from queue_service.store.keys import Keys, Role
 from queue_service.store.registry import State

@@ -26,7 +26,8 @@ from queue_service.errors import (
 from queue_service.metrics import Metrics
 from queue_service.replica import Announcement
 from queue_service.service import Service
-from queue_service.settings import ServiceSettings, Settings
+from queue_service.service_settings import ServiceSettings
+from queue_service.settings import Settings
 from queue_service.store.batching import Batcher
 from queue_service.store.durability import NotDurable
 from queue_service.store.entry import Dropped

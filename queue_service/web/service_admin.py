@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from queue_service.errors import BadParameter
 from queue_service.service import Service
-from queue_service.settings import ServiceSettings
+from queue_service.service_settings import ServiceSettings
 from queue_service.store.registry import State
 from queue_service.web.body import read_body
 from queue_service.web.keys import SERVICES, SETTINGS

@@ -12,7 +12,7 @@ import yaml
 
 from deploy.render_compose import queue_instances, render_compose
 from deploy.service_plan import read_plan
-from queue_service.settings import ServiceSettings
+from queue_service.service_settings import ServiceSettings
 from tests.containers.test_files import read
 
 CHAT: dict[str, Any] = {

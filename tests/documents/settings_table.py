@@ -22,7 +22,8 @@ from inference_worker.engines.transformers.options import (
 )
 from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.settings import Settings as WorkerSettings
-from queue_service.settings import QueueSettings, ServiceSettings, Settings
+from queue_service.service_settings import QueueSettings, ServiceSettings
+from queue_service.settings import Settings
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 

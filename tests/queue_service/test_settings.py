@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from queue_service.settings import (
+from queue_service.service_settings import (
     DeadMessagePolicy,
     QueueSettings,
     ServiceSettings,
-    Settings,
     capacity,
 )
+from queue_service.settings import Settings
 
 
 def _service(**fields: object) -> ServiceSettings:
