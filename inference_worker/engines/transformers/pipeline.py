@@ -1,11 +1,15 @@
 """Any pipeline of transformers by the name of its task: `pipeline:TASK[:MODEL]`.
 
-A job is plain text; or JSON, `{"inputs": ..., "parameters": {...}}`, both handed to the pipeline
-as they are; or an image or a sound as its bytes, with a content type that says so.  The answer
-is what the pipeline returns, as JSON; a single image is a PNG.
+A job is plain text; or JSON, `{"inputs": ..., "parameters": {...}}`; or an image, a sound or a
+film as its bytes, with a content type that says so.  What may stand in `inputs` and in
+`parameters` is listed for each task in pipeline_inputs.py and pipeline_parameters.py, because the
+library loads code, opens files and fetches addresses that it finds there.  The answer is what the
+pipeline returns, as JSON with images as data URLs; a single image is a PNG.
 """
 
 import asyncio
+import base64
+import copy
 import io
 import logging
 import os
@@ -29,11 +33,35 @@ from inference_worker.engines.failures import BadInput, failure_of
 from inference_worker.engines.locate import last_line
 from inference_worker.engines.payload import to_bytes
 from inference_worker.engines.transformers.batching import BatchThread
+from inference_worker.engines.transformers.media import Media
 from inference_worker.engines.transformers.options import PipelineOptions
+from inference_worker.engines.transformers.pipeline_inputs import (
+    ALIASES,
+    Inputs,
+    Parts,
+    medium_of,
+    read_inputs,
+    task_names,
+)
+from inference_worker.engines.transformers.pipeline_parameters import (
+    ModelSize,
+    parameters_model,
+    read_parameters,
+)
 from inference_worker.engines.transformers.request import first_mistake, read_request
-from inference_worker.errors import EngineFailed
+from inference_worker.errors import BadEngine, EngineFailed
 
 log = logging.getLogger(__name__)
+
+#: Most tokens and different tokens of a model that does not say.
+DEFAULT_CONTEXT = 4096
+DEFAULT_VOCABULARY = 1
+
+#: How many numbers a second of sound has for a model that does not say.
+DEFAULT_SAMPLING_RATE = 16_000
+
+#: The tasks that give a model the texts of a job alone and whole, so that they can be measured.
+_MEASURED = ("text-classification", "fill-mask", "feature-extraction", "text-generation")
 
 #: What a pipeline raises for an input that it cannot read, whoever runs it.
 INPUT_ERRORS = (BadInput, ValueError, TypeError, KeyError)
@@ -50,7 +78,7 @@ class PipelineRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    inputs: Any
+    inputs: Inputs
     parameters: dict[str, Any]
 
 
@@ -61,16 +89,22 @@ class PipelineEngine(Engine):
         self, target: str, options: PipelineOptions, *, capacity: int | None = None
     ) -> None:
         super().__init__(f"pipeline:{target}", capacity=capacity or options.max_batch)
-        self._task, _, model = target.partition(":")
+        task, _, model = target.partition(":")
+        if task not in task_names():
+            # Of any other one nobody knows what its inputs open.
+            raise BadEngine(f"a task, one of {', '.join(task_names())}", task)
+        self._task = ALIASES.get(task, task)
         self._model_name = model or None
         self._options = options
         self._pipeline: Any = None
+        self._reader: _Reader | None = None
         self._batches: BatchThread[_Call, bytes] | None = None
 
     async def start(self, context: Context) -> None:
         """Load the pipeline."""
         try:
             self._pipeline = await asyncio.to_thread(self._load, context)
+            self._reader = _Reader(self._task, self._pipeline)
         except Exception as error:
             log.debug("The traceback of the loading:", exc_info=True)
             raise EngineFailed(self.name, last_line(error)) from error
@@ -79,20 +113,20 @@ class PipelineEngine(Engine):
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
         """Call the pipeline with one job."""
         assert self._batches is not None, "run before start"
+        assert self._reader is not None, "run before start"
+        media = Media()
         try:
-            call = _read(job)
-        except BadInput as error:
-            yield Failed(BAD_INPUT, str(error), retryable=False)
-            return
-        yield Started()
-        try:
-            output = await self._batches.result(call)
+            # In a thread, because to decode an image or a sound takes its time.
+            call = await asyncio.to_thread(self._reader.read, job, media)
+            yield Started()
+            end: Event = Finished(await self._batches.result(call))
         except INPUT_ERRORS as error:
-            end: Event = Failed(BAD_INPUT, last_line(error), retryable=False)
+            said = str(error) if isinstance(error, BadInput) else last_line(error)
+            end = Failed(BAD_INPUT, said, retryable=False)
         except Exception as error:
             end = failure_of(error)
-        else:
-            end = Finished(output)
+        finally:
+            media.close()
         yield end
 
     async def stop(self, grace_s: float) -> None:
@@ -121,56 +155,135 @@ class PipelineEngine(Engine):
     def _compute(self, calls: list[_Call]) -> list[bytes | Exception]:
         first = calls[0]
         if len(calls) == 1:
-            return [_to_bytes(self._pipeline(first.inputs, **first.parameters))]
-        if any(call.parameters != first.parameters for call in calls):
+            return [_to_bytes(self._run(first))]
+        if any(not c.inputs.can_join or c.parameters != first.parameters for c in calls):
             # Not alike: each is computed alone.
-            return [self._compute([call])[0] for call in calls]
-        inputs = [call.inputs for call in calls]
-        outputs = self._pipeline(inputs, batch_size=len(inputs), **first.parameters)
+            return [self._alone(call) for call in calls]
+        together = Inputs([call.inputs.value for call in calls])
+        outputs = self._run(_Call(together, {"batch_size": len(calls), **first.parameters}))
+        if len(outputs) != len(calls):
+            # Nobody could tell whose they are.
+            return [self._alone(call) for call in calls]
         return [_to_bytes(output) for output in outputs]
 
+    def _alone(self, call: _Call) -> bytes | Exception:
+        try:
+            return _to_bytes(self._run(call))
+        except Exception as error:
+            return error
 
-def _read(job: Job) -> _Call:
-    kind = job.content_type.partition("/")[0].strip().lower()
-    if kind == "image":
-        return _Call(_image(job.data), {})
-    if kind in ("audio", "video") or job.content_type.startswith("application/octet-stream"):
-        return _Call(job.data, {})
-    try:
-        body = read_request(job.data, job.content_type, kind="inputs")
-        request = PipelineRequest.model_validate(body)
-    except ValidationError as error:
-        raise BadInput(first_mistake(error)) from None
-    if request.inputs is None or request.inputs in ("", []):
-        raise BadInput("inputs: expected something, got nothing")
-    return _Call(request.inputs, request.parameters)
+    def _run(self, call: _Call) -> Any:
+        assert self._reader is not None, "computed before start"
+        self._reader.check_lengths(call)
+        # A copy, because the library adds to the parameters that it is given.
+        parameters = copy.deepcopy(call.parameters)
+        if call.inputs.named:
+            return self._pipeline(**call.inputs.named, **parameters)
+        return self._pipeline(call.inputs.value, **parameters)
 
 
-def _image(data: bytes) -> Any:
-    try:
-        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
-    except ModuleNotFoundError:
-        sentence = "this worker cannot read images: its machine needs `pip install pillow`"
-        raise BadInput(sentence) from None
-    try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise BadInput(f"expected an image: {error}") from None
-    return image
+class _Reader:
+    """Reads the jobs of one loaded pipeline; nothing of a job reaches the library unread."""
+
+    def __init__(self, task: str, pipeline: Any) -> None:
+        self._task = task
+        self._medium = medium_of(task)
+        self._rate = _sampling_rate(pipeline)
+        context = _context_of(pipeline)
+        vocabulary = getattr(_text_config(pipeline), "vocab_size", None) or DEFAULT_VOCABULARY
+        size = ModelSize(context or DEFAULT_CONTEXT, vocabulary)
+        self._parameters = parameters_model(task, size)
+        self._measured = context if task in _MEASURED else None
+        self._tokenizer = pipeline.tokenizer
+        if self._measured and self._tokenizer is not None:
+            # What is cut is cut to what the model has place for.
+            most = min(self._measured, self._tokenizer.model_max_length)
+            self._measured = self._tokenizer.model_max_length = most
+
+    def read(self, job: Job, media: Media) -> _Call:
+        """Return what the library is called with; raise BadInput."""
+        parts = Parts(media, self._rate)
+        kind = job.content_type.partition("/")[0].strip().lower()
+        is_bytes = job.content_type.strip().lower().startswith("application/octet-stream")
+        if is_bytes and self._medium != "text":
+            kind = self._medium
+        if kind in ("image", "audio", "video"):
+            # The sound of a film is a sound too.
+            if kind != self._medium and (kind, self._medium) != ("video", "audio"):
+                expected = f"expected a job of kind {self._medium} for {self._task}"
+                raise BadInput(f"{expected}, got {job.content_type}")
+            return _Call(read_inputs(self._task, job.data, parts), {})
+        try:
+            body = read_request(job.data, job.content_type, kind="inputs")
+            request = PipelineRequest.model_validate(body)
+        except ValidationError as error:
+            raise BadInput(first_mistake(error)) from None
+        if request.inputs is None or request.inputs in ("", []):
+            raise BadInput("inputs: expected something, got nothing")
+        parameters = read_parameters(self._parameters, request.parameters)
+        return _Call(read_inputs(self._task, request.inputs, parts), parameters)
+
+    def check_lengths(self, call: _Call) -> None:
+        """Raise BadInput for a text that the model has no place for.
+
+        On a CPU that is an error of the model; on a GPU it ends the process, with everybody's jobs.
+        Called by the thread that computes: a tokenizer bears one caller at a time.
+        """
+        if self._measured is None or self._tokenizer is None or _truncates(call.parameters):
+            return
+        value = call.inputs.value
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                tokens = len(self._tokenizer(text, verbose=False)["input_ids"])
+                if tokens > self._measured:
+                    expected = f"inputs: expected at most {self._measured} tokens"
+                    raise BadInput(f"{expected}, got {tokens}; `truncation` cuts a text")
+
+
+def _truncates(parameters: dict[str, Any]) -> bool:
+    told = [parameters, *(part for part in parameters.values() if isinstance(part, dict))]
+    return any(part.get("truncation") not in (None, False, "do_not_truncate") for part in told)
+
+
+def _text_config(pipeline: Any) -> Any:
+    return pipeline.model.config.get_text_config(decoder=True)
+
+
+def _context_of(pipeline: Any) -> int | None:
+    names = ("max_position_embeddings", "max_target_positions", "n_positions")
+    known = [getattr(_text_config(pipeline), name, None) for name in names]
+    return next((value for value in known if isinstance(value, int) and value > 0), None)
+
+
+def _sampling_rate(pipeline: Any) -> int:
+    holder = getattr(pipeline, "feature_extractor", None) or getattr(
+        getattr(pipeline, "processor", None), "feature_extractor", None
+    )
+    rate = getattr(holder, "sampling_rate", None)
+    return rate if isinstance(rate, int) else DEFAULT_SAMPLING_RATE
 
 
 def _to_bytes(output: Any) -> bytes:
     """Return what a pipeline returned as the payload of a sink entry."""
-    if hasattr(output, "save") and hasattr(output, "getpixel"):
-        png = io.BytesIO()
-        output.save(png, format="PNG")
-        return png.getvalue()
+    if _is_image(output):
+        return _png(output)
     return to_bytes(_plain(output))
 
 
+def _is_image(value: Any) -> bool:
+    return hasattr(value, "save") and hasattr(value, "getpixel")
+
+
+def _png(image: Any) -> bytes:
+    png = io.BytesIO()
+    image.save(png, format="PNG")
+    return png.getvalue()
+
+
 def _plain(value: Any) -> Any:
-    """Return the value with arrays and numbers of numpy and torch as JSON has them."""
+    """Return the value as JSON has it: arrays and numbers as lists, images as data URLs."""
+    if _is_image(value):
+        return "data:image/png;base64," + base64.b64encode(_png(value)).decode()
     if isinstance(value, dict):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

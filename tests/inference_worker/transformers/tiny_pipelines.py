@@ -1,0 +1,53 @@
+"""Models of random weights for pipelines of texts, images and sounds."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForSequenceClassification,
+)
+
+from tests.inference_worker.transformers.tiny_model import make_tokenizer
+
+#: Of every part of such a model.
+_SMALL: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "num_labels": 3,
+}
+
+
+def save_text_classifier(folder: Path) -> None:
+    """Save a Bert for three labels, with place for 64 tokens."""
+    torch.manual_seed(1)
+    config = BertConfig(vocab_size=512, max_position_embeddings=64, pad_token_id=0, **_SMALL)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    make_tokenizer(512).save_pretrained(folder)
+
+
+def save_image_classifier(folder: Path) -> None:
+    """Save a ViT for three labels, for images of 16 by 16 pixels."""
+    torch.manual_seed(1)
+    model = ViTForImageClassification(ViTConfig(image_size=16, patch_size=8, **_SMALL))
+    model.save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)
+
+
+def save_sound_classifier(folder: Path) -> None:
+    """Save a Wav2Vec2 for three labels, for 16,000 numbers a second."""
+    torch.manual_seed(1)
+    layers = {"conv_dim": (8, 8), "conv_stride": (5, 5), "conv_kernel": (5, 5)}
+    positions = {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    config = Wav2Vec2Config(num_feat_extract_layers=2, **layers, **positions, **_SMALL)
+    Wav2Vec2ForSequenceClassification(config).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
