@@ -21,6 +21,7 @@ from client_sdk.work import WorkConnection
 from inference_worker.bad_settings import why
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.load import load_engine
+from inference_worker.environment import forget_settings
 from inference_worker.errors import WorkerError
 from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics
@@ -40,6 +41,8 @@ def main() -> None:
         settings = Settings()
     except (ValidationError, SettingsError) as error:
         sys.exit(why(error))
+    # Before anything is started, so that nothing that is started has them.
+    forget_settings()
     uid = new_uid()
     logs = LogSettings(settings.log_level, settings.log_json, settings.name or uid)
     logs.apply()

@@ -26,6 +26,7 @@ from inference_worker.engines.engine import (
     Progress,
 )
 from inference_worker.engines.load import EngineSpec
+from inference_worker.environment import without_settings
 from inference_worker.errors import EngineFailed
 from inference_worker.logs import LogSettings
 from inference_worker.pulse import Beat, Pulse
@@ -79,7 +80,8 @@ class Child:
         # In this thread, although it takes a few milliseconds: the kernel ties the child's life
         # to the thread that started it, and this is the one that lives as long as the process.
         try:
-            process.start()
+            with without_settings():
+                process.start()
         except BaseException:
             ours.close()
             raise

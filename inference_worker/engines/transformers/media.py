@@ -33,7 +33,6 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"fLaC", "flac"),
     (0, b"OggS", "ogg"),
     (0, b"ID3", "mp3"),
-    (0, b"caff", "caf"),
     (0, b"#!AMR", "amr"),
     (0, b"FORM", "aiff"),
     (0, b"\x1a\x45\xdf\xa3", "matroska"),

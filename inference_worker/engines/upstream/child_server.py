@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inference_worker.engines.upstream.warden import BY_SIGNAL
+from inference_worker.environment import inherited
 
 #: How many of its last lines are kept for the sentence that tells why it ended.
 KEPT_LINES = 5
@@ -26,9 +27,6 @@ LAST_LINES_WAIT_S = 1.0
 LONGEST_LINE_BYTES = 8192
 
 _WARDEN = Path(__file__).with_name("warden.py")
-
-#: The worker's own settings, its token among them, are not the server's business.
-_OUR_SETTINGS = "PENSTOCK_"
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +53,6 @@ class ChildServer:
         env: laid over the worker's environment, less the worker's own settings.
         """
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OUR_SETTINGS)}
         our_leash, leash = socket.socketpair()
         our_leash.setblocking(False)
         our_lines, lines = os.pipe()
@@ -65,7 +62,7 @@ class ChildServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=lines,
                 stderr=lines,
-                env={**inherited, **(env or {})},
+                env={**inherited(), **(env or {})},
                 pass_fds=(leash.fileno(),),
                 # A Ctrl-C in the worker's terminal is the worker's to act upon.
                 start_new_session=True,
