@@ -29,6 +29,7 @@ from inference_worker.engines.engine import (
     Job,
     Started,
 )
+from inference_worker.engines.model_xml import checked_xml, without_declaration
 from inference_worker.errors import EngineFailed
 
 #: The failure of a job that the evaluator itself has given up.
@@ -107,15 +108,15 @@ class PmmlEngine(Engine):
 
 
 def read_text(where: str, options: PmmlOptions) -> str:
-    """Read the model from a path, or from wherever fsspec finds it."""
+    """Read and check the model, from a path or from wherever fsspec finds it."""
     scheme = urlsplit(where).scheme
     if "://" not in where or scheme == "file":
-        return Path(where.removeprefix("file://")).read_text(encoding="utf-8-sig")
+        return checked_xml(Path(where.removeprefix("file://")).read_bytes())
     import fsspec  # noqa: PLC0415 - an extra
 
     with fsspec.open(where, "rb", **options.storage) as model:
         data: bytes = model.read()
-    return data.decode("utf-8-sig")
+    return checked_xml(data)
 
 
 def evaluate(model: _Model, data: bytes) -> bytes:
@@ -151,7 +152,13 @@ def _refuse_constant(name: str) -> None:
 
 
 def _load(text: str) -> _Model:
-    options = ["-Xrs"]  # The signals of this process stay ours.
+    options = [
+        "-Xrs",  # The signals of this process stay ours.
+        # The text was checked for what these forbid; they hold where a parser reads it otherwise.
+        "-Djavax.xml.accessExternalDTD=",
+        "-Djavax.xml.accessExternalSchema=",
+        "-Djavax.xml.accessExternalStylesheet=",
+    ]
     if not os.environ.get("JAVA_HOME") and (home := _java_of_the_extra()):
         os.environ["JAVA_HOME"] = home
         # It is recent enough to warn of every library that is not Java, jpype among them.
@@ -159,7 +166,7 @@ def _load(text: str) -> _Model:
     import pypmml  # noqa: PLC0415 - an extra
 
     pypmml.PMMLContext.getOrCreate(gateway="jpype", java_opts=options)
-    model: _Model = pypmml.Model.fromString(text)
+    model: _Model = pypmml.Model.fromString(without_declaration(text))
     return model
 
 

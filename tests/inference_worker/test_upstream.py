@@ -127,6 +127,7 @@ async def test_no_cookie_of_one_client_is_sent_for_the_next(
     [
         Job("r", b"", path="../admin"),
         Job("r", b"", path="a/./b"),
+        Job("r", b"", path="v1/..;/admin"),
         Job("r", b"", content_type="text/plain\r\nX-Evil: 1"),
     ],
 )

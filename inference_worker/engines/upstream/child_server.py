@@ -83,16 +83,21 @@ class ChildServer:
 
     async def wait(self) -> str:
         """Wait for its end; return how it ended, with its last line."""
+        how = await self.wait_silently()
+        return f"{how}: {self._last_lines[-1]}" if self._last_lines else how
+
+    async def wait_silently(self) -> str:
+        """Wait for its end; return how it ended, for a client.
+
+        The last line of a server may be about the job of another client.
+        """
         await self._gone.wait()
         code = self._process.returncode or 0
         if code < 0:
             code = BY_SIGNAL - code
-        how = (
-            f"was killed by signal {code - BY_SIGNAL}"
-            if code > BY_SIGNAL
-            else f"exited with {code}"
-        )
-        return f"{how}: {self._last_lines[-1]}" if self._last_lines else how
+        if code > BY_SIGNAL:
+            return f"was killed by signal {code - BY_SIGNAL}"
+        return f"exited with {code}"
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to end, and kill it and all that it started after the grace."""

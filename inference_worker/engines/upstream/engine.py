@@ -139,8 +139,9 @@ class UpstreamEngine(Engine):
                 return
             if failed.code in _DOUBTFUL:
                 self._doubt.set()
-            if failed.code == UPSTREAM_DOWN and (death := await self._server.how_it_died()):
-                failed = Failed(ENGINE_DIED, f"the server {death}")
+            if failed.code == UPSTREAM_DOWN:
+                death = await self._server.how_it_died(for_client=True)
+                failed = Failed(ENGINE_DIED, f"the server {death}") if death else failed
             yield failed
 
     async def health(self) -> Health:

@@ -19,6 +19,8 @@ from client_sdk.wire import names
 _HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
 
 Path = Annotated[str, StringConstraints(pattern=r"^(/[^?#\s]*)?$")]
+#: A path without escapes, or the beginning of one with `/*` behind it.
+SubPath = Annotated[str, StringConstraints(pattern=r"^/(\*|[^?#\s\\%*]+(/\*)?)$")]
 Status = Annotated[int, Field(ge=300, le=599)]
 
 
@@ -54,6 +56,12 @@ class UpstreamOptions(BaseModel):
         "started without one; it is restarted when it ends, and ends with the worker.",
     )
     path: Path = Field(default="", description="Put before the sub-path of every job.")
+    paths: tuple[SubPath, ...] | None = Field(
+        default=None,
+        description="The sub-paths that jobs may name, behind `path`: `/v1/score`, or `/v1/*` for "
+        "all below it; `[]` for none. By default all, but with `send_headers` (or a password in "
+        "the `url`) only those of the OpenAI face.",
+    )
     mode: Mode = Field(
         default=Mode.RAW,
         description="What the server answers: `raw`, `json`, `sse` or `openai-sse`.",
@@ -95,6 +103,11 @@ class UpstreamOptions(BaseModel):
         description="Statuses that are answered at once; any other one outside of 2xx is tried "
         "again, as PAI EAS does.",
     )
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the server is sent something of the operator's own with every job."""
+        return bool(self.send_headers) or "@" in urlsplit(self.url).netloc
 
     @field_validator("headers", "send_headers")
     @classmethod

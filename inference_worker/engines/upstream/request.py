@@ -8,9 +8,7 @@ from yarl import URL
 from client_sdk.wire import names
 from inference_worker.engines.engine import Job
 from inference_worker.engines.upstream.options import Mode, UpstreamOptions
-
-#: What may stand in a path as it is, beside letters, digits and `_.-~`.
-_PATH_CHARACTERS = "/:@!$&'()*+,;="
+from inference_worker.engines.upstream.sub_path import BadPath, allowed_paths, encoded_path
 
 _EVENT_STREAM = "text/event-stream"
 
@@ -32,15 +30,17 @@ def request_for(job: Job, base: str, *, options: UpstreamOptions) -> Request:
 
     base: the server with its path, without a slash at the end.
     """
-    return Request(URL(base + _path(job) + _query(job), encoded=True), _headers(job, options))
+    return Request(
+        URL(base + _path(job, options) + _query(job), encoded=True), _headers(job, options)
+    )
 
 
-def _path(job: Job) -> str:
-    path = job.path.strip("/")
-    if any(segment in (".", "..") for segment in path.split("/")):
-        # It could lead out of the path that the operator has given.
-        raise CannotBeSent(f"expected a sub-path without `.` and `..`, got {path}")
-    return "/" + quote(path, safe=_PATH_CHARACTERS) if path else ""
+def _path(job: Job, options: UpstreamOptions) -> str:
+    allowed = allowed_paths(options.paths, has_credentials=options.has_credentials)
+    try:
+        return encoded_path(job.path, allowed=allowed)
+    except BadPath as error:
+        raise CannotBeSent(str(error)) from None
 
 
 def _query(job: Job) -> str:

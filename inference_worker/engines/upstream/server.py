@@ -78,16 +78,17 @@ class Server:
         except (aiohttp.ClientError, OSError):
             return f"does not answer on {url.path}"
 
-    async def how_it_died(self) -> str:
+    async def how_it_died(self, *, for_client: bool = False) -> str:
         """Return how the child ended, if it does within a moment, or nothing.
 
         The connections of a process that dies end a moment before it does.
         """
         if self._child is None:
             return ""
+        ended = self._child.wait_silently() if for_client else self._child.wait()
         try:
             async with asyncio.timeout(DEATH_WAIT_S):
-                return await self._child.wait()
+                return await ended
         except TimeoutError:
             return ""
 
