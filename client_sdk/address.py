@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from client_sdk import errors
+from client_sdk.plain_text import without_login
 
 
 def service_address(url: str) -> str:
@@ -18,6 +19,7 @@ def service_address(url: str) -> str:
         good = False
     if not good or parts.query or parts.fragment:
         raise errors.BadParameter(
-            f"expected the URL of a queue service such as http://127.0.0.1:8080, got {url!r}"
+            "expected the URL of a queue service such as http://127.0.0.1:8080, got "
+            f"{without_login(url)!r}"
         )
     return url.rstrip("/")

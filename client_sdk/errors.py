@@ -40,6 +40,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from client_sdk.plain_text import without_login
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 
@@ -54,7 +55,7 @@ class QueueError(Exception):
 
     code: the machine word, one of `client_sdk.wire.codes.Code` or a word of this module.
     status: the HTTP status or the WebSocket close code that said so; None when none came.
-    url: what was asked, without its query, which can hold a user's data.
+    url: what was asked, without its query, which can hold a user's data, and without a password.
     fields: what the service told beside the sentence, such as the `state` of a job.
     """
 
@@ -73,7 +74,7 @@ class QueueError(Exception):
         self.sentence = sentence
         self.code = code or type(self).code
         self.status = status
-        self.url = url
+        self.url = without_login(url)
         self.fields = dict(fields or {})
         super().__init__(sentence)
 

@@ -15,6 +15,8 @@ _STEERING = re.compile(
 _NOT_IN_A_LINE = re.compile(_STEERING.pattern.replace("[", "[\t\n", 1))
 #: Where the pictures of the control characters begin.
 _PICTURES = 0x2400
+#: What stands between the scheme of a URL and its host, up to the last @ before the path.
+_LOGIN = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s]*@")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -31,6 +33,11 @@ def one_line(text: str) -> str:
 def safe_json(document: str) -> str:
     r"""Return a JSON document with such characters as `\u009b`, which stays the same document."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+
+
+def without_login(url: str) -> str:
+    """Return a URL without the user and password that may stand before its host."""
+    return _LOGIN.sub(r"\1", url)
 
 
 def _picture(found: re.Match[str]) -> str:

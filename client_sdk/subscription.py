@@ -19,6 +19,7 @@ from typing import Self
 import aiohttp
 
 from client_sdk import errors
+from client_sdk.plain_text import without_login
 from client_sdk.replicas import Reconnect
 from client_sdk.transport import Transport
 from client_sdk.websocket import next_binary, open_websocket
@@ -95,7 +96,7 @@ class Subscription:
                     raise
                 if error.status == CloseCode.LEASE_LOST:
                     self._ping_more_often()
-                log.info("The watch of %s was interrupted: %s", self._url, error)
+                log.info("The watch of %s was interrupted: %s", without_login(self._url), error)
                 await self._pause(self._reconnect.next_delay_s(error))
             except WireError as error:
                 await self._disconnect()

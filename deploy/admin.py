@@ -11,6 +11,7 @@ import typer
 from client_sdk.unreachable import why
 from deploy.data_dir import DEFAULT_PATH, DataDir
 from deploy.errors import AdminRefused, Interrupted, NoAnswer
+from deploy.secret_option import read_secret
 
 #: Seconds until the queue service must have answered.
 ANSWER_TIMEOUT_S = 30.0
@@ -21,7 +22,9 @@ Url = Annotated[
 AdminToken = Annotated[
     str,
     typer.Option(
-        help="The admin token; by default the local mode's.", envvar="PENSTOCK_ADMIN_TOKEN"
+        help="The admin token; by default the local mode's. @FILE reads it from a file.",
+        envvar="PENSTOCK_ADMIN_TOKEN",
+        callback=read_secret,
     ),
 ]
 Data = Annotated[Path, typer.Option("--data", help="The local mode's data directory.")]

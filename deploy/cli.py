@@ -38,6 +38,7 @@ from deploy.errors import DeployError, ReaderLeft
 from deploy.local import MAX_PAYLOAD_KB, LocalOptions
 from deploy.merged_log import MergedLog
 from deploy.printing import note, say
+from deploy.secret_option import read_secret
 from deploy.up import run_up
 
 app = typer.Typer(
@@ -81,8 +82,9 @@ Window = Annotated[
 Token = Annotated[
     str,
     typer.Option(
-        help="Its token; by default one is made and kept in the directory.",
+        help="Its token, or @FILE; by default one is made and kept in the directory.",
         envvar="PENSTOCK_TOKEN",
+        callback=read_secret,
     ),
 ]
 MaxPayload = Annotated[

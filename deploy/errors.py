@@ -32,6 +32,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from client_sdk.plain_text import without_login
 from deploy.command_name import penstock
 
 
@@ -134,7 +135,7 @@ class NoAnswer(DeployError):
     exit_code = 4
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"no queue service answered at {url}: {reason}")
+        super().__init__(f"no queue service answered at {without_login(url)}: {reason}")
         self.url = url
         self.reason = reason
 
@@ -319,7 +320,7 @@ class NotRunning(DeployError):
         super().__init__(
             f"nothing runs on {data_dir.absolute()}; start it with `{penstock()} up`, name "
             "another directory with --data, or a queue service with --url (or PENSTOCK_URL) and "
-            "--token (or PENSTOCK_TOKEN)"
+            "its token with PENSTOCK_TOKEN (or --token @FILE)"
         )
         self.data_dir = data_dir
 

@@ -16,13 +16,14 @@ import typer
 
 from client_sdk import AsyncQueue, AsyncQueueClient, Receipt, error_of
 from client_sdk.errors import ConnectionFailed, QueueError, Unavailable
-from client_sdk.plain_text import one_line
+from client_sdk.plain_text import one_line, without_login
 from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
 from deploy.command_name import penstock
 from deploy.data_dir import DEFAULT_PATH, DataDir, data_option
 from deploy.errors import CannotPrint, DeployError, ReaderLeft
 from deploy.printing import note, say, say_json, write_payload
+from deploy.secret_option import read_secret
 
 FAILED, NOTHING_THERE, NO_ANSWER = 1, 3, 4
 
@@ -33,7 +34,14 @@ Service = Annotated[str, typer.Argument(help="The service's name.")]
 Url = Annotated[
     str, typer.Option(help="The queue service; by default the local mode.", envvar="PENSTOCK_URL")
 ]
-Token = Annotated[str, typer.Option(help="The service's token.", envvar="PENSTOCK_TOKEN")]
+Token = Annotated[
+    str,
+    typer.Option(
+        help="The service's token; @FILE reads it from a file.",
+        envvar="PENSTOCK_TOKEN",
+        callback=read_secret,
+    ),
+]
 Data = Annotated[Path, typer.Option("--data", help="The local mode's data directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait at most.")]
@@ -63,7 +71,7 @@ def put(
             receipt = await client.put(body, tags=tags, priority=priority, request_id=request_id)
             if wait:
                 note(f"request {receipt.request_id}, waiting for the result")
-                where = f" --url {url}" if url else data_option(data_dir)
+                where = f" --url {without_login(url)}" if url else data_option(data_dir)
                 ask = f"{penstock()} get {service} {receipt.request_id}{where}"
                 try:
                     found = await _wait(client, receipt, timeout_s=timeout)

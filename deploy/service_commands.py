@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from client_sdk.plain_text import one_line
+from client_sdk.plain_text import one_line, without_login
 from deploy.admin import AdminToken, AsJson, Data, Url
 from deploy.command_name import penstock
 from deploy.data_dir import DEFAULT_PATH, data_option
@@ -264,9 +264,10 @@ def _put(
         say(f"  results  {queue}/sink")
         if token:
             say(f"  token    {token}")
-        elsewhere = f" --url {faces.url} --token {token or '...'}"
-        where = data_option(data_dir) if faces.control else elsewhere
+        where = data_option(data_dir) if faces.control else f" --url {without_login(faces.url)}"
         say(f"or: {penstock()} put {plan.name} hello --wait{where}")
+        if not faces.control:
+            say("    with its token in PENSTOCK_TOKEN, or --token @FILE")
 
 
 def read_and_tell(file: Path, *, in_containers: bool = False) -> ServicePlan:

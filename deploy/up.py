@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 from collections.abc import Collection
-from pathlib import Path
 
 import typer
 
@@ -18,7 +18,7 @@ from deploy.errors import ChildFailed, DeployError
 from deploy.ignored_settings import ignored_in
 from deploy.local import LocalMode, LocalOptions
 from deploy.merged_log import MergedLog
-from deploy.printing import note
+from deploy.printing import is_terminal, note
 from deploy.subscribers import held_by_pid
 
 #: Seconds that an error waits for the log lines before it.
@@ -95,7 +95,7 @@ async def _until_told(local: LocalMode, told: asyncio.Event, log: MergedLog) -> 
 
 async def _serve(local: LocalMode, log: MergedLog) -> None:
     running = await local.start()
-    for line in welcome(running, local.options.data_dir):
+    for line in welcome(running, local.options, on_terminal=is_terminal()):
         log.line("penstock", line)
     if not local.workers:
         log.line("penstock", "No workers: jobs will wait.")
@@ -134,17 +134,26 @@ async def _missing(local: LocalMode, client: AsyncQueueClient) -> list[str]:
     return [w.name for w in local.workers if w.child is None or w.child.pid not in connected]
 
 
-def welcome(running: Running, data_dir: Path) -> list[str]:
-    """Return what a newcomer needs to send a first job and read its result."""
+def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> list[str]:
+    """Return what a newcomer needs to send a first job and read its result.
+
+    The token is in none of the commands, which a shell would keep in its history, and in no line
+    that goes to a file.
+    """
     queue = f"{running.url}/api/predict/{running.service}"
-    header = f"-H 'Authorization: {running.token}'"
+    path = shlex.quote(str(options.data_dir / "token"))
+    where, token = ("that of --token or PENSTOCK_TOKEN", "$PENSTOCK_TOKEN")
+    if not options.token:
+        where, token = f"in {path}", f"$(cat {path})"
+    fragment = f"#token={running.token}" if on_terminal else f"   (then enter the token {where})"
+    header = f'-H "Authorization: {token}"'
     return [
         f"Accepting jobs at {queue}",
         f"  results  {queue}/sink",
-        f"  token    {running.token}",
-        f"  chat     {running.url}/chat#token={running.token}",
+        f"  token    {where}",
+        f"  chat     {running.url}/chat{fragment}",
         "Put something in, and read its result:",
         f"  curl {header} '{queue}' -d 'hello'",
         f"  curl {header} '{queue}/sink?_timeout_=5s'",
-        f"or: {penstock()} put {running.service} hello --wait{data_option(data_dir)}",
+        f"or: {penstock()} put {running.service} hello --wait{data_option(options.data_dir)}",
     ]

@@ -9,18 +9,22 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     sys.path.append(sys.path.pop(0))
 
 import argparse
+import logging
 import re
 
 import uvloop
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from client_sdk.plain_text import without_login
 from client_sdk.steady_output import make_output_steady
 from queue_service.app import serve
 from queue_service.logs import set_up_logging
 from queue_service.processes import shares_port, supervise
 from queue_service.settings import Settings
 from queue_service.store.durability import NotDurable
+
+log = logging.getLogger("queue_service")
 
 
 def main() -> int:
@@ -50,6 +54,11 @@ def main() -> int:
         print(f"setting {place}: expected JSON: {error.__cause__ or error}", file=sys.stderr)
         return 2
     set_up_logging(settings.log_level, as_json=settings.log_json)
+    if "redis_url" in given and without_login(settings.redis_url) != settings.redis_url:
+        log.warning(
+            "Every user of this machine can read the password in --redis-url: set "
+            "PENSTOCK_REDIS_URL instead."
+        )
     try:
         if settings.processes > 1:
             uvloop.run(supervise(settings))

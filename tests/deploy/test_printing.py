@@ -4,13 +4,22 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
+import typer
 
 from client_sdk import AsyncQueueClient
-from client_sdk.plain_text import harmless, one_line, safe_json
+from client_sdk.address import service_address
+from client_sdk.errors import BadParameter, ConnectionFailed
+from client_sdk.plain_text import harmless, one_line, safe_json, without_login
 from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
 from client_sdk.work import WorkConnection
+from deploy.data_dir import Running
+from deploy.errors import NoAnswer
+from deploy.local import LocalOptions
+from deploy.secret_option import read_secret
+from deploy.up import welcome
 from tests.conftest import StartService
 from tests.deploy.terminal import Terminal
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
@@ -165,3 +174,38 @@ def test_text_of_others_is_made_visible() -> None:
     assert one_line("a\nb\tc\r\x1b\x9b\u2028é") == r"a\nb\tc\r\x1b\x9b\u2028é"
     text = 'a\x1b\x7f\x9b\u202e\ud800é"\\'
     assert json.loads(safe_json(json.dumps(text, ensure_ascii=False))) == text
+
+
+def test_a_token_is_read_from_a_file_and_stands_in_no_hint(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    running = Running("http://127.0.0.1:1", "demo", "a-secret", "an-admin-secret", 1)
+    for options, token in (
+        (LocalOptions(data_dir=tmp_path), f"$(cat {file})"),
+        (LocalOptions(data_dir=tmp_path, token="a-secret"), "$PENSTOCK_TOKEN"),
+    ):
+        lines = "\n".join(welcome(running, options, on_terminal=False))
+        assert "a-secret" not in lines
+        assert f'curl -H "Authorization: {token}" ' in lines
+    assert "#token=a-secret" in "\n".join(welcome(running, options, on_terminal=True))
+
+    file.write_text("a-secret\n")
+    assert read_secret(f"@{file}") == "a-secret"
+    assert read_secret("plain") == "plain"
+    for bad in ("@", f"@{tmp_path}", f"@{tmp_path}/none"):
+        with pytest.raises(typer.BadParameter, match="expected a file with a token"):
+            read_secret(bad)
+
+
+def test_a_login_in_a_url_is_in_no_error() -> None:
+    url = "http://ann:s3cret@127.0.0.1:9/"
+    with pytest.raises(BadParameter) as refused:
+        service_address(f"{url}?query")
+    for error in (
+        ConnectionFailed("it is away", url=url),
+        NoAnswer(url, "it is away"),
+        refused.value,
+    ):
+        assert "s3cret" not in str(error)
+        assert "127.0.0.1" in str(error)
+    assert without_login("redis://:p@ss@host:1/0") == "redis://host:1/0"
+    assert without_login("http://host/a@b") == "http://host/a@b"
