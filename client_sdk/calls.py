@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from client_sdk import errors
+from client_sdk.refusals import from_answer
 from client_sdk.wire import frame as wire
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
@@ -333,7 +334,7 @@ def _number(answer: Answer) -> int:
 
 def _position(answer: Answer) -> Position | None:
     if answer.status == 404:
-        error = errors.from_answer(answer.status, answer.headers, answer.body)
+        error = from_answer(answer.status, answer.headers, answer.body)
         if isinstance(error, errors.NoSuchService):
             raise error
         return None

@@ -35,19 +35,11 @@
 `transient` says whether asking again later can help.
 """
 
-import contextlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from client_sdk.plain_text import without_login
-from client_sdk.wire import names
 from client_sdk.wire.codes import Code
-
-_OF_EVERY_PROBLEM = frozenset({"type", "title", "status", "detail", "code"})
-
-#: An error answer is quoted up to here; a gateway's error page can be long.
-MAX_SENTENCE_LENGTH = 500
 
 
 class QueueError(Exception):
@@ -319,83 +311,3 @@ class Closed(QueueError):
     """The client or connection was closed by its owner."""
 
     code = "CLOSED"
-
-
-_BY_CODE: dict[str, type[QueueError]] = {
-    Code.UNAUTHORIZED: Unauthorized,
-    Code.FORBIDDEN: Forbidden,
-    Code.HOST_NOT_ALLOWED: HostNotAllowed,
-    Code.ORIGIN_NOT_ALLOWED: OriginNotAllowed,
-    Code.NO_SUCH_SERVICE: NoSuchService,
-    Code.SERVICE_STOPPED: ServiceStopped,
-    Code.CONFLICT: Conflict,
-    Code.NOT_FOUND: NotFound,
-    Code.BAD_PARAMETER: BadParameter,
-    Code.BAD_MESSAGE: BadMessage,
-    Code.FRAME_TOO_BIG: FrameTooBig,
-    Code.QUEUE_FULL: QueueFull,
-    Code.QUOTA_EXCEEDED: QuotaExceeded,
-    Code.REQUEST_ID_IN_USE: RequestIdInUse,
-    Code.QUEUE_ENDED: QueueEnded,
-    Code.LEASE_LOST: LeaseLost,
-    Code.ID_IN_USE: IdInUse,
-    Code.NO_RESULT: NoResult,
-    Code.GONE: Gone,
-    Code.ENDED: JobEnded,
-    Code.NOT_ENDED: JobNotEnded,
-    Code.STORE_UNAVAILABLE: StoreUnavailable,
-    Code.OUTCOME_UNKNOWN: OutcomeUnknown,
-    Code.DRAINING: Draining,
-    Code.OVERLOADED: Overloaded,
-    Code.NEWER_FORMAT: NewerFormat,
-    Code.INTERNAL: ServerFault,
-}
-
-# For answers of somebody between us and the service, who knows nothing of our codes.
-_BY_STATUS: dict[int, type[QueueError]] = {
-    400: BadParameter,
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    413: FrameTooBig,
-    429: QueueFull,
-    502: Unavailable,
-    503: Unavailable,
-    504: Unavailable,
-}
-
-
-def from_answer(
-    status: int, headers: Mapping[str, str], body: bytes = b"", *, url: str = ""
-) -> QueueError:
-    """Return the error that an answer of this status means.
-
-    headers: looked up case-insensitively by the caller's mapping, as aiohttp's is.
-    """
-    code = headers.get(names.ERROR_CODE_HEADER, "")
-    sentence = _sentence(headers, body) or f"the answer had status {status} and no explanation"
-    kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
-    if kind is None:
-        kind = Refused if 400 <= status < 500 else ServerFault
-    return kind(sentence, code=code, status=status, url=url, fields=_fields(headers, body))
-
-
-def _fields(headers: Mapping[str, str], body: bytes) -> dict[str, object]:
-    """Return what problem details say beside what every problem says."""
-    if not headers.get("Content-Type", "").startswith(names.PROBLEM_JSON):
-        return {}
-    with contextlib.suppress(ValueError, RecursionError):
-        members = json.loads(body)
-        if isinstance(members, dict):
-            return {name: value for name, value in members.items() if name not in _OF_EVERY_PROBLEM}
-    return {}
-
-
-def _sentence(headers: Mapping[str, str], body: bytes) -> str:
-    text = body.decode(errors="replace").strip()
-    for kind, member in ((names.JSON, "message"), (names.PROBLEM_JSON, "detail")):
-        if headers.get("Content-Type", "").startswith(kind):
-            # If it is not our shape of error, the raw text says more than a complaint about it.
-            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-                text = str(json.loads(text)[member])
-    return text[:MAX_SENTENCE_LENGTH]

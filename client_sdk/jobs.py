@@ -20,6 +20,7 @@ from client_sdk.backoff import Backoff
 from client_sdk.growing_text import GrowingText
 from client_sdk.job_calls import Job, JobEvent
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
+from client_sdk.refusals import from_answer
 from client_sdk.replicas import is_about_replica
 from client_sdk.transport import Transport
 from client_sdk.unreachable import why
@@ -206,7 +207,7 @@ class AsyncJobs:
             ) as response:
                 if response.status != 200:
                     body = await response.read()
-                    raise errors.from_answer(response.status, response.headers, body, url=url)
+                    raise from_answer(response.status, response.headers, body, url=url)
                 fields: dict[str, str] = {}
                 async for raw in response.content:
                     line = raw.decode().rstrip("\n")

@@ -13,6 +13,7 @@ from yarl import URL
 from client_sdk import errors
 from client_sdk.backoff import Backoff
 from client_sdk.calls import Answer, Call, Retry
+from client_sdk.refusals import from_answer
 from client_sdk.replicas import Replicas, is_about_replica
 from client_sdk.unreachable import why
 from client_sdk.wire import names
@@ -197,7 +198,7 @@ def _failed(call: Call[T], error: Exception, url: str) -> errors.QueueError:
 
 def _refused(call: Call[T], answer: Answer, url: str) -> errors.QueueError:
     """Return what an answer with an error status means."""
-    error = errors.from_answer(answer.status, answer.headers, answer.body, url=url)
+    error = from_answer(answer.status, answer.headers, answer.body, url=url)
     if answer.status in {502, 504} and call.retry is Retry.IF_NOT_DONE:
         # A gateway that lost the service's answer cannot know what the service did.
         return errors.AnswerLost(error.sentence, status=answer.status, url=url)

@@ -7,6 +7,7 @@ import aiohttp
 from yarl import URL
 
 from client_sdk import errors
+from client_sdk.refusals import from_answer
 from client_sdk.unreachable import why
 from client_sdk.wire.codes import CloseCode
 from client_sdk.wire.errors import WireError
@@ -53,7 +54,7 @@ async def open_websocket(
             )
     except aiohttp.WSServerHandshakeError as error:
         # aiohttp does not read the body of a refused handshake; its headers carry the code.
-        raise errors.from_answer(
+        raise from_answer(
             error.status, error.headers or {}, error.message.encode(), url=url
         ) from None
     except aiohttp.InvalidURL as error:

@@ -6,13 +6,14 @@ import pickle
 import pytest
 
 from client_sdk import errors
+from client_sdk.refusals import MAX_SENTENCE_LENGTH, from_answer
 from client_sdk.wire.codes import Code
 from client_sdk.wire.names import ERROR_CODE_HEADER
 
 
 @pytest.mark.parametrize("code", list(Code))
 def test_every_code_of_the_contract_has_an_error_of_its_own(code: Code) -> None:
-    error = errors.from_answer(418, {ERROR_CODE_HEADER: code}, b"why")
+    error = from_answer(418, {ERROR_CODE_HEADER: code}, b"why")
     assert type(error).code == code
     assert (error.code, error.status, error.sentence) == (code, 418, "why")
 
@@ -36,28 +37,28 @@ def test_every_code_of_the_contract_has_an_error_of_its_own(code: Code) -> None:
 def test_an_answer_without_a_code_is_known_by_its_status(
     status: int, kind: type[errors.QueueError]
 ) -> None:
-    assert type(errors.from_answer(status, {})) is kind
+    assert type(from_answer(status, {})) is kind
 
 
 def test_a_json_error_gives_its_message() -> None:
     body = json.dumps({"code": "QUEUE_FULL", "message": "the queue holds 5 of 5"}).encode()
-    error = errors.from_answer(429, {"Content-Type": "application/json; charset=utf-8"}, body)
+    error = from_answer(429, {"Content-Type": "application/json; charset=utf-8"}, body)
     assert error.sentence == "the queue holds 5 of 5"
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"other": 1}', b"\xff"])
 def test_json_of_another_shape_is_quoted_as_it_is(body: bytes) -> None:
-    error = errors.from_answer(500, {"Content-Type": "application/json"}, body)
+    error = from_answer(500, {"Content-Type": "application/json"}, body)
     assert error.sentence == body.decode(errors="replace")
 
 
 def test_a_gateways_long_page_is_cut() -> None:
-    error = errors.from_answer(502, {}, b"<p>" * 10_000)
-    assert len(error.sentence) == errors.MAX_SENTENCE_LENGTH
+    error = from_answer(502, {}, b"<p>" * 10_000)
+    assert len(error.sentence) == MAX_SENTENCE_LENGTH
 
 
 def test_an_error_reads_as_code_status_sentence_and_url() -> None:
-    error = errors.from_answer(404, {ERROR_CODE_HEADER: "NO_SUCH_SERVICE"}, b"no x", url="http://q")
+    error = from_answer(404, {ERROR_CODE_HEADER: "NO_SUCH_SERVICE"}, b"no x", url="http://q")
     assert str(error) == "NO_SUCH_SERVICE 404: no x (http://q)"
 
 
@@ -70,11 +71,11 @@ def test_a_problem_tells_more_than_its_sentence() -> None:
         "state": "failed",
     }
     headers = {"Content-Type": "application/problem+json", ERROR_CODE_HEADER: "NO_RESULT"}
-    error = errors.from_answer(409, headers, json.dumps(problem).encode())
+    error = from_answer(409, headers, json.dumps(problem).encode())
     assert (type(error), error.sentence) == (errors.NoResult, "no")
     assert error.fields == {"state": "failed"}
     for strange in (b"[]", b"{", b"[" * 100_000):
-        assert errors.from_answer(409, headers, strange).fields == {}
+        assert from_answer(409, headers, strange).fields == {}
 
 
 def test_an_error_survives_pickling() -> None:
