@@ -11,6 +11,7 @@ Its token lies in `running.json`, which only its owner reads: whoever has it may
 here, which the admin token of the queue service must not be enough for.
 """
 
+import asyncio
 import hmac
 import json
 import secrets
@@ -84,10 +85,13 @@ class Control:
             return _refusal(400, "BAD_PARAMETER", str(error))
 
     async def _list(self, _: web.Request) -> web.Response:
+        await asyncio.gather(*(one.look() for one in self._services))
         return web.json_response({"services": [one.described() for one in self._services]})
 
     async def _show(self, request: web.Request) -> web.Response:
-        return web.json_response(self._services.find(request.match_info["name"]).described())
+        service = self._services.find(request.match_info["name"])
+        await service.look()
+        return web.json_response(service.described())
 
     async def _put(self, request: web.Request) -> web.Response:
         fields = await _fields(request) | {"name": request.match_info["name"]}

@@ -206,7 +206,7 @@ class LocalMode:
 
         async def start() -> Child:
             child = self._spawn("queue-service", "queue_service", env)
-            await _until_ready(child, running.url)
+            await _until_ready(child, running.url, admin_token=running.admin_token)
             return child
 
         await self._keep("queue-service", start, SERVICE_GRACE_S, self._servers)
@@ -275,17 +275,25 @@ class LocalMode:
         )
 
 
-async def _until_ready(child: Child, url: str) -> None:
-    """Return once the queue service answers that it is ready; kill it when it does not."""
+async def _until_ready(child: Child, url: str, *, admin_token: str) -> None:
+    """Return once the queue service answers that it is ready; kill it when it does not.
+
+    Another program may have taken the port meanwhile; only ours knows the admin token.
+    """
     answer = "no answer"
+    headers = {"Authorization": admin_token}
     try:
         async with asyncio.timeout(READY_TIMEOUT_S), aiohttp.ClientSession() as session:
             while child.exit_code is None:
                 try:
                     async with session.get(f"{url}/readyz") as response:
-                        if response.status == 200:
-                            return
+                        is_ready = response.status == 200
                         answer = f"{response.status} {(await response.text())[:200]}"
+                    if is_ready:
+                        async with session.get(f"{url}/v1/services", headers=headers) as response:
+                            if response.status == 200:
+                                return
+                            answer = f"another program answers at {url}"
                 except aiohttp.ClientError as error:
                     answer = str(error)
                 await asyncio.sleep(LOOK_EVERY_S)

@@ -1,7 +1,7 @@
 """One service of a local mode: as many workers as are wanted, each kept alive.
 
-    starting ──connected──> ready ──told to go──> leaving ──> (gone)
-        └──gave up──> failed
+    starting ──takes jobs──> ready ──told to go──> leaving ──> (gone)
+        ├──gave up──> failed    └──its engine or its process went away──> starting
 
 A worker that gives up is no reason for the others to end: it is listed with what it said.
 """
@@ -109,19 +109,19 @@ class Instance:
 #: Makes the keeper of a worker with this name.
 MakeKeeper = Callable[[str, Wish], Keeper]
 
-#: Gives the process ids of the workers of a service that are connected.
-Connected = Callable[[Wish], Awaitable[Collection[int]]]
+#: Gives the process ids of a service's workers that take jobs; None when nobody can tell.
+Ready = Callable[[Wish], Awaitable[Collection[int] | None]]
 
 
 class LocalService:
     """The workers of one service; one change after the other."""
 
-    def __init__(self, wish: Wish, make_keeper: MakeKeeper, connected: Connected) -> None:
+    def __init__(self, wish: Wish, make_keeper: MakeKeeper, ready: Ready) -> None:
         self.wish = wish
         self.instances: list[Instance] = []
         self.doing = ""
         self._make_keeper = make_keeper
-        self._connected = connected
+        self._ready = ready
         self._lock = asyncio.Lock()
         self._numbers = 0
         self._ended = False
@@ -189,6 +189,18 @@ class LocalService:
         for one in self.instances:
             one.keeper.hurry(grace_s=grace_s)
 
+    async def look(self) -> None:
+        """Find out which workers are ready now; one that was may not be any more."""
+        pids: Collection[int] | None = None
+        with contextlib.suppress(DeployError):
+            pids = await self._ready(self.wish)
+        if pids is None:
+            return
+        for one in self.instances:
+            if one.state in (InstanceState.STARTING, InstanceState.READY):
+                is_ready = one.pid in pids
+                one.state = InstanceState.READY if is_ready else InstanceState.STARTING
+
     def described(self) -> dict[str, object]:
         """What operators see of it."""
         return {
@@ -208,14 +220,9 @@ class LocalService:
         return one
 
     async def _until_ready(self, those: Collection[Instance]) -> None:
-        """Wait until each is connected or has failed, as long as any is wanted."""
-        while self.wanted and (
-            starting := [one for one in those if one.state is InstanceState.STARTING]
-        ):
-            pids: Collection[int] = ()
-            with contextlib.suppress(DeployError):
-                pids = await self._connected(self.wish)
-            for one in starting:
-                if one.pid in pids:
-                    one.state = InstanceState.READY
+        """Wait until each was ready once or has failed, as long as any is wanted."""
+        starting = [one for one in those if one.state is InstanceState.STARTING]
+        while self.wanted and starting:
+            await self.look()
+            starting = [one for one in starting if one.state is InstanceState.STARTING]
             await asyncio.sleep(LOOK_EVERY_S)

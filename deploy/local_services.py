@@ -24,7 +24,7 @@ from deploy.data_dir import Running, write_private
 from deploy.errors import DeployError, NoSuchLocalService, OneOnly
 from deploy.keeper import Keeper
 from deploy.local_service import LocalService, Wish
-from deploy.subscribers import held_by_pid
+from deploy.subscribers import ready_pids
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class LocalServices:
             service.hurry(grace_s=grace_s)
 
     def _serve(self, wish: Wish) -> LocalService:
-        service = LocalService(wish, self._make_keeper, self._connected)
+        service = LocalService(wish, self._make_keeper, self._ready)
         self._by_name[wish.name] = service
         return service
 
@@ -221,13 +221,13 @@ class LocalServices:
             name, start, on_event=partial(self._on_line, name), grace_s=self._grace_s + 5.0
         )
 
-    async def _connected(self, wish: Wish) -> Collection[int]:
+    async def _ready(self, wish: Wish) -> Collection[int] | None:
         token = wish.token.get_secret_value()
         try:
             async with AsyncQueueClient(self._running.url, wish.name, token=token) as client:
-                return await held_by_pid(client)
+                return await ready_pids(client)
         except QueueError:
-            return ()
+            return None
 
     def _say(self, name: str, sentence: str) -> None:
         self._on_line("penstock", f"{name}: {sentence}")

@@ -17,7 +17,8 @@ def show_services(services: list[dict[str, Any]]) -> None:
     for one in services:
         local, instances = one["local"], inference_instances(one)
         wanted = local["instances_wanted"] if local else len(instances)
-        ready = sum(instance["state"] == "Running" for instance in instances)
+        # One whose window is 0 is connected and takes nothing: its engine is away, or it leaves.
+        ready = sum(one["state"] == "Running" and one["window"] != 0 for one in instances)
         failed = sum(one["state"] == "failed" for one in (local or {}).get("instances", ()))
         engines = {str(instance["engine"]) for instance in instances}
         table.add_row(

@@ -28,6 +28,7 @@ from inference_worker.metrics import Metrics
 from inference_worker.others import Others
 from inference_worker.process import EngineProcess
 from inference_worker.settings import Settings
+from inference_worker.signals import keep_from_children
 from inference_worker.status import StatusPort
 from inference_worker.worker import Worker
 
@@ -46,6 +47,7 @@ def main() -> None:
     uid = new_uid()
     logs = LogSettings(settings.log_level, settings.log_json, settings.name or uid)
     logs.apply()
+    keep_from_children()
     status = 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -2,14 +2,16 @@
 
 It lives no longer than its supervisor, however that ends.  On Linux the kernel kills it when the
 parent goes; everywhere else the end of the pipe does, as long as the loop gets to see it.
+
+The main thread belongs to the user's code (engines/user_thread.py); the pipe has one of its own.
 """
 
 import asyncio
-import ctypes
+import contextlib
 import logging
 import os
-import signal
 import sys
+import threading
 from dataclasses import dataclass
 
 from client_sdk.steady_output import make_output_steady
@@ -25,12 +27,12 @@ from inference_worker.engines.engine import (
     State,
 )
 from inference_worker.engines.load import EngineSpec, load_engine
+from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import EngineFailed, WorkerError
+from inference_worker.leash import die_with, leave_terminal
 from inference_worker.logs import LogSettings
 from inference_worker.pulse import PulseThread
-
-#: prctl(2): the signal that this process gets when its parent ends.
-_PR_SET_PDEATHSIG = 1
+from inference_worker.signals import restore_defaults
 
 log = logging.getLogger(__name__)
 
@@ -46,43 +48,61 @@ class Birth:
 
 def main(ends: pipe.Ends, birth: Birth) -> None:
     """Run one engine until the pipe ends or says Stop."""
-    # Ctrl-C in a terminal and `docker stop` reach this process too; the supervisor decides when
-    # it stops, because what the engine holds is to be finished first.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _die_with(birth.supervisor_pid)
-    # A group of its own, so that the programs which a handler has started end with it.
-    os.setpgid(0, 0)
-    # A handler may print, and a full disk is no reason for its job to fail.
-    make_output_steady()
-    birth.logs.apply()
-    pulse = PulseThread(ends.pulse)
-    pulse.start()
-    asyncio.run(_serve(ends, birth.spec, pulse))
-    # A thread inside a long call would keep the interpreter from exiting, and by now nobody
-    # waits for what it computes.
+    try:
+        restore_defaults()
+        leave_terminal()
+        die_with(birth.supervisor_pid)
+        # A handler may print, and a full disk is no reason for its job to fail.
+        make_output_steady()
+        birth.logs.apply()
+        pulse = PulseThread(ends.pulse)
+        pulse.start()
+        main_thread = MainThread()
+        serving = threading.Thread(
+            target=_serve_until_end,
+            args=(ends, birth.spec, pulse, main_thread),
+            name="engine",
+            daemon=True,
+        )
+        serving.start()
+        main_thread.serve()
+    except BaseException:
+        log.exception("The engine's process ends.")
+    # Threads of the engine would keep the interpreter from exiting.
+    _exit(1)
+
+
+def _serve_until_end(
+    ends: pipe.Ends, spec: EngineSpec, pulse: PulseThread, main_thread: MainThread
+) -> None:
+    try:
+        asyncio.run(_serve(ends, spec, pulse, main_thread))
+    except BaseException:
+        log.exception("The engine's process ends.")
+        _exit(1)
+    # The main thread, or another one, may be inside a long call; nobody waits for what it computes.
+    _exit(0)
+
+
+def _exit(status: int) -> None:
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
-def _die_with(supervisor_pid: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The supervisor may have ended before the line above; then nobody will send that signal.
-    if os.getppid() != supervisor_pid:
-        os._exit(1)
-
-
-async def _serve(ends: pipe.Ends, spec: EngineSpec, pulse: PulseThread) -> None:
+async def _serve(
+    ends: pipe.Ends, spec: EngineSpec, pulse: PulseThread, main_thread: MainThread
+) -> None:
     channel = await pipe.Pipe.over(ends)
     loop = asyncio.get_running_loop()
 
     def report(progress: Progress) -> None:
         loop.call_soon_threadsafe(channel.send, pipe.Loading(progress))
 
-    loading = asyncio.create_task(_load(spec, Context(report=report, device=spec.device)))
+    context = Context(report=report, device=spec.device)
+    loading = asyncio.create_task(_load(spec, main_thread, context))
     hearing = asyncio.create_task(channel.receive())
     await asyncio.wait({loading, hearing}, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
@@ -100,9 +120,12 @@ async def _serve(ends: pipe.Ends, spec: EngineSpec, pulse: PulseThread) -> None:
     await channel.close()
 
 
-async def _load(spec: EngineSpec, context: Context) -> Engine | pipe.Broken:
+async def _load(
+    spec: EngineSpec, main_thread: MainThread, context: Context
+) -> Engine | pipe.Broken:
     try:
         engine = load_engine(spec)
+        engine.main_thread = main_thread
         await engine.start(context)
     except EngineFailed as error:
         return pipe.Broken(error.cause)

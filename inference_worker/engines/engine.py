@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from client_sdk.wire import codes
+from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import BadEngine
 from inference_worker.vitals import Vitals
 
@@ -197,6 +198,7 @@ class Engine(ABC):
     name: for logs and for the list of subscribers.
     capacity: how many jobs it takes at once.  It may change while the engine runs, 0 meaning
     none now; whoever changes it calls `changed`, which carries no data: look again.
+    main_thread: where a user's code is loaded; None in a process whose main thread is the worker's.
     """
 
     name: str
@@ -208,6 +210,7 @@ class Engine(ABC):
         self.name = name
         self.capacity = capacity
         self.changed: Callable[[], None] = lambda: None
+        self.main_thread: MainThread | None = None
 
     @abstractmethod
     async def start(self, context: Context) -> None:

@@ -10,27 +10,27 @@ with parameters, or a TypedDict), or the class says so itself: `input_type = "by
 "json"`.  What it returns: bytes as they are, text as UTF-8, None or nothing at all for no result
 in the sink, and anything else as JSON.  What it yields are pieces of the result.
 
-A sync predict runs in a thread, `capacity` of them; an async one on the loop.  The class
-attribute `concurrency` says how many jobs the code can take at once; without it the operator's
-window holds, which is five by default, as with PAI EAS.  `predict_batch` takes a list.
+The module is imported, and setup is called, in the main thread of the engine's process.  A sync
+predict runs there too when there is one job at a time, and otherwise in threads, `capacity` of
+them; an async one runs on the main thread's event loop.  The class attribute `concurrency` says
+how many jobs the code can take at once; without it the operator's window holds, which is five by
+default, as with PAI EAS.  `predict_batch` takes a list.
 """
 
 import asyncio
 import inspect
 import logging
-import threading
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from inference_worker.engines.allspark import allspark_shape
 from inference_worker.engines.batch import Batcher
+from inference_worker.engines.call import Call
 from inference_worker.engines.cog import cog_shape
 from inference_worker.engines.engine import (
     DEVICE_LOST,
-    Cancelled,
     Context,
-    Delta,
     Engine,
     Event,
     Failed,
@@ -40,11 +40,17 @@ from inference_worker.engines.engine import (
     Started,
     State,
 )
-from inference_worker.engines.failures import failure_of
-from inference_worker.engines.locate import last_line
-from inference_worker.engines.payload import Pieces, outputs_of
+from inference_worker.engines.load_failure import log_load_failure
+from inference_worker.engines.locate import last_line, line_and_place
+from inference_worker.engines.payload import outputs_of
 from inference_worker.engines.runpod import runpod_shape
 from inference_worker.engines.shape import Shape, handler_shape
+from inference_worker.engines.user_thread import (
+    LoopTask,
+    PoolThread,
+    UserThread,
+    is_awaitable,
+)
 from inference_worker.errors import EngineFailed, WorkerError
 
 #: How many jobs at once when neither the operator nor the class says; what PAI EAS takes.
@@ -61,36 +67,6 @@ SHAPES: dict[str, Callable[[str], Shape]] = {
 log = logging.getLogger(__name__)
 
 
-class _Call:
-    """One job while the handler has it."""
-
-    def __init__(self, job: Job, device: str) -> None:
-        self.job = job
-        self.events: asyncio.Queue[Event] = asyncio.Queue()
-        self.cancelled = threading.Event()
-        self.future: Future[None] | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self.context = Context(
-            job, report=self.report, cancelled=self.cancelled.is_set, device=device
-        )
-
-    def wait(self, output: Any) -> Any:
-        """Return what a predict returned, from its thread; what has to be awaited, is.
-
-        A decorator can hide that a predict is async until it has been called.
-        """
-        if not inspect.iscoroutine(output):
-            return output
-        return asyncio.run_coroutine_threadsafe(_contained(output), self._loop).result()
-
-    def report(self, event: Event) -> None:
-        """Pass on an event, from any thread."""
-        # A thread that outlives a cancelled job may find the loop closed; nobody listens then.
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.events.put_nowait, event)
-
-
 class HandlerEngine(Engine):
     """Runs `module:Class` or `module:function`, in our own shape or in that of others."""
 
@@ -101,8 +77,9 @@ class HandlerEngine(Engine):
         self._asked_capacity = capacity
         self._device = ""
         self._shape: Shape | None = None
-        self._batcher: Batcher[_Call] | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._batcher: Batcher[Call] | None = None
+        self._user: UserThread | None = None
+        self._threads: Executor | None = None
         # Its own, so that a full house of jobs does not make the handler look sick.
         self._health_thread = ThreadPoolExecutor(1, thread_name_prefix="health")
 
@@ -110,18 +87,33 @@ class HandlerEngine(Engine):
         """Import the module, make the instance, call its setup."""
         self._device = context.asked_device
         loop = asyncio.get_running_loop()
-        # In a thread, because loading a model takes minutes in which the loop has to go on.
-        first = self._threads = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        # Loading a model takes minutes, in which this loop has to go on.
+        user = self._user = self.main_thread or PoolThread()
+        waits_on_loop = False
         try:
-            shape = await loop.run_in_executor(first, self._load_shape, self._target)
+            shape = await loop.run_in_executor(user.executor, self._load_shape, self._target)
             if shape.setup is not None:
-                await _awaited(await loop.run_in_executor(first, shape.setup, context))
-        except WorkerError:
+                output = await loop.run_in_executor(user.executor, shape.setup, context)
+                waits_on_loop = is_awaitable(output)
+                await user.settle(output)
+        except WorkerError as error:
+            if error.__cause__ is not None:
+                log_load_failure(log, self.name, error.__cause__)
             raise
-        except (Exception, SystemExit) as error:
-            log.debug("The traceback of the handler's setup:", exc_info=True)
-            raise EngineFailed(self.name, last_line(error)) from error
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            log_load_failure(log, self.name, error)
+            raise EngineFailed(self.name, line_and_place(error)) from error
         self._shape = shape
+        calls = self._size(shape)
+        if shape.is_async or waits_on_loop or calls > 1:
+            user.run_loop()
+            self._threads = ThreadPoolExecutor(calls, thread_name_prefix="predict")
+        else:
+            # predict runs where setup did, which some libraries insist on.
+            self._threads = user.executor
+
+    def _size(self, shape: Shape) -> int:
+        """Set the capacity; return how many calls that makes at once."""
         at_most = shape.concurrency
         if shape.batch_size:
             at_most = shape.batch_size * (shape.concurrency or 1)
@@ -134,14 +126,13 @@ class HandlerEngine(Engine):
         # The code knows what it can bear and the operator what is wanted: the smaller one holds.
         wanted = self._asked_capacity or at_most or DEFAULT_CAPACITY
         self.capacity = min(wanted, at_most or wanted)
-        if self.capacity > 1:
-            # Otherwise predict runs where setup did, which some libraries insist on.
-            first.shutdown(wait=False)
-            self._threads = ThreadPoolExecutor(self.capacity, thread_name_prefix="predict")
+        return (shape.concurrency or 1) if shape.batch_size else self.capacity
 
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
         """Call predict once, or have the job computed with others."""
-        call = _Call(job, self._device)
+        assert self._shape is not None, "run before start"
+        assert self._user is not None, "run before start"
+        call = Call(job, shape=self._shape, user=self._user, device=self._device)
         has_ended = False
         self._begin(call)
         try:
@@ -152,19 +143,18 @@ class HandlerEngine(Engine):
                 if has_ended:
                     return
         finally:
-            call.cancelled.set()
-            if not has_ended:
+            if has_ended:
+                call.cancelled.set()
+            else:
+                call.cancel()
                 await self._let_go(call)
 
     async def health(self) -> Health:
         """Ask the handler, if it has a health."""
         if self._shape is None or self._shape.health is None:
             return Health(State.OK)
-        loop = asyncio.get_running_loop()
         try:
-            said = await _awaited(
-                await loop.run_in_executor(self._health_thread, self._shape.health)
-            )
+            said = await self._ask(self._shape.health)
         except (Exception, SystemExit) as error:
             return Health(State.DEAD, last_line(error))
         return Health(State.OK) if said is not False else Health(State.DEAD, "the handler says so")
@@ -173,33 +163,43 @@ class HandlerEngine(Engine):
         """Call the handler's teardown, if it has one."""
         teardown = self._shape.teardown if self._shape else None
         if teardown is not None:
-            loop = asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(grace_s):
-                    await _awaited(await loop.run_in_executor(self._health_thread, teardown))
+                    await self._ask(teardown)
             except (Exception, SystemExit) as error:
                 log.warning("The handler's teardown failed: %s", last_line(error))
+        if self._user is not None:
+            self._user.stop()
         for threads in (self._threads, self._health_thread):
-            if threads is not None:
+            if isinstance(threads, ThreadPoolExecutor):
                 threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask(self, question: Callable[[], Any]) -> Any:
+        assert self._user is not None, "asked before start"
+        loop = asyncio.get_running_loop()
+        output = await loop.run_in_executor(self._health_thread, question)
+        if self._threads is self._user.executor:
+            # The user's thread may be busy with a job for an hour, and its loop with it.
+            return await output if is_awaitable(output) else output
+        return await self._user.settle(output)
 
     # --- One job
 
-    def _begin(self, call: _Call) -> None:
+    def _begin(self, call: Call) -> None:
         assert self._shape is not None, "run before start"
+        assert self._user is not None, "run before start"
         assert self._threads is not None, "run before start"
         if self._batcher is not None:
             self._batcher.add(call)
         elif self._shape.is_async:
-            call.task = asyncio.create_task(self._call_async(self._shape, call))
+            call.task = LoopTask(call.run_on_loop(), self._user.loop)
         else:
-            call.future = self._threads.submit(self._call, self._shape, call)
+            call.future = self._threads.submit(call.run)
 
-    async def _let_go(self, call: _Call) -> None:
+    async def _let_go(self, call: Call) -> None:
         """Return once nothing of the call runs any more."""
         if call.task is not None:
-            call.task.cancel()
-            await asyncio.wait({call.task})
+            await call.task.cancel()
         elif call.future is not None and not call.future.cancel():
             await asyncio.wait({asyncio.wrap_future(call.future)})
         elif self._batcher is not None:
@@ -208,121 +208,49 @@ class HandlerEngine(Engine):
             if task and all(c.cancelled.is_set() for c in self._batcher.items_of(task)):
                 await asyncio.wait({task})
 
-    def _call(self, shape: Shape, call: _Call) -> None:
-        # The thread's whole work: nothing may escape, because nobody looks at its future.
-        if call.cancelled.is_set():
-            return
-        call.report(Started())
-        payload: Any = None
-        try:
-            payload = shape.read(call.job)
-            output = call.wait(shape.predict(payload, call.context))
-            if inspect.isgenerator(output):
-                pieces = Pieces()
-                for piece in output:
-                    call.context.raise_if_cancelled()
-                    _pass_on(piece, shape, call, pieces)
-                end: Finished | Failed = Finished(pieces.joined())
-            else:
-                end = shape.write(output)
-        except BaseException as error:
-            end = _end_of(error, call)
-        shape.forget(payload)
-        call.report(end)
-
-    async def _call_async(self, shape: Shape, call: _Call) -> None:
-        call.report(Started())
-        payload: Any = None
-        try:
-            payload = await _awaited(shape.read(call.job))
-            output = shape.predict(payload, call.context)
-            if inspect.isasyncgen(output):
-                pieces = Pieces()
-                async for piece in output:
-                    _pass_on(piece, shape, call, pieces)
-                    # One that never waits would keep the loop from hearing of a cancel.
-                    await asyncio.sleep(0)
-                end: Finished | Failed = Finished(pieces.joined())
-            else:
-                end = shape.write(await output)
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and call.cancelled.is_set():
-                raise
-            # SystemExit would end the process, and the CancelledError of something that the code
-            # itself waits for would end the job without a word.
-            end = _end_of(error, call)
-        finally:
-            shape.forget(payload)
-        call.report(end)
-
     # --- Many jobs at once
 
-    async def _compute_batch(self, calls: list[_Call]) -> None:
+    async def _compute_batch(self, calls: list[Call]) -> None:
         assert self._shape is not None, "run before start"
+        assert self._user is not None, "run before start"
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._threads, self._call_batch, self._shape, calls, loop)
-
-    def _call_batch(
-        self, shape: Shape, calls: list[_Call], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        ready: list[tuple[_Call, Any]] = []
-        for call in calls:
-            if call.cancelled.is_set():
-                continue
-            call.report(Started())
-            try:
-                ready.append((call, shape.read(call.job)))
-            except BaseException as error:
-                call.report(_end_of(error, call))
-        if ready:
-            _predict_batch(shape, ready, loop)
+        await loop.run_in_executor(self._threads, _call_batch, self._shape, calls, self._user)
 
 
-def _predict_batch(
-    shape: Shape, ready: list[tuple[_Call, Any]], loop: asyncio.AbstractEventLoop
-) -> None:
+def _call_batch(shape: Shape, calls: list[Call], user: UserThread) -> None:
+    ready: list[tuple[Call, Any]] = []
+    for call in calls:
+        if call.cancelled.is_set():
+            continue
+        call.report(Started())
+        try:
+            ready.append((call, shape.read(call.job)))
+        except BaseException as error:
+            call.report(call.end_of(error))
+    if ready:
+        _predict_batch(shape, ready, user)
+
+
+def _predict_batch(shape: Shape, ready: list[tuple[Call, Any]], user: UserThread) -> None:
     try:
         output = shape.predict([payload for _, payload in ready], [c.context for c, _ in ready])
         if inspect.iscoroutine(output):
-            output = asyncio.run_coroutine_threadsafe(_contained(output), loop).result()
+            output = user.finish(output)
         outputs = outputs_of(output, len(ready))
     except BaseException as error:
-        end = _end_of(error, ready[0][0])
+        end = ready[0][0].end_of(error)
         if len(ready) == 1 or end.code == DEVICE_LOST:
             for call, _ in ready:
                 call.report(end)
             return
         # One of them may have spoiled it for all: each has one more try, alone.
         for one in ready:
-            _predict_batch(shape, [one], loop)
+            _predict_batch(shape, [one], user)
         return
     for (call, _), output in zip(ready, outputs, strict=True):
         try:
             call.report(
-                _end_of(output, call) if isinstance(output, Exception) else shape.write(output)
+                call.end_of(output) if isinstance(output, Exception) else shape.write(output)
             )
         except BaseException as error:
-            call.report(_end_of(error, call))
-
-
-def _pass_on(piece: Any, shape: Shape, call: _Call, pieces: Pieces) -> None:
-    if data := pieces.add(shape.piece(piece)):
-        call.report(Delta(data))
-
-
-def _end_of(error: BaseException, call: _Call) -> Failed:
-    if isinstance(error, Cancelled) and call.cancelled.is_set():
-        return Failed("Cancelled", "nobody wants the result")
-    return failure_of(error)
-
-
-async def _awaited(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
-
-
-async def _contained(coroutine: Any) -> Any:
-    """Await it for a thread, and let nothing but an Exception out, which is all a loop bears."""
-    try:
-        return await coroutine
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise RuntimeError(last_line(error)) from error
+            call.report(call.end_of(error))

@@ -1,12 +1,19 @@
 """From `module:name` to the class or function of that name."""
 
 import inspect
+import os
+import sysconfig
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from inference_worker.engines.search_path import import_from_folder, where_looked
 from inference_worker.errors import BadEngine
+
+_OURS = str(Path(__file__).parents[1]) + os.sep
+_STDLIB = sysconfig.get_path("stdlib") + os.sep
+_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 def find(target: str) -> Any:
@@ -29,7 +36,7 @@ def import_module(name: str) -> Any:
     try:
         return import_from_folder(name, Path.cwd())
     except (Exception, SystemExit) as error:
-        came = f"{last_line(error)}{where_looked(error, name)}"
+        came = f"{line_and_place(error)}{where_looked(error, name)}"
         raise BadEngine(f"a module {name} that can be imported", came) from error
 
 
@@ -62,3 +69,23 @@ def last_line(error: BaseException) -> str:
     sentence = sentence_of(error).strip().rpartition("\n")[2]
     name = type(error).__name__
     return f"{name}: {sentence}" if sentence else name
+
+
+def line_and_place(error: BaseException) -> str:
+    """Return `Class: sentence (file:line)`; the line is the last one of the user's, if any is."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{last_line(error)} ({error.filename}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return last_line(error)
+    users = [frame for frame in frames if is_users_file(frame.filename)]
+    frame = users[-1] if users else frames[-1]
+    return f"{last_line(error)} ({frame.filename}:{frame.lineno})"
+
+
+def is_users_file(filename: str) -> bool:
+    """Say whether code is the user's own: neither ours, nor Python's, nor of a package."""
+    return not (
+        filename.startswith(("<frozen", _OURS, _STDLIB))
+        or any(folder in filename for folder in _PACKAGES)
+    )

@@ -15,6 +15,7 @@ from inference_worker.engines import openai_paths
 from inference_worker.engines.engine import Context, Failed, Finished, Job
 from inference_worker.engines.locate import find, wants_context
 from inference_worker.engines.payload import (
+    Pieces,
     item_reader_of,
     reader_of,
     reads_text,
@@ -35,13 +36,18 @@ def _done(output: object) -> Finished | Failed:
     return Finished(to_bytes(output))
 
 
+def _joined(pieces: Pieces) -> Finished | Failed:
+    return Finished(pieces.joined())
+
+
 @dataclass(slots=True)
 class Shape:
     """What the engine calls.
 
     read: the job's input.  predict: its output, or a generator, a coroutine or an async generator
     of it; is_async says which of the two kinds.  write: the end that an output means.
-    piece: what a yielded output is before it becomes bytes.
+    piece: what a yielded output is before it becomes bytes; a Failed ends the job.
+    finish: the end that all yielded outputs mean.
     forget: called with the input of a job that has ended.
     setup, health, teardown: as in README.md; setup and teardown may return a coroutine.
     concurrency: how many predicts the code can take at once; None leaves it to the operator.
@@ -53,6 +59,7 @@ class Shape:
     predict: Callable[[Any, Any], Any]
     write: Callable[[Any], Finished | Failed] = _done
     piece: Callable[[Any], Any] = lambda output: output
+    finish: Callable[[Pieces], Finished | Failed] = _joined
     forget: Callable[[Any], None] = lambda payload: None
     is_async: bool = False
     setup: Callable[[Context], Any] | None = None

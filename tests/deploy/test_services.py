@@ -1,6 +1,8 @@
 """The documented service.json files at work: created, used, scaled, changed, stopped, deleted."""
 
 import json
+import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -238,6 +240,17 @@ def test_a_restart_of_everything_brings_services_and_instances_back(
     wait_until_blocking(two, "both instances are back", 60)
     with again.client("chat") as client:
         assert _ask(client, "again")[1:] == ["Hello", "again"]
+
+
+def test_a_worker_that_was_killed_is_not_counted_as_ready(cli: Cli, chat: Path) -> None:
+    cli("create", str(chat))
+    cli("scale", "chat", "2")
+    first, second = cli.pids("chat")
+    os.kill(first, signal.SIGKILL)
+    wait_until_blocking(lambda: cli.pids("chat") == [second], "one of two is ready")
+    wait_until_blocking(lambda: len(cli.pids("chat")) == 2, "the other is back", 30)
+    assert first not in cli.pids("chat")
+    cli("delete", "chat")
 
 
 def test_a_pmml_service_is_created_and_serves(cli: Cli, tmp_path: Path) -> None:

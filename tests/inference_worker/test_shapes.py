@@ -22,6 +22,8 @@ from tests.waiting import wait_until
 
 Start = Callable[..., Awaitable[HandlerEngine]]
 
+HIDDEN = ("HiddenAsync", "HiddenAsyncGenerator", "CalledAsync")
+
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
@@ -29,7 +31,8 @@ async def start() -> AsyncIterator[Start]:
     loaded: list[HandlerEngine] = []
 
     async def load(name: str, capacity: int | None = None) -> HandlerEngine:
-        engine = HandlerEngine(f"tests.inference_worker.handlers:{name}", capacity=capacity)
+        module = "process_handlers" if name in HIDDEN else "handlers"
+        engine = HandlerEngine(f"tests.inference_worker.{module}:{name}", capacity=capacity)
         loaded.append(engine)
         await engine.start(Context(device="tpu"))
         return engine
@@ -135,3 +138,21 @@ async def test_a_handler_that_is_not_well_says_so(
 async def test_a_lost_device_has_a_failure_of_its_own(start: Start) -> None:
     sentence = "RuntimeError: CUDA error: an illegal memory access was encountered"
     assert await ends_of(await start("LosesDevice"), b"lose") == [Failed("DeviceLost", sentence)]
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+async def test_what_a_decorator_hides_is_awaited(start: Start, capacity: int) -> None:
+    assert await ends_of(await start("HiddenAsync", capacity), b"abc") == [Finished(b"ABC")]
+    events = await events_of(await start("HiddenAsyncGenerator", capacity), b"ab")
+    assert events[1:] == [Delta(b"a"), Delta(b"b"), Finished(b"ab")]
+    events = await events_of(await start("CalledAsync", capacity), b"ab")
+    assert events[1:] == [Delta(b"a"), Delta(b"b"), Finished(b"ab")]
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+async def test_a_hidden_coroutine_is_cancelled_with_its_job(start: Start, capacity: int) -> None:
+    engine = await start("HiddenAsync", capacity)
+    for _ in range(2):
+        events = engine.run(Job("r", b"wait"))
+        assert await anext(events) == Started()
+        await asyncio.wait_for(events.aclose(), 10)

@@ -216,8 +216,43 @@ async def test_a_port_that_somebody_else_has_is_not_taken_for_the_servers(
             peer.url, engine="http", engine_options=subject.options(port=port), wait=False
         )
         assert await ended(worker) == 1
-    assert f"somebody else listens on 127.0.0.1:{port}" in worker.log
+    assert f"port {port} is already in use by 'python" in worker.log
+    assert f"process {os.getpid()}: stop that, choose another port" in worker.log
     assert subject.pids == []
+
+
+async def test_two_workers_with_one_port_are_not_both_ready(
+    start_worker: StartWorker, peer: Peer, subject: Subject
+) -> None:
+    port = free_port()
+    subject.says("wait")
+    # Neither server listens while both workers start, so that neither finds the port taken.
+    options = subject.options(port=port)
+    first = await start_worker(peer.url, engine="http", engine_options=options, wait=False)
+    await wait_until(lambda: subject.pids, "the first server is started", 30)
+    second = await start_worker(peer.url, engine="http", engine_options=options, wait=False)
+    assert await ended(second) == 1
+    assert f"port {port} is already in use by another worker" in second.log
+    assert f"process {first.pid})" in second.log
+    subject.says("start")
+    await wait_until(lambda: peer.connected, "the first worker is connected", 30)
+    assert len(subject.pids) == 1
+
+
+async def test_a_port_that_another_program_takes_meanwhile_is_not_taken_for_the_servers(
+    start_worker: StartWorker, peer: Peer, subject: Subject
+) -> None:
+    port = free_port()
+    subject.says("wait")
+    worker = await start_worker(
+        peer.url, engine="http", engine_options=subject.options(port=port), wait=False
+    )
+    await wait_until(lambda: subject.pids, "the server is started", 30)
+    with socket.create_server(("127.0.0.1", port)):
+        assert await ended(worker) == 1
+    assert f"process {os.getpid()}: stop that" in worker.log
+    assert not peer.hellos
+    await nothing_left(subject)
 
 
 async def test_a_server_that_keeps_dying_is_waited_for_longer_each_time(

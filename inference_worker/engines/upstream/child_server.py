@@ -77,6 +77,11 @@ class ChildServer:
         return cls(process, leash=our_leash, lines=our_lines)
 
     @property
+    def warden_pid(self) -> int:
+        """The process whose descendants are the server and all that it has started."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether it has not ended yet."""
         return not self._gone.is_set()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import aiohttp
 from yarl import URL
 
+from inference_worker.engines.upstream import port_owner
 from inference_worker.engines.upstream.child_server import ChildServer
 from inference_worker.engines.upstream.options import UpstreamOptions
 
@@ -29,6 +30,8 @@ DEATH_WAIT_S = 0.3
 #: How long a server that is given up may take to end, in seconds.
 GIVE_UP_GRACE_S = 2.0
 
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
+
 
 class NotReady(Exception):
     """The server did not come up; the text says why."""
@@ -41,6 +44,7 @@ class Server:
         self._options = options
         self._session = session
         self._child: ChildServer | None = None
+        self._claim: socket.socket | None = None
         port = options.port if options.port != 0 else _free_port()
         root = options.url or f"http://127.0.0.1:{port}"
         self.base = root.rstrip("/") + options.path.rstrip("/")
@@ -97,11 +101,19 @@ class Server:
         if self._child is not None:
             child, self._child = self._child, None
             await child.stop(grace_s)
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
 
     async def _start_child(self) -> None:
+        if self._is_local and self._claim is None:
+            try:
+                self._claim = port_owner.claim(self._port)
+            except port_owner.PortClaimed as error:
+                raise NotReady(self._in_use(str(error))) from error
         if await self._takes_connections():
-            where = f"{self._url.host}:{self._url.port}"
-            raise NotReady(f"somebody else listens on {where}, so the script was not started")
+            who = port_owner.listener(self._port) if self._is_local else ""
+            raise NotReady(self._in_use(who or "another program"))
         try:
             self._child = await ChildServer.start(
                 self._options.script, env={"PORT": str(self._url.port)}
@@ -125,6 +137,29 @@ class Server:
                 note = f"After {now - began_at:.0f} s the server {wrong}."
                 report((now - began_at) / permitted_s, note)
             await asyncio.sleep(LOOK_INTERVAL_S)
+        if self._child is not None and self._is_local:
+            # In a thread, because it reads the open files of every process.
+            other = await asyncio.to_thread(
+                port_owner.listener, self._port, besides=self._child.warden_pid
+            )
+            if other:
+                await self.stop(GIVE_UP_GRACE_S)
+                raise NotReady(self._in_use(other))
+
+    @property
+    def _port(self) -> int:
+        return self._url.port or 0
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether the port is one of this machine, so that it can be said who listens there."""
+        return self._url.host in _LOCAL_HOSTS
+
+    def _in_use(self, by: str) -> str:
+        return (
+            f"port {self._port} is already in use by {by}: stop that, choose another port, or run "
+            "one instance only (`port: 0` takes a free port, told to the script as PORT)"
+        )
 
     async def _takes_connections(self) -> bool:
         try:

@@ -66,8 +66,11 @@ def _spawn(argv: list[str]) -> int:
     if os.getppid() != warden:
         os._exit(1)
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+    # All of them: the worker may have been started by `nohup` or in the background of a script,
+    # and a signal that is ignored or blocked here would be so in the server and its children.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         os.execvp(argv[0], argv)
     except OSError as error:
