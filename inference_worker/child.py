@@ -22,8 +22,10 @@ from inference_worker.engines.engine import (
     ENGINE_DIED,
     Event,
     Failed,
+    Finished,
     Health,
     Progress,
+    Refresh,
 )
 from inference_worker.engines.load import EngineSpec
 from inference_worker.environment import without_settings
@@ -55,6 +57,7 @@ class Child:
         self._name = name
         self._offer = offer
         self._cancelled: dict[int, asyncio.TimerHandle] = {}
+        self._refreshing: set[int] = set()
         self._replaced_because = ""
         self._cause = ""
         self._health: asyncio.Future[Health] | None = None
@@ -194,6 +197,9 @@ class Child:
                     return
 
     def _happened(self, number: int, event: Event) -> None:
+        if isinstance(event, Refresh):
+            self._refreshing.add(number)
+            return
         # A cancelled job's listener has gone; its last words are for nobody.
         listener = self.listeners.get(number)
         if isinstance(event, Failed) and event.code == DEVICE_LOST:
@@ -204,6 +210,8 @@ class Child:
             self.replace(f"the engine was replaced: {event.message}")
         if listener:
             listener(event)
+        if number in self._refreshing and isinstance(event, Finished | Failed):
+            self.replace("the engine was replaced, as the handler asked")
 
     async def end(self) -> str:
         """Make sure that the process is gone, free what it held here, say how it ended."""

@@ -19,12 +19,18 @@ from inference_worker.engines.engine import (
     Failed,
     Finished,
     Job,
+    Refresh,
     Started,
 )
 from inference_worker.engines.failures import failure_of
 from inference_worker.engines.payload import Pieces
 from inference_worker.engines.shape import Shape
-from inference_worker.engines.user_thread import LoopTask, UserThread, is_awaitable
+from inference_worker.engines.user_thread import (
+    LoopTask,
+    MainThread,
+    UserThread,
+    is_awaitable,
+)
 
 
 class Call:
@@ -69,7 +75,7 @@ class Call:
             elif inspect.isgenerator(output):
                 end = self._end_of_generator(output)
             else:
-                end = self._shape.write(output)
+                end = self._end_of_value(output)
         except BaseException as error:
             end = self.end_of(error)
         self._shape.forget(payload)
@@ -106,7 +112,7 @@ class Call:
         if inspect.isgenerator(output):
             return self._end_of_generator(output)
         if not inspect.isasyncgen(output):
-            return self._shape.write(output)
+            return self._end_of_value(output)
         pieces = Pieces()
         async for piece in output:
             if failed := self._pass_on(piece, pieces):
@@ -115,6 +121,11 @@ class Call:
             # One that never waits would keep the loop from hearing of a cancel.
             await asyncio.sleep(0)
         return self._shape.finish(pieces)
+
+    def _end_of_value(self, output: Any) -> Finished | Failed:
+        if self._shape.refreshes(output):
+            self._refresh()
+        return self._shape.write(output)
 
     def _end_of_generator(self, output: Any) -> Finished | Failed:
         pieces = Pieces()
@@ -126,12 +137,19 @@ class Call:
         return self._shape.finish(pieces)
 
     def _pass_on(self, piece: Any, pieces: Pieces) -> Failed | None:
+        if self._shape.refreshes(piece):
+            self._refresh()
         output = self._shape.piece(piece)
         if isinstance(output, Failed):
             return output
         if data := pieces.add(output):
             self.report(Delta(data))
         return None
+
+    def _refresh(self) -> None:
+        # Without a process of its own there is none to replace.
+        if isinstance(self._user, MainThread):
+            self.report(Refresh())
 
     def _note_cancel(self, cancel: Callable[[], object]) -> None:
         self._cancel_coroutine = cancel

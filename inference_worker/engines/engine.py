@@ -108,7 +108,15 @@ class Failed:
     data: bytes = b""
 
 
-Event = Started | Delta | Progress | Usage | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """The engine's process is to be replaced once this job has ended, as the code wishes.
+
+    Only from an engine with a process of its own, and never seen by a worker.
+    """
+
+
+Event = Started | Delta | Progress | Usage | Refresh | Finished | Failed
 
 
 class State(StrEnum):

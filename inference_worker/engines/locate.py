@@ -1,10 +1,11 @@
 """From `module:name` to the class or function of that name."""
 
+import functools
 import inspect
 import os
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,43 @@ def find(target: str) -> Any:
     return found
 
 
+def find_first(module_name: str, names: Iterable[str]) -> Any:
+    """Import the first of these names that a module has; raise BadEngine when it has none."""
+    module = import_module(module_name)
+    found = next((getattr(module, name) for name in names if hasattr(module, name)), None)
+    if not callable(found):
+        raise BadEngine(f"one of {', '.join(names)} in {module_name}", "none of them")
+    return found
+
+
 def import_module(name: str) -> Any:
-    """Import a module of the user's; raise BadEngine when that fails."""
+    """Import a module of the user's, by its name or as a file; raise BadEngine when that fails."""
     try:
+        if name.endswith(".py"):
+            return _import_file(Path(name))
         return import_from_folder(name, Path.cwd())
+    except BadEngine:
+        raise
     except (Exception, SystemExit) as error:
         came = f"{line_and_place(error)}{where_looked(error, name)}"
         raise BadEngine(f"a module {name} that can be imported", came) from error
+
+
+def _import_file(path: Path) -> Any:
+    if not path.is_file():
+        raise BadEngine(f"a Python file {path}", f"none in {Path.cwd()}")
+    return import_from_folder(path.stem, path.resolve().parent)
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Say whether a call of it gives a coroutine or an async generator, as far as can be seen."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    called = getattr(type(function), "__call__", None)  # noqa: B004 - its kind, not whether it is
+    return any(
+        inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one)
+        for one in (function, called)
+    )
 
 
 def wants_context(function: Callable[..., Any], *, after: int) -> bool:

@@ -105,6 +105,10 @@ class Pieces:
             return b"".join(map(to_bytes, self._all))
         return to_bytes(self._all)
 
+    def listed(self) -> bytes:
+        """Return them as a JSON list, whatever they are."""
+        return to_bytes(self._all)
+
 
 def _plain(value: Any) -> Any:
     """Return what is no JSON as what is: arrays and numbers of numpy and torch."""

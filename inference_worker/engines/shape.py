@@ -13,7 +13,7 @@ from typing import Any
 
 from inference_worker.engines import openai_paths
 from inference_worker.engines.engine import Context, Failed, Finished, Job
-from inference_worker.engines.locate import find, wants_context
+from inference_worker.engines.locate import find, is_async, wants_context
 from inference_worker.engines.payload import (
     Pieces,
     item_reader_of,
@@ -49,6 +49,7 @@ class Shape:
     piece: what a yielded output is before it becomes bytes; a Failed ends the job.
     finish: the end that all yielded outputs mean.
     forget: called with the input of a job that has ended.
+    refreshes: whether an output, or a piece, asks for a new engine process after its job.
     setup, health, teardown: as in README.md; setup and teardown may return a coroutine.
     concurrency: how many predicts the code can take at once; None leaves it to the operator.
     batch_size: 0, or the most inputs that predict takes, as a list; it is then given a list of
@@ -61,6 +62,7 @@ class Shape:
     piece: Callable[[Any], Any] = lambda output: output
     finish: Callable[[Pieces], Finished | Failed] = _joined
     forget: Callable[[Any], None] = lambda payload: None
+    refreshes: Callable[[Any], bool] = lambda output: False
     is_async: bool = False
     setup: Callable[[Context], Any] | None = None
     health: Callable[[], Any] | None = None
@@ -97,7 +99,7 @@ def handler_shape(target: str) -> Shape:
     shape = Shape(
         read=read_job,
         predict=predict if with_context else lambda value, context: predict(value),
-        is_async=inspect.iscoroutinefunction(predict) or inspect.isasyncgenfunction(predict),
+        is_async=is_async(predict),
         health=getattr(handler, "health", None),
         teardown=getattr(handler, "teardown", None),
         concurrency=_at_least_one(loaded, "concurrency", None) if is_class else None,

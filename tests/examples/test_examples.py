@@ -38,7 +38,10 @@ EXAMPLES: Mapping[str, Mapping[bytes, object]] = {
         b'{"text": "one two three", "most": 2}': 2,
         json.dumps({"file": A_FILE, "of": "lines"}).encode(): 3,
         b'{"most": 0}': ("400", "the input most is below 1"),
-        b'{"file": "/etc/hostname"}': ("400", "the input file is no data URL with base64"),
+        b'{"file": "/etc/hostname"}': (
+            "400",
+            "the input file is no data URL (`data:image/png;base64,...`)",
+        ),
         b'{"colour": "red"}': ("400", "no such input: colour"),
     },
 }

@@ -108,7 +108,7 @@ async def test_a_setup_that_fails_shows_its_traceback_and_the_line(
         peer.url, wait=False, engine=f"{HANDLERS}:FailsInSetup", engine_process=own_process
     )
     await wait_until(lambda: not worker.running, "the worker has ended", 30)
-    lines = worker.log.splitlines()
+    lines = [line.strip() for line in worker.log.splitlines() if line.strip()]
     trace = lines.index("Traceback (most recent call last):")
     assert "in setup" in lines[trace + 1], worker.log
     assert "in fails_deep_inside" in worker.log
@@ -125,4 +125,4 @@ async def test_a_module_that_fails_shows_its_traceback_and_the_line(
     worker = await start_worker(peer.url, wait=False, engine="handler:broken_module:Handler")
     await wait_until(lambda: not worker.running, "the worker has ended", 30)
     assert f'File "{module}", line 3' in worker.log
-    assert f"KeyError: 'NO_SUCH_VARIABLE' ({module}:3)" in worker.log.splitlines()[-1]
+    assert f"KeyError: 'NO_SUCH_VARIABLE' ({module}:3)" in worker.log.strip().splitlines()[-1]
