@@ -23,6 +23,7 @@ from queue_service.admission import Admission, recheck_all
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.errors import StoreUnavailable
 from queue_service.service_settings import ServiceName
+from queue_service.store.owners import EVERYBODYS, Viewer
 from queue_service.store.putter import Putter
 from queue_service.store.tokens import TokenStore
 
@@ -46,6 +47,7 @@ class Scope(StrEnum):
     WORK = "work"  # subscribe as a worker and answer
     PRIORITY = "priority"  # put before other tokens' entries, and not only before its own
     ADMIN = "admin"  # services, tokens, metrics: what the admin token may do
+    ALL = "all"  # do what the other scopes permit with everybody's jobs, not only with its own
 
 
 class TokenLimits(BaseModel):
@@ -84,12 +86,26 @@ class WantedToken(BaseModel):
     )
     expires_in_s: int | None = Field(None, ge=1, le=100 * 365 * 86_400)
     limits: TokenLimits = TokenLimits()
+    owner: str = Field(
+        "",
+        max_length=64,
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$",
+        description="Whose jobs it puts and sees: a name that several tokens may share, "
+        "or the id of a token; by default its own id.",
+    )
+
+    @model_validator(mode="after")
+    def _all_of_something(self) -> Self:
+        if self.scopes == {Scope.ALL}:
+            raise ValueError("scopes: expected another scope beside all, which says for whose jobs")
+        return self
 
 
 class Token(BaseModel):
     """One token as it is kept.
 
     services: names; empty is every service.  created_at_ms, expires_at_ms: since 1970.
+    owner: as it was asked for; `owned_by` is who owns what it puts.
     """
 
     # A newer version of the service may have written more than this one knows.
@@ -103,6 +119,11 @@ class Token(BaseModel):
     created_at_ms: int
     expires_at_ms: int | None = None
     limits: TokenLimits = TokenLimits()
+    owner: str = ""
+
+    @property
+    def owned_by(self) -> str:
+        return self.owner or self.id
 
     @classmethod
     def make(cls, wanted: WantedToken, *, now_ms: int) -> tuple[Self, str]:
@@ -119,6 +140,7 @@ class Token(BaseModel):
             created_at_ms=now_ms,
             expires_at_ms=None if lifetime_s is None else now_ms + lifetime_s * 1000,
             limits=wanted.limits,
+            owner=wanted.owner,
         ), text
 
     def allows(self, scope: Scope, service: str) -> bool:
@@ -139,12 +161,20 @@ class Token(BaseModel):
         return {
             "id": self.id,
             "name": self.name,
+            "owner": self.owned_by,
             "scopes": sorted(self.scopes),
             "services": sorted(self.services) or [EVERY_SERVICE],
             "created_at_ms": self.created_at_ms,
             "expires_at_ms": self.expires_at_ms,
             "limits": self.limits.model_dump(exclude_none=True),
         }
+
+
+def viewer_of(token: Token | None) -> Viewer:
+    """Whose jobs this token sees and changes; None is the service's own."""
+    if token is None or Scope.ALL in token.scopes:
+        return EVERYBODYS
+    return Viewer(token.owned_by)
 
 
 def putter_of(token: Token, *, fair: bool) -> Putter:
@@ -161,6 +191,7 @@ def putter_of(token: Token, *, fair: bool) -> Putter:
         rate_per_s=limits.rate_per_s or 0.0,
         burst=limits.burst_of(),
         urgent=Scope.PRIORITY in token.scopes,
+        owner=viewer_of(token).owner,
     )
 
 
@@ -210,6 +241,10 @@ class Access:
         if token.expires_at_ms is not None:
             self._recheck_at(token.expires_at_ms)
         return admission
+
+    def is_owner(self, owner: str) -> bool:
+        """Say whether a token, as far as this process knows, puts for this owner."""
+        return any(token.owned_by == owner for token in self._tokens.values())
 
     async def make(self, wanted: WantedToken) -> tuple[Token, str]:
         """Make a token; return it and its text."""

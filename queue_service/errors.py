@@ -189,6 +189,25 @@ class RequestIdInUse(ServiceError):
         self.index = index
 
 
+class ForeignEntry(ServiceError):
+    code = Code.LEASE_LOST
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"the entry with the request id {request_id!r} is not held by a worker of this token; "
+            "expected a result of an entry that it was given"
+        )
+        self.request_id = request_id
+
+
+class AmbiguousId(ServiceError):
+    code = Code.CONFLICT
+
+    def __init__(self, request_id: str, *, hint: str = "write it as <request id>@<owner>") -> None:
+        super().__init__(f"several owners have something under {request_id!r}: {hint}")
+        self.request_id = request_id
+
+
 class NotInLineYet(ServiceError):
     code = Code.REQUEST_ID_IN_USE
 

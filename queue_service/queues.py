@@ -15,16 +15,14 @@ from queue_service.delivery.redelivery import Redelivery
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.delivery.window import Window
 from queue_service.errors import (
+    AmbiguousId,
     Draining,
     FrameTooBig,
     NoSuchEntry,
     NoSuchService,
-    NotInLineYet,
-    QueueEnded,
-    QueueFull,
-    QuotaExceeded,
 )
 from queue_service.metrics import QueueMetrics
+from queue_service.refusals import refusal_of
 from queue_service.settings import Settings
 from queue_service.store.batching import all_of
 from queue_service.store.entry import (
@@ -39,7 +37,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Role
-from queue_service.store.putter import Putter, QuotaReached
+from queue_service.store.owners import EVERYBODYS, Ambiguous, Viewer
 from queue_service.store.store import Store
 from queue_service.store.ticket import Stop
 
@@ -50,17 +48,6 @@ class Limits:
 
     capacity: int
     payload_bytes: int
-
-
-def quota_exceeded(putter: Putter | None, reached: QuotaReached) -> QuotaExceeded:
-    """The error for a limit that the store has found reached."""
-    assert putter is not None
-    return QuotaExceeded(
-        reached.quota,
-        limit=putter.rate_per_s if reached.quota == "rate" else putter.in_line,
-        count=reached.count,
-        retry_after_s=None if reached.wait_ms < 0 else reached.wait_ms / 1000,
-    )
 
 
 class Queue:
@@ -159,24 +146,18 @@ class Queue:
     async def put(self, entry: NewEntry) -> tuple[int, str]:
         """Store an entry; give its index and request id.
 
-        Raises FrameTooBig, QueueFull, QuotaExceeded, NotInLineYet or QueueEnded, with nothing
-        stored, and StoreUnavailable, after which only a put with the same idempotency key is
-        sure not to store it twice.
+        Raises FrameTooBig, QueueFull, QuotaExceeded, NotInLineYet, QueueEnded and, for a result,
+        ForeignEntry or AmbiguousId, with nothing stored; and StoreUnavailable, after which only a
+        put with the same idempotency key is sure not to store it twice.
         """
         if self._closed is Ended.SERVICE_DELETED:
             raise NoSuchService(self.service)
         if len(entry.data) > self.limits.payload_bytes:
             raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
         stored = await self._store.put(entry)
-        if stored is None:
+        if not isinstance(stored, tuple) or stored[0] == 0:
             self.metrics.refusals.inc()
-            raise QueueFull(self.role, self.limits.capacity)
-        if isinstance(stored, QuotaReached):
-            self.metrics.refusals.inc()
-            raise quota_exceeded(entry.putter, stored)
-        if stored[0] == 0:
-            self.metrics.refusals.inc()
-            raise NotInLineYet(stored[1]) if stored[1] else QueueEnded(self.role)
+            raise refusal_of(entry, stored, role=self.role, capacity=self.limits.capacity)
         self.metrics.puts.inc()
         return stored
 
@@ -222,13 +203,19 @@ class Queue:
                 return []
 
     async def _get_now(self, read: Read) -> list[Entry]:
-        entries, go_on = await self._store.get(read)
+        entries, go_on = await self._get_some(read)
         while go_on and len(entries) < read.length:
             wanted = replaced(read.wanted, from_index=go_on)
             rest = replaced(read, wanted=wanted, length=read.length - len(entries))
-            more, go_on = await self._store.get(rest)
+            more, go_on = await self._get_some(rest)
             entries += more
         return entries
+
+    async def _get_some(self, read: Read) -> tuple[list[Entry], int]:
+        found = await self._store.get(read)
+        if isinstance(found, Ambiguous):
+            raise AmbiguousId(found.request_id)
+        return found
 
     async def restore(self, indexes: Iterable[int]) -> None:
         """Show taken entries to other reads again."""
@@ -359,21 +346,21 @@ class Queue:
         if subscriber is not None and committed:
             self.reopen(subscriber, committed)
 
-    async def delete(self, indexes: Sequence[int]) -> int:
+    async def delete(self, indexes: Sequence[int], *, viewer: Viewer = EVERYBODYS) -> int:
         """Remove entries for all groups; give how many there were."""
-        deleted = await self._store.delete(indexes)
+        deleted = await self._store.delete(indexes, owner=viewer.owner)
         self.metrics.deletions.inc(deleted)
         return deleted
 
-    async def truncate(self, below: int) -> int:
+    async def truncate(self, below: int, *, viewer: Viewer = EVERYBODYS) -> int:
         """Remove every entry with a lower index; give how many there were."""
-        deleted = await self._store.truncate(below)
+        deleted = await self._store.truncate(below, owner=viewer.owner)
         self.metrics.deletions.inc(deleted)
         return deleted
 
-    async def search(self, gid: str, index: int) -> Place:
+    async def search(self, gid: str, index: int, *, viewer: Viewer = EVERYBODYS) -> Place:
         """Say where an entry is; raises NoSuchEntry."""
-        place = await self._store.search(gid, index, workers_gid=self.service)
+        place = await self._store.search(gid, index, workers_gid=self.service, owner=viewer.owner)
         if place is None:
             raise NoSuchEntry
         return place
@@ -393,6 +380,6 @@ class Queue:
         self.metrics.deletions.inc(dropped)
         return dropped
 
-    async def attributes(self) -> QueueState:
+    async def attributes(self, viewer: Viewer = EVERYBODYS) -> QueueState:
         """The queue in numbers, with its groups and subscribers."""
-        return await self._store.attributes()
+        return await self._store.attributes(viewer.owner)

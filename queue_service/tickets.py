@@ -12,10 +12,12 @@ from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.followers import Followers
 from queue_service.errors import BadParameter, FrameTooBig, QueueFull, StoreError, StoreUnavailable
 from queue_service.estimate import Estimate, RunTimes, estimate
-from queue_service.queues import Queue, quota_exceeded
+from queue_service.queues import Queue
+from queue_service.refusals import quota_exceeded
 from queue_service.settings import Settings
 from queue_service.store.batching import all_of
 from queue_service.store.keys import Keys
+from queue_service.store.owners import plain_name
 from queue_service.store.putter import QuotaReached
 from queue_service.store.ticket import (
     Event,
@@ -61,6 +63,7 @@ class Tickets:
         self.cancel = self._store.cancel
         self.purge = self._store.purge_ticket
         self.list = self._store.list
+        self.owners = self._store.owners
         self._left_over: dict[str, None] = {}
         self._new_left_over = Doorbell()
         self._run_times: deque[int] = deque(maxlen=HISTORY_LENGTH)
@@ -77,11 +80,11 @@ class Tickets:
             group.create_task(self._put_away_what_is_left_over())
 
     async def submit(self, submission: Submission) -> tuple[bool, str]:
-        """Put a request; say whether it is new, and its id.
+        """Put a request; say whether it is new, and its name as it is stored.
 
         Raises FrameTooBig, QueueFull, QuotaExceeded or, when it comes too late, BadParameter, with
         nothing stored, and KeyError, with its id, when the id or the key already stands for
-        another request.
+        another request of this owner.
         """
         limits = self._queue.limits
         if len(submission.data) > limits.payload_bytes:
@@ -98,7 +101,7 @@ class Tickets:
             self._queue.metrics.refusals.inc()
             raise QueueFull(self._queue.role, limits.capacity)
         if outcome is Submitted.CONFLICT:
-            raise KeyError(request_id)
+            raise KeyError(plain_name(request_id))
         if outcome is Submitted.NEW:
             self._queue.metrics.puts.inc()
             if submission.begin_ms or submission.start_by_ms or submission.finish_by_ms:
@@ -192,7 +195,7 @@ class Tickets:
                     await asyncio.sleep(STORE_PAUSE_S)
                     continue
                 except StoreError:
-                    log.exception("Request %s was not put away.", request_id)
+                    log.exception("Request %s was not put away.", plain_name(request_id))
                 del self._left_over[request_id]
 
     async def _stop_for_ever(self) -> None:

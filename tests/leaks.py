@@ -52,6 +52,9 @@ RELEASED_S = 5.0
 #: Joins the names in a field or a member.
 SEPARATOR = "\x1f"
 
+#: Joins an owner and a name.
+OWNED = "\x1e"
+
 #: A service's own, of which each ticket has a time or an entry with which it ends.
 TICKET_KEYS = {"tickets", "times", "delayed"}
 
@@ -134,6 +137,7 @@ def find_leaks(
                     books.hashes[name] = cast(dict[str, str], redis.hgetall(key))
         leaks += _leaks_of_tickets(redis, prefix, allowed)
         leaks += differences_of_lines(redis, prefix)
+        leaks += differences_of_owned(redis, prefix)
     for queue, books in queues.items():
         leaks += [f"{queue}: {difference}" for difference in books.differences()]
     return sorted(leaks)
@@ -142,7 +146,7 @@ def find_leaks(
 def _leaks_of_key(redis: "Redis", key: str, name: str, allowed: Allowed) -> Iterator[str]:
     if redis.type(key) == "stream" and (length := redis.xlen(key)) and not allowed.entries:
         yield f"has {length} entries"
-    if name.rpartition("}:")[2] in TICKET_KEYS:
+    if name.rpartition("}:")[2] in TICKET_KEYS or name.endswith(":owned"):
         return
     if name.rpartition(":")[2] in LINE_KEYS:
         if not allowed.entries:
@@ -196,6 +200,36 @@ def differences_of_lines(redis: "Redis", prefix: str) -> Iterator[str]:
             account = accounts.get(owner, [0, 0, 0, 0])
             if account != found[owner]:
                 yield f"{base}: the account of {owner!r} says {account}, there are {found[owner]}"
+
+
+def differences_of_owned(redis: "Redis", prefix: str) -> Iterator[str]:
+    """Say where `owned` is not what the owners have in the queues and among the tickets."""
+
+    def entries_of(key: str) -> list[tuple[str, dict[str, str]]]:
+        return cast("list[tuple[str, dict[str, str]]]", redis.xrange(key))
+
+    for meta in redis.scan_iter(match=f"{prefix}:*:input:meta", count=1000):
+        base = cast(str, meta).removesuffix("input:meta")
+        names: list[tuple[str, str, str]] = []
+        for role, lane in (("input", 0), ("input", 1), ("sink", 0), ("sink", 1)):
+            for entry_id, fields in entries_of(f"{base}{role}:lane:{lane}"):
+                index = entry_id.partition("-")[0].rjust(20, "0")
+                names.append((fields["r"], f"{role[0]}{lane}", index))
+        for entry_id, fields in entries_of(f"{base}delayed"):
+            at, _, number = entry_id.partition("-")
+            names.append((fields["r"], "d", f"{at.rjust(20, '0')}-{number.rjust(20, '0')}"))
+        tickets = cast(list[str], redis.hkeys(f"{base}tickets"))
+        names += [(name, "t", name.rpartition(OWNED)[2]) for name in tickets]
+        expected = set()
+        for name, place, what in names:
+            owner, is_owned, plain = name.partition(OWNED)
+            if is_owned:
+                expected.add(SEPARATOR.join((owner, place, what)))
+                expected.add(SEPARATOR.join(("", plain, owner, place, what)))
+        found = set(cast(list[str], redis.zrange(f"{base}owned", 0, -1)))
+        if found != expected:
+            more, less = sorted(found - expected), sorted(expected - found)
+            yield f"{base}owned: has {more} too much, {less} is missing"
 
 
 def wait_for_no_leaks(

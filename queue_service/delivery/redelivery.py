@@ -15,6 +15,7 @@ from queue_service.delivery.subscriber import Ended
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.metrics import QueueMetrics
 from queue_service.store.entry import Expired, Renewal
+from queue_service.store.owners import plain_name
 from queue_service.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -174,7 +175,12 @@ class Redelivery:
             [(one.gid, one.uid, one.session) for one in here.values()]
         )
         for gid, uid, index, attempt in taken:
-            log.info("Delivery %d of entry %d was held for too long by %s.", attempt, index, uid)
+            log.info(
+                "Delivery %d of entry %d was held for too long by %s.",
+                attempt,
+                index,
+                plain_name(uid),
+            )
             subscriber = here[gid, uid]
             subscriber.take_away(index, attempt)
             self._dispatcher.window_changed(subscriber)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client_sdk.wire.names import REQUEST_ID_TAG
+from queue_service.store.owners import owner_of, plain_name
 
 #: Calls a script: the verb and its arguments.
 Run = Callable[[str, Sequence[Any]], Awaitable[Any]]
@@ -19,7 +20,7 @@ class DeadLetter:
     handed out as often as permitted, `Failed` when its worker gave it up, `PoisonJob` when it
     killed engines.  code, error: how its last hand-out failed.  attempts: hand-outs.  uid: who
     had it last.  deaths: the users whose engines died while they ran it.  Times are milliseconds
-    since 1970, by Redis' clock.
+    since 1970, by Redis' clock.  owner: whose the entry is, "" for the service's own.
     """
 
     index: int
@@ -37,13 +38,14 @@ class DeadLetter:
     uid: str
     deaths: tuple[str, ...]
     parked_at_ms: int
+    owner: str = ""
 
     @classmethod
     def from_reply(cls, reply: Sequence[Any]) -> "DeadLetter":
         """Read what render_letter in prelude/dead_letters.lua writes."""
         return cls(
             index=int(reply[0]),
-            request_id=_text(reply[1]),
+            request_id=plain_name(_text(reply[1])),
             tags_json=reply[2],
             stored_at_ms=int(reply[3]),
             path=_text(reply[4]),
@@ -54,9 +56,10 @@ class DeadLetter:
             code=_text(reply[9]),
             error=_text(reply[10]),
             attempts=int(reply[11]),
-            uid=_text(reply[12]),
-            deaths=tuple(_text(uid) for uid in reply[13]),
+            uid=plain_name(_text(reply[12])),
+            deaths=tuple(plain_name(_text(uid)) for uid in reply[13]),
             parked_at_ms=int(reply[14]),
+            owner=owner_of(_text(reply[1])),
         )
 
     def tags(self) -> dict[str, str]:
@@ -142,7 +145,9 @@ class DeadLetterStore:
             last=reply[0].decode(),
             go_on=reply[1].decode(),
             refusal=reply[2].decode(),
-            replayed=[(int(old), int(new), name.decode()) for old, new, name in reply[3]],
+            replayed=[
+                (int(old), int(new), plain_name(name.decode())) for old, new, name in reply[3]
+            ],
             absent=[int(index) for index in reply[4]],
             in_use=[int(index) for index in reply[5]],
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from client_sdk.wire.names import REQUEST_ID_TAG, TICKET_TAG
+from queue_service.store.owners import OWNED, owned_name, qualified
 from queue_service.store.putter import Putter
 
 #: So much of a failure's sentence is kept, in characters; an exception can quote a whole tensor.
@@ -24,6 +25,9 @@ class NewEntry:
 
     idempotency_key: a second put with the same key gives the first one's index; "" for none.
     putter: the token that puts it; None is the service's own.
+    owner: whose it is, and who alone knows its request id and key; "" is the service's own.  Of a
+        result: who puts it; it is then stored as its input's owner's.
+    meant: of a result, the stored name that its request id says with its owner; "" for none.
     """
 
     request_id: str
@@ -34,13 +38,16 @@ class NewEntry:
     content_type: str = ""
     idempotency_key: str = ""
     putter: Putter | None = None
+    owner: str = ""
+    meant: str = ""
 
 
 @dataclass(slots=True)
 class Entry:
     """A stored entry.
 
-    stored_at_ms: milliseconds since 1970, by Redis' clock.
+    stored_at_ms: milliseconds since 1970, by Redis' clock.  owner: whose it is, "" for the
+    service's own.
     """
 
     index: int
@@ -50,26 +57,38 @@ class Entry:
     stored_at_ms: int
     path: str = ""
     content_type: str = ""
+    owner: str = ""
 
     @classmethod
     def from_reply(cls, reply: Sequence[Any]) -> "Entry":
         """Read {index, request id, tags, stored at, data, path, content type}."""
+        owner, request_id = "", reply[1].decode()
+        if OWNED in request_id:
+            owner, _, request_id = request_id.partition(OWNED)
         return cls(
             index=int(reply[0]),
-            request_id=reply[1].decode(),
+            request_id=request_id,
             tags_json=reply[2],
             stored_at_ms=int(reply[3]),
             data=reply[4],
             path=reply[5].decode(),
             content_type=reply[6].decode(),
+            owner=owner,
         )
 
-    def tags(self) -> dict[str, str]:
-        """The tags as a client sees them: its own, and the request id."""
+    def tags(self, *, with_owner: bool = False) -> dict[str, str]:
+        """The tags as a client sees them: its own, and the request id.
+
+        with_owner: the id of an owned entry says whose it is, so that a worker's answer does.
+        """
         tags: dict[str, str] = {} if self.tags_json == b"{}" else json.loads(self.tags_json)
         tags.pop(TICKET_TAG, None)
-        tags[REQUEST_ID_TAG] = self.request_id
+        tags[REQUEST_ID_TAG] = self.shown_id(with_owner=with_owner)
         return tags
+
+    def shown_id(self, *, with_owner: bool = False) -> str:
+        """The request id as a client sees it."""
+        return qualified(self.request_id, self.owner) if with_owner else self.request_id
 
     def ticket(self) -> str:
         """What the tag of its ticket says; "" when it has none."""
@@ -96,16 +115,20 @@ class Filter:
     """Which entries a subscriber or a read wants.
 
     from_index: the lowest index.  request_id and tags must be equal where they are given.
+    owner: whose entries alone there are; "" for everybody's.
     """
 
     from_index: int = 0
     request_id: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
 
     def to_json(self) -> str:
         wanted: dict[str, object] = {"from": self.from_index, "tags": dict(self.tags)}
         if self.request_id:
-            wanted["request_id"] = self.request_id
+            wanted["request_id"] = owned_name(self.owner, self.request_id)
+        if self.owner:
+            wanted["owner"] = self.owner
         return json.dumps(wanted)
 
 
@@ -249,6 +272,7 @@ class GroupState:
     waiting: int
     held: int
     departed: tuple[Departed, ...] = ()
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +284,7 @@ class SubscriberState:
     connected: bool
     lease_ends_ms: int
     about: Mapping[str, Any]
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

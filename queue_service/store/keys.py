@@ -41,17 +41,23 @@ And one of each for the service (`<prefix>:{<service>}:`):
 | `lines`       | sorted set | owner, lane, index: who waits for the workers (see lines.lua)   |
 | `shares`      | hash       | owner -> its account, while it waits, runs or is in debt        |
 | `running`     | hash       | group, index -> since when it runs, ms, and its owner           |
+| `owned`       | sorted set | owner, place, what: all that each owner has (see owners.lua)    |
 | `history`     | list       | how long deliveries were held lately, ms; with a TTL            |
 
 Names inside a field or a member are joined by the unit separator (0x1F), which no name may
-contain.  Beside these, with a TTL: `idempotency:<key>` (text): a put's index and request id;
+contain.  A name of an owner other than the service's own token is `<owner>`, the record separator
+(0x1E) and the name: request ids and keys of what its tokens put, groups of the sink, users of the
+input queue (see prelude/owners.lua).
+
+Beside these, with a TTL: `idempotency:<key>` (text): a put's index and request id;
 `events:<request id>` (stream): what an engine has told of a request so far; `rate:<token id>`
 (text): when what a token may put is whole again, ms.
 
 Who ends them: entries and what belongs to them go with commit, complete, delete or truncate;
 a subscriber goes with its connection or its lease; a group some time after its last member;
 a dead letter when it is replayed, purged or crowded out by newer ones.
-`lines`, `shares` and `running` go with the last entry of a token that waits or runs.
+`lines`, `shares` and `running` go with the last entry of a token that waits or runs, `owned` with
+its last entry or ticket.
 `meta`, `groups` and `members` of a live service stay while it does.  A ticket has a time at which
 it is forgotten, or an entry in one of the queues, with which that time begins.
 """
@@ -83,7 +89,7 @@ _NAMES = (
 )
 
 
-_SHARED_NAMES = ("tickets", "times", "delayed", "stops", "lines", "shares", "running")
+_SHARED_NAMES = ("tickets", "times", "delayed", "stops", "lines", "shares", "running", "owned")
 
 
 class Keys:

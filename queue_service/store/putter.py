@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from queue_service.store.owners import Misplaced, plain_name
+
 #: Which limit of a token refuses a put.
 Quota = Literal["in_line", "rate"]
 
@@ -13,6 +15,7 @@ class Putter:
     """A token that puts, as the store is told of it; each limit is 0 for none.
 
     lined: whether its entries wait in a line of their own.
+    owner: whose its entries are; "" is the service's own.
     in_line: most entries that wait for a worker.  running: most that workers have at once.
     rate_per_s: puts in a second, over a while.  burst: how many may come at once.
     urgent: whether its priority goes before other owners' entries, and not only before its own.
@@ -25,6 +28,7 @@ class Putter:
     rate_per_s: float = 0.0
     burst: int = 1
     urgent: bool = False
+    owner: str = ""
 
     def to_text(self) -> str:
         """The same, as prelude/quotas.lua reads it."""
@@ -52,3 +56,12 @@ def read_refusal(reply: Sequence[Any]) -> QuotaReached | None:
     if reply[0] != b"quota":
         return None
     return QuotaReached(reply[1].decode(), int(reply[2]), int(reply[3]))
+
+
+def read_put(reply: Sequence[Any]) -> tuple[int, str] | QuotaReached | Misplaced | None:
+    """Read what put.lua returns for one entry; the request id is as its owner knows it."""
+    if not reply:
+        return None
+    if (word := reply[0]) in (b"foreign", b"ambiguous"):
+        return Misplaced(word.decode())
+    return read_refusal(reply) or (int(word), plain_name(reply[1].decode()))

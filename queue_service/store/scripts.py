@@ -72,6 +72,7 @@ PRELUDE = (
     "keys",
     "rules",
     "records",
+    "owners",
     "stops",
     "lines",
     "quotas",

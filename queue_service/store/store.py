@@ -10,14 +10,11 @@ from queue_service.store.dead_letters import DeadLetterStore
 from queue_service.store.entry import (
     Ask,
     Completed,
-    DeadLetterSums,
     Delivery,
-    Departed,
     Dropped,
     Entry,
     Expired,
     Filter,
-    GroupState,
     Handout,
     NewEntry,
     Place,
@@ -25,12 +22,13 @@ from queue_service.store.entry import (
     Read,
     Rejected,
     Renewal,
-    SubscriberState,
     Subscription,
 )
 from queue_service.store.keys import Keys, Role, other
-from queue_service.store.putter import QuotaReached, read_refusal
+from queue_service.store.owners import Ambiguous, Misplaced, owned_name, plain_name
+from queue_service.store.putter import QuotaReached, read_put
 from queue_service.store.scripts import Scripts
+from queue_service.store.state import read_state
 
 #: Bytes after which one deliver call hands out no more.
 DELIVER_BYTES = 4 * 1024 * 1024
@@ -87,10 +85,10 @@ class Store:
         self.dead_letters = DeadLetterStore(self._run, capacity=capacity, auto_evict=auto_evict)
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
-        self.put: Batcher[NewEntry, tuple[int, str] | QuotaReached | None] = Batcher(
+        self.put: Batcher[NewEntry, tuple[int, str] | QuotaReached | Misplaced | None] = Batcher(
             self._put, weigh=lambda item: len(item.data)
         )
-        self.get: Batcher[Read, tuple[list[Entry], int]] = Batcher(self._get, most=64)
+        self.get: Batcher[Read, tuple[list[Entry], int] | Ambiguous] = Batcher(self._get, most=64)
         self.complete: Batcher[Completed, bool] = Batcher(
             self._complete, weigh=lambda item: len(item.data or b"")
         )
@@ -99,7 +97,7 @@ class Store:
 
     async def _put(
         self, entries: Sequence[NewEntry]
-    ) -> list[tuple[int, str] | QuotaReached | None]:
+    ) -> list[tuple[int, str] | QuotaReached | Misplaced | None]:
         """Store entries; give (index, request id) of each.
 
         None when the queue is full; the index 0 when its stream was ended, or, with the request
@@ -108,12 +106,15 @@ class Store:
         keys, arguments = list(self._keys), [self._capacity, self._evict, self._idempotency_ttl_ms]
         for entry in entries:
             if entry.idempotency_key:
-                keys.append(self._names.idempotency(self._role, entry.idempotency_key))
+                key = owned_name(entry.owner, entry.idempotency_key)
+                keys.append(self._names.idempotency(self._role, key))
             if entry.putter is not None and entry.putter.rate_per_s:
                 keys.append(self._names.rate(entry.putter.token_id))
             tags = json.dumps(entry.tags) if entry.tags else "{}"
+            # A result's name is found by the script: it is that of the entry which it answers.
+            is_input = self._role == "input"
             arguments += (  # type: ignore[arg-type]
-                entry.request_id,
+                owned_name(entry.owner, entry.request_id) if is_input else entry.request_id,
                 tags,
                 entry.data,
                 1 if entry.priority > 0 else 0,
@@ -121,14 +122,13 @@ class Store:
                 entry.content_type,
                 1 if entry.idempotency_key else 0,
                 "" if entry.putter is None else entry.putter.to_text(),
+                "" if is_input else entry.owner,
+                entry.meant,
             )
         reply = await self._run("put", arguments, keys)
-        return [
-            read_refusal(item) or (int(item[0]), item[1].decode()) if item else None
-            for item in reply
-        ]
+        return [read_put(item) for item in reply]
 
-    async def _get(self, reads: Sequence[Read]) -> list[tuple[list[Entry], int]]:
+    async def _get(self, reads: Sequence[Read]) -> list[tuple[list[Entry], int] | Ambiguous]:
         """Read entries; give those of each read, and the index to go on at (0: all seen)."""
         arguments: list[Any] = [TAKEN_MS]
         for read in reads:
@@ -140,7 +140,10 @@ class Store:
             )
         reply = await self._run("get", arguments)
         return [
-            ([Entry.from_reply(entry) for entry in item[1:]], int(item[0] or 0)) for item in reply
+            Ambiguous(read.wanted.request_id)
+            if item[0] == b"ambiguous"
+            else ([Entry.from_reply(entry) for entry in item[1:]], int(item[0] or 0))
+            for read, item in zip(reads, reply, strict=True)
         ]
 
     async def deliver(self, gid: str, asks: Sequence[Ask]) -> Handout:
@@ -276,18 +279,18 @@ class Store:
         """Show taken entries to other reads again; give how many were still taken."""
         return int(await self._run("restore", list(indexes)))
 
-    async def delete(self, indexes: Iterable[int]) -> int:
-        """Remove entries for all groups; give how many there were."""
-        return sum(await self._run("delete", list(indexes)))
+    async def delete(self, indexes: Iterable[int], *, owner: str = "") -> int:
+        """Remove entries, all or an owner's, for all groups; give how many there were."""
+        return sum(await self._run("delete", [owner, *indexes]))
 
-    async def truncate(self, below: int) -> int:
-        """Remove every entry below an index; give how many there were."""
+    async def truncate(self, below: int, *, owner: str = "") -> int:
+        """Remove every entry below an index, all or an owner's; give how many there were."""
         if below < 1:
             # Nothing lies below the first index, and Redis has no name for such a range.
             return 0
         removed, step = 0, TRUNCATE_STEP
         while step == TRUNCATE_STEP:
-            step = int(await self._run("truncate", [below, TRUNCATE_STEP]))
+            step = int(await self._run("truncate", [below, TRUNCATE_STEP, owner]))
             removed += step
         return removed
 
@@ -326,46 +329,19 @@ class Store:
         own, peer, own_dead, peer_dead = map(int, await self._run("drop", []))
         return Dropped(own, own_dead), Dropped(peer, peer_dead)
 
-    async def search(self, gid: str, index: int, *, workers_gid: str) -> Place | None:
-        """Say where an entry is, as this group sees it; None when there is none."""
-        reply = await self._run("search", [gid, index, workers_gid])
-        return Place(reply[0] == b"1", reply[1].decode(), int(reply[2])) if reply else None
+    async def search(
+        self, gid: str, index: int, *, workers_gid: str, owner: str = ""
+    ) -> Place | None:
+        """Say where an entry, any or an owner's, is for this group; None when there is none."""
+        reply = await self._run("search", [gid, index, workers_gid, owner])
+        if not reply:
+            return None
+        return Place(reply[0] == b"1", plain_name(reply[1].decode()), int(reply[2]))
 
-    async def attributes(self) -> QueueState:
-        """Describe the queue, its groups and its subscribers."""
-        reply = await self._run("attributes", [])
-        length, first, last, last_given = (int(number or 0) for number in reply[:4])
-        return QueueState(
-            length=length,
-            first_index=first,
-            last_index=last,
-            last_given=last_given,
-            dead_letters=DeadLetterSums(*map(int, reply[4])),
-            now_ms=int(reply[5]),
-            groups=tuple(
-                GroupState(
-                    gid.decode(),
-                    int(members),
-                    int(waiting),
-                    int(held),
-                    tuple(Departed(*one) for one in json.loads(departed)),
-                )
-                for gid, members, waiting, held, departed in reply[6]
-            ),
-            subscribers=tuple(
-                SubscriberState(
-                    gid.decode(),
-                    uid.decode(),
-                    int(window),
-                    int(held),
-                    connected == b"1",
-                    int(float(ends)),
-                    json.loads(about),
-                )
-                for gid, uid, window, held, connected, ends, about in reply[7]
-            ),
-            ended=reply[8] == b"1",
-        )
+    async def attributes(self, owner: str = "") -> QueueState:
+        """Describe the queue, its groups and its subscribers, or what is an owner's of them."""
+        reply = await self._run("attributes", [owner])
+        return read_state(reply)
 
     @property
     def limits(self) -> tuple[int, int]:

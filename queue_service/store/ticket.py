@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from client_sdk.wire.names import ERROR_CODE_TAG, TICKET_TAG
+from queue_service.store.owners import owned_name, owner_of, plain_name
 from queue_service.store.putter import Putter
 
 #: The value of the ticket's tag on an entry of which nothing is written down while it runs.
@@ -38,7 +39,8 @@ class Submission:
     told_ms: how long the ticket is kept when there is no result any more.
     begin_ms, start_by_ms, finish_by_ms: ms since 1970; 0 for none.  run_timeout_ms: 0 for none.
     events: whether what an engine tells while it runs is to be written down.
-    putter: the token that puts it; None is the service's own.
+    putter: the token that puts it; None is the service's own.  It owns the request, and no other
+    owner's id or key is the same.
     """
 
     request_id: str
@@ -57,6 +59,10 @@ class Submission:
     run_timeout_ms: int = 0
     events: bool = True
     putter: Putter | None = None
+
+    def stored(self, name: str) -> str:
+        """An id or a key as it is stored."""
+        return owned_name(self.putter.owner if self.putter else "", name)
 
     def tags_json(self) -> str:
         """The tags as they are stored."""
@@ -157,6 +163,7 @@ class Crew:
 class Seen:
     """Where a request is.
 
+    request_id: its name as it is stored; `id` and `owner` are what it is made of.
     ticket: {} for one that has none.  index: of the input entry; 0 when there is none.
     ahead: entries that go out before it.  result_index, result_tags: of its result, 0 and {}
     when there is none.  now_ms: ms since 1970 by Redis' clock.
@@ -175,6 +182,14 @@ class Seen:
     lane: int
     crew: Crew
     now_ms: int
+
+    @property
+    def id(self) -> str:
+        return plain_name(self.request_id)
+
+    @property
+    def owner(self) -> str:
+        return owner_of(self.request_id)
 
     @property
     def known(self) -> bool:

@@ -66,16 +66,16 @@ class TicketStore:
     async def _submit(
         self, items: Sequence[Submission]
     ) -> list[tuple[Submitted, str] | QuotaReached | TooLate]:
-        """Put and remember requests; give what became of each, and its request id."""
+        """Put and remember requests; give what became of each, and its name as stored."""
         keys: list[str] = []
         arguments: list[Any] = [*self._store().limits, self._submission_ms]
         for item in items:
             if item.submission_key:
-                keys.append(self._names.submission(item.submission_key))
+                keys.append(self._names.submission(item.stored(item.submission_key)))
             if item.putter is not None and item.putter.rate_per_s:
                 keys.append(self._names.rate(item.putter.token_id))
             arguments += (
-                item.request_id,
+                item.stored(item.request_id),
                 item.tags_json(),
                 item.data,
                 1 if item.priority > 0 else 0,
@@ -145,6 +145,11 @@ class TicketStore:
             for found in await self._store().run("events", arguments, more_keys=keys)
         ]
 
+    async def owners(self, request_id: str) -> "list[str]":
+        """Some owners, two at most, that have something under a request id."""
+        found: list[bytes] = await self._store().run("owners", [request_id])
+        return [owner.decode() for owner in found]
+
     async def due(self) -> tuple[int, int]:
         """Do what is due: how many things that were, and ms until the next or -1."""
         done, wait_ms = await self._store().run("due", [])
@@ -162,9 +167,14 @@ class TicketStore:
         reply = await self._store().run("history", arguments, more_keys=[self._names.history])
         return [int(number) for number in reply]
 
-    async def list(self, part: str, start: str, *, most: int) -> tuple[str, list[str]]:
-        """Give where to go on ("" at the end) and request ids; part as list.lua has it."""
-        go_on, *found = await self._store().run("list", [part, start, most])
+    async def list(
+        self, part: str, start: str, *, most: int, owner: str = ""
+    ) -> tuple[str, list[str]]:
+        """Give where to go on ("" at the end) and names as stored; part as list.lua has it.
+
+        owner: whose alone; "" for everybody's.
+        """
+        go_on, *found = await self._store().run("list", [part, start, most, owner])
         return go_on.decode(), [request_id.decode() for request_id in found]
 
 

@@ -11,14 +11,22 @@ from aiohttp import web
 
 from client_sdk.wire import names
 from queue_service.access import Scope
-from queue_service.errors import BadParameter, MethodNotAllowed, NoSuchPath, ServiceError
+from queue_service.errors import (
+    BadParameter,
+    Forbidden,
+    MethodNotAllowed,
+    NoSuchPath,
+    ServiceError,
+)
 from queue_service.queues import Queue
 from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, NewEntry, Read, Rejected
+from queue_service.store.owners import AT, owned_name
 from queue_service.store.putter import Putter
 from queue_service.web.body import read_body
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
+from queue_service.web.reader import Reader
 from queue_service.web.render import (
     render_attributes,
     render_entries,
@@ -73,35 +81,45 @@ async def _serve(request: web.Request, service: Service, suffix: str) -> web.Str
         queue, path = service.sink, path[len(_BELOW_SINK) :]
     parameters = Parameters(request)
     token = require_scope(request, service, *_scopes(request.method, queue, parameters))
+    reader = Reader.of(queue, token)
     match request.method:
         case "POST" if names.END_OF_STREAM in parameters:
+            if reader.owner:
+                # A stream is everybody's, and so is its end.
+                raise Forbidden(service.name, (Scope.ALL,))
             ended = parameters.flag(names.END_OF_STREAM)
             settle(request)
             await queue.end_stream(ended=ended, drop=ended and parameters.flag(names.FORCE))
             return web.Response(text="OK")
         case "POST":
             whose = putter_with(service, token) if queue.role == "input" else None
-            return await put(request, queue, parameters, path, putter=whose)
+            return await put(request, reader, parameters, path, putter=whose)
         case "GET":
-            return await _read(request, queue, parameters)
+            return await _read(request, reader, parameters)
         case "PUT" if parameters.flag(names.NEGATIVE):
-            return await reject(request, queue, parameters)
+            return await reject(request, reader, parameters)
         case "PUT":
             settle(request)
-            await queue.commit(parameters.group(), parameters.user(), parameters.indexes())
+            gid, uid = reader.group(parameters), reader.user(parameters)
+            await queue.commit(gid, uid, parameters.indexes())
             return web.Response(text="OK")
         case "DELETE":
             settle(request)
-            return await delete(queue, parameters)
+            return await delete(reader, parameters)
         case method:
             raise MethodNotAllowed(method, "GET, POST, PUT, DELETE")
 
 
 async def put(
-    request: web.Request, queue: Queue, parameters: Parameters, path: str, *, putter: Putter | None
+    request: web.Request,
+    reader: Reader,
+    parameters: Parameters,
+    path: str,
+    *,
+    putter: Putter | None,
 ) -> web.Response:
     """Store the body.  The answer is the index in plain digits: Go and Java parse it so."""
-    settings = request.app[SETTINGS]
+    settings, queue = request.app[SETTINGS], reader.queue
     request_id = parameters.request_id()
     entry_id = request_id or request.app[REQUEST_IDS].next()
     key = parameters.idempotency_key()
@@ -122,9 +140,23 @@ async def put(
             content_type=parameters.content_type(),
             idempotency_key=key,
             putter=putter,
+            owner=reader.owner,
+            meant=_meant(request, reader, request_id),
         )
     )
     return web.Response(text=str(index), headers={names.REQUEST_ID_HEADER: stored_id})
+
+
+def _meant(request: web.Request, reader: Reader, request_id: str) -> str:
+    """The stored name that a result's id says with its owner, as it came with the input; or ""."""
+    plain, _, owner = request_id.rpartition(AT)
+    if (
+        reader.queue.role == "input"
+        or not plain
+        or not request.app[SERVICES].access.is_owner(owner)
+    ):
+        return ""
+    return owned_name(owner, plain)
 
 
 def _scopes(method: str, queue: Queue, parameters: Parameters) -> tuple[Scope, ...]:
@@ -142,26 +174,28 @@ def _scopes(method: str, queue: Queue, parameters: Parameters) -> tuple[Scope, .
     return (_INPUT_SCOPES.get(method, Scope.WORK),)
 
 
-async def _read(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
+async def _read(request: web.Request, reader: Reader, parameters: Parameters) -> web.StreamResponse:
+    queue = reader.queue
     if parameters.flag(names.ATTRIBUTES):
-        return render_attributes(request, queue, await queue.attributes())
+        return render_attributes(request, queue, await queue.attributes(reader.viewer))
     if parameters.flag(names.SEARCH):
         index = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
-        gid = parameters.group()
-        return render_place(gid, await queue.search(gid, index))
+        place = await queue.search(reader.group(parameters), index, viewer=reader.viewer)
+        return render_place(parameters.group(), place)
     if parameters.flag(names.COUNT):
         priority = parameters.priority() if names.PRIORITY in parameters else None
-        return web.Response(text=str(await queue.count(parameters.wanted(), priority=priority)))
+        wanted = reader.wanted(parameters)
+        return web.Response(text=str(await queue.count(wanted, priority=priority)))
     if parameters.flag(names.WATCH):
         if "Upgrade" in request.headers:
-            return await watch(request, queue, parameters)
-        return await stream(request, queue, parameters)
-    return await get(request, queue, parameters)
+            return await watch(request, reader, parameters)
+        return await stream(request, reader, parameters)
+    return await get(request, reader, parameters)
 
 
-async def get(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
+async def get(request: web.Request, reader: Reader, parameters: Parameters) -> web.StreamResponse:
     """Read entries, with a long poll; delete what was read once it is written."""
-    settings = request.app[SETTINGS]
+    settings, queue = request.app[SETTINGS], reader.queue
     raw = parameters.flag(names.RAW, default=True)
     index = parameters.number(names.INDEX, default=0, least=-1, most=MAX_INDEX)
     length = parameters.number(names.LENGTH, default=1, least=1, most=settings.max_get_length)
@@ -173,16 +207,16 @@ async def get(request: web.Request, queue: Queue, parameters: Parameters) -> web
         length = 1
     protobuf = wants_protobuf(request, raw=raw)
     if index == -1:
-        index = await queue.newest(parameters.wanted(), length)
+        index = await queue.newest(reader.wanted(parameters), length)
 
     admission = admission_of(request)
     entries = await queue.get(
-        Read(parameters.wanted(index), length, take=delete),
+        Read(reader.wanted(parameters, index), length, take=delete),
         timeout_s=max(timeout_s * 0.75, timeout_s - ANSWER_EARLY_S),
         given_up=lambda: has_left(request) or admission.ended,
         also=(admission.bell,) if timeout_s else (),
     )
-    response = render_entries(entries, raw=raw, protobuf=protobuf)
+    response = render_entries(entries, raw=raw, protobuf=protobuf, with_owner=reader.shows_owner)
     if delete and entries:
         await _write_then_delete(request, queue, response, [entry.index for entry in entries])
     return response
@@ -237,17 +271,18 @@ async def _write_then_delete(
         log.warning("%d entries were read and could not be deleted: %s", len(indexes), error)
 
 
-async def delete(queue: Queue, parameters: Parameters) -> web.Response:
+async def delete(reader: Reader, parameters: Parameters) -> web.Response:
     """Remove entries by their indexes, or every one below an index."""
+    queue = reader.queue
     if parameters.flag(names.TRUNCATE):
         below = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
-        await queue.truncate(below)
+        await queue.truncate(below, viewer=reader.changes)
     else:
-        await queue.delete(parameters.indexes())
+        await queue.delete(parameters.indexes(), viewer=reader.changes)
     return web.Response(text="OK")
 
 
-async def reject(request: web.Request, queue: Queue, parameters: Parameters) -> web.Response:
+async def reject(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
     """Negative commit: the form says why; `Shutdown` is not counted against the entry."""
     settings = request.app[SETTINGS]
     indexes = parameters.indexes()
@@ -257,7 +292,7 @@ async def reject(request: web.Request, queue: Queue, parameters: Parameters) -> 
     code = form.get(names.CODE, "")
     if len(code) > 64:
         raise BadParameter(names.CODE, "at most 64 characters", f"{len(code)} characters")
-    gid, uid = parameters.group(), parameters.user()
+    gid, uid = reader.group(parameters), reader.user(parameters)
     reason = form.get(names.REASON, "")[:MAX_REASON_LENGTH]
-    await queue.reject([Rejected(gid, uid, index, 0, code, reason) for index in indexes])
+    await reader.queue.reject([Rejected(gid, uid, index, 0, code, reason) for index in indexes])
     return web.Response(text="OK")

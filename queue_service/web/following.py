@@ -12,6 +12,7 @@ from client_sdk.wire.errors import WireError
 from client_sdk.wire.worker import ToWorker
 from queue_service.delivery.subscriber import Subscriber
 from queue_service.errors import ServiceError
+from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Noted
 from queue_service.tickets import Tickets
 
@@ -86,7 +87,9 @@ class Following:
         try:
             await self._tickets.note(items)
         except ServiceError as error:
-            log.warning("Events of worker %s were not stored: %s", subscriber.uid, error)
+            log.warning(
+                "Events of worker %s were not stored: %s", plain_name(subscriber.uid), error
+            )
             self._broken = True
             await self._give_up(error)
             return

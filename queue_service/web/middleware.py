@@ -37,6 +37,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NoSuchDeadLetter: 404,
     errors.RequestIdInUse: 409,
     errors.NotInLineYet: 409,
+    errors.ForeignEntry: 409,
+    errors.AmbiguousId: 409,
     errors.NoSuchPath: 404,
     errors.MethodNotAllowed: 405,
     errors.NotAcceptable: 406,

@@ -97,9 +97,9 @@ class Parameters:
             )
         return text
 
-    def wanted(self, from_index: int = 0) -> Filter:
-        """Which entries a get or a watch is for."""
-        return Filter(from_index, self._query.get(names.REQUEST_ID_TAG, ""), self.tags())
+    def wanted(self, from_index: int = 0, *, owner: str = "") -> Filter:
+        """Which entries a get or a watch is for.  owner: whose alone there are, "" for any."""
+        return Filter(from_index, self._query.get(names.REQUEST_ID_TAG, ""), self.tags(), owner)
 
     def priority(self) -> int:
         """The priority, from the query or else from the header: Java sends both."""

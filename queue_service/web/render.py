@@ -15,9 +15,10 @@ from queue_service.store.entry import Entry, Place, QueueState, SubscriberState
 DEPARTED_LISTED_MS = 600_000
 
 
-def to_frame(entry: Entry, *, index_only: bool = False) -> Frame:
+def to_frame(entry: Entry, *, index_only: bool = False, with_owner: bool = False) -> Frame:
     """The entry as it crosses the wire."""
-    return Frame(entry.index, entry.tags(), b"" if index_only else entry.data)
+    data = b"" if index_only else entry.data
+    return Frame(entry.index, entry.tags(with_owner=with_owner), data)
 
 
 def wants_protobuf(request: web.Request, *, raw: bool = False) -> bool:
@@ -34,24 +35,26 @@ def wants_protobuf(request: web.Request, *, raw: bool = False) -> bool:
     return False
 
 
-def render_entries(entries: Sequence[Entry], *, raw: bool, protobuf: bool) -> web.Response:
+def render_entries(
+    entries: Sequence[Entry], *, raw: bool, protobuf: bool, with_owner: bool = False
+) -> web.Response:
     """Answer a get: 204 for nothing, one payload when raw, else a list."""
     if not entries:
         return web.Response(status=204)
     if raw:
-        return _render_raw(entries[0])
-    frames = [to_frame(entry) for entry in entries]
+        return _render_raw(entries[0], with_owner=with_owner)
+    frames = [to_frame(entry, with_owner=with_owner) for entry in entries]
     if protobuf:
         return web.Response(body=frame.encode_list(frames), content_type=names.PROTOBUF)
     return web.Response(body=frame.encode_json_list(frames), content_type=names.JSON)
 
 
-def _render_raw(entry: Entry) -> web.Response:
+def _render_raw(entry: Entry, *, with_owner: bool) -> web.Response:
     headers = {
         names.INDEX_HEADER: str(entry.index),
-        names.REQUEST_ID_HEADER: entry.request_id,
+        names.REQUEST_ID_HEADER: entry.shown_id(with_owner=with_owner),
         # ASCII by JSON's own escapes, as a header must be.
-        names.TAGS_HEADER: json.dumps(entry.tags()),
+        names.TAGS_HEADER: json.dumps(entry.tags(with_owner=with_owner)),
     }
     return web.Response(body=entry.data, content_type="application/octet-stream", headers=headers)
 

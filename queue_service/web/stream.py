@@ -15,12 +15,12 @@ from aiohttp import web
 from client_sdk.wire import frame, names
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import ServiceError
-from queue_service.queues import Queue
 from queue_service.settings import Settings
 from queue_service.store.entry import Delivery
 from queue_service.web.connection import cut, grant_patience
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import Parameters
+from queue_service.web.reader import Reader
 from queue_service.web.render import to_frame
 from queue_service.web.tokens import admission_of
 from queue_service.web.watch import Wish, read_wish, subscribe
@@ -33,7 +33,9 @@ _LENGTH = struct.Struct(">I")
 LOOK_S = 1.0
 
 
-async def stream(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
+async def stream(
+    request: web.Request, reader: Reader, parameters: Parameters
+) -> web.StreamResponse:
     """Subscribe the client and write frames until either side ends it.
 
     A client has no way to say that it lives: it does while its connection stands, and the
@@ -47,7 +49,7 @@ async def stream(request: web.Request, queue: Queue, parameters: Parameters) -> 
             subscriber.hear()
 
     subscriber = await subscribe(
-        queue, parameters, wish, kind="stream", ping=ping, cut=lambda: cut(request)
+        reader, parameters, wish, kind="stream", ping=ping, cut=lambda: cut(request)
     )
     admission_of(request).on_end(lambda: subscriber.end(Ended.REVOKED))
     response = web.StreamResponse(headers={"Content-Type": names.PROTOBUF})
@@ -55,12 +57,12 @@ async def stream(request: web.Request, queue: Queue, parameters: Parameters) -> 
         _probe_connection(request, settings)
         grant_patience(request, settings.watch_send_timeout_s)
         await response.prepare(request)
-        await _write_frames(request, response, queue, subscriber, wish)
+        await _write_frames(request, response, reader, subscriber, wish)
     except ConnectionError:
         pass
     finally:
         with contextlib.suppress(ServiceError):
-            await asyncio.shield(queue.unsubscribe(subscriber))
+            await asyncio.shield(reader.queue.unsubscribe(subscriber))
     return response
 
 
@@ -72,7 +74,7 @@ def has_left(request: web.Request) -> bool:
 async def _write_frames(
     request: web.Request,
     response: web.StreamResponse,
-    queue: Queue,
+    reader: Reader,
     subscriber: Subscriber,
     wish: Wish,
 ) -> None:
@@ -88,12 +90,14 @@ async def _write_frames(
         for delivery in batch:
             if subscriber.ended is Ended.REVOKED:
                 return
-            data = frame.encode(to_frame(delivery.entry, index_only=wish.index_only))
+            data = frame.encode(
+                to_frame(delivery.entry, index_only=wish.index_only, with_owner=reader.shows_owner)
+            )
             await response.write(_LENGTH.pack(len(data)) + data)
         if wish.auto_commit:
             indexes = [delivery.entry.index for delivery in batch]
             try:
-                await queue.commit(subscriber.gid, subscriber.uid, indexes)
+                await reader.queue.commit(subscriber.gid, subscriber.uid, indexes)
             except ServiceError as error:
                 log.warning("A watch ends: %s", error)
                 return

@@ -13,11 +13,11 @@ from client_sdk.wire import frame, names
 from client_sdk.wire.codes import CloseCode
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError
-from queue_service.queues import Queue
 from queue_service.settings import Settings
 from queue_service.web.connection import cut, grant_patience
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
+from queue_service.web.reader import Reader
 from queue_service.web.render import to_frame
 from queue_service.web.tokens import admission_of
 
@@ -67,7 +67,7 @@ def read_wish(parameters: Parameters, settings: Settings) -> Wish:
 
 
 async def subscribe(
-    queue: Queue,
+    reader: Reader,
     parameters: Parameters,
     wish: Wish,
     *,
@@ -76,9 +76,9 @@ async def subscribe(
     cut: Callable[[], None],
 ) -> Subscriber:
     """Make a connection a subscriber that gets what was wished for."""
-    subscriber, _ = await queue.subscribe(
-        parameters.group(),
-        parameters.user(),
+    subscriber, _ = await reader.queue.subscribe(
+        reader.group(parameters),
+        reader.user(parameters),
         window=wish.window,
         ping=ping,
         cut=cut,
@@ -95,7 +95,7 @@ async def subscribe(
     return subscriber
 
 
-async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> web.StreamResponse:
+async def watch(request: web.Request, reader: Reader, parameters: Parameters) -> web.StreamResponse:
     """Subscribe the client and stream frames until either side ends it.
 
     Errors come as an HTTP status, before the connection is upgraded: the Python SDK takes
@@ -116,8 +116,9 @@ async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> w
         # Before it is a subscriber: it would take over from a live one of its name.
         raise BadParameter("the request", "a WebSocket handshake", "another")
     pings: set[asyncio.Task[None]] = set()
+    queue = reader.queue
     subscriber = await subscribe(
-        queue,
+        reader,
         parameters,
         wish,
         kind="watch",
@@ -128,7 +129,7 @@ async def watch(request: web.Request, queue: Queue, parameters: Parameters) -> w
     grant_patience(request, request.app[SETTINGS].watch_send_timeout_s)
     try:
         await socket.prepare(request)
-        sending = asyncio.create_task(_send_frames(socket, queue, subscriber, wish))
+        sending = asyncio.create_task(_send_frames(socket, reader, subscriber, wish))
         try:
             await _listen(socket, subscriber)
         finally:
@@ -152,7 +153,7 @@ async def _listen(socket: web.WebSocketResponse, subscriber: Subscriber) -> None
 
 
 async def _send_frames(
-    socket: web.WebSocketResponse, queue: Queue, subscriber: Subscriber, wish: Wish
+    socket: web.WebSocketResponse, reader: Reader, subscriber: Subscriber, wish: Wish
 ) -> None:
     try:
         while batch := await subscriber.next_batch():
@@ -160,12 +161,18 @@ async def _send_frames(
                 if subscriber.ended is Ended.REVOKED:
                     break
                 await socket.send_bytes(
-                    frame.encode(to_frame(delivery.entry, index_only=wish.index_only))
+                    frame.encode(
+                        to_frame(
+                            delivery.entry,
+                            index_only=wish.index_only,
+                            with_owner=reader.shows_owner,
+                        )
+                    )
                 )
             if wish.auto_commit and subscriber.ended is not Ended.REVOKED:
                 # After the sending, so that what never left is handed to somebody else.
                 indexes = [delivery.entry.index for delivery in batch]
-                await queue.commit(subscriber.gid, subscriber.uid, indexes)
+                await reader.queue.commit(subscriber.gid, subscriber.uid, indexes)
     except ConnectionResetError:
         return
     except ServiceError as error:

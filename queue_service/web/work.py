@@ -23,12 +23,12 @@ from client_sdk.wire import worker as wire
 from client_sdk.wire.codes import CloseCode, Code
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.events import Events
-from queue_service.access import Scope
-from queue_service.admission import Admission
+from queue_service.access import Scope, viewer_of
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, CredentialEnded, ServiceError, StoreUnavailable
 from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery, Rejected
+from queue_service.store.owners import Viewer, plain_name
 from queue_service.store.ticket import EVENTS
 from queue_service.web.connection import cut
 from queue_service.web.following import Following
@@ -56,7 +56,7 @@ _MAX_NAME_LENGTH = 256
 async def serve_work(request: web.Request) -> web.StreamResponse:
     """Serve one worker until either side ends it."""
     service = await request.app[SERVICES].seek(request.match_info["service"])
-    require_scope(request, service, Scope.WORK)
+    viewer = viewer_of(require_scope(request, service, Scope.WORK))
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
     socket = web.WebSocketResponse(
@@ -66,7 +66,7 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
         compress=False,
     )
     await socket.prepare(request)
-    connection = _Work(request, socket, service, admission_of(request))
+    connection = _Work(request, socket, service, viewer)
     try:
         await connection.run()
     except CredentialEnded:
@@ -108,12 +108,13 @@ class _Work:
         request: web.Request,
         socket: web.WebSocketResponse,
         service: Service,
-        admission: Admission,
+        viewer: Viewer,
     ) -> None:
         self._request = request
         self._socket = socket
         self._service = service
-        self._admission = admission
+        self._viewer = viewer
+        self._admission = admission_of(request)
         self._settings = request.app[SETTINGS]
         self._queue = service.input
         self._following = Following(service.tickets, self._send, self._give_up)
@@ -127,7 +128,8 @@ class _Work:
         self._admission.check()
         subscriber, lost = await self._queue.subscribe(
             self._service.workers_gid,
-            hello.uid,
+            # Kept apart by owner: another token's worker of this name is another worker.
+            self._viewer.stored(hello.uid),
             window=hello.window,
             ping=lambda: send_ping(self._socket, self._pings),
             cut=lambda: cut(self._request),
@@ -250,7 +252,9 @@ class _Work:
             else:
                 outcomes = await self._reject(subscriber, message)
         except ServiceError as error:
-            log.warning("Answers of worker %s were not stored: %s", subscriber.uid, error)
+            log.warning(
+                "Answers of worker %s were not stored: %s", plain_name(subscriber.uid), error
+            )
             await self._give_up(error)
             return
         with contextlib.suppress(ConnectionResetError):

@@ -55,7 +55,7 @@ async def test_a_submitter_submits_and_does_nothing_else(
     start_service: StartService, operator: aiohttp.ClientSession
 ) -> None:
     service = await start_service()
-    made = await _make(operator, service, "submit")
+    made = await _make(operator, service, "submit", owner="team")
 
     async with AsyncQueueClient(service.url, "svc", token=made["token"]) as client:
         receipt = await client.put(b"a question")
@@ -66,7 +66,7 @@ async def test_a_submitter_submits_and_does_nothing_else(
             await client.sink.get()
         with pytest.raises(Forbidden, match="scope cancel"):
             await client.delete(receipt.index)
-    canceler = await _make(operator, service, "cancel")
+    canceler = await _make(operator, service, "cancel", owner="team")
     async with AsyncQueueClient(service.url, "svc", token=canceler["token"]) as client:
         await client.delete(receipt.index)
         assert await client.count() == 0

@@ -1,19 +1,20 @@
 -- attributes: the queue in numbers, its groups and its subscribers.
 --
+-- argv     4  owner: "" for everything, else what is its own
 -- returns  {length, first index or "", last index or "", last index ever given,
 --          {dead letters now, then their sums in the order below}, ms now, groups {gid, members, waiting, held,
 --          who left (JSON)}..., subscribers {gid, uid, window, held, connected "1", lease end in
 --          ms, about}..., "1" when the stream was ended}
-local now = now_ms()
-local taken = redis.call('ZCOUNT', own.taken, '(' .. now, '+inf')
-local last
+local now, owner = now_ms(), ARGV[4]
+local taken = lists().taken(own, owner, now)
+local first, last
 for lane = 0, 1 do
-    local found = redis.call('XREVRANGE', own.lanes[lane], '+', '-', 'COUNT', 1)
-    if found[1] then
-        local index = string.match(found[1][1], '^%d+')
-        if not last or tonumber(index) > tonumber(last) then
-            last = index
-        end
+    local lowest, highest = lists().ends(own, owner, lane)
+    if lowest and (not first or tonumber(lowest) < tonumber(first)) then
+        first = lowest
+    end
+    if highest and (not last or tonumber(highest) > tonumber(last)) then
+        last = highest
     end
 end
 
@@ -21,9 +22,11 @@ local groups = {}
 local members = redis.call('HGETALL', own.members)
 for position = 1, #members, 2 do
     local gid = members[position]
-    groups[#groups + 1] = { gid, members[position + 1], waiting(own, gid),
-        group_value(own, gid, 'held'),
-        redis.call('HGET', own.groups, gid .. SEP .. 'departed') or '[]' }
+    if owner == '' or owner_of(gid) == owner then
+        groups[#groups + 1] = { gid, members[position + 1], waiting(own, gid),
+            group_value(own, gid, 'held'),
+            redis.call('HGET', own.groups, gid .. SEP .. 'departed') or '[]' }
+    end
 end
 
 local subscribers = {}
@@ -31,19 +34,22 @@ local leases = redis.call('ZRANGE', own.leases, 0, -1, 'WITHSCORES')
 for position = 1, #leases, 2 do
     local subscriber = leases[position]
     local gid, uid = string.match(subscriber, '^([^\31]*)\31(.*)$')
-    local known = redis.call('HMGET', own.subscribers, subscriber .. SEP .. 'window',
-        subscriber .. SEP .. 'held', subscriber .. SEP .. 'session', subscriber .. SEP .. 'about')
-    subscribers[#subscribers + 1] = { gid, uid, known[1], known[2],
-        known[3] ~= '' and '1' or '0', leases[position + 1], known[4] }
+    if owner == '' or owner_of(gid) == owner then
+        local known = redis.call('HMGET', own.subscribers, subscriber .. SEP .. 'window',
+            subscriber .. SEP .. 'held', subscriber .. SEP .. 'session',
+            subscriber .. SEP .. 'about')
+        subscribers[#subscribers + 1] = { gid, uid, known[1], known[2],
+            known[3] ~= '' and '1' or '0', leases[position + 1], known[4] }
+    end
 end
 
 local sums = redis.call('HMGET', own.meta, 'parked', 'dropped', 'reared', 'replayed', 'purged',
     'crowded_out')
-local dead = { redis.call('ZCARD', own.dead_order) }
+local dead = { owner == '' and redis.call('ZCARD', own.dead_order) or 0 }
 for position = 1, 6 do
-    dead[position + 1] = sums[position] or '0'
+    dead[position + 1] = owner == '' and sums[position] or '0'
 end
 
-return { math.max(0, length(own) - taken), oldest(own) or '', last or '',
-    redis.call('HGET', own.meta, 'last') or '0',
+return { math.max(0, length_for(own, owner) - taken), first or '', last or '',
+    owner == '' and redis.call('HGET', own.meta, 'last') or last or '0',
     dead, now, groups, subscribers, redis.call('HGET', own.meta, 'ended') or '0' }

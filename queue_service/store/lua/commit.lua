@@ -15,6 +15,8 @@ for position = 5, #ARGV, 2 do
     local record = record_of(own, gid, index)
     if record and record.state == 'h' and record.uid ~= uid then
         results[#results + 1] = 'foreign'
+    elseif not record and not sees(own, gid, index) then
+        results[#results + 1] = 'absent'
     elseif finish(own, gid, index, record) then
         results[#results + 1] = 'committed'
     else

@@ -20,10 +20,17 @@ if ARGV[4] == '' then
 end
 
 local filter, from_lane, after = cjson.decode(ARGV[4]), tonumber(ARGV[6]), ARGV[7]
+local owner = filter.owner or ''
+if owner ~= '' and filter.from == 0 and not filter.request_id and not next(filter.tags) then
+    if wanted ~= '' then
+        return { lists().count(own, owner, wanted), '', '' }
+    end
+    return { math.max(0, length_for(own, owner) - lists().taken(own, owner, now)), '', '' }
+end
 local count, scanned = 0, 0
 for lane = from_lane, 1 do
     while wanted == '' or tonumber(wanted) == lane do
-        local found = redis.call('XRANGE', own.lanes[lane], '(' .. after .. '-0', '+', 'COUNT', 100)
+        local found = lists().from(own, owner, lane, '(', after, 100)
         for _, item in ipairs(found) do
             after = string.match(item[1], '^%d+')
             local ends = redis.call('ZSCORE', own.taken, after)

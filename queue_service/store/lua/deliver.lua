@@ -17,6 +17,8 @@ local deadline = rules().max_idle_ms > 0 and now_ms() + rules().max_idle_ms
 -- Whether this group takes new entries from lines, and what it knows of each owner.
 local lined = lined_from and role == 'input' and gid == rules().workers
 local owners = lined and fair_line().accounts()
+-- Whose entries this group sees; "" sees all.
+local reader = owner_of(gid)
 
 local left = waiting(own, gid)
 local sink_room = math.huge
@@ -161,8 +163,8 @@ local function deliver_unseen(batch, uid, room, line, lane, bound)
     local any_done = group_value(own, gid, 'done') > 0
     while may_go_on(batch, room) do
         local count = math.min(room - (#batch - 2), sink_room, 100)
-        local found =
-            redis.call('XRANGE', own.lanes[lane], '(' .. cursor .. '-0', bound, 'COUNT', count)
+        local found = reader ~= '' and lists().from(own, reader, lane, '(', cursor, count)
+            or redis.call('XRANGE', own.lanes[lane], '(' .. cursor .. '-0', bound, 'COUNT', count)
         for _, item in ipairs(found) do
             if not may_go_on(batch, room) then
                 break

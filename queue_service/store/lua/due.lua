@@ -65,8 +65,7 @@ for _, member in ipairs(due) do
             maybe_gone[request_id] = true
         end
     elseif kind == 'forget' then
-        redis.call('HDEL', tickets, request_id)
-        read_tickets[request_id], changed_tickets[request_id] = false, nil
+        forget_ticket(request_id)
     elseif ticket and not ticket.state then
         kinds[kind](request_id, ticket)
     end

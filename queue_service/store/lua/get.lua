@@ -5,7 +5,8 @@
 --
 -- argv     4  how long a taking lasts, in ms
 --          then for each read: filter (JSON), index to start at, most entries, "1" to take
--- returns  for each read {"" or the index at which to go on, {index, request id, tags,
+-- returns  for each read {"", the index at which to go on, or "ambiguous" when several owners have the
+--          request id, {index, request id, tags,
 --          stored at, data, path, content type}...}
 write_although_full()
 local taken_ms = tonumber(ARGV[4])
@@ -24,9 +25,13 @@ local function render(index, fields)
 end
 
 local function by_request_id(filter, most, keep)
-    local indexes = { first_of(own, filter.request_id) or nil }
-    for _, member in ipairs(repeated(own, filter.request_id)) do
-        indexes[#indexes + 1] = unpadded(string.sub(member, #filter.request_id + 2))
+    local names = filter.owner and { filter.request_id } or meanings().of(filter.request_id)
+    if names[2] then
+        return 'ambiguous'
+    end
+    local indexes = { first_of(own, names[1]) or nil }
+    for _, member in ipairs(repeated(own, names[1])) do
+        indexes[#indexes + 1] = unpadded(string.sub(member, #names[1] + 2))
     end
     for _, index in ipairs(indexes) do
         local fields = read(own, index)
@@ -41,9 +46,9 @@ local function by_request_id(filter, most, keep)
 end
 
 -- The next entries of both lanes from an index on, in the order of their indexes.
-local function next_entries(from, count)
-    local first = redis.call('XRANGE', own.lanes[0], from .. '-0', '+', 'COUNT', count)
-    local second = redis.call('XRANGE', own.lanes[1], from .. '-0', '+', 'COUNT', count)
+local function next_entries(owner, from, count)
+    local first = lists().from(own, owner, 0, '', from, count)
+    local second = lists().from(own, owner, 1, '', from, count)
     if #second == 0 then
         return first
     end
@@ -62,7 +67,7 @@ local function by_index(filter, from, most, keep)
     local scanned = 0
     while true do
         local count = math.min(most, 100)
-        local found = next_entries(from, count)
+        local found = next_entries(filter.owner or '', from, count)
         for _, item in ipairs(found) do
             local index, fields = string.match(item[1], '^%d+'), item[2]
             from = index

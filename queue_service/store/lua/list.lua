@@ -4,9 +4,48 @@
 --          "ended" for tickets
 --          5  where to go on: an index, a stream id, or what an earlier call gave; "0" at first
 --          6  most to give; tickets come in portions of about this size
+--          7  owner: "" for everything, else what is its own
 -- returns  {where to go on, "" at the end, request id...}
-local from, most = ARGV[5], tonumber(ARGV[6])
+local from, most, owner = ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local reply = { '' }
+
+-- What an owner has in a place of `owned`, after what an earlier call gave.
+local function list_owned(place, start)
+    local prefix = owner .. SEP .. place
+    local members = redis.call('ZRANGEBYLEX', owned, '(' .. prefix .. SEP .. start,
+        '(' .. prefix .. ' ', 'LIMIT', 0, most)
+    for position, member in ipairs(members) do
+        members[position] = string.sub(member, #prefix + 2)
+    end
+    return members, #members == most and members[most] or ''
+end
+
+if owner ~= '' and ARGV[4] == 'ended' then
+    -- Behind a sign, as "0" is the beginning and may be a request id.
+    local found, go_on = list_owned('t', string.match(from, '^=(.*)$') or '')
+    reply[1] = go_on ~= '' and '=' .. go_on or ''
+    for _, plain in ipairs(found) do
+        local name = owner .. OWNED .. plain
+        local ticket = not first_of(sink, name) and ticket_of(name)
+        if ticket and ticket.state then
+            reply[#reply + 1] = name
+        end
+    end
+    return reply
+end
+if owner ~= '' and ARGV[4] == 'delayed' then
+    local found, go_on = list_owned('d', from == '0' and '' or padded_id(from))
+    for _, digits in ipairs(found) do
+        local at, number = string.match(digits, '^(%d+)-(%d+)$')
+        local id = (at == '' and '0' or unpadded(at)) .. '-' .. string.gsub(number, '^0+(%d)', '%1')
+        local item = redis.call('XRANGE', delayed, id, id)[1]
+        if item then
+            reply[#reply + 1] = item[2][REQUEST_ID]
+        end
+        reply[1] = go_on ~= '' and id or ''
+    end
+    return reply
+end
 if ARGV[4] == 'ended' then
     local found = redis.call('HSCAN', tickets, from, 'COUNT', most)
     reply[1] = found[1] ~= '0' and found[1] or ''
@@ -29,7 +68,7 @@ end
 local q = ARGV[4] == 'sink' and sink or input
 local items = {}
 for lane = 0, 1 do
-    for _, item in ipairs(redis.call('XRANGE', q.lanes[lane], '(' .. from .. '-0', '+', 'COUNT', most)) do
+    for _, item in ipairs(lists().from(q, owner, lane, '(', from, most)) do
         items[#items + 1] = { tonumber(string.match(item[1], '^%d+')), item[2][REQUEST_ID] }
     end
 end

@@ -6,13 +6,15 @@
 -- returns  {how many were found, the lowest of them or "", index below which to go on or ""}
 local SCAN_LIMIT = 1000 -- entries looked at in one call
 local filter, most, now = cjson.decode(ARGV[4]), tonumber(ARGV[5]), now_ms()
-local below = ARGV[6] == '' and '+' or '(' .. ARGV[6] .. '-0'
+local owner, below = filter.owner or '', ARGV[6]
 
 -- The next entries of both lanes downwards, the highest index first.
 local function next_entries(count)
-    local first = redis.call('XREVRANGE', own.lanes[0], below, '-', 'COUNT', count)
-    for _, item in ipairs(redis.call('XREVRANGE', own.lanes[1], below, '-', 'COUNT', count)) do
-        first[#first + 1] = item
+    local first = {}
+    for lane = 0, 1 do
+        for _, item in ipairs(lists().below(own, owner, lane, below, count)) do
+            first[#first + 1] = item
+        end
     end
     local number = function(item) return tonumber(string.match(item[1], '^%d+')) end
     table.sort(first, function(a, b) return number(a) > number(b) end)
@@ -24,7 +26,7 @@ while scanned < SCAN_LIMIT do
     local entries = next_entries(50)
     for position = 1, math.min(50, #entries) do
         local index = string.match(entries[position][1], '^%d+')
-        below, scanned = '(' .. index .. '-0', scanned + 1
+        below, scanned = index, scanned + 1
         local ends = redis.call('ZSCORE', own.taken, index)
         if matches(filter, index, entries[position][2]) and not (ends and tonumber(ends) > now) then
             found, lowest = found + 1, index
@@ -37,4 +39,4 @@ while scanned < SCAN_LIMIT do
         return { found, lowest, '' }
     end
 end
-return { found, lowest, string.match(below, '%d+') }
+return { found, lowest, below }

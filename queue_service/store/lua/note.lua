@@ -4,7 +4,7 @@
 -- the worker's own number, b the bytes of all events so far, d its data, n tokens.  An attempt
 -- begins with an event of the kind "attempt": what the one before has told is void.
 --
--- keys     46..  for each item: the events of its request
+-- keys     47..  for each item: the events of its request
 -- argv     4  group
 --          5  most events kept of one request
 --          6  most bytes kept of one request
@@ -64,11 +64,17 @@ for position = 8, #ARGV, 8 do
     local uid, index, attempt, request_id = unpack(ARGV, position, position + 3)
     local said, kind, data, tokens = unpack(ARGV, position + 4, position + 7)
     local key = KEYS[OWN_KEYS + (position - 8) / 8]
+    local name = request_id
     local record = record_of(own, gid, index)
     attempt, said = tonumber(attempt), tonumber(said)
     if record and record.state == 'h' and record.uid == uid and record.attempt == attempt
-        and record.request_id == request_id
+        and plain_of(record.request_id) == request_id
     then
+        if record.request_id ~= request_id then
+            -- A worker knows nothing of owners; the name is that of the entry in its hands.
+            name = record.request_id
+            key = string.sub(key, 1, #key - #request_id) .. name
+        end
         local last = last_of(key, said)
         if attempt > last.attempt then
             last.attempt, last.said = attempt, 0
@@ -78,7 +84,7 @@ for position = 8, #ARGV, 8 do
         if said > last.said then
             last.said = said
             add(key, last, kind, data, tokens)
-            keys[key] = request_id
+            keys[key] = name
         end
         results[#results + 1] = 1
     else

@@ -1,6 +1,6 @@
 -- purge_ticket: remove everything that is stored of a request that has ended.
 --
--- keys     46  the events of the request
+-- keys     47  the events of the request
 -- argv     4   request id
 -- returns  "forgotten", "open" when it has not ended, or "unknown"
 write_although_full()
@@ -17,7 +17,8 @@ while first_of(sink, request_id) and remove(sink, first_of(sink, request_id)) do
     index = nil
 end
 settle()
-redis.call('HDEL', tickets, request_id)
+forget_ticket(request_id)
+settle()
 redis.call('UNLINK', KEYS[OWN_KEYS])
 for _, kind in ipairs({ 'begin', 'start', 'finish', 'keep', 'forget' }) do
     clear_time(kind, request_id)

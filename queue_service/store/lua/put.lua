@@ -1,14 +1,18 @@
 -- put: append entries, as long as there is room.
 --
--- keys     46..  for each item that has one: its idempotency key, then the key of its putter's rate
+-- keys     47..  for each item that has one: its idempotency key, then the key of its putter's rate
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long an idempotency key is kept, in ms
 --          then for each item: request id, tags (JSON), data, lane, path, content type,
---          "1" when it has an idempotency key, putter (see prelude/quotas)
+--          "1" when it has an idempotency key, putter (see prelude/quotas), and for a result
+--          the owner of whoever puts it, "" for one that sees everything, and the name that its
+--          request id means when that is "<request id>@<owner>", else ""
 -- returns  for each item {index, request id}, that of the entry which stands for the request id
 --          already if any; {"0", request id} when that is not in line yet, {} when the queue is full,
---          {"0", ""} when its stream was ended, or what quota_refusal says
+--          {"0", ""} when its stream was ended, {"foreign"} for a result of an entry that another
+--          owner's worker is to answer, {"ambiguous"} when several owners' entries have its
+--          request id, or what quota_refusal says
 local capacity, evicts, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
 local now = now_ms()
 local held_off = role == 'input' and redis.call('XLEN', delayed) or 0
@@ -30,6 +34,62 @@ local function has_place(request_id)
     return false
 end
 
+local function is_held_by(name, owner)
+    local index = first_of(input, name)
+    for _, gid in ipairs(index and groups_of(input).gids or {}) do
+        local record = record_of(input, gid, index)
+        if record and record.state == 'h' and (owner == '' or owner_of(record.uid) == owner) then
+            return true
+        end
+    end
+    return false
+end
+
+-- Those of some names that `wanted` wants.
+local function chosen(names, wanted)
+    local found = {}
+    for _, name in ipairs(names) do
+        if wanted(name) then
+            found[#found + 1] = name
+        end
+    end
+    return found
+end
+
+-- The name under which a result is stored: that of the entry which it answers.  A worker of EAS
+-- says only a request id.  One that sees everything answers whatever is there; another one
+-- answers what its own connections hold, and what is nobody's is its own.
+local function name_of_result(request_id, owner, meant)
+    if owner == '' and format_of[input] < OWNED_FORMAT then
+        return request_id
+    end
+    if owner == '' and first_of(input, request_id) then
+        return request_id
+    elseif owner == '' and meant ~= '' then
+        return meant
+    end
+    local MOST_OWNERS = 100
+    local names = { request_id, meant ~= '' and meant or nil }
+    for _, other in ipairs(meanings().owners(request_id, MOST_OWNERS)) do
+        names[#names + 1] = other .. OWNED .. request_id
+    end
+    local there = chosen(names, function(name) return first_of(input, name) end)
+    local held = chosen(there, function(name) return is_held_by(name, owner) end)
+    if #held > 1 then
+        return nil, 'ambiguous'
+    elseif held[1] then
+        return held[1]
+    elseif owner ~= '' then
+        if there[1] then
+            return nil, 'foreign'
+        end
+        return owner .. OWNED .. request_id
+    elseif #there > 1 then
+        return nil, 'ambiguous'
+    end
+    return there[1] or meanings().of(request_id)[1]
+end
+
 -- The entry that a request id stands for in the input queue, however it was put: its index, or "0"
 -- while it is not in line yet.
 local function standing(request_id)
@@ -38,17 +98,28 @@ local function standing(request_id)
     return ticket and ticket.delayed and '0' or index
 end
 
-local request_ids = {}
-for position = 7, #ARGV, 8 do
-    request_ids[#request_ids + 1] = ARGV[position]
+local STEP = 10
+local request_ids, misplaced = {}, {}
+for position = 7, #ARGV, STEP do
+    local name, why = ARGV[position], nil
+    if role == 'sink' then
+        name, why = name_of_result(name, ARGV[position + 8], ARGV[position + 9])
+    end
+    misplaced[position] = why
+    request_ids[position] = name or ARGV[position]
 end
-read_request_ids(own, request_ids)
+local names = {}
+for _, name in pairs(request_ids) do
+    names[#names + 1] = name
+end
+read_request_ids(own, names)
 
 local known = redis.call('HMGET', own.meta, 'last', 'ended')
 last_index[own] = tonumber(known[1] or 0)
 local results, next_key, appended = {}, OWN_KEYS, false
-for position = 7, #ARGV, 8 do
+for position = 7, #ARGV, STEP do
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
+    request_id = request_ids[position]
     local path, content_type, idempotent = unpack(ARGV, position + 4, position + 6)
     local putter, rate_key
     if ARGV[position + 7] ~= '' then
@@ -79,6 +150,8 @@ for position = 7, #ARGV, 8 do
             redis.call('HSET', own.request_ids, request_id, index_before) -- likewise
         end
         results[#results + 1] = { index_before, request_id }
+    elseif misplaced[position] then
+        results[#results + 1] = { misplaced[position] }
     elseif known[2] then
         results[#results + 1] = { '0', '' }
     elseif refusal then

@@ -6,11 +6,12 @@
 -- argv     4  group
 --          5  index
 --          6  the workers' group: whose line it is when the asking group reads nothing
+--          7  owner: "" for any, else others' entries are not there
 -- returns  nil when there is no such entry, else {"1" when this group holds it, user or "",
 --          entries ahead}
 local gid, index, workers = ARGV[4], ARGV[5], ARGV[6]
 local fields, lane = read(own, index)
-if not fields then
+if not fields or ARGV[7] ~= '' and owner_of(fields[REQUEST_ID]) ~= ARGV[7] then
     return false
 end
 local record = record_of(own, gid, index)

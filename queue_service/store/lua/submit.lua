@@ -1,6 +1,6 @@
 -- submit: put requests that are remembered, as long as there is room.
 --
--- keys     46..  for each item that has one: its submission key, then the key of its putter's rate
+-- keys     47..  for each item that has one: its submission key, then the key of its putter's rate
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long a submission key is kept after its request is forgotten, in ms
@@ -46,6 +46,7 @@ local function place(item, ticket, fields)
         if item.putter then
             fair_line().count_delayed(fields, 1)
         end
+        note_owned('d', item.request_id, padded_id(ticket.delayed), true)
         set_time('begin', item.request_id, item.begin)
     else
         append(own, item.lane, fields)

@@ -2,12 +2,12 @@
 --
 -- argv     4  index
 --          5  most entries to remove in this call
+--          6  owner: "" for any, else only its entries are removed
 -- returns  how many were removed; fewer than asked means that none is left
 write_although_full()
 local removed, most = 0, tonumber(ARGV[5])
 for lane = 0, 1 do
-    local found = redis.call('XRANGE', own.lanes[lane], '-', '(' .. ARGV[4] .. '-0',
-        'COUNT', most - removed + 1)
+    local found = lists().from(own, ARGV[6], lane, '', '0', most - removed + 1, ARGV[4])
     for _, item in ipairs(found) do
         if removed == most then
             break

@@ -12,6 +12,7 @@ from aiohttp import web
 from client_sdk.wire import names
 from queue_service.errors import BadParameter, FrameTooBig, ServiceError
 from queue_service.service import Service
+from queue_service.store.owners import plain_name
 from queue_service.store.putter import Putter
 from queue_service.web.body import read_body
 from queue_service.web.jobs import problem
@@ -89,7 +90,8 @@ async def _put_line(
         submission = to_submission(
             service, options, data, job_id=job_id, asked=asked, putter=putter
         )
-        is_new, job_id = await service.tickets.submit(submission)
+        is_new, name = await service.tickets.submit(submission)
+        job_id = plain_name(name)
     except KeyError as standing:
         return _refusal(number, problem.conflict(standing.args[0], 409 if options.id else 422))
     except ServiceError as error:

@@ -42,9 +42,9 @@ RETRY_MS = 2000
 
 async def get_events(request: web.Request) -> web.StreamResponse:
     """Stream the events of a job, from the beginning or after the one last seen."""
-    service = await admitted(request, Scope.READ)
+    service, viewer = await admitted(request, Scope.READ)
     last = request.headers.get("Last-Event-ID") or request.query.get("after", "")
-    seen = await find(request, service)
+    seen = await find(request, service, viewer)
     if last == END:
         return web.Response(status=204)
     if not re.fullmatch(r"[0-9]{0,15}", last):
@@ -124,7 +124,7 @@ class _Stream:
     async def _tell(self) -> bool:
         """Say what is new; True when there will be nothing more."""
         if not self._seen.known:
-            await self._event("gone", {"id": self._seen.request_id}, number=END)
+            await self._event("gone", {"id": self._seen.id}, number=END)
             return True
         if self._seen.has_ended:
             await self._tell_events()

@@ -24,8 +24,8 @@ MAX_DETAIL = 8192
 
 async def get_result(request: web.Request) -> web.StreamResponse:
     """Answer with the result, or say why there is none."""
-    service = await admitted(request, Scope.READ)
-    seen = await find(request, service)
+    service, viewer = await admitted(request, Scope.READ)
+    seen = await find(request, service, viewer)
     wait_s = Parameters(request).duration_s("wait", most_s=request.app[SETTINGS].max_timeout_s)
     if wait_s and not seen.has_ended:
         seen = await wait_for_end(request, service, seen, wait_s)
@@ -38,7 +38,7 @@ async def answer_with_result(
     """Answer with what a job has come to: 200, 202 while it is open, 204, 304; or a problem."""
     headers = dict(headers or {})
     if not seen.known:
-        raise no_such_job(seen.request_id)
+        raise no_such_job(seen.id)
     if not seen.has_ended:
         job = await show(service, seen)
         headers["Retry-After"] = retry_after(job["estimate"])
@@ -58,14 +58,14 @@ async def answer_with_result(
             410,
             Code.GONE,
             "the job succeeded and its result is gone: read from the sink, or kept for its time",
-            job_id=seen.request_id,
+            job_id=seen.id,
         )
     entry = await _read(service, seen) if seen.result_index else None
     raise _failure(seen, entry)
 
 
 async def _read(service: Service, seen: Seen) -> Entry | None:
-    read = Read(Filter(request_id=seen.request_id), 1, take=False)
+    read = Read(Filter(request_id=seen.id, owner=seen.owner), 1, take=False)
     entries = await service.sink.get(read)
     return entries[0] if entries else None
 
@@ -79,7 +79,7 @@ def _failure(seen: Seen, entry: Entry | None) -> Problem:
         409,
         Code.NO_RESULT,
         detail,
-        job_id=seen.request_id,
+        job_id=seen.id,
         state=str(seen.state),
         reason=reason,
         last_code=int(status) if status and status.isdigit() else None,

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from queue_service.estimate import Estimate
 from queue_service.service import Service
+from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Seen, State
 
 #: What Retry-After says at least and at most, in seconds, and when nothing can be estimated.
@@ -27,13 +28,14 @@ async def show(service: Service, seen: Seen) -> dict[str, object]:
 def describe(service: str, seen: Seen, estimate: Estimate | None) -> dict[str, object]:
     """Describe a job."""
     ticket = seen.ticket
-    path = path_of(service, seen.request_id)
+    path = path_of(service, seen.id)
     is_queued = seen.state is State.QUEUED
     ended_at = int(ticket.get("ended_at", 0))
     keep_ms = int(ticket.get("keep_ms", 0))
     has_result = bool(seen.result_index)
     return {
-        "id": seen.request_id,
+        "id": seen.id,
+        "owner": seen.owner or None,
         "service": service,
         "state": str(seen.state),
         "reason": _reason(seen),
@@ -42,7 +44,7 @@ def describe(service: str, seen: Seen, estimate: Estimate | None) -> dict[str, o
         "position": seen.ahead if is_queued and seen.index else None,
         "scheduled": bool(ticket.get("delayed")),
         "canceling": bool(ticket.get("stopping_at")) and not seen.has_ended,
-        "worker": str(ticket.get("worker", "") or seen.uid) or None,
+        "worker": plain_name(str(ticket.get("worker", "") or seen.uid)) or None,
         "index": seen.index or None,
         "created_at": iso(int(ticket.get("put_at", 0)) or seen.stored_at_ms),
         "started_at": iso(int(ticket.get("started_at", 0))),

@@ -6,41 +6,41 @@ from typing import Any
 from aiohttp import web
 
 from client_sdk.wire import names
+from queue_service.access import Scope, Token
 from queue_service.errors import BadParameter
 from queue_service.service import Service
-from queue_service.store.putter import Putter
 from queue_service.store.ticket import Seen
 from queue_service.web.body import read_body
 from queue_service.web.jobs.batch import NDJSON, put_batch
 from queue_service.web.jobs.events import EVENT_STREAM, stream_events
-from queue_service.web.jobs.find import admitted_putter, find_by_id, wait_for_end
+from queue_service.web.jobs.find import admitted_putter, find_by_name, wait_for_end
 from queue_service.web.jobs.options import from_query, read_options
 from queue_service.web.jobs.problem import conflict
 from queue_service.web.jobs.result import answer_with_result
 from queue_service.web.jobs.show import path_of, retry_after, show
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
-from queue_service.web.tokens import check_admission, settle
+from queue_service.web.tokens import check_admission, putter_with, settle
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
 
 async def post_job(request: web.Request) -> web.StreamResponse:
     """Put a job, or many when the body is NDJSON."""
-    service, putter = await admitted_putter(request)
+    service, token = await admitted_putter(request)
     if request.content_type == NDJSON:
-        return await put_batch(request, service, putter)
-    return await _put(request, service, putter, {})
+        return await put_batch(request, service, putter_with(service, token))
+    return await _put(request, service, token, {})
 
 
 async def put_job(request: web.Request) -> web.StreamResponse:
     """Put a job under the id that the path names; the same again changes nothing."""
-    service, putter = await admitted_putter(request)
-    return await _put(request, service, putter, {"id": request.match_info["job"]})
+    service, token = await admitted_putter(request)
+    return await _put(request, service, token, {"id": request.match_info["job"]})
 
 
 async def _put(
-    request: web.Request, service: Service, putter: Putter | None, given: dict[str, Any]
+    request: web.Request, service: Service, token: Token | None, given: dict[str, Any]
 ) -> web.StreamResponse:
     settings = request.app[SETTINGS]
     query = from_query(request.query, request.query.getall("tag", []))
@@ -67,28 +67,32 @@ async def _put(
     asked = "&".join(f"{name}={value}" for name, value in sorted(request.query.items()))
     check_admission(request)
     job_id = options.id or request.app[REQUEST_IDS].next()
+    putter = putter_with(service, token)
     submission = to_submission(service, options, data, job_id=job_id, asked=asked, putter=putter)
     try:
-        is_new, job_id = await service.tickets.submit(submission)
+        is_new, name = await service.tickets.submit(submission)
     except KeyError as standing:
         raise conflict(standing.args[0], 409 if options.id else 422) from None
-    seen = await find_by_id(service, job_id)
-    return await _answer(request, service, seen, wait_s=wait_s, is_new=is_new)
+    seen = await find_by_name(service, name)
+    reads = token is None or token.allows(Scope.READ, service.name)
+    return await _answer(request, service, seen, wait_s=wait_s, is_new=is_new, reads=reads)
 
 
 async def _answer(
-    request: web.Request, service: Service, seen: Seen, *, wait_s: float, is_new: bool
+    request: web.Request, service: Service, seen: Seen, *, wait_s: float, is_new: bool, reads: bool
 ) -> web.StreamResponse:
     headers = {
-        "Location": path_of(service.name, seen.request_id),
-        names.REQUEST_ID_HEADER: seen.request_id,
+        "Location": path_of(service.name, seen.id),
+        names.REQUEST_ID_HEADER: seen.id,
     }
-    if EVENT_STREAM in request.headers.get("Accept", ""):
+    # A token that may only submit follows what it puts now, and gets no result: a repeated put
+    # would tell it what another token of its owner has asked for.
+    if EVENT_STREAM in request.headers.get("Accept", "") and (is_new or reads):
         return await stream_events(request, service, seen, after=0, headers=headers)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s:g}"
         seen = await wait_for_end(request, service, seen, wait_s)
-        if seen.has_ended:
+        if seen.has_ended and reads:
             return await answer_with_result(request, service, seen, headers)
     settle(request)
     job = await show(service, seen)

@@ -10,8 +10,9 @@ from queue_service.access import Scope
 from queue_service.errors import BadParameter
 from queue_service.service import Service
 from queue_service.store.batching import all_of
+from queue_service.store.owners import Viewer
 from queue_service.store.ticket import Canceled, State
-from queue_service.web.jobs.find import admitted, find, find_by_id, wait_for_end
+from queue_service.web.jobs.find import admitted, find, find_by_name, wait_for_end
 from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.show import show
 from queue_service.web.jobs.submit import wanted_wait
@@ -38,19 +39,19 @@ _PARTS_OF = {
 
 async def get_job(request: web.Request) -> web.Response:
     """Answer with where a job is."""
-    service = await admitted(request, Scope.SUBMIT, Scope.READ)
-    seen = await find(request, service)
+    service, viewer = await admitted(request, Scope.SUBMIT, Scope.READ)
+    seen = await find(request, service, viewer)
     return web.json_response(await show(service, seen))
 
 
 async def cancel_job(request: web.Request) -> web.Response:
     """Cancel: 200 when the job is canceled, 202 when its worker is told, 409 when it had ended."""
-    service = await admitted(request, Scope.CANCEL)
-    job_id = request.match_info["job"]
-    outcome = await service.tickets.cancel(job_id)
+    service, viewer = await admitted(request, Scope.CANCEL)
+    found = await find(request, service, viewer)
+    outcome = await service.tickets.cancel(found.request_id)
     if outcome is Canceled.UNKNOWN:
-        raise no_such_job(job_id)
-    seen = await find_by_id(service, job_id)
+        raise no_such_job(found.id)
+    seen = await find_by_name(service, found.request_id)
     wait_s = wanted_wait(request, most_s=request.app[SETTINGS].max_timeout_s)
     headers = {}
     if outcome is Canceled.STOPPING and wait_s:
@@ -58,7 +59,7 @@ async def cancel_job(request: web.Request) -> web.Response:
         seen = await wait_for_end(request, service, seen, wait_s)
     if seen.has_ended and seen.state is not State.CANCELED:
         sentence = f"expected a job that is queued or running, this one has {seen.state}"
-        raise Problem(409, Code.ENDED, sentence, job_id=job_id, state=str(seen.state))
+        raise Problem(409, Code.ENDED, sentence, job_id=seen.id, state=str(seen.state))
     job = await show(service, seen)
     if not seen.has_ended:
         # Also for one that was put without a ticket, which does not remember the wish.
@@ -68,44 +69,52 @@ async def cancel_job(request: web.Request) -> web.Response:
 
 async def delete_job(request: web.Request) -> web.Response:
     """Remove a job's result, events and ticket; one that waits is canceled first."""
-    service = await admitted(request, Scope.CANCEL)
-    job_id = request.match_info["job"]
-    seen = await find_by_id(service, job_id)
+    service, viewer = await admitted(request, Scope.CANCEL)
+    seen = await find(request, service, viewer)
     settle(request)
     if seen.state is State.QUEUED:
-        await service.tickets.cancel(job_id)
-    word = await service.tickets.purge(job_id)
+        await service.tickets.cancel(seen.request_id)
+    word = await service.tickets.purge(seen.request_id)
     if word == "unknown":
-        raise no_such_job(job_id)
+        raise no_such_job(seen.id)
     if word == "open":
         sentence = "expected a job that does not run; cancel it and delete it when it has ended"
-        raise Problem(409, Code.NOT_ENDED, sentence, job_id=job_id, state=str(State.RUNNING))
+        raise Problem(409, Code.NOT_ENDED, sentence, job_id=seen.id, state=str(State.RUNNING))
     return web.Response(status=204)
 
 
 async def list_jobs(request: web.Request) -> web.Response:
     """Answer with some jobs, and with where to go on."""
-    service = await admitted(request, Scope.READ)
+    service, viewer = await admitted(request, Scope.READ)
     parameters = Parameters(request)
     limit = parameters.number("limit", default=PAGE, least=1, most=MAX_PAGE)
     wanted = _state(parameters.text("state"))
     parts = _PARTS_OF[wanted] if wanted else _PARTS
     part, start = _cursor(parameters.text("after"), parts)
-    jobs, after = await _page(service, wanted, parts[parts.index(part) :], start, limit)
+    left = parts[parts.index(part) :]
+    jobs, after = await _page(service, viewer, wanted, left, start=start, limit=limit)
     return web.json_response({"jobs": jobs, "after": after})
 
 
 async def _page(
-    service: Service, wanted: State | None, parts: tuple[str, ...], start: str, limit: int
+    service: Service,
+    viewer: Viewer,
+    wanted: State | None,
+    parts: tuple[str, ...],
+    *,
+    start: str,
+    limit: int,
 ) -> tuple[list[dict[str, object]], str | None]:
     jobs: list[dict[str, object]] = []
     scanned = 0
     for part, following in _with_next(parts):
         while True:
             most = limit - len(jobs) if wanted is None else limit
-            start, job_ids = await service.tickets.list(part, start, most=max(1, most))
-            scanned += len(job_ids)
-            for seen in await all_of([service.tickets.look(job_id) for job_id in job_ids]):
+            start, found = await service.tickets.list(
+                part, start, most=max(1, most), owner=viewer.owner
+            )
+            scanned += len(found)
+            for seen in await all_of([service.tickets.look(name) for name in found]):
                 if seen.known and (wanted is None or seen.state is wanted):
                     jobs.append(await show(service, seen))
             if not start:
@@ -142,7 +151,10 @@ def _cursor(text: str, parts: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _is_cursor(part: str, start: str) -> bool:
-    """Say whether the store can go on there: at a number, or at the two of a stream's id."""
+    """Say whether the store can go on there: at a number, at the two of a stream's id, or behind
+    an id among an owner's own."""
+    if part == "ended" and start.startswith("="):
+        return re.fullmatch(r"=[\x21-\x7e]{1,256}", start) is not None
     is_id = part == "delayed" and start != "0"
     return all(
         re.fullmatch("[0-9]{1,20}", number) and int(number) < 2**64 - 1

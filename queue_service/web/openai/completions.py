@@ -28,6 +28,7 @@ from queue_service.errors import (
 )
 from queue_service.service import Service
 from queue_service.store.entry import Filter, Read
+from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Event, Seen, State, Submission
 from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.body import read_body
@@ -93,38 +94,38 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
         putter=putter_with(service, token),
     )
     try:
-        await service.tickets.submit(submission)
+        _, name = await service.tickets.submit(submission)
     except OutcomeUnknown:
-        await service.tickets.put_away(request_id)
+        await service.tickets.put_away(submission.stored(request_id))
         raise
-    answering = _Answering(request, service, asked, request_id)
+    answering = _Answering(request, service, asked, name)
     try:
         return await answering.run()
     finally:
         with contextlib.suppress(ServiceError):
-            await asyncio.shield(_put_away(service, request_id, done=answering.done))
+            await asyncio.shield(_put_away(service, name, done=answering.done))
 
 
-async def _put_away(service: Service, request_id: str, *, done: bool) -> None:
+async def _put_away(service: Service, name: str, *, done: bool) -> None:
     """Keep nothing of what was answered, and let nobody work for a client that has left."""
     if done:
-        await service.tickets.purge(request_id)
+        await service.tickets.purge(name)
     else:
-        await service.tickets.put_away(request_id)
+        await service.tickets.put_away(name)
 
 
 class _Answering:
     """One request, from the line to its answer."""
 
-    def __init__(
-        self, request: web.Request, service: Service, asked: Asked, request_id: str
-    ) -> None:
+    def __init__(self, request: web.Request, service: Service, asked: Asked, name: str) -> None:
+        """Answer a request whose name, as it is stored, is this."""
         #: Whether the job has ended; a client may have been answered although it has not.
         self.done = False
         self._request = request
         self._service = service
         self._asked = asked
-        self._request_id = request_id
+        self._name = name
+        request_id = plain_name(name)
         self._created_s = int(time.time())
         self._headers = {
             names.REQUEST_ID_HEADER: request_id,
@@ -161,7 +162,7 @@ class _Answering:
 
     async def _run(self) -> web.StreamResponse:
         left, admission = leaving(self._request), admission_of(self._request)
-        with self._service.tickets.followers.follow(self._request_id) as bell:
+        with self._service.tickets.followers.follow(self._name) as bell:
             while True:
                 bells = [bell, left, admission.bell]
                 if follows_line := bool(self._ahead):
@@ -169,7 +170,7 @@ class _Answering:
                     bells.append(self._service.input.bell)
                     await asyncio.sleep(LEAST_PAUSE_S)
                 rings = [one.rings for one in bells]
-                seen = await self._service.tickets.look(self._request_id)
+                seen = await self._service.tickets.look(self._name)
                 if has_left(self._request):
                     raise ConnectionResetError("the client has left")
                 admission.check()
@@ -203,7 +204,7 @@ class _Answering:
 
     async def _tell_events(self) -> None:
         while True:
-            events = await self._service.tickets.events(self._request_id, self._number)
+            events = await self._service.tickets.events(self._name, self._number)
             for event in events:
                 self._number = event.number
                 if text := self._text_of(event):
@@ -223,14 +224,14 @@ class _Answering:
         self.done = True
         entry = None
         if seen.result_index:
-            read = Read(Filter(request_id=self._request_id), 1, take=False)
+            read = Read(Filter(request_id=seen.id, owner=seen.owner), 1, take=False)
             entry = next(iter(await self._service.sink.get(read)), None)
         if seen.state is not State.SUCCEEDED or (entry is None and not seen.ticket.get("empty")):
             raise failure(seen, entry)
         output = entry.data if entry else b""
         if not self._asked.stream:
             try:
-                body = whole(self._asked, self._request_id, self._created_s, output)
+                body = whole(self._asked, seen.id, self._created_s, output)
             except ValueError as error:
                 raise Refused(502, BAD_ANSWER, str(error)) from None
             return web.json_response(body, headers=self._headers)

@@ -234,7 +234,7 @@ local function next_letters(choice, after, last, most)
         local index, letter = scanned[position], letter_of(scanned[position])
         if letter and (not choice.code or choice.code == letter.code)
             and (not choice.reason or choice.reason == letter.reason)
-            and (not choice.request_id or choice.request_id == letter.request_id)
+            and (not choice.request_id or choice.request_id == plain_of(letter.request_id))
         then
             found[#found + 1] = { index = index, letter = letter }
         end

@@ -38,22 +38,24 @@ local function remove(q, index, lane, request_id, tags)
         return false
     end
     unlink(q, request_id, index)
+    note_owned(place_of(q, lane), request_id, padded(index), false)
     if may_have_ticket(tags) then
         maybe_gone[request_id] = true
     end
 
     local groups = groups_of(q)
     for _, gid in ipairs(groups.gids) do
-        local record = record_of(q, gid, index)
+        local may_have = sees(q, gid, index, request_id)
+        local record = may_have and record_of(q, gid, index)
         if record then
             erase_record(q, gid, index, record)
         end
         if record and record.state == 'h' then
             end_hold(q, gid, record.uid, index)
-        else
+        elseif may_have then
             end_wait(q, gid, index)
         end
-        if groups.any_done and redis.call('HDEL', q.done, gid .. SEP .. index) == 1 then
+        if may_have and groups.any_done and redis.call('HDEL', q.done, gid .. SEP .. index) == 1 then
             group_sum(q, gid, 'done', -1)
         end
     end
@@ -66,14 +68,15 @@ local function remove(q, index, lane, request_id, tags)
     return true
 end
 
--- A group is owed an entry when it has not committed it, no filter of it has passed it over, and
--- somebody may still read for it: it has members, or it is the workers' own group, which stays
+-- A group is owed an entry that it sees when it has not committed it, no filter of it has passed it
+-- over, and somebody may still read for it: it has members, or it is the workers' own group, which stays
 -- while no worker is there.
-local function owed_by_another(q, gid, index)
+local function owed_by_another(q, gid, index, request_id)
     local groups = groups_of(q)
     for _, other in ipairs(groups.gids) do
         if other ~= gid
             and (groups.members[other] > 0 or group_value(q, other, 'resident') == 1)
+            and sees(q, other, index, request_id)
             and redis.call('HEXISTS', q.done, other .. SEP .. index) == 0
             and not redis.call('ZSCORE', q.skipped, other .. SEP .. padded(index))
         then
@@ -90,7 +93,7 @@ local function finish(q, gid, index, record)
     if record then
         lane, request_id, tags = record.lane, record.request_id, record.tags
     end
-    if not owed_by_another(q, gid, index) then
+    if not owed_by_another(q, gid, index, request_id) then
         return remove(q, index, lane, request_id, tags)
     end
     local fields, found = read(q, index, lane)
@@ -122,6 +125,7 @@ local function append(q, lane, fields)
     local index = string.format('%.0f', last + 1)
     redis.call('XADD', q.lanes[lane], index .. '-0', unpack(fields))
     link(q, fields[REQUEST_ID], index)
+    note_owned(place_of(q, lane), fields[REQUEST_ID], padded(index), true)
     if q == input and (lined_from or fields[OWNER - 1] == 'o') then
         fair_line().enter(index, lane, fields)
     end
@@ -162,12 +166,19 @@ local function evict(q, stored, capacity)
     return gone
 end
 
--- A filter is {from = lowest index, request_id = text or nil, tags = {name = text}}.
+-- A filter is {from = lowest index, request_id = text or nil, tags = {name = text}, owner = text or
+-- nil}; with an owner the request id is a name as it is stored.
 local function matches(filter, index, fields)
     if tonumber(index) < filter.from then
         return false
     end
-    if filter.request_id and filter.request_id ~= fields[REQUEST_ID] then
+    local name = fields[REQUEST_ID]
+    if filter.owner and filter.owner ~= owner_of(name) then
+        return false
+    end
+    if filter.request_id and filter.request_id ~= name
+        and (filter.owner or not meanings().may_mean(filter.request_id, name))
+    then
         return false
     end
     if next(filter.tags) then

@@ -12,7 +12,7 @@ end
 local function waiting(q, gid)
     local sums = redis.call('HMGET', q.groups,
         gid .. SEP .. 'held', gid .. SEP .. 'done', gid .. SEP .. 'skipped')
-    return length(q) - tonumber(sums[1] or 0) - tonumber(sums[2] or 0) - tonumber(sums[3] or 0)
+    return length_for(q, owner_of(gid)) - tonumber(sums[1] or 0) - tonumber(sums[2] or 0) - tonumber(sums[3] or 0)
 end
 
 -- Give a subscriber a window and a count of what it holds; keep the group's two sums over

@@ -4,7 +4,8 @@
 --
 -- keys     1..19   the queue that the verb is about      (see keys.py for what each holds)
 --          20..38  the other queue of the same service
---          39..45  what belongs to both: tickets, times, delayed, stops, lines, shares, running
+--          39..46  what belongs to both: tickets, times, delayed, stops, lines, shares, running,
+--                  owned
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
 --          3  the rules by which entries go out and end (see rules.lua)
@@ -31,18 +32,19 @@ local own, peer = queue(0), queue(QUEUE_KEYS)
 local input = role == 'input' and own or peer
 local sink = role == 'input' and peer or own
 
-local SHARED_KEYS = 7
+local SHARED_KEYS = 8
 local tickets, times = KEYS[2 * QUEUE_KEYS + 1], KEYS[2 * QUEUE_KEYS + 2]
 local delayed, stops = KEYS[2 * QUEUE_KEYS + 3], KEYS[2 * QUEUE_KEYS + 4]
 local lines, shares = KEYS[2 * QUEUE_KEYS + 5], KEYS[2 * QUEUE_KEYS + 6]
-local running = KEYS[2 * QUEUE_KEYS + 7]
+local running, owned = KEYS[2 * QUEUE_KEYS + 7], KEYS[2 * QUEUE_KEYS + 8]
 -- The first of the keys that a verb has of its own.
 local OWN_KEYS = 2 * QUEUE_KEYS + SHARED_KEYS + 1
 
 -- How entries and everything beside them are stored.  A version that stores them in a way which the
 -- ones before would misread has the next number; what it writes first makes those before refuse.
-local FORMAT = 2
--- A queue without lines (see lines.lua) is stored as the first format has it, and says so.
+local FORMAT = 3
+-- A queue without lines and owners (see lines.lua, owners.lua) is stored as the first format has it,
+-- and says so.
 local format_of = {}
 -- The index from which on new entries of the input queue wait in lines; false while none does.
 local lined_from

@@ -155,6 +155,7 @@ local function fair_line()
         local found = redis.call('XRANGE', delayed, id, id)
         if found[1] then
             redis.call('XDEL', delayed, id)
+            note_owned('d', found[1][2][REQUEST_ID], padded_id(id), false)
             fair.count_delayed(found[1][2], -1)
         end
         return found[1] and found[1][2]

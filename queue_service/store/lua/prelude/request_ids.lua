@@ -58,6 +58,70 @@ local function unlink(q, request_id, index)
     end
 end
 
+local meanings_made
+
+-- What a request id may mean to those who see the entries of every owner.  Made at its first use,
+-- as most calls have none.
+local function meanings()
+    if meanings_made then
+        return meanings_made
+    end
+    local meant = {}
+    meanings_made = meant
+
+    -- The owners that have something under a request id, some of them.
+    function meant.owners(request_id, most)
+        local owners, after = {}, '[' .. SEP .. request_id .. SEP
+        while #owners < most do
+            local member = redis.call('ZRANGEBYLEX', owned, after,
+                '(' .. SEP .. request_id .. ' ', 'LIMIT', 0, 1)[1]
+            if not member then
+                break
+            end
+            local owner = string.match(string.sub(member, #request_id + 3), '^[^\31]*')
+            owners[#owners + 1] = owner
+            after = '(' .. SEP .. request_id .. SEP .. owner .. ' '
+        end
+        return owners
+    end
+
+    function meant.is_known(name)
+        return first_of(input, name) or first_of(sink, name)
+            or redis.call('HEXISTS', tickets, name) == 1
+    end
+
+    -- "<request id>@<owner>", as a reader of the input queue sees an owned entry; or nil.
+    function meant.qualified(request_id)
+        local plain, owner = string.match(request_id, '^(.*)@([^@]+)$')
+        return plain and owner .. OWNED .. plain
+    end
+
+    -- The names, as they are stored, that a request id means to those who see everything: the
+    -- service's own goes first, so that no token can put itself in front of it.
+    function meant.of(request_id)
+        if format_of[input] < OWNED_FORMAT or meant.is_known(request_id) then
+            return { request_id }
+        end
+        local qualified = meant.qualified(request_id)
+        if qualified and meant.is_known(qualified) then
+            return { qualified }
+        end
+        local names = {}
+        for position, owner in ipairs(meant.owners(request_id, 2)) do
+            names[position] = owner .. OWNED .. request_id
+        end
+        return #names > 0 and names or { request_id }
+    end
+
+    -- Whether an owned entry is what a request id means to those who see everything.
+    function meant.may_mean(request_id, name)
+        return owner_of(name) ~= ''
+            and (plain_of(name) == request_id or meant.qualified(request_id) == name)
+            and not meant.is_known(request_id)
+    end
+    return meant
+end
+
 local function write_request_ids()
     for key, request_ids in pairs(changed_ids) do
         for request_id in pairs(request_ids) do

@@ -9,6 +9,7 @@ local function settle()
     settle_tickets()
     write_records()
     write_request_ids()
+    write_owned()
     if lined_from then
         fair_line().write()
     end

@@ -29,9 +29,18 @@ local function ticket_of(request_id)
 end
 
 local function write_ticket(request_id, ticket)
+    if not read_tickets[request_id] then
+        note_owned('t', request_id, plain_of(request_id), true)
+    end
     read_tickets[request_id] = ticket
     changed_tickets[request_id] = true
     to_tell[request_id] = true
+end
+
+local function forget_ticket(request_id)
+    redis.call('HDEL', tickets, request_id)
+    note_owned('t', request_id, plain_of(request_id), false)
+    read_tickets[request_id], changed_tickets[request_id] = false, nil
 end
 
 local function set_time(kind, request_id, at)

@@ -1,0 +1,47 @@
+"""Why a put was refused: from what the store says to an error."""
+
+from queue_service.errors import (
+    AmbiguousId,
+    ForeignEntry,
+    NotInLineYet,
+    QueueEnded,
+    QueueFull,
+    QuotaExceeded,
+    ServiceError,
+)
+from queue_service.store.entry import NewEntry
+from queue_service.store.keys import Role
+from queue_service.store.owners import Misplaced
+from queue_service.store.putter import Putter, QuotaReached
+
+
+def refusal_of(
+    entry: NewEntry,
+    said: tuple[int, str] | QuotaReached | Misplaced | None,
+    *,
+    role: Role,
+    capacity: int,
+) -> ServiceError:
+    """The error for an entry that was not stored; see Store.put for what the store says."""
+    match said:
+        case None:
+            return QueueFull(role, capacity)
+        case QuotaReached():
+            return quota_exceeded(entry.putter, said)
+        case Misplaced.FOREIGN:
+            return ForeignEntry(entry.request_id)
+        case Misplaced.AMBIGUOUS:
+            return AmbiguousId(entry.request_id)
+        case (_, request_id):
+            return NotInLineYet(request_id) if request_id else QueueEnded(role)
+
+
+def quota_exceeded(putter: Putter | None, reached: QuotaReached) -> QuotaExceeded:
+    """The error for a limit that the store has found reached."""
+    assert putter is not None
+    return QuotaExceeded(
+        reached.quota,
+        limit=putter.rate_per_s if reached.quota == "rate" else putter.in_line,
+        count=reached.count,
+        retry_after_s=None if reached.wait_ms < 0 else reached.wait_ms / 1000,
+    )
