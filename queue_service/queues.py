@@ -146,8 +146,8 @@ class Queue:
     async def put(self, entry: NewEntry) -> tuple[int, str]:
         """Store an entry; give its index and request id.
 
-        Raises FrameTooBig, QueueFull, QuotaExceeded, NotInLineYet, QueueEnded and, for a result,
-        ForeignEntry or AmbiguousId, with nothing stored; and StoreUnavailable, after which only a
+        Raises FrameTooBig, QueueFull, QuotaExceeded, NotInLineYet, QueueEnded or, for a result,
+        ForeignEntry, with nothing stored; and StoreUnavailable, after which only a
         put with the same idempotency key is sure not to store it twice.
         """
         if self._closed is Ended.SERVICE_DELETED:

@@ -1,7 +1,6 @@
 """Why a put was refused: from what the store says to an error."""
 
 from queue_service.errors import (
-    AmbiguousId,
     ForeignEntry,
     NotInLineYet,
     QueueEnded,
@@ -11,13 +10,13 @@ from queue_service.errors import (
 )
 from queue_service.store.entry import NewEntry
 from queue_service.store.keys import Role
-from queue_service.store.owners import Misplaced
+from queue_service.store.owners import Foreign
 from queue_service.store.putter import Putter, QuotaReached
 
 
 def refusal_of(
     entry: NewEntry,
-    said: tuple[int, str] | QuotaReached | Misplaced | None,
+    said: tuple[int, str] | QuotaReached | Foreign | None,
     *,
     role: Role,
     capacity: int,
@@ -28,10 +27,8 @@ def refusal_of(
             return QueueFull(role, capacity)
         case QuotaReached():
             return quota_exceeded(entry.putter, said)
-        case Misplaced.FOREIGN:
+        case Foreign():
             return ForeignEntry(entry.request_id)
-        case Misplaced.AMBIGUOUS:
-            return AmbiguousId(entry.request_id)
         case (_, request_id):
             return NotInLineYet(request_id) if request_id else QueueEnded(role)
 

@@ -5,7 +5,6 @@ service's own token owns by "" and its names are stored as they are.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 #: Stands between an owner and a name; neither may contain it.
 OWNED = "\x1e"
@@ -35,11 +34,8 @@ class Viewer:
 EVERYBODYS = Viewer()
 
 
-class Misplaced(StrEnum):
-    """Why a result was not stored."""
-
-    FOREIGN = "foreign"  # another owner's worker is to answer the entry
-    AMBIGUOUS = "ambiguous"  # several owners' entries have the request id
+class Foreign:
+    """A result was not stored: another owner's worker is to answer the entry."""
 
 
 class Ambiguous(Exception):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from queue_service.store.owners import Misplaced, plain_name
+from queue_service.store.owners import Foreign, plain_name
 
 #: Which limit of a token refuses a put.
 Quota = Literal["in_line", "rate"]
@@ -58,10 +58,10 @@ def read_refusal(reply: Sequence[Any]) -> QuotaReached | None:
     return QuotaReached(reply[1].decode(), int(reply[2]), int(reply[3]))
 
 
-def read_put(reply: Sequence[Any]) -> tuple[int, str] | QuotaReached | Misplaced | None:
+def read_put(reply: Sequence[Any]) -> tuple[int, str] | QuotaReached | Foreign | None:
     """Read what put.lua returns for one entry; the request id is as its owner knows it."""
     if not reply:
         return None
-    if (word := reply[0]) in (b"foreign", b"ambiguous"):
-        return Misplaced(word.decode())
-    return read_refusal(reply) or (int(word), plain_name(reply[1].decode()))
+    if reply[0] == b"foreign":
+        return Foreign()
+    return read_refusal(reply) or (int(reply[0]), plain_name(reply[1].decode()))

@@ -25,7 +25,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Keys, Role, other
-from queue_service.store.owners import Ambiguous, Misplaced, owned_name, plain_name
+from queue_service.store.owners import Ambiguous, Foreign, owned_name, plain_name
 from queue_service.store.putter import QuotaReached, read_put
 from queue_service.store.scripts import Scripts
 from queue_service.store.state import read_state
@@ -85,7 +85,7 @@ class Store:
         self.dead_letters = DeadLetterStore(self._run, capacity=capacity, auto_evict=auto_evict)
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
-        self.put: Batcher[NewEntry, tuple[int, str] | QuotaReached | Misplaced | None] = Batcher(
+        self.put: Batcher[NewEntry, tuple[int, str] | QuotaReached | Foreign | None] = Batcher(
             self._put, weigh=lambda item: len(item.data)
         )
         self.get: Batcher[Read, tuple[list[Entry], int] | Ambiguous] = Batcher(self._get, most=64)
@@ -97,7 +97,7 @@ class Store:
 
     async def _put(
         self, entries: Sequence[NewEntry]
-    ) -> list[tuple[int, str] | QuotaReached | Misplaced | None]:
+    ) -> list[tuple[int, str] | QuotaReached | Foreign | None]:
         """Store entries; give (index, request id) of each.
 
         None when the queue is full; the index 0 when its stream was ended, or, with the request

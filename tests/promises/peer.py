@@ -30,6 +30,7 @@ class Peer:
     window: int
     uid: str = ""
     service: str = "svc"
+    token: str = TOKEN
     held: dict[int, wire.Delivery] = field(default_factory=dict)
     handed: list[wire.Delivery] = field(default_factory=list)
     outcomes: list[wire.Outcome] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Peer:
         """Connect, claim what is held, and forget of it what the service says is lost."""
         path = names.WORK_PATH.format(service=self.service)
         socket = await self.session.ws_connect(
-            url + path, headers={"Authorization": TOKEN}, max_msg_size=0, autoping=True
+            url + path, headers={"Authorization": self.token}, max_msg_size=0, autoping=True
         )
         claims = tuple(wire.Held(item.index, item.attempt) for item in self.held.values())
         await socket.send_bytes(

@@ -11,8 +11,7 @@
 -- returns  for each item {index, request id}, that of the entry which stands for the request id
 --          already if any; {"0", request id} when that is not in line yet, {} when the queue is full,
 --          {"0", ""} when its stream was ended, {"foreign"} for a result of an entry that another
---          owner's worker is to answer, {"ambiguous"} when several owners' entries have its
---          request id, or what quota_refusal says
+--          owner's worker is to answer, or what quota_refusal says
 local capacity, evicts, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
 local now = now_ms()
 local held_off = role == 'input' and redis.call('XLEN', delayed) or 0
@@ -38,56 +37,29 @@ local function is_held_by(name, owner)
     local index = first_of(input, name)
     for _, gid in ipairs(index and groups_of(input).gids or {}) do
         local record = record_of(input, gid, index)
-        if record and record.state == 'h' and (owner == '' or owner_of(record.uid) == owner) then
+        if record and record.state == 'h' and owner_of(record.uid) == owner then
             return true
         end
     end
     return false
 end
 
--- Those of some names that `wanted` wants.
-local function chosen(names, wanted)
-    local found = {}
-    for _, name in ipairs(names) do
-        if wanted(name) then
-            found[#found + 1] = name
-        end
-    end
-    return found
-end
-
--- The name under which a result is stored: that of the entry which it answers.  A worker of EAS
--- says only a request id.  One that sees everything answers whatever is there; another one
--- answers what its own connections hold, and what is nobody's is its own.
+-- The name under which a result is stored: that of the entry which it answers.  Whoever reads the
+-- input queue through EAS sees the ids of owned entries with their owner, so an id without one is
+-- the service's own, also when its entry has gone before its result comes.  A token of a
+-- worker answers what its own connections hold; a result of nothing in line is its own.
 local function name_of_result(request_id, owner, meant)
-    if owner == '' and format_of[input] < OWNED_FORMAT then
-        return request_id
+    if owner == '' then
+        return meant ~= '' and not first_of(input, request_id) and meant or request_id
     end
-    if owner == '' and first_of(input, request_id) then
-        return request_id
-    elseif owner == '' and meant ~= '' then
-        return meant
-    end
-    local MOST_OWNERS = 100
-    local names = { request_id, meant ~= '' and meant or nil }
-    for _, other in ipairs(meanings().owners(request_id, MOST_OWNERS)) do
-        names[#names + 1] = other .. OWNED .. request_id
-    end
-    local there = chosen(names, function(name) return first_of(input, name) end)
-    local held = chosen(there, function(name) return is_held_by(name, owner) end)
-    if #held > 1 then
-        return nil, 'ambiguous'
-    elseif held[1] then
-        return held[1]
-    elseif owner ~= '' then
-        if there[1] then
-            return nil, 'foreign'
+    local is_there = false
+    for _, name in ipairs({ request_id, meant ~= '' and meant or nil }) do
+        if is_held_by(name, owner) then
+            return name
         end
-        return owner .. OWNED .. request_id
-    elseif #there > 1 then
-        return nil, 'ambiguous'
+        is_there = is_there or first_of(input, name)
     end
-    return there[1] or meanings().of(request_id)[1]
+    return not is_there and owner .. OWNED .. request_id or nil
 end
 
 -- The entry that a request id stands for in the input queue, however it was put: its index, or "0"
@@ -99,27 +71,23 @@ local function standing(request_id)
 end
 
 local STEP = 10
-local request_ids, misplaced = {}, {}
+local request_ids, foreign = {}, {}
 for position = 7, #ARGV, STEP do
-    local name, why = ARGV[position], nil
+    local request_id = ARGV[position]
     if role == 'sink' then
-        name, why = name_of_result(name, ARGV[position + 8], ARGV[position + 9])
+        local name = name_of_result(request_id, ARGV[position + 8], ARGV[position + 9])
+        request_id, foreign[position] = name or request_id, not name
     end
-    misplaced[position] = why
-    request_ids[position] = name or ARGV[position]
+    request_ids[#request_ids + 1] = request_id
 end
-local names = {}
-for _, name in pairs(request_ids) do
-    names[#names + 1] = name
-end
-read_request_ids(own, names)
+read_request_ids(own, request_ids)
 
 local known = redis.call('HMGET', own.meta, 'last', 'ended')
 last_index[own] = tonumber(known[1] or 0)
 local results, next_key, appended = {}, OWN_KEYS, false
 for position = 7, #ARGV, STEP do
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
-    request_id = request_ids[position]
+    request_id = request_ids[#results + 1]
     local path, content_type, idempotent = unpack(ARGV, position + 4, position + 6)
     local putter, rate_key
     if ARGV[position + 7] ~= '' then
@@ -150,8 +118,8 @@ for position = 7, #ARGV, STEP do
             redis.call('HSET', own.request_ids, request_id, index_before) -- likewise
         end
         results[#results + 1] = { index_before, request_id }
-    elseif misplaced[position] then
-        results[#results + 1] = { misplaced[position] }
+    elseif foreign[position] then
+        results[#results + 1] = { 'foreign' }
     elseif known[2] then
         results[#results + 1] = { '0', '' }
     elseif refusal then

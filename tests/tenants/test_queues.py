@@ -1,0 +1,216 @@
+"""The EAS API: a team sees its own results, and EAS' clients with the service's token see all."""
+
+import asyncio
+import contextlib
+import json
+
+import pytest
+
+from client_sdk import AsyncQueueClient
+from client_sdk.wire import names
+from tests.tenants.conftest import House
+from tests.tenants.team import Team
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.leaves_entries
+
+
+async def _two_results_each(house: House) -> None:
+    """Have red and blue put the same two request ids, and their results in the sink."""
+    for team, word in ((house.red, b"red"), (house.blue, b"blue")):
+        for number in (1, 2):
+            await team.put(word, f"id-{number}")
+    worker = await house.worker()
+
+    async def are_there() -> bool:
+        return await house.own.number("/sink") == 4
+
+    await wait_until(are_there, "every result is there")
+    await worker.cut()
+
+
+async def test_reads_show_a_team_its_own_results(house: House) -> None:
+    await _two_results_each(house)
+    for team, word in ((house.red, b"red"), (house.blue, b"blue")):
+        assert await team.frames() == [("id-1", word), ("id-2", word)]
+        assert await team.frames(requestId="id-2") == [("id-2", word)]
+        assert await team.frames(_index_="-1", _length_="1") == [("id-2", word)]
+        assert await team.frames(requestId=f"{house.red.token_id}\x1eid-1") == []
+        assert await team.number("/sink") == 2
+        assert await team.number("/sink", **{names.PRIORITY: "0"}) == 2
+        assert await team.number("/sink", requestId="id-1") == 1
+        attributes = json.loads((await team.eas("GET", "/sink?_attrs_=true")).body)
+        assert attributes["stream.length"] == "2"
+        assert attributes["consumers.stats.total"] == "0"
+    assert len(await house.own.frames()) == 4
+    assert await house.own.number("/sink") == 4
+
+
+async def test_no_index_reaches_another_teams_entry(house: House) -> None:
+    await _two_results_each(house)
+    found = await house.own.eas("GET", "/sink?_raw_=false&_length_=9&_auto_delete_=false")
+    of_red = [
+        str(frame["index"])
+        for frame in json.loads(found.body)
+        if frame["data"] == "cmVk"  # "red"
+    ]
+    assert len(of_red) == 2
+    indexes = ",".join(of_red)
+    for method, path in (
+        ("PUT", f"/sink?_indexes_={indexes}"),
+        ("DELETE", f"/sink?_indexes_={indexes}"),
+        ("DELETE", f"/sink?_trunc_=true&_index_={2**60}"),
+        ("PUT", f"/sink?_indexes_={indexes}&_negative_=true"),
+    ):
+        assert (await house.blue.eas(method, path)).status == 200, path
+        assert await house.red.number("/sink") == 2, path
+    assert await house.blue.number("/sink") == 0
+    for index in of_red:
+        answer = await house.blue.eas("GET", f"/sink?_search_=true&_index_={index}")
+        assert answer.status == 404
+    assert (await house.red.eas("DELETE", f"/sink?_indexes_={indexes}")).status == 200
+    assert await house.own.number("/sink") == 0
+
+
+async def test_the_input_queue_is_a_teams_own_too(house: House) -> None:
+    index = await house.red.put(b"x", "mine")
+    again = await house.red.put(b"x", "mine")
+    assert again == index
+    assert await house.blue.put(b"x", "mine") != index
+    assert await house.blue.number("") == 1
+    assert (await house.blue.eas("GET", f"?_search_=true&_index_={index}")).status == 404
+    attributes = json.loads((await house.blue.eas("GET", "?_attrs_=true")).body)
+    assert attributes["stream.length"] == "1"
+    assert (await house.blue.eas("DELETE", f"?_indexes_={index}")).status == 200
+    assert (await house.blue.eas("DELETE", "?_trunc_=true&_index_=1000")).status == 200
+    assert await house.blue.number("") == 0
+    assert await house.red.number("") == 1
+    assert await house.own.number("") == 1
+
+
+async def test_a_put_key_is_a_teams_own(house: House) -> None:
+    headers = {names.IDEMPOTENCY_HEADER: "k"}
+    indexes = set()
+    for team in (house.red, house.blue, house.own, house.red):
+        answer = await team.eas("POST", data=b"x", headers=headers)
+        indexes.add(answer.body)
+    assert len(indexes) == 3
+
+
+async def test_the_end_of_a_stream_is_not_a_teams_to_declare(house: House) -> None:
+    for path in ("?_eos_=true", "/sink?_eos_=true", "?_eos_=true&_force_=true"):
+        answer = await house.blue.eas("POST", path)
+        assert answer.status == 403
+        assert b"scope all" in answer.body
+    await house.red.put(b"x")
+
+
+async def _watch(team: Team, word: bytes, *, websocket: bool) -> None:
+    """Watch as the same user as everybody here, until both results of this team are there."""
+    if not websocket:
+        headers = {"Authorization": team.token, **_SAME_USER}
+        address = f"{team.jobs.eas}/sink?_watch_=true&_window_=1"
+        async with team.session.get(address, headers=headers) as answer:
+            size = int.from_bytes(await answer.content.readexactly(4), "big")
+            data = await answer.content.readexactly(size)
+            assert word in data
+        return
+    async with (
+        AsyncQueueClient(team.url, "svc", token=team.token, gid="g", uid="u") as client,
+        client.sink.watch(window=1) as frames,
+    ):
+        found = []
+        async for frame in frames:
+            assert frame.data == word
+            found.append(frame.tags[names.REQUEST_ID_TAG])
+            await client.sink.commit(frame.index)
+            if len(found) == 2:
+                break
+    assert found == ["id-1", "id-2"]
+
+
+_SAME_USER = {names.GROUP_HEADER: "g", names.USER_HEADER: "u"}
+
+
+@pytest.mark.parametrize("websocket", [True, False])
+async def test_watches_of_one_user_and_group_name_are_apart(house: House, websocket: bool) -> None:
+    watching = [
+        asyncio.ensure_future(_watch(team, word, websocket=websocket))
+        for team, word in ((house.red, b"red"), (house.blue, b"blue"))
+    ]
+    try:
+        await _two_results_each(house)
+        await asyncio.gather(*watching)
+    finally:
+        for task in watching:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_a_group_is_not_told_of_others_subscribers(house: House) -> None:
+    async with (
+        AsyncQueueClient(house.red.url, "svc", token=house.red.token, gid="g", uid="u") as client,
+        client.sink.watch() as frames,
+    ):
+        reading = asyncio.ensure_future(anext(frames))
+
+        async def is_there() -> bool:
+            attributes = json.loads((await house.red.eas("GET", "/sink?_attrs_=true")).body)
+            return "Id: g.u," in attributes.get("consumers.list.[0]", "")
+
+        await wait_until(is_there, "the team sees its own watch")
+        of_blue = (await house.blue.eas("GET", "/sink?_attrs_=true")).body.decode()
+        assert "consumers.list" not in of_blue
+        assert "groups.list" not in of_blue
+        of_own = (await house.own.eas("GET", "/sink?_attrs_=true")).body.decode()
+        assert "Id: g.u," in of_own
+        await house.red.put(b"x")
+        worker = await house.worker()
+        assert (await reading).data == b"x"
+        await worker.cut()
+
+
+@pytest.mark.parametrize("commit_first", [True, False])
+async def test_a_worker_that_speaks_eas_answers_each_team_under_one_request_id(
+    house: House, commit_first: bool
+) -> None:
+    for team, word in ((house.red, b"red"), (house.blue, b"blue"), (house.own, b"own")):
+        await team.put(word, "same")
+    frames = await house.own.frames("", delete=commit_first)
+    assert len(frames) == 3
+    for request_id, data in frames:
+        query = {names.REQUEST_ID_TAG: request_id}
+        answer = await house.own.eas("POST", "/sink", params=query, data=b"answer to " + data)
+        assert answer.status == 200, answer
+    for team, word in ((house.red, b"red"), (house.blue, b"blue")):
+        assert await team.frames() == [("same", b"answer to " + word)]
+    assert ("same", b"answer to own") in await house.own.frames(requestId="same")
+
+
+async def test_whoever_sees_everything_finds_a_result_by_its_plain_id(house: House) -> None:
+    for team in (house.red, house.blue):
+        await team.put(b"x", "both")
+    await house.red.put(b"x", "one")
+    worker = await house.worker()
+
+    async def are_there() -> bool:
+        return await house.own.number("/sink") == 3
+
+    await wait_until(are_there, "every result is there")
+    assert await house.own.frames(requestId="one") == [("one", b"x")]
+    answer = await house.own.eas("GET", "/sink?_auto_delete_=false&requestId=both")
+    assert answer.status == 409
+    assert b"<request id>@<owner>" in answer.body
+    assert await house.own.frames(requestId=f"both@{house.red.token_id}") == [("both", b"x")]
+    # The service's own goes first, and is waited for.
+    await worker.cut()
+    await house.own.put(b"own", "one")
+    assert await house.own.frames(requestId="one") == []
+    worker = await house.worker()
+
+    async def is_there() -> bool:
+        return bool(await house.own.frames(requestId="one") == [("one", b"own")])
+
+    await wait_until(is_there, "the own result is there")
+    await worker.cut()
