@@ -21,11 +21,15 @@ def create(
     *,
     scope: Annotated[
         list[str],
-        typer.Option(help="submit, priority, read, cancel, work or admin; repeatable."),
+        typer.Option(help="submit, priority, read, cancel, work, all or admin; repeatable."),
     ],
     service: Annotated[
         list[str] | None, typer.Option(help="Only for this service; repeatable; default: all.")
     ] = None,
+    owner: Annotated[
+        str,
+        typer.Option(help="Whose jobs it puts and sees; several tokens may share one owner."),
+    ] = "",
     expires_in_s: Annotated[
         int | None, typer.Option(min=1, help="Seconds it is valid; default: until revoked.")
     ] = None,
@@ -47,17 +51,14 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it: nobody can tell it again."""
+    limits = {"rate_per_s": rate_per_s, "burst": burst, "in_line": in_line, "running": running}
     wish = {
         "name": name,
         "scopes": scope,
         "services": service or [],
+        "owner": owner,
         "expires_in_s": expires_in_s,
-        "limits": {
-            "rate_per_s": rate_per_s,
-            "burst": burst,
-            "in_line": in_line,
-            "running": running,
-        },
+        "limits": limits,
     }
     face = AdminFace.find(url, admin_token, data_dir)
     made = face.ask("POST", "/v1/tokens", wish)
@@ -90,7 +91,7 @@ def ls(
     if as_json:
         say_json(found)
         return
-    table = Table("id", "name", "scopes", "services", "limits", "made", "ends")
+    table = Table("id", "name", "scopes", "services", "limits", "made", "ends", "owner")
     for token in found:
         table.add_row(
             *cells(
@@ -101,6 +102,7 @@ def ls(
                 " ".join(f"{name}={limit:g}" for name, limit in token["limits"].items()),
                 _date(token["created_at_ms"]),
                 _end(token["expires_at_ms"]),
+                "itself" if token["owner"] == token["id"] else token["owner"],
             )
         )
     show_parts(table)

@@ -44,6 +44,10 @@ async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartS
     assert said == f"Its id is {listed[0]['id']}, which `revoke` asks for."
     assert warned == "This is the only time that it is shown."
     assert listed[0]["limits"] == {"rate_per_s": 2.5, "burst": 9, "in_line": 100, "running": 4}
+    assert listed[0]["owner"] == listed[0]["id"]
+    team = _penstock(service, "create", "--scope", "read", "--owner", "team-a", "--json")
+    assert json.loads(team.stdout)["owner"] == "team-a"
+    assert _penstock(service, "revoke", json.loads(team.stdout)["id"]).returncode == 0
     assert "running=4" in _penstock(service, "ls").stdout.replace("\n", "")
     assert _penstock(service, "revoke", listed[0]["id"]).returncode == 0
     early = _penstock(service, "create", "--scope", "read", "--service", "svc", "--service", "svx")

@@ -74,20 +74,20 @@ async def _put(
     except KeyError as standing:
         raise conflict(standing.args[0], 409 if options.id else 422) from None
     seen = await find_by_name(service, name)
-    reads = token is None or token.allows(Scope.READ, service.name)
-    return await _answer(request, service, seen, wait_s=wait_s, is_new=is_new, reads=reads)
+    # A request may be answered with what it has put itself.  A repeated put would be answered with
+    # what somebody else of the same owner has put, and that takes the scope to read.
+    reads = is_new or token is None or token.allows(Scope.READ, service.name)
+    return await _answer(request, service, seen, wait_s=wait_s, reads=reads)
 
 
 async def _answer(
-    request: web.Request, service: Service, seen: Seen, *, wait_s: float, is_new: bool, reads: bool
+    request: web.Request, service: Service, seen: Seen, *, wait_s: float, reads: bool
 ) -> web.StreamResponse:
     headers = {
         "Location": path_of(service.name, seen.id),
         names.REQUEST_ID_HEADER: seen.id,
     }
-    # A token that may only submit follows what it puts now, and gets no result: a repeated put
-    # would tell it what another token of its owner has asked for.
-    if EVENT_STREAM in request.headers.get("Accept", "") and (is_new or reads):
+    if reads and EVENT_STREAM in request.headers.get("Accept", ""):
         return await stream_events(request, service, seen, after=0, headers=headers)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s:g}"

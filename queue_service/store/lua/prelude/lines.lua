@@ -22,6 +22,7 @@ local function fair_line()
     end
     local fair = {}
     made = fair
+    local LINED_FORMAT = 2 -- the format from which on there may be lines
     local GUESSED_MS = 1000 -- how long an entry runs, while none has ended
     local LATELY_MS = 10 * 60 * 1000 -- how much of what an owner is ahead of the others counts
 
@@ -87,8 +88,8 @@ local function fair_line()
 
     local function open_lines(index)
         lined_from = index
-        format_of[input] = FORMAT
-        redis.call('HSET', input.meta, 'lined', index, 'format', FORMAT)
+        format_of[input] = math.max(format_of[input], LINED_FORMAT)
+        redis.call('HSET', input.meta, 'lined', index, 'format', format_of[input])
     end
 
     local function is_lined(index)
