@@ -4,8 +4,8 @@
     engine -> supervisor   Loading*  then  Ready | Broken;  after Ready: Happened  Ended  HealthIs
                            and Ready again when the engine takes another number of jobs
 
-A message is its length (four bytes, big-endian) and its pickle.  Both ends are one program on
-one machine, joined by a socket pair that nobody else can open, which is what makes pickle safe.
+A message is its length (four bytes, big-endian) and its pickle, of which only messages and plain
+values are read: the engine runs code that may go wrong, and the supervisor has the worker's token.
 
 A large payload does not go through the pipe, where it would be copied at every step: it is
 written into a file that has no name, and the file descriptor is handed over on a second socket.
@@ -17,7 +17,8 @@ import os
 import pickle
 import socket
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from enum import Enum
 from typing import Self
 
 from inference_worker.engines.engine import Event, Health, Job, Progress
@@ -26,6 +27,10 @@ _LENGTH_BYTES = 4
 
 #: Payloads from this size on are handed over as files.
 SPOOL_BYTES = 1024 * 1024
+
+#: Where the parts of messages are defined.
+_OURS = ("inference_worker.", "client_sdk.wire.")
+
 #: No system reads more than this in one call.
 _MOST_READ_BYTES = 1 << 30
 
@@ -217,6 +222,14 @@ class _Unpacker(pickle.Unpickler):
     def __init__(self, file: io.BytesIO, bulk: socket.socket) -> None:
         super().__init__(file)
         self._bulk = bulk
+
+    def find_class(self, module: str, name: str) -> type:
+        # A pickle can name any function of the process that reads it, and call it.
+        found = super().find_class(module, name) if module.startswith(_OURS) else None
+        is_plain = is_dataclass(found) or (isinstance(found, type) and issubclass(found, Enum))
+        if isinstance(found, type) and is_plain and found.__module__ == module:
+            return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a message")
 
     def persistent_load(self, size: int) -> bytes:
         _, (fd,), _, _ = socket.recv_fds(self._bulk, 1, 1)

@@ -1,25 +1,18 @@
 """From a request to token ids, and from token ids to text, by the model's own tokenizer."""
 
+import inspect
 from typing import Any
 
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.transformers.request import GenerationRequest
 
-#: Parameters of the library's `apply_chat_template` that are none of the template's own.  A
-#: template is a program, and one that a client sends could run for ever.
-_NOT_FOR_CLIENTS = {
-    "chat_template",
-    "conversation",
-    "max_length",
-    "padding",
-    "return_assistant_tokens_mask",
-    "return_dict",
-    "return_tensors",
-    "tokenize",
-    "tokenizer_kwargs",
-    "tools",
-    "truncation",
-}
+#: What of the library's own parameters of `apply_chat_template` a request may set.  All others are
+#: refused, those of later versions too: a template, for one, is a program, and one that a client
+#: sends could run for ever.  What the library does not know is for the model's template.
+_FOR_CLIENTS = {"add_generation_prompt", "continue_final_message", "documents"}
+
+#: Names that reach the library by way of its template.
+_OF_TEMPLATES = {"conversations", "messages"}
 
 
 class ModelTokenizer:
@@ -66,7 +59,8 @@ class ModelTokenizer:
         if not getattr(self._tokenizer, "chat_template", None):
             raise BadInput("messages: this model has no chat template; send a prompt")
         template_kwargs = {"add_generation_prompt": True, **request.chat_template_kwargs}
-        if refused := _NOT_FOR_CLIENTS & set(template_kwargs):
+        own = set(inspect.signature(self._tokenizer.apply_chat_template).parameters)
+        if refused := (own - _FOR_CLIENTS | _OF_TEMPLATES) & set(template_kwargs):
             raise BadInput(f"chat_template_kwargs: {min(refused)} is not for a request to say")
         messages = [message.model_dump(exclude_unset=True) for message in request.messages]
         try:

@@ -284,6 +284,13 @@ async def test_a_folder_without_a_model_is_told_at_the_start(
             body(messages=[{"role": "user"}], chat_template_kwargs={"chat_template": "{{ 1 }}"}),
             "chat_template is not for a request to say",
         ),
+        *(
+            (
+                body(messages=[{"role": "user"}], chat_template_kwargs={name: True}),
+                f"{name} is not for a request to say",
+            )
+            for name in ("tokenizer_kwargs", "sanitize_control_tokens", "messages", "tools")
+        ),
         (
             body(prompt="abab", repetition_penalty=1e-300, temperature=1),
             "no number",
