@@ -237,7 +237,8 @@ class Access:
                 and permits(known)
             )
 
-        admission = Admission(self._admitted.setdefault(token.id, set()), is_valid, cut)
+        among = self._admitted.setdefault(token.id, set())
+        admission = Admission(f"token {token.id}", among, is_valid, cut)
         if token.expires_at_ms is not None:
             self._recheck_at(token.expires_at_ms)
         return admission

@@ -26,15 +26,21 @@ GRACE_S = 0.6
 class Admission:
     """The permission of one request.
 
-    among: the admissions by the same credential, which this joins until `leave`.  is_valid: says
-    whether the credential still permits what it permitted.  cut: ends the connection at once.
+    holder: whose it is, for what one credential may have at a time.  among: the admissions by the
+    same credential, which this joins until `leave`.  is_valid: says whether the credential still
+    permits what it permitted.  cut: ends the connection at once.
     """
 
-    __slots__ = ("_among", "_bell", "_cut", "_is_valid", "_on_end", "ended", "settled")
+    __slots__ = ("_among", "_bell", "_cut", "_is_valid", "_on_end", "ended", "holder", "settled")
 
     def __init__(
-        self, among: "set[Admission]", is_valid: Callable[[], bool], cut: Callable[[], None]
+        self,
+        holder: str,
+        among: "set[Admission]",
+        is_valid: Callable[[], bool],
+        cut: Callable[[], None],
     ) -> None:
+        self.holder = holder
         self.ended = False
         #: True when the request is carried out: its answer says so and gives nothing else.
         self.settled = False

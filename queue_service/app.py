@@ -20,9 +20,11 @@ from queue_service.store.scripts import Scripts
 from queue_service.tally import Tally
 from queue_service.web.address import Addresses
 from queue_service.web.browsers import let_pages_read
+from queue_service.web.budget import Budget
 from queue_service.web.ids import RequestIds
 from queue_service.web.keys import (
     ADDRESSES,
+    BUDGET,
     METRICS,
     REQUEST_IDS,
     SERVICES,
@@ -51,6 +53,7 @@ def build_app(settings: Settings) -> web.Application:
     app[ADDRESSES] = Addresses(settings)
     app[VISITORS] = Visitors(settings)
     app[REQUEST_IDS] = RequestIds()
+    app[BUDGET] = Budget(settings.max_buffered_bytes, app[METRICS].connections.held_bytes.set)
     app[STRANGERS] = Tally(log, "%d requests came without the right token, the last from %s.")
     confirmation = confirmation_for(settings)
     servers = connect(settings, confirmation)

@@ -303,6 +303,37 @@ class QuotaExceeded(ServiceError):
         self.retry_after_s = retry_after_s
 
 
+class TooMuchAtOnce(QuotaExceeded):
+    """The token's requests fill its share of this process's memory."""
+
+    def __init__(self, share_bytes: int, held_bytes: int, retry_after_s: float) -> None:
+        ServiceError.__init__(
+            self,
+            f"the requests of this token hold {held_bytes} bytes of this process, its share is "
+            f"about {share_bytes}: send fewer at a time, or raise PENSTOCK_MAX_BUFFERED_BYTES",
+        )
+        self.quota = "buffered_bytes"
+        self.limit = share_bytes
+        self.count = held_bytes
+        self.retry_after_s = retry_after_s
+
+
+class BuffersFull(ServiceError):
+    code = Code.OVERLOADED
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"this process holds {limit_bytes} bytes of requests (PENSTOCK_MAX_BUFFERED_BYTES)"
+        )
+
+
+class UnknownEncoding(ServiceError):
+    code = Code.BAD_PARAMETER
+
+    def __init__(self, came: str) -> None:
+        super().__init__(f"Content-Encoding: expected gzip, deflate or identity, got {came!r}")
+
+
 class QueueEnded(ServiceError):
     code = Code.QUEUE_ENDED
 

@@ -32,6 +32,23 @@ class ConnectionMetrics:
     refused: Counter
     slow_heads: Counter
     slow_readers: Counter
+    held_bytes: Gauge
+
+
+def _connections(registry: CollectorRegistry) -> ConnectionMetrics:
+    def total(name: str, text: str) -> Counter:
+        return Counter(f"penstock_{name}", text, registry=registry)
+
+    def level(name: str, text: str) -> Gauge:
+        return Gauge(f"penstock_{name}", text, registry=registry, multiprocess_mode="livesum")
+
+    return ConnectionMetrics(
+        open=level("connections", "Connections that are open."),
+        refused=total("refused_connections", "Connections above the limit."),
+        slow_heads=total("slow_heads", "Connections whose request did not come in time."),
+        slow_readers=total("slow_readers", "Connections whose client read nothing."),
+        held_bytes=level("request_bytes", "Bytes of requests that are held."),
+    )
 
 
 class Metrics:
@@ -52,21 +69,10 @@ class Metrics:
                 multiprocess_mode="mostrecent",
             )
 
-        def total(name: str, text: str) -> Counter:
-            return Counter(f"penstock_{name}", text, registry=self.registry)
-
-        self.wrong_tokens = total("wrong_tokens", "Requests without the right token.")
-        self.connections = ConnectionMetrics(
-            open=Gauge(
-                "penstock_connections",
-                "Connections that are open.",
-                registry=self.registry,
-                multiprocess_mode="livesum",
-            ),
-            refused=total("refused_connections", "Connections above the limit."),
-            slow_heads=total("slow_heads", "Connections whose request did not come in time."),
-            slow_readers=total("slow_readers", "Connections whose client read nothing."),
+        self.wrong_tokens = Counter(
+            "penstock_wrong_tokens", "Requests without the right token.", registry=self.registry
         )
+        self.connections = _connections(self.registry)
         self._counters = {
             "puts": counter("puts", "Entries that were stored."),
             "refusals": counter("refusals", "Puts that were refused because the queue was full."),

@@ -79,7 +79,8 @@ class Service:
 
     def admit(self, token: str, cut: Callable[[], None]) -> Admission:
         """Admit a request by the service's own token, for as long as that opens the service."""
-        return Admission(self._admitted, lambda: self.admits(token), cut)
+        holder = f"service {self.name}"
+        return Admission(holder, self._admitted, lambda: self.admits(token), cut)
 
     async def run(self) -> None:
         """Run both queues, for ever."""

@@ -178,6 +178,11 @@ class Settings(BaseSettings):
     max_header_bytes: int = Field(32_768, ge=8192, description="Largest request head.")
     max_timeout_s: float = Field(300.0, gt=0, description="Longest long poll.")
     body_timeout_s: float = Field(60.0, gt=0, description="Longest time a request body may take.")
+    max_buffered_bytes: int = Field(
+        268_435_456,
+        ge=1_048_576,
+        description="Bytes of request bodies and workers' answers that one process holds at most.",
+    )
     max_get_length: int = Field(10_000, ge=1, description="Most frames of one get.")
     store_timeout_s: float = Field(5.0, gt=0, description="Longest wait for an answer of Redis.")
 

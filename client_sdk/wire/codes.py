@@ -18,7 +18,9 @@ class Code(StrEnum):
     BAD_MESSAGE = "BAD_MESSAGE"  # a WebSocket frame is not what the protocol promises
     FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload is above the queue's limit
     QUEUE_FULL = "QUEUE_FULL"  # the queue takes no more entries now
-    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"  # the token puts too fast, or has too many in line
+    QUOTA_EXCEEDED = (
+        "QUOTA_EXCEEDED"  # the token puts too fast, has too many in line, or sends too much at once
+    )
     REQUEST_ID_IN_USE = "REQUEST_ID_IN_USE"  # another entry or job has it
     QUEUE_ENDED = "QUEUE_ENDED"  # somebody has ended the queue's stream
     ID_IN_USE = "ID_IN_USE"  # the id or key stands for another job
@@ -31,7 +33,9 @@ class Code(StrEnum):
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # as before, but it may have been carried out
     NEWER_FORMAT = "NEWER_FORMAT"  # this replica is too old for what is stored; try another
     DRAINING = "DRAINING"  # this replica is stopping; try another
-    OVERLOADED = "OVERLOADED"  # this replica has as many connections as it takes
+    OVERLOADED = (
+        "OVERLOADED"  # this replica has as many connections, or bytes of requests, as it takes
+    )
     INTERNAL = "INTERNAL"  # a defect of the service
 
 
@@ -40,6 +44,7 @@ class CloseCode(IntEnum):
 
     GOING_AWAY = 1001  # the replica stops: connect again, elsewhere if there is one
     UNSUPPORTED = 1003  # text where the protocol has binary frames
+    TRY_AGAIN_LATER = 1013  # a message came too slowly, or found no room: connect again
     BAD_MESSAGE = 4400  # a frame that cannot be read
     UNAUTHORIZED = 4401  # the token was revoked, or its time is over
     SERVICE_DELETED = 4404  # the service is gone, and its entries with it

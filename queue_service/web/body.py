@@ -1,17 +1,27 @@
-"""Reading a request's body within its limits."""
+"""Reading a request's body within its limits, and within what the process may hold."""
+
+import asyncio
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from queue_service.errors import BadParameter, FrameTooBig, SlowBody
+from queue_service.errors import BadParameter, FrameTooBig, SlowBody, UnknownEncoding
+from queue_service.web.budget import SMALL_BYTES, Held
+from queue_service.web.keys import ADMISSION, BUDGET, HELD
 from queue_service.web.tokens import time_limit
+
+#: Others are served after so much of one body, in bytes.
+PAUSE_BYTES = 1024 * 1024
+#: What the HTTP library unpacks, a piece at a time; it passes on as it is what it does not know.
+_ENCODINGS = frozenset(("", "identity", "gzip", "deflate"))
 
 
 async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float) -> bytes:
     """Return the whole body.
 
     Raises FrameTooBig as soon as it is known to be too big, before the rest is read, and
-    SlowBody when it takes too long, and BadParameter when it is not encoded as its head says.  A
-    connection that ends midway raises what aiohttp raises.
+    TooMuchAtOnce or BuffersFull when this process holds too much already.  Otherwise it raises
+    what `read_pieces` raises.
     """
     announced = request.content_length
     if announced is not None and announced > limit_bytes:
@@ -19,25 +29,86 @@ async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float)
     content = request.content
     if content.is_eof():
         # It came together with the head, as most do: no timer, no waiting.
+        _check_encoding(request)
         body = content.read_nowait()
         if len(body) > limit_bytes:
             raise FrameTooBig(None, limit_bytes)
+        if len(body) > SMALL_BYTES:
+            held_by(request).set(len(body))
         return body
-    chunks: list[bytes] = []
-    size = 0
+    # One buffer: of a client that sends byte by byte the pieces take forty times their size.
+    body_so_far = bytearray()
+    async for chunk in read_pieces(request, timeout_s=timeout_s):
+        body_so_far += chunk
+        if len(body_so_far) > limit_bytes:
+            raise FrameTooBig(None, limit_bytes)
+        if len(body_so_far) > SMALL_BYTES:
+            held_by(request).set(len(body_so_far))
+    return bytes(body_so_far)
+
+
+async def read_pieces(request: web.Request, *, timeout_s: float) -> AsyncIterator[bytes]:
+    """Give the body as it arrives, unpacked.
+
+    Raises SlowBody when the client takes too long, UnknownEncoding, and BadParameter when the body
+    is not encoded as its head says.  A connection that ends midway raises what aiohttp raises.
+    """
+    _check_encoding(request)
+    content, loop = request.content, asyncio.get_running_loop()
+    left_s, since_pause = timeout_s, 0
     try:
-        async with time_limit(request, timeout_s):
-            while chunk := await content.readany():
-                size += len(chunk)
-                if size > limit_bytes:
-                    raise FrameTooBig(None, limit_bytes)
-                chunks.append(chunk)
+        while True:
+            # Only the client's time counts, not that of whoever takes the pieces.
+            began = loop.time()
+            async with time_limit(request, max(0.0, left_s)):
+                chunk = await content.readany()
+            left_s -= loop.time() - began
+            if not chunk:
+                return
+            yield chunk
+            since_pause += len(chunk)
+            if since_pause >= PAUSE_BYTES:
+                # A small packet may unpack to a giant, which never makes the loop wait.
+                since_pause = 0
+                await asyncio.sleep(0)
     except TimeoutError:
         raise SlowBody(timeout_s) from None
     except web.RequestPayloadError as error:
-        # Nothing can be read behind it: the library is not to try, and answers no more here.
-        content.feed_eof()
-        request.protocol.close()
+        # Nothing can be read behind it.
+        drop_rest_of_body(request)
         came = " ".join(str(error).split())[:128]
         raise BadParameter("the body", "one that is encoded as the head says", came) from None
-    return b"".join(chunks)
+
+
+def drop_rest_of_body(request: web.BaseRequest) -> None:
+    """Read no more of a packed body that was not read to its end.
+
+    The library reads the rest of a refused body for a while, so that the sender sees the answer.
+    Of a packed one that would be unpacking for nothing, and others would wait for it.
+    """
+    if "Content-Encoding" in request.headers and not request.content.is_eof():
+        request.content.feed_eof()
+        request.protocol.close()
+
+
+def held_by(request: web.Request) -> Held:
+    """The bytes that this request holds of the process's budget."""
+    held = request.get(HELD)
+    if held is None:
+        admission = request.get(ADMISSION)
+        # Without an admission it is the operator's: nobody else's body is read.
+        holder = admission.holder if admission is not None else "operator"
+        held = request[HELD] = request.app[BUDGET].hold(holder)
+    return held
+
+
+def let_go_of_body(request: web.Request) -> None:
+    """Say that the body is stored and kept here no longer."""
+    if (held := request.get(HELD)) is not None:
+        held.release()
+
+
+def _check_encoding(request: web.Request) -> None:
+    encoding = request.headers.get("Content-Encoding", "")
+    if encoding and encoding.strip().lower() not in _ENCODINGS:
+        raise UnknownEncoding(encoding[:64])

@@ -62,6 +62,7 @@ class Connection(RequestHandler):
         "_door",
         "_has_part",
         "_heads",
+        "_on_data",
         "address",
         "send_timeout_s",
     )
@@ -73,6 +74,7 @@ class Connection(RequestHandler):
         self._awaits_head = False
         self._has_part = False
         self._bell: Doorbell | None = None
+        self._on_data: Callable[[int], None] | None = None
         self.address = ""
         self.send_timeout_s = send_timeout_s
 
@@ -103,6 +105,8 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count
+        if self._on_data is not None:
+            self._on_data(len(data))
         super().data_received(data)
         if self._request_count != before:
             if self._awaits_head and self._heads is not None:
@@ -131,6 +135,10 @@ class Connection(RequestHandler):
     def unsent_bytes(self) -> int:
         """How much was written and not taken by the other side."""
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def measure(self, on_data: Callable[[int], None]) -> None:
+        """Call this with the size of whatever comes from now on."""
+        self._on_data = on_data
 
     def serve_with(
         self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -173,6 +181,12 @@ def grant_patience(request: web.Request, send_timeout_s: float) -> None:
     """Let the client of this request read nothing for so long."""
     if isinstance(request.protocol, Connection):
         request.protocol.send_timeout_s = send_timeout_s
+
+
+def measure(request: web.Request, on_data: Callable[[int], None]) -> None:
+    """Call this with the size of whatever comes on the connection of this request from now on."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.measure(on_data)
 
 
 def leaving(request: web.Request) -> Doorbell:

@@ -8,6 +8,7 @@ from queue_service.services import Services
 from queue_service.settings import Settings
 from queue_service.tally import Tally
 from queue_service.web.address import Addresses
+from queue_service.web.budget import Budget, Held
 from queue_service.web.ids import RequestIds
 from queue_service.web.visitors import Visitors
 
@@ -17,6 +18,9 @@ REQUEST_IDS = web.AppKey("request_ids", RequestIds)
 METRICS = web.AppKey("metrics", Metrics)
 #: What admitted a request; `web.tokens` sets it and the middleware ends it.
 ADMISSION = web.RequestKey("admission", Admission)
+BUDGET = web.AppKey("budget", Budget)
+#: The bytes that a request holds of the budget; `web.body` sets it and the middleware ends it.
+HELD = web.RequestKey("held", Held)
 STRANGERS = web.AppKey("strangers", Tally)
 ADDRESSES = web.AppKey("addresses", Addresses)
 VISITORS = web.AppKey("visitors", Visitors)

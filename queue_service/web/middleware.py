@@ -10,9 +10,10 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from client_sdk.wire.errors import WireError
 from queue_service import errors
+from queue_service.web.body import drop_rest_of_body
 from queue_service.web.browsers import admit
 from queue_service.web.jobs import problem
-from queue_service.web.keys import ADMISSION, METRICS, STRANGERS
+from queue_service.web.keys import ADMISSION, HELD, METRICS, STRANGERS
 from queue_service.web.openai import refusals
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.FrameTooBig: 413,
     errors.QueueFull: 429,
     errors.QuotaExceeded: 429,
+    errors.TooMuchAtOnce: 429,
+    errors.BuffersFull: 503,
+    errors.UnknownEncoding: 415,
     errors.QueueEnded: 409,
     errors.LeaseLost: 409,
     errors.Draining: 503,
@@ -97,6 +101,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     finally:
         if (admission := request.get(ADMISSION)) is not None:
             admission.leave()
+        if (held := request.get(HELD)) is not None:
+            held.release()
+        drop_rest_of_body(request)
     if request.writer.output_size and request.transport is not None:
         # An answer that has begun can only be broken off: another one within it would be taken
         # for a piece of it.

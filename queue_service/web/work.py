@@ -30,8 +30,10 @@ from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery, Rejected
 from queue_service.store.owners import Viewer, plain_name
 from queue_service.store.ticket import EVENTS
-from queue_service.web.connection import cut
+from queue_service.web.body import held_by
+from queue_service.web.connection import cut, measure
 from queue_service.web.following import Following
+from queue_service.web.intake import Intake
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.tokens import admission_of, require_scope, time_limit
 from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
@@ -119,11 +121,22 @@ class _Work:
         self._queue = service.input
         self._following = Following(service.tickets, self._send, self._give_up)
         self._answering: set[asyncio.Task[None]] = set()
+        self._intake = Intake(
+            held_by(request), self._refuse, message_timeout_s=self._settings.body_timeout_s
+        )
+        self._refusals: set[asyncio.Task[None]] = set()
         self._answering_bytes = 0
         self._pings: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Greet, then deliver and listen until the connection ends."""
+        measure(self._request, self._intake.arrive)
+        try:
+            await self._run()
+        finally:
+            self._intake.close()
+
+    async def _run(self) -> None:
         hello = await self._hello()
         self._admission.check()
         subscriber, lost = await self._queue.subscribe(
@@ -198,6 +211,7 @@ class _Work:
                 # Nothing is taken from it any more; the loop ends when the socket has closed.
                 continue
             subscriber.hear()
+            self._intake.complete()
             if message.type is WSMsgType.BINARY:
                 decoded = wire.decode_from_worker(message.data)
                 await self._handle(subscriber, decoded, len(message.data))
@@ -212,6 +226,7 @@ class _Work:
                 # A task of its own, so that the next message is read while the store works.
                 task = asyncio.create_task(self._answer(subscriber, message, size))
                 self._answering_bytes += size
+                self._intake.store(size)
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
                 while (
@@ -235,13 +250,13 @@ class _Work:
         self, subscriber: Subscriber, message: wire.Completions | wire.Rejections, size: int
     ) -> None:
         """Write answers down and tell what became of them."""
-        if not await self._following.noted():
-            # What came before this answer was not written down; the worker says all of it again.
-            return
         try:
-            await self._write_down(subscriber, message)
+            # What came before this answer was not written down: the worker says all of it again.
+            if await self._following.noted():
+                await self._write_down(subscriber, message)
         finally:
             self._answering_bytes -= size
+            self._intake.stored(size)
 
     async def _write_down(
         self, subscriber: Subscriber, message: wire.Completions | wire.Rejections
@@ -355,6 +370,15 @@ class _Work:
             events=ticket.startswith(EVENTS),
             run_timeout_ms=int(ticket[1:] or 0),
         )
+
+    def _refuse(self, error: ServiceError | None) -> None:
+        """Close the connection: there is no room for its message, or it came too slowly."""
+        reason = "expected the whole message in time, got less" if error is None else str(error)
+        if not self._refusals:
+            closing = _close(self._socket, CloseCode.TRY_AGAIN_LATER, reason)
+            task = asyncio.create_task(closing)
+            self._refusals.add(task)
+            task.add_done_callback(lambda _: cut(self._request))
 
     async def _give_up(self, error: ServiceError) -> None:
         """Undecided: the worker says it all again on its next connection."""

@@ -80,5 +80,5 @@ async def puts_and_gets(service: QueueServiceProcess) -> bool:
     async with aiohttp.ClientSession(headers={"Authorization": TOKEN}, timeout=timeout) as session:
         async with session.post(address, data=b"payload") as answer:
             stored = answer.status == 200
-        async with session.get(address) as answer:
+        async with session.get(address, params={names.AUTO_DELETE: "true"}) as answer:
             return stored and await answer.read() == b"payload"

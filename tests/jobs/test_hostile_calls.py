@@ -97,7 +97,7 @@ async def test_a_line_beyond_every_input_is_refused_unread_and_the_others_are_pu
 async def test_a_body_of_nothing_but_line_breaks_is_refused(face: Face) -> None:
     answer = await face.call("POST", data=io.BytesIO(b"\n" * 2_000_000), headers=NDJSON)
     assert (answer.status, answer.json["code"]) == (400, Code.BAD_PARAMETER)
-    assert "2000000 lines" in answer.json["detail"]
+    assert "lines or more" in answer.json["detail"]
 
 
 async def _limit(face: Face) -> int:

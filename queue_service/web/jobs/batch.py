@@ -4,27 +4,27 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.errors import BadParameter, FrameTooBig, ServiceError
+from queue_service.errors import BadParameter, CredentialEnded, FrameTooBig, ServiceError
 from queue_service.service import Service
 from queue_service.store.owners import plain_name
 from queue_service.store.putter import Putter
-from queue_service.web.body import read_body
+from queue_service.web.body import held_by, read_pieces
 from queue_service.web.jobs import problem
+from queue_service.web.jobs.lines import LineCutter, TooLong
 from queue_service.web.jobs.options import read_options
 from queue_service.web.jobs.show import path_of
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.middleware import STATUS
-from queue_service.web.tokens import check_admission
+from queue_service.web.tokens import check_admission, settle
 
 NDJSON = "application/x-ndjson"
-#: The largest body of many jobs, in bytes, and the most lines.
+#: The largest body of many jobs after unpacking, in bytes, and the most lines.
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 MAX_BATCH_LINES = 10_000
 #: So many are put at a time, and so many bytes: others are served in between.
@@ -33,44 +33,95 @@ STEP, STEP_BYTES = 256, 1024 * 1024
 FRAMING_BYTES = 64 * 1024
 
 
-async def put_batch(
-    request: web.Request, service: Service, putter: Putter | None
-) -> web.StreamResponse:
-    """Put a job for each line; answer with a line for each, in their order."""
-    settings = request.app[SETTINGS]
-    body = await read_body(request, limit_bytes=MAX_BATCH_BYTES, timeout_s=settings.body_timeout_s)
-    breaks = body.count(b"\n")
-    # What has far too many is not even cut up.
-    lines = body.split(b"\n") if breaks <= 2 * MAX_BATCH_LINES else []
-    lines = [line for line in lines if line.strip()]
-    if not 0 < len(lines) <= MAX_BATCH_LINES:
-        came = f"{len(lines) or breaks} lines"
-        raise BadParameter("body", f"1 to {MAX_BATCH_LINES} lines of JSON", came)
-    response = web.StreamResponse()
-    response.content_type = NDJSON
-    await response.prepare(request)
-    for step in _steps(lines):
-        check_admission(request)
-        outcomes = await asyncio.gather(
-            *(_put_line(request, service, putter, number, line) for number, line in step)
-        )
-        text = "".join(json.dumps(outcome) + "\n" for outcome in outcomes)
-        await response.write(text.encode())
-    await response.write_eof()
-    return response
+async def put_batch(request: web.Request, service: Service, putter: Putter | None) -> web.Response:
+    """Put a job for each line as it arrives; answer with a line for each, in their order.
+
+    What is wrong with the body as a whole is answered with a status while nothing was put, and in
+    the last line afterwards.
+    """
+    batch = _Batch(request, service, putter)
+    try:
+        await batch.read()
+    except CredentialEnded:
+        raise
+    except ServiceError as error:
+        if not batch.outcomes:
+            raise
+        batch.add(_refusal(batch.lines + 1, error))
+    # The answer only after the body: most clients read nothing before they have sent it all.
+    settle(request)
+    return web.Response(body="".join(batch.outcomes).encode(), content_type=NDJSON)
 
 
-def _steps(lines: list[bytes]) -> Iterator[list[tuple[int, bytes]]]:
-    """Give the lines with their numbers, some at a time."""
-    step: list[tuple[int, bytes]] = []
-    size = 0
-    for number, line in enumerate(lines, 1):
-        if step and (len(step) == STEP or size + len(line) > STEP_BYTES):
-            yield step
-            step, size = [], 0
-        step.append((number, line))
-        size += len(line)
-    yield step
+class _Batch:
+    """The lines of one body, and what became of them.
+
+    lines: how many there were.  outcomes: a line of the answer for each.
+    """
+
+    def __init__(self, request: web.Request, service: Service, putter: Putter | None) -> None:
+        self.lines = 0
+        self.outcomes: list[str] = []
+        self._outcomes_bytes = 0
+        self._request = request
+        self._service = service
+        self._putter = putter
+        # JSON may take two bytes for one; more of them are not even kept.
+        self._line_bytes = 2 * service.input.limits.payload_bytes + FRAMING_BYTES
+        self._step: list[tuple[int, bytes | TooLong]] = []
+        self._step_bytes = 0
+
+    async def read(self) -> None:
+        """Read and put everything; raises what is wrong with the body as a whole."""
+        timeout_s = self._request.app[SETTINGS].body_timeout_s
+        cutter, held = LineCutter(self._line_bytes), held_by(self._request)
+        size = breaks = 0
+        async for piece in read_pieces(self._request, timeout_s=timeout_s):
+            size += len(piece)
+            breaks += piece.count(b"\n")
+            if size > MAX_BATCH_BYTES:
+                await self._put_step()
+                raise FrameTooBig(None, MAX_BATCH_BYTES)
+            if breaks > 2 * MAX_BATCH_LINES:
+                # What has far too many is not even cut up: that takes longer than unpacking it.
+                await self._put_step()
+                raise _not_so_many(f"{breaks} lines or more")
+            for line in cutter.cut(piece):
+                await self._take(line)
+            held.set(cutter.kept_bytes + self._step_bytes + self._outcomes_bytes)
+        for line in cutter.last():
+            await self._take(line)
+        await self._put_step()
+        if not self.lines:
+            raise _not_so_many(f"{breaks} lines")
+
+    def add(self, outcome: dict[str, object]) -> None:
+        """Note what became of a line."""
+        text = json.dumps(outcome) + "\n"
+        self.outcomes.append(text)
+        self._outcomes_bytes += len(text)
+
+    async def _take(self, line: bytes | TooLong) -> None:
+        size = len(line) if isinstance(line, bytes) else 0
+        if self._step and (len(self._step) == STEP or self._step_bytes + size > STEP_BYTES):
+            await self._put_step()
+        if self.lines == MAX_BATCH_LINES:
+            await self._put_step()
+            raise _not_so_many("more")
+        self.lines += 1
+        self._step.append((self.lines, line))
+        self._step_bytes += size
+
+    async def _put_step(self) -> None:
+        step, self._step, self._step_bytes = self._step, [], 0
+        check_admission(self._request)
+        for outcome in await asyncio.gather(*(self._put(number, line) for number, line in step)):
+            self.add(outcome)
+
+    async def _put(self, number: int, line: bytes | TooLong) -> dict[str, object]:
+        if isinstance(line, TooLong):
+            return _refusal(number, FrameTooBig(line.size, self._line_bytes))
+        return await _put_line(self._request, self._service, self._putter, number, line)
 
 
 async def _put_line(
@@ -78,10 +129,6 @@ async def _put_line(
 ) -> dict[str, object]:
     given: dict[str, Any] = {}
     try:
-        # JSON may take two bytes for one; more of them are not even read.
-        limit = 2 * service.input.limits.payload_bytes + FRAMING_BYTES
-        if len(line) > limit:
-            raise FrameTooBig(len(line), limit)
         given, data = _parse(line)
         most_s = request.app[SETTINGS].max_not_before_s
         options = read_options(given, most_not_before_s=most_s)
@@ -102,6 +149,10 @@ async def _put_line(
         "id": job_id,
         "location": path_of(service.name, job_id),
     }
+
+
+def _not_so_many(came: str) -> BadParameter:
+    return BadParameter("body", f"1 to {MAX_BATCH_LINES} lines of JSON", came)
 
 
 def _refusal(number: int, error: ServiceError) -> dict[str, object]:

@@ -10,7 +10,7 @@ from queue_service.access import Scope, Token
 from queue_service.errors import BadParameter
 from queue_service.service import Service
 from queue_service.store.ticket import Seen
-from queue_service.web.body import read_body
+from queue_service.web.body import let_go_of_body, read_body
 from queue_service.web.jobs.batch import NDJSON, put_batch
 from queue_service.web.jobs.events import EVENT_STREAM, stream_events
 from queue_service.web.jobs.find import admitted_putter, find_by_name, wait_for_end
@@ -73,6 +73,9 @@ async def _put(
         is_new, name = await service.tickets.submit(submission)
     except KeyError as standing:
         raise conflict(standing.args[0], 409 if options.id else 422) from None
+    # The wait for the result may be long, and the input is stored.
+    del data, submission
+    let_go_of_body(request)
     seen = await find_by_name(service, name)
     # A request may be answered with what it has put itself.  A repeated put would be answered with
     # what somebody else of the same owner has put, and that takes the scope to read.

@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -31,7 +32,7 @@ from queue_service.store.entry import Filter, Read
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Event, Seen, State, Submission
 from queue_service.store.tickets import EVENTS_AT_ONCE
-from queue_service.web.body import read_body
+from queue_service.web.body import let_go_of_body, read_body
 from queue_service.web.connection import leaving
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
@@ -98,6 +99,10 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
     except OutcomeUnknown:
         await service.tickets.put_away(submission.stored(request_id))
         raise
+    # The wait for the answer may be long, and the request is stored.
+    asked = replace(asked, data=b"")
+    del body, submission
+    let_go_of_body(request)
     answering = _Answering(request, service, asked, name)
     try:
         return await answering.run()
