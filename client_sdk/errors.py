@@ -28,6 +28,7 @@
     │   ├── ServiceStopped      503: the service takes nothing until it is started again
     │   └── Draining            503: this replica is stopping
     ├── ServerFault             500 and what else nobody expected
+    ├── NotInTime               the job has not ended within `timeout_s`; it goes on
     ├── ConnectionFailed        no answer came: refused, cut off, timed out
     │   └── AnswerLost          the request may have been carried out, and its answer is gone
     └── Closed                  this client was closed by its owner
@@ -279,6 +280,15 @@ class ServerFault(QueueError):
 
     code = Code.INTERNAL
     transient = True
+
+
+class NotInTime(QueueError, TimeoutError):
+    """The job has not ended within the time that was given; it goes on, and can be asked for again.
+
+    It is a TimeoutError too.
+    """
+
+    code = "NOT_IN_TIME"
 
 
 class ConnectionFailed(QueueError):

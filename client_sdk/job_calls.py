@@ -1,6 +1,7 @@
 """One pure function for each verb of the jobs API: from arguments to the request.  No I/O."""
 
 import json
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ def cancel(job_id: str, *, wait_s: float) -> Call[Job]:
         "POST",
         _job,
         path=f"{_path(job_id)}/cancel",
-        headers={"Prefer": f"wait={round(wait_s)}"} if wait_s >= 1 else {},
+        headers={"Prefer": f"wait={math.ceil(wait_s)}"} if wait_s > 0 else {},
         passes=frozenset({200, 202}),
         wait_s=wait_s,
     )

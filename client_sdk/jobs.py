@@ -1,5 +1,7 @@
 """The jobs of a service: one request, from its place in line to its result.
 
+answer = await client.jobs.run("a question", timeout_s=60)
+
 job = await client.jobs.submit("a question")
 async for piece in client.jobs.stream(job.id):
     print(piece, end="")
@@ -8,6 +10,7 @@ async for piece in client.jobs.stream(job.id):
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -80,13 +83,62 @@ class AsyncJobs:
         """Say where a job is."""
         return await self._transport.send("", job_calls.get(job_id), jobs=True)
 
-    async def result(self, job_id: str, *, timeout_s: float = 0.0) -> bytes | None:
-        """Return a result and leave it where it is; None when it is not there in time.
+    async def run(
+        self,
+        data: bytes | str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        priority: int = 0,
+        job_id: str = "",
+        path: str = "",
+        content_type: str = "",
+        not_before: str = "",
+        start_by: str = "",
+        finish_by: str = "",
+        run_timeout: str = "",
+        events: bool = False,
+        timeout_s: float | None = None,
+        keep: bool = False,
+    ) -> bytes:
+        """Put a job, wait until it has ended, and return its result.
 
-        Raises NoResult for a job that failed, was canceled or expired, and Gone.
+        timeout_s: how long to wait for it; None is as long as it takes.
+        keep: leave the result in the service for its time, as it is left with a `job_id`;
+            otherwise the job is deleted then, because nobody else knows its id.
+        For the rest see `submit`.
+
+        Raises what `submit` and `result` raise.
+        """
+        job = await self.submit(
+            data,
+            tags=tags,
+            priority=priority,
+            job_id=job_id,
+            path=path,
+            content_type=content_type,
+            not_before=not_before,
+            start_by=start_by,
+            finish_by=finish_by,
+            run_timeout=run_timeout,
+            events=events,
+        )
+        try:
+            found = await self.result(job.id, timeout_s=timeout_s)
+        except errors.NoResult:
+            await self._forget(job.id, keep=keep or bool(job_id))
+            raise
+        await self._forget(job.id, keep=keep or bool(job_id))
+        return found
+
+    async def result(self, job_id: str, *, timeout_s: float | None = None) -> bytes:
+        """Wait until a job has ended, and return its result, which stays in the service.
+
+        timeout_s: how long to wait; None is as long as it takes, 0 only looks.
+
+        Raises NotInTime, NoResult for a job that failed, was canceled or expired, and Gone.
         """
         loop, backoff = asyncio.get_running_loop(), Backoff()
-        deadline = loop.time() + timeout_s
+        deadline = loop.time() + (math.inf if timeout_s is None else timeout_s)
         while True:
             wait_s = min(LONGEST_WAIT_S, max(0.0, deadline - loop.time()))
             call = job_calls.result(job_id, wait_s=wait_s)
@@ -94,17 +146,21 @@ class AsyncJobs:
             if not found.open:
                 return found.data
             if loop.time() >= deadline:
-                return None
+                sentence = f"the job has not ended within {timeout_s:g} s; it goes on"
+                raise errors.NotInTime(sentence, fields={"job_id": job_id})
             # A replica that is stopping answers at once, again and again.
             await asyncio.sleep(backoff.next_delay_s())
 
-    async def cancel(self, job_id: str, *, wait_s: float = 0.0) -> Job:
-        """Cancel a job; of one that runs the worker has the last word, for which to wait.
+    async def cancel(self, job_id: str, *, timeout_s: float = 0.0) -> Job:
+        """Cancel a job; a running one stops when its worker says so.
+
+        timeout_s: how long to wait for that, at most 20 s; the returned job says whether it
+            `has_ended`.
 
         Raises JobEnded when it had ended otherwise.
         """
-        wait_s = min(wait_s, LONGEST_WAIT_S)
-        return await self._transport.send("", job_calls.cancel(job_id, wait_s=wait_s), jobs=True)
+        call = job_calls.cancel(job_id, wait_s=min(timeout_s, LONGEST_WAIT_S))
+        return await self._transport.send("", call, jobs=True)
 
     async def delete(self, job_id: str) -> None:
         """Remove everything of a job that has ended or waits; raises JobNotEnded for others."""
@@ -190,6 +246,12 @@ class AsyncJobs:
         async with contextlib.aclosing(run.over(inputs)) as mapped:
             async for one in mapped:
                 yield one
+
+    async def _forget(self, job_id: str, *, keep: bool) -> None:
+        # A token without the scope for it leaves the job until its time is up.
+        if not keep:
+            with contextlib.suppress(errors.QueueError):
+                await self.delete(job_id)
 
     async def _begin_map(self, chosen: MapOptions) -> MapRun:
         # The blocking jobs give the inputs one by one, from their caller's own thread.

@@ -253,9 +253,8 @@ class MapRun:
     async def _result(self, job_id: str) -> bytes:
         while True:
             async with self._looks:
-                data = await self._persist(lambda: self._jobs.result(job_id, timeout_s=LOOK_S))
-            if data is not None:
-                return data
+                with contextlib.suppress(errors.NotInTime):
+                    return await self._persist(lambda: self._jobs.result(job_id, timeout_s=LOOK_S))
 
     async def _persist(self, verb: Callable[[], Awaitable[T]]) -> T:
         """Do what may be done twice, through failures that pass.
@@ -268,6 +267,10 @@ class MapRun:
         while True:
             try:
                 done = await verb()
+            except errors.NotInTime:
+                # The service has answered: the job goes on.
+                self._answered_at = loop.time()
+                raise
             except errors.QueueError as error:
                 if self._answered_at is None and error.status is not None:
                     self._answered_at = loop.time()

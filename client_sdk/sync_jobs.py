@@ -56,13 +56,49 @@ class Jobs:
         """Say where a job is."""
         return self._portal.run(lambda client: client.jobs.get(job_id))
 
-    def result(self, job_id: str, *, timeout_s: float = 0.0) -> bytes | None:
-        """Return a result and leave it where it is; None when it is not there in time."""
+    def run(
+        self,
+        data: bytes | str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        priority: int = 0,
+        job_id: str = "",
+        path: str = "",
+        content_type: str = "",
+        not_before: str = "",
+        start_by: str = "",
+        finish_by: str = "",
+        run_timeout: str = "",
+        events: bool = False,
+        timeout_s: float | None = None,
+        keep: bool = False,
+    ) -> bytes:
+        """Put a job, wait until it has ended, and return its result."""
+        return self._portal.run(
+            lambda client: client.jobs.run(
+                data,
+                tags=tags,
+                priority=priority,
+                job_id=job_id,
+                path=path,
+                content_type=content_type,
+                not_before=not_before,
+                start_by=start_by,
+                finish_by=finish_by,
+                run_timeout=run_timeout,
+                events=events,
+                timeout_s=timeout_s,
+                keep=keep,
+            )
+        )
+
+    def result(self, job_id: str, *, timeout_s: float | None = None) -> bytes:
+        """Wait until a job has ended, and return its result, which stays in the service."""
         return self._portal.run(lambda client: client.jobs.result(job_id, timeout_s=timeout_s))
 
-    def cancel(self, job_id: str, *, wait_s: float = 0.0) -> Job:
-        """Cancel a job; of one that runs the worker has the last word, for which to wait."""
-        return self._portal.run(lambda client: client.jobs.cancel(job_id, wait_s=wait_s))
+    def cancel(self, job_id: str, *, timeout_s: float = 0.0) -> Job:
+        """Cancel a job; a running one stops when its worker says so."""
+        return self._portal.run(lambda client: client.jobs.cancel(job_id, timeout_s=timeout_s))
 
     def delete(self, job_id: str) -> None:
         """Remove everything of a job that has ended or waits."""

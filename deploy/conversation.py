@@ -56,7 +56,7 @@ class Conversation:
                 json.dumps(body), job_id=job_id, path=CHAT_PATH, content_type=names.JSON
             )
             await follow(self._client, job_id, answer)
-            result = await self._client.jobs.result(job_id) or b""
+            result = await self._client.jobs.result(job_id)
             answer.end(text_of(result.decode(errors="replace")))
         except asyncio.CancelledError:
             stopped = await cancel(self._client, job_id)

@@ -63,7 +63,7 @@ async def follow(client: AsyncQueueClient, job_id: str, shown: Shown) -> Mapping
 async def cancel(client: AsyncQueueClient, job_id: str) -> str:
     """Cancel a job, and return a sentence about what came of that."""
     try:
-        job = await client.jobs.cancel(job_id, wait_s=CANCEL_WAIT_S)
+        job = await client.jobs.cancel(job_id, timeout_s=CANCEL_WAIT_S)
     except JobEnded as error:
         return f"too late to cancel: the job has {error.fields.get('state', 'ended')}"
     except NotFound:

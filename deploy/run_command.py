@@ -134,7 +134,7 @@ async def _wait(
 
 async def _result(client: AsyncQueueClient, job_id: str) -> tuple[bytes, QueueError | None]:
     try:
-        return await client.jobs.result(job_id) or b"", None
+        return await client.jobs.result(job_id), None
     except (NoResult, Gone) as error:
         return b"", error
 

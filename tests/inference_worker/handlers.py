@@ -39,6 +39,23 @@ class Prints:
         return text
 
 
+class TellsThenFails:
+    """Tells how far it is, and fails once another job says `go on`."""
+
+    concurrency = 2
+
+    def __init__(self) -> None:
+        self._told = threading.Event()
+
+    def predict(self, text: str, ctx: Context) -> str:
+        if text == "go on":
+            self._told.set()
+            return text
+        ctx.progress(0.25, "a quarter")
+        self._told.wait()
+        raise BadInput(f"{text} is bad")
+
+
 class Sum:
     """JSON in, JSON out; one job at once."""
 

@@ -85,6 +85,11 @@ for position = 8, #ARGV, 8 do
             last.said = said
             add(key, last, kind, data, tokens)
             keys[key] = name
+            local ticket = kind == 'progress' and ticket_of(name)
+            if ticket then
+                ticket.progress, ticket.progress_of = data, attempt
+                redis.call('HSET', tickets, name, cjson.encode(ticket))
+            end
         end
         results[#results + 1] = 1
     else

@@ -23,6 +23,7 @@ from queue_service.store.ticket import Event, Seen, State
 from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.connection import cut
 from queue_service.web.jobs.find import admitted, find
+from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import show
 from queue_service.web.keys import SERVICES
 from queue_service.web.tokens import admission_of
@@ -128,7 +129,8 @@ class _Stream:
             return True
         if self._seen.has_ended:
             await self._tell_events()
-            await self._event("end", await show(self._service, self._seen), number=END)
+            job = await show_whole(self._request, self._service, self._seen)
+            await self._event("end", job, number=END)
             return True
         seen = self._seen
         told = (seen.state, seen.attempt, seen.ahead, seen.ticket.get("stopping_at"))

@@ -57,6 +57,30 @@ _JOB = an_object(
         "service": text("The service that it was put into."),
         "state": ref("State"),
         "reason": or_null(text("Why it did not succeed, as a machine word.")),
+        "error": {
+            "oneOf": [
+                {"type": "null"},
+                an_object(
+                    {
+                        "code": or_null(text("The same as `reason`.")),
+                        "message": or_null(
+                            text("What the handler said; not in a list, nor without scope `read`.")
+                        ),
+                    }
+                ),
+            ]
+        },
+        "progress": {
+            "oneOf": [
+                {"type": "null"},
+                an_object(
+                    {
+                        "fraction": {"type": "number", "description": "As the handler told it."},
+                        "note": text("What it said with it."),
+                    }
+                ),
+            ]
+        },
         "attempt": {**_WHOLE, "description": "How often it was handed to a worker."},
         "priority": _WHOLE,
         "position": {
@@ -165,14 +189,13 @@ _OPTIONS = [
     parameter("finish_by", "It expires when it has not ended by then."),
     parameter("run_timeout", "The longest that one attempt may run, as a duration."),
     parameter("events", "Whether its output can be followed.", {"type": "boolean"}),
-    parameter(
-        "Prefer", "`wait=N`: answer with the result when it is there in N s.", where="header"
-    ),
+    parameter("wait", "Answer with the result when it is there in this time, such as `5s`."),
+    parameter("Prefer", "`wait=N`: the same, in seconds.", where="header"),
 ]
 _PUT_ANSWERS = {
-    "200": answer("The job had ended, or with `Prefer: wait` its result.", "*/*"),
+    "200": answer("The job had ended, or with `wait` its result.", "*/*"),
     "202": answer("The job is taken.", names.JSON, _A_JOB),
-    "204": answer("With `Prefer: wait`: it succeeded and nothing came of it."),
+    "204": answer("With `wait`: it succeeded and nothing came of it."),
     "409": answer("The id stands for another job, or the job did not succeed.", "P"),
     "413": answer("The input is above the limit.", "P"),
     "429": answer("The token has as much as its limits permit.", "P"),
@@ -280,8 +303,11 @@ def _cancel() -> Schema:
         "202": answer("Its worker is told.", names.JSON, _A_JOB),
         "409": answer("It had ended.", "P"),
     }
-    prefer = parameter("Prefer", "`wait=N`: wait for the worker.", where="header")
-    return {"parameters": _ONE, "post": verb("Cancel a job.", answers, parameters=[prefer])}
+    waits = [
+        parameter("wait", "Wait for the worker, such as `5s`."),
+        parameter("Prefer", "`wait=N`: the same, in seconds.", where="header"),
+    ]
+    return {"parameters": _ONE, "post": verb("Cancel a job.", answers, parameters=waits)}
 
 
 def document() -> Schema:

@@ -13,8 +13,8 @@ from queue_service.store.ticket import Seen, State
 from queue_service.web.jobs.find import admitted, find, wait_for_end
 from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.show import retry_after, show
-from queue_service.web.keys import SETTINGS
-from queue_service.web.parameters import Parameters
+from queue_service.web.jobs.wanted_wait import wanted_wait
+from queue_service.web.tokens import may
 
 #: A result up to this size is looked into for what it is, in bytes.
 LOOK_INTO_BYTES = 1024 * 1024
@@ -26,7 +26,7 @@ async def get_result(request: web.Request) -> web.StreamResponse:
     """Answer with the result, or say why there is none."""
     service, viewer = await admitted(request, Scope.READ)
     seen = await find(request, service, viewer)
-    wait_s = Parameters(request).duration_s("wait", most_s=request.app[SETTINGS].max_timeout_s)
+    wait_s = wanted_wait(request)
     if wait_s and not seen.has_ended:
         seen = await wait_for_end(request, service, seen, wait_s)
     return await answer_with_result(request, service, seen)
@@ -62,6 +62,16 @@ async def answer_with_result(
         )
     entry = await _read(service, seen) if seen.result_index else None
     raise _failure(seen, entry)
+
+
+async def show_whole(request: web.Request, service: Service, seen: Seen) -> dict[str, object]:
+    """Describe a job, with the text of its error where the token may read results."""
+    job = await show(service, seen)
+    error = job["error"]
+    may_read = seen.result_index and may(request, service, Scope.READ)
+    if isinstance(error, dict) and may_read and (entry := await _read(service, seen)):
+        error["message"] = entry.data.decode("utf-8", "replace")[:MAX_DETAIL]
+    return job
 
 
 async def _read(service: Service, seen: Seen) -> Entry | None:

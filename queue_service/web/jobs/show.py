@@ -1,5 +1,6 @@
 """A job as this face shows it."""
 
+import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,6 +13,11 @@ from queue_service.store.ticket import Seen, State
 
 #: What Retry-After says at least and at most, in seconds, and when nothing can be estimated.
 LEAST_RETRY_S, MOST_RETRY_S, UNKNOWN_RETRY_S = 1, 3600, 5
+
+_SENTENCES = {
+    State.CANCELED: "it was canceled",
+    State.EXPIRED: "it was not begun by `start_by`, or not done by `finish_by`",
+}
 
 
 def path_of(service: str, job_id: str) -> str:
@@ -39,6 +45,8 @@ def describe(service: str, seen: Seen, estimate: Estimate | None) -> dict[str, o
         "service": service,
         "state": str(seen.state),
         "reason": _reason(seen),
+        "error": _error(seen),
+        "progress": _progress(seen),
         "attempt": int(ticket.get("attempt", 0)) or seen.attempt,
         "priority": int(ticket.get("priority", 0)) or seen.lane,
         "position": seen.ahead if is_queued and seen.index else None,
@@ -83,6 +91,25 @@ def iso(at_ms: float) -> str | None:
 def _reason(seen: Seen) -> str | None:
     code = seen.ticket.get("code") or seen.result_tags.get("errorCode")
     return str(code) if code else None
+
+
+def _error(seen: Seen) -> dict[str, object] | None:
+    """Why it did not succeed; what the handler said is with the result, and not read for this."""
+    if not seen.has_ended or seen.state is State.SUCCEEDED:
+        return None
+    return {"code": _reason(seen), "message": _SENTENCES.get(seen.state)}
+
+
+def _progress(seen: Seen) -> dict[str, object] | None:
+    """What the running attempt told last."""
+    told, ticket = seen.ticket.get("progress"), seen.ticket
+    if seen.state is not State.RUNNING or not told or ticket.get("progress_of") != seen.attempt:
+        return None
+    try:
+        progress = json.loads(str(told))
+        return {"fraction": float(progress["fraction"]), "note": str(progress.get("note") or "")}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _estimate(seen: Seen, estimate: Estimate | None) -> dict[str, object] | None:

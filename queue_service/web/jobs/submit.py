@@ -1,6 +1,5 @@
 """Putting one job: POST for a new one, PUT for one under an id of the client's own."""
 
-import re
 from typing import Any
 
 from aiohttp import web
@@ -19,10 +18,9 @@ from queue_service.web.jobs.problem import conflict
 from queue_service.web.jobs.result import answer_with_result
 from queue_service.web.jobs.show import path_of, retry_after, show
 from queue_service.web.jobs.submission import to_submission
+from queue_service.web.jobs.wanted_wait import WAIT, wanted_wait
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.tokens import check_admission, putter_with, settle
-
-_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
 
 async def post_job(request: web.Request) -> web.StreamResponse:
@@ -43,7 +41,9 @@ async def _put(
     request: web.Request, service: Service, token: Token | None, given: dict[str, Any]
 ) -> web.StreamResponse:
     settings = request.app[SETTINGS]
-    query = from_query(request.query, request.query.getall("tag", []))
+    # How long somebody waits is no part of what is asked for: a repetition may wait longer.
+    asked_for = [(name, value) for name, value in request.query.items() if name != WAIT]
+    query = from_query(dict(asked_for), request.query.getall("tag", []))
     if set(query) & {"id", "idempotency_key"}:
         raise BadParameter(
             "id", "the id in the path of a PUT, the key in a header", "one in the query"
@@ -58,13 +58,13 @@ async def _put(
         },
         most_not_before_s=settings.max_not_before_s,
     )
-    wait_s = wanted_wait(request, most_s=settings.max_timeout_s)
+    wait_s = wanted_wait(request)
     data = await read_body(
         request,
         limit_bytes=service.input.limits.payload_bytes,
         timeout_s=settings.body_timeout_s,
     )
-    asked = "&".join(f"{name}={value}" for name, value in sorted(request.query.items()))
+    asked = "&".join(f"{name}={value}" for name, value in sorted(asked_for))
     check_admission(request)
     job_id = options.id or request.app[REQUEST_IDS].next()
     putter = putter_with(service, token)
@@ -103,11 +103,3 @@ async def _answer(
         return web.json_response(job, headers=headers)
     headers["Retry-After"] = retry_after(job["estimate"])
     return web.json_response(job, status=202, headers=headers)
-
-
-def wanted_wait(request: web.Request, *, most_s: float) -> float:
-    """For how long the client prefers to wait for the end, in seconds; 0 for not at all."""
-    for preference in request.headers.getall("Prefer", []):
-        if found := _WAIT.search(preference):
-            return min(most_s, float(found[1]))
-    return 0.0

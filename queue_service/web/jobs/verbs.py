@@ -14,9 +14,9 @@ from queue_service.store.owners import Viewer
 from queue_service.store.ticket import Canceled, State
 from queue_service.web.jobs.find import admitted, find, find_by_name, wait_for_end
 from queue_service.web.jobs.problem import Problem, no_such_job
+from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import show
-from queue_service.web.jobs.submit import wanted_wait
-from queue_service.web.keys import SETTINGS
+from queue_service.web.jobs.wanted_wait import wanted_wait
 from queue_service.web.parameters import Parameters
 from queue_service.web.tokens import settle
 
@@ -41,7 +41,7 @@ async def get_job(request: web.Request) -> web.Response:
     """Answer with where a job is."""
     service, viewer = await admitted(request, Scope.SUBMIT, Scope.READ)
     seen = await find(request, service, viewer)
-    return web.json_response(await show(service, seen))
+    return web.json_response(await show_whole(request, service, seen))
 
 
 async def cancel_job(request: web.Request) -> web.Response:
@@ -52,7 +52,7 @@ async def cancel_job(request: web.Request) -> web.Response:
     if outcome is Canceled.UNKNOWN:
         raise no_such_job(found.id)
     seen = await find_by_name(service, found.request_id)
-    wait_s = wanted_wait(request, most_s=request.app[SETTINGS].max_timeout_s)
+    wait_s = wanted_wait(request)
     headers = {}
     if outcome is Canceled.STOPPING and wait_s:
         headers["Preference-Applied"] = f"wait={wait_s:g}"

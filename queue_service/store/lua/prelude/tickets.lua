@@ -3,6 +3,7 @@
 -- A ticket is a JSON object: put_at, keep_ms (how long its result is kept, 0 until it is read), told_ms
 -- (how long the ticket is kept when there is no result any more), options (as they came), and later
 -- delayed (where it waits in `delayed`, with its lane), started_at, worker, attempt, stopping_at,
+-- progress (JSON, as the engine told it last) and progress_of (the attempt that told it),
 -- and once, for ever: state, code, ended_at; gone_at when its result has gone.
 --
 -- An entry that has one carries a tag which no client can give: whoever has none pays nothing.
