@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from inference_worker.engines.locate import last_line
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -82,9 +84,14 @@ class BatchThread(Generic[T, R]):
         return batch
 
     def _results(self, batch: list[_Item[T, R]]) -> list[R | Exception]:
+        # Whatever is raised: without this thread no job would ever be computed again.  A library in
+        # Rust that panics raises what is no Exception.
         try:
-            return self._compute([item.value for item in batch])
-        except Exception as error:
+            results = self._compute([item.value for item in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"{len(batch)} values were computed to {len(results)} results")
+            return results
+        except BaseException as error:
             if len(batch) == 1:
-                return [error]
+                return [error if isinstance(error, Exception) else RuntimeError(last_line(error))]
         return [self._results([item])[0] for item in batch]

@@ -26,7 +26,7 @@ from inference_worker.engines.engine import (
     Started,
     State,
 )
-from inference_worker.engines.failures import BadInput
+from inference_worker.engines.failures import BadInput, failure_of
 from inference_worker.engines.locate import last_line
 from inference_worker.engines.openai_paths import refuse_vectors
 from inference_worker.engines.transformers.loop import GenerationLoop, Runner, Update
@@ -96,6 +96,12 @@ class TransformersEngine(Engine):
             request, choices = await loop.run_in_executor(self._reader, self._read, job)
         except BadInput as error:
             yield Failed(BAD_INPUT, str(error), retryable=False)
+            return
+        except BaseException as error:
+            # A tokenizer that panics raises what is no Exception, and nobody else would answer.
+            if isinstance(error, asyncio.CancelledError | GeneratorExit):
+                raise
+            yield failure_of(error)
             return
         updates: asyncio.Queue[Update] = asyncio.Queue()
         for choice in choices:

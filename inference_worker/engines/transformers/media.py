@@ -18,8 +18,11 @@ from inference_worker.engines.failures import BadInput
 #: The most pixels of all images of one job together, as many as 8,000 by 8,000 have.
 MOST_PIXELS = 64_000_000
 
-#: The longest sound, in seconds: three hours are 700 MB as the numbers that a model is given.
-LONGEST_SOUND_S = 10_800
+#: What is read of a sound, in seconds, when nobody says.
+DEFAULT_SOUND_S = 1800.0
+
+#: How long the decoding of one sound may take, in seconds.
+DECODING_S = 120.0
 
 #: The kinds of images that are read.  Others are read by programs (PostScript) or by code that is
 #: hardly ever used.
@@ -46,7 +49,10 @@ _FILMS = ("matroska", "mov", "avi")
 class Media:
     """What one job brings along; `close` frees it."""
 
-    def __init__(self, *, most_pixels: int = MOST_PIXELS) -> None:
+    def __init__(
+        self, *, most_pixels: int = MOST_PIXELS, longest_sound_s: float = DEFAULT_SOUND_S
+    ) -> None:
+        self._longest_sound_s = longest_sound_s
         self._pixels_left = most_pixels
         self._most_pixels = most_pixels
         self._files = contextlib.ExitStack()
@@ -55,7 +61,7 @@ class Media:
         """Return an image of Pillow; raise BadInput."""
         data = data_of(value, where, "image")
         try:
-            from PIL import Image, UnidentifiedImageError  # noqa: PLC0415 - an extra
+            from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415 - an extra
         except ModuleNotFoundError:
             sentence = "this worker cannot read images: its machine needs `pip install pillow`"
             raise BadInput(sentence) from None
@@ -73,10 +79,10 @@ class Media:
         if self._pixels_left < 0:
             raise BadInput(self._too_many_pixels(where))
         try:
-            image.load()
+            # As the library does, but here, where what is broken is known to be the job's.
+            return ImageOps.exif_transpose(image).convert("RGB")
         except Exception as error:
             raise BadInput(_broken(where, error)) from None
-        return image
 
     def sound(self, value: Any, where: str, *, rate: int) -> Any:
         """Return a sound as numbers, `rate` of them a second; raise BadInput.
@@ -84,9 +90,16 @@ class Media:
         A dict gives them as they are: `{"raw": [0.1, ...], "sampling_rate": 16000}`.
         """
         if isinstance(value, dict):
-            return _numbers(value, where, rate)
-        data = data_of(value, where, "sound")
-        return _decoded(data, _kind_of(data, where, films_only=False), where, rate)
+            sound = _numbers(value, where, rate)
+        else:
+            data = data_of(value, where, "sound")
+            kind = _kind_of(data, where, films_only=False)
+            # One more second, to see that it is too long.
+            sound = _decoded(data, kind, where, rate, most_s=self._longest_sound_s + 1)
+        if len(sound) > self._longest_sound_s * rate:
+            expected = f"{where}: expected a sound of at most {self._longest_sound_s:g} s"
+            raise BadInput(f"{expected}; the engine's option `max_sound_s` allows more")
+        return sound
 
     def film(self, value: Any, where: str) -> str:
         """Return the name of a file with this film, which nobody else finds; raise BadInput."""
@@ -162,15 +175,19 @@ def _numbers(value: dict[str, Any], where: str, rate: int) -> Any:
     return sound
 
 
-def _decoded(data: bytes, kind: str, where: str, rate: int) -> Any:
+def _decoded(data: bytes, kind: str, where: str, rate: int, *, most_s: float) -> Any:
     """Decode as the library would, but as this kind alone and for no longer than may be."""
     import numpy  # noqa: PLC0415 - an extra
 
     command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "quiet"]
     command += ["-protocol_whitelist", "pipe", "-f", kind, "-i", "pipe:0", "-vn"]
-    command += ["-t", str(LONGEST_SOUND_S), "-ac", "1", "-ar", str(rate), "-f", "f32le", "pipe:1"]
+    command += ["-t", f"{most_s:g}", "-ac", "1", "-ar", str(rate), "-f", "f32le", "pipe:1"]
     try:
-        done = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            command, input=data, stdout=subprocess.PIPE, check=False, timeout=DECODING_S
+        )
+    except subprocess.TimeoutExpired:
+        raise BadInput(f"{where}: the sound was not decoded within {DECODING_S:g} s") from None
     except FileNotFoundError:
         raise BadInput("this worker cannot read sounds: its machine needs ffmpeg") from None
     sound = numpy.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], numpy.float32)

@@ -88,3 +88,6 @@ class PipelineOptions(ModelOptions):
     max_batch: int = Field(
         default=1, ge=1, description="Most jobs that are computed together, if alike."
     )
+    max_sound_s: float = Field(
+        default=1800.0, gt=0, le=86_400, description="The longest sound of a job, in seconds."
+    )

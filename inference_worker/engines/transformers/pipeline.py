@@ -64,7 +64,7 @@ DEFAULT_SAMPLING_RATE = 16_000
 _MEASURED = ("text-classification", "fill-mask", "feature-extraction", "text-generation")
 
 #: What a pipeline raises for an input that it cannot read, whoever runs it.
-INPUT_ERRORS = (BadInput, ValueError, TypeError, KeyError)
+INPUT_ERRORS = (BadInput, ValueError, TypeError, KeyError, RecursionError)
 
 
 class PipelineRequest(BaseModel):
@@ -114,7 +114,7 @@ class PipelineEngine(Engine):
         """Call the pipeline with one job."""
         assert self._batches is not None, "run before start"
         assert self._reader is not None, "run before start"
-        media = Media()
+        media = Media(longest_sound_s=self._options.max_sound_s)
         try:
             # In a thread, because to decode an image or a sound takes its time.
             call = await asyncio.to_thread(self._reader.read, job, media)

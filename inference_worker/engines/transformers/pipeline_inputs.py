@@ -16,6 +16,9 @@ from inference_worker.engines.transformers.pipeline_chats import is_chat, read_c
 #: Most texts, images or sounds of one job.
 MOST_ITEMS = 2048
 
+#: And where the answer to each is a table of numbers, which takes far more memory than its input.
+MOST_FEATURES = 64
+
 #: The tasks by another name.
 ALIASES = {
     "sentiment-analysis": "text-classification",
@@ -124,14 +127,22 @@ def _object(
 # --- Readers
 
 
-def _one_or_many(value: Any, part: Part) -> Inputs:
+def _one_or_many(value: Any, part: Part, *, most: int = MOST_ITEMS) -> Inputs:
     if isinstance(value, list):
-        return Inputs(_each(value, "inputs", part))
+        return Inputs(_each(value, "inputs", part, most=most))
     return Inputs(part(value, "inputs"), can_join=True)
 
 
 def _texts(value: Any, parts: Parts) -> Inputs:
     return _one_or_many(value, _text)
+
+
+def _texts_to_features(value: Any, parts: Parts) -> Inputs:
+    return _one_or_many(value, _text, most=MOST_FEATURES)
+
+
+def _images_to_features(value: Any, parts: Parts) -> Inputs:
+    return _one_or_many(value, parts.image, most=MOST_FEATURES)
 
 
 def _pairs(value: Any, parts: Parts) -> Inputs:
@@ -303,7 +314,7 @@ _TASKS: dict[str, tuple[str, Reader]] = {
     "audio-classification": ("audio", _sounds),
     "automatic-speech-recognition": ("audio", _sounds),
     "text-to-audio": ("text", _texts_or_chats),
-    "feature-extraction": ("text", _texts),
+    "feature-extraction": ("text", _texts_to_features),
     "text-classification": ("text", _pairs),
     "token-classification": ("text", _sentences),
     "table-question-answering": ("text", _tables),
@@ -314,13 +325,13 @@ _TASKS: dict[str, tuple[str, Reader]] = {
     "zero-shot-image-classification": ("image", _images),
     "zero-shot-audio-classification": ("audio", _sounds),
     "image-classification": ("image", _images),
-    "image-feature-extraction": ("image", _images),
+    "image-feature-extraction": ("image", _images_to_features),
     "image-segmentation": ("image", _images),
     "image-text-to-text": ("text", _image_conversations),
     "object-detection": ("image", _images),
     "zero-shot-object-detection": ("image", _images_to_search),
     "decision": ("text", _decisions),
-    "depth-estimation": ("image", _images),
+    "depth-estimation": ("image", _images_to_features),
     "video-classification": ("video", _films),
     "mask-generation": ("image", _images),
     "keypoint-matching": ("image", _image_pairs),

@@ -297,5 +297,10 @@ async def test_ffmpeg_is_told_what_it_decodes_and_for_how_long(
     engine = await start(f"pipeline:audio-classification:{saved['audio-classification']}")
     end = await end_of_bytes(engine, b"RIFF....WAVEfmt ", "audio/wav")
     assert isinstance(end, Finished), end
+    short = await start(
+        f"pipeline:audio-classification:{saved['audio-classification']}", max_sound_s=0.05
+    )
+    sentence = refused(await end_of_bytes(short, b"RIFF....WAVEfmt ", "audio/wav"))
+    assert "at most 0.05 s" in sentence
     assert "-protocol_whitelist pipe -f wav -i pipe:0" in told.read_text()
     assert " -t " in told.read_text()

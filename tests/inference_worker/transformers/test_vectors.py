@@ -111,3 +111,23 @@ async def test_what_gathers_while_the_thread_is_busy_is_one_batch() -> None:
     # The batch with the unlucky one was done again, one by one.
     assert sizes == [1, 4, 1, 1, 1, 1, 1]
     batches.stop()
+
+
+class Panic(BaseException):
+    """What a library in Rust raises when it panics."""
+
+
+async def test_a_panic_of_a_library_ends_its_job_and_no_other() -> None:
+    def compute(values: list[int]) -> list[int | Exception]:
+        if values == [1]:
+            raise Panic("at the disco")
+        # Of two values it gives one result, as a library may.
+        return [value for value in values if value != 2]
+
+    batches: BatchThread[int, int] = BatchThread(compute, most=1)
+    with pytest.raises(RuntimeError, match="Panic: at the disco"):
+        await batches.result(1)
+    with pytest.raises(ValueError, match="1 values were computed to 0 results"):
+        await batches.result(2)
+    assert await batches.result(3) == 3
+    batches.stop()
