@@ -43,6 +43,11 @@ from inference_worker.engines.transformers.pipeline_inputs import (
     read_inputs,
     task_names,
 )
+from inference_worker.engines.transformers.pipeline_lengths import (
+    Lengths,
+    context_of,
+    text_config,
+)
 from inference_worker.engines.transformers.pipeline_parameters import (
     ModelSize,
     parameters_model,
@@ -59,9 +64,6 @@ DEFAULT_VOCABULARY = 1
 
 #: How many numbers a second of sound has for a model that does not say.
 DEFAULT_SAMPLING_RATE = 16_000
-
-#: The tasks that give a model the texts of a job alone and whole, so that they can be measured.
-_MEASURED = ("text-classification", "fill-mask", "feature-extraction", "text-generation")
 
 #: What a pipeline raises for an input that it cannot read, whoever runs it.
 INPUT_ERRORS = (BadInput, ValueError, TypeError, KeyError, RecursionError)
@@ -98,6 +100,7 @@ class PipelineEngine(Engine):
         self._options = options
         self._pipeline: Any = None
         self._reader: _Reader | None = None
+        self._lengths: Lengths | None = None
         self._batches: BatchThread[_Call, bytes] | None = None
 
     async def start(self, context: Context) -> None:
@@ -105,6 +108,7 @@ class PipelineEngine(Engine):
         try:
             self._pipeline = await asyncio.to_thread(self._load, context)
             self._reader = _Reader(self._task, self._pipeline)
+            self._lengths = Lengths(self._task, self._pipeline)
         except Exception as error:
             log.debug("The traceback of the loading:", exc_info=True)
             raise EngineFailed(self.name, last_line(error)) from error
@@ -164,6 +168,12 @@ class PipelineEngine(Engine):
         if len(outputs) != len(calls):
             # Nobody could tell whose they are.
             return [self._alone(call) for call in calls]
+        if self._task == "text-classification" and "top_k" not in first.parameters:
+            # The library's list of one, which it gives for a text alone.
+            outputs = [
+                [output] if isinstance(call.inputs.value, str) else output
+                for call, output in zip(calls, outputs, strict=True)
+            ]
         return [_to_bytes(output) for output in outputs]
 
     def _alone(self, call: _Call) -> bytes | Exception:
@@ -173,10 +183,9 @@ class PipelineEngine(Engine):
             return error
 
     def _run(self, call: _Call) -> Any:
-        assert self._reader is not None, "computed before start"
-        self._reader.check_lengths(call)
+        assert self._lengths is not None, "computed before start"
         # A copy, because the library adds to the parameters that it is given.
-        parameters = copy.deepcopy(call.parameters)
+        parameters = copy.deepcopy(self._lengths.fitted(call.inputs.value, call.parameters))
         if call.inputs.named:
             return self._pipeline(**call.inputs.named, **parameters)
         return self._pipeline(call.inputs.value, **parameters)
@@ -189,16 +198,9 @@ class _Reader:
         self._task = task
         self._medium = medium_of(task)
         self._rate = _sampling_rate(pipeline)
-        context = _context_of(pipeline)
-        vocabulary = getattr(_text_config(pipeline), "vocab_size", None) or DEFAULT_VOCABULARY
-        size = ModelSize(context or DEFAULT_CONTEXT, vocabulary)
+        vocabulary = getattr(text_config(pipeline), "vocab_size", None) or DEFAULT_VOCABULARY
+        size = ModelSize(context_of(pipeline) or DEFAULT_CONTEXT, vocabulary)
         self._parameters = parameters_model(task, size)
-        self._measured = context if task in _MEASURED else None
-        self._tokenizer = pipeline.tokenizer
-        if self._measured and self._tokenizer is not None:
-            # What is cut is cut to what the model has place for.
-            most = min(self._measured, self._tokenizer.model_max_length)
-            self._measured = self._tokenizer.model_max_length = most
 
     def read(self, job: Job, media: Media) -> _Call:
         """Return what the library is called with; raise BadInput."""
@@ -222,37 +224,6 @@ class _Reader:
             raise BadInput("inputs: expected something, got nothing")
         parameters = read_parameters(self._parameters, request.parameters)
         return _Call(read_inputs(self._task, request.inputs, parts), parameters)
-
-    def check_lengths(self, call: _Call) -> None:
-        """Raise BadInput for a text that the model has no place for.
-
-        On a CPU that is an error of the model; on a GPU it ends the process, with everybody's jobs.
-        Called by the thread that computes: a tokenizer bears one caller at a time.
-        """
-        if self._measured is None or self._tokenizer is None or _truncates(call.parameters):
-            return
-        value = call.inputs.value
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str):
-                tokens = len(self._tokenizer(text, verbose=False)["input_ids"])
-                if tokens > self._measured:
-                    expected = f"inputs: expected at most {self._measured} tokens"
-                    raise BadInput(f"{expected}, got {tokens}; `truncation` cuts a text")
-
-
-def _truncates(parameters: dict[str, Any]) -> bool:
-    told = [parameters, *(part for part in parameters.values() if isinstance(part, dict))]
-    return any(part.get("truncation") not in (None, False, "do_not_truncate") for part in told)
-
-
-def _text_config(pipeline: Any) -> Any:
-    return pipeline.model.config.get_text_config(decoder=True)
-
-
-def _context_of(pipeline: Any) -> int | None:
-    names = ("max_position_embeddings", "max_target_positions", "n_positions")
-    known = [getattr(_text_config(pipeline), name, None) for name in names]
-    return next((value for value in known if isinstance(value, int) and value > 0), None)
 
 
 def _sampling_rate(pipeline: Any) -> int:

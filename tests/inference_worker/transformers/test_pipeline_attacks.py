@@ -204,6 +204,32 @@ async def test_a_text_over_the_models_context_is_refused(saved: Saved, start: St
     assert isinstance(cut, Finished), cut
 
 
+async def test_an_answer_ends_where_the_models_context_does(llama: TinyModel, start: Start) -> None:
+    engine = await start(f"pipeline:text-generation:{llama.folder}")
+    told = {"return_full_text": False, "return_tensors": None, "max_new_tokens": 2048}
+    chat = [{"role": "user", "content": "0" * 2020}]
+    for inputs in ("0" * 2045, chat):
+        end = await end_of(engine, body(inputs=inputs, parameters=told))
+        assert isinstance(end, Finished), end
+    for too_long in ("0" * 2048, [{"role": "user", "content": "0" * 2048}]):
+        assert "at most 2047 tokens" in refused(await end_of(engine, body(inputs=too_long)))
+    long_prefix = {"prefix": "0" * 2048}
+    assert "tokens" in refused(await end_of(engine, body(inputs="0", parameters=long_prefix)))
+
+
+async def test_an_answer_is_the_same_in_whatever_company(saved: Saved, start: Start) -> None:
+    engine = await start(
+        f"pipeline:text-classification:{saved['text-classification']}", max_batch=4
+    )
+    alone = await end_of(engine, b"a text")
+    together = await asyncio.gather(*(end_of(engine, b"a text") for _ in range(9)))
+    assert isinstance(alone, Finished)
+    label = json.loads(alone.output)[0]["label"]
+    for end in together:
+        assert isinstance(end, Finished), end
+        assert [one["label"] for one in json.loads(end.output)] == [label]
+
+
 # --- Files and addresses
 
 
