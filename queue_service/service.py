@@ -72,6 +72,11 @@ class Service:
         """True while it refuses everybody and keeps its entries."""
         return self.description.state is State.STOPPED
 
+    @property
+    def is_open(self) -> bool:
+        """True while it has no token and admits everybody."""
+        return self._open
+
     def admits(self, token: str) -> bool:
         """Say whether this token opens the service, in a time that tells nothing about it."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -10,7 +10,14 @@ from collections import deque
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.followers import Followers
-from queue_service.errors import BadParameter, FrameTooBig, QueueFull, StoreError, StoreUnavailable
+from queue_service.errors import (
+    BadParameter,
+    FrameTooBig,
+    QueueEnded,
+    QueueFull,
+    StoreError,
+    StoreUnavailable,
+)
 from queue_service.estimate import Estimate, RunTimes, estimate
 from queue_service.queues import Queue
 from queue_service.refusals import quota_exceeded
@@ -82,9 +89,9 @@ class Tickets:
     async def submit(self, submission: Submission) -> tuple[bool, str]:
         """Put a request; say whether it is new, and its name as it is stored.
 
-        Raises FrameTooBig, QueueFull, QuotaExceeded or, when it comes too late, BadParameter, with
-        nothing stored, and KeyError, with its id, when the id or the key already stands for
-        another request of this owner.
+        Raises FrameTooBig, QueueFull, QueueEnded, QuotaExceeded or, when it comes too late,
+        BadParameter, with nothing stored, and KeyError, with its id, when the id or the key
+        already stands for another request of this owner.
         """
         limits = self._queue.limits
         if len(submission.data) > limits.payload_bytes:
@@ -100,6 +107,9 @@ class Tickets:
         if outcome is Submitted.FULL:
             self._queue.metrics.refusals.inc()
             raise QueueFull(self._queue.role, limits.capacity)
+        if outcome is Submitted.ENDED:
+            self._queue.metrics.refusals.inc()
+            raise QueueEnded(self._queue.role)
         if outcome is Submitted.CONFLICT:
             raise KeyError(plain_name(request_id))
         if outcome is Submitted.NEW:

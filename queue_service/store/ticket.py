@@ -92,6 +92,7 @@ class Submitted(StrEnum):
     KNOWN = "known"  # the same was submitted before
     CONFLICT = "conflict"  # something else was, under the same id or key
     FULL = "full"
+    ENDED = "ended"  # the queue's stream was ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from queue_service.web.body import read_body
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.middleware import STATUS
 from queue_service.web.parameters import MAX_INDEX, MAX_INDEXES, Parameters
+from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import require_admin
 
 PATH = "/v1/services/{service}/dead-letters"
@@ -52,14 +53,14 @@ async def list_letters(request: web.Request) -> web.Response:
     )
     total = (await queue.attributes()).dead_letters.now
     shown = [_render(letter) for letter in letters]
-    return web.json_response({"dead_letters": shown, "next": go_on or None, "total": total})
+    return json_response({"dead_letters": shown, "next": go_on or None, "total": total})
 
 
 async def show(request: web.Request) -> web.Response:
     """One letter with its data: as text where it is text, else in base64."""
     queue, _ = await _queue(request)
     letter, data = await queue.dead_letters.show(_id(request))
-    return web.json_response({**_render(letter), **_render_data(data)})
+    return json_response({**_render(letter), **_render_data(data)})
 
 
 class Edit(BaseModel):
@@ -106,7 +107,7 @@ async def replay_one(request: web.Request) -> web.Response:
         raise RequestIdInUse(index)
     if outcome.absent:
         raise NoSuchDeadLetter(index)
-    return web.json_response(_render_replayed(outcome.replayed)[0])
+    return json_response(_render_replayed(outcome.replayed)[0])
 
 
 async def replay(request: web.Request) -> web.Response:
@@ -120,9 +121,9 @@ async def replay(request: web.Request) -> web.Response:
     }
     refusal = outcome.refusal
     if refusal is None:
-        return web.json_response(told)
+        return json_response(told)
     sentence = f"{refusal}; {len(outcome.replayed)} were put back before"
-    return web.json_response(
+    return json_response(
         {"code": refusal.code, "message": sentence, **told},
         status=STATUS[type(refusal)],
         headers={names.ERROR_CODE_HEADER: refusal.code},
@@ -135,13 +136,13 @@ async def purge_one(request: web.Request) -> web.Response:
     index = _id(request)
     if not await queue.dead_letters.purge(Choice(ids=(index,))):
         raise NoSuchDeadLetter(index)
-    return web.json_response({"purged": 1})
+    return json_response({"purged": 1})
 
 
 async def purge(request: web.Request) -> web.Response:
     """Remove some letters for good, or all."""
     queue, parameters = await _queue(request)
-    return web.json_response({"purged": await queue.dead_letters.purge(_choice(parameters))})
+    return json_response({"purged": await queue.dead_letters.purge(_choice(parameters))})
 
 
 async def _queue(request: web.Request) -> tuple[Queue, Parameters]:

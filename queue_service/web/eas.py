@@ -39,6 +39,7 @@ from queue_service.web.tokens import (
     check_admission,
     putter_with,
     require_scope,
+    seek,
     settle,
 )
 from queue_service.web.watch import watch
@@ -62,7 +63,7 @@ async def serve_queue(request: web.Request) -> web.StreamResponse:
     """Serve `/api/predict/{service}` and whatever lies below it."""
     name = request.match_info["service"]
     services = request.app[SERVICES]
-    service = services.get(name) or await services.seek(name)
+    service = services.get(name) or await seek(request, name)
     return await _serve(request, service, request.match_info["suffix"])
 
 

@@ -15,6 +15,7 @@ from queue_service.web.browsers import admit
 from queue_service.web.jobs import problem
 from queue_service.web.keys import ADMISSION, HELD, METRICS, STRANGERS
 from queue_service.web.openai import refusals
+from queue_service.web.strict_json import json_response
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +144,9 @@ def _response_to(request: web.Request, error: Exception) -> web.StreamResponse:
         case web.HTTPException():
             code = _LIBRARY_CODES.get(error.status, Code.BAD_PARAMETER)
             return render(request, error.status, code, error.reason)
+        case RecursionError():
+            sentence = "the body: expected JSON, got brackets nested too deep"
+            return render(request, 400, Code.BAD_PARAMETER, sentence)
         case ConnectionError():
             # The client left; the answer goes nowhere, and the library need not log that.
             return web.Response(status=CLIENT_LEFT)
@@ -186,7 +190,5 @@ def render(request: web.BaseRequest, status: int, code: Code, sentence: str) -> 
         return problem.render(status, problem.members(status, code, sentence))
     headers = {names.ERROR_CODE_HEADER: code}
     if names.JSON in request.headers.get("Accept", ""):
-        return web.json_response(
-            {"code": code, "message": sentence}, status=status, headers=headers
-        )
+        return json_response({"code": code, "message": sentence}, status=status, headers=headers)
     return web.Response(text=sentence, status=status, headers=headers)

@@ -141,7 +141,11 @@ def as_text(text: str) -> str:
     """The text without the bytes that are none: the store and every client read text."""
     if text.isascii():
         return text
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which JSON has a text for.
+        return text.encode("utf-8", "replace").decode()
 
 
 def _integer(text: str | None) -> int | None:

@@ -10,6 +10,8 @@ from client_sdk.wire.frame import Frame
 from queue_service.errors import NotAcceptable
 from queue_service.queues import Queue
 from queue_service.store.entry import Entry, Place, QueueState, SubscriberState
+from queue_service.web.header_text import header_json, header_text
+from queue_service.web.strict_json import json_response
 
 #: How long those who have left are listed, in milliseconds.
 DEPARTED_LISTED_MS = 600_000
@@ -52,9 +54,9 @@ def render_entries(
 def _render_raw(entry: Entry, *, with_owner: bool) -> web.Response:
     headers = {
         names.INDEX_HEADER: str(entry.index),
-        names.REQUEST_ID_HEADER: entry.shown_id(with_owner=with_owner),
+        names.REQUEST_ID_HEADER: header_text(entry.shown_id(with_owner=with_owner)),
         # ASCII by JSON's own escapes, as a header must be.
-        names.TAGS_HEADER: json.dumps(entry.tags(with_owner=with_owner)),
+        names.TAGS_HEADER: header_json(json.dumps(entry.tags(with_owner=with_owner))),
     }
     return web.Response(body=entry.data, content_type="application/octet-stream", headers=headers)
 
@@ -65,7 +67,7 @@ def render_attributes(request: web.Request, queue: Queue, state: QueueState) -> 
     if wants_protobuf(request):
         body = frame.encode_attributes(attributes)
         return web.Response(body=body, content_type=names.PROTOBUF)
-    return web.json_response(attributes)
+    return json_response(attributes)
 
 
 def attributes_of(queue: Queue, state: QueueState) -> dict[str, str]:
@@ -137,7 +139,7 @@ def _describe_departed(state: QueueState) -> list[str]:
 
 def render_place(gid: str, place: Place) -> web.Response:
     """Answer a search."""
-    return web.json_response(
+    return json_response(
         {
             "ConsumerId": f"{gid}.{place.uid}" if place.uid else "",
             "IsPending": place.held,

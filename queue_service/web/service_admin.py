@@ -14,6 +14,7 @@ from queue_service.service_settings import ServiceSettings
 from queue_service.store.registry import State
 from queue_service.web.body import read_body
 from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import require_admin
 from queue_service.wrong_fields import wrong_fields
 
@@ -30,7 +31,7 @@ async def list_services(request: web.Request) -> web.Response:
     require_admin(request)
     services = request.app[SERVICES]
     described = [await _describe(service) for service in services]
-    return web.json_response({"services": described, "replicas": await _replicas(request)})
+    return json_response({"services": described, "replicas": await _replicas(request)})
 
 
 async def show_service(request: web.Request) -> web.Response:
@@ -75,7 +76,7 @@ async def delete_service(request: web.Request) -> web.Response:
     name = request.match_info["service"]
     await request.app[SERVICES].seek(name)
     deleted = await request.app[SERVICES].delete(name, expected=_expected_revision(request))
-    return web.json_response(
+    return json_response(
         {
             "name": name,
             "deleted_entries": {role: had.entries for role, had in deleted.items()},
@@ -96,7 +97,7 @@ async def _answer(
     described = await _describe(service) | more
     described["replicas"] = [] if service.stopped else await _replicas(request)
     headers = {"ETag": f'"{service.description.revision}"'}
-    return web.json_response(described, status=status, headers=headers)
+    return json_response(described, status=status, headers=headers)
 
 
 async def _replicas(request: web.Request) -> list[dict[str, object]]:

@@ -7,6 +7,7 @@ from queue_service.access import EVERY_SERVICE, WantedToken
 from queue_service.errors import BadParameter, NoSuchToken
 from queue_service.web.body import read_body
 from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import require_admin, settle
 from queue_service.wrong_fields import wrong_fields
 
@@ -18,7 +19,7 @@ async def list_tokens(request: web.Request) -> web.Response:
     """Every token, without its text."""
     require_admin(request)
     found = await request.app[SERVICES].access.list()
-    return web.json_response({"tokens": [token.described() for token in found]})
+    return json_response({"tokens": [token.described() for token in found]})
 
 
 async def make_token(request: web.Request) -> web.Response:
@@ -32,7 +33,7 @@ async def make_token(request: web.Request) -> web.Response:
         first = next(wrong_fields(error, WantedToken, whole="the body"))
         raise BadParameter(first.name, first.expected, first.came) from None
     token, text = await request.app[SERVICES].access.make(_with_every_service(wanted))
-    return web.json_response({**token.described(), "token": text}, status=201)
+    return json_response({**token.described(), "token": text}, status=201)
 
 
 async def revoke_token(request: web.Request) -> web.Response:

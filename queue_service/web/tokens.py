@@ -13,13 +13,46 @@ from aiohttp import web
 
 from queue_service.access import Access, Scope, Token, putter_of
 from queue_service.admission import Admission
-from queue_service.errors import Forbidden, NoAdmin, ServiceStopped, Unauthorized
+from queue_service.errors import Forbidden, NoAdmin, NoSuchService, ServiceStopped, Unauthorized
 from queue_service.service import Service
 from queue_service.store.putter import Putter
 from queue_service.web.connection import cut
 from queue_service.web.keys import ADMISSION, SERVICES, SETTINGS
 
 _BEARER = "bearer "
+
+
+async def seek(request: web.Request, name: str) -> Service:
+    """The service of this name, be it made a moment ago in another process.
+
+    Raises NoSuchService; for whoever has no valid token at all Unauthorized instead, as for a
+    service that exists, so that strangers cannot try out names.
+    """
+    services = request.app[SERVICES]
+    try:
+        return services.get(name) or await services.seek(name)
+    except NoSuchService:
+        # It may be as new as the service could have been.
+        await services.access.refresh()
+        if not _is_known(request):
+            raise Unauthorized from None
+        raise
+
+
+def _is_known(request: web.Request) -> bool:
+    """Say whether the request carries a token that is valid somewhere; none is not."""
+    text = token_text(request)
+    return (
+        _is_admin(request, text)
+        or _access(request).find(text) is not None
+        or any(service.admits(text) for service in request.app[SERVICES] if not service.is_open)
+    )
+
+
+def _is_admin(request: web.Request, text: str) -> bool:
+    wanted = request.app[SETTINGS].admin_token.get_secret_value()
+    came = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return bool(wanted) and hmac.compare_digest(came, hashlib.sha256(wanted.encode()).digest())
 
 
 def require_scope(request: web.Request, service: Service, *any_of: Scope) -> Token | None:
@@ -162,9 +195,7 @@ def require_admin(request: web.Request) -> None:
     """Raise NoAdmin or Forbidden unless the request carries the admin token or one with its
     scope."""
     text = token_text(request)
-    wanted = request.app[SETTINGS].admin_token.get_secret_value()
-    came = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-    if wanted and hmac.compare_digest(came, hashlib.sha256(wanted.encode()).digest()):
+    if _is_admin(request, text):
         return
     token = _access(request).find(text)
     if token is None:

@@ -34,8 +34,8 @@ from queue_service.web.body import held_by
 from queue_service.web.connection import cut, measure
 from queue_service.web.following import Following
 from queue_service.web.intake import Intake
-from queue_service.web.keys import SERVICES, SETTINGS
-from queue_service.web.tokens import admission_of, require_scope, time_limit
+from queue_service.web.keys import SETTINGS
+from queue_service.web.tokens import admission_of, require_scope, seek, time_limit
 from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ _MAX_NAME_LENGTH = 256
 
 async def serve_work(request: web.Request) -> web.StreamResponse:
     """Serve one worker until either side ends it."""
-    service = await request.app[SERVICES].seek(request.match_info["service"])
+    service = await seek(request, request.match_info["service"])
     viewer = viewer_of(require_scope(request, service, Scope.WORK))
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))

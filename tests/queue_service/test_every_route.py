@@ -37,7 +37,7 @@ SCOPES: dict[tuple[str, str], set[Scope]] = {
     ("GET", f"{_JOBS}/{{job}}/result"): {Scope.READ},
     ("GET", f"{_JOBS}/{{job}}/events"): {Scope.READ},
     ("POST", f"{_JOBS}/{{job}}/cancel"): {Scope.CANCEL},
-    ("DELETE", f"{_JOBS}/{{job}}"): {Scope.CANCEL},
+    ("DELETE", f"{_JOBS}/{{job}}"): {Scope.CANCEL, Scope.READ},
     ("GET", "/v1/services/{service}/work"): {Scope.WORK},
     ("GET", "/v1/models/{model}"): {Scope.SUBMIT},
     ("GET", "/v1/models"): {Scope.SUBMIT},

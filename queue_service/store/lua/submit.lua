@@ -9,7 +9,7 @@
 --          not before, start by, finish by (ms since 1970, "0" for none), "1" when it has a
 --          submission key, putter (see prelude/quotas)
 -- returns  for each item {"new" or "known", request id}, {"conflict", request id} when the id or key
---          stands for something else, {"full"} when the queue is, {"late", "start_by" or "finish_by",
+--          stands for something else, {"full"} when the queue is, {"ended"} when its stream is, {"late", "start_by" or "finish_by",
 --          ms since that time} when it has passed, or what quota_refusal says
 local capacity, evicts, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local now = now_ms()
@@ -78,6 +78,7 @@ local function store(item)
 end
 
 local results, next_key = {}, OWN_KEYS
+local ended = redis.call('HGET', own.meta, 'ended')
 local stored = length(own) + redis.call('XLEN', delayed)
 for position = 7, #ARGV, STEP do
     local item = {
@@ -100,7 +101,7 @@ for position = 7, #ARGV, STEP do
         item.rate_key = KEYS[next_key]
         next_key = next_key + 1
     end
-    local result = known(request_id, item.digest) or lateness(item)
+    local result = known(request_id, item.digest) or ended and { 'ended' } or lateness(item)
         or item.putter and quotas().refusal(item.putter, item.rate_key, now)
     if not result and stored >= capacity and not (evicts and oldest(own)) then
         result = { 'full' }

@@ -21,6 +21,7 @@ from queue_service.web.jobs.show import path_of
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.middleware import STATUS
+from queue_service.web.strict_json import dumps, no_constant
 from queue_service.web.tokens import check_admission, settle
 
 NDJSON = "application/x-ndjson"
@@ -97,7 +98,7 @@ class _Batch:
 
     def add(self, outcome: dict[str, object]) -> None:
         """Note what became of a line."""
-        text = json.dumps(outcome) + "\n"
+        text = dumps(outcome) + "\n"
         self.outcomes.append(text)
         self._outcomes_bytes += len(text)
 
@@ -143,6 +144,8 @@ async def _put_line(
         return _refusal(number, problem.conflict(standing.args[0], 409 if options.id else 422))
     except ServiceError as error:
         return _refusal(number, error)
+    except RecursionError:
+        return _refusal(number, BadParameter("line", "JSON", "brackets nested too deep"))
     return {
         "line": number,
         "status": 202 if is_new else 200,
@@ -167,7 +170,7 @@ def _shown(line: bytes) -> str:
 def _parse(line: bytes) -> tuple[dict[str, Any], bytes]:
     """Read {"input": ...} or {"input_base64": ...} and options; give the options and the input."""
     try:
-        given = json.loads(line, parse_constant=_no_constant)
+        given = json.loads(line, parse_constant=no_constant)
     except (ValueError, RecursionError):
         raise BadParameter("line", "a JSON object", _shown(line)) from None
     if not isinstance(given, dict):
@@ -190,7 +193,3 @@ def _parse(line: bytes) -> tuple[dict[str, Any], bytes]:
     except ValueError:
         # A number beyond all, or half a character: an engine could not read it back.
         raise BadParameter("input", "JSON that can be written again", _shown(line)) from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")

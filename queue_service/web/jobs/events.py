@@ -7,7 +7,6 @@ client that has seen the end and comes back is told, by 204, that there is nothi
 
 import asyncio
 import base64
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from queue_service.web.jobs.find import admitted, find
 from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import show
 from queue_service.web.keys import SERVICES
+from queue_service.web.strict_json import dumps, read_object
 from queue_service.web.tokens import admission_of
 
 EVENT_STREAM = "text/event-stream"
@@ -159,7 +159,7 @@ class _Stream:
         self, kind: str, data: Mapping[str, object], *, number: int | str | None = None
     ) -> None:
         name = f"id: {number}\n" if number is not None else ""
-        await self._write(f"{name}event: {kind}\ndata: {json.dumps(data)}\n\n")
+        await self._write(f"{name}event: {kind}\ndata: {dumps(data)}\n\n")
 
     async def _write(self, text: str) -> None:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
@@ -172,7 +172,7 @@ def _data_of(event: Event) -> Mapping[str, object]:
         case wire.DELTA:
             return {**_text_of(event.data), "tokens": event.tokens, "attempt": event.attempt}
         case wire.PROGRESS | wire.USAGE:
-            return {**json.loads(event.data), "attempt": event.attempt}
+            return {**read_object(event.data), "attempt": event.attempt}
         case _:
             return {"attempt": event.attempt}
 

@@ -15,7 +15,7 @@ from queue_service.web.connection import leaving
 from queue_service.web.jobs.problem import no_such_job
 from queue_service.web.keys import SERVICES
 from queue_service.web.stream import has_left
-from queue_service.web.tokens import admission_of, require_scope
+from queue_service.web.tokens import admission_of, require_scope, seek
 
 #: The longest that a look waits for a ring: the job's own, or of its queues.
 LOOK_AGAIN_S = 15.0
@@ -25,7 +25,7 @@ _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 async def admitted(request: web.Request, *any_of: Scope) -> tuple[Service, Viewer]:
     """The service that the path names, for a token with one of these scopes, and whose jobs it
     sees there; `?owner=` chooses among everybody's."""
-    service = await request.app[SERVICES].seek(request.match_info["service"])
+    service = await seek(request, request.match_info["service"])
     viewer = viewer_of(require_scope(request, service, *any_of))
     owner = request.query.get("owner")
     if owner is None or owner == viewer.owner:
@@ -39,7 +39,7 @@ async def admitted(request: web.Request, *any_of: Scope) -> tuple[Service, Viewe
 
 async def admitted_putter(request: web.Request) -> tuple[Service, Token | None]:
     """The service that the path names, and the token that puts there, None for its own."""
-    service = await request.app[SERVICES].seek(request.match_info["service"])
+    service = await seek(request, request.match_info["service"])
     return service, require_scope(request, service, Scope.SUBMIT)
 
 

@@ -11,6 +11,7 @@ from client_sdk.wire.codes import Code
 from queue_service.store.ticket import State
 from queue_service.web.jobs.batch import NDJSON
 from queue_service.web.jobs.events import EVENT_STREAM
+from queue_service.web.strict_json import json_response
 
 Schema = dict[str, Any]
 
@@ -358,4 +359,4 @@ def _open(about: str, absent: Schema | None = None) -> Schema:
 
 async def show_document(_: web.Request) -> web.Response:
     """Answer with the document; it is open to everybody."""
-    return web.json_response(document())
+    return json_response(document())

@@ -18,6 +18,8 @@ from queue_service.wrong_fields import wrong_fields
 MOST_AHEAD_MS = 10 * 365 * 86_400_000
 MAX_TAGS = 64
 MAX_TEXT = 256
+#: Engines write both into requests of their own.
+_NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
 _ID = re.compile(r"[\x21-\x7e]{1,256}")
 
 
@@ -91,8 +93,8 @@ class Options(BaseModel):
 
     priority: int = Field(0, ge=0, le=2**31 - 1)
     tags: Annotated[dict[str, str], BeforeValidator(_tags)] = Field(default_factory=dict)
-    path: str = Field("", max_length=2048)
-    content_type: str = Field("", max_length=MAX_TEXT)
+    path: str = Field("", max_length=2048, pattern=_NO_CONTROLS)
+    content_type: str = Field("", max_length=MAX_TEXT, pattern=_NO_CONTROLS)
     not_before: Moment = 0
     start_by: Moment = 0
     finish_by: Moment = 0

@@ -1,6 +1,5 @@
 """Errors of the jobs face, as problem details (RFC 9457)."""
 
-import json
 import math
 from collections.abc import Mapping
 
@@ -9,6 +8,7 @@ from aiohttp import web
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from queue_service import errors
+from queue_service.web.strict_json import dumps
 
 #: When a full queue or an absent store is worth another try, in seconds.
 RETRY_AFTER_S = 2
@@ -108,5 +108,5 @@ def render(
     headers = {names.ERROR_CODE_HEADER: str(body["code"]), **(more_headers or {})}
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    text = json.dumps(body)
+    text = dumps(body)
     return web.Response(text=text, status=status, headers=headers, content_type=names.PROBLEM_JSON)

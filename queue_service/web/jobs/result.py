@@ -1,6 +1,7 @@
 """A job's result: read as often as one likes, until it is gone."""
 
 import json
+import re
 
 from aiohttp import web
 
@@ -10,10 +11,12 @@ from queue_service.access import Scope
 from queue_service.service import Service
 from queue_service.store.entry import Entry, Filter, Read
 from queue_service.store.ticket import Seen, State
+from queue_service.web.header_text import header_json, header_text
 from queue_service.web.jobs.find import admitted, find, wait_for_end
 from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.show import retry_after, show
 from queue_service.web.jobs.wanted_wait import wanted_wait
+from queue_service.web.strict_json import json_response, no_constant
 from queue_service.web.tokens import may
 
 #: A result up to this size is looked into for what it is, in bytes.
@@ -42,7 +45,7 @@ async def answer_with_result(
     if not seen.has_ended:
         job = await show(service, seen)
         headers["Retry-After"] = retry_after(job["estimate"])
-        return web.json_response(job, status=202, headers=headers)
+        return json_response(job, status=202, headers=headers)
     etag = f'"{seen.result_index}"'
     if seen.state is State.SUCCEEDED and seen.result_index:
         # A proxy that compresses makes the tag a weak one; to a reader it is the same.
@@ -84,7 +87,8 @@ def _failure(seen: Seen, entry: Entry | None) -> Problem:
     tags = entry.tags() if entry else {}
     reason = tags.get(names.ERROR_CODE_TAG) or seen.ticket.get("code")
     detail = entry.data.decode("utf-8", "replace")[:MAX_DETAIL] if entry else f"it was {seen.state}"
-    status = tags.get(names.LAST_CODE_TAG)
+    # A worker's text: "²" is a digit to Python and no number, and 5,000 digits are too many for it.
+    status = tags.get(names.LAST_CODE_TAG, "")
     return Problem(
         409,
         Code.NO_RESULT,
@@ -92,15 +96,15 @@ def _failure(seen: Seen, entry: Entry | None) -> Problem:
         job_id=seen.id,
         state=str(seen.state),
         reason=reason,
-        last_code=int(status) if status and status.isdigit() else None,
+        last_code=int(status) if re.fullmatch("[0-9]{1,9}", status) else None,
     )
 
 
 def _render(entry: Entry, headers: dict[str, str]) -> web.Response:
     headers |= {
-        names.REQUEST_ID_HEADER: entry.request_id,
+        names.REQUEST_ID_HEADER: header_text(entry.request_id),
         names.INDEX_HEADER: str(entry.index),
-        names.TAGS_HEADER: json.dumps(entry.tags()),
+        names.TAGS_HEADER: header_json(json.dumps(entry.tags())),
         # What a model wrote is never to be taken for a page of ours.
         "X-Content-Type-Options": "nosniff",
     }
@@ -118,7 +122,7 @@ def kind_of(data: bytes) -> str:
     except UnicodeDecodeError:
         return "application/octet-stream"
     try:
-        json.loads(text)
+        json.loads(text, parse_constant=no_constant)
     except (ValueError, RecursionError):
         return "text/plain"
     return names.JSON

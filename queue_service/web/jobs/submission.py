@@ -19,7 +19,7 @@ def to_submission(
     putter: Putter | None,
 ) -> Submission:
     """What the store is to remember.  asked: the options as they came, to know them again."""
-    digest = hashlib.sha256(f"{asked}\n{options.content_type}\n".encode("utf-8", "surrogateescape"))
+    digest = hashlib.sha256(f"{asked}\n{options.content_type}\n".encode("utf-8", "surrogatepass"))
     digest.update(data)
     return Submission(
         request_id=job_id,

@@ -20,6 +20,7 @@ from queue_service.web.jobs.show import path_of, retry_after, show
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.jobs.wanted_wait import WAIT, wanted_wait
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
+from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import check_admission, putter_with, settle
 
 
@@ -100,6 +101,6 @@ async def _answer(
     settle(request)
     job = await show(service, seen)
     if seen.has_ended:
-        return web.json_response(job, headers=headers)
+        return json_response(job, headers=headers)
     headers["Retry-After"] = retry_after(job["estimate"])
-    return web.json_response(job, status=202, headers=headers)
+    return json_response(job, status=202, headers=headers)

@@ -18,7 +18,8 @@ from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import show
 from queue_service.web.jobs.wanted_wait import wanted_wait
 from queue_service.web.parameters import Parameters
-from queue_service.web.tokens import settle
+from queue_service.web.strict_json import json_response
+from queue_service.web.tokens import require_scope, settle
 
 #: Most jobs of one page, and how many it has when nobody says.
 MAX_PAGE, PAGE = 1000, 100
@@ -41,7 +42,7 @@ async def get_job(request: web.Request) -> web.Response:
     """Answer with where a job is."""
     service, viewer = await admitted(request, Scope.SUBMIT, Scope.READ)
     seen = await find(request, service, viewer)
-    return web.json_response(await show_whole(request, service, seen))
+    return json_response(await show_whole(request, service, seen))
 
 
 async def cancel_job(request: web.Request) -> web.Response:
@@ -64,16 +65,25 @@ async def cancel_job(request: web.Request) -> web.Response:
     if not seen.has_ended:
         # Also for one that was put without a ticket, which does not remember the wish.
         job["canceling"] = True
-    return web.json_response(job, status=200 if seen.has_ended else 202, headers=headers)
+    return json_response(job, status=200 if seen.has_ended else 202, headers=headers)
 
 
 async def delete_job(request: web.Request) -> web.Response:
-    """Remove a job's result, events and ticket; one that waits is canceled first."""
-    service, viewer = await admitted(request, Scope.CANCEL)
+    """Remove a job's result, events and ticket; one that waits is canceled first.
+
+    The right to cancel is enough for one that waits; a result is its readers'.
+    """
+    service, viewer = await admitted(request, Scope.CANCEL, Scope.READ)
     seen = await find(request, service, viewer)
-    settle(request)
     if seen.state is State.QUEUED:
-        await service.tickets.cancel(seen.request_id)
+        require_scope(request, service, Scope.CANCEL)
+        settle(request)
+        if await service.tickets.cancel(seen.request_id) is not Canceled.CANCELED:
+            # It was begun or has ended meanwhile.
+            seen = await find_by_name(service, seen.request_id)
+    if seen.state in (State.SUCCEEDED, State.FAILED, State.EXPIRED):
+        require_scope(request, service, Scope.READ)
+    settle(request)
     word = await service.tickets.purge(seen.request_id)
     if word == "unknown":
         raise no_such_job(seen.id)
@@ -93,7 +103,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     part, start = _cursor(parameters.text("after"), parts)
     left = parts[parts.index(part) :]
     jobs, after = await _page(service, viewer, wanted, left, start=start, limit=limit)
-    return web.json_response({"jobs": jobs, "after": after})
+    return json_response({"jobs": jobs, "after": after})
 
 
 async def _page(

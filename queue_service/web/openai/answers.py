@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 from queue_service.web.openai.asked import Asked, Kind
+from queue_service.web.strict_json import dumps
 
 Json = dict[str, Any]
 
@@ -182,7 +183,7 @@ def _head(asked: Asked, request_id: str, created_s: int) -> Json:
 
 
 def _data(body: Json) -> bytes:
-    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
+    return f"data: {dumps(body, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
 
 
 def _read(output: bytes) -> Json:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from queue_service.errors import BadParameter
+from queue_service.web.strict_json import no_constant
 
 
 class Kind(StrEnum):
@@ -85,7 +86,7 @@ def read_asked(kind: Kind, body: bytes) -> Asked:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        wanted = json.loads(body, parse_constant=_no_constant)
+        wanted = json.loads(body, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise BadParameter("the body", "JSON", str(error)) from None
     if not isinstance(wanted, dict):
@@ -99,10 +100,6 @@ def _written(passed_on: dict[str, Any]) -> bytes:
     except (ValueError, RecursionError):
         raise BadParameter("the body", "JSON", "a number or depth beyond it") from None
     return text.encode("utf-8", "surrogatepass")
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _flag(wanted: Mapping[str, Any], name: str) -> bool:

@@ -8,7 +8,6 @@ import asyncio
 import codecs
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -39,6 +38,7 @@ from queue_service.web.openai.answers import Chunks, Diverged, comment, error_ev
 from queue_service.web.openai.asked import Asked, Kind, read_asked
 from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, INVALID_KEY, Refused, failure
 from queue_service.web.stream import has_left
+from queue_service.web.strict_json import json_response, read_object
 from queue_service.web.tokens import (
     admission_of,
     check_admission,
@@ -222,7 +222,7 @@ class _Answering:
             self._attempt = event.attempt
             self._decoder.reset()
         if event.kind == wire.USAGE:
-            self._usage = json.loads(event.data)
+            self._usage = read_object(event.data)
         return self._decoder.decode(event.data) if event.kind == wire.DELTA else ""
 
     async def _end(self, seen: Seen) -> web.StreamResponse:
@@ -239,7 +239,7 @@ class _Answering:
                 body = whole(self._asked, seen.id, self._created_s, output)
             except ValueError as error:
                 raise Refused(502, BAD_ANSWER, str(error)) from None
-            return web.json_response(body, headers=self._headers)
+            return json_response(body, headers=self._headers)
         await self._tell_events()
         await self._write(self._chunks.end(output, self._usage))
         assert self._response is not None

@@ -7,6 +7,7 @@ from queue_service.errors import NoSuchService
 from queue_service.service import Service
 from queue_service.web.keys import SERVICES
 from queue_service.web.openai import answers
+from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import may, require_scope_somewhere
 
 #: Services have no date of their own that says anything about their model.
@@ -19,7 +20,7 @@ async def list_models(request: web.Request) -> web.Response:
     if list(services):
         await require_scope_somewhere(request, Scope.SUBMIT)
     names = [service.name for service in services if _may_ask(request, service)]
-    return web.json_response(answers.models(names, CREATED_S))
+    return json_response(answers.models(names, CREATED_S))
 
 
 async def show_model(request: web.Request) -> web.Response:
@@ -29,7 +30,7 @@ async def show_model(request: web.Request) -> web.Response:
     service = await request.app[SERVICES].seek(name)
     if not _may_ask(request, service):
         raise NoSuchService(name)
-    return web.json_response(answers.model(name, CREATED_S))
+    return json_response(answers.model(name, CREATED_S))
 
 
 def _may_ask(request: web.Request, service: Service) -> bool:

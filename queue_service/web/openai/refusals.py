@@ -9,8 +9,10 @@ from client_sdk.wire.codes import Code
 from queue_service import errors
 from queue_service.store.entry import Entry
 from queue_service.store.ticket import Seen, State
+from queue_service.web.header_text import header_text
 from queue_service.web.jobs import problem
 from queue_service.web.openai.answers import error_body
+from queue_service.web.strict_json import json_response
 
 _PATHS = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models)(?:/|$)")
 
@@ -72,9 +74,9 @@ def render(status: int, error: Exception, code: str) -> web.Response:
         status, code = error.status, error.word
     word = _WORDS.get(Code(code), code) if code in list(Code) else code
     body = error_body(status, word, str(error), parameter)
-    headers = {names.ERROR_CODE_HEADER: code}
+    headers = {names.ERROR_CODE_HEADER: header_text(code)}
     if isinstance(error, errors.QuotaExceeded):
         headers |= problem.headers_of(error)
     elif status == 503:
         headers["Retry-After"] = str(problem.RETRY_AFTER_S)
-    return web.json_response(body, status=status, headers=headers)
+    return json_response(body, status=status, headers=headers)

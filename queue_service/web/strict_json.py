@@ -1,0 +1,53 @@
+"""JSON that every parser reads: without NaN, Infinity and depths beyond them.
+
+Engines and clients say what they like; Python reads `NaN` and `1e999` and writes them again, and
+browsers and most other languages refuse the whole document then.  Here they become null.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+#: Whatever is nested deeper becomes null: parsers give up at a few hundred.
+MAX_DEPTH = 200
+
+
+def dumps(value: object, *, ensure_ascii: bool = True) -> str:
+    """Write JSON; a number that JSON has no text for is null."""
+    try:
+        return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False)
+    except (ValueError, RecursionError):
+        return json.dumps(_finite(value, 0), ensure_ascii=ensure_ascii, allow_nan=False)
+
+
+def read_object(text: bytes) -> dict[str, Any]:
+    """Read what an engine said; nothing of what is no JSON object."""
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def no_constant(name: str) -> None:
+    """Refuse NaN and Infinity as JSON itself does; for `parse_constant`."""
+    raise ValueError(f"{name} is no JSON number")
+
+
+json_response = partial(web.json_response, dumps=dumps)
+
+
+def _finite(value: object, depth: int) -> object:
+    if depth > MAX_DEPTH:
+        return None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item, depth + 1) for item in value]
+    return value
