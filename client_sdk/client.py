@@ -231,6 +231,7 @@ class AsyncQueueClient(AsyncQueue):
         timeout_s: float = 30.0,
         connections: int = 100,
         retry: RetryPolicy | None = None,
+        ca_file: str = "",
     ) -> None:
         """Describe a client; nothing is sent before the first verb.
 
@@ -239,6 +240,8 @@ class AsyncQueueClient(AsyncQueue):
         uid, gid: the user, by default a name nobody else has, and its group.
         timeout_s: the longest wait for an answer, on top of what a get asks to wait.
         connections: the most to hold open at once.
+        ca_file: the certificates that are trusted (PEM); by default PENSTOCK_CA_FILE's, or the
+            system's.
         """
         transport = Transport(
             url,
@@ -249,6 +252,7 @@ class AsyncQueueClient(AsyncQueue):
             timeout_s=timeout_s,
             connections=connections,
             retry=retry or RetryPolicy(),
+            ca_file=ca_file,
         )
         super().__init__(transport, "input")
         self.sink = AsyncQueue(transport, "sink")

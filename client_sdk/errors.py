@@ -298,6 +298,19 @@ class ConnectionFailed(QueueError):
     transient = True
 
 
+class CertificateRefused(ConnectionFailed):
+    """The service's certificate is not trusted; the sentence says how to trust it."""
+
+    code = "CERTIFICATE_REFUSED"
+    transient = False
+
+
+class NoUpgrade(Refused):
+    """Something between here and the service passes no WebSocket on."""
+
+    code = Code.UPGRADE_REQUIRED
+
+
 class VersionMismatch(QueueError):
     """The service and this client speak no common version of the worker protocol.
 

@@ -203,6 +203,7 @@ class QueueClient(Queue):
         timeout_s: float = 30.0,
         connections: int = 100,
         retry: RetryPolicy | None = None,
+        ca_file: str = "",
     ) -> None:
         """Describe a client; nothing is sent before the first verb.  As AsyncQueueClient."""
         portal = Portal(
@@ -215,6 +216,7 @@ class QueueClient(Queue):
                 timeout_s=timeout_s,
                 connections=connections,
                 retry=retry,
+                ca_file=ca_file,
             )
         )
         super().__init__(portal, lambda client: client)

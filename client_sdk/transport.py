@@ -13,9 +13,10 @@ from yarl import URL
 from client_sdk import errors
 from client_sdk.backoff import Backoff
 from client_sdk.calls import Answer, Call, Retry
+from client_sdk.certificates import trusted
 from client_sdk.refusals import from_answer
 from client_sdk.replicas import Replicas, is_about_replica
-from client_sdk.unreachable import why
+from client_sdk.unreachable import failed_connection, why
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 
@@ -61,6 +62,7 @@ class Transport:
         timeout_s: float,
         connections: int,
         retry: RetryPolicy,
+        ca_file: str = "",
     ) -> None:
         self.uid = uid or str(uuid.uuid4())
         self.gid = gid
@@ -74,6 +76,7 @@ class Transport:
             self._headers["Authorization"] = token
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self.connections = connections
+        self._ssl = trusted(ca_file)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -90,7 +93,7 @@ class Transport:
                 raise errors.Closed("this client was closed", url=self.base_url)
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
-                connector=aiohttp.TCPConnector(limit=self.connections),
+                connector=aiohttp.TCPConnector(limit=self.connections, ssl=self._ssl),
                 # Cookies are no part of the protocol; looking for them costs every request.
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
@@ -193,7 +196,7 @@ def _failed(call: Call[T], error: Exception, url: str) -> errors.QueueError:
     never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     if call.retry is Retry.IF_NOT_DONE and not never_sent:
         return errors.AnswerLost(f"{call.verb} may have been carried out: {sentence}", url=url)
-    return errors.ConnectionFailed(sentence, url=url)
+    return failed_connection(error, sentence, url=url)
 
 
 def _refused(call: Call[T], answer: Answer, url: str) -> errors.QueueError:

@@ -2,8 +2,23 @@
 
 import os
 import socket
+import ssl
 
 import aiohttp
+
+from client_sdk import errors
+from client_sdk.certificates import why_not_trusted
+
+
+def failed_connection(error: Exception, otherwise: str, *, url: str) -> errors.QueueError:
+    """Return what a connection that could not be made means.
+
+    otherwise: the sentence for an error that has none, which is one of time.
+    """
+    sentence = why(error) or otherwise
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return errors.CertificateRefused(sentence, url=url)
+    return errors.ConnectionFailed(sentence, url=url)
 
 
 def why(error: Exception) -> str:
@@ -11,9 +26,14 @@ def why(error: Exception) -> str:
     if not isinstance(error, aiohttp.ClientConnectorError):
         return str(error)
     # The library's own text names its settings of TLS and repeats the address as a tuple.
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = why_not_trusted(error.certificate_error)
+        return f"cannot connect to {error.host}:{error.port}: {reason}"
     cause = error.os_error
     reason = str(cause)
-    if isinstance(cause, socket.gaierror):
+    if isinstance(cause, ssl.SSLError):
+        reason = why_not_trusted(cause)
+    elif isinstance(cause, socket.gaierror):
         reason = cause.strerror or reason
     elif cause.errno:
         reason = os.strerror(cause.errno)

@@ -8,12 +8,21 @@ from yarl import URL
 
 from client_sdk import errors
 from client_sdk.refusals import from_answer
-from client_sdk.unreachable import why
-from client_sdk.wire.codes import CloseCode
+from client_sdk.unreachable import failed_connection
+from client_sdk.wire import names
+from client_sdk.wire.codes import CloseCode, Code
 from client_sdk.wire.errors import WireError
 
 #: How long to wait for the other side's half of a close, in seconds.
 CLOSE_TIMEOUT_S = 1.0
+
+NO_UPGRADE = (
+    "no WebSocket gets through: a proxy before the service has to speak HTTP/1.1 to it and pass "
+    "the headers `Upgrade` and `Connection` on"
+)
+
+#: What a proxy, or a service that got no upgrade, answers in place of 101.
+_NO_WEBSOCKET = {101, 200, 204, 400, 405, 426, 501, 505}
 
 # What the service says by closing; any other end is a connection that failed.
 _SAID: dict[int, tuple[type[errors.QueueError], str]] = {
@@ -53,6 +62,10 @@ async def open_websocket(
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
             )
     except aiohttp.WSServerHandshakeError as error:
+        if _lacks_upgrade(error):
+            raise errors.NoUpgrade(
+                f"{NO_UPGRADE} (it answered {error.status})", status=error.status, url=url
+            ) from None
         # aiohttp does not read the body of a refused handshake; its headers carry the code.
         raise from_answer(
             error.status, error.headers or {}, error.message.encode(), url=url
@@ -60,8 +73,14 @@ async def open_websocket(
     except aiohttp.InvalidURL as error:
         raise errors.BadParameter(f"this is no URL of a service: {error}") from error
     except (aiohttp.ClientError, OSError) as error:
-        sentence = why(error) or f"no connection within {timeout_s:g} s"
-        raise errors.ConnectionFailed(sentence, url=url) from error
+        no_time = f"no connection within {timeout_s:g} s"
+        raise failed_connection(error, no_time, url=url) from error
+
+
+def _lacks_upgrade(error: aiohttp.WSServerHandshakeError) -> bool:
+    """Say whether the service, or what stands before it, never saw that a WebSocket is wanted."""
+    code = error.headers.get(names.ERROR_CODE_HEADER, "") if error.headers else ""
+    return code == Code.UPGRADE_REQUIRED or (not code and error.status in _NO_WEBSOCKET)
 
 
 async def next_binary(

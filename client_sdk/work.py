@@ -27,6 +27,7 @@ import aiohttp
 
 from client_sdk import errors
 from client_sdk.backoff import Backoff
+from client_sdk.certificates import trusted
 from client_sdk.holding import Holding
 from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
 from client_sdk.telling import Telling
@@ -88,6 +89,7 @@ class WorkConnection:
         backoff: Backoff | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         load: Callable[[], Load | None] = lambda: None,
+        ca_file: str = "",
     ) -> None:
         """Describe a connection; nothing is sent before `start`.
 
@@ -95,6 +97,7 @@ class WorkConnection:
         window: how many deliveries the worker takes at once.
         uid: names this worker process; by default a name nobody else has.
         version, engine, and again and again what `load` returns: told to the operators.
+        ca_file: the certificates that are trusted; by default PENSTOCK_CA_FILE's or the system's.
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._replicas = Replicas(url)
@@ -102,20 +105,15 @@ class WorkConnection:
         self._headers = {"Authorization": token} if token else {}
         self.uid = uid or str(uuid.uuid4())
         self._version, self._engine = version, engine
-        self._connect_timeout_s = connect_timeout_s
-        self._load = load
+        self._connect_timeout_s, self._load = connect_timeout_s, load
+        self._ssl = trusted(ca_file)
 
-        self._window = window
-        self._window_unsent = False
-        self._holding = Holding()
-        self._telling = Telling()
-        self._undecided = Undecided()
+        self._window, self._window_unsent = window, False
+        self._holding, self._telling, self._undecided = Holding(), Telling(), Undecided()
         self._events: deque[Delivery | Lost | Stop] = deque()
-        self._arrived = asyncio.Event()
-        self._to_send = asyncio.Event()
+        self._arrived, self._to_send = asyncio.Event(), asyncio.Event()
         self._connected = asyncio.Event()
-        self._connections = 0
-        self._heard_at = 0.0
+        self._connections, self._heard_at = 0, 0.0
         self._ended: Exception | None = None
         self._duty: asyncio.Task[None] | None = None
 
@@ -225,7 +223,8 @@ class WorkConnection:
     async def _run(self) -> None:
         """Connect, again and again, until it cannot help any more."""
         try:
-            async with aiohttp.ClientSession() as session:
+            connector = aiohttp.TCPConnector(ssl=self._ssl)
+            async with aiohttp.ClientSession(connector=connector) as session:
                 while True:
                     error = await self._one_connection(session)
                     await asyncio.sleep(self._reconnect.next_delay_s(error))
@@ -238,7 +237,9 @@ class WorkConnection:
         try:
             await self._serve(session)
         except errors.QueueError as error:
-            if not (error.transient or self._undecided.explains(error)):
+            # A certificate that was trusted will be so again.
+            passes = self._connections and isinstance(error, errors.CertificateRefused)
+            if not (error.transient or passes or self._undecided.explains(error)):
                 raise
             if error.status == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
                 self._holding.shrink()
@@ -280,13 +281,8 @@ class WorkConnection:
 
     async def _greet(self, websocket: aiohttp.ClientWebSocketResponse) -> float:
         """Say Hello, await the Welcome, put both sides in step; return the lease in seconds."""
-        hello = Hello(
-            uid=self.uid,
-            window=self._window,
-            held=self._holding.held(),
-            version=self._version,
-            engine=self._engine,
-        )
+        held = self._holding.held()
+        hello = Hello(self.uid, self._window, held, version=self._version, engine=self._engine)
         self._window_unsent = False
         try:
             async with asyncio.timeout(self._connect_timeout_s):

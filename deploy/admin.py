@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 import aiohttp
 import typer
 
+from client_sdk.certificates import trusted
 from client_sdk.unreachable import why
 from deploy.data_dir import DEFAULT_PATH, DataDir
 from deploy.errors import AdminRefused, Interrupted, NoAnswer
@@ -87,7 +88,11 @@ class AdminFace:
         headers = {"If-None-Match": if_none_match} if if_none_match else {}
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session,
+                aiohttp.ClientSession(
+                    timeout=timeout,
+                    headers=self._headers,
+                    connector=aiohttp.TCPConnector(ssl=trusted()),
+                ) as session,
                 session.request(
                     method, f"{self._url}{path}", json=body, params=query, headers=headers
                 ) as answer,

@@ -1,6 +1,5 @@
 """The `penstock` command."""
 
-import os
 import sys
 
 # `python -m` looks first in the folder in which it is started: a queue.py or a redis.py there would
@@ -10,6 +9,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     sys.path.append(sys.path.pop(0))
 
 import asyncio
+import os
 from enum import StrEnum
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from client_sdk.certificates import CA_FILE_VARIABLE
+from client_sdk.setting_names import unknown_in
 from client_sdk.steady_output import make_output_steady
 from deploy import (
     chat_command,
@@ -30,6 +32,7 @@ from deploy import (
     stream_commands,
     token_commands,
 )
+from deploy.ca_option import CaFile, WithCaFile
 from deploy.data_dir import DEFAULT_PATH
 from deploy.demo.run import run_demo
 from deploy.engine_check import NoEngine, check_engine
@@ -42,6 +45,7 @@ from deploy.secret_option import read_secret
 from deploy.up import run_up
 
 app = typer.Typer(
+    cls=WithCaFile,
     help="Self-hosted asynchronous inference: a queue service and workers that lose nothing.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -124,6 +128,16 @@ class Fsync(StrEnum):
     NO = "no"
 
 
+@app.callback()
+def prepare(ca_file: Annotated[str, CaFile] = "") -> None:
+    """Note which certificates are trusted, and name settings that are none."""
+    # Read by whatever opens a connection, in this process or in one that it starts.
+    if ca_file:
+        os.environ[CA_FILE_VARIABLE] = ca_file
+    for sentence in unknown_in(os.environ):
+        note(sentence)
+
+
 def main() -> None:
     """Run the command; what `python -m` and the installed script call."""
     try:
@@ -150,7 +164,11 @@ def up(
     data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DEFAULT_PATH,
     grace: Grace = 30.0,
     fsync: Annotated[
-        Fsync, typer.Option(help="`everysec` is a little faster and may lose the last seconds.")
+        Fsync,
+        typer.Option(
+            case_sensitive=False,
+            help="`everysec` is a little faster and may lose the last seconds.",
+        ),
     ] = Fsync.ALWAYS,
 ) -> None:
     """Run everything on this machine: Redis, the queue service and workers, until Ctrl-C.
@@ -159,7 +177,7 @@ def up(
     option here.
     """
     try:
-        check_engine(engine, options=engine_options, window=window)
+        check_engine(engine, options=engine_options, window=window, folder=Path.cwd())
     except NoEngine as error:
         raise typer.BadParameter(str(error)) from error
     options = LocalOptions(

@@ -1,19 +1,21 @@
 """Is this an engine?  Asked before anything is started for it."""
 
 import json
+from pathlib import Path
 
 
 class NoEngine(ValueError):
     """The engine's name or its options make no sense; its text says what was expected."""
 
 
-def check_engine(engine: str, *, options: str, window: int | None) -> None:
+def check_engine(engine: str, *, options: str, window: int | None, folder: Path) -> None:
     """Raise NoEngine for what a worker would refuse without having loaded anything.
 
-    options: JSON; empty for none.
+    options: JSON; empty for none.  folder: where the worker is going to run.
     """
     # Imported here, because `penstock put` and its like have no use for what engines import.
     from inference_worker.engines.load import EngineSpec, load_engine  # noqa: PLC0415
+    from inference_worker.engines.named_files import check_files  # noqa: PLC0415
     from inference_worker.errors import BadEngine  # noqa: PLC0415
 
     try:
@@ -23,6 +25,8 @@ def check_engine(engine: str, *, options: str, window: int | None) -> None:
     if not isinstance(told, dict):
         raise NoEngine(f'the options of an engine are a JSON object like {{"a": 1}}, got {options}')
     try:
-        load_engine(EngineSpec(engine, told, window))
+        spec = EngineSpec(engine, told, window)
+        check_files(spec, folder)
+        load_engine(spec)
     except BadEngine as error:
         raise NoEngine(str(error)) from error

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import aiohttp
 
+from client_sdk.setting_names import is_unknown
 from deploy.child import Child
 from deploy.control import Control
 from deploy.data_dir import DEFAULT_PATH, DataDir, Running
@@ -264,7 +265,9 @@ class LocalMode:
     ) -> Child:
         # What the user has set for the queue service or the worker goes through to it; a
         # pipe would otherwise hold back a Python program's lines until there are many.
-        inherited = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        # What nobody knows has been named once, and need not be by each process.
+        known = {name: value for name, value in os.environ.items() if not is_unknown(name)}
+        inherited = {**known, "PYTHONUNBUFFERED": "1"}
         return Child.start(
             name,
             # -P: no module of the folder is imported in the place of Python's or a library's.

@@ -310,7 +310,7 @@ def local_worker(plan: ServicePlan, file: Path) -> tuple[WorkerPlan, Path]:
     try:
         options = json.dumps(worker.engine_options)
         if kind not in OWN_CODE:
-            check_engine(worker.engine, options=options, window=worker.window)
+            check_engine(worker.engine, options=options, window=worker.window, folder=folder)
     except NoEngine as error:
         raise BadServiceFile(str(error)) from None
     return worker, folder

@@ -8,19 +8,23 @@ import signal
 import socket
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import uvloop
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from client_sdk.errors import QueueError
+from client_sdk.setting_names import unknown_in
 from client_sdk.steady_output import make_output_steady
 from client_sdk.stop_signals import stop_signals
 from client_sdk.wire.browsers import read_hosts
 from client_sdk.work import WorkConnection
+from client_sdk.work_check import check_welcome
 from inference_worker.bad_settings import why
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.load import load_engine
+from inference_worker.engines.named_files import check_files
 from inference_worker.environment import forget_settings
 from inference_worker.errors import WorkerError
 from inference_worker.logs import LogSettings
@@ -42,11 +46,14 @@ def main() -> None:
         settings = Settings()
     except (ValidationError, SettingsError) as error:
         sys.exit(why(error))
+    unknown = list(unknown_in(os.environ))
     # Before anything is started, so that nothing that is started has them.
     forget_settings()
     uid = new_uid()
     logs = LogSettings(settings.log_level, settings.log_json, settings.name or uid)
     logs.apply()
+    for sentence in unknown:
+        log.warning("%s", sentence)
     keep_from_children()
     status = 0
     try:
@@ -88,11 +95,19 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             version=version("penstock"),
             engine=engine.name,
             load=worker.load,
+            ca_file=settings.ca_file,
+        )
+
+    async def check() -> None:
+        await check_welcome(
+            settings.queue_url, settings.service, token=token, ca_file=settings.ca_file
         )
 
     metrics = Metrics()
     token = settings.token.get_secret_value()
-    others = Others(settings.queue_url, settings.service, token=token, uid=uid)
+    others = Others(
+        settings.queue_url, settings.service, token=token, uid=uid, ca_file=settings.ca_file
+    )
     worker = Worker(
         engine,
         connect,
@@ -101,6 +116,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         run_timeout_s=settings.run_timeout_s,
         sick_after=settings.sick_after,
         others=others.number,
+        check=check,
     )
     _leave_on_signals(worker)
     status = StatusPort(worker, metrics)
@@ -118,6 +134,7 @@ def _engine(settings: Settings, logs: LogSettings) -> Engine:
         own_process = spec.wants_own_process
     # Made in any case, which loads nothing yet: a name that makes no sense is told at once, and
     # not by a process that had to be spawned for it.
+    check_files(spec, Path.cwd())
     engine = load_engine(spec)
     if not own_process:
         return engine

@@ -34,16 +34,19 @@ def others_in(attributes: Mapping[str, str], *, service: str, uid: str) -> int:
 class Others:
     """Asks the queue service."""
 
-    def __init__(self, url: str, service: str, *, token: str, uid: str) -> None:
+    def __init__(self, url: str, service: str, *, token: str, uid: str, ca_file: str = "") -> None:
         self._url = url
         self._service = service
         self._token = token
         self._uid = uid
+        self._ca_file = ca_file
 
     async def number(self) -> int | None:
         """Return how many others take jobs now; None when that cannot be told."""
-        client = AsyncQueueClient(self._url, self._service, token=self._token)
         try:
+            client = AsyncQueueClient(
+                self._url, self._service, token=self._token, ca_file=self._ca_file
+            )
             async with client, asyncio.timeout(ASK_TIMEOUT_S):
                 attributes = await client.attributes()
         except (QueueError, TimeoutError) as error:

@@ -5,12 +5,18 @@ Read from the environment with the prefix `PENSTOCK_WORKER_`; options of the eng
     PENSTOCK_WORKER_ENGINE=echo PENSTOCK_WORKER_ENGINE_OPTIONS='{"delay_s": [0.5, 2]}'
 """
 
+import os
+
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from client_sdk.certificates import CA_FILE_VARIABLE
 from client_sdk.wire.browsers import read_hosts
+from client_sdk.words import in_any_case
 from inference_worker.engines.load import EngineSpec
 from inference_worker.process import DEFAULT_SILENCE_S
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class Settings(BaseSettings):
@@ -26,6 +32,11 @@ class Settings(BaseSettings):
     )
     service: str = Field(default="default", min_length=1, description="The service to work for.")
     token: SecretStr = Field(default=SecretStr(""), description="The token of that service.")
+    ca_file: str = Field(
+        default_factory=lambda: os.environ.get(CA_FILE_VARIABLE, ""),
+        description="The certificates that the queue service's is checked against (PEM); by "
+        "default those of PENSTOCK_CA_FILE, or the system's.",
+    )
 
     # --- What computes
     engine: str = Field(
@@ -92,8 +103,8 @@ class Settings(BaseSettings):
     )
     log_level: str = Field(
         default="INFO",
-        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
-        description="The least level logged.",
+        pattern=f"^({'|'.join(LOG_LEVELS)})$",
+        description="The least level logged: DEBUG, INFO, WARNING or ERROR, in any case.",
     )
     log_json: bool = Field(default=False, description="Log lines as JSON.")
 
@@ -102,6 +113,11 @@ class Settings(BaseSettings):
     def _are_hosts(cls, text: str) -> str:
         read_hosts(text)
         return text
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level_in_any_case(cls, came: object) -> object:
+        return in_any_case(came, LOG_LEVELS)
 
     def engine_spec(self) -> EngineSpec:
         """Return the engine that these settings describe."""

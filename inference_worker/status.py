@@ -1,5 +1,6 @@
 """The worker's own port: /metrics, /healthz and /readyz."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -11,6 +12,8 @@ from client_sdk.wire.browsers import Hosts
 from inference_worker.engines.engine import State
 from inference_worker.metrics import Metrics
 from inference_worker.worker import Worker
+
+log = logging.getLogger(__name__)
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -47,7 +50,17 @@ class StatusPort:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
+            try:
+                await web.TCPSite(runner, host, port).start()
+            except OSError as error:
+                # Nobody can watch this worker then, which is no reason not to work.
+                log.warning(
+                    "No metrics: %s:%d cannot be listened on (%s). Give each worker of a machine "
+                    "a PENSTOCK_WORKER_METRICS_PORT of its own.",
+                    host,
+                    port,
+                    error.strerror or error,
+                )
             yield
         finally:
             await runner.cleanup()

@@ -7,7 +7,8 @@ service never hands out more, so there is no queue in here.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from client_sdk.wire import codes
 from client_sdk.wire.load import Load
@@ -43,7 +44,8 @@ class Worker:
     connect: makes the connection for a window; it is called once, when the engine is ready.
     run_timeout_s: an attempt is cut off after so long; 0 is never.  sick_after: how many different
     jobs have to fail in a row for the engine to be begun anew; 0 is never.  others: how many other
-    workers take jobs now; None when that cannot be told.
+    workers take jobs now; None when that cannot be told.  check: asks the service, while the engine
+    loads, whether it takes this worker; raises the QueueError that says why not.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Worker:
         run_timeout_s: float = 0.0,
         sick_after: int = 0,
         others: Callable[[], Awaitable[int | None]] = nobody_knows,
+        check: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.engine = engine
         self.connection: WorkConnection | None = None
         self.loading: Progress | None = None
         self._connect = connect
+        self._check = check
         self._metrics = metrics
         self._grace_s = grace_s
         self._run_timeout_s = run_timeout_s
@@ -127,7 +131,7 @@ class Worker:
 
     # --- Serving
 
-    async def _load(self, leaving: asyncio.Task[bool]) -> bool:
+    async def _load(self, leaving: asyncio.Task[Any]) -> bool:
         """Load the engine and connect; return False when the worker was told to leave first."""
         log.info("The engine %s is loading.", self.engine.name)
         loop = asyncio.get_running_loop()
@@ -135,11 +139,19 @@ class Worker:
         loading = asyncio.create_task(
             self.engine.start(Context(report=self._note_loading, log=log))
         )
-        await asyncio.wait({loading, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not loading.done():
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
-            return False
+        checking = leaving if self._check is None else asyncio.create_task(self._check())
+        try:
+            # A wrong token is reported now, and not after minutes of loading.
+            await asyncio.wait({loading, leaving, checking}, return_when=asyncio.FIRST_COMPLETED)
+            if checking.done() and not leaving.done():
+                checking.result()
+                await asyncio.wait({loading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not loading.done():
+                return False
+        finally:
+            for task in {loading, checking} - {leaving}:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         loading.result()
         log.info("The engine is ready after %.1f s.", loop.time() - began_at)
 

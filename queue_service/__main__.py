@@ -10,6 +10,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import argparse
 import logging
+import os
 import re
 
 import uvloop
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from client_sdk.plain_text import without_login
+from client_sdk.setting_names import unknown_in
 from client_sdk.steady_output import make_output_steady
 from queue_service.app import serve
 from queue_service.logs import set_up_logging
@@ -54,6 +56,9 @@ def main() -> int:
         print(f"setting {place}: expected JSON: {error.__cause__ or error}", file=sys.stderr)
         return 2
     set_up_logging(settings.log_level, as_json=settings.log_json)
+    # Once, and not by each of several processes.
+    for sentence in () if shares_port() else unknown_in(os.environ):
+        log.warning("%s", sentence)
     if "redis_url" in given and without_login(settings.redis_url) != settings.redis_url:
         log.warning(
             "Every user of this machine can read the password in --redis-url: set "

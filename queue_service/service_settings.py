@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
+from client_sdk.words import in_any_case
 
 #: Share of the queue memory that is kept back, as PAI EAS does it.
 KEPT_BACK = (9, 10)
@@ -97,6 +98,11 @@ class ServiceSettings(BaseModel):
     dead_letters_max_length: int = Field(
         10_000, ge=1, description="Most dead letters of each queue; beyond it the oldest go."
     )
+
+    @field_validator("dead_message_policy", mode="before")
+    @classmethod
+    def _policy_in_any_case(cls, came: object) -> object:
+        return in_any_case(came, DeadMessagePolicy)
 
     @field_validator("max_idle", mode="before")
     @classmethod

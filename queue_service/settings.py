@@ -20,8 +20,11 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from client_sdk.wire.browsers import read_hosts, read_networks, read_origins
+from client_sdk.words import in_any_case
 from queue_service.redis_address import read_redis_url
 from queue_service.service_settings import ServiceSettings
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 #: What reads each setting that is a list with commas.
 _READERS: dict[str, Callable[[str], object]] = {
@@ -192,8 +195,8 @@ class Settings(BaseSettings):
     )
     log_level: str = Field(
         "INFO",
-        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
-        description="Least level that is logged: DEBUG, INFO, WARNING or ERROR.",
+        pattern=f"^({'|'.join(LOG_LEVELS)})$",
+        description="Least level that is logged: DEBUG, INFO, WARNING or ERROR, in any case.",
     )
     log_json: bool = Field(False, description="Log lines as JSON.")
 
@@ -202,6 +205,16 @@ class Settings(BaseSettings):
     def _is_a_list(cls, text: str, info: ValidationInfo) -> str:
         _READERS[str(info.field_name)](text)
         return text
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level_in_any_case(cls, came: object) -> object:
+        return in_any_case(came, LOG_LEVELS)
+
+    @field_validator("durability", mode="before")
+    @classmethod
+    def _durability_in_any_case(cls, came: object) -> object:
+        return in_any_case(came, Durability)
 
     @field_validator("redis_url")
     @classmethod

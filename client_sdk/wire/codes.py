@@ -15,6 +15,7 @@ class Code(StrEnum):
     CONFLICT = "CONFLICT"  # what is to be changed is not as expected, or not to be changed
     NOT_FOUND = "NOT_FOUND"  # no such path, or no entry with this index
     BAD_PARAMETER = "BAD_PARAMETER"  # a query parameter, header or field is malformed
+    UPGRADE_REQUIRED = "UPGRADE_REQUIRED"  # the path is a WebSocket's, and no upgrade came
     BAD_MESSAGE = "BAD_MESSAGE"  # a WebSocket frame is not what the protocol promises
     FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload is above the queue's limit
     QUEUE_FULL = "QUEUE_FULL"  # the queue takes no more entries now

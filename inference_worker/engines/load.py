@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from client_sdk.words import did_you_mean
 from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.handler import DEFAULT_CAPACITY, SHAPES, HandlerEngine
@@ -30,6 +31,9 @@ from inference_worker.engines.transformers.pipeline import PipelineEngine
 from inference_worker.engines.upstream.engine import UpstreamEngine
 from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.errors import BadEngine
+
+#: The words before the first colon.
+KINDS = ("echo", "http", "pmml", "transformers", "embeddings", "pipeline", *SHAPES)
 
 Options = TypeVar("Options", bound=BaseModel)
 
@@ -97,7 +101,7 @@ def load_engine(spec: EngineSpec) -> Engine:
             raise BadEngine(
                 "an engine echo, handler:module:Class, http:URL, pmml:PATH, transformers:MODEL, "
                 "embeddings:MODEL or pipeline:TASK[:MODEL]",
-                spec.name,
+                f"{spec.name}{_meant(spec)}",
             )
     return engine
 
@@ -111,4 +115,11 @@ def _options(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "options"
-        raise BadEngine(f"options that {spec.kind} knows", f"{where}: {first['msg']}") from error
+        near = did_you_mean(where, kind.model_fields) if first["type"] == "extra_forbidden" else ""
+        came = f"{where}: {first['msg']}{near}"
+        raise BadEngine(f"options that {spec.kind} knows", came) from error
+
+
+def _meant(spec: EngineSpec) -> str:
+    # Of a known kind what is missing is what it shall load.
+    return "" if spec.kind in KINDS else did_you_mean(spec.kind, KINDS)

@@ -16,6 +16,7 @@ from queue_service.web.jobs import problem
 from queue_service.web.keys import ADMISSION, HELD, METRICS, STRANGERS
 from queue_service.web.openai import refusals
 from queue_service.web.strict_json import json_response
+from queue_service.web.upgrade import UpgradeRequired
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: No answer carries Retry-After: the EAS SDK's HTTP library obeys it with 36 requests for one.
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.BadParameter: 400,
+    UpgradeRequired: 426,
     errors.Unauthorized: 401,
     errors.NoAdmin: 401,
     errors.CredentialEnded: 401,

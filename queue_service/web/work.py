@@ -25,7 +25,7 @@ from client_sdk.wire.errors import WireError
 from client_sdk.wire.events import Events
 from queue_service.access import Scope, viewer_of
 from queue_service.delivery.subscriber import Ended, Subscriber
-from queue_service.errors import BadParameter, CredentialEnded, ServiceError, StoreUnavailable
+from queue_service.errors import CredentialEnded, ServiceError, StoreUnavailable
 from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery, Rejected
 from queue_service.store.owners import Viewer, plain_name
@@ -36,6 +36,7 @@ from queue_service.web.following import Following
 from queue_service.web.intake import Intake
 from queue_service.web.keys import SETTINGS
 from queue_service.web.tokens import admission_of, require_scope, seek, time_limit
+from queue_service.web.upgrade import require_upgrade
 from queue_service.web.watch import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,7 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
     """Serve one worker until either side ends it."""
     service = await seek(request, request.match_info["service"])
     viewer = viewer_of(require_scope(request, service, Scope.WORK))
-    if request.headers.get("Upgrade", "").lower() != "websocket":
-        raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
+    require_upgrade(request)
     socket = web.WebSocketResponse(
         autoping=False,
         timeout=CLOSE_TIMEOUT_S,

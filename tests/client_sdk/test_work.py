@@ -262,7 +262,9 @@ async def test_pings_alone_keep_a_connection_that_has_nothing_to_do() -> None:
     [
         (answer(401, Error_Code="UNAUTHORIZED"), errors.Unauthorized),
         (answer(404, Error_Code="NO_SUCH_SERVICE"), errors.NoSuchService),
-        (answer(400), errors.BadParameter),
+        (answer(400, Error_Code="BAD_PARAMETER"), errors.BadParameter),
+        # Without a word of ours it is a proxy's.
+        (answer(400), errors.NoUpgrade),
         (answer(403), errors.Forbidden),
     ],
 )

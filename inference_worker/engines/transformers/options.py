@@ -3,7 +3,9 @@
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from client_sdk.words import in_any_case
 
 
 class RunnerChoice(StrEnum):
@@ -14,10 +16,18 @@ class RunnerChoice(StrEnum):
     PAGED = "paged"
 
 
+_WORDS = ("auto", "float32", "bfloat16", "float16", *RunnerChoice)
+
+
 class ModelOptions(BaseModel):
     """Where a model comes from and where it computes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("dtype", "runner", mode="before", check_fields=False)
+    @classmethod
+    def _word_in_any_case(cls, came: object) -> object:
+        return in_any_case(came, _WORDS)
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",

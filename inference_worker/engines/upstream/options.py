@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from client_sdk.wire import names
+from client_sdk.words import in_any_case
 
 _HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
 
@@ -108,6 +109,11 @@ class UpstreamOptions(BaseModel):
     def has_credentials(self) -> bool:
         """Whether the server is sent something of the operator's own with every job."""
         return bool(self.send_headers) or "@" in urlsplit(self.url).netloc
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _mode_in_any_case(cls, came: object) -> object:
+        return in_any_case(came, Mode)
 
     @field_validator("headers", "send_headers")
     @classmethod

@@ -1,0 +1,54 @@
+"""The name of every setting of Penstock, so that a misspelled one is noticed.
+
+One environment often serves a queue service, its workers and the command line, and none of them
+knows the settings of the others; so each knows these names.  A test compares them with the
+settings.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from client_sdk.words import did_you_mean
+
+_PREFIX, _WORKER_PREFIX = "PENSTOCK_", "PENSTOCK_WORKER_"
+
+_QUEUE_SERVICE = """
+    ADMIN_TOKEN ALLOWED_HOSTS ALLOWED_ORIGINS AUTO_COMMIT_WINDOW BARE_MOUNT BODY_TIMEOUT_S
+    DIRECT_ENDPOINTS DRAIN_S DURABILITY DURABILITY_REPLICAS DURABILITY_TIMEOUT_MS
+    EVENTS_TTL_MS HEADER_TIMEOUT_S HOST IDEMPOTENCY_TTL_MS KEEPALIVE_TIMEOUT_S KEY_PREFIX
+    LEASE_MS LOG_JSON LOG_LEVEL MAX_CONNECTIONS MAX_CONNECTIONS_PER_ADDRESS MAX_EVENTS
+    MAX_EVENT_BYTES MAX_GET_LENGTH MAX_HEADER_BYTES MAX_NOT_BEFORE_S MAX_TIMEOUT_S MAX_WINDOW
+    PORT PROCESSES REDIS_CA_FILE REDIS_CERT_FILE REDIS_CHECK_HOSTNAME REDIS_KEY_FILE
+    REDIS_SENTINEL_PASSWORD REDIS_SENTINEL_USER REDIS_URL RELEASE_GRACE_MS RESULT_RETENTION_MS
+    SEND_TIMEOUT_S SERVICES STORE_TIMEOUT_S TICKET_TTL_MS TICK_MS TRUSTED_PROXIES
+    WATCH_SEND_TIMEOUT_S
+"""
+
+_WORKER = """
+    ALLOWED_HOSTS CA_FILE DEVICE ENGINE ENGINE_OPTIONS ENGINE_PROCESS ENGINE_SILENCE_S GRACE_S
+    LOG_JSON LOG_LEVEL METRICS_HOST METRICS_PORT NAME QUEUE_URL RUN_TIMEOUT_S SERVICE
+    SICK_AFTER TOKEN WORKER_THREADS
+"""
+
+#: Of the SDK, the command line, compose, the build and the tests.
+_OTHERS = """
+    APP_DIR BIND CA_FILE FUZZ_CASES GPUS INFERENCE_WORKER_IMAGE MAX_PAYLOAD_KB PULL_POLICY
+    QUEUE_SERVICE_IMAGE SERVICE SHARED_PORT STORM_SEED TEST_CHROMIUM TEST_REDIS_SERVERS
+    TEST_SEED TOKEN URL WORKER_EXTRAS WORKER_STOP_S
+"""
+
+KNOWN = frozenset(
+    [f"{_PREFIX}{name}" for name in (*_QUEUE_SERVICE.split(), *_OTHERS.split())]
+    + [f"{_WORKER_PREFIX}{name}" for name in _WORKER.split()]
+)
+
+
+def is_unknown(name: str) -> bool:
+    """Say whether a variable begins as ours do and is none of ours."""
+    # Names in lower case are settings too, as pydantic reads them.
+    return name.upper().startswith(_PREFIX) and name.upper() not in KNOWN
+
+
+def unknown_in(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each of them."""
+    for name in filter(is_unknown, sorted(environ)):
+        yield f"{name} is no setting, and does nothing{did_you_mean(name, KNOWN)}"

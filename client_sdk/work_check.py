@@ -1,0 +1,53 @@
+"""Would a service take this worker?  Asked before a model is loaded, which may take minutes."""
+
+import asyncio
+from urllib.parse import quote
+
+import aiohttp
+
+from client_sdk import errors
+from client_sdk.backoff import Backoff
+from client_sdk.certificates import trusted
+from client_sdk.refusals import from_answer
+from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
+from client_sdk.unreachable import failed_connection
+from client_sdk.wire import names
+
+#: How long one replica may take to answer, in seconds.
+ANSWER_TIMEOUT_S = 5.0
+
+
+async def check_welcome(url: str, service: str, *, token: str, ca_file: str = "") -> None:
+    """Return once a replica has let the token in; ask again while none answers.
+
+    Raises what the work connection would end with: Unauthorized, Forbidden, NoSuchService, or a
+    certificate that is not trusted.
+    """
+    replicas = Replicas(url)
+    reconnect = Reconnect(replicas, Backoff(most_s=MOST_WAIT_S))
+    path = names.WORK_PATH.format(service=quote(service, safe=""))
+    timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
+    headers = {"Authorization": token} if token else {}
+    connector = aiohttp.TCPConnector(ssl=trusted(ca_file))
+    async with aiohttp.ClientSession(
+        timeout=timeout, headers=headers, connector=connector
+    ) as session:
+        while True:
+            error = await _refusal(session, f"{replicas.current}{path}")
+            if error is None:
+                return
+            if not error.transient:
+                raise error
+            await asyncio.sleep(reconnect.next_delay_s(error))
+
+
+async def _refusal(session: aiohttp.ClientSession, url: str) -> errors.QueueError | None:
+    """Ask one replica; return why it would not take the worker, None when it would."""
+    try:
+        # Without an upgrade, which is asked for last: what comes is what stands before it.
+        async with session.get(url, allow_redirects=False) as answer:
+            error = from_answer(answer.status, answer.headers, await answer.read(), url=url)
+    except (aiohttp.ClientError, OSError) as failure:
+        return failed_connection(failure, f"no answer within {ANSWER_TIMEOUT_S:g} s", url=url)
+    is_told = isinstance(error, errors.Unauthorized | errors.Forbidden | errors.NotFound)
+    return error if is_told or (error.transient and answer.status >= 500) else None
