@@ -44,12 +44,14 @@ from client_sdk.errors import (
 )
 from client_sdk.job_calls import Job, JobEvent
 from client_sdk.job_error import JobError, error_of
+from client_sdk.job_retry import JobRetry
 from client_sdk.jobs import AsyncJobs
 from client_sdk.mapping import JobInput, Mapped
 from client_sdk.subscription import Subscription
 from client_sdk.sync import Queue, QueueClient, Watch
 from client_sdk.sync_jobs import Jobs
 from client_sdk.transport import RetryPolicy
+from client_sdk.wire.failures import FailureType
 from client_sdk.wire.frame import Frame
 from client_sdk.work import WorkConnection
 from client_sdk.work_events import Lost, Stop
@@ -65,6 +67,7 @@ __all__ = [
     "Closed",
     "ConnectionFailed",
     "Draining",
+    "FailureType",
     "Forbidden",
     "Frame",
     "FrameTooBig",
@@ -77,6 +80,7 @@ __all__ = [
     "JobEvent",
     "JobInput",
     "JobNotEnded",
+    "JobRetry",
     "Jobs",
     "LeaseLost",
     "Lost",

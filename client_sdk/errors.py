@@ -41,6 +41,7 @@ from typing import Any
 
 from client_sdk.plain_text import without_login
 from client_sdk.wire.codes import Code
+from client_sdk.wire.failures import FailureType
 
 
 class QueueError(Exception):
@@ -177,10 +178,18 @@ class IdInUse(Refused):
 class NoResult(Refused):
     """The job failed, was canceled or expired; the sentence says how.
 
-    fields: `state` as the job has it, and `reason`, the word that its worker gave, or None.
+    fields: `state` as the job has it, `reason`, the word that its worker gave, or None, and
+    `error` with `type`, `code` and `message`, or None.
     """
 
     code = Code.NO_RESULT
+
+    @property
+    def type(self) -> FailureType | None:
+        """What kind of failure it was; None when the job did not fail."""
+        error = self.fields.get("error")
+        kind = error.get("type") if isinstance(error, dict) else None
+        return FailureType(kind) if kind in list(FailureType) else None
 
 
 class Gone(Refused):

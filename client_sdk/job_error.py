@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from client_sdk.wire import names
+from client_sdk.wire.failures import FailureType, type_named
 from client_sdk.wire.frame import Frame
 
 
@@ -12,12 +13,13 @@ class JobError:
 
     code: the worker's word, such as `BadInput` or `ValueError`; "" when it gave none.
     status: the number that PAI EAS clients read, as text: 400 for a bad input, else mostly 500.
-    text: the sentence.
+    text: the sentence.  type: what kind of failure; see client_sdk.wire.failures.
     """
 
     code: str
     status: str
     text: str
+    type: FailureType = FailureType.INTERNAL
 
 
 def error_of(frame: Frame) -> JobError | None:
@@ -26,4 +28,5 @@ def error_of(frame: Frame) -> JobError | None:
     if status is None:
         return None
     code = frame.tags.get(names.ERROR_CODE_TAG, "")
-    return JobError(code, status, frame.data.decode(errors="replace"))
+    kind = type_named(frame.tags.get(names.ERROR_TYPE_TAG, ""), code or status)
+    return JobError(code, status, frame.data.decode(errors="replace"), kind)

@@ -22,6 +22,7 @@ from client_sdk import errors, job_calls
 from client_sdk.backoff import Backoff
 from client_sdk.growing_text import GrowingText
 from client_sdk.job_calls import Job, JobEvent
+from client_sdk.job_retry import JobRetry, retry_options
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
 from client_sdk.refusals import from_answer
 from client_sdk.replicas import is_about_replica
@@ -55,12 +56,14 @@ class AsyncJobs:
         start_by: str = "",
         finish_by: str = "",
         run_timeout: str = "",
+        retry: JobRetry | Mapping[str, float] | None = None,
         events: bool = True,
     ) -> Job:
         """Put a job; retries never put it twice.
 
         job_id: by default one is made.  not_before, start_by, finish_by: a time as in RFC 3339,
-        or from now as in "90s"; run_timeout: as in "90s".  events: whether its output can be
+        or from now as in "90s"; run_timeout: as in "90s".  retry: how it is tried again where that
+        is not as the service has it; or its fields by name.  events: whether its output can be
         followed while it runs.
 
         Raises IdInUse when the id stands for something else, FrameTooBig, QueueFull, BadParameter.
@@ -74,6 +77,7 @@ class AsyncJobs:
             "start_by": start_by,
             "finish_by": finish_by,
             "run_timeout": run_timeout,
+            **retry_options(retry),
             "events": None if events else False,
         }
         call = job_calls.submit(data, options, job_id=job_id)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from client_sdk import errors
 from client_sdk.job_calls import Job, JobEvent
+from client_sdk.job_retry import JobRetry
 from client_sdk.jobs import AsyncJobs
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
 from client_sdk.portal import Portal
@@ -33,6 +34,7 @@ class Jobs:
         start_by: str = "",
         finish_by: str = "",
         run_timeout: str = "",
+        retry: JobRetry | Mapping[str, float] | None = None,
         events: bool = True,
     ) -> Job:
         """Put a job; retries never put it twice."""
@@ -48,6 +50,7 @@ class Jobs:
                 start_by=start_by,
                 finish_by=finish_by,
                 run_timeout=run_timeout,
+                retry=retry,
                 events=events,
             )
         )

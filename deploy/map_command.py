@@ -75,14 +75,15 @@ def map_jobs(
     start_by: job_options.StartBy = "",
     finish_by: job_options.FinishBy = "",
     run_timeout: job_options.RunTimeout = "",
+    max_attempts: job_options.MaxAttempts = None,
+    retry_pause: job_options.RetryPause = "",
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
     """Put a job for each line of a file; the same command again goes on where this one ended."""
-    service, inputs, outputs = _service_and_files(words, url, data_dir)
-    _check_paths(inputs, outputs)
+    service, inputs, outputs = _checked_words(words, url, data_dir)
     options = {
         "tags": read_tags(tag or []) or None,
         "priority": priority or None,
@@ -91,6 +92,7 @@ def map_jobs(
         "start_by": start_by,
         "finish_by": finish_by,
         "run_timeout": run_timeout,
+        "retry": job_options.retry_of(max_attempts, retry_pause),
     }
     given = {name: value for name, value in options.items() if value}
     wanted = _Wanted(in_flight, ordered, keep, retry_failed, timeout)
@@ -106,6 +108,12 @@ def map_jobs(
                     await _Map(client, checked, output, given, wanted).run(as_json=as_json)
 
             asyncio.run(verb())
+
+
+def _checked_words(words: list[str], url: str, data_dir: Path) -> tuple[str, Path, Path]:
+    service, inputs, outputs = _service_and_files(words, url, data_dir)
+    _check_paths(inputs, outputs)
+    return service, inputs, outputs
 
 
 def _service_and_files(words: list[str], url: str, data_dir: Path) -> tuple[str, Path, Path]:

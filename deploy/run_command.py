@@ -64,6 +64,8 @@ def run(
     start_by: job_options.StartBy = "",
     finish_by: job_options.FinishBy = "",
     run_timeout: job_options.RunTimeout = "",
+    max_attempts: job_options.MaxAttempts = None,
+    retry_pause: job_options.RetryPause = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print its id and leave.")] = False,
     timeout: job_options.Seconds = None,
     keep: Annotated[
@@ -85,6 +87,7 @@ def run(
         "start_by": start_by,
         "finish_by": finish_by,
         "run_timeout": run_timeout,
+        "retry": job_options.retry_of(max_attempts, retry_pause),
     }
     keep = keep or bool(job_id)
     # Made here, so that Ctrl-C knows what to cancel even while the job is being put.
@@ -95,10 +98,7 @@ def run(
             try:
                 job = await client.jobs.submit(body, job_id=job_id, **options)
                 if no_wait:
-                    if as_json:
-                        say_json(job.data)
-                    else:
-                        say(job.id)
+                    say_json(job.data) if as_json else say(job.id)
                     return
                 await _wait(client, job_id, timeout_s=timeout, as_json=as_json, keep=keep)
             except asyncio.CancelledError:

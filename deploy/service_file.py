@@ -15,7 +15,7 @@ from deploy.errors import BadServiceFile
 from queue_service.service_settings import DeadMessagePolicy, ServiceName, read_max_idle
 
 #: Sections whose keys may be joined by dots; elsewhere a dot is a part of a name.
-_SECTIONS = ("metadata", "metadata.rpc", "queue", "queue.source", "queue.sink")
+_SECTIONS = ("metadata", "metadata.rpc", "queue", "queue.source", "queue.sink", "queue.retry")
 
 #: Keys of PAI EAS that say where or on what to run, or what only that platform does.
 IGNORED = frozenset(
@@ -106,6 +106,14 @@ class SinkOfFile(QueueOfFile):
     memory_ratio: float = Field(0.5, gt=0, lt=1)
 
 
+class RetryOfFile(Section):
+    max_attempts: int | None = None
+    first_pause_s: float | None = None
+    factor: float | None = None
+    longest_pause_s: float | None = None
+    jitter: float | None = None
+
+
 class QueuesOfFile(Section):
     memory: int = Field(4000, ge=1)
     min_replica: int = Field(1, ge=0, le=2)
@@ -113,6 +121,7 @@ class QueuesOfFile(Section):
     max_idle: str = "0"
     dead_message_policy: DeadMessagePolicy = DeadMessagePolicy.REAR
     fair: bool = True
+    retry: RetryOfFile | None = None
     source: QueueOfFile = QueueOfFile()
     sink: SinkOfFile = SinkOfFile()
 

@@ -136,6 +136,8 @@ def _settings(file: ServiceFile) -> dict[str, Any]:
         "dead_message_policy": queue.dead_message_policy.value,
         "fair": queue.fair,
     }
+    if queue.retry is not None:
+        settings["retry"] = queue.retry.model_dump(exclude_none=True)
     try:
         ServiceSettings.model_validate({**settings, "name": file.metadata.name})
     except ValidationError as error:

@@ -2,7 +2,8 @@
 
 Finished with output          completion; the output goes to the sink
 Finished without output       completion without a result; the sink gets nothing
-Failed, another try helps     rejection with its code; the entry goes out again
+Failed, another try helps     rejection with its code and its type; the entry goes out again, after
+                              the pause of its retry policy if it has one
 Failed for good               completion; the sink gets the sentence, or the data that the engine
                               gave in its place, tagged with its codes; unless the input is to
                               blame the service is told, which may keep a dead letter
@@ -11,6 +12,7 @@ Failed for good               completion; the sink gets the sentence, or the dat
 from http import HTTPStatus
 
 from client_sdk.wire import codes, names
+from client_sdk.wire.retry import Again, asked_pause_s, next_attempt
 from client_sdk.wire.worker import Completion, Delivery, Failure, Rejection, Result
 from inference_worker.engines.engine import BAD_INPUT, RESULT_TOO_BIG, Failed, Finished
 from inference_worker.engines.upstream.answer import (
@@ -40,8 +42,11 @@ _STATUSES = {
 }
 
 
-def answer_to(delivery: Delivery, end: Finished | Failed) -> Answer:
-    """Return what this end of its job means for the delivery."""
+def answer_to(delivery: Delivery, end: Finished | Failed, *, draw: float = 0.0) -> Answer:
+    """Return what this end of its job means for the delivery.
+
+    draw: a random number from 0 to 1, for the jitter of a pause.
+    """
     match end:
         case Finished(output, tags):
             result = Result(output, tags) if output else None
@@ -51,12 +56,45 @@ def answer_to(delivery: Delivery, end: Finished | Failed) -> Answer:
             message = message[:MAX_MESSAGE_LENGTH].encode(errors="replace").decode()
             # A job that the worker could not even begin is never charged for it, and therefore
             # never at its last attempt.
-            if code == codes.SHUTDOWN or (retryable and not delivery.last_attempt):
+            if code == codes.SHUTDOWN:
                 return Rejection(delivery.index, delivery.attempt, code, message)
-            tags = {names.LAST_CODE_TAG: status_of(code), names.ERROR_CODE_TAG: code}
+            again = next_of(delivery, end, draw=draw) if retryable else None
+            if again is not None:
+                return Rejection(
+                    delivery.index,
+                    delivery.attempt,
+                    code,
+                    message,
+                    type=end.kind,
+                    pause_ms=round(again.pause_s * 1000),
+                    alone=again.alone,
+                    request_id=delivery.request_id if delivery.events else "",
+                )
+            tags = {
+                names.LAST_CODE_TAG: status_of(code),
+                names.ERROR_CODE_TAG: code,
+                names.ERROR_TYPE_TAG: end.kind,
+            }
             data = data or (message or code).encode()
-            failed = None if code == BAD_INPUT else Failure(code, message)
+            failed = None if code == BAD_INPUT else Failure(code, message, end.kind)
             return Completion(delivery.index, delivery.attempt, Result(data, tags), failed)
+
+
+def next_of(delivery: Delivery, failed: Failed, *, draw: float) -> Again | None:
+    """Return what follows a failure that another attempt may cure; None for the end."""
+    if delivery.last_attempt:
+        return None
+    if delivery.retry is None:
+        # PAI EAS's rules: at once, whatever it was; but nobody asks for a pause in vain.
+        return Again() if failed.after_s is None else Again(asked_pause_s(failed.after_s))
+    return next_attempt(
+        delivery.retry,
+        failed.kind,
+        attempt=delivery.attempt,
+        was_alone=delivery.alone or delivery.deaths > 0,
+        asked_s=failed.after_s,
+        draw=draw,
+    )
 
 
 def cut_short(answer: Answer) -> Answer | None:

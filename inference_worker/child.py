@@ -15,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from client_sdk.wire.codes import SHUTDOWN
+from client_sdk.wire.failures import FailureType
 from inference_worker import pipe
 from inference_worker.engine_main import Birth, main
+from inference_worker.engines.classify import type_of_exit
 from inference_worker.engines.engine import (
     DEVICE_LOST,
     ENGINE_DIED,
@@ -31,6 +33,7 @@ from inference_worker.engines.load import EngineSpec
 from inference_worker.environment import without_settings
 from inference_worker.errors import EngineFailed
 from inference_worker.logs import LogSettings
+from inference_worker.oom_kills import oom_kills
 from inference_worker.pulse import Beat, Pulse
 
 #: How long the code of a cancelled job may go on before its process is replaced, in seconds.
@@ -60,6 +63,7 @@ class Child:
         self._refreshing: set[int] = set()
         self._replaced_because = ""
         self._cause = ""
+        self._oom_kills = oom_kills()
         self._health: asyncio.Future[Health] | None = None
         self._gone = asyncio.Event()
         self._exit_fd = _exit_fd(process)
@@ -145,7 +149,11 @@ class Child:
         ended = await self.end()
         if self._replaced_because:
             return Failed(SHUTDOWN, self._replaced_because)
-        return Failed(ENGINE_DIED, f"the engine's process {self._cause or ended}")
+        # One that was killed for its silence was killed by us.
+        short = not self._cause and oom_kills() > self._oom_kills
+        kind = type_of_exit(self._process.exitcode, was_short_of_memory=short)
+        why = ", for want of memory" if kind is FailureType.OOM else ""
+        return Failed(ENGINE_DIED, f"the engine's process {self._cause or ended}{why}", type=kind)
 
     def fail_listeners(self, failed: Failed) -> None:
         """Tell every job that still runs here that it has failed."""
@@ -206,7 +214,7 @@ class Child:
             # No process recovers from that.  The job which met it may have caused it, and is
             # treated as one whose engine died; the others have only been disturbed.
             self.listeners.pop(number, None)
-            event = replace(event, code=ENGINE_DIED)
+            event = replace(event, code=ENGINE_DIED, type=FailureType.GPU_LOST)
             self.replace(f"the engine was replaced: {event.message}")
         if listener:
             listener(event)

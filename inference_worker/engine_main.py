@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from client_sdk.steady_output import make_output_steady
 from inference_worker import pipe
+from inference_worker.engines.classify import type_of_exception
 from inference_worker.engines.engine import (
     Context,
     Engine,
@@ -197,6 +198,10 @@ class _Jobs:
             self._pipe.send(pipe.Happened(number, failed))
         except Exception as error:
             log.exception("The engine raised outside of its handler.")
-            self._pipe.send(pipe.Happened(number, Failed("EngineDefect", repr(error))))
+            self._pipe.send(
+                pipe.Happened(
+                    number, Failed("EngineDefect", repr(error), type=type_of_exception(error))
+                )
+            )
         finally:
             await events.aclose()

@@ -57,6 +57,9 @@ class Metrics:
         self.rejections = self._counter(
             "rejections", "Deliveries answered with a rejection, by its code.", "code"
         )
+        self.failures = self._counter(
+            "failures", "Attempts that failed here, by the type of the failure.", "type"
+        )
         self.refused = self._counter(
             "refused_answers", "Answers that the queue service did not accept, by its code.", "code"
         )

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import logging
+import random
 
 from client_sdk.errors import QueueError
 from client_sdk.wire import codes, names
@@ -11,7 +12,7 @@ from client_sdk.work import WorkConnection
 from inference_worker.answers import Answer, answer_to, cut_short, too_big
 from inference_worker.engines.engine import Failed, Finished
 from inference_worker.metrics import Metrics
-from inference_worker.said import NO_RESULT, Once, with_code
+from inference_worker.said import NO_RESULT, Once, rejection_line, with_code
 
 log = logging.getLogger(__name__)
 
@@ -27,21 +28,23 @@ class Outbox:
 
     def answer(self, delivery: Delivery, end: Finished | Failed) -> None:
         """Say how the job of this delivery ended."""
-        answer = answer_to(delivery, end)
+        answer = answer_to(delivery, end, draw=random.random())
+        if isinstance(end, Failed) and end.code != codes.SHUTDOWN:
+            self._metrics.failures.labels(end.kind).inc()
         match answer:
-            case Rejection(code=code, reason=reason):
+            case Rejection(code=code):
                 self._metrics.rejections.labels(code).inc()
-                said = with_code(code, reason)
-                log.info("%s is rejected with %s", delivery.request_id, said)
+                log.info("%s is rejected with %s", delivery.request_id, rejection_line(answer))
             case Completion(result=None):
                 self._metrics.without_result.inc()
                 self._once.info(NO_RESULT, delivery.request_id)
             case _ if isinstance(end, Failed):
                 self._metrics.with_error.inc()
                 log.warning(
-                    "%s is answered with its error after attempt %d, %s",
+                    "%s is answered with its error after attempt %d (%s), %s",
                     delivery.request_id,
                     delivery.attempt,
+                    end.kind,
                     with_code(end.code, end.message),
                 )
             case _:

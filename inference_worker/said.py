@@ -2,6 +2,8 @@
 
 import logging
 
+from client_sdk.wire.worker import Rejection
+
 #: A handler that returns None may have forgotten its `return`, and its clients wait.
 NO_RESULT = "%s has no result, because the engine returned nothing (said once)."
 
@@ -16,6 +18,15 @@ CHAT_AS_TEXT = (
 def with_code(code: str, sentence: str) -> str:
     """Return `code: sentence`, without the code where the sentence begins with it already."""
     return sentence if sentence.startswith(f"{code}:") else f"{code}: {sentence}"
+
+
+def rejection_line(rejection: Rejection) -> str:
+    """Return what a rejection says: the failure, its type, and what follows."""
+    said = with_code(rejection.code, rejection.reason)
+    if not rejection.type:
+        return said
+    what = "alone" if rejection.alone else f"after {rejection.pause_ms / 1000:g} s"
+    return f"{said} ({rejection.type}; again {what})"
 
 
 class Once:

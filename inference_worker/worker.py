@@ -15,14 +15,17 @@ from client_sdk.wire.load import Load
 from client_sdk.wire.worker import Delivery
 from client_sdk.work import WorkConnection
 from client_sdk.work_events import Lost, Stop
-from inference_worker.answers import POISON_JOB, RUN_TIMEOUT
+from inference_worker.answers import RUN_TIMEOUT
+from inference_worker.engines.classify import type_of_exception
 from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
 from inference_worker.line import Line
 from inference_worker.metrics import Metrics
 from inference_worker.outbox import Outbox
+from inference_worker.refusing import refusal_of
 from inference_worker.reporter import Reporter
 from inference_worker.rest import Rest, nobody_knows
 from inference_worker.running import Running, job_of, timeout_of
+from inference_worker.spared import Spared
 from inference_worker.streak import Streak
 from inference_worker.vitals import Vitals, measure
 
@@ -32,8 +35,6 @@ CONFIRM_S = 3.0
 CONFIRM_AT_ONCE_S = 0.5
 #: How long the engine may take to stop once nothing runs in it, in seconds.
 ENGINE_STOP_S = 5.0
-#: A job that has killed the engines of so many workers is not run any more.
-MOST_DEATHS = 2
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Worker:
         self._line: Line[Running] = Line()
         self._streak = Streak(sick_after)
         self._rest = Rest(engine, self._set_window, others)
+        self._spared = Spared(self._set_window)
         self._lives = 0
         self._window = 0
         self._idle = asyncio.Event()
@@ -189,29 +191,21 @@ class Worker:
                 running.delivery = delivery
                 self._reporter.hand_over(delivery)
             return
-        if refusal := self._refusal(delivery):
+        is_leaving, is_resting = self._leaving.is_set(), self._rest.is_on
+        if refusal := refusal_of(delivery, is_leaving=is_leaving, is_resting=is_resting):
             self._outbox.answer(delivery, refusal)
             return
-        if not self._line.is_shut and (end := self.engine.run_now(self._job_of(delivery))):
+        is_alone = delivery.alone or delivery.deaths > 0
+        if not (self._line.is_shut or is_alone) and (
+            end := self.engine.run_now(self._job_of(delivery))
+        ):
             self._end(delivery, end)
             return
         running = Running(delivery)
         self._running[delivery.index] = running
         self._idle.clear()
-        self._line.join(running, alone=delivery.deaths > 0)
+        self._line.join(running, alone=is_alone)
         self._begin_next()
-
-    def _refusal(self, delivery: Delivery) -> Failed | None:
-        """Say why this delivery is not run, if it is not."""
-        if delivery.deaths >= MOST_DEATHS:
-            sentence = f"the engines of {delivery.deaths} workers died while they ran it"
-            return Failed(POISON_JOB, sentence, retryable=False)
-        # These two were on their way when the window became 0.
-        if self._leaving.is_set():
-            return Failed(codes.SHUTDOWN, "the worker is leaving")
-        if self._rest.is_on:
-            return Failed(codes.SHUTDOWN, "the worker's engine is begun anew")
-        return None
 
     def _begin_next(self) -> None:
         loop = asyncio.get_running_loop()
@@ -240,7 +234,7 @@ class Worker:
                 raise
         except Exception as error:
             log.exception("The engine raised while it ran %s.", job.request_id)
-            end = Failed("EngineDefect", repr(error))
+            end = Failed("EngineDefect", repr(error), type=type_of_exception(error))
         finally:
             self._forget(running)
         if end is None and running.stopping:
@@ -308,6 +302,10 @@ class Worker:
         """Answer a delivery whose job has ended, and see what that says about the engine."""
         if isinstance(end, Finished):
             self._rest.succeeded()
+        elif end.spare_s:
+            # Before the answer, which opens the place.
+            self._spared.leave_empty(end.spare_s)
+            self._set_window()
         is_sick = self._streak.note(delivery.index, end, life=self._lives)
         if not is_sick or self._rest.is_on or self._leaving.is_set():
             self._outbox.answer(delivery, end)
@@ -337,7 +335,7 @@ class Worker:
     def _set_window(self) -> None:
         """Take as many as the engine does, unless there is a reason to take none."""
         is_shut = self._leaving.is_set() or self._rest.is_on or self._line.is_shut
-        window = 0 if is_shut else self.engine.capacity
+        window = 0 if is_shut else max(0, self.engine.capacity - self._spared.count)
         if self.connection is None or window == self._window:
             return
         self._window = window
@@ -389,6 +387,7 @@ class Worker:
             log.warning("Left without the outcome of %d answers.", left)
 
     async def _stop(self) -> None:
+        self._spared.stop()
         await self._rest.stop()
         for running in list(self._running.values()):
             self._cancel(running)

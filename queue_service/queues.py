@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 
+from client_sdk.wire.retry import RetryPolicy
 from queue_service.dead_letters import DeadLetters
 from queue_service.delivery.dispatcher import Dispatcher
 from queue_service.delivery.doorbell import Doorbell, wait_for_any
@@ -23,6 +24,7 @@ from queue_service.errors import (
 )
 from queue_service.metrics import QueueMetrics
 from queue_service.refusals import refusal_of
+from queue_service.rejections import decide
 from queue_service.settings import Settings
 from queue_service.store.batching import all_of
 from queue_service.store.entry import (
@@ -63,6 +65,7 @@ class Queue:
         settings: Settings,
         metrics: QueueMetrics,
         max_idle_ms: int = 0,
+        retry: RetryPolicy | None = None,
         followers: Followers | None = None,
     ) -> None:
         self.role = role
@@ -74,6 +77,8 @@ class Queue:
         self.release_grace_ms = settings.release_grace_ms
         self._store = store
         self._settings = settings
+        self._retry = retry
+        self._followers = followers
         self._dispatcher = Dispatcher(store, self.bell, metrics)
         self._redelivery = Redelivery(
             store,
@@ -125,9 +130,12 @@ class Queue:
         self._closed = None
         self.bell.ring()
 
-    def change(self, store: Store, limits: Limits, *, max_idle_ms: int) -> None:
+    def change(
+        self, store: Store, limits: Limits, *, max_idle_ms: int, retry: RetryPolicy | None
+    ) -> None:
         """Go on with other limits; what is under way ends as it began."""
         self._store = store
+        self._retry = retry
         self.limits = limits
         self.dead_letters = self._dead_letters()
         self._dispatcher.store = store
@@ -331,7 +339,11 @@ class Queue:
 
     async def reject(self, rejected: Sequence[Rejected]) -> list[bool]:
         """Give deliveries back; False where one was no longer the subscriber's."""
-        accepted = await all_of([self._store.reject(item) for item in rejected])
+        decided = [decide(item, self._retry) for item in rejected]
+        accepted = await all_of([self._store.reject(item) for item in decided])
+        if self._followers is not None and any(any(item.pauses_ms) for item in decided):
+            # This process now learns when it is to look again.
+            self._followers.due.ring()
         self.metrics.rejections.inc(accepted.count(True))
         self.metrics.stale.inc(accepted.count(False))
         return accepted

@@ -5,12 +5,14 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
+from client_sdk.wire.retry import RetryPolicy
 from queue_service.admission import Admission, recheck_all
 from queue_service.delivery.followers import Followers
 from queue_service.delivery.subscriber import Ended
 from queue_service.description import Description
 from queue_service.metrics import Metrics
 from queue_service.queues import Limits, Queue
+from queue_service.retry import fewest, policy_of
 from queue_service.service_settings import capacity
 from queue_service.settings import Settings
 from queue_service.store.entry import Dropped
@@ -18,6 +20,7 @@ from queue_service.store.keys import Keys, Role
 from queue_service.store.registry import State
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
+from queue_service.store.ticket import read_retry
 from queue_service.tickets import Tickets
 
 #: From the end of a deleted service to the last look for what a late put may have left, in s.
@@ -52,6 +55,7 @@ class Service:
                 settings=settings,
                 metrics=metrics.queue(description.name, role),
                 max_idle_ms=description.settings.max_idle_ms,
+                retry=self._retry,
                 followers=self.followers if role == "input" else None,
             )
 
@@ -76,6 +80,12 @@ class Service:
     def is_open(self) -> bool:
         """True while it has no token and admits everybody."""
         return self._open
+
+    def retry_of(self, own: str, *, has_ticket: bool) -> tuple[RetryPolicy | None, int]:
+        """The retry policy of an entry, as its ticket keeps its own, and its most hand-outs."""
+        settings = self.description.settings.retry
+        policy = policy_of(settings, read_retry(own), has_ticket=has_ticket)
+        return policy, fewest(self.max_delivery, policy.max_attempts if policy else 0)
 
     def admits(self, token: str) -> bool:
         """Say whether this token opens the service, in a time that tells nothing about it."""
@@ -105,6 +115,7 @@ class Service:
                 self._store(queue.role),
                 self._limits(queue.role),
                 max_idle_ms=description.settings.max_idle_ms,
+                retry=self._retry,
             )
         if self.stopped and not was_stopped:
             self._close(Ended.SERVICE_STOPPED)
@@ -134,7 +145,9 @@ class Service:
 
     def _take(self, description: Description) -> None:
         self.description = description
-        self.max_delivery = description.settings.max_delivery
+        self.max_delivery = description.settings.most_attempts
+        retry = description.settings.retry
+        self._retry = retry.policy() if retry else None
         self._token_digest = description.settings.token_digest()
         self._open = description.settings.is_open
 
@@ -151,10 +164,11 @@ class Service:
             auto_evict=(wanted.sink if role == "sink" else wanted.input).auto_evict,
             sink_capacity=capacity(wanted, "sink")[0],
             sink_evicts=wanted.sink.auto_evict,
-            max_delivery=wanted.max_delivery,
+            max_delivery=wanted.most_attempts,
             dead_message_policy=wanted.dead_message_policy,
             dead_letters_max_length=wanted.dead_letters_max_length,
             max_idle_ms=wanted.max_idle_ms,
             idempotency_ttl_ms=self._settings.idempotency_ttl_ms,
             fair=wanted.fair,
+            bounded=wanted.retry is not None,
         )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
 from client_sdk.words import in_any_case
+from queue_service.retry import RetrySettings, fewest
 
 #: Share of the queue memory that is kept back, as PAI EAS does it.
 KEPT_BACK = (9, 10)
@@ -90,6 +91,11 @@ class ServiceSettings(BaseModel):
         description="The longest that one delivery may be held, as `90s` or `1h30m`; then it goes "
         "to another subscriber, as one more hand-out. 0 is for ever.",
     )
+    retry: RetrySettings | None = Field(
+        None,
+        description="How failed jobs are tried again; by default jobs pause 1 s, then twice as "
+        "long each time up to 60 s, and entries of PAI EAS's clients go out again at once.",
+    )
     fair: bool = Field(
         True,
         description="With several tokens: true serves next whoever has used the least time of "
@@ -120,6 +126,11 @@ class ServiceSettings(BaseModel):
     def max_idle_ms(self) -> int:
         """`max_idle` in ms; 0 is for ever."""
         return round(parse_duration(self.max_idle) * 1000)
+
+    @property
+    def most_attempts(self) -> int:
+        """Most hand-outs of one entry; 0 is without limit."""
+        return fewest(self.max_delivery, self.retry.max_attempts if self.retry else 0)
 
     @model_validator(mode="after")
     def _one_token(self) -> Self:

@@ -162,9 +162,8 @@ class Tickets:
 
     @staticmethod
     def _delay_s(seen: Seen) -> float:
-        if not seen.ticket.get("delayed"):
-            return 0.0
-        return max(0.0, (int(seen.ticket["begin_at"]) - seen.now_ms) / 1000)
+        begin_ms = int(seen.ticket["begin_at"]) if seen.ticket.get("delayed") else 0
+        return max(0.0, (max(begin_ms, seen.paused_until_ms) - seen.now_ms) / 1000)
 
     async def _read_history(self) -> None:
         self._history_at = time.monotonic()
@@ -238,7 +237,6 @@ class Tickets:
                 continue
             if done and wait_ms == 0:
                 self.followers.due.ring()
-            elif 0 <= wait_ms <= 1000 * HISTORY_S:
-                # What lies further ahead is seen in time by whoever looks at the leases.
+            elif wait_ms >= 0:
                 loop = asyncio.get_running_loop()
                 next_look = loop.call_later((wait_ms + 1) / 1000, self.followers.due.ring)

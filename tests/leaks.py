@@ -32,7 +32,7 @@ OPERATORS_KEYS = ("tokens",)
 
 #: Owned by entries: gone with the last of them.
 ENTRY_KEYS = {"request_ids", "repeated_ids", "deliveries", "released", "skipped", "done", "taken"}
-ENTRY_KEYS |= {"dead", "dead_data", "dead_order"}
+ENTRY_KEYS |= {"dead", "dead_data", "dead_order", "pauses"}
 
 #: A service's own, owned by entries of tokens: gone with the last that waits or runs.
 LINE_KEYS = {"lines", "shares", "running"}
@@ -84,6 +84,7 @@ class _Books:
         sums = {
             "held": holds,
             "skipped": self._by_group(self.sorted_sets.get("skipped", [])),
+            "paused": self._by_group(self.sorted_sets.get("pauses", [])),
             "done": self._by_group(self.hashes.get("done", {})),
         }
         if (held := int(self.hashes.get("meta", {}).get("held", 0))) != holds.total():

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from client_sdk.wire.proto import worker_pb2
+from client_sdk.wire.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,9 @@ class Delivery:
     deaths: how many different workers' engines have died while they ran it.
     events: whether what the engine tells while it runs is wanted.
     run_timeout_ms: the longest this attempt may run; 0 is without such a limit.
+    retry: how it pauses after a failure; None where it goes out again at once.  How often it is
+    tried, max_delivery says.
+    alone: nothing else may run beside it.
     """
 
     index: int
@@ -31,6 +35,8 @@ class Delivery:
     deaths: int = 0
     events: bool = False
     run_timeout_ms: int = 0
+    retry: RetryPolicy | None = None
+    alone: bool = False
 
     @property
     def last_attempt(self) -> bool:
@@ -40,7 +46,7 @@ class Delivery:
 
 def delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
     """Return it as protobuf has it."""
-    return worker_pb2.Delivery(
+    proto = worker_pb2.Delivery(
         index=delivery.index,
         attempt=delivery.attempt,
         max_delivery=delivery.max_delivery,
@@ -54,11 +60,31 @@ def delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
         deaths=delivery.deaths,
         events=delivery.events,
         run_timeout_ms=delivery.run_timeout_ms,
+        alone=delivery.alone,
     )
+    if delivery.retry is not None:
+        proto.retry.CopyFrom(
+            worker_pb2.Retry(
+                first_pause_ms=round(delivery.retry.first_pause_s * 1000),
+                factor=delivery.retry.factor,
+                longest_pause_ms=round(delivery.retry.longest_pause_s * 1000),
+                jitter=delivery.retry.jitter,
+            )
+        )
+    return proto
 
 
 def delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
     """Read a delivery."""
+    retry = None
+    if proto.HasField("retry"):
+        retry = RetryPolicy(
+            max_attempts=proto.max_delivery,
+            first_pause_s=proto.retry.first_pause_ms / 1000,
+            factor=max(1.0, proto.retry.factor),
+            longest_pause_s=proto.retry.longest_pause_ms / 1000,
+            jitter=proto.retry.jitter,
+        )
     return Delivery(
         index=proto.index,
         attempt=proto.attempt,
@@ -73,4 +99,6 @@ def delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
         deaths=proto.deaths,
         events=proto.events,
         run_timeout_ms=proto.run_timeout_ms,
+        retry=retry,
+        alone=proto.alone,
     )

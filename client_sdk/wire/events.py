@@ -11,6 +11,8 @@ from client_sdk.wire.proto import worker_pb2
 #: The kinds of events.  The data of a delta is a piece of output, of the others it is JSON.
 DELTA, PROGRESS, USAGE = "delta", "progress", "usage"
 KINDS = (DELTA, PROGRESS, USAGE)
+#: What the service itself writes down of an attempt that failed and is followed by another.
+FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ REQUEST_ID_TAG = "requestId"
 LAST_CODE_TAG = "lastCode"
 #: Ours, beside it: the failure's machine word, such as `BadInput` or a class of exception.
 ERROR_CODE_TAG = "errorCode"
+#: Ours, beside it: the failure's type, one of `client_sdk.wire.failures`.
+ERROR_TYPE_TAG = "errorType"
 #: Ours, in the store only: that a request has a ticket.  No client can give it, for names of this
 #: form are the protocol's own.
 TICKET_TAG = "_ticket_"

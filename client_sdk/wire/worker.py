@@ -83,10 +83,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job has failed for good."""
+    """Why a job has failed for good; type: one of client_sdk.wire.failures, "" for unsaid."""
 
     code: str
     reason: str = ""
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +111,21 @@ class Completions:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The delivery was not done and goes out again; code `Shutdown` is not counted against it."""
+    """The delivery was not done and goes out again; code `Shutdown` is not counted against it.
+
+    type: one of client_sdk.wire.failures; "" from a worker that leaves the rest to the service.
+    pause_ms: for how long the entry waits before.  alone: it goes to the same worker, which runs
+    it alone.  request_id: that of a request whose events are wanted, else "".
+    """
 
     index: int
     attempt: int
     code: str
     reason: str = ""
+    type: str = ""
+    pause_ms: int = 0
+    alone: bool = False
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +190,14 @@ def encode_from_worker(message: FromWorker) -> bytes:
         case Rejections(rejections):
             proto.reject.rejections.extend(
                 worker_pb2.Rejection(
-                    index=item.index, attempt=item.attempt, code=item.code, reason=item.reason
+                    index=item.index,
+                    attempt=item.attempt,
+                    code=item.code,
+                    reason=item.reason,
+                    type=item.type,
+                    pause_ms=item.pause_ms,
+                    alone=item.alone,
+                    request_id=item.request_id,
                 )
                 for item in rejections
             )
@@ -220,7 +237,16 @@ def decode_from_worker(data: bytes) -> FromWorker:
         case "reject":
             return Rejections(
                 tuple(
-                    Rejection(item.index, item.attempt, item.code, item.reason)
+                    Rejection(
+                        item.index,
+                        item.attempt,
+                        item.code,
+                        item.reason,
+                        item.type,
+                        item.pause_ms,
+                        item.alone,
+                        item.request_id,
+                    )
                     for item in proto.reject.rejections
                 )
             )
@@ -337,6 +363,7 @@ def _add_completion(proto: worker_pb2.Completions, completion: Completion) -> No
         item.failed.SetInParent()
         item.failed.code = completion.failed.code
         item.failed.reason = completion.failed.reason
+        item.failed.type = completion.failed.type
 
 
 def _read_completion(item: worker_pb2.Completion) -> Completion:
@@ -345,5 +372,5 @@ def _read_completion(item: worker_pb2.Completion) -> Completion:
         result = Result(item.result.data, dict(item.result.tags))
     failed = None
     if item.HasField("failed"):
-        failed = Failure(item.failed.code, item.failed.reason)
+        failed = Failure(item.failed.code, item.failed.reason, item.failed.type)
     return Completion(item.index, item.attempt, result, failed)

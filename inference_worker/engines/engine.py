@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from client_sdk.wire import codes
+from client_sdk.wire.failures import FailureType, type_of_code
 from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import BadEngine
 from inference_worker.vitals import Vitals
@@ -100,12 +101,23 @@ class Failed:
     code: a machine word, or an HTTP status as text.  message: one line for the client.
     retryable: another attempt, here or elsewhere, may succeed.  data: what the client is given
     in place of the message, should this failure be the last.
+    type: where more is known than the code says.  after_s: for how long whoever failed asks to be
+    left alone before another attempt, in seconds.  spare_s: for how long the place of this job is
+    better left empty, because whatever computes has too much to do.
     """
 
     code: str
     message: str
     retryable: bool = True
     data: bytes = b""
+    type: FailureType | None = None
+    after_s: float | None = None
+    spare_s: float = 0.0
+
+    @property
+    def kind(self) -> FailureType:
+        """Of which type the failure is."""
+        return self.type or type_of_code(self.code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """What a user's code raises, and the failure that it becomes."""
 
+from client_sdk.wire.failures import FailureType
+from inference_worker.engines.classify import asked_wait_s, type_of_exception
 from inference_worker.engines.engine import BAD_INPUT, DEVICE_LOST, RESULT_TOO_BIG, Failed
 from inference_worker.engines.locate import last_line, sentence_of
 from inference_worker.engines.raised import log_raised
@@ -22,10 +24,15 @@ class Retryable(Exception):
     """Raised by a handler: another attempt may succeed.
 
     code: the machine word that the client sees should every attempt fail.
+    after_s: how long the job waits before its next attempt, in seconds, at most an hour; by default
+    as long as the retry policy says.
     """
 
-    def __init__(self, message: str = "", *, code: str = "Retryable") -> None:
+    def __init__(
+        self, message: str = "", *, code: str = "Retryable", after_s: float | None = None
+    ) -> None:
         super().__init__(message)
+        self.after_s = None if after_s is None else float(after_s)
         # A number is as good; what is longer is no word that a program would look for.
         self.code = str(code)[:MAX_CODE_LENGTH]
 
@@ -39,18 +46,15 @@ def failure_of(error: BaseException) -> Failed:
             return Failed(RESULT_TOO_BIG, sentence_of(error), retryable=False)
         case Retryable():
             code = getattr(error, "code", "Retryable")
-            return Failed(str(code), sentence_of(error) or "another attempt may succeed")
+            return Failed(
+                str(code),
+                sentence_of(error) or "another attempt may succeed",
+                type=FailureType.TRANSIENT,
+                after_s=getattr(error, "after_s", None),
+            )
         case _:
             log_raised(error)
-            code = DEVICE_LOST if _tells_of_a_lost_device(error) else type(error).__name__
-            return Failed(code, last_line(error))
-
-
-def _tells_of_a_lost_device(error: BaseException) -> bool:
-    # After an error of the device every later call fails too, until the process ends.  Older
-    # torch raises a bare RuntimeError; too little memory has a class of its own and passes.
-    if type(error).__name__ == "AcceleratorError":
-        return True
-    return isinstance(error, RuntimeError) and sentence_of(error).startswith(
-        ("CUDA error", "HIP error")
-    )
+            kind = type_of_exception(error)
+            # After an error of the device every later call fails too, until the process ends.
+            code = DEVICE_LOST if kind is FailureType.GPU_LOST else type(error).__name__
+            return Failed(code, last_line(error), type=kind, after_s=asked_wait_s(error))

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from client_sdk.wire.failures import type_named
 from client_sdk.wire.names import REQUEST_ID_TAG
 from queue_service.store.owners import owner_of, plain_name
 
@@ -18,9 +19,9 @@ class DeadLetter:
 
     index: the one that the entry had; it names the letter too.  reason: `MaxDelivery` when it was
     handed out as often as permitted, `Failed` when its worker gave it up, `PoisonJob` when it
-    killed engines.  code, error: how its last hand-out failed.  attempts: hand-outs.  uid: who
-    had it last.  deaths: the users whose engines died while they ran it.  Times are milliseconds
-    since 1970, by Redis' clock.  owner: whose the entry is, "" for the service's own.
+    killed engines.  code, error, type: how its last hand-out failed.  attempts: hand-outs.  uid:
+    who had it last.  deaths: the users whose engines died while they ran it.  Times are
+    milliseconds since 1970, by Redis' clock.  owner: whose the entry is, "" for the service's own.
     """
 
     index: int
@@ -38,6 +39,7 @@ class DeadLetter:
     uid: str
     deaths: tuple[str, ...]
     parked_at_ms: int
+    type: str
     owner: str = ""
 
     @classmethod
@@ -59,6 +61,7 @@ class DeadLetter:
             uid=plain_name(_text(reply[12])),
             deaths=tuple(plain_name(_text(uid)) for uid in reply[13]),
             parked_at_ms=int(reply[14]),
+            type=type_named(_text(reply[15]), _text(reply[9])),
             owner=owner_of(_text(reply[1])),
         )
 

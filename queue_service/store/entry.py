@@ -101,13 +101,28 @@ class Entry:
 class Delivery:
     """An entry in a subscriber's hands; attempt counts its hand-outs, this one included.
 
-    deaths: how many different workers' engines have died while they ran it.
+    deaths: how many different workers' engines have died while they ran it.  retry: the request's
+    own retry policy, as ticket.py writes it.  alone: nothing else may run beside it.
     """
 
     entry: Entry
     attempt: int
     priority: int
     deaths: int
+    retry: str = ""
+    alone: bool = False
+
+    @classmethod
+    def from_reply(cls, reply: Sequence[Any]) -> "Delivery":
+        """Read one delivery of what deliver.lua returns."""
+        return cls(
+            Entry.from_reply((reply[0], *reply[3:])),
+            int(reply[1]),
+            int(reply[2]),
+            int(reply[9]),
+            reply[10].decode(),
+            alone=reply[11] == b"1",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +212,8 @@ class Completed:
     """A delivery that is done; `data` None writes nothing to the sink.
 
     failed_code: that of the failure which the result tells of, "" for none; a dead letter is then
-        kept, if the policy wants one.  failed_reason: its sentence.
+        kept, if the policy wants one.  failed_reason: its sentence.  failed_type: its type, "" for
+        unsaid.
     """
 
     gid: str
@@ -208,11 +224,31 @@ class Completed:
     tags: Mapping[str, str] = field(default_factory=dict)
     failed_code: str = ""
     failed_reason: str = ""
+    failed_type: str = ""
+
+    def arguments(self) -> tuple[Any, ...]:
+        """What complete.lua takes of it."""
+        return (
+            self.uid,
+            self.index,
+            self.attempt,
+            int(self.data is not None),
+            self.data or b"",
+            json.dumps(self.tags) if self.tags else "{}",
+            self.failed_code,
+            self.failed_reason,
+            self.failed_type,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A delivery given back, and why; attempt 0 stands for whichever the user holds."""
+    """A delivery given back, and why; attempt 0 stands for whichever the user holds.
+
+    type: that of the failure, "" for unsaid.  pauses_ms: how long the entry waits after its first
+    attempt, its second and so on, and the last one after all further; None in place of one that is
+    not to be followed by another.  alone: the same user is to run it again, with nothing beside it.
+    """
 
     gid: str
     uid: str
@@ -220,6 +256,23 @@ class Rejected:
     attempt: int
     code: str
     reason: str = ""
+    type: str = ""
+    pauses_ms: tuple[int | None, ...] = ()
+    alone: bool = False
+
+    def arguments(self) -> tuple[Any, ...]:
+        """What reject.lua takes of it."""
+        pauses = ",".join("x" if pause_ms is None else str(pause_ms) for pause_ms in self.pauses_ms)
+        return (
+            self.uid,
+            self.index,
+            self.attempt,
+            self.code,
+            self.reason,
+            self.type,
+            pauses,
+            int(self.alone),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +307,7 @@ class Expired:
     """What `expire` did and saw.
 
     released: deliveries that go out again.  subscribers: how many ended.  wait_ms: to the end of
-    the next lease; due_ms: until something is due for a ticket; each -1 for never.
+    the next lease; due_ms: until something is due (see due.lua); each -1 for never.
     stops: how many deliveries their workers are to stop.
     """
 

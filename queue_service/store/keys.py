@@ -28,6 +28,7 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `dead_data`   | hash       | index -> data of the dead letter                               |
 | `dead_order`  | sorted set | index -> number of the dead letter, in the order of parking    |
 | `deadlines`   | sorted set | members of `holds` -> when `max_idle` is over, ms              |
+| `pauses`      | sorted set | group, index -> until when it waits after a failed attempt, ms |
 
 A service that was made at run time has its incarnation between its name and the role.
 And one of each for the service (`<prefix>:{<service>}:`):
@@ -86,6 +87,7 @@ _NAMES = (
     "dead_data",
     "dead_order",
     "deadlines",
+    "pauses",
 )
 
 

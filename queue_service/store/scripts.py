@@ -76,6 +76,7 @@ PRELUDE = (
     "stops",
     "lines",
     "quotas",
+    "pauses",
     "groups",
     "request_ids",
     "tickets",

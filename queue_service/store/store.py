@@ -48,6 +48,8 @@ class Store:
     max_idle_ms: the longest that one delivery may be held; 0 is for ever.
     fair: whether the owner of an entry decides when its turn is, or its index alone.
     dead_letters_max_length: more than so many dead letters crowd out the oldest.
+    bounded: a retry policy of the service bounds the hand-outs: what used them up is answered, and
+    does not go to the rear.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Store:
         max_idle_ms: int,
         idempotency_ttl_ms: int,
         fair: bool,
+        bounded: bool,
     ) -> None:
         self._scripts = scripts
         self._names = keys
@@ -73,7 +76,8 @@ class Store:
         self._keys = keys.queue(role) + keys.queue(other(role)) + keys.shared()
         # As prelude/rules.lua reads them.
         rules = f"{max_delivery} {dead_message_policy} {dead_letters_max_length}"
-        rules += f" {sink_capacity} {int(sink_evicts)} {max_idle_ms} {int(fair)} {keys.service}"
+        rules += f" {sink_capacity} {int(sink_evicts)} {max_idle_ms} {int(fair)} "
+        rules += f"{int(bounded)} {keys.service}"
         self._first = (keys.channel, role, rules)
         self._capacity = capacity
         self._evict = int(auto_evict)
@@ -164,15 +168,7 @@ class Store:
                 gone[ask.uid] = state == b"taken"
                 continue
             held[ask.uid] = int(count)
-            deliveries[ask.uid] = [
-                Delivery(
-                    Entry.from_reply((item[0], *item[3:])),
-                    int(item[1]),
-                    int(item[2]),
-                    int(item[9]),
-                )
-                for item in batch
-            ]
+            deliveries[ask.uid] = [Delivery.from_reply(item) for item in batch]
         return Handout(int(waiting), deliveries, held, gone)
 
     async def _complete(self, items: Sequence[Completed]) -> list[bool]:
@@ -181,16 +177,7 @@ class Store:
         for gid, group in groupby(items, key=lambda item: item.gid):
             arguments: list[Any] = [gid]
             for item in group:
-                arguments += (
-                    item.uid,
-                    item.index,
-                    item.attempt,
-                    int(item.data is not None),
-                    item.data or b"",
-                    json.dumps(item.tags) if item.tags else "{}",
-                    item.failed_code,
-                    item.failed_reason,
-                )
+                arguments += item.arguments()
             outcomes += [done == 1 for done in await self._run("complete", arguments)]
         return outcomes
 
@@ -210,7 +197,7 @@ class Store:
         for gid, group in groupby(items, key=lambda item: item.gid):
             arguments: list[Any] = [gid]
             for item in group:
-                arguments += (item.uid, item.index, item.attempt, item.code, item.reason)
+                arguments += item.arguments()
             outcomes += [done == 1 for done in await self._run("reject", arguments)]
         return outcomes
 

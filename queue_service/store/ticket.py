@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from client_sdk.wire.names import ERROR_CODE_TAG, TICKET_TAG
+from client_sdk.wire.failures import FailureType, type_named
+from client_sdk.wire.names import ERROR_CODE_TAG, ERROR_TYPE_TAG, TICKET_TAG
+from client_sdk.wire.retry import RetryPolicy
 from queue_service.store.owners import owned_name, owner_of, plain_name
 from queue_service.store.putter import Putter
 
@@ -39,6 +41,7 @@ class Submission:
     told_ms: how long the ticket is kept when there is no result any more.
     begin_ms, start_by_ms, finish_by_ms: ms since 1970; 0 for none.  run_timeout_ms: 0 for none.
     events: whether what an engine tells while it runs is to be written down.
+    retry: how it is tried again where that is not as the service has it; see write_retry.
     putter: the token that puts it; None is the service's own.  It owns the request, and no other
     owner's id or key is the same.
     """
@@ -58,6 +61,7 @@ class Submission:
     finish_by_ms: int = 0
     run_timeout_ms: int = 0
     events: bool = True
+    retry: RetryPolicy | None = None
     putter: Putter | None = None
 
     def stored(self, name: str) -> str:
@@ -71,8 +75,10 @@ class Submission:
 
     def ticket_json(self) -> str:
         """The ticket as it is first stored; the script adds the rest."""
+        retry = {} if self.retry is None else {"retry": write_retry(self.retry)}
         return json.dumps(
             {
+                **retry,
                 "keep_ms": self.keep_ms,
                 "told_ms": self.told_ms,
                 "priority": self.priority,
@@ -83,6 +89,20 @@ class Submission:
                 "events": self.events,
             }
         )
+
+
+def write_retry(policy: RetryPolicy) -> str:
+    """Return a retry policy as a ticket keeps it; the scripts read the first number of it."""
+    times = f"{policy.first_pause_s!r} {policy.factor!r} {policy.longest_pause_s!r}"
+    return f"{policy.max_attempts} {times} {policy.jitter!r}"
+
+
+def read_retry(text: str) -> RetryPolicy | None:
+    """Read what write_retry has written; None for a request that has no policy of its own."""
+    if not text:
+        return None
+    most, *numbers = text.split()
+    return RetryPolicy(int(most), *map(float, numbers))
 
 
 class Submitted(StrEnum):
@@ -161,6 +181,15 @@ class Crew:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """How an attempt failed: the type and the code of the failure, and its sentence."""
+
+    type: FailureType
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """Where a request is.
 
@@ -168,6 +197,8 @@ class Seen:
     ticket: {} for one that has none.  index: of the input entry; 0 when there is none.
     ahead: entries that go out before it.  result_index, result_tags: of its result, 0 and {}
     when there is none.  now_ms: ms since 1970 by Redis' clock.
+    paused_until_ms: when its pause after a failed attempt ends; 0 for none.
+    failure: how its last attempt failed, or why it has ended.
     """
 
     request_id: str
@@ -183,6 +214,8 @@ class Seen:
     lane: int
     crew: Crew
     now_ms: int
+    paused_until_ms: int = 0
+    failure: "Failed | None" = None
 
     @property
     def id(self) -> str:
@@ -212,10 +245,11 @@ class Seen:
 
 def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int) -> Seen:
     """Read one item of what look.lua returns."""
-    ticket, index, held, attempt, uid, ahead, stored_at, result_index, tags, lane = reply
+    ticket, index, held, attempt, uid, ahead, stored_at, result_index, tags, lane = reply[:10]
+    told = json.loads(ticket) if ticket else {}
     return Seen(
         request_id=request_id,
-        ticket=json.loads(ticket) if ticket else {},
+        ticket=told,
         index=int(index or 0),
         held=held == b"1",
         attempt=int(attempt),
@@ -227,4 +261,22 @@ def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int
         lane=int(lane),
         crew=crew,
         now_ms=now_ms,
+        paused_until_ms=int(reply[10]),
+        failure=_failure(told, json.loads(tags) if tags else {}, reply[11], reply[12]),
     )
+
+
+def _failure(
+    ticket: Mapping[str, Any], result_tags: Mapping[str, str], last: Sequence[Any], result: bytes
+) -> Failed | None:
+    """Return why a request failed: its end, or else its last attempt."""
+    code = str(ticket.get("code") or result_tags.get(ERROR_CODE_TAG, ""))
+    if ticket.get("state") in ("succeeded", "canceled"):
+        return None
+    if code:
+        name = str(ticket.get("type") or result_tags.get(ERROR_TYPE_TAG, ""))
+        return Failed(type_named(name, code), code, result.decode("utf-8", "replace"))
+    if not last:
+        return None
+    kind, code, sentence = (part.decode("utf-8", "replace") for part in last)
+    return Failed(type_named(kind, code), code, sentence)

@@ -27,11 +27,12 @@ from queue_service.access import Scope, viewer_of
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import CredentialEnded, ServiceError, StoreUnavailable
 from queue_service.service import Service
-from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery, Rejected
+from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery
 from queue_service.store.owners import Viewer, plain_name
 from queue_service.store.ticket import EVENTS
 from queue_service.web.body import held_by
 from queue_service.web.connection import cut, measure
+from queue_service.web.failed_attempts import to_event, to_rejected
 from queue_service.web.following import Following
 from queue_service.web.intake import Intake
 from queue_service.web.keys import SETTINGS
@@ -307,6 +308,7 @@ class _Work:
                     tags,
                     failed_code=failed.code,
                     failed_reason=failed.reason[:MAX_REASON_LENGTH],
+                    failed_type=failed.type,
                 )
             )
         accepted = await self._queue.complete(done)
@@ -315,16 +317,13 @@ class _Work:
         return too_big + [_outcome(*pair) for pair in zip(items, accepted, strict=True)]
 
     async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
-        gid, uid = subscriber.gid, subscriber.uid
         for item in message.rejections:
             self._following.ended(item.index, completed=False)
+        # First, while the delivery is the worker's: afterwards it may be somebody else's attempt.
+        told = [to_event(subscriber, item) for item in message.rejections]
+        await self._service.tickets.note([event for event in told if event is not None])
         accepted = await self._queue.reject(
-            [
-                Rejected(
-                    gid, uid, item.index, item.attempt, item.code, item.reason[:MAX_REASON_LENGTH]
-                )
-                for item in message.rejections
-            ]
+            [to_rejected(subscriber, item) for item in message.rejections]
         )
         return [_outcome(*pair) for pair in zip(message.rejections, accepted, strict=True)]
 
@@ -354,6 +353,7 @@ class _Work:
     def _to_wire(self, delivery: Delivery) -> wire.Delivery:
         entry = delivery.entry
         ticket = entry.ticket()
+        retry, most = self._service.retry_of(delivery.retry, has_ticket=bool(ticket))
         self._following.began(entry.index)
         return wire.Delivery(
             index=entry.index,
@@ -361,7 +361,7 @@ class _Work:
             request_id=entry.request_id,
             data=entry.data,
             tags=entry.tags(),
-            max_delivery=self._service.max_delivery,
+            max_delivery=most,
             path=entry.path,
             content_type=entry.content_type,
             stored_at_ms=entry.stored_at_ms,
@@ -369,6 +369,8 @@ class _Work:
             deaths=delivery.deaths,
             events=ticket.startswith(EVENTS),
             run_timeout_ms=int(ticket[1:] or 0),
+            retry=retry,
+            alone=delivery.alone,
         )
 
     def _refuse(self, error: ServiceError | None) -> None:

@@ -1,6 +1,6 @@
 """A result says whether its job failed."""
 
-from client_sdk import Frame, JobError, error_of
+from client_sdk import FailureType, Frame, JobError, error_of
 
 
 def test_a_result_is_no_error() -> None:
@@ -9,4 +9,9 @@ def test_a_result_is_no_error() -> None:
 
 def test_an_error_has_its_word_its_number_and_its_sentence() -> None:
     tags = {"requestId": "r", "lastCode": "400", "errorCode": "BadInput"}
-    assert error_of(Frame(1, tags, b"no number")) == JobError("BadInput", "400", "no number")
+    expected = JobError("BadInput", "400", "no number", FailureType.BAD_INPUT)
+    assert error_of(Frame(1, tags, b"no number")) == expected
+    tags["errorType"] = "oom"
+    told = error_of(Frame(1, tags, b"no number"))
+    assert told is not None
+    assert told.type is FailureType.OOM

@@ -22,6 +22,7 @@ from inference_worker.engines.transformers.options import (
 )
 from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.settings import Settings as WorkerSettings
+from queue_service.retry import RetrySettings
 from queue_service.service_settings import QueueSettings, ServiceSettings
 from queue_service.settings import Settings
 
@@ -31,6 +32,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "queue service": Settings,
     "one service": ServiceSettings,
     "one queue": QueueSettings,
+    "retry": RetrySettings,
     "worker": WorkerSettings,
     "echo": EchoOptions,
     "transformers": GenerationOptions,

@@ -20,21 +20,22 @@ def test_an_empty_output_leaves_nothing_in_the_sink() -> None:
 
 
 def test_a_failure_goes_out_again_while_attempts_are_left() -> None:
-    assert answer_to(FIRST, Failed("503", "busy")) == Rejection(7, 1, "503", "busy")
+    assert answer_to(FIRST, Failed("503", "busy")) == Rejection(7, 1, "503", "busy", "transient")
 
 
 def test_the_last_failure_is_the_clients_answer() -> None:
-    tags = {"lastCode": "500", "errorCode": "ValueError"}
+    tags = {"lastCode": "500", "errorCode": "ValueError", "errorType": "internal"}
     answer = answer_to(LAST, Failed("ValueError", "ValueError: x"))
-    failure = Failure("ValueError", "ValueError: x")
+    failure = Failure("ValueError", "ValueError: x", "internal")
     assert answer == Completion(7, 5, Result(b"ValueError: x", tags), failure)
 
 
 def test_the_data_of_the_last_failure_is_the_answer_in_place_of_its_message() -> None:
-    tags = {"lastCode": "503", "errorCode": "503"}
+    tags = {"lastCode": "503", "errorCode": "503", "errorType": "transient"}
     failed = Failed("503", "the server answered 503", data=b"<html>")
-    assert answer_to(FIRST, failed) == Rejection(7, 1, "503", "the server answered 503")
-    failure = Failure("503", "the server answered 503")
+    rejection = Rejection(7, 1, "503", "the server answered 503", "transient")
+    assert answer_to(FIRST, failed) == rejection
+    failure = Failure("503", "the server answered 503", "transient")
     assert answer_to(LAST, failed) == Completion(7, 5, Result(b"<html>", tags), failure)
 
 
@@ -48,7 +49,7 @@ def test_only_a_failure_that_is_longer_than_a_sentence_can_be_cut() -> None:
 
 
 def test_a_bad_input_is_answered_at_the_first_attempt_and_leaves_no_dead_letter() -> None:
-    tags = {"lastCode": "400", "errorCode": "BadInput"}
+    tags = {"lastCode": "400", "errorCode": "BadInput", "errorType": "bad_input"}
     answer = answer_to(FIRST, Failed("BadInput", "no number", retryable=False))
     assert answer == Completion(7, 1, Result(b"no number", tags))
 

@@ -42,9 +42,9 @@ async def test_a_job_that_killed_two_engines_is_answered_and_not_run(
     await start(f"{HANDLERS}:misbehave")
     await peer.deliver(delivery(1, b"kill", attempt=2, deaths=2))
     await wait_until(lambda: peer.answers, "it is answered")
-    tags = {"lastCode": "500", "errorCode": "PoisonJob"}
+    tags = {"lastCode": "500", "errorCode": "PoisonJob", "errorType": "engine_lost"}
     sentence = b"the engines of 2 workers died while they ran it"
-    failure = Failure("PoisonJob", sentence.decode())
+    failure = Failure("PoisonJob", sentence.decode(), "engine_lost")
     assert peer.answers == [Completion(1, 2, Result(sentence, tags), failure)]
 
 
@@ -72,7 +72,8 @@ async def test_a_job_that_runs_for_too_long_is_cut_off_with_its_process(
     running = await start(f"{HANDLERS}:misbehave", capacity=2, run_timeout_s=1.0)
     await peer.deliver(delivery(1, b"sleep 600"))
     await wait_until(lambda: peer.answers, "it is rejected")
-    assert peer.answers == [Rejection(1, 1, "RunTimeout", "it ran for longer than 1 s")]
+    sentence = "it ran for longer than 1 s"
+    assert peer.answers == [Rejection(1, 1, "RunTimeout", sentence, "timeout")]
     await wait_until(lambda: peer.windows == [0, 2], "the engine was replaced")
     await peer.deliver(delivery(2, b"x"))
     await wait_until(lambda: peer.completions, "the new one answers")

@@ -1,52 +1,58 @@
 """A server that has too much to do, and one whose engine has a process of its own."""
 
-import asyncio
+import email.utils
+import time
 
 import pytest
 
+from client_sdk.wire.failures import FailureType
 from inference_worker.engines.engine import Context, Failed, Finished, Job
 from inference_worker.engines.load import EngineSpec
 from inference_worker.logs import LogSettings
 from inference_worker.process import EngineProcess
 from tests.inference_worker.raw_server import RawServer, answer, says
-from tests.inference_worker.test_upstream import Open, end_of, engine, events_of, server
+from tests.inference_worker.test_upstream import Open, end_of, engine, server
 from tests.waiting import wait_until
 
 __all__ = ["engine", "server"]  # fixtures
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_busy_server_is_left_alone_for_as_long_as_it_says(
+async def test_a_busy_server_says_how_long_the_job_pauses_and_is_spared_its_place(
     server: RawServer, engine: Open, status: int
 ) -> None:
-    server.behave = says(answer(b"busy", status=status, Retry_After="1"))
-    upstream = await engine()
-    began = asyncio.get_running_loop().time()
-    end = await end_of(upstream)
+    server.behave = says(answer(b"busy", status=status, Retry_After="7"))
+    end = await end_of(await engine())
     assert isinstance(end, Failed)
-    assert (end.code, end.data) == (str(status), b"busy")
-    assert asyncio.get_running_loop().time() - began >= 1
+    assert (end.code, end.data, end.kind) == (str(status), b"busy", FailureType.TRANSIENT)
+    assert (end.after_s, end.spare_s) == (7.0, 7.0)
 
 
-async def test_the_last_attempt_waits_for_nothing(server: RawServer, engine: Open) -> None:
-    server.behave = says(answer(b"busy", status=429, Retry_After="3600"))
-    upstream = await engine()
-    async with asyncio.timeout(5):
-        end = (await events_of(upstream, Job("r", b"x", last_attempt=True)))[-1]
-    assert isinstance(end, Failed)
-    assert end.code == "429"
-
-
-async def test_a_job_that_waits_for_a_busy_server_can_be_cancelled(
+async def test_a_busy_server_is_spared_for_half_a_minute_at_most(
     server: RawServer, engine: Open
 ) -> None:
     server.behave = says(answer(b"busy", status=429, Retry_After="3600"))
-    upstream = await engine(capacity=1)
-    waiting = asyncio.create_task(end_of(upstream))
-    await wait_until(lambda: server.received and not server.open_now, "it was told to wait")
-    waiting.cancel()
-    await asyncio.wait({waiting}, timeout=5)
-    assert waiting.cancelled()
+    end = await end_of(await engine())
+    assert isinstance(end, Failed)
+    assert (end.after_s, end.spare_s) == (3600.0, 30.0)
+
+
+async def test_a_server_may_say_when_in_place_of_how_long(server: RawServer, engine: Open) -> None:
+    moment = email.utils.formatdate(time.time() + 90, usegmt=True)
+    server.behave = says(answer(b"busy", status=503, Retry_After=moment))
+    end = await end_of(await engine())
+    assert isinstance(end, Failed)
+    assert end.after_s is not None
+    assert 0 < end.after_s <= 91
+
+
+async def test_an_error_that_is_no_sign_of_load_spares_no_place(
+    server: RawServer, engine: Open
+) -> None:
+    server.behave = says(answer(b"oops", status=500, Retry_After="7"))
+    end = await end_of(await engine())
+    assert isinstance(end, Failed)
+    assert (end.after_s, end.spare_s) == (7.0, 0.0)
 
 
 async def test_the_window_follows_the_server_through_the_engines_process(

@@ -277,7 +277,7 @@ async def test_its_status_is_the_code_of_the_rejection_and_its_body_the_last_ans
         await peer.deliver(delivery(1, b"status 503", attempt=attempt))
         await answered(peer, attempt)
     assert [(a.attempt, a.code) for a in peer.rejections] == [(1, "503"), (2, "503")]
-    tags = {"lastCode": "503", "errorCode": "503"}
+    tags = {"lastCode": "503", "errorCode": "503", "errorType": "transient"}
     assert [answer.result for answer in peer.completions] == [Result(b"a body of 503", tags)]
 
 

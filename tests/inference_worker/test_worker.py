@@ -54,14 +54,15 @@ async def test_a_failed_job_is_rejected_until_its_last_attempt(
     assert [(a.attempt, a.code) for a in peer.rejections] == [(1, "503"), (2, "503")]
     assert peer.completions[0].attempt == 3
     assert peer.completions[0].result is not None
-    assert peer.completions[0].result.tags == {"lastCode": "503", "errorCode": "503"}
+    tags = {"lastCode": "503", "errorCode": "503", "errorType": "transient"}
+    assert peer.completions[0].result.tags == tags
 
 
 async def test_a_bad_input_is_answered_at_once(start: StartInProcess, peer: Peer) -> None:
     await start(f"{HANDLERS}:obey")
     await peer.deliver(delivery(1, b"bad"))
     await wait_until(lambda: peer.answers, "it is answered")
-    tags = {"lastCode": "400", "errorCode": "BadInput"}
+    tags = {"lastCode": "400", "errorCode": "BadInput", "errorType": "bad_input"}
     assert peer.answers == [Completion(1, 1, Result(b"a number is missing", tags))]
 
 
@@ -129,7 +130,8 @@ async def test_a_result_that_is_too_big_is_answered_with_an_error(
     await wait_until(lambda: len(peer.answers) == 2, "it is answered again")
     result = peer.completions[1].result
     assert result is not None
-    assert result.tags == {"lastCode": "413", "errorCode": "ResultTooBig"}
+    tags = {"lastCode": "413", "errorCode": "ResultTooBig", "errorType": "internal"}
+    assert result.tags == tags
     await peer.outcome(peer.answers[1:])
 
 

@@ -73,4 +73,5 @@ async def test_a_job_tells_its_progress_and_then_its_error(
 async def test_a_job_that_was_canceled_says_so(face: Face) -> None:
     job_id = await face.submit()
     await asyncio.gather(face.call("POST", f"/{job_id}/cancel"))
-    assert (await face.job(job_id))["error"] == {"code": "Canceled", "message": "it was canceled"}
+    error = {"type": None, "code": "Canceled", "message": "it was canceled"}
+    assert (await face.job(job_id))["error"] == error

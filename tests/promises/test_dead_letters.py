@@ -57,9 +57,10 @@ async def test_out_of_hand_outs_it_is_answered_with_its_last_error_and_kept_whol
     await _fail(peer, "KeyError", "KeyError: 'x'")
 
     answer = await _answer(client)
+    told = {"lastCode": "500", "errorCode": "KeyError", "errorType": "internal"}
     assert (answer.data, answer.tags) == (
         b"KeyError: 'x'",
-        {"colour": "red", "requestId": request_id, "lastCode": "500", "errorCode": "KeyError"},
+        {"colour": "red", "requestId": request_id, **told},
     )
     (letter,) = await operator.letters()
     shown = await operator.ask("GET", f"/{index}")
@@ -76,6 +77,7 @@ async def test_out_of_hand_outs_it_is_answered_with_its_last_error_and_kept_whol
         "size_bytes": 2,
         "reason": "MaxDelivery",
         "code": "KeyError",
+        "type": "internal",
         "error": "KeyError: 'x'",
         "attempts": 2,
         "uid": peer.uid,

@@ -75,7 +75,7 @@ class Welcome(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms")
+    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms", "retry", "alone")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,8 @@ class Delivery(_message.Message):
     DEATHS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     RUN_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_FIELD_NUMBER: _ClassVar[int]
+    ALONE_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     max_delivery: int
@@ -109,7 +111,21 @@ class Delivery(_message.Message):
     deaths: int
     events: bool
     run_timeout_ms: int
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ..., events: bool = ..., run_timeout_ms: _Optional[int] = ...) -> None: ...
+    retry: Retry
+    alone: bool
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ..., events: bool = ..., run_timeout_ms: _Optional[int] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., alone: bool = ...) -> None: ...
+
+class Retry(_message.Message):
+    __slots__ = ("first_pause_ms", "factor", "longest_pause_ms", "jitter")
+    FIRST_PAUSE_MS_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_PAUSE_MS_FIELD_NUMBER: _ClassVar[int]
+    JITTER_FIELD_NUMBER: _ClassVar[int]
+    first_pause_ms: int
+    factor: float
+    longest_pause_ms: int
+    jitter: float
+    def __init__(self, first_pause_ms: _Optional[int] = ..., factor: _Optional[float] = ..., longest_pause_ms: _Optional[int] = ..., jitter: _Optional[float] = ...) -> None: ...
 
 class Deliveries(_message.Message):
     __slots__ = ("deliveries",)
@@ -145,12 +161,14 @@ class Completion(_message.Message):
     def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., failed: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class Failure(_message.Message):
-    __slots__ = ("code", "reason")
+    __slots__ = ("code", "reason", "type")
     CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
     code: str
     reason: str
-    def __init__(self, code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    type: str
+    def __init__(self, code: _Optional[str] = ..., reason: _Optional[str] = ..., type: _Optional[str] = ...) -> None: ...
 
 class Completions(_message.Message):
     __slots__ = ("completions",)
@@ -159,16 +177,24 @@ class Completions(_message.Message):
     def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ...) -> None: ...
 
 class Rejection(_message.Message):
-    __slots__ = ("index", "attempt", "code", "reason")
+    __slots__ = ("index", "attempt", "code", "reason", "type", "pause_ms", "alone", "request_id")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_MS_FIELD_NUMBER: _ClassVar[int]
+    ALONE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     code: str
     reason: str
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    type: str
+    pause_ms: int
+    alone: bool
+    request_id: str
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., type: _Optional[str] = ..., pause_ms: _Optional[int] = ..., alone: bool = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class Rejections(_message.Message):
     __slots__ = ("rejections",)

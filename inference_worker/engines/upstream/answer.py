@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from inference_worker.engines.classify import read_retry_after
 from inference_worker.engines.engine import (
     BAD_INPUT,
     RESULT_TOO_BIG,
@@ -36,6 +38,9 @@ MAX_ERROR_BYTES = 64 * 1024
 #: JSON longer than this is looked through in a thread, in bytes: the loop has leases to renew.
 _LONG_JSON_BYTES = 256 * 1024
 
+#: A busy server is spared the place of a job for no longer than this, in seconds, whatever it says.
+LONGEST_SPARE_S = 30.0
+
 #: Statuses that say that another moment is a better one.
 _BUSY = (429, 503)
 
@@ -51,22 +56,12 @@ class _Refused(Exception):
         self.failed = Failed(code, message, retryable=retryable)
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """The server has too much to do, and says after how many seconds it may have less."""
-
-    failed: Failed
-    retry_after_s: float
-
-
 async def events_of(
     answer: aiohttp.ClientResponse, options: UpstreamOptions
-) -> AsyncGenerator[Event | Busy, None]:
+) -> AsyncGenerator[Event, None]:
     """Read the answer; what the connection does to it on the way is raised as it comes."""
     if not 200 <= answer.status < 300:
-        failed = await _error(answer, options)
-        retry_after_s = _retry_after_s(answer) if failed.retryable else 0.0
-        yield Busy(failed, retry_after_s) if retry_after_s else failed
+        yield await _error(answer, options)
         return
     tags = _tags(answer.headers, options)
     streamed = answer.content_type == "text/event-stream"
@@ -102,22 +97,15 @@ async def _error(answer: aiohttp.ClientResponse, options: UpstreamOptions) -> Fa
             break
     said = body[:300].decode(errors="replace").strip().partition("\n")[0]
     message = f"the server answered {answer.status} {answer.reason or ''}".rstrip()
+    after_s = read_retry_after(answer.headers.get("Retry-After", ""), now=time.time())
     return Failed(
         str(answer.status),
         f"{message}: {said}" if said else message,
         retryable=answer.status not in options.final_statuses,
         data=bytes(body),
+        after_s=after_s,
+        spare_s=min(after_s or 0.0, LONGEST_SPARE_S) if answer.status in _BUSY else 0.0,
     )
-
-
-def _retry_after_s(answer: aiohttp.ClientResponse) -> float:
-    """Return how long a busy server wants to be left alone; 0 when it does not say.
-
-    It may also name a point in time, but what serves models does not.
-    """
-    said = answer.headers.get("Retry-After", "")
-    is_number = said.isascii() and said.isdigit() and len(said) < 10
-    return float(said) if answer.status in _BUSY and is_number else 0.0
 
 
 def _tags(headers: Mapping[str, str], options: UpstreamOptions) -> dict[str, str]:

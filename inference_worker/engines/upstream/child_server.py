@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from client_sdk.wire.failures import FailureType
+from inference_worker.engines.classify import type_of_exit
 from inference_worker.engines.upstream.warden import BY_SIGNAL
 from inference_worker.environment import inherited
+from inference_worker.oom_kills import oom_kills
 
 #: How many of its last lines are kept for the sentence that tells why it ended.
 KEPT_LINES = 5
@@ -42,6 +45,7 @@ class ChildServer:
         self._lines = lines
         self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._gone = asyncio.Event()
+        self._oom_kills = oom_kills()
         self._watching = asyncio.create_task(self._watch(), name="child server")
 
     @classmethod
@@ -103,6 +107,12 @@ class ChildServer:
         if code > BY_SIGNAL:
             return f"was killed by signal {code - BY_SIGNAL}"
         return f"exited with {code}"
+
+    def death_type(self) -> FailureType:
+        """Of which type the failures of its jobs are, once it has ended."""
+        code = self._process.returncode
+        short = oom_kills() > self._oom_kills
+        return type_of_exit(code, was_short_of_memory=short)
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to end, and kill it and all that it started after the grace."""

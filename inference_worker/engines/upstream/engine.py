@@ -34,7 +34,6 @@ from inference_worker.engines.upstream.answer import (
     UPSTREAM_DOWN,
     UPSTREAM_GARBAGE,
     UPSTREAM_TIMEOUT,
-    Busy,
     events_of,
 )
 from inference_worker.engines.upstream.options import UpstreamOptions
@@ -58,9 +57,6 @@ AWAY_WAIT_S = 1.0
 
 #: How long a server that is begun anew may take to end, in seconds.
 RESTART_GRACE_S = 5.0
-
-#: The longest that a server's `Retry-After` keeps a job's place, in seconds.
-LONGEST_RETRY_AFTER_S = 30.0
 
 #: Codes after which one looks whether the server is still there.
 _DOUBTFUL = (SHUTDOWN, UPSTREAM_DOWN, UPSTREAM_TIMEOUT, UPSTREAM_GARBAGE)
@@ -119,18 +115,9 @@ class UpstreamEngine(Engine):
             return
         yield Started()
         try:
-            busy: Busy | None = None
             async with aclosing(self._replay(job, self._server.base)) as events:
                 async for event in events:
-                    if isinstance(event, Busy):
-                        busy = event
-                        break
                     yield event
-            if busy is not None:
-                if not job.last_attempt:
-                    # The place of a job that waits here is one that the server is spared.
-                    await asyncio.sleep(min(busy.retry_after_s, LONGEST_RETRY_AFTER_S))
-                yield busy.failed
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failed = _failure(error, self._options)
             if self._restarting:
@@ -139,9 +126,11 @@ class UpstreamEngine(Engine):
                 return
             if failed.code in _DOUBTFUL:
                 self._doubt.set()
-            if failed.code == UPSTREAM_DOWN:
-                death = await self._server.how_it_died(for_client=True)
-                failed = Failed(ENGINE_DIED, f"the server {death}") if death else failed
+            if failed.code == UPSTREAM_DOWN and (
+                death := await self._server.how_it_died(for_client=True)
+            ):
+                kind = self._server.death_type()
+                failed = Failed(ENGINE_DIED, f"the server {death}", type=kind)
             yield failed
 
     async def health(self) -> Health:
@@ -180,7 +169,7 @@ class UpstreamEngine(Engine):
         if self._server is not None:
             await self._server.stop(grace_s)
 
-    async def _replay(self, job: Job, base: str) -> AsyncGenerator[Event | Busy, None]:
+    async def _replay(self, job: Job, base: str) -> AsyncGenerator[Event, None]:
         assert self._session is not None, "replay before start"
         request = request_for(job, base, options=self._options)
         async with self._session.post(
@@ -194,7 +183,7 @@ class UpstreamEngine(Engine):
                 async with aclosing(events_of(answer, self._options)) as events:
                     async for event in events:
                         yield event
-                        if isinstance(event, Finished | Failed | Busy):
+                        if isinstance(event, Finished | Failed):
                             return
             finally:
                 # Closed, not given back: what a cancelled job would still be sent is for nobody.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import aiohttp
 from yarl import URL
 
+from client_sdk.wire.failures import FailureType
 from inference_worker.engines.upstream import port_owner
 from inference_worker.engines.upstream.child_server import ChildServer
 from inference_worker.engines.upstream.options import UpstreamOptions
@@ -95,6 +96,10 @@ class Server:
                 return await ended
         except TimeoutError:
             return ""
+
+    def death_type(self) -> FailureType:
+        """Of which type the failures of the jobs are under which the child has died."""
+        return self._child.death_type() if self._child else FailureType.ENGINE_LOST
 
     async def stop(self, grace_s: float) -> None:
         """End the child, if there is one."""

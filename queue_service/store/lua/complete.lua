@@ -3,7 +3,7 @@
 -- argv     4  group
 --          then for each completion: user, index, attempt, "1" when there is a result,
 --          its data, its tags (JSON, laid over the entry's), the code of the failure that the
---          result tells of or "", and its sentence
+--          result tells of or "", its sentence, and its type or ""
 -- returns  for each completion 1, or 0 when the delivery was no longer this user's
 write_although_full()
 local gid = ARGV[4]
@@ -11,7 +11,7 @@ local now = now_ms()
 
 -- A failure for good leaves a dead letter where the policy wants one, and always when the entry
 -- has killed one engine after the other.
-local function note_failure(uid, index, record, code, sentence)
+local function note_failure(uid, index, record, code, sentence, kind)
     if code == 'EngineDied' then
         note_death(own, gid, index, uid)
         later('HDEL', own.deliveries, deaths_field(gid, index))
@@ -26,15 +26,15 @@ local function note_failure(uid, index, record, code, sentence)
     end
     park(gid, index, fields, lane, {
         reason = poison and 'PoisonJob' or 'Failed', code = code, sentence = sentence,
-        attempts = record.attempt, uid = uid,
+        attempts = record.attempt, uid = uid, type = kind ~= '' and kind or nil,
     })
 end
 
 -- The results go under the same request ids.
-read_request_ids(peer, read_ahead(gid, 6, 8))
+read_request_ids(peer, read_ahead(gid, 6, 9))
 
 local results = {}
-for position = 5, #ARGV, 8 do
+for position = 5, #ARGV, 9 do
     local uid, index, attempt, has_result = unpack(ARGV, position, position + 3)
     local record = record_of(own, gid, index)
     if record and record.state == 'h' and record.uid == uid
@@ -42,12 +42,13 @@ for position = 5, #ARGV, 8 do
     then
         local code = ARGV[position + 6]
         if code ~= '' then
-            note_failure(uid, index, record, code, ARGV[position + 7])
+            note_failure(uid, index, record, code, ARGV[position + 7], ARGV[position + 8])
         end
         finish(own, gid, index, record)
         if may_have_ticket(record.tags) then
-            local word = cjson.decode(ARGV[position + 5]).errorCode
-            end_ticket(record.request_id, word and 'failed' or 'succeeded', word, now)
+            local told = cjson.decode(ARGV[position + 5])
+            local word = told.errorCode
+            end_ticket(record.request_id, word and 'failed' or 'succeeded', word, now, told.errorType)
             ticket_of(record.request_id).empty = has_result ~= '1' or nil
         end
         if has_result == '1' then

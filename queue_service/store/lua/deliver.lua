@@ -6,7 +6,8 @@
 --          then for each subscriber, the emptiest-handed first: user, session, room asked
 -- returns  {entries still waiting, then for each subscriber
 --          {"ok", "lost" or "taken" over, how many it holds now, {index, attempt, lane, request id, tags, stored at, data, path,
---          content type, different workers' engines that died on it}...}}
+--          content type, different workers' engines that died on it, the request's own retry policy
+--          or "", "1" when it is to run alone}...}}
 write_although_full()
 local gid, sink_capacity = ARGV[4], tonumber(ARGV[5])
 local max_delivery, bytes_left = rules().max_delivery, tonumber(ARGV[6])
@@ -32,7 +33,7 @@ local function end_now(index, record)
     if outcome ~= 'reared' then
         left = left - 1
     end
-    if outcome == 'parked' then
+    if outcome == 'parked' or outcome == 'answered' then
         sink_room = sink_room - 1
     end
 end
@@ -72,14 +73,15 @@ local function new_record(fields, lane)
 end
 
 local function hand_over(batch, uid, index, fields, record)
-    local deaths = 0
+    local deaths, retry, alone = 0, '', record.state == 'a'
     if record.attempt > 0 then
         deaths = #deaths_of(own, gid, index).uids
     end
     record.attempt, record.state, record.uid = record.attempt + 1, 'h', uid
     write_record(own, gid, index, record)
     if role == 'input' and may_have_ticket(fields[TAGS]) then
-        begin_ticket(fields[REQUEST_ID], uid, record.attempt, now_ms())
+        local ticket = begin_ticket(fields[REQUEST_ID], uid, record.attempt, now_ms())
+        retry = ticket and ticket.retry or ''
     end
     local member = gid .. SEP .. uid .. SEP .. padded(index)
     later('ZADD', own.holds, 0, member)
@@ -87,7 +89,8 @@ local function hand_over(batch, uid, index, fields, record)
         later('ZADD', own.deadlines, deadline, member)
     end
     batch[#batch + 1] = { index, record.attempt, record.lane, fields[REQUEST_ID], fields[TAGS],
-        fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE], deaths }
+        fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE], deaths, retry,
+        alone and '1' or '0' }
     if lined then
         fair_line().begin_run(gid, index, fair_line().owner_of(fields), now_ms())
     end
@@ -100,10 +103,15 @@ local function may_go_on(batch, room)
 end
 
 -- Whether this user may have a released entry now: a rejected one goes to somebody else
--- first, a reserved one to its own user while that one lives.
+-- first, a reserved one to its own user while that one lives, and one that is to run alone to its own
+-- user while that one takes anything.  Its engine may load for minutes, or not come back.
 local function may_have(record, uid, others)
     if record.state == 'j' then
         return record.uid ~= uid or not others
+    elseif record.state == 'a' and record.uid ~= uid then
+        local window = redis.call('HGET', own.subscribers,
+            gid .. SEP .. record.uid .. SEP .. 'window')
+        return tonumber(window or 0) == 0
     elseif record.state == 'o' and record.uid ~= uid then
         local reserved = redis.call('HGET', own.subscribers,
             gid .. SEP .. record.uid .. SEP .. 'reserved')
@@ -115,7 +123,8 @@ end
 -- The water level does not bind what was this user's already, nor what another gave back: the
 -- emptiest one may be the very one that may not have it.
 local function is_beyond_level(record, uid)
-    return record.state == 'o' and record.uid == uid or record.state == 'j' and record.uid ~= uid
+    local is_own = record.state == 'o' or record.state == 'a'
+    return is_own and record.uid == uid or record.state == 'j' and record.uid ~= uid
 end
 
 -- Whether an owner may have one more running.

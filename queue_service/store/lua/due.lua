@@ -1,4 +1,4 @@
--- due: do what is due for requests by now.
+-- due: do what is due for requests by now, and let those go out whose pause is over.
 --
 -- begin    a delayed entry takes its place in line
 -- start    a request that no worker has begun is answered as expired
@@ -70,10 +70,20 @@ for _, member in ipairs(due) do
         kinds[kind](request_id, ticket)
     end
 end
+-- Those of a long outage all at once, as many as one call may: the lowest index of them is served
+-- first, whenever its pause was over.
+local paused = redis.call('ZRANGEBYSCORE', input.pauses, '-inf', now, 'LIMIT', 0, LIMIT)
+for _, member in ipairs(paused) do
+    pausing().finish(input, member)
+    local gid, digits = string.match(member, '^([^\31]*)\31(%d+)$')
+    local record = record_of(input, gid, unpadded(digits))
+    if record and record.state ~= 'h' then
+        redis.call('ZADD', input.released, 0, member)
+        begun = true
+    end
+end
 settle()
 if begun then
     ring('input')
 end
-local next_time = redis.call('ZRANGE', times, 0, 0, 'WITHSCORES')
-local wait_ms = next_time[2] and math.max(0, tonumber(next_time[2]) - now) or -1
-return { #due, wait_ms }
+return { #due + #paused, pausing().ms_until_due(now) }

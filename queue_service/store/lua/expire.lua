@@ -3,7 +3,7 @@
 -- argv     4  lease in ms
 --          5  how long a group without members is remembered, in ms
 -- returns  {deliveries released, subscribers ended, ms until the next lease ends or -1,
---          how many stops there are, ms until something is due for a ticket or -1}
+--          how many stops there are, ms until something is due (see due.lua) or -1}
 write_although_full()
 local lease_ms, remembered_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local LIMIT = 100 -- subscribers ended in one call
@@ -43,6 +43,11 @@ for position = 1, #members, 2 do
         for _, set in ipairs({ own.released, own.skipped }) do
             redis.call('ZREMRANGEBYLEX', set, '[' .. gid .. SEP, '(' .. gid .. ' ')
         end
+        for _, member in ipairs(redis.call('ZRANGE', own.pauses, 0, -1)) do
+            if string.sub(member, 1, #gid + 1) == gid .. SEP then
+                redis.call('ZREM', own.pauses, member)
+            end
+        end
         for _, hash in ipairs({ own.deliveries, own.done, own.groups }) do
             for _, field in ipairs(redis.call('HKEYS', hash)) do
                 if string.sub(field, 1, #gid + 1) == gid .. SEP then
@@ -60,6 +65,4 @@ local wait_ms = -1
 if soonest[2] then
     wait_ms = math.max(0, tonumber(soonest[2]) - now)
 end
-local next_time = redis.call('ZRANGE', times, 0, 0, 'WITHSCORES')
-local due_ms = next_time[2] and math.max(0, tonumber(next_time[2]) - now) or -1
-return { released, ended_subscribers, wait_ms, redis.call('HLEN', stops), due_ms }
+return { released, ended_subscribers, wait_ms, redis.call('HLEN', stops), pausing().ms_until_due(now) }

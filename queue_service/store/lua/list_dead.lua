@@ -5,7 +5,7 @@
 --          6  most letters
 -- returns  {"" or the number to go on after, {index, request id, tags, stored at, path,
 --          content type, lane, bytes, reason, code, sentence, attempts, user, {users whose
---          engines died}, parked at}...}
+--          engines died}, parked at, type or ""}...}
 local found, go_on = next_letters(cjson.decode(ARGV[5]), ARGV[4], '+inf', tonumber(ARGV[6]))
 local reply = { go_on }
 for _, one in ipairs(found) do

@@ -7,7 +7,10 @@
 --          then the request ids
 -- returns  {{members, held, how many have room} of the workers' group, ms since 1970, then for each
 --          request {ticket (JSON) or "", input index or "", "1" when it is held, attempt, user,
---          entries ahead, stored at, sink index or "", the result's tags, lane}}
+--          entries ahead, stored at, sink index or "", the result's tags, lane, until when it waits for
+--          its next attempt or 0, how the last one failed {type or "", code, sentence} or {}, and of a
+--          result that is an error the beginning}}
+local MOST_SHOWN = 1000 -- bytes of an error that are given
 local gid = ARGV[4]
 local sums = redis.call('HMGET', own.groups, gid .. SEP .. 'held', gid .. SEP .. 'roomy')
 local members = redis.call('HGET', own.members, gid) or 0
@@ -35,7 +38,7 @@ for position = 5, #ARGV do
     local request_id = ARGV[position]
     local index, result_index = first_of(own, request_id), first_of(peer, request_id)
     local seen = { redis.call('HGET', tickets, request_id) or '', index or '', '0', 0, '', 0, '0',
-        result_index or '', '', 0 }
+        result_index or '', '', 0, 0, {}, '' }
     local fields, lane
     if index then
         fields, lane = read(own, index)
@@ -45,6 +48,9 @@ for position = 5, #ARGV do
         seen[7], seen[10] = fields[STORED_AT], lane
         if record then
             seen[4], seen[5] = record.attempt, record.uid
+            seen[11] = pausing().of(own, gid, index)
+            local failure = error_of(own, gid, index)
+            seen[12] = failure and { failure.type or '', failure.code, failure.sentence } or {}
         end
         if record and record.state == 'h' then
             seen[3] = '1'
@@ -55,6 +61,9 @@ for position = 5, #ARGV do
     if result_index then
         local result = read(peer, result_index)
         seen[9] = result and result[TAGS] or '{}'
+        if string.find(seen[9], '"errorCode"', 1, true) then
+            seen[13] = string.sub(result[DATA], 1, MOST_SHOWN)
+        end
         if not fields and result then
             seen[7] = result[STORED_AT]
         end

@@ -28,8 +28,8 @@ for _, member in ipairs(over) do
             == sessions[subscriber]
     then
         reply[#reply + 1] = { gid, uid, index, record.attempt }
-        note_error(own, gid, index, 'MaxIdle', sentence, uid)
-        put_back(own, gid, index, record, 'j', true)
+        note_error(own, gid, index, 'MaxIdle', sentence, uid, 'timeout')
+        put_back(own, gid, index, record, 'j', {})
     end
 end
 tell_windows = #reply > 1

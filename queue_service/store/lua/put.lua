@@ -1,6 +1,6 @@
 -- put: append entries, as long as there is room.
 --
--- keys     47..  for each item that has one: its idempotency key, then the key of its putter's rate
+-- keys     49..  for each item that has one: its idempotency key, then the key of its putter's rate
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long an idempotency key is kept, in ms

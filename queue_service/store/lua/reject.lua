@@ -1,20 +1,34 @@
 -- reject: a subscriber gives deliveries back; they go out again.
 --
 -- argv     4  group
---          then for each delivery: user, index, attempt ("0" for whichever it holds), code, reason
+--          then for each delivery: user, index, attempt ("0" for whichever it holds), code, reason,
+--          type of the failure or "", pauses, "1" when the same user is to run it again, alone
+-- pauses   with commas between them, how long the entry waits after its first attempt, its second
+--          and so on, in ms, the last one after all further; "x" when no attempt is to follow
 -- returns  for each delivery 1, or 0 when it was no longer this user's
 write_although_full()
 local gid = ARGV[4]
 
-local function give_back(uid, index, record, code, reason)
-    if code == 'Shutdown' then
+local function pause_after(attempt, pauses)
+    local number, found = 0, nil
+    for one in string.gmatch(pauses, '[^,]+') do
+        number, found = number + 1, one
+        if number == attempt then
+            break
+        end
+    end
+    return found
+end
+
+local function give_back(uid, index, record, said)
+    if said.code == 'Shutdown' then
         -- The worker is leaving; the entry has done nothing wrong.
         record.attempt = record.attempt - 1
         put_back(own, gid, index, record, 'j')
         return
     end
-    note_error(own, gid, index, code, reason, uid)
-    if code == 'EngineDied' then
+    note_error(own, gid, index, said.code, said.reason, uid, said.type ~= '' and said.type or nil)
+    if said.code == 'EngineDied' then
         note_death(own, gid, index, uid)
         if is_poison(gid, index) then
             end_hold(own, gid, uid, index)
@@ -24,17 +38,22 @@ local function give_back(uid, index, record, code, reason)
             return
         end
     end
-    put_back(own, gid, index, record, 'j', true)
+    local pause = role == 'input' and pause_after(record.attempt, said.pauses)
+    put_back(own, gid, index, record, said.alone and 'a' or 'j',
+        { is_last = pause == 'x', pause_ms = tonumber(pause or 0) })
 end
 
 local results = {}
-for position = 5, #ARGV, 5 do
-    local uid, index, attempt, code, reason = unpack(ARGV, position, position + 4)
+for position = 5, #ARGV, 8 do
+    local uid, index, attempt = unpack(ARGV, position, position + 2)
     local record = record_of(own, gid, index)
     if record and record.state == 'h' and record.uid == uid
         and (attempt == '0' or record.attempt == tonumber(attempt))
     then
-        give_back(uid, index, record, code, reason)
+        give_back(uid, index, record, {
+            code = ARGV[position + 3], reason = ARGV[position + 4], type = ARGV[position + 5],
+            pauses = ARGV[position + 6], alone = ARGV[position + 7] == '1',
+        })
         results[#results + 1] = 1
     else
         clear_stop(gid, uid, index)

@@ -1,6 +1,6 @@
 -- submit: put requests that are remembered, as long as there is room.
 --
--- keys     47..  for each item that has one: its submission key, then the key of its putter's rate
+-- keys     49..  for each item that has one: its submission key, then the key of its putter's rate
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long a submission key is kept after its request is forgotten, in ms

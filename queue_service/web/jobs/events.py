@@ -133,10 +133,13 @@ class _Stream:
             await self._event("end", job, number=END)
             return True
         seen = self._seen
-        told = (seen.state, seen.attempt, seen.ahead, seen.ticket.get("stopping_at"))
+        told = (
+            *(seen.state, seen.attempt, seen.ahead, seen.paused_until_ms),
+            seen.ticket.get("stopping_at"),
+        )
         if told != self._told:
             self._told = told
-            await self._event("state", await show(self._service, seen))
+            await self._event("state", await show(self._service, seen, whole=True))
         await self._tell_events()
         return False
 
@@ -171,7 +174,7 @@ def _data_of(event: Event) -> Mapping[str, object]:
     match event.kind:
         case wire.DELTA:
             return {**_text_of(event.data), "tokens": event.tokens, "attempt": event.attempt}
-        case wire.PROGRESS | wire.USAGE:
+        case wire.PROGRESS | wire.USAGE | wire.FAILED:
             return {**read_object(event.data), "attempt": event.attempt}
         case _:
             return {"attempt": event.attempt}

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
+from client_sdk.wire.failures import FailureType
 from queue_service.store.ticket import State
 from queue_service.web.jobs.batch import NDJSON
 from queue_service.web.jobs.events import EVENT_STREAM
@@ -52,25 +53,41 @@ _MOMENTS = an_object(
     }
 )
 
+_NUMBER: Schema = {"type": "number", "minimum": 0}
+_ERROR = an_object(
+    {
+        "type": {
+            "type": ["string", "null"],
+            "enum": [*(str(kind) for kind in FailureType), None],
+            "description": "What kind of failure; null for a job that was canceled.",
+        },
+        "code": or_null(text("The failure, as a machine word.")),
+        "message": or_null(text("What the handler said; not in a list, nor without scope `read`.")),
+    }
+)
+_RETRY = an_object(
+    {
+        "first_pause_s": _NUMBER,
+        "factor": _NUMBER,
+        "longest_pause_s": _NUMBER,
+        "jitter": _NUMBER,
+    }
+)
+_RETRY_OPTIONS: list[tuple[str, str, Schema]] = [
+    ("max_attempts", "How often it is tried at most.", {"type": "integer", "minimum": 1}),
+    ("retry_pause", "Until the second attempt, as a duration.", {"type": "string"}),
+    ("retry_factor", "How much longer each further pause is.", {"type": "number", "minimum": 1}),
+    ("retry_longest_pause", "No pause is longer, as a duration.", {"type": "string"}),
+    ("retry_jitter", "The share of a pause that is added at random, 0 to 1.", _NUMBER),
+]
+
 _JOB = an_object(
     {
         "id": text("The request id."),
         "service": text("The service that it was put into."),
         "state": ref("State"),
         "reason": or_null(text("Why it did not succeed, as a machine word.")),
-        "error": {
-            "oneOf": [
-                {"type": "null"},
-                an_object(
-                    {
-                        "code": or_null(text("The same as `reason`.")),
-                        "message": or_null(
-                            text("What the handler said; not in a list, nor without scope `read`.")
-                        ),
-                    }
-                ),
-            ]
-        },
+        "error": {"oneOf": [{"type": "null"}, _ERROR]},
         "progress": {
             "oneOf": [
                 {"type": "null"},
@@ -97,10 +114,13 @@ _JOB = an_object(
         "started_at": moment("When the newest attempt began."),
         "ended_at": moment("When it ended."),
         "result_expires_at": moment("Until when its result is kept."),
+        "next_attempt_at": moment("Until when it waits after a failed attempt."),
         "not_before": moment("Before this it is not in line."),
         "start_by": moment("It expires when it has not begun by then."),
         "finish_by": moment("It expires when it has not ended by then."),
         "run_timeout_s": {"type": ["number", "null"], "description": "The longest attempt."},
+        "max_attempts": {"type": ["integer", "null"], "description": "How often it is tried."},
+        "retry": {"oneOf": [{"type": "null"}, _RETRY]},
         "estimate": {
             "oneOf": [
                 {"type": "null"},
@@ -124,6 +144,7 @@ _PROBLEM = {
         "job_id": text("The job that it is about."),
         "state": ref("State"),
         "reason": or_null(text("Why the job did not succeed.")),
+        "error": {"oneOf": [{"type": "null"}, _ERROR]},
         "limit_bytes": {"type": "integer", "description": "The most that is taken."},
     },
     "required": ["type", "title", "status", "detail", "code"],
@@ -146,6 +167,7 @@ _LINE = {
         "finish_by": text("A time, or a duration from now."),
         "run_timeout": text("A duration, such as 90s."),
         "events": {"type": "boolean"},
+        **{name: {"description": about, **schema} for name, about, schema in _RETRY_OPTIONS},
     },
     "additionalProperties": False,
 }
@@ -189,6 +211,7 @@ _OPTIONS = [
     parameter("start_by", "It expires when it has not begun by then."),
     parameter("finish_by", "It expires when it has not ended by then."),
     parameter("run_timeout", "The longest that one attempt may run, as a duration."),
+    *(parameter(*option) for option in _RETRY_OPTIONS),
     parameter("events", "Whether its output can be followed.", {"type": "boolean"}),
     parameter("wait", "Answer with the result when it is there in this time, such as `5s`."),
     parameter("Prefer", "`wait=N`: the same, in seconds.", where="header"),

@@ -11,7 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from client_sdk.wire import names
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.retry import MOST_ATTEMPTS, MOST_PAUSE_S
 from queue_service.errors import BadParameter
+from queue_service.retry import Wish
 from queue_service.wrong_fields import wrong_fields
 
 #: The furthest moment that may be asked for, in ms from now: ten years.
@@ -81,8 +83,21 @@ def _id(value: object) -> str:
     return value
 
 
+def _pause(value: object) -> float:
+    """Read a duration; give seconds."""
+    expected = f"a duration such as 5s, of at most {MOST_PAUSE_S:g}s"
+    try:
+        seconds = parse_duration(value if isinstance(value, str) else "-")
+    except WireError:
+        raise ValueError(expected) from None
+    if seconds > MOST_PAUSE_S:
+        raise ValueError(expected)
+    return seconds
+
+
 Moment = Annotated[int, BeforeValidator(_moment)]
 Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
+Pause = Annotated[float, BeforeValidator(_pause)]
 JobId = Annotated[str, BeforeValidator(_id)]
 
 
@@ -100,8 +115,23 @@ class Options(BaseModel):
     finish_by: Moment = 0
     run_timeout: Milliseconds = 0
     events: bool = True
+    max_attempts: int | None = Field(None, ge=1, le=MOST_ATTEMPTS)
+    retry_pause: Pause | None = None
+    retry_factor: float | None = Field(None, ge=1, le=100)
+    retry_longest_pause: Pause | None = None
+    retry_jitter: float | None = Field(None, ge=0, le=1)
     id: JobId | None = None
     idempotency_key: JobId | None = None
+
+    def retry(self) -> Wish:
+        """How the job is to be tried again, as far as it says so."""
+        return Wish(
+            self.max_attempts,
+            self.retry_pause,
+            self.retry_factor,
+            self.retry_longest_pause,
+            self.retry_jitter,
+        )
 
 
 def read_options(given: Mapping[str, Any], *, most_not_before_s: float) -> Options:

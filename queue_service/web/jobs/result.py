@@ -14,7 +14,7 @@ from queue_service.store.ticket import Seen, State
 from queue_service.web.header_text import header_json, header_text
 from queue_service.web.jobs.find import admitted, find, wait_for_end
 from queue_service.web.jobs.problem import Problem, no_such_job
-from queue_service.web.jobs.show import retry_after, show
+from queue_service.web.jobs.show import error_of, retry_after, show
 from queue_service.web.jobs.wanted_wait import wanted_wait
 from queue_service.web.strict_json import json_response, no_constant
 from queue_service.web.tokens import may
@@ -69,10 +69,11 @@ async def answer_with_result(
 
 async def show_whole(request: web.Request, service: Service, seen: Seen) -> dict[str, object]:
     """Describe a job, with the text of its error where the token may read results."""
-    job = await show(service, seen)
+    may_read = may(request, service, Scope.READ)
+    job = await show(service, seen, whole=may_read)
     error = job["error"]
-    may_read = seen.result_index and may(request, service, Scope.READ)
-    if isinstance(error, dict) and may_read and (entry := await _read(service, seen)):
+    has_more = may_read and seen.result_index
+    if isinstance(error, dict) and has_more and (entry := await _read(service, seen)):
         error["message"] = entry.data.decode("utf-8", "replace")[:MAX_DETAIL]
     return job
 
@@ -96,8 +97,14 @@ def _failure(seen: Seen, entry: Entry | None) -> Problem:
         job_id=seen.id,
         state=str(seen.state),
         reason=reason,
+        error=_error(seen, detail),
         last_code=int(status) if re.fullmatch("[0-9]{1,9}", status) else None,
     )
+
+
+def _error(seen: Seen, detail: str) -> dict[str, object] | None:
+    error = error_of(seen, whole=True)
+    return error and {**error, "message": detail}
 
 
 def _render(entry: Entry, headers: dict[str, str]) -> web.Response:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from client_sdk.wire.retry import RetryPolicy
 from queue_service.estimate import Estimate
 from queue_service.service import Service
 from queue_service.store.owners import plain_name
@@ -25,13 +26,24 @@ def path_of(service: str, job_id: str) -> str:
     return f"/v1/services/{service}/jobs/{quote(job_id, safe='')}"
 
 
-async def show(service: Service, seen: Seen) -> dict[str, object]:
-    """Describe a job that is known, with an estimate while it is open."""
+async def show(service: Service, seen: Seen, *, whole: bool = False) -> dict[str, object]:
+    """Describe a job that is known, with an estimate while it is open.
+
+    whole: with what its handler said of a failure.
+    """
     estimate = None if seen.has_ended else await service.tickets.estimate(seen)
-    return describe(service.name, seen, estimate)
+    own = str(seen.ticket.get("retry", ""))
+    retry, most = service.retry_of(own, has_ticket=bool(seen.ticket))
+    return {
+        **describe(service.name, seen, estimate, whole=whole),
+        "max_attempts": most or None,
+        "retry": _retry(retry),
+    }
 
 
-def describe(service: str, seen: Seen, estimate: Estimate | None) -> dict[str, object]:
+def describe(
+    service: str, seen: Seen, estimate: Estimate | None, *, whole: bool
+) -> dict[str, object]:
     """Describe a job."""
     ticket = seen.ticket
     path = path_of(service, seen.id)
@@ -39,17 +51,18 @@ def describe(service: str, seen: Seen, estimate: Estimate | None) -> dict[str, o
     ended_at = int(ticket.get("ended_at", 0))
     keep_ms = int(ticket.get("keep_ms", 0))
     has_result = bool(seen.result_index)
+    paused = is_queued and bool(seen.paused_until_ms)
     return {
         "id": seen.id,
         "owner": seen.owner or None,
         "service": service,
         "state": str(seen.state),
         "reason": _reason(seen),
-        "error": _error(seen),
+        "error": error_of(seen, whole=whole),
         "progress": _progress(seen),
         "attempt": int(ticket.get("attempt", 0)) or seen.attempt,
         "priority": int(ticket.get("priority", 0)) or seen.lane,
-        "position": seen.ahead if is_queued and seen.index else None,
+        "position": seen.ahead if is_queued and seen.index and not paused else None,
         "scheduled": bool(ticket.get("delayed")),
         "canceling": bool(ticket.get("stopping_at")) and not seen.has_ended,
         "worker": plain_name(str(ticket.get("worker", "") or seen.uid)) or None,
@@ -58,6 +71,7 @@ def describe(service: str, seen: Seen, estimate: Estimate | None) -> dict[str, o
         "started_at": iso(int(ticket.get("started_at", 0))),
         "ended_at": iso(ended_at),
         "result_expires_at": iso(ended_at + keep_ms if has_result and keep_ms else 0),
+        "next_attempt_at": iso(seen.paused_until_ms) if paused else None,
         "not_before": iso(int(ticket.get("begin_at", 0))),
         "start_by": iso(int(ticket.get("start_by", 0))),
         "finish_by": iso(int(ticket.get("finish_by", 0))),
@@ -88,16 +102,34 @@ def iso(at_ms: float) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def error_of(seen: Seen, *, whole: bool) -> dict[str, object] | None:
+    """Why it did not succeed, or how its last attempt failed; None when another one succeeded.
+
+    whole: with the sentence, which a handler may have made of the input or of the output.
+    """
+    failure = seen.failure
+    if seen.state is State.SUCCEEDED or not (failure or seen.has_ended):
+        return None
+    code, sentence = failure.code if failure else _reason(seen), _SENTENCES.get(seen.state)
+    if whole and failure and failure.sentence:
+        sentence = failure.sentence
+    return {"type": failure.type if failure else None, "code": code, "message": sentence}
+
+
+def _retry(policy: RetryPolicy | None) -> dict[str, float] | None:
+    if policy is None:
+        return None
+    return {
+        "first_pause_s": policy.first_pause_s,
+        "factor": policy.factor,
+        "longest_pause_s": policy.longest_pause_s,
+        "jitter": policy.jitter,
+    }
+
+
 def _reason(seen: Seen) -> str | None:
     code = seen.ticket.get("code") or seen.result_tags.get("errorCode")
     return str(code) if code else None
-
-
-def _error(seen: Seen) -> dict[str, object] | None:
-    """Why it did not succeed; what the handler said is with the result, and not read for this."""
-    if not seen.has_ended or seen.state is State.SUCCEEDED:
-        return None
-    return {"code": _reason(seen), "message": _SENTENCES.get(seen.state)}
 
 
 def _progress(seen: Seen) -> dict[str, object] | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from queue_service.retry import own_policy
 from queue_service.service import Service
 from queue_service.store.putter import Putter
 from queue_service.store.ticket import Submission
@@ -37,5 +38,10 @@ def to_submission(
         finish_by_ms=options.finish_by,
         run_timeout_ms=options.run_timeout,
         events=options.events,
+        retry=own_policy(
+            service.description.settings.retry,
+            options.retry(),
+            max_delivery=service.description.settings.max_delivery,
+        ),
         putter=putter,
     )

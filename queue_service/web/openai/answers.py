@@ -139,8 +139,14 @@ def usage_of(told: Json) -> Json:
     }
 
 
-def error_body(status: int, code: str, sentence: str, parameter: str | None = None) -> Json:
-    """Return an error as OpenAI's clients read it."""
+def error_body(
+    status: int, code: str, sentence: str, parameter: str | None = None, failure: str = ""
+) -> Json:
+    """Return an error as OpenAI's clients read it.
+
+    failure: the type of the failure of a job, of `client_sdk.wire.failures`; OpenAI's `type` has
+    words of its own, by the status.
+    """
     kind = {
         400: "invalid_request_error",
         401: "authentication_error",
@@ -149,12 +155,13 @@ def error_body(status: int, code: str, sentence: str, parameter: str | None = No
         413: "invalid_request_error",
         429: "rate_limit_error",
     }.get(status, "server_error")
-    return {"error": {"message": sentence, "type": kind, "param": parameter, "code": code}}
+    error: Json = {"message": sentence, "type": kind, "param": parameter, "code": code}
+    return {"error": {**error, "failure_type": failure} if failure else error}
 
 
-def error_event(status: int, code: str, sentence: str) -> bytes:
+def error_event(status: int, code: str, sentence: str, failure: str = "") -> bytes:
     """Return the same in a stream that has begun, which then ends."""
-    return _data(error_body(status, code, sentence)) + DONE
+    return _data(error_body(status, code, sentence, failure=failure)) + DONE
 
 
 def comment(text: str) -> bytes:

@@ -154,7 +154,7 @@ class _Answering:
             if self._response is None or has_left(self._request):
                 raise
             if isinstance(error, Refused):
-                told = error_event(error.status, error.word, str(error))
+                told = error_event(error.status, error.word, str(error), error.failure)
             elif isinstance(error, Diverged):
                 told = error_event(500, DIVERGED, str(error))
             elif isinstance(error, CredentialEnded):

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
+from client_sdk.wire.failures import FailureType, type_named
 from queue_service import errors
 from queue_service.store.entry import Entry
 from queue_service.store.ticket import Seen, State
@@ -27,6 +28,13 @@ _WORDS = {
 #: The longest sentence of an engine that is passed on, in characters.
 MAX_SENTENCE = 8192
 
+#: The statuses of failures that have none of their own; of the others it is 500.
+STATUSES = {
+    FailureType.BAD_INPUT: 400,
+    FailureType.TRANSIENT: 503,
+    FailureType.TIMEOUT: 504,
+}
+
 #: The code of an answer that began and could not be gone on with.
 DIVERGED = "ANSWER_DIVERGED"
 #: The code of a result that no client could read.
@@ -37,13 +45,14 @@ class Refused(errors.ServiceError):
     """A request that was taken on and did not succeed.
 
     status: of the answer, unless it has begun.  word: the machine word, an engine's own where it
-    gave one.
+    gave one.  failure: the type of the failure of a job, else "".
     """
 
-    def __init__(self, status: int, word: str, sentence: str) -> None:
+    def __init__(self, status: int, word: str, sentence: str, failure: str = "") -> None:
         super().__init__(sentence)
         self.status = status
         self.word = word
+        self.failure = failure
 
 
 def failure(seen: Seen, entry: Entry | None) -> Refused:
@@ -57,9 +66,12 @@ def failure(seen: Seen, entry: Entry | None) -> Refused:
     if seen.state is State.SUCCEEDED:
         return Refused(410, "GONE", "the answer was read by somebody else")
     told = tags.get(names.LAST_CODE_TAG, "")
+    kind = type_named(tags.get(names.ERROR_TYPE_TAG, ""), word)
     status = int(told) if re.fullmatch(r"[45][0-9]{2}", told) else 500
+    # The number for whatever has none of its own says less than the type does.
+    status = STATUSES.get(kind, status) if status == 500 else status
     sentence = entry.data.decode("utf-8", "replace")[:MAX_SENTENCE] if entry else "it has failed"
-    return Refused(status, word, sentence)
+    return Refused(status, word, sentence, kind)
 
 
 def is_ours(request: web.BaseRequest) -> bool:
@@ -73,7 +85,8 @@ def render(status: int, error: Exception, code: str) -> web.Response:
     if isinstance(error, Refused):
         status, code = error.status, error.word
     word = _WORDS.get(Code(code), code) if code in list(Code) else code
-    body = error_body(status, word, str(error), parameter)
+    kind = error.failure if isinstance(error, Refused) else ""
+    body = error_body(status, word, str(error), parameter, kind)
     headers = {names.ERROR_CODE_HEADER: header_text(code)}
     if isinstance(error, errors.QuotaExceeded):
         headers |= problem.headers_of(error)

@@ -8,10 +8,9 @@ local MOST_ALONE = 3 -- the same for deaths of a single user that is the only on
 local answered = false
 
 -- A status is what PAI's predictor reads, with int(): a word in its place would break it.
-local STATUSES = { MaxIdle = '504', RunTimeout = '504' }
-
 local function status_of(code)
-    return string.match(code, '^%d+$') or STATUSES[code] or '500'
+    local is_late = code == 'MaxIdle' or code == 'RunTimeout'
+    return string.match(code, '^%d+$') or is_late and '504' or '500'
 end
 
 local function laid_over(text, extra)
@@ -43,7 +42,7 @@ local function park(gid, index, fields, lane, letter)
     redis.call('HSET', own.dead, index, cmsgpack.pack({
         request_id = fields[REQUEST_ID], tags = fields[TAGS], stored_at = fields[STORED_AT],
         path = fields[PATH], content_type = fields[CONTENT_TYPE], lane = lane,
-        size = #fields[DATA], reason = letter.reason, code = letter.code,
+        size = #fields[DATA], reason = letter.reason, code = letter.code, type = letter.type,
         sentence = letter.sentence, attempts = letter.attempts, uid = letter.uid,
         deaths = deaths_of(own, gid, index).uids, parked_at = now_ms(), owner = fields[OWNER],
         urgent = fields[OWNER] and is_urgent(fields) or nil,
@@ -92,7 +91,8 @@ end
 
 -- How the last hand-out failed when nobody said so.
 local function note_loss(gid, index, uid)
-    note_error(own, gid, index, 'WorkerLost', 'whoever had it was lost before it was answered', uid)
+    note_error(own, gid, index, 'WorkerLost', 'whoever had it was lost before it was answered', uid,
+        'engine_lost')
 end
 
 local function tell_poison(deaths)
@@ -109,11 +109,32 @@ local function is_poison(gid, index)
         or deaths.most >= MOST_ALONE and tonumber(redis.call('HGET', own.members, gid)) == 1
 end
 
--- End an entry that nobody holds by its policy; one that is poison is parked by any policy.
--- Returns "parked", "dropped" or "reared".
+-- End an entry that nobody holds by its policy.  Poison is parked by any; and what a retry policy
+-- bounds does not go to the rear, where its attempts would be counted anew.
+-- Returns "parked", "answered", "dropped" or "reared".
 local function end_by_policy(gid, index, record, reason)
-    local policy = reason == 'PoisonJob' and 'Park' or rules().policy
+    local policy, _, bounded = rules().policy, most_attempts(own, record)
+    if reason == 'PoisonJob' then
+        policy = 'Park'
+    elseif policy == 'Rear' and bounded and role == 'input' then
+        policy = 'Answer'
+    end
+    local function last_failure()
+        if not error_of(own, gid, index) then
+            note_loss(gid, index, record.uid)
+        end
+        return error_of(own, gid, index)
+    end
     local fields, lane = read(own, index, record.lane)
+    local function answer_failure(failure)
+        local code, sentence, kind = failure.code, failure.sentence, failure.type
+        if reason == 'PoisonJob' then
+            code, sentence, kind = reason, tell_poison(deaths_of(own, gid, index)), 'engine_lost'
+        end
+        local extra = { lastCode = status_of(code), errorCode = code, errorType = kind }
+        answer(record.request_id, laid_over(fields[TAGS], extra), sentence, now_ms())
+        fail_ticket(record.request_id, fields[TAGS], code, kind)
+    end
     local outcome = 'dropped'
     if not fields then
         -- Its stream has lost it, as after a repair by hand: there is nothing left to end.
@@ -125,32 +146,27 @@ local function end_by_policy(gid, index, record, reason)
         finish(own, gid, index, record)
     elseif policy == 'Park' then
         outcome = 'parked'
-        if not error_of(own, gid, index) then
-            note_loss(gid, index, record.uid)
-        end
-        local failure = error_of(own, gid, index)
+        local failure = last_failure()
         park(gid, index, fields, lane, {
-            reason = reason, code = failure.code, sentence = failure.sentence,
+            reason = reason, code = failure.code, sentence = failure.sentence, type = failure.type,
             uid = failure.uid, attempts = record.attempt,
         })
         if role == 'input' then
-            local code, sentence = failure.code, failure.sentence
-            if reason == 'PoisonJob' then
-                code, sentence = reason, tell_poison(deaths_of(own, gid, index))
-            end
-            local extra = { lastCode = status_of(code), errorCode = code }
-            answer(record.request_id, laid_over(fields[TAGS], extra), sentence, now_ms())
-            fail_ticket(record.request_id, fields[TAGS], code)
+            answer_failure(failure)
         end
         remove(own, index, lane, record.request_id, fields[TAGS])
+    elseif policy == 'Answer' then
+        outcome = 'answered'
+        answer_failure(last_failure())
+        remove(own, index, lane, record.request_id, fields[TAGS])
     elseif policy == 'Drop' then
-        fail_ticket(record.request_id, fields[TAGS], reason)
+        fail_ticket(record.request_id, fields[TAGS], reason, last_failure().type)
         remove(own, index, lane, record.request_id, fields[TAGS])
     else
         outcome = 'reared'
         to_the_rear(index, fields, lane, record)
     end
-    if outcome ~= 'parked' then
+    if outcome == 'dropped' or outcome == 'reared' then
         redis.call('HINCRBY', own.meta, outcome, 1)
     end
     return outcome
@@ -169,10 +185,10 @@ local function expire_request(request_id, index, tags, now, has_place)
         remove(input, index)
     end
     if has_place then
-        local extra = { errorCode = 'Expired', lastCode = '504' }
+        local extra = { errorCode = 'Expired', errorType = 'timeout', lastCode = '504' }
         answer(request_id, laid_over(tags, extra), 'it was not done by the time set for it', now)
     end
-    end_ticket(request_id, 'expired', 'Expired', now)
+    end_ticket(request_id, 'expired', 'Expired', now, 'timeout')
 end
 
 -- A worker was told to stop this delivery, and it has ended without a result.
@@ -187,26 +203,38 @@ local function stop_delivery(index, record, why)
 end
 
 -- The delivery has ended without a commit: the entry goes out again, lowest index first, unless
--- it was handed out as often as permitted, or was to be stopped.  `failure_is_noted`: its user has
--- said what went wrong.
-local function put_back(q, gid, index, record, state, failure_is_noted)
+-- it was handed out as often as permitted, or was to be stopped.
+-- failure: what its user has said of it, {pause_ms = how long it waits, is_last = true for no
+-- further attempt}; nil when the user said nothing.
+local function put_back(q, gid, index, record, state, failure)
     local why = q == input and stop_of(gid, record.uid, index)
     if why then
         stop_delivery(index, record, why)
         return
     end
-    if q == input and may_have_ticket(record.tags) then
+    local is_followed = q == input and may_have_ticket(record.tags)
+    if is_followed then
         to_tell[record.request_id] = true
     end
     end_hold(q, gid, record.uid, index)
     record.state = state
     write_record(q, gid, index, record)
-    local most = rules().max_delivery
-    if most == 0 or record.attempt < most then
-        redis.call('ZADD', q.released, 0, gid .. SEP .. padded(index))
+    local most = most_attempts(q, record)
+    if not (failure and failure.is_last) and (most == 0 or record.attempt < most) then
+        local pause_ms = failure and failure.pause_ms or 0
+        local next_at = pause_ms > 0 and now_ms() + pause_ms
+        if is_followed and q == own and state == 'r' then
+            -- Its followers see why the attempt has failed, where nobody has said so.
+            note_loss(gid, index, record.uid)
+        end
+        if next_at then
+            pausing().begin(q, gid, index, next_at)
+        else
+            redis.call('ZADD', q.released, 0, gid .. SEP .. padded(index))
+        end
         return
     end
-    if not failure_is_noted then
+    if not failure then
         note_loss(gid, index, record.uid)
     end
     end_by_policy(gid, index, record, 'MaxDelivery')
@@ -253,5 +281,6 @@ end
 local function render_letter(index, letter)
     return { index, letter.request_id, letter.tags, letter.stored_at, letter.path,
         letter.content_type, letter.lane, letter.size, letter.reason, letter.code,
-        letter.sentence, letter.attempts, letter.uid, letter.deaths, letter.parked_at }
+        letter.sentence, letter.attempts, letter.uid, letter.deaths, letter.parked_at,
+        letter.type or '' }
 end

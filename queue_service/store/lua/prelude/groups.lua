@@ -8,11 +8,13 @@ local function group_value(q, gid, name)
     return tonumber(redis.call('HGET', q.groups, gid .. SEP .. name) or 0)
 end
 
--- How many entries this group has neither in hand, nor behind it, nor passed over.
+-- How many entries this group has neither in hand, nor behind it, nor passed over, and could be
+-- given now.
 local function waiting(q, gid)
     local sums = redis.call('HMGET', q.groups,
-        gid .. SEP .. 'held', gid .. SEP .. 'done', gid .. SEP .. 'skipped')
-    return length_for(q, owner_of(gid)) - tonumber(sums[1] or 0) - tonumber(sums[2] or 0) - tonumber(sums[3] or 0)
+        gid .. SEP .. 'held', gid .. SEP .. 'done', gid .. SEP .. 'skipped', gid .. SEP .. 'paused')
+    return length_for(q, owner_of(gid)) - tonumber(sums[1] or 0) - tonumber(sums[2] or 0)
+        - tonumber(sums[3] or 0) - tonumber(sums[4] or 0)
 end
 
 -- Give a subscriber a window and a count of what it holds; keep the group's two sums over
@@ -60,10 +62,11 @@ local function end_hold(q, gid, uid, index)
     ended[key] = sum
 end
 
--- Take a released or passed-over entry out of this group's books.
+-- Take a released, paused or passed-over entry out of this group's books.
 local function end_wait(q, gid, index)
     local member = gid .. SEP .. padded(index)
     redis.call('ZREM', q.released, member)
+    pausing().finish(q, member)
     if redis.call('ZREM', q.skipped, member) == 1 then
         group_sum(q, gid, 'skipped', -1)
     end

@@ -35,7 +35,8 @@ local function write_all()
 end
 
 -- A delivery record: attempt, lane, state, request id, user, the entry's tags.
--- States: h held; r released; j rejected by the user; o released but reserved for the user.
+-- States: h held; r released; j rejected by the user; o released but reserved for the user;
+-- a rejected by the user, which is to run it once more with nothing beside it.
 -- `records` remembers, by the key of the hash, what was read or is to be written.
 local records = { [own.deliveries] = {}, [peer.deliveries] = {} }
 local changed = { [own.deliveries] = {}, [peer.deliveries] = {} }
@@ -119,10 +120,11 @@ local function note_death(q, gid, index, uid)
     redis.call('HSET', q.deliveries, deaths_field(gid, index), text .. uid .. SEP)
 end
 
-local function note_error(q, gid, index, code, sentence, uid)
+-- kind: the type of the failure, where it is known (see client_sdk/wire/failures.py).
+local function note_error(q, gid, index, code, sentence, uid, kind)
     noted[gid .. SEP .. index] = true
     redis.call('HSET', q.deliveries, error_field(gid, index),
-        cmsgpack.pack({ code = code, sentence = sentence, uid = uid }))
+        cmsgpack.pack({ code = code, sentence = sentence, uid = uid, type = kind }))
 end
 
 local function error_of(q, gid, index)

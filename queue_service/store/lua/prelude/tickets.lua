@@ -1,10 +1,11 @@
 -- prelude/tickets: what is remembered of a request beside its entries.
 --
 -- A ticket is a JSON object: put_at, keep_ms (how long its result is kept, 0 until it is read), told_ms
--- (how long the ticket is kept when there is no result any more), options (as they came), and later
+-- (how long the ticket is kept when there is no result any more), options (as they came), retry (its
+-- own policy, as store/ticket.py writes it), and later
 -- delayed (where it waits in `delayed`, with its lane), started_at, worker, attempt, stopping_at,
 -- progress (JSON, as the engine told it last) and progress_of (the attempt that told it),
--- and once, for ever: state, code, ended_at; gone_at when its result has gone.
+-- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.
 --
 -- An entry that has one carries a tag which no client can give: whoever has none pays nothing.
 local TICKET_TAG = '"_ticket_":'
@@ -53,12 +54,13 @@ local function clear_time(kind, request_id)
 end
 
 -- The end of a request is written once; one that had no ticket gets one to tell it.
-local function end_ticket(request_id, state, code, now)
+-- kind: the type of the failure, where it is one.
+local function end_ticket(request_id, state, code, now, kind)
     local ticket = ticket_of(request_id) or { put_at = now, keep_ms = 0, told_ms = LEAST_TOLD_MS }
     if ticket.state then
         return
     end
-    ticket.state, ticket.code, ticket.ended_at = state, code, now
+    ticket.state, ticket.code, ticket.type, ticket.ended_at = state, code, kind, now
     ticket.delayed, ticket.stopping_at = nil, nil
     for _, kind in ipairs({ 'begin', 'start', 'finish' }) do
         clear_time(kind, request_id)
@@ -70,9 +72,9 @@ local function end_ticket(request_id, state, code, now)
     write_ticket(request_id, ticket)
 end
 
-local function fail_ticket(request_id, tags, code)
+local function fail_ticket(request_id, tags, code, kind)
     if role == 'input' and may_have_ticket(tags) then
-        end_ticket(request_id, 'failed', code, now_ms())
+        end_ticket(request_id, 'failed', code, now_ms(), kind)
     end
 end
 
@@ -80,7 +82,8 @@ end
 local function reopen_ticket(request_id, tags)
     local ticket = may_have_ticket(tags) and ticket_of(request_id)
     if ticket then
-        ticket.state, ticket.code, ticket.ended_at, ticket.gone_at = nil, nil, nil, nil
+        ticket.state, ticket.code, ticket.type = nil, nil, nil
+        ticket.ended_at, ticket.gone_at = nil, nil
         clear_time('keep', request_id)
         clear_time('forget', request_id)
         write_ticket(request_id, ticket)
@@ -94,6 +97,19 @@ local function begin_ticket(request_id, uid, attempt, now)
         clear_time('start', request_id)
         write_ticket(request_id, ticket)
     end
+    return ticket
+end
+
+-- How often an entry may be handed out, 0 for any number, and whether a retry policy says so: the
+-- service's rule, or the request's own where that is less.
+local function most_attempts(q, record)
+    local most, bounded = rules().max_delivery, rules().bounded
+    local ticket = q == input and may_have_ticket(record.tags) and ticket_of(record.request_id)
+    local wanted = ticket and ticket.retry and tonumber(string.match(ticket.retry, '^%d+')) or 0
+    if wanted > 0 and (most == 0 or wanted < most) then
+        return wanted, true
+    end
+    return most, bounded
 end
 
 -- What became of the requests whose entries this call has removed: an entry that came back under

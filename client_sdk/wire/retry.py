@@ -1,0 +1,92 @@
+"""What follows a failed attempt: another one, when and how, or the end.  Pure.
+
+| type                    | what follows                                                           |
+|-------------------------|------------------------------------------------------------------------|
+| bad_input               | the end                                                                |
+| oom                     | at once, alone on the same worker; then elsewhere after a pause        |
+| engine_lost, gpu_lost   | at once on another worker; from the second failure on after a pause    |
+| transient, timeout,     | after a pause                                                          |
+| internal                |                                                                        |
+
+The n-th pause is `first_pause_s * factor ** (n - 1)`, at most `longest_pause_s`, and up to `jitter`
+of it longer, so that what failed together does not come back together.
+"""
+
+import math
+from dataclasses import dataclass
+
+from client_sdk.wire.failures import FailureType
+
+#: The longest pause that a handler, a server or a policy can ask for, in seconds.
+MOST_PAUSE_S = 3600.0
+#: The shortest pause that a handler or a server can ask for, in seconds: no job spins.
+LEAST_ASKED_S = 0.1
+#: The most that `max_attempts` may be.
+MOST_ATTEMPTS = 1000
+
+_FIRST_AT_ONCE = (FailureType.ENGINE_LOST, FailureType.GPU_LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a job is tried, and how long it pauses in between.
+
+    max_attempts: 0 is as often as the service's `max_delivery` permits.
+    """
+
+    max_attempts: int = 0
+    first_pause_s: float = 1.0
+    factor: float = 2.0
+    longest_pause_s: float = 60.0
+    jitter: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Another attempt.  alone: on the same worker, with nothing else running in its engine."""
+
+    pause_s: float = 0.0
+    alone: bool = False
+
+
+def next_attempt(
+    policy: RetryPolicy,
+    failure: FailureType,
+    *,
+    attempt: int,
+    was_alone: bool = False,
+    asked_s: float | None = None,
+    draw: float = 0.0,
+) -> Again | None:
+    """Return what follows this failure of the attempt; None is the end.
+
+    was_alone: it ran alone already.  asked_s: how long the handler or the server asked to wait.
+    draw: a random number from 0 to 1.
+    """
+    if failure is FailureType.BAD_INPUT or 0 < policy.max_attempts <= attempt:
+        return None
+    if asked_s is not None:
+        return Again(asked_pause_s(asked_s))
+    if failure is FailureType.OOM and not was_alone:
+        return Again(alone=True)
+    if failure in _FIRST_AT_ONCE:
+        return Again(_pause_s(policy, attempt - 1, draw) if attempt > 1 else 0.0)
+    return Again(_pause_s(policy, attempt, draw))
+
+
+def asked_pause_s(asked_s: float) -> float:
+    """Return a pause that somebody asked for, within its bounds."""
+    return LEAST_ASKED_S if math.isnan(asked_s) else min(MOST_PAUSE_S, max(LEAST_ASKED_S, asked_s))
+
+
+def _pause_s(policy: RetryPolicy, number: int, draw: float) -> float:
+    longest_s = policy.longest_pause_s
+    if policy.first_pause_s <= 0:
+        return 0.0
+    # In logarithms, because a power of a thousand attempts is no number any more.
+    steps = (number - 1) * math.log(policy.factor)
+    if steps >= math.log(max(longest_s, policy.first_pause_s) / policy.first_pause_s):
+        pause_s = longest_s
+    else:
+        pause_s = policy.first_pause_s * math.exp(steps)
+    return min(MOST_PAUSE_S, min(pause_s, longest_s) * (1.0 + policy.jitter * draw))

@@ -1,0 +1,24 @@
+"""What the service decides of a delivery that was given back without a word about what follows."""
+
+import random
+from dataclasses import replace
+
+from client_sdk.wire import codes
+from client_sdk.wire.failures import type_of_code
+from client_sdk.wire.retry import RetryPolicy
+from queue_service.retry import pauses_ms
+from queue_service.store.entry import Rejected
+
+#: These are no failures: the worker leaves, or was told to stop.
+_NO_FAILURE = (codes.SHUTDOWN, codes.CANCELED)
+
+
+def decide(item: Rejected, policy: RetryPolicy | None) -> Rejected:
+    """Say of what type the failure is, and how the entry pauses, unless it says so itself.
+
+    policy: the service's own; without one the entry goes out again at once, as with PAI EAS.
+    """
+    if item.type or item.code in _NO_FAILURE:
+        return item
+    failure = type_of_code(item.code)
+    return replace(item, type=failure, pauses_ms=pauses_ms(policy, failure, draw=random.random()))

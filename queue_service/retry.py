@@ -1,0 +1,153 @@
+"""Retry policies: the service's, a job's own, and the one that holds for an entry.  Pure.
+
+A service that says nothing about retries keeps PAI EAS's rules for what PAI EAS's clients put: it
+goes out again at once, `max_delivery` times.  Jobs of the other faces have the default policy.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from client_sdk.wire.failures import FailureType
+from client_sdk.wire.retry import MOST_ATTEMPTS, MOST_PAUSE_S, RetryPolicy, next_attempt
+from queue_service.errors import BadParameter
+
+#: The policy of a job whose service says nothing about retries.
+DEFAULT = RetryPolicy()
+#: The pauses of so many attempts are told to the store at once; the last stands for all further.
+MOST_PAUSES = 16
+
+_PauseS = Annotated[float, Field(ge=0, le=MOST_PAUSE_S)]
+
+
+class RetrySettings(BaseModel):
+    """How a service's entries are tried again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    max_attempts: int = Field(
+        DEFAULT.max_attempts,
+        ge=0,
+        le=MOST_ATTEMPTS,
+        description="Most attempts of one entry, never more than `max_delivery`; 0 is as many.",
+    )
+    first_pause_s: _PauseS = Field(
+        DEFAULT.first_pause_s, description="Seconds between the first failure and the next attempt."
+    )
+    factor: float = Field(
+        DEFAULT.factor, ge=1, le=100, description="Each further pause is so many times as long."
+    )
+    longest_pause_s: _PauseS = Field(
+        DEFAULT.longest_pause_s, description="No pause is longer, but for `jitter`."
+    )
+    jitter: float = Field(
+        DEFAULT.jitter, ge=0, le=1, description="Up to this share of a pause is added at random."
+    )
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        if self.first_pause_s > self.longest_pause_s:
+            raise ValueError(
+                f"first_pause_s: expected at most longest_pause_s ({self.longest_pause_s:g}), "
+                f"got {self.first_pause_s:g}"
+            )
+        return self
+
+    def policy(self) -> RetryPolicy:
+        """The policy that these settings say."""
+        return RetryPolicy(
+            self.max_attempts,
+            self.first_pause_s,
+            self.factor,
+            self.longest_pause_s,
+            self.jitter,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a job asks for; None leaves it as the service has it."""
+
+    max_attempts: int | None = None
+    first_pause_s: float | None = None
+    factor: float | None = None
+    longest_pause_s: float | None = None
+    jitter: float | None = None
+
+
+def fewest(*limits: int) -> int:
+    """Return the least of some limits, each of which may be 0, for none."""
+    return min((limit for limit in limits if limit), default=0)
+
+
+def policy_of(
+    settings: RetrySettings | None, own: RetryPolicy | None, *, has_ticket: bool
+) -> RetryPolicy | None:
+    """Return the policy of an entry; None where PAI EAS's rules hold.
+
+    own: the job's own.  Since it was put the service's limits may have become tighter.
+    """
+    service = settings.policy() if settings else DEFAULT
+    if own is not None:
+        return _within(own, service)
+    return service if settings or has_ticket else None
+
+
+def own_policy(
+    settings: RetrySettings | None, wish: Wish, *, max_delivery: int
+) -> RetryPolicy | None:
+    """Return a job's own policy, None when it wishes nothing.
+
+    Raises BadParameter when it wishes more than its service permits.
+    """
+    if wish == Wish():
+        return None
+    service = settings.policy() if settings else DEFAULT
+    most = fewest(service.max_attempts, max_delivery)
+    if wish.max_attempts is not None and most and wish.max_attempts > most:
+        raise BadParameter(
+            "max_attempts", f"at most {most}, which the service permits", str(wish.max_attempts)
+        )
+    longest_s = service.longest_pause_s
+    for name, pause_s in (
+        ("retry_longest_pause", wish.longest_pause_s),
+        ("retry_pause", wish.first_pause_s),
+    ):
+        if pause_s is not None and pause_s > longest_s:
+            raise BadParameter(name, f"at most {longest_s:g}s", f"{pause_s:g}s")
+        longest_s = longest_s if pause_s is None else pause_s
+    wished = {field.name: getattr(wish, field.name) for field in fields(wish)}
+    given = {name: value for name, value in wished.items() if value is not None}
+    merged = {field.name: getattr(service, field.name) for field in fields(service)} | given
+    return _within(RetryPolicy(**merged), service)
+
+
+def _within(own: RetryPolicy, service: RetryPolicy) -> RetryPolicy:
+    longest_s = min(own.longest_pause_s, service.longest_pause_s)
+    return RetryPolicy(
+        max_attempts=fewest(own.max_attempts, service.max_attempts),
+        first_pause_s=min(own.first_pause_s, longest_s),
+        factor=own.factor,
+        longest_pause_s=longest_s,
+        jitter=own.jitter,
+    )
+
+
+def pauses_ms(
+    policy: RetryPolicy | None, failure: FailureType, *, draw: float
+) -> tuple[int | None, ...]:
+    """Return how long an entry pauses after each attempt, for somebody who does not say.
+
+    None ends it.  Without a policy there is no pause.
+    """
+    if policy is None:
+        return ()
+    pauses: list[int | None] = []
+    for attempt in range(1, MOST_PAUSES + 1):
+        # Whoever does not speak of pauses does not know how to run a job alone either.
+        again = next_attempt(policy, failure, attempt=attempt, was_alone=True, draw=draw)
+        pauses.append(None if again is None else round(again.pause_s * 1000))
+        if again is None:
+            break
+    return tuple(pauses)
