@@ -8,12 +8,13 @@ digest is kept.  The secret has 256 random bits, so a plain SHA-256 is as good a
 import asyncio
 import hashlib
 import hmac
+import json
 import logging
 import math
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Literal, Self
 
@@ -105,6 +106,8 @@ class Token(BaseModel):
     """One token as it is kept.
 
     services: names; empty is every service.  created_at_ms, expires_at_ms: since 1970.
+    incarnations: which service of each name is meant, so that the token opens no later one.  A
+        name has none until its service is made; then it is the one that is deleted first.
     owner: as it was asked for; `owned_by` is who owns what it puts.
     """
 
@@ -120,13 +123,16 @@ class Token(BaseModel):
     expires_at_ms: int | None = None
     limits: TokenLimits = TokenLimits()
     owner: str = ""
+    incarnations: Mapping[str, int] = {}
 
     @property
     def owned_by(self) -> str:
         return self.owner or self.id
 
     @classmethod
-    def make(cls, wanted: WantedToken, *, now_ms: int) -> tuple[Self, str]:
+    def make(
+        cls, wanted: WantedToken, *, now_ms: int, incarnations: Mapping[str, int] | None = None
+    ) -> tuple[Self, str]:
         """Return a new token and its text, which nobody can tell again."""
         token_id = secrets.token_hex(6)
         text = f"pst_{token_id}_{secrets.token_urlsafe(32)}"
@@ -141,11 +147,18 @@ class Token(BaseModel):
             expires_at_ms=None if lifetime_s is None else now_ms + lifetime_s * 1000,
             limits=wanted.limits,
             owner=wanted.owner,
+            incarnations=incarnations or {},
         ), text
 
-    def allows(self, scope: Scope, service: str) -> bool:
+    def allows(self, scope: Scope, service: str, incarnation: int) -> bool:
         """Say whether this token may do this on the service."""
-        return scope in self.scopes and (not self.services or service in self.services)
+        if scope not in self.scopes:
+            return False
+        if not self.services:
+            return True
+        return service in self.services and incarnation == self.incarnations.get(
+            service, incarnation
+        )
 
     def is_over(self, now_ms: int) -> bool:
         """Say whether its time is over."""
@@ -247,13 +260,25 @@ class Access:
         """Say whether a token, as far as this process knows, puts for this owner."""
         return any(token.owned_by == owner for token in self._tokens.values())
 
-    async def make(self, wanted: WantedToken) -> tuple[Token, str]:
-        """Make a token; return it and its text."""
-        token, text = Token.make(wanted, now_ms=now_ms())
+    async def make(self, wanted: WantedToken, incarnations: Mapping[str, int]) -> tuple[Token, str]:
+        """Make a token; return it and its text.  incarnations: those of the wanted services."""
+        token, text = Token.make(wanted, now_ms=now_ms(), incarnations=incarnations)
         await self.store.write(token.id, token.model_dump_json().encode())
         await self.refresh()
         log.info("Token %s (%s) was made: %s.", token.id, token.name, ", ".join(token.scopes))
         return token, text
+
+    async def bind(self, service: str, incarnation: int) -> None:
+        """Bind the tokens for a service to this one of its name, which is about to be deleted."""
+        _, kept = await self.store.all()
+        for token_id, text in kept.items():
+            token = _read((token_id, text))
+            if token and service in token.services and service not in token.incarnations:
+                bound = {**token.incarnations, service: incarnation}
+                wanted = token.model_copy(update={"incarnations": bound})
+                # A newer version may have written more than this one knows, and that stays.
+                fields = {**json.loads(text), **wanted.model_dump(mode="json")}
+                await self.store.rewrite(token_id, text, json.dumps(fields).encode())
 
     async def revoke(self, token_id: str) -> bool:
         """Revoke a token and end its connections; False when there was none."""

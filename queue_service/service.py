@@ -77,6 +77,11 @@ class Service:
         return self.description.state is State.STOPPED
 
     @property
+    def incarnation(self) -> int:
+        """Which service of its name it is; 0 for one of the environment."""
+        return self.description.incarnation
+
+    @property
     def is_open(self) -> bool:
         """True while it has no token and admits everybody."""
         return self._open

@@ -146,6 +146,8 @@ class Services:
             revision = known.description.revision
             if expected is not None and expected != revision:
                 raise RevisionChanged(name, expected, revision)
+            # Before, so that a token that was made early never opens the next of this name.
+            await self.access.bind(name, known.incarnation)
             if await self._registry.write(name, State.DELETED, "{}", expected=revision) is not None:
                 self._retire(known)
                 return await known.drop()

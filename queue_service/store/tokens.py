@@ -44,6 +44,11 @@ class TokenStore:
         await self._ask("HSET", self._key, token_id, kept)
         await self._changed()
 
+    async def rewrite(self, token_id: str, kept: bytes, wanted: bytes) -> bool:
+        """Write a record again; False when it is no longer the one that is known."""
+        arguments = [self.channel, token_id, kept, wanted]
+        return bool(await self._scripts.ask("bind_token", [self._key], arguments))
+
     async def remove(self, token_id: str) -> bool:
         """Forget a record; False when there was none."""
         removed = await self._ask("HDEL", self._key, token_id)

@@ -32,7 +32,13 @@ async def make_token(request: web.Request) -> web.Response:
     except ValidationError as error:
         first = next(wrong_fields(error, WantedToken, whole="the body"))
         raise BadParameter(first.name, first.expected, first.came) from None
-    token, text = await request.app[SERVICES].access.make(_with_every_service(wanted))
+    wanted = _with_every_service(wanted)
+    services = request.app[SERVICES]
+    # The token is for these services, and not for later ones of the same names.
+    await services.look(None)
+    found = {name: services.get(name) for name in wanted.services}
+    incarnations = {name: service.incarnation for name, service in found.items() if service}
+    token, text = await services.access.make(wanted, incarnations)
     return json_response({**token.described(), "token": text}, status=201)
 
 

@@ -91,7 +91,7 @@ def _checked(request: web.Request, service: Service, any_of: tuple[Scope, ...]) 
 
 
 def _allows(token: Token, service: Service, any_of: tuple[Scope, ...]) -> bool:
-    return any(token.allows(scope, service.name) for scope in any_of)
+    return any(token.allows(scope, service.name, service.incarnation) for scope in any_of)
 
 
 def _hold(

@@ -212,3 +212,49 @@ async def test_a_stream_of_events_ends_with_its_token(
         session.delete(f"{jobs}/{job_id}") as answer,
     ):
         assert answer.status == 204
+
+
+async def test_a_token_does_not_open_the_next_service_of_the_same_name(
+    start_service: StartService, operator: aiohttp.ClientSession
+) -> None:
+    first, second = await start_service(), await start_service()
+
+    async def change(method: str, **more: Any) -> None:
+        async with operator.request(method, f"{first.url}/v1/services/new", **more) as answer:
+            assert answer.status < 300, await answer.text()
+
+    async def status(url: str, token: str) -> int:
+        headers = {"Authorization": token}
+        async with operator.get(f"{url}/api/predict/new?_attrs_=true", headers=headers) as answer:
+            return answer.status
+
+    early = await _make(operator, first, "read", services=["new"])
+    revoked = await _make(operator, first, "read", services=["new"])
+    await change("PUT", json={})
+    bound = await _make(operator, first, "read", services=["new", "svc"])
+    every = await _make(operator, first, "read")
+
+    async def statuses() -> set[int]:
+        return {
+            await status(url, made["token"])
+            for url in (first.url, second.url)
+            for made in (early, bound)
+        }
+
+    async def opens_both() -> bool:
+        return await statuses() == {200}
+
+    await wait_until(opens_both, "both replicas know the token")
+    assert await _revoke(operator, second, revoked) == 204
+    await change("DELETE")
+    await change("PUT", json={})
+
+    async def opens_none() -> bool:
+        return await statuses() == {403}
+
+    await wait_until(opens_none, "the token opens the new service on no replica")
+    assert await status(first.url, every["token"]) == 200
+    assert await status(first.url, revoked["token"]) == 401
+    again = await _make(operator, second, "read", services=["new"])
+    assert await status(second.url, again["token"]) == 200
+    await change("DELETE")

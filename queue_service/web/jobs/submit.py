@@ -21,7 +21,7 @@ from queue_service.web.jobs.submission import to_submission
 from queue_service.web.jobs.wanted_wait import WAIT, wanted_wait
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.strict_json import json_response
-from queue_service.web.tokens import check_admission, putter_with, settle
+from queue_service.web.tokens import check_admission, may, putter_with, settle
 
 
 async def post_job(request: web.Request) -> web.StreamResponse:
@@ -80,7 +80,7 @@ async def _put(
     seen = await find_by_name(service, name)
     # A request may be answered with what it has put itself.  A repeated put would be answered with
     # what somebody else of the same owner has put, and that takes the scope to read.
-    reads = is_new or token is None or token.allows(Scope.READ, service.name)
+    reads = is_new or token is None or may(request, service, Scope.READ)
     return await _answer(request, service, seen, wait_s=wait_s, reads=reads)
 
 
