@@ -33,9 +33,13 @@ class Figures:
 
 
 class Report:
-    """Adds up rounds and renders them."""
+    """Adds up rounds and renders them.
 
-    def __init__(self) -> None:
+    has_clock: whether Redis' clock could be moved.
+    """
+
+    def __init__(self, *, has_clock: bool) -> None:
+        self._has_clock = has_clock
         self.loads: defaultdict[str, Figures] = defaultdict(Figures)
         self.cells: defaultdict[Cell, Figures] = defaultdict(Figures)
         self.violations: list[Violation] = []
@@ -132,7 +136,16 @@ class Report:
 
     def notes(self) -> list[str]:
         """Render why some cells are empty."""
-        return [f"* {which[0].upper()}{which[1:]}: {why}." for which, why in EMPTY.items()]
+        always = [f"* {which[0].upper()}{which[1:]}: {why}." for which, why in EMPTY.items()]
+        drawn = {cell for cell, figures in self.cells.items() if figures.faults.total()}
+        wanting = [cell for cell in cells() if cell not in drawn]
+        if not self._has_clock:
+            always.append("* The clock was not moved: no C compiler was there to build what does.")
+            wanting = [cell for cell in wanting if cell.fault is not Fault.CLOCK]
+        if wanting:
+            many = f"{len(wanting)} of {len(cells())} cells were"
+            always.append(f"* {many} not drawn: the run was too short for all, or ended early.")
+        return always
 
 
 def _longest(values: list[float]) -> str:
