@@ -141,7 +141,8 @@ async def test_failed_inputs_are_lines_with_an_error_and_are_put_again_when_aske
     assert (code, len(mapping.lines())) == (1, 40)
     failed = [line for line in mapping.lines() if line["state"] == "failed"]
     assert len(failed) == 10
-    error = {"code": "EchoFailed", "message": "every job that is a multiple of 4 fails"}
+    sentence = "every job that is a multiple of 4 fails"
+    error = {"type": "internal", "code": "EchoFailed", "message": sentence}
     assert failed[0]["error"] == error
     assert "30 succeeded and 10 failed of 40" in told
     assert (await mapping.run())[0] == 1
