@@ -70,7 +70,7 @@ compat: $(VENV)/dev.stamp
 ## fuzz: 20,000 generated requests, messages and bytes (a few minutes); FUZZ_CASES=n for another number
 .PHONY: fuzz
 fuzz: $(VENV)/dev.stamp
-	PENSTOCK_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest tests/fuzz --timeout 3600 --durations 10 $(ARGS)
+	PENSTOCK_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest tests/fuzz tests/tenants/test_random.py --timeout 3600 --durations 10 $(ARGS)
 
 ## containers: only the proof of the compose file, on the Docker engine of this machine
 .PHONY: containers
