@@ -38,11 +38,20 @@ from deploy.demo.run import run_demo
 from deploy.engine_check import NoEngine, check_engine
 from deploy.entry import INTERRUPTED
 from deploy.errors import DeployError, ReaderLeft
-from deploy.local import MAX_PAYLOAD_KB, LocalOptions
+from deploy.local import HOST, MAX_PAYLOAD_KB, LocalOptions
 from deploy.merged_log import MergedLog
 from deploy.printing import note, say
 from deploy.secret_option import read_secret
 from deploy.up import run_up
+from deploy.up_limits import (
+    InputLength,
+    InputPayload,
+    Memory,
+    Ratio,
+    SinkLength,
+    SinkPayload,
+    service_limits,
+)
 
 app = typer.Typer(
     cls=WithCaFile,
@@ -98,6 +107,13 @@ MaxPayload = Annotated[
         max=1024 * 1024,
         help="Largest data of a job and largest result, in KiB.",
         envvar="PENSTOCK_MAX_PAYLOAD_KB",
+    ),
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        help="Address to listen on: 0.0.0.0, or :: with IPv6, opens it to other machines.",
+        envvar="PENSTOCK_HOST",
     ),
 ]
 Port = Annotated[
@@ -159,6 +175,13 @@ def up(
     service: Annotated[str, typer.Option(help="The service's name.")] = "demo",
     token: Token = "",
     max_payload_kb: MaxPayload = MAX_PAYLOAD_KB,
+    input_max_payload_kb: InputPayload = None,
+    sink_max_payload_kb: SinkPayload = None,
+    input_max_length: InputLength = None,
+    sink_max_length: SinkLength = None,
+    memory_mb: Memory = None,
+    sink_memory_ratio: Ratio = None,
+    host: Host = HOST,
     port: Port = 8080,
     processes: Processes = 1,
     data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DEFAULT_PATH,
@@ -191,7 +214,14 @@ def up(
         engine_options=engine_options,
         window=window,
         worker_grace_s=grace,
-        max_payload_kb=max_payload_kb,
+        host=host,
+        limits=service_limits(
+            both_kb=max_payload_kb,
+            memory_mb=memory_mb,
+            sink_memory_ratio=sink_memory_ratio,
+            sizes_kb=(input_max_payload_kb, sink_max_payload_kb),
+            lengths=(input_max_length, sink_max_length),
+        ),
         appendfsync=fsync.value,
     )
     make_output_steady()

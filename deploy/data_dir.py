@@ -2,6 +2,7 @@
 
 lock           held by the one local mode that runs here
 token          the generated token of the service, kept over restarts      (0600)
+worker-token   the same for its workers, who can do nothing but work       (0600)
 admin-token    the same for /metrics and /v1/services                      (0600)
 running.json   where the running one is to be found, for `penstock put`    (0600)
 services/      the services of `penstock create`, with their tokens        (0600)

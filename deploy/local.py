@@ -14,12 +14,14 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
+from client_sdk.certificates import CA_FILE_VARIABLE
 from client_sdk.setting_names import is_unknown
 from deploy.child import Child
 from deploy.control import Control
@@ -57,11 +59,11 @@ HOST = "127.0.0.1"
 class LocalOptions:
     """What a local mode is made of.
 
-    port: 0 takes a free one.  token: empty takes the one that is kept in the data directory.
+    host: the address to listen on.  port: 0 takes a free one.  token: empty takes the one that is
+    kept in the data directory.
     engine_options: JSON, for the engine.  window: jobs that one worker takes at once; None
     leaves it to the engine.  processes: of the queue service, on one port.  worker_grace_s:
-    seconds a stopping worker has to finish what it holds.  max_payload_kb: of a job's data and
-    of a result, in KiB.
+    seconds a stopping worker has to finish what it holds.  limits: fields of the service.
     """
 
     data_dir: Path = DEFAULT_PATH
@@ -74,7 +76,8 @@ class LocalOptions:
     engine_options: str = ""
     window: int | None = None
     worker_grace_s: float = 30.0
-    max_payload_kb: int = MAX_PAYLOAD_KB
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    host: str = HOST
     appendfsync: Fsync = "always"
 
 
@@ -160,10 +163,10 @@ class LocalMode:
     def _where(self) -> Running:
         options = self.options
         port = options.port or free_port()
-        if not is_free(port, HOST):
+        if not is_free(port, options.host):
             raise PortTaken(port)
         return Running(
-            url=f"http://{HOST}:{port}",
+            url=f"http://{_reached_at(options.host)}:{port}",
             service=options.service,
             token=options.token or self._data_dir.token("token"),
             admin_token=self._data_dir.token("admin-token"),
@@ -193,11 +196,11 @@ class LocalMode:
             self._on_line("redis", text)
 
     async def _start_service(self, running: Running, redis: RedisServer) -> None:
-        limits = {"max_payload_size_kb": self.options.max_payload_kb}
         names = {"name": running.service, "token": running.token}
-        service = {**names, "input": limits, "sink": limits}
+        names["worker_token"] = self._data_dir.token("worker-token")
+        service = {**names, **self.options.limits}
         env = {
-            "PENSTOCK_HOST": HOST,
+            "PENSTOCK_HOST": self.options.host,
             "PENSTOCK_PORT": running.url.rpartition(":")[2],
             "PENSTOCK_PROCESSES": str(self.options.processes),
             "PENSTOCK_REDIS_URL": redis.url,
@@ -217,7 +220,8 @@ class LocalMode:
         env = {
             "PENSTOCK_WORKER_QUEUE_URL": running.url,
             "PENSTOCK_WORKER_SERVICE": running.service,
-            "PENSTOCK_WORKER_TOKEN": running.token,
+            # Workers run models, whose jobs may be hostile: their token does nothing else.
+            "PENSTOCK_WORKER_TOKEN": self._data_dir.token("worker-token"),
             "PENSTOCK_WORKER_ENGINE": options.engine,
             "PENSTOCK_WORKER_GRACE_S": str(options.worker_grace_s),
         }
@@ -265,9 +269,14 @@ class LocalMode:
     ) -> Child:
         # What the user has set for the queue service or the worker goes through to it; a
         # pipe would otherwise hold back a Python program's lines until there are many.
-        # What nobody knows has been named once, and need not be by each process.
-        known = {name: value for name, value in os.environ.items() if not is_unknown(name)}
-        inherited = {**known, "PYTHONUNBUFFERED": "1"}
+        # What nobody knows has been named once, and need not be by each process; and tokens of the
+        # queue service are not for models to read.
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not is_unknown(name) and (module != "inference_worker" or _is_for_workers(name))
+        }
+        inherited["PYTHONUNBUFFERED"] = "1"
         return Child.start(
             name,
             # -P: no module of the folder is imported in the place of Python's or a library's.
@@ -276,6 +285,17 @@ class LocalMode:
             env={**inherited, **env},
             cwd=folder,
         )
+
+
+def _reached_at(host: str) -> str:
+    """Where a listener at this address is found from this machine, as it stands in a URL."""
+    host = {"0.0.0.0": HOST, "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_for_workers(variable: str) -> bool:
+    ours = ("PENSTOCK_WORKER_", CA_FILE_VARIABLE)
+    return variable.startswith(ours) or not variable.startswith("PENSTOCK_")
 
 
 async def _until_ready(child: Child, url: str, *, admin_token: str) -> None:

@@ -26,6 +26,7 @@ LOOK_EVERY_S = 0.2
 class Wish(BaseModel):
     """A service as it is wanted here; what is kept of it on disk.
 
+    worker_token: lets its workers work and do nothing else.
     settings: of its queues.  folder: where its files are, and where its workers run.
     """
 
@@ -33,6 +34,7 @@ class Wish(BaseModel):
 
     name: str
     token: SecretStr = SecretStr("")
+    worker_token: SecretStr = SecretStr("")
     settings: dict[str, Any] = {}
     instances: int = 1
     worker: WorkerPlan = WorkerPlan()
@@ -41,8 +43,11 @@ class Wish(BaseModel):
 
     def to_json(self) -> str:
         """Return it with its token, for a file of its owner's."""
-        fields = self.model_dump(mode="json") | {"token": self.token.get_secret_value()}
-        return json.dumps(fields, indent=2)
+        tokens = {
+            "token": self.token.get_secret_value(),
+            "worker_token": self.worker_token.get_secret_value(),
+        }
+        return json.dumps(self.model_dump(mode="json") | tokens, indent=2)
 
 
 class InstanceState(StrEnum):

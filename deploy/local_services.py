@@ -77,6 +77,10 @@ class LocalServices:
             except ValidationError as error:
                 self._say(path.stem, f"is not brought back: {path} cannot be read: {error}")
                 continue
+            if not wish.worker_token.get_secret_value():
+                # Written by a version whose workers had the service's own token.
+                wish = _with_tokens(wish)
+                self._keep(wish)
             self._say(wish.name, f"{wish.instances} instances, as before")
             try:
                 await self._put_queues(wish)
@@ -94,11 +98,7 @@ class LocalServices:
         known = self._by_name.get(wish.name)
         if known is not None:
             wish = wish.model_copy(update={"stopped": known.wish.stopped})
-        if known is not None and not wish.token.get_secret_value():
-            wish = wish.model_copy(update={"token": known.wish.token})
-        if not wish.token.get_secret_value():
-            token = SecretStr(secrets.token_urlsafe(TOKEN_BYTES))
-            wish = wish.model_copy(update={"token": token})
+        wish = _with_tokens(wish, known.wish if known else None)
         _check_count(wish)
         await self._put_queues(wish, new=new)
         self._keep(wish)
@@ -106,9 +106,10 @@ class LocalServices:
             service = self._serve(wish)
             self._later(service, service.fit())
             return service
-        anew = known.has_failed or (known.wish.worker, known.wish.token, known.wish.folder) != (
+        before = known.wish
+        anew = known.has_failed or (before.worker, before.worker_token, before.folder) != (
             wish.worker,
-            wish.token,
+            wish.worker_token,
             wish.folder,
         )
         known.wish = wish
@@ -184,7 +185,11 @@ class LocalServices:
         return self._folder / f"{name}.json"
 
     async def _put_queues(self, wish: Wish, *, new: bool = False) -> None:
-        fields = {**wish.settings, "token": wish.token.get_secret_value()}
+        fields = {
+            **wish.settings,
+            "token": wish.token.get_secret_value(),
+            "worker_token": wish.worker_token.get_secret_value(),
+        }
         only = "*" if new else ""
         await self._admin.ask_async("PUT", _path_of(wish.name), fields, if_none_match=only)
 
@@ -233,6 +238,20 @@ class LocalServices:
         self._on_line("penstock", f"{name}: {sentence}")
 
 
+def _with_tokens(wish: Wish, known: Wish | None = None) -> Wish:
+    """Fill in the tokens that a wish does not name: those of before, or new ones."""
+    tokens = {}
+    for name in ("token", "worker_token"):
+        if not getattr(wish, name).get_secret_value():
+            before = getattr(known, name) if known else SecretStr("")
+            tokens[name] = before if before.get_secret_value() else _new_token()
+    return wish.model_copy(update=dict(tokens))
+
+
+def _new_token() -> SecretStr:
+    return SecretStr(secrets.token_urlsafe(TOKEN_BYTES))
+
+
 async def _replaced_and_fit(service: LocalService) -> None:
     await service.replace()
     await service.fit()
@@ -256,7 +275,7 @@ def _environment(wish: Wish, running: Running, *, name: str, grace_s: float) -> 
         **worker.env,
         "PENSTOCK_WORKER_QUEUE_URL": running.url,
         "PENSTOCK_WORKER_SERVICE": wish.name,
-        "PENSTOCK_WORKER_TOKEN": wish.token.get_secret_value(),
+        "PENSTOCK_WORKER_TOKEN": wish.worker_token.get_secret_value(),
         "PENSTOCK_WORKER_ENGINE": worker.engine,
         "PENSTOCK_WORKER_ENGINE_OPTIONS": json.dumps(worker.engine_options),
         **window,

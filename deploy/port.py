@@ -13,7 +13,8 @@ def free_port() -> int:
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Say whether a server could listen there now."""
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         # As servers do it: connections that are only dying away do not count. SO_REUSEPORT is
         # left out on purpose, so that a second queue service is seen and not quietly joined.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -83,14 +83,14 @@ def new_uid() -> str:
 
 
 async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
-    engine = _engine(settings, logs)
+    engine, token = _engine(settings, logs), settings.token_text()
 
     def connect(window: int) -> WorkConnection:
         return WorkConnection(
             settings.queue_url,
             settings.service,
             window=window,
-            token=settings.token.get_secret_value(),
+            token=token,
             uid=uid,
             version=version("penstock"),
             engine=engine.name,
@@ -104,7 +104,6 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         )
 
     metrics = Metrics()
-    token = settings.token.get_secret_value()
     others = Others(
         settings.queue_url, settings.service, token=token, uid=uid, ca_file=settings.ca_file
     )

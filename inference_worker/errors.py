@@ -3,6 +3,7 @@
 WorkerError
     BadEngine          the engine's name or its options make no sense
     EngineFailed       the engine did not load
+    BadTokenFile       the file of the token cannot be read
 
 What goes wrong with one job is not among them: that is a `Failed` event of the engine.
 """
@@ -23,6 +24,17 @@ class BadEngine(WorkerError):
         super().__init__(f"expected {expected}, got {came}")
         self.expected = expected
         self.came = came
+
+
+class BadTokenFile(WorkerError):
+    """The file that should have the token has none."""
+
+    code = "BAD_TOKEN_FILE"
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"PENSTOCK_WORKER_TOKEN_FILE: expected a token in {path!r}, got: {why}")
+        self.path = path
+        self.why = why
 
 
 class EngineFailed(WorkerError):

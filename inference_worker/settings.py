@@ -6,6 +6,7 @@ Read from the environment with the prefix `PENSTOCK_WORKER_`; options of the eng
 """
 
 import os
+from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -14,6 +15,7 @@ from client_sdk.certificates import CA_FILE_VARIABLE
 from client_sdk.wire.browsers import read_hosts
 from client_sdk.words import in_any_case
 from inference_worker.engines.load import EngineSpec
+from inference_worker.errors import BadTokenFile
 from inference_worker.process import DEFAULT_SILENCE_S
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -31,7 +33,14 @@ class Settings(BaseSettings):
         description="The queue service; several replicas with commas.",
     )
     service: str = Field(default="default", min_length=1, description="The service to work for.")
-    token: SecretStr = Field(default=SecretStr(""), description="The token of that service.")
+    token: SecretStr = Field(
+        default=SecretStr(""),
+        description="The token of that service, "
+        "better its `worker_token`, which can do nothing but work.",
+    )
+    token_file: str = Field(
+        default="", description="A file that has the token, read at the start if `token` is empty."
+    )
     ca_file: str = Field(
         default_factory=lambda: os.environ.get(CA_FILE_VARIABLE, ""),
         description="The certificates that the queue service's is checked against (PEM); by "
@@ -107,6 +116,18 @@ class Settings(BaseSettings):
         description="The least level logged: DEBUG, INFO, WARNING or ERROR, in any case.",
     )
     log_json: bool = Field(default=False, description="Log lines as JSON.")
+
+    def token_text(self) -> str:
+        """Return the token; raises BadTokenFile when its file cannot be read."""
+        if self.token.get_secret_value() or not self.token_file:
+            return self.token.get_secret_value()
+        try:
+            text = Path(self.token_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadTokenFile(self.token_file, str(error)) from None
+        if not text:
+            raise BadTokenFile(self.token_file, "the file is empty")
+        return text
 
     @field_validator("allowed_hosts")
     @classmethod

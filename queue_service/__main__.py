@@ -21,6 +21,7 @@ from client_sdk.plain_text import without_login
 from client_sdk.setting_names import unknown_in
 from client_sdk.steady_output import make_output_steady
 from queue_service.app import serve
+from queue_service.generated_tokens import with_generated_tokens
 from queue_service.logs import set_up_logging
 from queue_service.processes import shares_port, supervise
 from queue_service.settings import Settings
@@ -64,6 +65,11 @@ def main() -> int:
             "Every user of this machine can read the password in --redis-url: set "
             "PENSTOCK_REDIS_URL instead."
         )
+    try:
+        settings = with_generated_tokens(settings, tell=not shares_port())
+    except OSError as error:
+        print(f"setting token_dir: {error}", file=sys.stderr)
+        return 2
     try:
         if settings.processes > 1:
             uvloop.run(supervise(settings))

@@ -49,8 +49,13 @@ class Description:
 
 def to_json(settings: ServiceSettings) -> str:
     """Return settings as the registry keeps them."""
-    fields = settings.model_dump(mode="json", exclude={"token"})
+    fields = settings.model_dump(mode="json", exclude={"token", "worker_token"})
     fields["token_sha256"] = settings.kept_of_token()
+    # Older versions ignore what they do not know; a service without such a token stays as it was.
+    if kept := settings.kept_of_worker_token():
+        fields["worker_token_sha256"] = kept
+    else:
+        del fields["worker_token_sha256"]
     return json.dumps({"format": FORMAT, "settings": fields})
 
 

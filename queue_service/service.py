@@ -97,10 +97,16 @@ class Service:
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         return self._open or hmac.compare_digest(digest, self._token_digest)
 
+    def admits_worker(self, token: str) -> bool:
+        """Say whether this is the token of the service's workers."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        return bool(self._worker_digest) and hmac.compare_digest(digest, self._worker_digest)
+
     def admit(self, token: str, cut: Callable[[], None]) -> Admission:
-        """Admit a request by the service's own token, for as long as that opens the service."""
+        """Admit a request by a token of the service, its own or its workers', while it is that."""
         holder = f"service {self.name}"
-        return Admission(holder, self._admitted, lambda: self.admits(token), cut)
+        still = self.admits if self.admits(token) else self.admits_worker
+        return Admission(holder, self._admitted, lambda: still(token), cut)
 
     async def run(self) -> None:
         """Run both queues, for ever."""
@@ -154,6 +160,7 @@ class Service:
         retry = description.settings.retry
         self._retry = retry.policy() if retry else None
         self._token_digest = description.settings.token_digest()
+        self._worker_digest = description.settings.worker_digest()
         self._open = description.settings.is_open
 
     def _limits(self, role: Role) -> Limits:

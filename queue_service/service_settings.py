@@ -72,6 +72,16 @@ class ServiceSettings(BaseModel):
         pattern=r"^([0-9a-f]{64})?$",
         description="In place of `token`: its SHA-256, in hexadecimal digits.",
     )
+    worker_token: SecretStr = Field(
+        SecretStr(""),
+        description="What workers may send in place of `token`: it lets them work and do nothing "
+        "else; empty is none.",
+    )
+    worker_token_sha256: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="In place of `worker_token`: its SHA-256, in hexadecimal digits.",
+    )
     input: QueueSettings = Field(QueueSettings(), description="Limits of the input queue.")
     sink: QueueSettings = Field(QueueSettings(), description="Limits of the sink.")
     memory: int = Field(4000, ge=1, description="Memory for the messages of both queues, in MB.")
@@ -136,6 +146,10 @@ class ServiceSettings(BaseModel):
     def _one_token(self) -> Self:
         if self.token.get_secret_value() and self.token_sha256:
             raise ValueError("set token or token_sha256, not both")
+        if self.worker_token.get_secret_value() and self.worker_token_sha256:
+            raise ValueError("set worker_token or worker_token_sha256, not both")
+        if not self.is_open and self.kept_of_worker_token() == self.kept_of_token():
+            raise ValueError("worker_token: expected another one than token, got the same")
         return self
 
     @property
@@ -148,6 +162,17 @@ class ServiceSettings(BaseModel):
         if self.token_sha256:
             return bytes.fromhex(self.token_sha256)
         return hashlib.sha256(self.token.get_secret_value().encode()).digest()
+
+    def worker_digest(self) -> bytes:
+        """Return what is kept of the workers' token; empty when there is none."""
+        if self.worker_token_sha256:
+            return bytes.fromhex(self.worker_token_sha256)
+        token = self.worker_token.get_secret_value()
+        return hashlib.sha256(token.encode()).digest() if token else b""
+
+    def kept_of_worker_token(self) -> str:
+        """Return the same as `worker_token_sha256` has it: "" for none."""
+        return self.worker_digest().hex()
 
     def kept_of_token(self) -> str:
         """Return the same as `token_sha256` has it: "" for an open service."""

@@ -6,7 +6,8 @@ rings, and every process reads it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from pydantic import SecretStr
 from redis.exceptions import RedisError
@@ -107,20 +108,23 @@ class Services:
         return next(iter(self), None)
 
     async def put(
-        self, wanted: ServiceSettings, *, token_if_new: str = "", expected: int | None = None
+        self,
+        wanted: ServiceSettings,
+        *,
+        if_new: Mapping[str, SecretStr] = MappingProxyType({}),
+        expected: int | None = None,
     ) -> tuple[Service, bool]:
         """Make a service or change it; its entries stay.  Say also whether it is new.
 
-        token_if_new: the token of a new service whose settings do not mention one; one that is
-        there keeps its own.  expected: the revision that it must have, 0 for none.
+        if_new: tokens of a new service whose settings do not mention them; one that is there keeps
+        its own.  expected: the revision that it must have, 0 for none.
         Raises ServiceFixed, RevisionChanged or StoreUnavailable, with nothing changed.
         """
 
         def decide(known: Service | None) -> tuple[State, ServiceSettings]:
-            if known is None and token_if_new and not _mentions_token(wanted):
-                return State.RUNNING, wanted.model_copy(update={"token": SecretStr(token_if_new)})
-            state = known.description.state if known else State.RUNNING
-            return state, _with_token_of(known, wanted)
+            if known is None:
+                return State.RUNNING, wanted.model_copy(update=dict(if_new))
+            return known.description.state, _with_tokens_of(known, wanted)
 
         return await self._change(wanted.name, decide, expected=expected)
 
@@ -350,13 +354,12 @@ async def _quietly_drop(service: Service) -> bool:
     return True
 
 
-def _with_token_of(known: Service | None, wanted: ServiceSettings) -> ServiceSettings:
-    """Keep the token of a service whose new settings do not mention one."""
-    if known is None or _mentions_token(wanted):
-        return wanted
-    kept = known.description.settings.kept_of_token()
-    return wanted.model_copy(update={"token_sha256": kept})
-
-
-def _mentions_token(wanted: ServiceSettings) -> bool:
-    return bool(wanted.model_fields_set & {"token", "token_sha256"})
+def _with_tokens_of(known: Service, wanted: ServiceSettings) -> ServiceSettings:
+    """Keep those tokens of a service that its new settings do not mention."""
+    now, mentioned = known.description.settings, wanted.model_fields_set
+    kept: dict[str, str] = {}
+    if not mentioned & {"token", "token_sha256"}:
+        kept["token_sha256"] = now.kept_of_token()
+    if not mentioned & {"worker_token", "worker_token_sha256"}:
+        kept["worker_token_sha256"] = now.kept_of_worker_token()
+    return wanted.model_copy(update=dict(kept))

@@ -64,6 +64,12 @@ class Settings(BaseSettings):
         description="Origins whose web pages may use this service, as `https://app.example.com`, "
         "with commas between several; `*` is every page.",
     )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~%@+-]+)*/?$",
+        description="What a proxy puts before every path, as `/penstock`: links begin with it, and "
+        "requests are answered with it and without.",
+    )
     trusted_proxies: str = Field(
         "",
         description="Addresses or networks of proxies whose `X-Forwarded-Host`, `-Proto` and "
@@ -94,6 +100,16 @@ class Settings(BaseSettings):
 
     # --- What
     services: tuple[ServiceSettings, ...] = Field((), description="The services, as JSON.")
+    token_dir: str = Field(
+        "",
+        description="Where a service of `services` without a token gets one, in a file of its "
+        "name that is made on the first start; empty leaves such a service open to everybody.",
+    )
+    worker_token_dir: str = Field(
+        "",
+        description="The same for a `worker_token`; another folder, for workers are to see no "
+        "more than that.",
+    )
     admin_token: SecretStr = Field(
         SecretStr(""), description="For /metrics and /v1/services; empty shuts them to everybody."
     )

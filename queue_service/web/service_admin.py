@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from queue_service.errors import BadParameter
 from queue_service.service import Service
@@ -44,7 +44,8 @@ async def show_service(request: web.Request) -> web.Response:
 async def put_service(request: web.Request) -> web.Response:
     """Make a service, or give it other settings; its entries and subscribers stay.
 
-    A new service whose settings name no token gets one, which only this answer tells.
+    A new service whose settings name no token gets one, and one for its workers, which only this
+    answer tells.
     """
     require_admin(request)
     services = request.app[SERVICES]
@@ -52,11 +53,14 @@ async def put_service(request: web.Request) -> web.Response:
     fields = await _read_fields(request)
     expected = _expected_revision(request)
     # Whether it is new is known only once it is written: another process may have made it.
-    token = "" if {"token", "token_sha256"} & fields.keys() else secrets.token_urlsafe(TOKEN_BYTES)
-    service, is_new = await services.put(
-        _settings(name, fields), token_if_new=token, expected=expected
-    )
-    said: dict[str, object] = {"token": token} if is_new and token else {}
+    made = {
+        name: secrets.token_urlsafe(TOKEN_BYTES)
+        for name in ("token", "worker_token")
+        if not {name, f"{name}_sha256"} & fields.keys()
+    }
+    if_new = {name: SecretStr(text) for name, text in made.items()}
+    service, is_new = await services.put(_settings(name, fields), if_new=if_new, expected=expected)
+    said: dict[str, object] = {**made} if is_new else {}
     return await _answer(request, service, status=201 if is_new else 200, **said)
 
 
@@ -113,7 +117,8 @@ async def _describe(service: Service) -> dict[str, object]:
         "state": description.state,
         "revision": description.revision,
         "settings": description.settings.model_dump(
-            mode="json", exclude={"name", "token", "token_sha256"}
+            mode="json",
+            exclude={"name", "token", "token_sha256", "worker_token", "worker_token_sha256"},
         ),
         "max_delivery": service.max_delivery,
         "lease_ms": service.input.lease_ms,

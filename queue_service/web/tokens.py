@@ -20,6 +20,8 @@ from queue_service.web.connection import cut
 from queue_service.web.keys import ADMISSION, SERVICES, SETTINGS
 
 _BEARER = "bearer "
+#: What stands for the id of a service's own token for its workers; those of operators are hex.
+_WORKERS_ID = "workers"
 
 
 async def seek(request: web.Request, name: str) -> Service:
@@ -82,7 +84,7 @@ def _checked(request: web.Request, service: Service, any_of: tuple[Scope, ...]) 
     text = token_text(request)
     if service.admits(text):
         return None
-    token = _access(request).find(text)
+    token = _access(request).find(text) or _of_workers(service, text)
     if token is None:
         raise Unauthorized
     if not _allows(token, service, any_of):
@@ -94,6 +96,21 @@ def _allows(token: Token, service: Service, any_of: tuple[Scope, ...]) -> bool:
     return any(token.allows(scope, service.name, service.incarnation) for scope in any_of)
 
 
+def _of_workers(service: Service, text: str) -> Token | None:
+    """The token of the service's workers, if this is its text."""
+    if not service.admits_worker(text):
+        return None
+    return Token(
+        id=_WORKERS_ID,
+        name="",
+        # Its workers answer for everybody, under names of their own.
+        scopes=frozenset((Scope.WORK, Scope.ALL)),
+        services=frozenset((service.name,)),
+        digest="",
+        created_at_ms=0,
+    )
+
+
 def _hold(
     request: web.Request,
     service: Service | None,
@@ -103,7 +120,7 @@ def _hold(
     """Let the request go on for as long as what admitted it is valid."""
     if (earlier := request.get(ADMISSION)) is not None:
         earlier.leave()
-    if token is not None:
+    if token is not None and token.id != _WORKERS_ID:
         request[ADMISSION] = _access(request).admit(token, permits, lambda: cut(request))
     elif service is not None:
         request[ADMISSION] = service.admit(token_text(request), lambda: cut(request))
@@ -164,7 +181,9 @@ async def require_scope_somewhere(request: web.Request, scope: Scope) -> None:
     await services.look(None)
     await services.access.refresh()
     if not _admit_somewhere(request, scope):
-        if services.access.find(token_text(request)) is None:
+        text = token_text(request)
+        known = services.access.find(text) or any(one.admits_worker(text) for one in services)
+        if not known:
             raise Unauthorized
         raise Forbidden("any service", (scope,))
 

@@ -1,10 +1,20 @@
 """The compose files themselves: they need the docker command to be read, but no engine."""
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from deploy.hardening import HARDENED, LIMITS, REDIS_CAPABILITIES, limited
+from inference_worker.settings import Settings as WorkerSettings
+from queue_service.service_settings import ServiceSettings, capacity
+from queue_service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,17 +44,117 @@ def test_without_a_token_the_port_is_open_to_this_machine_only() -> None:
     assert "host_ip: 0.0.0.0" not in done.stdout
 
 
-def test_the_port_is_not_opened_to_others_without_a_token() -> None:
-    files = ("docker-compose.yml", "docker-compose.public.yml")
-    done = read(*files)
-    assert done.returncode != 0
-    assert "PENSTOCK_TOKEN" in done.stderr
+def test_opening_the_port_to_others_changes_nothing_else() -> None:
+    alone = read("docker-compose.yml")
+    public = read("docker-compose.yml", "docker-compose.public.yml")
+    assert (alone.returncode, public.returncode) == (0, 0), alone.stderr + public.stderr
+    assert "host_ip: 0.0.0.0" in public.stdout
+    assert "host_ip: 127.0.0.1" not in public.stdout
+    assert public.stdout.replace("0.0.0.0", "127.0.0.1") == alone.stdout
 
-    done = read(*files, PENSTOCK_TOKEN="of-my-own")
+
+def services(*files: str, **settings: str) -> dict[str, Any]:
+    done = read(*files, **settings)
     assert done.returncode == 0, done.stderr
-    assert "host_ip: 0.0.0.0" in done.stdout
-    assert "host_ip: 127.0.0.1" not in done.stdout
-    assert "penstock-local" not in done.stdout
+    found: dict[str, Any] = yaml.safe_load(done.stdout)["services"]
+    return found
+
+
+def test_no_token_is_in_the_files_and_the_queue_service_makes_them() -> None:
+    for file in ROOT.glob("docker-compose*.yml"):
+        assert not re.search(r"_TOKEN: *\$?\{?\w*:?-?[a-z]", file.read_text()), file
+    found = services("docker-compose.yml")
+    said = found["queue-service"]["environment"]
+    (described,) = json.loads(said["PENSTOCK_SERVICES"])
+    assert (described["token"], described["worker_token"]) == ("", "")
+    settings = ServiceSettings.model_validate(described)
+    assert capacity(settings, "input") == capacity(ServiceSettings(name="demo"), "input")
+    assert (said["PENSTOCK_TOKEN_DIR"], said["PENSTOCK_WORKER_TOKEN_DIR"]) == (
+        "/tokens",
+        "/worker-tokens",
+    )
+    worker = found["inference-worker"]
+    assert worker["environment"]["PENSTOCK_WORKER_TOKEN_FILE"] == "/worker-tokens/demo"
+    mounted = {one["target"]: one for one in worker["volumes"]}
+    assert set(mounted) == {"/handlers", "/worker-tokens"}
+    assert mounted["/worker-tokens"]["read_only"] is True
+
+
+def test_tokens_of_the_environment_win() -> None:
+    found = services("docker-compose.yml", PENSTOCK_TOKEN="mine", PENSTOCK_WORKER_TOKEN="theirs")
+    (described,) = json.loads(found["queue-service"]["environment"]["PENSTOCK_SERVICES"])
+    assert (described["token"], described["worker_token"]) == ("mine", "theirs")
+    said = found["inference-worker"]["environment"]
+    assert said["PENSTOCK_WORKER_TOKEN"] == "theirs"
+    assert "mine" not in said.values()
+
+
+#: What the file itself decides: where things are inside of the containers.
+INSIDE = {"PENSTOCK_HOST", "PENSTOCK_PORT", "PENSTOCK_SERVICES", "PENSTOCK_TOKEN_DIR"}
+INSIDE |= {"PENSTOCK_WORKER_TOKEN_DIR", "PENSTOCK_WORKER_TOKEN_FILE", "PENSTOCK_WORKER_SERVICE"}
+
+
+@pytest.mark.parametrize(
+    ("service", "settings"), [("queue-service", Settings), ("inference-worker", WorkerSettings)]
+)
+def test_every_setting_can_be_set_from_outside(service: str, settings: type[BaseSettings]) -> None:
+    prefix = str(settings.model_config.get("env_prefix"))
+    names = {f"{prefix}{name.upper()}" for name in settings.model_fields} - INSIDE
+    wanted = {name: f"of-{name.lower()}" for name in names}
+    said = services("docker-compose.yml", **wanted)[service]["environment"]
+    passed = {name for name in names if wanted[name] in said.get(name, "")}
+    assert passed == names
+
+
+def test_every_limit_of_the_service_can_be_set_from_outside() -> None:
+    wanted = {
+        "PENSTOCK_SERVICE": "mine",
+        "PENSTOCK_MEMORY_MB": "100",
+        "PENSTOCK_SINK_MEMORY_RATIO": "0.25",
+        "PENSTOCK_INPUT_MAX_LENGTH": "7",
+        "PENSTOCK_INPUT_AUTO_EVICT": "true",
+        "PENSTOCK_SINK_MAX_PAYLOAD_KB": "2048",
+        "PENSTOCK_MAX_DELIVERY": "9",
+        "PENSTOCK_MAX_IDLE": "90s",
+        "PENSTOCK_DEAD_MESSAGE_POLICY": "Park",
+        "PENSTOCK_DEAD_LETTERS_MAX_LENGTH": "11",
+        "PENSTOCK_FAIR": "false",
+    }
+    found = services("docker-compose.yml", **wanted)
+    (described,) = json.loads(found["queue-service"]["environment"]["PENSTOCK_SERVICES"])
+    settings = ServiceSettings.model_validate(described)
+    unset = {"token", "token_sha256", "worker_token", "worker_token_sha256"}
+    defaults = ServiceSettings(name="demo")
+    assert {
+        name
+        for name in ServiceSettings.model_fields
+        if getattr(settings, name) == getattr(defaults, name)
+    } == unset
+    assert settings.input.max_length == 7
+    assert settings.sink.max_payload_size_kb == 2048
+    both = services("docker-compose.yml", PENSTOCK_MAX_PAYLOAD_KB="16")
+    (described,) = json.loads(both["queue-service"]["environment"]["PENSTOCK_SERVICES"])
+    assert [described[role]["max_payload_size_kb"] for role in ("input", "sink")] == [16, 16]
+
+
+def test_every_container_has_what_hardens_it_and_limits() -> None:
+    shipped = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert shipped.keys() == LIMITS.keys()
+    for name, service in shipped.items():
+        assert {key: service[key] for key in HARDENED} == HARDENED, name
+        assert service["deploy"] == limited(name)
+        assert "init" not in service, "the images reap for themselves"
+    assert shipped["redis"]["cap_add"] == REDIS_CAPABILITIES
+
+
+def test_the_variables_of_the_files_are_in_the_example() -> None:
+    example = (ROOT / ".env.example").read_text()
+    used = {
+        name
+        for file in ROOT.glob("docker-compose*.yml")
+        for name in re.findall(r"\$\{([A-Z_]+)", file.read_text())
+    }
+    assert {name for name in used if name not in example} == set()
 
 
 def test_the_gpu_file_reserves_a_gpu_and_asks_for_transformers() -> None:

@@ -1,6 +1,7 @@
 """`penstock render compose`: an image runs as it is, beside a worker that sends it the jobs."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from deploy.render_compose import queue_instances, render_compose
 from deploy.service_plan import read_plan
 from queue_service.service_settings import ServiceSettings
 from tests.containers.test_files import read
+
+SHIPPED = Path(__file__).parents[2] / "docker-compose.yml"
 
 CHAT: dict[str, Any] = {
     "metadata": {
@@ -69,7 +72,8 @@ def test_each_instance_is_the_image_as_it_is_beside_a_worker(file: Path, tmp_pat
     assert model["image"] == "registry.example.com/chat:1.0"
     assert model["command"] == ["python webui.py --port=8000 --home=$$HOME"]
     assert model["environment"] == {"PRICE": "5$$"}
-    assert model["deploy"]["resources"]["limits"] == {"cpus": "4", "memory": "16000M"}
+    limits = {"cpus": "4", "memory": "16000M", "pids": 2048}
+    assert model["deploy"]["resources"]["limits"] == limits
     assert model["deploy"]["resources"]["reservations"]["devices"][0]["count"] == 1
 
     worker = services["inference-worker-2"]["environment"]
@@ -79,8 +83,43 @@ def test_each_instance_is_the_image_as_it_is_beside_a_worker(file: Path, tmp_pat
     queues = services["queue-service"]["environment"]
     assert queues["PENSTOCK_PROCESSES"] == "2"
     (described,) = json.loads(queues["PENSTOCK_SERVICES"])
-    assert described["token"].startswith("${PENSTOCK_TOKEN:?")
-    assert ServiceSettings.model_validate({**described, "token": ""}).sink_memory_ratio == 0.25
+    assert described.pop("token") == "${PENSTOCK_TOKEN:-}"
+    assert described.pop("worker_token") == "${PENSTOCK_WORKER_TOKEN:-}"
+    assert ServiceSettings.model_validate(described).sink_memory_ratio == 0.25
+
+
+def test_every_container_is_as_hardened_as_those_of_the_shipped_file(
+    file: Path, tmp_path: Path
+) -> None:
+    shipped = yaml.safe_load(SHIPPED.read_text())["services"]
+    assert _render(file, "-o", str(tmp_path / "compose.yml")).returncode == 0
+    rendered = yaml.safe_load((tmp_path / "compose.yml").read_text())["services"]
+    for name, service in rendered.items():
+        own_image = name.startswith("model-")
+        like = shipped["inference-worker" if own_image else re.sub(r"-\d+$", "", name)]
+        kept = ["restart", "cap_drop", "security_opt", "logging"]
+        # An image of somebody else writes where it likes, inside of its container.
+        kept += [] if own_image else ["read_only", "tmpfs", "cap_add"]
+        assert {key: service.get(key) for key in kept} == {key: like.get(key) for key in kept}, name
+        limits = service["deploy"]["resources"]["limits"]
+        assert {"memory", "pids"} <= limits.keys()
+        if not own_image:
+            assert service["deploy"] == like["deploy"], name
+    assert rendered["redis"] == shipped["redis"]
+    for name in ("queue-service", "inference-worker-1"):
+        assert set(rendered[name]["volumes"]) <= set(shipped[name.removesuffix("-1")]["volumes"])
+
+
+def test_workers_are_given_the_file_of_a_token_that_only_works(file: Path, tmp_path: Path) -> None:
+    assert _render(file, "-o", str(tmp_path / "compose.yml")).returncode == 0
+    text = (tmp_path / "compose.yml").read_text()
+    services = yaml.safe_load(text)["services"]
+    for name, service in services.items():
+        said = service.get("environment", {})
+        assert ("PENSTOCK_WORKER_TOKEN_FILE" in said) == name.startswith("inference-worker")
+        tokens = [one for one in service.get("volumes", []) if one.startswith("tokens:")]
+        assert bool(tokens) == (name == "queue-service")
+    assert "exec queue-service cat /tokens/chat" in text
 
 
 def test_an_engine_runs_inside_of_the_workers(tmp_path: Path) -> None:
@@ -96,7 +135,10 @@ def test_an_engine_runs_inside_of_the_workers(tmp_path: Path) -> None:
     worker = rendered["services"]["inference-worker"]
     assert worker["deploy"]["replicas"] == 3
     assert worker["environment"]["PENSTOCK_WORKER_ENGINE"] == "pmml:/model/flowers.pmml"
-    assert worker["volumes"] == [f"{tmp_path}/flowers.pmml:/model/flowers.pmml:ro"]
+    assert worker["volumes"] == [
+        "worker-tokens:/worker-tokens:ro",
+        f"{tmp_path}/flowers.pmml:/model/flowers.pmml:ro",
+    ]
 
 
 def test_a_class_is_left_to_say_its_window(tmp_path: Path) -> None:
@@ -130,7 +172,7 @@ def test_a_file_that_is_wrong_renders_nothing(file: Path, tmp_path: Path) -> Non
 def test_compose_takes_what_was_rendered(file: Path, tmp_path: Path) -> None:
     output = tmp_path / "compose.yml"
     assert _render(file, "-o", str(output)).returncode == 0
-    assert "which token" in read(str(output)).stderr
+    assert read(str(output)).returncode == 0
     done = read(str(output), PENSTOCK_TOKEN="secret")
     assert done.returncode == 0, done.stderr
     assert "registry.example.com/chat:1.0" in done.stdout

@@ -1,0 +1,75 @@
+"""Limits of the service of `penstock up`: its options, and what the queue service is told."""
+
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from queue_service.service_settings import ServiceSettings
+
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="MB for the messages of both queues (4000).", envvar="PENSTOCK_MEMORY_MB"
+    ),
+]
+Ratio = Annotated[
+    float | None,
+    typer.Option(help="The sink's share of it (0.5).", envvar="PENSTOCK_SINK_MEMORY_RATIO"),
+]
+InputPayload = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Largest data of a job alone, in KiB.", envvar="PENSTOCK_INPUT_MAX_PAYLOAD_KB"
+    ),
+]
+SinkPayload = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Largest result alone, in KiB.", envvar="PENSTOCK_SINK_MAX_PAYLOAD_KB"
+    ),
+]
+InputLength = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Most jobs that wait, in place of a size.", envvar="PENSTOCK_INPUT_MAX_LENGTH"
+    ),
+]
+SinkLength = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Most results kept, in place of a size.", envvar="PENSTOCK_SINK_MAX_LENGTH"
+    ),
+]
+
+
+def service_limits(
+    *,
+    both_kb: int,
+    memory_mb: int | None,
+    sink_memory_ratio: float | None,
+    sizes_kb: tuple[int | None, int | None],
+    lengths: tuple[int | None, int | None],
+) -> dict[str, Any]:
+    """Return the fields of the service that say how much it takes; raises typer.BadParameter.
+
+    both_kb: the largest payload of a queue for which neither size nor length is given.  sizes_kb,
+    lengths: of the input queue and of the sink.
+    """
+    fields: dict[str, Any] = {}
+    if memory_mb is not None:
+        fields["memory"] = memory_mb
+    if sink_memory_ratio is not None:
+        fields["sink_memory_ratio"] = sink_memory_ratio
+    for role, size_kb, length in zip(("input", "sink"), sizes_kb, lengths, strict=True):
+        queue: dict[str, int] = {} if length is None else {"max_length": length}
+        if size_kb is not None or length is None:
+            queue["max_payload_size_kb"] = both_kb if size_kb is None else size_kb
+        fields[role] = queue
+    try:
+        ServiceSettings.model_validate({"name": "checked", **fields})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise typer.BadParameter(f"{place}: {first['msg']}") from error
+    return fields
