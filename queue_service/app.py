@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 #: How long the rest of a refused body is read, so that its sender sees the answer, in seconds.
 LINGER_S = 1.0
+#: Connections that may wait to be accepted.
+BACKLOG = 1024
 #: How long clients have to ask once more on a kept connection, which that answer ends, in seconds.
 GOODBYE_S = 1.0
 
@@ -125,6 +128,21 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
+def _site(runner: Runner, settings: Settings, *, share_port: bool) -> web.BaseSite:
+    """Where to listen; `::` is every address of both kinds, as on most systems."""
+    if settings.host != "::":
+        reuse = share_port or None
+        return web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG, reuse_port=reuse)
+    port = socket.create_server(
+        (settings.host, settings.port),
+        family=socket.AF_INET6,
+        backlog=BACKLOG,
+        reuse_port=share_port,
+        dualstack_ipv6=socket.has_dualstack_ipv6(),
+    )
+    return web.SockSite(runner, port, backlog=BACKLOG)
+
+
 async def serve(settings: Settings, *, share_port: bool) -> None:
     """Serve until SIGTERM or SIGINT, then drain and stop.
 
@@ -136,6 +154,7 @@ async def serve(settings: Settings, *, share_port: bool) -> None:
         app,
         _connection_limits(settings),
         app[METRICS].connections,
+        root_path=settings.root_path,
         access_log=None,
         keepalive_timeout=settings.keepalive_timeout_s,
         # The library waits for so long twice: for open requests to end, and to be given up.
@@ -151,12 +170,10 @@ async def serve(settings: Settings, *, share_port: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     await runner.setup()
     try:
-        site = web.TCPSite(
-            runner, settings.host, settings.port, backlog=1024, reuse_port=share_port or None
-        )
-        await site.start()
+        await _site(runner, settings, share_port=share_port).start()
         for address in runner.addresses:
-            log.info("Listening on http://%s:%d", address[0], address[1])
+            host = f"[{address[0]}]" if ":" in address[0] else address[0]
+            log.info("Listening on http://%s:%d", host, address[1])
         await stop.wait()
         log.info("Draining.")
         app[SERVICES].drain()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -40,7 +41,7 @@ class Addresses:
 
     def __init__(self, settings: Settings) -> None:
         self._networks = read_networks(settings.trusted_proxies)
-        self._prefix = ""
+        self._prefix = settings.root_path.rstrip("/")
 
     def of(self, request: web.BaseRequest) -> Address:
         """Return the address at which the client of this request has asked."""
@@ -51,6 +52,12 @@ class Addresses:
             authority=said(request, HOST) or request.host,
             prefix=prefix if _PREFIX.fullmatch(prefix) else self._prefix,
         )
+
+    def prefix(self, request: web.BaseRequest) -> str:
+        """Return what stands before our paths, "" for nothing."""
+        if self._networks and self._trusts(request.remote):
+            return self.of(request).prefix
+        return self._prefix
 
     def authority(self, request: web.BaseRequest) -> str:
         """Return host and port alone, which every request is asked for."""
@@ -77,6 +84,21 @@ def authority_of(request: web.BaseRequest) -> str:
     if target.absolute:
         named = [target.raw_authority, *named]
     return named[0] if len(named) == 1 else ",".join(dict.fromkeys(named))
+
+
+#: What stands before the links in the answer to this request, which has a task of its own.
+_prefix: ContextVar[str] = ContextVar("prefix", default="")
+
+
+def keep_prefix(request: web.BaseRequest, addresses: Addresses) -> None:
+    """Have the links in the answer to this request begin as its client needs them."""
+    if prefix := addresses.prefix(request):
+        _prefix.set(prefix)
+
+
+def linked(path: str) -> str:
+    """Return one of our paths as the client of this request finds it."""
+    return _prefix.get() + path
 
 
 Say = Callable[[web.BaseRequest, str], str]

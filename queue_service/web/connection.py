@@ -6,17 +6,27 @@ once costs a comparison more; the time is looked at by one sweep a second in `se
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Protocol, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.web.waits import Waits
+
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+#: How long a client that sends nothing more may take to confirm an answer, and between two looks,
+#: in seconds.
+CONFIRM_S = 5.0
+CONFIRM_LOOK_S = 0.01
 
 
 class Door(Protocol):
@@ -52,8 +62,10 @@ class Blockage:
 class Connection(RequestHandler):
     """A client's connection.
 
-    address: where it comes from.  send_timeout_s: how long the client may read nothing; a watch
-    grants more, because its client may rightly be busy with what it was given before.
+    address: where it comes from.  half_closed: whether the client has said that it sends nothing
+    more; it may still read, or have left: nobody can tell before something is written.
+    send_timeout_s: how long the client may read nothing; a watch grants more, because its client
+    may rightly be busy with what it was given before.
     """
 
     __slots__ = (
@@ -62,8 +74,10 @@ class Connection(RequestHandler):
         "_door",
         "_has_part",
         "_heads",
+        "_newest",
         "_on_data",
         "address",
+        "half_closed",
         "send_timeout_s",
     )
 
@@ -76,6 +90,9 @@ class Connection(RequestHandler):
         self._bell: Doorbell | None = None
         self._on_data: Callable[[int], None] | None = None
         self.address = ""
+        self.half_closed = False
+        #: The body of the newest request.
+        self._newest: StreamReader | None = None
         self.send_timeout_s = send_timeout_s
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -103,12 +120,56 @@ class Connection(RequestHandler):
             self._bell.ring()
         super().connection_lost(error)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Keep the connection for the answers to what was asked; True keeps it.
+
+        Whatever waits is told that its client may have left, and answers with what there is.
+        """
+        super().eof_received()
+        # Between two requests, with half a body, or as a WebSocket there is nothing to answer.
+        is_idle = self._newest is None or (self._waiter is not None and not self._waiter.done())
+        if is_idle or self._newest is None or not self._newest.is_eof() or self._upgraded:
+            return None
+        self.half_closed = True
+        if self._messages and self._request_handler is not None:
+            self.serve_with(self._close_behind(self._request_handler))
+        else:
+            self.close()
+        if self._bell is not None:
+            self._bell.ring()
+        return True
+
+    def _close_behind(self, handler: "Answer") -> "Answer":
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            if not self._messages:
+                self.close()
+            return await handler(request)
+
+        return answer
+
+    async def has_taken_all(self) -> bool:
+        """Say whether the other side's system has confirmed all that was written, within a while.
+
+        One that has left answers with a reset, and confirms nothing.
+        """
+        for _ in range(int(CONFIRM_S / CONFIRM_LOOK_S)):
+            if self.transport is None:
+                return False
+            connection = self.transport.get_extra_info("socket")
+            if not self.unsent_bytes and not _unconfirmed_bytes(connection.fileno()):
+                return True
+            await asyncio.sleep(CONFIRM_LOOK_S)
+        return False
+
     def data_received(self, data: bytes) -> None:
         before = self._request_count
         if self._on_data is not None:
             self._on_data(len(data))
         super().data_received(data)
         if self._request_count != before:
+            if self._messages:
+                # Those before it are whole, or it could not have been read.
+                self._newest = self._messages[-1][1]
             if self._awaits_head and self._heads is not None:
                 self._awaits_head = self._has_part = False
                 self._heads.end(self)
@@ -140,9 +201,7 @@ class Connection(RequestHandler):
         """Call this with the size of whatever comes from now on."""
         self._on_data = on_data
 
-    def serve_with(
-        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-    ) -> None:
+    def serve_with(self, handler: "Answer") -> None:
         """Let another handler than the application answer what comes here."""
         self._request_handler = handler
 
@@ -157,6 +216,15 @@ class Connection(RequestHandler):
         """End the connection at once, with whatever still waits to be sent."""
         if self.transport is not None:
             self.transport.abort()
+
+
+def _unconfirmed_bytes(descriptor: int) -> int:
+    """How much of what was sent the other side has not confirmed; 0 where nobody can tell."""
+    try:
+        reply = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(reply, sys.byteorder)
 
 
 def _answer(status: int, code: Code, sentence: str) -> bytes:
@@ -193,3 +261,24 @@ def leaving(request: web.Request) -> Doorbell:
     """The bell that rings when the client of this request leaves."""
     protocol = request.protocol
     return protocol.leaving() if isinstance(protocol, Connection) else Doorbell()
+
+
+def is_half_closed(request: web.Request) -> bool:
+    """Say whether the client of this request sends nothing more."""
+    protocol = request.protocol
+    return isinstance(protocol, Connection) and protocol.half_closed
+
+
+async def has_taken_all(request: web.Request) -> bool:
+    """Say whether the client of this request has confirmed all that was written."""
+    protocol = request.protocol
+    return not isinstance(protocol, Connection) or await protocol.has_taken_all()
+
+
+async def begin_stream(request: web.Request, response: web.StreamResponse) -> None:
+    """Send the head of an answer of unknown length, which proxies are to pass on as it grows."""
+    response.headers["X-Accel-Buffering"] = "no"
+    if request.version < HttpVersion11:
+        # Without chunks the end of the connection is the only end of the answer.
+        response.force_close()
+    await response.prepare(request)

@@ -24,6 +24,7 @@ from queue_service.store.entry import MAX_REASON_LENGTH, NewEntry, Read, Rejecte
 from queue_service.store.owners import AT, owned_name
 from queue_service.store.putter import Putter
 from queue_service.web.body import read_body
+from queue_service.web.connection import has_taken_all, is_half_closed, leaving
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.reader import Reader
@@ -55,12 +56,16 @@ _INPUT_SCOPES = {"POST": Scope.SUBMIT, "DELETE": Scope.CANCEL}
 _BELOW_SINK = f"{names.SINK}/"
 #: Parameters of other methods: a GET that has one was meant to be something else than a read.
 _CHANGES = (names.INDEXES, names.TRUNCATE, names.NEGATIVE, names.END_OF_STREAM, names.FORCE)
+#: The methods of a queue.
+ALLOWED = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 #: The largest form of a negative commit.
 MAX_FORM_BYTES = 64 * 1024
 
 
 async def serve_queue(request: web.Request) -> web.StreamResponse:
     """Serve `/api/predict/{service}` and whatever lies below it."""
+    if request.method == "OPTIONS":
+        return web.Response(status=204, headers={"Allow": ALLOWED})
     name = request.match_info["service"]
     services = request.app[SERVICES]
     service = services.get(name) or await seek(request, name)
@@ -95,7 +100,7 @@ async def _serve(request: web.Request, service: Service, suffix: str) -> web.Str
         case "POST":
             whose = putter_with(service, token) if queue.role == "input" else None
             return await put(request, reader, parameters, path, putter=whose)
-        case "GET":
+        case "GET" | "HEAD":
             return await _read(request, reader, parameters)
         case "PUT" if parameters.flag(names.NEGATIVE):
             return await reject(request, reader, parameters)
@@ -108,7 +113,7 @@ async def _serve(request: web.Request, service: Service, suffix: str) -> web.Str
             settle(request)
             return await delete(reader, parameters)
         case method:
-            raise MethodNotAllowed(method, "GET, POST, PUT, DELETE")
+            raise MethodNotAllowed(method, ALLOWED)
 
 
 async def put(
@@ -166,7 +171,7 @@ def _scopes(method: str, queue: Queue, parameters: Parameters) -> tuple[Scope, .
     The sink is its readers'; the input queue takes from those who submit and gives to those who
     work.  How long the line is, everybody may know who has to do with the service.
     """
-    if method == "GET" and any(map(parameters.flag, _LOOKS)):
+    if method in ("GET", "HEAD") and any(map(parameters.flag, _LOOKS)):
         return tuple(Scope)
     if method == "POST" and names.END_OF_STREAM in parameters:
         method = "DELETE"
@@ -188,6 +193,8 @@ async def _read(request: web.Request, reader: Reader, parameters: Parameters) ->
         wanted = reader.wanted(parameters)
         return web.Response(text=str(await queue.count(wanted, priority=priority)))
     if parameters.flag(names.WATCH):
+        if request.method == "HEAD":
+            raise MethodNotAllowed("HEAD", "GET")
         if "Upgrade" in request.headers:
             return await watch(request, reader, parameters)
         return await stream(request, reader, parameters)
@@ -203,6 +210,9 @@ async def get(request: web.Request, reader: Reader, parameters: Parameters) -> w
     timeout_s = parameters.duration_s(names.TIMEOUT, most_s=settings.max_timeout_s)
     _refuse_changes(parameters)
     delete = parameters.flag(names.AUTO_DELETE, default=takes_unasked(request, queue))
+    if request.method == "HEAD":
+        # It asks what a GET would find, and takes nothing.
+        delete, timeout_s = False, 0.0
     if raw:
         # Raw shows one payload; reading more would delete what nobody sees.
         length = 1
@@ -215,7 +225,7 @@ async def get(request: web.Request, reader: Reader, parameters: Parameters) -> w
         Read(reader.wanted(parameters, index), length, take=delete),
         timeout_s=max(timeout_s * 0.75, timeout_s - ANSWER_EARLY_S),
         given_up=lambda: has_left(request) or admission.ended,
-        also=(admission.bell,) if timeout_s else (),
+        also=(admission.bell, leaving(request)) if timeout_s else (),
     )
     response = render_entries(entries, raw=raw, protobuf=protobuf, with_owner=reader.shows_owner)
     if delete and entries:
@@ -260,6 +270,8 @@ async def _write_then_delete(
         if request.protocol.writing_paused:
             raise ConnectionResetError("the client has left before it had read it all")
         transport.set_write_buffer_limits()
+        if is_half_closed(request) and not await has_taken_all(request):
+            raise ConnectionResetError("the client has left")
     except BaseException:
         with contextlib.suppress(ServiceError):
             await queue.restore(indexes)

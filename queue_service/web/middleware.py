@@ -10,10 +10,11 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from client_sdk.wire.errors import WireError
 from queue_service import errors
+from queue_service.web.address import keep_prefix
 from queue_service.web.body import drop_rest_of_body
 from queue_service.web.browsers import admit
 from queue_service.web.jobs import problem
-from queue_service.web.keys import ADMISSION, HELD, METRICS, STRANGERS
+from queue_service.web.keys import ADDRESSES, ADMISSION, HELD, METRICS, STRANGERS
 from queue_service.web.openai import refusals
 from queue_service.web.strict_json import json_response
 from queue_service.web.upgrade import UpgradeRequired
@@ -95,6 +96,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     Nothing is answered to a request whose credential has ended, except that.
     """
     try:
+        keep_prefix(request, request.app[ADDRESSES])
         # For all but a page's preflight this is None; what is not to be answered raises.
         if (preflight := admit(request)) is not None:
             return preflight
@@ -178,10 +180,15 @@ def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:
     if status == 500 and not isinstance(error, refusals.Refused):
         log.error("%s %s failed.", request.method, request.path, exc_info=error)
     if refusals.is_ours(request):
-        return refusals.render(status, error, error.code)
-    if wants_problem(request):
-        return problem.render(status, problem.describe(error, status), problem.headers_of(error))
-    return render(request, status, error.code, str(error))
+        response = refusals.render(status, error, error.code)
+    elif wants_problem(request):
+        described = problem.describe(error, status)
+        response = problem.render(status, described, problem.headers_of(error))
+    else:
+        response = render(request, status, error.code, str(error))
+    if isinstance(error, errors.MethodNotAllowed):
+        response.headers["Allow"] = error.allowed
+    return response
 
 
 def render(request: web.BaseRequest, status: int, code: Code, sentence: str) -> web.Response:

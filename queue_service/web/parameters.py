@@ -9,6 +9,7 @@ from aiohttp import web
 from client_sdk.wire import names
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.structured import read_string
 from queue_service.errors import BadParameter
 from queue_service.store.entry import Filter
 
@@ -121,7 +122,8 @@ class Parameters:
         return self._name(names.USER_HEADER) or str(uuid.uuid4())
 
     def idempotency_key(self) -> str:
-        return self._name(names.IDEMPOTENCY_HEADER)
+        # A key that is malformed as a string is no key, and another one than it looks like.
+        return read_key(self._name(names.IDEMPOTENCY_HEADER))
 
     def content_type(self) -> str:
         return as_text(self._headers.get("Content-Type", ""))
@@ -153,3 +155,11 @@ def _integer(text: str | None) -> int | None:
     if text is None or len(text) > 20 or not re.fullmatch(r"-?[0-9]+", text):
         return None
     return int(text)
+
+
+def read_key(text: str) -> str:
+    """Return the idempotency key of its header, with quotes or without; raises BadParameter."""
+    try:
+        return read_string(text)
+    except WireError as error:
+        raise BadParameter(names.IDEMPOTENCY_HEADER, error.expected, repr(text[:64])) from None

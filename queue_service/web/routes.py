@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.errors import NoSuchPath
+from queue_service.errors import MethodNotAllowed, NoSuchPath
 from queue_service.settings import Settings
 from queue_service.web import (
     admin,
@@ -71,6 +71,21 @@ def routes(settings: Settings) -> list[web.AbstractRouteDef]:
 
 
 async def nothing_here(request: web.Request) -> web.StreamResponse:
-    """Answer for every path that nobody serves."""
+    """Answer for every path that nobody serves, and for methods that a path does not know."""
+    if allowed := await _methods_at(request):
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers={"Allow": allowed})
+        raise MethodNotAllowed(request.method, allowed)
     hint = next((hint for start, hint in _HINTS.items() if request.path.startswith(start)), "")
     raise NoSuchPath(request.path, hint=_ROOT_HINT if request.path == "/" else hint)
+
+
+async def _methods_at(request: web.Request) -> str:
+    """The methods of a path that is served, with commas between them; "" for no such path."""
+    methods: set[str] = set()
+    for resource in request.app.router.resources():
+        _, known = await resource.resolve(request)
+        methods |= known
+    # The route of this very answer takes every method.
+    methods.discard("*")
+    return ", ".join(sorted(methods | {"OPTIONS"})) if methods else ""

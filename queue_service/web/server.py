@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from yarl import URL
 
 from client_sdk.wire.codes import Code
 from queue_service.metrics import ConnectionMetrics
@@ -43,6 +44,23 @@ class ConnectionLimits:
     per_address: int
     header_timeout_s: float
     send_timeout_s: float
+
+
+MakeRequest = Callable[..., web.BaseRequest]
+
+
+def without_prefix(prefix: str, make: MakeRequest) -> MakeRequest:
+    """Make requests as if the prefix were not in their paths: some proxies pass it on."""
+
+    def make_request(message: Any, *args: Any, **kwargs: Any) -> web.BaseRequest:
+        rest = message.path.removeprefix(prefix)
+        if rest != message.path and (not rest or rest[0] in "/?"):
+            path, mark, query = rest.partition("?")
+            url = URL.build(path=path or "/", query_string=query, encoded=True)
+            message = message._replace(path=f"{path or '/'}{mark}{query}", url=url)
+        return make(message, *args, **kwargs)
+
+    return make_request
 
 
 class Server(web.Server):
@@ -169,15 +187,20 @@ class Runner(web.AppRunner):
         app: web.Application,
         limits: ConnectionLimits,
         metrics: ConnectionMetrics,
+        *,
+        root_path: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(app, **kwargs)
+        self._root_path = root_path.rstrip("/")
         self._limits = limits
         self._metrics = metrics
         self._sweeping: asyncio.Task[None] | None = None
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        if self._root_path:
+            made.request_factory = without_prefix(self._root_path, made.request_factory)
         server = Server(made, self._limits, self._metrics, **made._kwargs)
         self._sweeping = asyncio.create_task(server.sweep(), name="sweep of connections")
         return server

@@ -17,7 +17,7 @@ from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import ServiceError
 from queue_service.settings import Settings
 from queue_service.store.entry import Delivery
-from queue_service.web.connection import cut, grant_patience
+from queue_service.web.connection import begin_stream, cut, grant_patience, is_half_closed
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import Parameters
 from queue_service.web.reader import Reader
@@ -56,7 +56,7 @@ async def stream(
     try:
         _probe_connection(request, settings)
         grant_patience(request, settings.watch_send_timeout_s)
-        await response.prepare(request)
+        await begin_stream(request, response)
         await _write_frames(request, response, reader, subscriber, wish)
     except ConnectionError:
         pass
@@ -67,8 +67,9 @@ async def stream(
 
 
 def has_left(request: web.Request) -> bool:
-    """Say whether the client's connection is gone."""
-    return request.transport is None or request.transport.is_closing()
+    """Say whether the client's connection is gone, or may be: it sends nothing more."""
+    gone = request.transport is None or request.transport.is_closing()
+    return gone or is_half_closed(request)
 
 
 async def _write_frames(

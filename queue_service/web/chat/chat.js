@@ -1,6 +1,6 @@
 // The page: one conversation in each tab, kept in the tab, so that a reload goes on with it.
 
-import { Jobs, Refused, textOf } from "/chat/jobs.js";
+import { Jobs, Refused, textOf } from "./jobs.js";
 
 const $ = (id) => document.getElementById(id);
 const turns = $("turns"), status = $("status"), question = $("question");

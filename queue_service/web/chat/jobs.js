@@ -1,5 +1,8 @@
 // The jobs API of one service, as far as a chat needs it. No page here.
 
+// Where the service begins, which may be below a path of a proxy.
+const base = new URL("../", import.meta.url).pathname;
+
 // What the service refused: its sentence, and its status.
 export class Refused extends Error {
   constructor(status, sentence) {
@@ -24,7 +27,7 @@ export class Jobs {
   }
 
   async services() {
-    const answer = await checked(await fetch("/v1/models", { headers: this.headers }));
+    const answer = await checked(await fetch(`${base}v1/models`, { headers: this.headers }));
     return (await answer.json()).data.map((model) => model.id);
   }
 
@@ -74,7 +77,7 @@ export class Jobs {
 }
 
 function path(service, id) {
-  return `/v1/services/${encodeURIComponent(service)}/jobs/${encodeURIComponent(id)}`;
+  return `${base}v1/services/${encodeURIComponent(service)}/jobs/${encodeURIComponent(id)}`;
 }
 
 async function* readEvents(body) {

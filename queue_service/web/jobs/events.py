@@ -20,11 +20,12 @@ from queue_service.errors import BadParameter
 from queue_service.service import Service
 from queue_service.store.ticket import Event, Seen, State
 from queue_service.store.tickets import EVENTS_AT_ONCE
-from queue_service.web.connection import cut
+from queue_service.web.connection import begin_stream, cut, leaving
 from queue_service.web.jobs.find import admitted, find
 from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import show
 from queue_service.web.keys import SERVICES
+from queue_service.web.stream import has_left
 from queue_service.web.strict_json import dumps, read_object
 from queue_service.web.tokens import admission_of
 
@@ -48,6 +49,9 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     seen = await find(request, service, viewer)
     if last == END:
         return web.Response(status=204)
+    if request.method == "HEAD":
+        # The body of a GET has no end before the job's.
+        return web.Response(content_type=EVENT_STREAM, charset="utf-8")
     if not re.fullmatch(r"[0-9]{0,15}", last):
         raise BadParameter("Last-Event-ID", "the id of an event of this job", repr(last[:64]))
     return await stream_events(request, service, seen, after=int(last or 0))
@@ -62,12 +66,10 @@ async def stream_events(
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Stream until the job has ended or the client has left."""
-    response = web.StreamResponse(
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **(headers or {})}
-    )
+    response = web.StreamResponse(headers={"Cache-Control": "no-store", **(headers or {})})
     response.content_type = EVENT_STREAM
     response.charset = "utf-8"
-    await response.prepare(request)
+    await begin_stream(request, response)
     stream = _Stream(request, response, service, seen, after)
     # The client connects again and gets the status that says why.
     admission_of(request).on_end(lambda: cut(request))
@@ -102,7 +104,7 @@ class _Stream:
         await self._write(f"retry: {RETRY_MS}\n\n")
         with tickets.followers.follow(self._seen.request_id) as bell:
             while True:
-                bells = [bell, *self._other_bells()]
+                bells = [bell, leaving(self._request), *self._other_bells()]
                 rings = [one.rings for one in bells]
                 # The state first: what was told before an end is in the store when that is.
                 self._seen = await tickets.look(self._seen.request_id)
@@ -110,7 +112,7 @@ class _Stream:
                     return
                 await asyncio.sleep(LEAST_PAUSE_S)
                 await wait_for_any(bells, rings, timeout_s=HEARTBEAT_S)
-                if self._request.transport is None or self._request.transport.is_closing():
+                if has_left(self._request):
                     return
                 if time.monotonic() - self._written_at >= HEARTBEAT_S:
                     await self._write(": still here\n\n")

@@ -11,7 +11,7 @@ from queue_service.errors import AmbiguousId, BadParameter, Forbidden
 from queue_service.service import Service
 from queue_service.store.owners import OWNED, Viewer, owned_name
 from queue_service.store.ticket import Seen
-from queue_service.web.connection import leaving
+from queue_service.web.connection import is_half_closed, leaving
 from queue_service.web.jobs.problem import no_such_job
 from queue_service.web.keys import SERVICES
 from queue_service.web.stream import has_left
@@ -90,6 +90,9 @@ async def wait_for_end(request: web.Request, service: Service, seen: Seen, wait_
             if seen.has_ended or not seen.known or left_s <= 0:
                 break
             await wait_for_any(bells, rings, timeout_s=min(left_s, LOOK_AGAIN_S))
+            if is_half_closed(request):
+                # It may have left, and may still read: what is known now is the answer.
+                break
             if has_left(request):
                 raise ConnectionResetError("the client has left")
             admission.check()

@@ -12,6 +12,7 @@ from client_sdk.wire.failures import FailureType
 from queue_service.store.ticket import State
 from queue_service.web.jobs.batch import NDJSON
 from queue_service.web.jobs.events import EVENT_STREAM
+from queue_service.web.keys import ADDRESSES
 from queue_service.web.strict_json import json_response
 
 Schema = dict[str, Any]
@@ -216,8 +217,17 @@ _OPTIONS = [
     parameter("wait", "Answer with the result when it is there in this time, such as `5s`."),
     parameter("Prefer", "`wait=N`: the same, in seconds.", where="header"),
 ]
+#: Any type will do; programs that write clients want each by its name, and know no `*/*`.
+_ANYTHING: Schema = {
+    names.JSON: {"schema": {}},
+    "text/plain": {"schema": {"type": "string"}},
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+}
 _PUT_ANSWERS = {
-    "200": answer("The job had ended, or with `wait` its result.", "*/*"),
+    "200": {
+        "description": "The job had ended, or with `wait` its result.",
+        "content": _ANYTHING,
+    },
     "202": answer("The job is taken.", names.JSON, _A_JOB),
     "204": answer("With `wait`: it succeeded and nothing came of it."),
     "409": answer("The id stands for another job, or the job did not succeed.", "P"),
@@ -232,7 +242,7 @@ _FAILURES = {
     "404": answer("There is no such service, or no such job.", "P"),
     "503": answer("The store is away.", "P"),
 }
-_INPUT = {"content": {"*/*": {"schema": {}}}, "description": "The input, as it is."}
+_INPUT = {"content": _ANYTHING, "description": "The input, as it is.", "required": True}
 
 
 def verb(about: str, answers: dict[str, Schema], **more: object) -> Schema:
@@ -277,7 +287,7 @@ def _many() -> Schema:
                 *_OPTIONS,
                 parameter("Idempotency-Key", "The same again puts nothing.", where="header"),
             ],
-            requestBody={"content": {"*/*": {"schema": {}}, NDJSON: {"schema": ref("Line")}}},
+            requestBody={**_INPUT, "content": {**_ANYTHING, NDJSON: {"schema": ref("Line")}}},
         ),
     }
 
@@ -298,7 +308,7 @@ def _one() -> Schema:
 
 def _result() -> Schema:
     answers = {
-        "200": answer("The result.", "*/*"),
+        "200": {"description": "The result.", "content": _ANYTHING},
         "202": answer("It is not there yet.", names.JSON, _A_JOB),
         "204": answer("It succeeded and nothing came of it."),
         "304": answer("As `If-None-Match` has it."),
@@ -380,6 +390,7 @@ def _open(about: str, absent: Schema | None = None) -> Schema:
     return {"summary": about, "security": [], "responses": answers}
 
 
-async def show_document(_: web.Request) -> web.Response:
+async def show_document(request: web.Request) -> web.Response:
     """Answer with the document; it is open to everybody."""
-    return json_response(document())
+    here = request.app[ADDRESSES].of(request)
+    return json_response({**document(), "servers": [{"url": here.url("")}]})

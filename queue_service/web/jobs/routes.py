@@ -13,11 +13,11 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/openapi.json", openapi.show_document),
         web.post(JOBS_PATH, submit.post_job),
-        web.get(JOBS_PATH, verbs.list_jobs, allow_head=False),
+        web.get(JOBS_PATH, verbs.list_jobs),
         web.put(job, submit.put_job),
-        web.get(job, verbs.get_job, allow_head=False),
+        web.get(job, verbs.get_job),
         web.delete(job, verbs.delete_job),
-        web.get(job + "/result", result.get_result, allow_head=False),
-        web.get(job + "/events", events.get_events, allow_head=False),
+        web.get(job + "/result", result.get_result),
+        web.get(job + "/events", events.get_events),
         web.post(job + "/cancel", verbs.cancel_job),
     ]

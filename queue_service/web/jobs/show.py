@@ -11,6 +11,7 @@ from queue_service.estimate import Estimate
 from queue_service.service import Service
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Seen, State
+from queue_service.web.address import linked
 
 #: What Retry-After says at least and at most, in seconds, and when nothing can be estimated.
 LEAST_RETRY_S, MOST_RETRY_S, UNKNOWN_RETRY_S = 1, 3600, 5
@@ -22,8 +23,8 @@ _SENTENCES = {
 
 
 def path_of(service: str, job_id: str) -> str:
-    """The path of a job."""
-    return f"/v1/services/{service}/jobs/{quote(job_id, safe='')}"
+    """The path of a job, as the client of this request finds it."""
+    return linked(f"/v1/services/{service}/jobs/{quote(job_id, safe='')}")
 
 
 async def show(service: Service, seen: Seen, *, whole: bool = False) -> dict[str, object]:

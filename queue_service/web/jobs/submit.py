@@ -20,6 +20,7 @@ from queue_service.web.jobs.show import path_of, retry_after, show
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.jobs.wanted_wait import WAIT, wanted_wait
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
+from queue_service.web.parameters import read_key
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import check_admission, may, putter_with, settle
 
@@ -55,7 +56,7 @@ async def _put(
             **query,
             **given,
             "content_type": request.headers.get("Content-Type", ""),
-            **({"idempotency_key": key} if key is not None else {}),
+            **({"idempotency_key": read_key(key)} if key is not None else {}),
         },
         most_not_before_s=settings.max_not_before_s,
     )

@@ -32,7 +32,7 @@ from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Event, Seen, State, Submission
 from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.body import let_go_of_body, read_body
-from queue_service.web.connection import leaving
+from queue_service.web.connection import begin_stream, leaving
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
@@ -254,12 +254,10 @@ class _Answering:
 
     async def _send(self, data: bytes) -> None:
         if self._response is None:
-            self._response = web.StreamResponse(
-                headers={**self._headers, "X-Accel-Buffering": "no"}
-            )
+            self._response = web.StreamResponse(headers=self._headers)
             self._response.content_type = "text/event-stream"
             self._response.charset = "utf-8"
-            await self._response.prepare(self._request)
+            await begin_stream(self._request, self._response)
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 await self._response.write(data)

@@ -10,6 +10,6 @@ def routes() -> list[web.RouteDef]:
     """The routes of this face."""
     return [
         *(web.post(f"/v1/{kind}", completions.serve(kind)) for kind in Kind),
-        web.get("/v1/models", models.list_models, allow_head=False),
-        web.get("/v1/models/{model}", models.show_model, allow_head=False),
+        web.get("/v1/models", models.list_models),
+        web.get("/v1/models/{model}", models.show_model),
     ]
