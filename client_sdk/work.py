@@ -19,6 +19,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -86,6 +87,8 @@ class WorkConnection:
         uid: str = "",
         version: str = "",
         engine: str = "",
+        host: str = "",
+        gpu: str = "",
         backoff: Backoff | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         load: Callable[[], Load | None] = lambda: None,
@@ -96,7 +99,7 @@ class WorkConnection:
         url: the queue service, for example http://127.0.0.1:8080; several replicas with commas.
         window: how many deliveries the worker takes at once.
         uid: names this worker process; by default a name nobody else has.
-        version, engine, and again and again what `load` returns: told to the operators.
+        version, engine, host, gpu, and again and again what `load` returns: for operators.
         ca_file: the certificates that are trusted; by default PENSTOCK_CA_FILE's or the system's.
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
@@ -104,7 +107,7 @@ class WorkConnection:
         self._reconnect = Reconnect(self._replicas, backoff or Backoff(most_s=MOST_WAIT_S))
         self._headers = {"Authorization": token} if token else {}
         self.uid = uid or str(uuid.uuid4())
-        self._version, self._engine = version, engine
+        self._hello = partial(Hello, version=version, engine=engine, host=host, gpu=gpu)
         self._connect_timeout_s, self._load = connect_timeout_s, load
         self._ssl = trusted(ca_file)
 
@@ -281,8 +284,7 @@ class WorkConnection:
 
     async def _greet(self, websocket: aiohttp.ClientWebSocketResponse) -> float:
         """Say Hello, await the Welcome, put both sides in step; return the lease in seconds."""
-        held = self._holding.held()
-        hello = Hello(self.uid, self._window, held, version=self._version, engine=self._engine)
+        hello = self._hello(self.uid, self._window, self._holding.held())
         self._window_unsent = False
         try:
             async with asyncio.timeout(self._connect_timeout_s):

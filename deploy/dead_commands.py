@@ -16,9 +16,10 @@ from rich.table import Table
 
 from client_sdk.plain_text import harmless, one_line
 from deploy.admin import AdminFace, AdminToken, AsJson, Data, Url
+from deploy.confirmation import Yes, confirm
 from deploy.data_dir import DEFAULT_PATH
 from deploy.operator_faces import admin_path
-from deploy.printing import cells, note, say, say_json, show_parts, write_payload
+from deploy.printing import note, say, say_json, say_wrapped, show_parts, write_payload
 from deploy.queue_commands import NOTHING_THERE, Service, read_tags
 
 dead = typer.Typer(
@@ -27,6 +28,9 @@ dead = typer.Typer(
 )
 
 PARK = "Park"
+
+#: As much of an error's text is listed, in characters; `show` has all of it.
+_MOST_ERROR = 200
 
 #: Letters in one request of `ls`.
 PAGE = 1000
@@ -75,25 +79,16 @@ def ls(
     if as_json:
         say_json(found)
         return
-    table = Table("id")
-    # What somebody copies is never cut.
-    table.add_column("request id", no_wrap=True, min_width=36)
-    for name in ("reason", "code", "attempts", "parked", "bytes", "error"):
-        table.add_column(name)
     for letter in found:
-        table.add_row(
-            *cells(
-                letter["id"],
-                letter["request_id"],
-                letter["reason"],
-                letter["code"],
-                letter["attempts"],
-                _date(letter["parked_at_ms"]),
-                letter["size_bytes"],
-                letter["error"][:80],
-            )
+        # What somebody copies is never cut, nor broken by the frame of a table.
+        say(one_line(f"{letter['id']}  request {letter['request_id']}"))
+        code = f" {letter['code']}" if letter["code"] else ""
+        say_wrapped(
+            f"{letter['reason']}{code}, {letter['attempts']} attempts, "
+            f"{letter['size_bytes']} bytes, parked {_date(letter['parked_at_ms'])}",
+            indent=4,
         )
-    show_parts(table)
+        say_wrapped(letter["error"][:_MOST_ERROR], indent=4)
     if go_on is not None:
         note("There are more: see --limit.")
     if not found:
@@ -211,7 +206,7 @@ def purge(
     code: Code = "",
     reason: Reason = "",
     request_id: RequestId = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     queue: InQueue = Role.INPUT,
     url: Url = "",
     admin_token: AdminToken = "",
@@ -220,8 +215,7 @@ def purge(
 ) -> None:
     """Remove dead letters for good."""
     chosen = _choice(letter_ids, everything, _filter(queue, code, reason, request_id))
-    if not yes:
-        typer.confirm("Remove these dead letters for good?", abort=True, err=True)
+    confirm(f"remove these dead letters of {service} for good", yes=yes)
     face = AdminFace.find(url, admin_token, data_dir)
     told = face.ask("DELETE", _path(service), None, **chosen)
     if as_json:

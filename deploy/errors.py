@@ -23,6 +23,7 @@ DeployError
   ├─ CannotWrite      no room, or no right, for what a map writes
   ├─ CannotPrint      standard output takes no more; what was to be printed is kept
   ├─ ReaderLeft       whoever read standard output has seen enough
+  ├─ NotConfirmed     something is to be removed for good, and nobody said --yes
   ├─ Interrupted      Ctrl-C, before everything was done
   └─ ChildFailed      a child process ended, or was not ready in time
 """
@@ -302,6 +303,16 @@ class NotReady(DeployError):
         super().__init__(f"{name} is not done within {timeout_s:g} s: {how_far}; it goes on")
         self.name = name
         self.timeout_s = timeout_s
+
+
+class NotConfirmed(DeployError):
+    """Something is to be removed for good, and there is no terminal to ask on."""
+
+    code = "NOT_CONFIRMED"
+    exit_code = 2
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: expected --yes, because there is no terminal to ask on")
 
 
 class Interrupted(DeployError):

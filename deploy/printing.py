@@ -8,11 +8,14 @@ Standard error carries notes, and a note that cannot be written is dropped.
 import json
 import os
 import sys
+import textwrap
 from contextlib import suppress
 from typing import TextIO
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 from client_sdk.plain_text import harmless, one_line, safe_json
 from client_sdk.steady_output import steady
@@ -41,12 +44,26 @@ def say_json(document: object) -> None:
 def show_parts(*parts: RenderableType) -> None:
     """Print tables and texts; nothing is cut off where standard output is no terminal."""
     # What others wrote is no markup, and `:name:` in it no emoji.
-    width = None if is_terminal() else _WIDTH
-    console = Console(markup=False, emoji=False, highlight=False, width=width)
+    console = Console(markup=False, emoji=False, highlight=False, width=columns())
     with console.capture() as captured:
         for part in parts:
             console.print(part)
     _write(captured.get())
+
+
+def new_table(*heads: str) -> Table:
+    """Return a table that fits narrow terminals: only its last column is ever broken."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in heads[:-1]:
+        table.add_column(name, no_wrap=True, overflow="fold")
+    table.add_column(heads[-1], overflow="fold")
+    return table
+
+
+def say_wrapped(text: str, *, indent: int) -> None:
+    """Print a text of others, indented, in lines that fit the terminal."""
+    for line in textwrap.wrap(one_line(text), max(20, columns() - indent), break_on_hyphens=False):
+        say(" " * indent + line)
 
 
 def cells(*values: object) -> list[str]:
@@ -88,6 +105,11 @@ def note_console() -> Console:
     with suppress(OSError, ValueError, AttributeError):
         file = steady(sys.stderr, sys.stderr.fileno())
     return Console(file=file, markup=False, emoji=False, highlight=False)
+
+
+def columns() -> int:
+    """Return how wide a line may be."""
+    return Console().width if is_terminal() else _WIDTH
 
 
 def is_terminal() -> bool:

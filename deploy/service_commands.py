@@ -17,6 +17,7 @@ import typer
 from client_sdk.plain_text import one_line, without_login
 from deploy.admin import AdminToken, AsJson, Data, Url
 from deploy.command_name import penstock
+from deploy.confirmation import Yes, confirm
 from deploy.data_dir import DEFAULT_PATH, data_option
 from deploy.engine_check import NoEngine, check_engine
 from deploy.errors import BadServiceFile, OnlyInContainers
@@ -195,7 +196,7 @@ def restart(
 def delete(
     name: Name,
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     url: Url = "",
     admin_token: AdminToken = "",
     data_dir: Data = DEFAULT_PATH,
@@ -205,10 +206,9 @@ def delete(
     faces = Faces.find(url, admin_token, data_dir)
     faces.check_not_own(name)
     found = faces.service(name)
-    if not yes and not as_json:
-        dead = {role: found[role]["dead_letters"]["now"] for role in ("input", "sink")}
-        held = _held(found["input"]["length"], found["sink"]["length"], dead)
-        typer.confirm(f"Delete {name} with {held}?", abort=True)
+    dead = {role: found[role]["dead_letters"]["now"] for role in ("input", "sink")}
+    held = _held(found["input"]["length"], found["sink"]["length"], dead)
+    confirm(f"delete {name} with {held}", yes=yes)
     if faces.control is not None and faces.is_local(name):
         said = faces.control.ask("DELETE", local_path(name))
     else:

@@ -2,60 +2,79 @@
 
 from typing import Any
 
-from rich.table import Table
-
-from deploy.printing import cells, show_parts
+from client_sdk.plain_text import one_line
+from deploy.printing import cells, columns, new_table, say, say_wrapped, show_parts
 
 _MIB = 1024 * 1024
 
 
+#: Columns that a row takes beside the name of its service, in the worst case.
+_BESIDE_THE_NAME = 56
+
+
 def show_services(services: list[dict[str, Any]]) -> None:
-    """Print a row for each service."""
-    table = Table(
-        "service", "state", "from", "engine", "inference", "queue", "waiting", "held", "sink"
-    )
-    for one in services:
-        local, instances = one["local"], inference_instances(one)
-        wanted = local["instances_wanted"] if local else len(instances)
-        # One whose window is 0 is connected and takes nothing: its engine is away, or it leaves.
-        ready = sum(one["state"] == "Running" and one["window"] != 0 for one in instances)
-        failed = sum(one["state"] == "failed" for one in (local or {}).get("instances", ()))
-        engines = {str(instance["engine"]) for instance in instances}
-        table.add_row(
-            *cells(
-                one["name"],
-                # Its queues run all the same; but nobody computes, nor will.
-                "failed" if failed and not ready and one["state"] == "running" else one["state"],
-                one["origin"],
-                (local and local["engine"]) or " ".join(sorted(engines)),
-                f"{ready}/{wanted}, {failed} failed" if failed else f"{ready}/{wanted}",
-                len(one["replicas"]),
-                _waiting(one),
-                sum(instance["held"] for instance in instances),
-                one["sink"]["length"],
-            )
-        )
+    """Print a row for each service; or lines, where a table would break its name."""
+    heads = ("service", "state", "workers", "waiting", "held", "sink", "engine")
+    rows = [_row(one) for one in services]
+    if max((len(row[0]) for row in rows), default=0) + _BESIDE_THE_NAME > columns():
+        for name, state, *more in rows:
+            say(one_line(name))
+            pairs = zip(heads[2:], more, strict=True)
+            about = (f"{head} {value}" for head, value in pairs if value)
+            say_wrapped(", ".join((state, *about)), indent=4)
+        return
+    table = new_table(*heads)
+    for row in rows:
+        table.add_row(*cells(*row))
     show_parts(table)
+
+
+def _row(service: dict[str, Any]) -> tuple[str, ...]:
+    local, instances = service["local"], inference_instances(service)
+    wanted = local["instances_wanted"] if local else len(instances)
+    ready = sum(instance["state"] == "Running" for instance in instances)
+    failed = sum(one["state"] == "failed" for one in (local or {}).get("instances", ()))
+    engines = {str(instance["engine"]) for instance in instances}
+    # Its queues run all the same; but nobody computes, nor will.
+    is_dead = failed and not ready and service["state"] == "running"
+    return (
+        str(service["name"]),
+        "failed" if is_dead else str(service["state"]),
+        f"{ready}/{wanted}, {failed} failed" if failed else f"{ready}/{wanted}",
+        str(_waiting(service)),
+        str(sum(instance["held"] for instance in instances)),
+        str(service["sink"]["length"]),
+        (local and local["engine"]) or " ".join(sorted(engines)),
+    )
 
 
 def show_instances(services: list[dict[str, Any]]) -> None:
-    """Print a row for each inference instance and each queue instance."""
-    table = Table(
-        "service", "kind", "instance", "state", "window", "held", "load", "version", "seen"
-    )
+    """Print each inference and each queue instance: its name, which can be copied, and lines."""
     for one in services:
+        say(one_line(f"{one['name']}:"))
         for instance in inference_instances(one):
-            table.add_row(
-                *cells(one["name"], "inference", instance["name"], instance["state"]),
-                *cells(*(instance[key] for key in ("window", "held", "load", "version", "seen"))),
-            )
+            say(one_line(f"  {instance['name']}"))
+            say_wrapped(instance["state"], indent=4)
+            say_wrapped(_about(instance), indent=4)
         for replica in one["replicas"]:
-            about = replica["about"]
+            version = replica["about"].get("version", "")
+            say(one_line(f"  {replica['id']}"))
             seen = f"{replica['age_ms'] / 1000:.1f} s ago"
-            version = str(about.get("version", ""))
-            row = (one["name"], "queue", replica["id"], "Running", "", "", "", version, seen)
-            table.add_row(*cells(*row))
-    show_parts(table)
+            say_wrapped(f"queue service, version {version}, seen {seen}", indent=4)
+
+
+def _about(instance: dict[str, Any]) -> str:
+    """Return what is known of an inference instance, in the order of its use."""
+    known = {
+        "host": instance["host"],
+        "GPU": instance["gpu"],
+        "engine": instance["engine"],
+        "holds": f"{instance['held']} of {instance['window']}" if instance["window"] else "",
+        "load": instance["load"],
+        "version": instance["version"],
+        "seen": instance["seen"],
+    }
+    return ", ".join(f"{name} {value}" for name, value in known.items() if value)
 
 
 def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
@@ -76,6 +95,10 @@ def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
                 "held": subscriber["held"],
                 "version": about.get("version", ""),
                 "engine": about.get("engine", ""),
+                # A worker of an older version has its host in its uid alone.
+                "host": about.get("host")
+                or subscriber["uid"].rpartition("-")[0].rpartition("-")[0],
+                "gpu": about.get("gpu", ""),
                 "load": _load(about.get("load")),
                 "seen": f"{silent_ms / 1000:.1f} s ago",
             }
@@ -87,7 +110,7 @@ def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
                 {
                     "name": instance["name"],
                     "state": f"{state}: {instance['reason']}" if instance["reason"] else state,
-                    **dict.fromkeys(("version", "engine", "load", "seen"), ""),
+                    **dict.fromkeys(("version", "engine", "load", "seen", "host", "gpu"), ""),
                     **dict.fromkeys(("window", "held"), 0),
                 }
             )

@@ -15,6 +15,7 @@ import typer
 from client_sdk import AsyncQueue
 from client_sdk.plain_text import one_line
 from client_sdk.wire import names
+from deploy.confirmation import Yes, confirm
 from deploy.data_dir import DEFAULT_PATH
 from deploy.printing import say, say_json
 from deploy.queue_commands import (
@@ -309,6 +310,7 @@ def truncate(
     index: Annotated[int, typer.Argument(min=0, help="The first entry that stays.")] = 0,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Remove every entry.")] = False,
+    yes: Yes = False,
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,
@@ -319,11 +321,17 @@ def truncate(
         raise typer.BadParameter("give the index of the first entry that stays, or --all")
 
     async def verb(opened: AsyncQueue) -> None:
-        below = index
-        if everything:
-            below = int((await opened.attributes())["stream.lastEntry"]) + 1
+        before = await opened.attributes()
+        below = int(before["stream.lastEntry"]) + 1 if everything else index
+        which = "all" if everything else f"those before {index} of"
+        confirm(f"remove {which} {before['stream.length']} entries of {queue} for good", yes=yes)
         await opened.truncate(below)
-        _done(as_json, below=below)
+        # What is put or taken by others meanwhile counts too: there is no lock around the three.
+        removed = max(0, int(before["stream.length"]) - await opened.count())
+        if as_json:
+            say_json({"below": below, "removed": removed})
+        else:
+            say(f"{removed} entries removed")
 
     _on(queue, verb, url, token, data_dir)
 
@@ -334,6 +342,7 @@ def end(
     *,
     force: Annotated[bool, typer.Option("--force", help="Drop what nobody holds.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take puts again.")] = False,
+    yes: Yes = False,
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,
@@ -342,6 +351,8 @@ def end(
     """Take no more puts; what is there is delivered as before."""
     if force and undo:
         raise typer.BadParameter("--force drops entries; there is nothing to --undo in that")
+    if force:
+        confirm(f"end {queue} and drop every entry of it that nobody holds", yes=yes)
 
     async def verb(opened: AsyncQueue) -> None:
         await (opened.open_stream() if undo else opened.end_stream(force=force))

@@ -5,12 +5,13 @@ from typing import Annotated
 from urllib.parse import quote
 
 import typer
-from rich.table import Table
 
+from client_sdk.plain_text import one_line
 from deploy.admin import AdminFace, AdminToken, AsJson, Data, Url
+from deploy.confirmation import Yes, confirm
 from deploy.data_dir import DEFAULT_PATH
 from deploy.errors import DeployError
-from deploy.printing import cells, note, say, say_json, show_parts
+from deploy.printing import note, say, say_json, say_wrapped
 
 tokens = typer.Typer(help="Tokens that may do less than everything.", no_args_is_help=True)
 
@@ -91,32 +92,32 @@ def ls(
     if as_json:
         say_json(found)
         return
-    table = Table("id", "name", "scopes", "services", "limits", "made", "ends", "owner")
     for token in found:
-        table.add_row(
-            *cells(
-                token["id"],
-                token["name"],
-                " ".join(token["scopes"]),
-                " ".join(token["services"]),
-                " ".join(f"{name}={limit:g}" for name, limit in token["limits"].items()),
-                _date(token["created_at_ms"]),
-                _end(token["expires_at_ms"]),
-                "itself" if token["owner"] == token["id"] else token["owner"],
-            )
-        )
-    show_parts(table)
+        say(one_line(f"{token['id']}  {token['name']}"))
+        limits = " ".join(f"{name}={limit:g}" for name, limit in token["limits"].items())
+        known = {
+            "scopes": " ".join(token["scopes"]),
+            "services": " ".join(token["services"]) or "all",
+            "limits": limits,
+            "made": _date(token["created_at_ms"]),
+            "ends": _end(token["expires_at_ms"]),
+            "owner": "itself" if token["owner"] == token["id"] else token["owner"],
+        }
+        about = (f"{name} {value}" for name, value in known.items() if value)
+        say_wrapped(", ".join(about), indent=4)
 
 
 @tokens.command()
 def revoke(
     token_id: Annotated[str, typer.Argument(help="Its id, as `ls` shows it.")],
     *,
+    yes: Yes = False,
     url: Url = "",
     admin_token: AdminToken = "",
     data_dir: Data = DEFAULT_PATH,
 ) -> None:
     """Revoke a token; whoever is connected by it is disconnected."""
+    confirm(f"revoke the token {token_id} for good", yes=yes)
     AdminFace.find(url, admin_token, data_dir).ask(
         "DELETE", f"/v1/tokens/{quote(token_id, safe='')}"
     )

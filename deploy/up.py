@@ -97,6 +97,8 @@ async def _serve(local: LocalMode, log: MergedLog) -> None:
     running = await local.start()
     for line in welcome(running, local.options, on_terminal=is_terminal()):
         log.line("penstock", line)
+    if sentence := await _left_over(running):
+        log.line("penstock", sentence)
     if not local.workers:
         log.line("penstock", "No workers: jobs will wait.")
     telling = asyncio.create_task(_tell_when_ready(local, running, log))
@@ -105,6 +107,19 @@ async def _serve(local: LocalMode, log: MergedLog) -> None:
     finally:
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _left_over(running: Running) -> str:
+    """Say what is there from an earlier run; "" when there is nothing."""
+    try:
+        async with AsyncQueueClient(running.url, running.service, token=running.token) as client:
+            jobs, results = await client.count(), await client.sink.count()
+    except QueueError:
+        # It is no more than a hint.
+        return ""
+    if not jobs and not results:
+        return ""
+    return f"From an earlier run: {jobs} jobs that wait, and {results} results to be read."
 
 
 async def _tell_when_ready(local: LocalMode, running: Running, log: MergedLog) -> None:

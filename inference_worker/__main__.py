@@ -27,6 +27,7 @@ from inference_worker.engines.load import load_engine
 from inference_worker.engines.named_files import check_files
 from inference_worker.environment import forget_settings
 from inference_worker.errors import WorkerError
+from inference_worker.gpu_names import gpu_names
 from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics
 from inference_worker.others import Others
@@ -94,6 +95,8 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             uid=uid,
             version=version("penstock"),
             engine=engine.name,
+            host=socket.gethostname(),
+            gpu=gpu_names(),
             load=worker.load,
             ca_file=settings.ca_file,
         )

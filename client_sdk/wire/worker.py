@@ -44,6 +44,7 @@ class Hello:
     uid: names this worker process; a reconnect with the same uid takes over what it held.
     window: how many deliveries it takes at once.
     held: deliveries of an earlier connection that it still works on.
+    version, engine, host, gpu: for operators; host is the machine's name, gpu the GPUs' names.
     """
 
     uid: str
@@ -51,6 +52,8 @@ class Hello:
     held: tuple[Held, ...] = ()
     version: str = ""
     engine: str = ""
+    host: str = ""
+    gpu: str = ""
     protocol: int = PROTOCOL
 
 
@@ -219,6 +222,8 @@ def encode_from_worker(message: FromWorker) -> bytes:
                     held=_held_to_proto(message.held),
                     version=message.version,
                     engine=message.engine,
+                    host=message.host,
+                    gpu=message.gpu,
                 )
             )
     return proto.SerializeToString()
@@ -266,6 +271,8 @@ def decode_from_worker(data: bytes) -> FromWorker:
                 held=_held_from_proto(hello.held),
                 version=hello.version,
                 engine=hello.engine,
+                host=hello.host,
+                gpu=hello.gpu,
                 protocol=hello.protocol,
             )
         case _:

@@ -152,6 +152,8 @@ class _Work:
                 "kind": "worker",
                 "engine": hello.engine[:_MAX_NAME_LENGTH],
                 "version": hello.version[:_MAX_NAME_LENGTH],
+                "host": hello.host[:_MAX_NAME_LENGTH],
+                "gpu": hello.gpu[:_MAX_NAME_LENGTH],
                 "since_ms": int(time.time() * 1000),
             },
             claims=[(held.index, held.attempt) for held in hello.held],

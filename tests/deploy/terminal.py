@@ -23,9 +23,9 @@ class Terminal:
     What is read from standard output goes to the terminal too, as without a pipe.
     """
 
-    def __init__(self, *words: str, token: str) -> None:
+    def __init__(self, *words: str, token: str, columns: int = 100) -> None:
         self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "deploy.entry", *words],
             env={**os.environ, "PENSTOCK_TOKEN": token, "TERM": "xterm"},

@@ -12,7 +12,7 @@ from client_sdk.wire.worker import Result as Output
 from client_sdk.work import WorkConnection
 from deploy.admin import AdminFace
 from deploy.cli import app
-from deploy.errors import AdminRefused, NoAnswer
+from deploy.errors import AdminRefused, NoAnswer, NotConfirmed
 from tests.conftest import StartService
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess, free_port
 
@@ -107,7 +107,11 @@ async def test_an_empty_list_says_what_is_kept_and_a_deletion_what_goes(
     async with WorkConnection(service.url, "parked", token=TOKEN, window=1) as worker:
         await _die(service, worker, b"bad", "parked")
     command = ["delete", "parked", "--url", service.url, "--admin-token", ADMIN_TOKEN]
-    gone = await asyncio.to_thread(lambda: CliRunner().invoke(app, command, input="y\n"))
     held = "0 entries, 0 results and 1 dead letters"
-    assert f"Delete parked with {held}?" in gone.stdout
+    # Nobody is there to ask, whatever stands in a pipe.
+    asked = await asyncio.to_thread(lambda: CliRunner().invoke(app, command, input="y\n"))
+    assert isinstance(asked.exception, NotConfirmed)
+    assert str(asked.exception).startswith(f"delete parked with {held}: expected --yes")
+    command.append("--yes")
+    gone = await asyncio.to_thread(lambda: CliRunner().invoke(app, command))
     assert f"parked is deleted, and with it {held}" in gone.stdout

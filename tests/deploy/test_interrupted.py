@@ -111,7 +111,7 @@ async def test_a_put_that_waits_and_is_interrupted_says_that_its_job_goes_on(
 def test_a_change_whose_answer_had_not_come_says_that_it_may_be_done() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        command = _start("deploy.entry", "tokens", "revoke", "000000000000", "--url", url)
+        command = _start("deploy.entry", "tokens", "revoke", "000000000000", "--yes", "--url", url)
         silent.settimeout(START_S)
         asked, _ = silent.accept()
         with asked:

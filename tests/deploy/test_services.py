@@ -184,7 +184,7 @@ def test_a_container_service_is_created_scaled_changed_and_deleted(
         assert _ask(client, "you")[1:] == ["Goodbye", "you"]
 
         client.sink.put("a result that nobody has read")
-        gone = cli("delete", "chat")
+        gone = cli("delete", "chat", "--yes")
         assert gone["deleted_entries"] == {"input": 0, "sink": 1}
         with pytest.raises(NoSuchService):
             client.put("too late")
@@ -221,7 +221,7 @@ def test_a_stopped_service_keeps_its_entries_and_comes_back(start_up: StartUp, c
     with again.client("chat") as client:
         (frame,) = client.sink.get(request_id=receipt.request_id, timeout_s=30)
         assert frame.data.split()[1:] == [b"Hello", b"kept"]
-    again("delete", "chat")
+    again("delete", "chat", "--yes")
 
 
 def test_a_restart_of_everything_brings_services_and_instances_back(
@@ -250,7 +250,7 @@ def test_a_worker_that_was_killed_is_not_counted_as_ready(cli: Cli, chat: Path) 
     wait_until_blocking(lambda: cli.pids("chat") == [second], "one of two is ready")
     wait_until_blocking(lambda: len(cli.pids("chat")) == 2, "the other is back", 30)
     assert first not in cli.pids("chat")
-    cli("delete", "chat")
+    cli("delete", "chat", "--yes")
 
 
 def test_a_pmml_service_is_created_and_serves(cli: Cli, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_a_pmml_service_is_created_and_serves(cli: Cli, tmp_path: Path) -> None:
         receipt = client.put(json.dumps(record))
         (frame,) = client.sink.get(request_id=receipt.request_id, timeout_s=60)
         assert json.loads(frame.data)["flower"] == "setosa"
-    assert cli("delete", "pmmlasync")["deleted_entries"] == {"input": 0, "sink": 0}
+    assert cli("delete", "pmmlasync", "--yes")["deleted_entries"] == {"input": 0, "sink": 0}
 
 
 def test_a_processor_of_eas_is_found_in_its_file(cli: Cli, tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_processor_of_eas_is_found_in_its_file(cli: Cli, tmp_path: Path) -> No
     listed = cli("workers", "line")[0]
     assert len(listed["subscribers"]) == len(listed["replicas"]) == 1
     assert listed["replicas"][0]["about"]["version"]
-    cli("delete", "line")
+    cli("delete", "line", "--yes")
 
 
 def test_a_class_says_its_window_where_the_file_does_not(cli: Cli, tmp_path: Path) -> None:
@@ -369,4 +369,4 @@ def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_p
     (tmp_path / "broken.py").write_text("class Broken:\n    def predict(self, x): return x\n")
     assert "1 of 1 instances ready" in cli.printed("modify", str(bad))
     for name in ("bad", "chat"):
-        cli("delete", name)
+        cli("delete", name, "--yes")

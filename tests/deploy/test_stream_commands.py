@@ -62,7 +62,10 @@ async def test_entries_are_put_counted_searched_and_read(penstock: Penstock) -> 
     read = await penstock.json("get", "svc", "--tag", "k=v")
     assert (read["data"], read["request_id"]) == ("hello", request_id)
     assert await penstock.run("stream", "get", "svc", "--request-id", "none") == (3, "")
-    assert await penstock.queue("truncate", "svc", "--all") == "OK"
+    code, _ = await penstock.run("queue", "truncate", "svc", "--all")
+    assert code != 0, "nobody said --yes, and nobody can be asked"
+    assert await penstock.queue("count", "svc") == "1"
+    assert await penstock.queue("truncate", "svc", "--all", "--yes") == "1 entries removed"
 
 
 async def test_a_watch_shows_a_line_for_each_frame_as_it_comes(penstock: Penstock) -> None:
@@ -83,10 +86,10 @@ async def test_entries_are_committed_given_back_deleted_and_dropped(penstock: Pe
     assert await penstock.queue("commit", "svc", "1") == "OK"
     assert await penstock.queue("commit", "svc", "2", "--negative", "--code", "Shutdown") == "OK"
     assert await penstock.queue("delete", "svc", "2") == "OK"
-    assert await penstock.json("truncate", "svc", "4") == {"below": 4}
+    assert await penstock.json("truncate", "svc", "4", "--yes") == {"below": 4, "removed": 1}
     assert await penstock.queue("count", "svc") == "1"
 
-    assert await penstock.queue("end", "svc", "--force") == "OK"
+    assert await penstock.queue("end", "svc", "--force", "--yes") == "OK"
     assert await penstock.run("queue", "put", "svc", "late") == (1, "")
     assert await penstock.queue("end", "svc", "--undo") == "OK"
     assert await penstock.queue("count", "svc") == "0"

@@ -47,13 +47,15 @@ async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartS
     assert listed[0]["owner"] == listed[0]["id"]
     team = _penstock(service, "create", "--scope", "read", "--owner", "team-a", "--json")
     assert json.loads(team.stdout)["owner"] == "team-a"
-    assert _penstock(service, "revoke", json.loads(team.stdout)["id"]).returncode == 0
+    assert _penstock(service, "revoke", "--yes", json.loads(team.stdout)["id"]).returncode == 0
     assert "running=4" in _penstock(service, "ls").stdout.replace("\n", "")
-    assert _penstock(service, "revoke", listed[0]["id"]).returncode == 0
+    assert _penstock(service, "revoke", "--yes", listed[0]["id"]).returncode == 0
     early = _penstock(service, "create", "--scope", "read", "--service", "svc", "--service", "svx")
     assert early.returncode == 0
     assert early.stderr.splitlines()[2:] == ["note: there is no service svx yet"]
-    assert _penstock(service, "revoke", early.stderr.split()[3].rstrip(",")).returncode == 0
+    assert (
+        _penstock(service, "revoke", "--yes", early.stderr.split()[3].rstrip(",")).returncode == 0
+    )
     assert json.loads(_penstock(service, "ls", "--json").stdout) == []
 
 
@@ -65,7 +67,7 @@ async def test_a_refusal_is_told_with_its_reason(start_service: StartService) ->
     assert "scopes" in refused.stderr
     stranger = _penstock(service, "ls", admin_token="wrong")
     assert (stranger.returncode, "expected the admin token" in stranger.stderr) == (1, True)
-    gone = _penstock(service, "revoke", "000000000000")
+    gone = _penstock(service, "revoke", "--yes", "000000000000")
     assert (gone.returncode, "there is no token" in gone.stderr) == (1, True)
 
 
@@ -76,7 +78,7 @@ async def test_a_token_whose_time_is_over_is_listed_as_expired(start_service: St
         assert made.returncode == 0, made.stderr
 
     def marked() -> list[str]:
-        rows = _penstock(service, "ls", columns=200).stdout.splitlines()
-        return [row.split()[3] for row in rows if "(expired)" in row]
+        rows = _penstock(service, "ls").stdout.splitlines()
+        return [rows[at - 1].split()[1] for at, row in enumerate(rows) if "(expired)" in row]
 
     assert await wait_until(marked, "the short one has expired") == ["short"]

@@ -47,20 +47,24 @@ class Held(_message.Message):
     def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "uid", "window", "held", "version", "engine")
+    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    GPU_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     uid: str
     window: int
     held: _containers.RepeatedCompositeFieldContainer[Held]
     version: str
     engine: str
-    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ...) -> None: ...
+    host: str
+    gpu: str
+    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("protocol", "service", "lease_ms", "lost")
