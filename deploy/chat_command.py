@@ -35,6 +35,7 @@ from deploy.conversation import Conversation
 from deploy.data_dir import DEFAULT_PATH, DataDir
 from deploy.entry import INTERRUPTED
 from deploy.errors import ServiceUnnamed
+from deploy.explained import Asked
 from deploy.printing import note, note_console, write_text
 from deploy.queue_commands import FAILED, Data, Token, Url, exit_codes, open_client
 
@@ -60,7 +61,7 @@ def chat(
     options = {"temperature": temperature, "max_tokens": max_tokens}
     given = {name: value for name, value in options.items() if value is not None}
     # One loop for all questions: the connections stay, and Ctrl-C is the loop's while it runs.
-    with exit_codes(), asyncio.Runner() as runner:
+    with exit_codes(Asked(service, url, token, data_dir)), asyncio.Runner() as runner:
         name = service or runner.run(_only_service(url, token, data_dir))
         client = open_client(name, url, token, data_dir)
         conversation = Conversation(client, name, system=system, options=given)

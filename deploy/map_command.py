@@ -19,6 +19,7 @@ from client_sdk.backoff import Backoff
 from client_sdk.errors import BadParameter, QueueError, Refused
 from deploy import job_options
 from deploy.data_dir import DEFAULT_PATH, DataDir
+from deploy.explained import Asked
 from deploy.job_options import error_fields, output_fields
 from deploy.map_input import MapInput
 from deploy.map_output import SUCCEEDED, MapAsked, MapOutput
@@ -97,7 +98,7 @@ def map_jobs(
     given = {name: value for name, value in options.items() if value}
     wanted = _Wanted(in_flight, ordered, keep, retry_failed, timeout)
 
-    with exit_codes():
+    with exit_codes(Asked(service, url, token, data_dir)):
         # Before there is an event loop, so that Ctrl-C ends the reading of a long file at once.
         checked = MapInput.check(inputs)
         asked = MapAsked(service, given, checked.sha256, checked.size_bytes, checked.lines)

@@ -22,6 +22,7 @@ from client_sdk.wire.frame import Frame
 from deploy.command_name import penstock
 from deploy.data_dir import DEFAULT_PATH, DataDir, data_option
 from deploy.errors import CannotPrint, DeployError, ReaderLeft
+from deploy.explained import Asked, advice
 from deploy.printing import note, say, say_json, write_payload
 from deploy.secret_option import read_secret
 
@@ -85,7 +86,7 @@ def put(
             else:
                 say(receipt.request_id)
 
-    run_verb(verb())
+    run_verb(verb(), Asked(service, url, token, data_dir))
 
 
 def get(
@@ -117,7 +118,7 @@ def get(
             )
             await print_results(queue, found, as_json=as_json, keep=keep)
 
-    run_verb(verb())
+    run_verb(verb(), Asked(service, url, token, data_dir))
 
 
 def watch(
@@ -146,7 +147,7 @@ def watch(
                 if seen == count:
                     return
 
-    run_verb(verb())
+    run_verb(verb(), Asked(service, url, token, data_dir))
 
 
 def open_client(
@@ -160,21 +161,27 @@ def open_client(
     return AsyncQueueClient(url, service, token=token, uid=uid, gid=gid or names.DEFAULT_GROUP)
 
 
-def run_verb(verb: Coroutine[Any, Any, None]) -> None:
+def run_verb(verb: Coroutine[Any, Any, None], asked: Asked | None = None) -> None:
     """Run one verb and end the program with the code that its end means."""
-    with exit_codes():
+    with exit_codes(asked):
         asyncio.run(verb)
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
-    """End the program with the code that the end of this block means."""
+def exit_codes(asked: Asked | None = None) -> Iterator[None]:
+    """End the program with the code that the end of this block means.
+
+    asked: of whom, for a hint about what helps.
+    """
     try:
         yield
     except (ConnectionFailed, Unavailable) as error:
         end_with(str(error), NO_ANSWER)
     except QueueError as error:
-        end_with(str(error), FAILED)
+        note(str(error), colour=typer.colors.RED)
+        if hint := asyncio.run(advice(error, asked)):
+            note(hint)
+        raise typer.Exit(FAILED) from None
     except ReaderLeft as left:
         raise typer.Exit(left.exit_code) from None
     except DeployError as error:

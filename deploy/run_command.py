@@ -24,6 +24,7 @@ from client_sdk.plain_text import harmless
 from deploy import job_options
 from deploy.data_dir import DEFAULT_PATH
 from deploy.entry import INTERRUPTED
+from deploy.explained import Asked
 from deploy.job_following import cancel, follow
 from deploy.job_options import error_fields, output_fields
 from deploy.printing import note, note_console, say, say_json, write_payload
@@ -104,7 +105,7 @@ def run(
             except asyncio.CancelledError:
                 await _interrupted(client, job_id)
 
-    run_verb(verb())
+    run_verb(verb(), Asked(service, url, token, data_dir))
 
 
 async def _wait(

@@ -17,6 +17,7 @@ from client_sdk.plain_text import one_line
 from client_sdk.wire import names
 from deploy.confirmation import Yes, confirm
 from deploy.data_dir import DEFAULT_PATH
+from deploy.explained import Asked
 from deploy.printing import say, say_json
 from deploy.queue_commands import (
     NOTHING_THERE,
@@ -65,7 +66,7 @@ def _on(
         async with open_client(service, url, token, data_dir, uid=uid, gid=gid) as client:
             await verb(client.sink if role else client)
 
-    run_verb(run())
+    run_verb(run(), Asked(service, url, token, data_dir))
 
 
 def _done(as_json: bool, **what: object) -> None:

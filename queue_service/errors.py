@@ -37,6 +37,7 @@ No HTTP status here: `web/middleware.py` holds the one table from error to answe
 from collections.abc import Sequence
 
 from client_sdk.wire.codes import Code
+from queue_service.redis_advice import what_helps
 
 
 class ServiceError(Exception):
@@ -370,7 +371,7 @@ class StoreUnavailable(ServiceError):
     code = Code.STORE_UNAVAILABLE
 
     def __init__(self, verb: str, reason: str) -> None:
-        super().__init__(f"{verb}: the store does not answer ({reason})")
+        super().__init__(f"{verb}: the store does not answer ({reason}){what_helps(reason)}")
         self.verb = verb
         self.reason = reason
 

@@ -55,6 +55,7 @@ MOST_ANSWERING = 256
 #: A close reason has room for this many bytes.
 MAX_REASON_BYTES = 120
 _MAX_NAME_LENGTH = 256
+_ABOUT = ("engine", "version", "host", "gpu")
 
 
 async def serve_work(request: web.Request) -> web.StreamResponse:
@@ -150,10 +151,7 @@ class _Work:
             own_commits=True,
             about={
                 "kind": "worker",
-                "engine": hello.engine[:_MAX_NAME_LENGTH],
-                "version": hello.version[:_MAX_NAME_LENGTH],
-                "host": hello.host[:_MAX_NAME_LENGTH],
-                "gpu": hello.gpu[:_MAX_NAME_LENGTH],
+                **{name: getattr(hello, name)[:_MAX_NAME_LENGTH] for name in _ABOUT},
                 "since_ms": int(time.time() * 1000),
             },
             claims=[(held.index, held.attempt) for held in hello.held],

@@ -1,0 +1,51 @@
+"""A refusal says what helps: the option that permits more, the name that was meant, a full disk."""
+
+import asyncio
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from deploy.explained import alike
+from queue_service.errors import StoreUnavailable
+from tests.conftest import Serve
+from tests.running import TOKEN
+
+
+async def _refused(*words: str, url: str) -> str:
+    where = ("--url", url, "--token", TOKEN)
+    ended = await asyncio.to_thread(CliRunner().invoke, app, [*words, *where])
+    assert ended.exit_code == 1, ended.output
+    return ended.stderr
+
+
+async def test_a_wrong_name_and_a_big_payload_say_what_helps(serve: Serve) -> None:
+    url = await serve({"name": "sentiment"}, {"name": "chat"})
+    for words in (("put", "sentimnet", "x"), ("queue", "attrs", "sentimnet"), ("run", "sentimnet")):
+        more = ("x",) if words[0] == "run" else ()
+        assert "Did you mean sentiment?" in await _refused(*words, *more, url=url), words
+    told = await _refused("put", "chat", "x" * 10_000, url=url)
+    assert "PENSTOCK_MAX_PAYLOAD_KB" in told
+    assert "max_payload_size_kb" in told
+
+
+def test_names_that_are_alike() -> None:
+    assert alike("sentimnet", ["sentiment", "chat"]) == "Did you mean sentiment?"
+    assert alike("zzz", ["b", "a"]) == "There are a, b."
+    assert alike("zzz", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "helps"),
+    [
+        ("MISCONF Errors writing to the AOF file: No space left on device", "free space"),
+        ("OOM command not allowed when used memory > 'maxmemory'.", "raise it"),
+        ("command not allowed when used memory > 'maxmemory'.", "raise it"),
+        ("timeout", ""),
+    ],
+)
+def test_a_redis_that_takes_no_writes_is_explained(reason: str, helps: str) -> None:
+    said = str(StoreUnavailable("put", reason))
+    assert reason in said
+    assert helps in said
+    assert said.endswith(f"({reason})") == (not helps)
