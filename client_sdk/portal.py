@@ -98,11 +98,13 @@ class Portal:
         if self._closed:
             raise errors.Closed("this client was closed")
         if self._running is None:
+            # First, because it raises for a bad address or file, and a loop has to be closed.
+            client = self._make_client()
             loop = asyncio.new_event_loop()
             thread = threading.Thread(
                 target=_serve, args=(loop,), name="penstock client", daemon=True
             )
-            self._running = _Running(loop, self._make_client(), thread)
+            self._running = _Running(loop, client, thread)
             thread.start()
             # A client that its owner forgot to close still leaves in an orderly way.
             atexit.register(self.close)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from client_sdk.log_lines import PlainFormatter
 from client_sdk.plain_text import safe_json
+from inference_worker.finished_jobs import as_json, lines_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,14 @@ class LogSettings:
 class _Plain(PlainFormatter):
     def __init__(self, name: str) -> None:
         super().__init__(f"%(asctime)s %(levelname)-7s {name.replace('%', '%%')}: %(message)s")
+        self._name = name
+
+    def format(self, record: logging.LogRecord) -> str:
+        jobs = lines_of(record)
+        if not jobs:
+            return super().format(record)
+        head = f"{self.formatTime(record)} {record.levelname:<7} {self._name}: "
+        return "\n".join([f"{head}{job}" for job in jobs])
 
 
 class _Json(logging.Formatter):
@@ -48,6 +57,8 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if jobs := lines_of(record):
+            return "\n".join(safe_json(as_json(line, job)) for job in jobs)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return safe_json(json.dumps(line, ensure_ascii=False))

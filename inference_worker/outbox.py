@@ -11,6 +11,7 @@ from client_sdk.wire.worker import Completion, Delivery, Outcome, Rejection
 from client_sdk.work import WorkConnection
 from inference_worker.answers import Answer, answer_to, cut_short, too_big
 from inference_worker.engines.engine import Failed, Finished
+from inference_worker.finished_jobs import FinishedJobs
 from inference_worker.metrics import Metrics
 from inference_worker.said import NO_RESULT, Once, rejection_line, with_code
 
@@ -25,9 +26,15 @@ class Outbox:
         self._metrics = metrics
         self._once = Once(log)
         self._unconfirmed: set[asyncio.Future[Outcome]] = set()
+        self._finished = FinishedJobs()
+        self._ran_s: dict[int, float] = {}
 
-    def answer(self, delivery: Delivery, end: Finished | Failed) -> None:
-        """Say how the job of this delivery ended."""
+    def answer(
+        self, delivery: Delivery, end: Finished | Failed, *, ran_s: float | None = None
+    ) -> None:
+        """Say how the job of this delivery ended; ran_s: how long this attempt ran."""
+        if ran_s is not None:
+            self._ran_s[delivery.index] = ran_s
         answer = answer_to(delivery, end, draw=random.random())
         if isinstance(end, Failed) and end.code != codes.SHUTDOWN:
             self._metrics.failures.labels(end.kind).inc()
@@ -51,9 +58,9 @@ class Outbox:
                 self._metrics.with_result.inc()
         self._send(delivery, answer)
 
-    def stopped(self, delivery: Delivery) -> None:
+    def stopped(self, delivery: Delivery, *, ran_s: float) -> None:
         """Say that a delivery was stopped, as the service wished."""
-        log.info("%s was stopped, because nobody wants it any more", delivery.request_id)
+        self._ran_s[delivery.index] = ran_s
         self._metrics.rejections.labels(codes.CANCELED).inc()
         reason = "it was stopped"
         self._send(delivery, Rejection(delivery.index, delivery.attempt, codes.CANCELED, reason))
@@ -62,6 +69,7 @@ class Outbox:
         """Wait for the outcomes of all answers; return how many did not come in time."""
         if self._unconfirmed:
             await asyncio.wait(set(self._unconfirmed), timeout=timeout_s)
+        self._finished.flush()
         return len(self._unconfirmed)
 
     def _send(self, delivery: Delivery, answer: Answer) -> None:
@@ -78,11 +86,14 @@ class Outbox:
         self, delivery: Delivery, answer: Answer, outcome: asyncio.Future[Outcome]
     ) -> None:
         self._unconfirmed.discard(outcome)
+        ran_s = self._ran_s.pop(delivery.index, 0.0)
         if outcome.cancelled() or outcome.exception() is not None:
             # As above: the connection has ended, and the entry goes out again.
             return
         said = outcome.result()
         if said.accepted:
+            if state := _state_after(answer):
+                self._finished.note(delivery, state, run_s=ran_s)
             return
         self._metrics.refused.labels(said.code).inc()
         log.warning(
@@ -93,9 +104,23 @@ class Outbox:
         )
         if said.code == codes.Code.FRAME_TOO_BIG and _is_result(answer):
             # No retry makes it smaller, so the client gets the reason in its place.
-            self.answer(delivery, too_big(answer))
+            self.answer(delivery, too_big(answer), ran_s=ran_s)
         elif said.code == codes.Code.FRAME_TOO_BIG and (shorter := cut_short(answer)):
+            self._ran_s[delivery.index] = ran_s
             self._send(delivery, shorter)
+
+
+def _state_after(answer: Answer) -> str:
+    """Return the state of a job that this answer ends; "" for one that goes out again."""
+    match answer:
+        case Rejection(code=codes.CANCELED):
+            return "canceled"
+        case Rejection():
+            return ""
+        case Completion(result=None):
+            return "succeeded"
+        case Completion():
+            return "succeeded" if _is_result(answer) else "failed"
 
 
 def _is_result(answer: Answer) -> bool:

@@ -22,6 +22,11 @@ class Running:
         self.timer: asyncio.TimerHandle | None = None
         self.stopping = False
 
+    @property
+    def ran_s(self) -> float:
+        """For how long it has run, in seconds; 0 before it began."""
+        return asyncio.get_running_loop().time() - self.began_at if self.began_at else 0.0
+
 
 def timeout_of(delivery: Delivery, *, limit_s: float) -> float:
     """How long an attempt may run, in seconds: the operator's or the client's limit; 0 is none."""

@@ -238,18 +238,17 @@ class Worker:
         finally:
             self._forget(running)
         if end is None and running.stopping:
-            self._outbox.stopped(running.delivery)
+            self._outbox.stopped(running.delivery, ran_s=running.ran_s)
             return
         end = end or Failed("EngineDefect", "the engine ended without an answer")
-        now = asyncio.get_running_loop().time()
-        self._metrics.run_seconds.observe(now - running.began_at)
-        self._end(running.delivery, end)
+        self._metrics.run_seconds.observe(running.ran_s)
+        self._end(running.delivery, end, ran_s=running.ran_s)
 
     def _time_out(self, running: Running) -> None:
         self._metrics.timeouts.inc()
         self._cancel(running)
         sentence = f"it ran for longer than {self._timeout_of(running.delivery):g} s"
-        self._end(running.delivery, Failed(RUN_TIMEOUT, sentence))
+        self._end(running.delivery, Failed(RUN_TIMEOUT, sentence), ran_s=running.ran_s)
 
     def _lose(self, event: Lost) -> None:
         for held in event.deliveries:
@@ -271,7 +270,7 @@ class Worker:
             self._metrics.stopped.inc()
             if running.task is None:
                 self._forget(running)
-                self._outbox.stopped(running.delivery)
+                self._outbox.stopped(running.delivery, ran_s=0.0)
             else:
                 running.stopping = True
                 running.task.cancel()
@@ -298,7 +297,7 @@ class Worker:
         if not self._running:
             self._idle.set()
 
-    def _end(self, delivery: Delivery, end: Finished | Failed) -> None:
+    def _end(self, delivery: Delivery, end: Finished | Failed, *, ran_s: float = 0.0) -> None:
         """Answer a delivery whose job has ended, and see what that says about the engine."""
         if isinstance(end, Finished):
             self._rest.succeeded()
@@ -308,7 +307,7 @@ class Worker:
             self._set_window()
         is_sick = self._streak.note(delivery.index, end, life=self._lives)
         if not is_sick or self._rest.is_on or self._leaving.is_set():
-            self._outbox.answer(delivery, end)
+            self._outbox.answer(delivery, end, ran_s=ran_s)
             return
         self._streak.forget()
         self._metrics.rests.inc()
