@@ -77,7 +77,7 @@ fuzz: $(VENV)/dev.stamp
 containers: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/containers $(ARGS)
 
-## bench: the benchmarks, with the ratios that the README states
+## bench: the benchmarks, with the ratios of docs/performance.md
 .PHONY: bench
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.benchmarks $(ARGS)

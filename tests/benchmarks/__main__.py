@@ -1,4 +1,4 @@
-"""Run the benchmarks whose ratios the README states, one after the other.
+"""Run the benchmarks whose ratios docs/performance.md states, one after the other.
 
 Those with a language model are for those who have torch installed; the others go without.
 """
