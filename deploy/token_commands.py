@@ -46,13 +46,22 @@ def create(
     running: Annotated[
         int | None, typer.Option(help="Most of its jobs at workers, per service; default: any.")
     ] = None,
+    unread: Annotated[
+        int | None, typer.Option(help="Most of its results in the sink, per service; default: any.")
+    ] = None,
     url: Url = "",
     admin_token: AdminToken = "",
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it: nobody can tell it again."""
-    limits = {"rate_per_s": rate_per_s, "burst": burst, "in_line": in_line, "running": running}
+    limits = {
+        "rate_per_s": rate_per_s,
+        "burst": burst,
+        "in_line": in_line,
+        "running": running,
+        "unread": unread,
+    }
     wish = {
         "name": name,
         "scopes": scope,

@@ -63,6 +63,7 @@ class TokenLimits(BaseModel):
     burst: int | None = Field(None, ge=1, le=1_000_000)
     in_line: int | None = Field(None, ge=1, le=1_000_000_000)
     running: int | None = Field(None, ge=1, le=1_000_000_000)
+    unread: int | None = Field(None, ge=1, le=1_000_000_000)
 
     @model_validator(mode="after")
     def _burst_of_a_rate(self) -> Self:
@@ -190,17 +191,18 @@ def viewer_of(token: Token | None) -> Viewer:
     return Viewer(token.owned_by)
 
 
-def putter_of(token: Token, *, fair: bool) -> Putter:
+def putter_of(token: Token) -> Putter:
     """What the store is told of a token that puts.
 
-    Where shares do not count only a token whose entries are counted has a line of its own.
+    Its entries are counted also where they wait in the order of their indexes: the room that it
+    leaves for others depends on it.
     """
     limits = token.limits
     return Putter(
         token_id=token.id,
-        lined=fair or bool(limits.in_line or limits.running),
         in_line=limits.in_line or 0,
         running=limits.running or 0,
+        unread=limits.unread or 0,
         rate_per_s=limits.rate_per_s or 0.0,
         burst=limits.burst_of(),
         urgent=Scope.PRIORITY in token.scopes,
@@ -235,6 +237,10 @@ class Access:
             return None
         return token
 
+    def under_way(self, token: Token) -> int:
+        """How many requests this token has in this process."""
+        return len(self._admitted.get(token.id, ()))
+
     def admit(
         self, token: Token, permits: Callable[[Token], bool], cut: Callable[[], None]
     ) -> Admission:
@@ -263,7 +269,7 @@ class Access:
     async def make(self, wanted: WantedToken, incarnations: Mapping[str, int]) -> tuple[Token, str]:
         """Make a token; return it and its text.  incarnations: those of the wanted services."""
         token, text = Token.make(wanted, now_ms=now_ms(), incarnations=incarnations)
-        await self.store.write(token.id, token.model_dump_json().encode())
+        await self.store.write(token.id, token.model_dump_json(exclude_none=True).encode())
         await self.refresh()
         log.info("Token %s (%s) was made: %s.", token.id, token.name, ", ".join(token.scopes))
         return token, text

@@ -37,6 +37,7 @@ No HTTP status here: `web/middleware.py` holds the one table from error to answe
 from collections.abc import Sequence
 
 from client_sdk.wire.codes import Code
+from queue_service.quota_sentences import QUOTAS
 from queue_service.redis_advice import what_helps
 
 
@@ -280,8 +281,8 @@ class QueueFull(ServiceError):
 class QuotaExceeded(ServiceError):
     """A limit of the token that puts.
 
-    quota: which one.  limit, count: what it may have, and has.  retry_after_s: until there may be
-    room; None when nobody knows.
+    quota: which one, or which share of a queue.  limit, count: what it may have, and has.
+    retry_after_s: until there may be room; None when nobody knows.
     """
 
     code = Code.QUOTA_EXCEEDED
@@ -289,14 +290,8 @@ class QuotaExceeded(ServiceError):
     def __init__(
         self, quota: str, *, limit: float, count: int, retry_after_s: float | None = None
     ) -> None:
-        if quota == "rate":
-            assert retry_after_s is not None
-            sentence = (
-                f"the token puts faster than {limit:g} a second; "
-                f"there is room in {retry_after_s:.3f} s"
-            )
-        else:
-            sentence = f"the token has {count} entries in line, and may have {limit:g}"
+        wait_s = 0.0 if retry_after_s is None else retry_after_s
+        sentence = QUOTAS[quota].format(count=count, limit=f"{limit:g}", wait=f"{wait_s:.3f}")
         super().__init__(sentence)
         self.quota = quota
         self.limit = limit

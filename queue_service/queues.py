@@ -16,7 +16,6 @@ from queue_service.delivery.redelivery import Redelivery
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.delivery.window import Window
 from queue_service.errors import (
-    AmbiguousId,
     Draining,
     FrameTooBig,
     NoSuchEntry,
@@ -39,7 +38,8 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Role
-from queue_service.store.owners import EVERYBODYS, Ambiguous, Viewer
+from queue_service.store.owners import EVERYBODYS, Viewer
+from queue_service.store.reading import read_whole
 from queue_service.store.store import Store
 from queue_service.store.ticket import Stop
 
@@ -191,7 +191,7 @@ class Queue:
         while True:
             bells = (self.bell, *also)
             seen = [bell.rings for bell in bells]
-            entries = await self._get_now(look)
+            entries = await read_whole(self._store, look)
             if seen_before and seen_before + len(entries) >= read.length:
                 # What was there before may have gone meanwhile.
                 look, seen_before = whole, 0
@@ -199,7 +199,7 @@ class Queue:
             left_s = deadline - time.monotonic()
             if len(entries) >= read.length or left_s <= 0 or self._is_ending:
                 if seen_before or (look.take != read.take and entries):
-                    entries = await self._get_now(read)
+                    entries = await read_whole(self._store, read)
                 self.metrics.gets.inc(len(entries))
                 return entries
             if entries:
@@ -209,21 +209,6 @@ class Queue:
             await wait_for_any(bells, seen, timeout_s=left_s)
             if given_up():
                 return []
-
-    async def _get_now(self, read: Read) -> list[Entry]:
-        entries, go_on = await self._get_some(read)
-        while go_on and len(entries) < read.length:
-            wanted = replaced(read.wanted, from_index=go_on)
-            rest = replaced(read, wanted=wanted, length=read.length - len(entries))
-            more, go_on = await self._get_some(rest)
-            entries += more
-        return entries
-
-    async def _get_some(self, read: Read) -> tuple[list[Entry], int]:
-        found = await self._store.get(read)
-        if isinstance(found, Ambiguous):
-            raise AmbiguousId(found.request_id)
-        return found
 
     async def restore(self, indexes: Iterable[int]) -> None:
         """Show taken entries to other reads again."""

@@ -36,9 +36,11 @@ def refusal_of(
 def quota_exceeded(putter: Putter | None, reached: QuotaReached) -> QuotaExceeded:
     """The error for a limit that the store has found reached."""
     assert putter is not None
+    # A share has no fixed size: it is what the token has now.
+    limits = {"rate": putter.rate_per_s, "in_line": putter.in_line, "unread": putter.unread}
     return QuotaExceeded(
         reached.quota,
-        limit=putter.rate_per_s if reached.quota == "rate" else putter.in_line,
+        limit=limits.get(reached.quota, reached.count),
         count=reached.count,
         retry_after_s=None if reached.wait_ms < 0 else reached.wait_ms / 1000,
     )

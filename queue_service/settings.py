@@ -182,6 +182,12 @@ class Settings(BaseSettings):
     max_connections_per_address: int = Field(
         0, ge=0, description="Most connections of one address to one process; 0 is without limit."
     )
+    max_requests_per_token: int = Field(
+        4096,
+        ge=1,
+        description="Most requests of one made token that a process serves at once, watches, long "
+        "polls and event streams included; more are answered with 429.",
+    )
     header_timeout_s: float = Field(
         30.0, ge=0, description="Longest time a request head may take; 0 is without limit."
     )

@@ -58,6 +58,9 @@ OWNED = "\x1e"
 #: A service's own, of which each ticket has a time or an entry with which it ends.
 TICKET_KEYS = {"tickets", "times", "delayed"}
 
+#: A service's own: bounded, and gone at the first look at an empty input queue.
+COUNTING_KEYS = {"gaps", "owned"}
+
 _KEY = re.compile(
     r"(?P<queue>[^:]+:\{(?P<service>[^}]+)\}(?::\d+)?:(?:input|sink)):(?P<name>.+)", re.DOTALL
 )
@@ -147,7 +150,7 @@ def find_leaks(
 def _leaks_of_key(redis: "Redis", key: str, name: str, allowed: Allowed) -> Iterator[str]:
     if redis.type(key) == "stream" and (length := redis.xlen(key)) and not allowed.entries:
         yield f"has {length} entries"
-    if name.rpartition("}:")[2] in TICKET_KEYS or name.endswith(":owned"):
+    if name.rpartition("}:")[2] in TICKET_KEYS or name.rpartition(":")[2] in COUNTING_KEYS:
         return
     if name.rpartition(":")[2] in LINE_KEYS:
         if not allowed.entries:

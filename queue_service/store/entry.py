@@ -286,11 +286,16 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an entry is: in the asking group's hands, or behind `ahead` others."""
+    """Where an entry is: in the asking group's hands, or behind `ahead` others.
+
+    quality: whether `ahead` is "exact", "at_most", or "about" where it depends on how long the
+    entries of other owners run.
+    """
 
     held: bool
     uid: str
     ahead: int
+    quality: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)

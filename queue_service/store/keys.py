@@ -43,6 +43,7 @@ And one of each for the service (`<prefix>:{<service>}:`):
 | `shares`      | hash       | owner -> its account, while it waits, runs or is in debt        |
 | `running`     | hash       | group, index -> since when it runs, ms, and its owner           |
 | `owned`       | sorted set | owner, place, what: all that each owner has (see owners.lua)    |
+| `gaps`        | sorted set | indexes that a count of lane 0 leaves out (see gaps.lua)        |
 | `history`     | list       | how long deliveries were held lately, ms; with a TTL            |
 
 Names inside a field or a member are joined by the unit separator (0x1F), which no name may
@@ -57,6 +58,7 @@ Beside these, with a TTL: `idempotency:<key>` (text): a put's index and request 
 Who ends them: entries and what belongs to them go with commit, complete, delete or truncate;
 a subscriber goes with its connection or its lease; a group some time after its last member;
 a dead letter when it is replayed, purged or crowded out by newer ones.
+`gaps` is bounded, and goes when the input queue is empty.
 `lines`, `shares` and `running` go with the last entry of a token that waits or runs, `owned` with
 its last entry or ticket.
 `meta`, `groups` and `members` of a live service stay while it does.  A ticket has a time at which
@@ -91,7 +93,17 @@ _NAMES = (
 )
 
 
-_SHARED_NAMES = ("tickets", "times", "delayed", "stops", "lines", "shares", "running", "owned")
+_SHARED_NAMES = (
+    "tickets",
+    "times",
+    "delayed",
+    "stops",
+    "lines",
+    "shares",
+    "running",
+    "owned",
+    "gaps",
+)
 
 
 class Keys:

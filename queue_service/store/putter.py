@@ -7,7 +7,7 @@ from typing import Any, Literal
 from queue_service.store.owners import Foreign, plain_name
 
 #: Which limit of a token refuses a put.
-Quota = Literal["in_line", "rate"]
+Quota = Literal["in_line", "rate", "unread", "input_share", "sink_share"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Putter:
 
     lined: whether its entries wait in a line of their own.
     owner: whose its entries are; "" is the service's own.
+    unread: most results in the sink.
     in_line: most entries that wait for a worker.  running: most that workers have at once.
     rate_per_s: puts in a second, over a while.  burst: how many may come at once.
     urgent: whether its priority goes before other owners' entries, and not only before its own.
@@ -29,13 +30,14 @@ class Putter:
     burst: int = 1
     urgent: bool = False
     owner: str = ""
+    unread: int = 0
 
     def to_text(self) -> str:
         """The same, as prelude/quotas.lua reads it."""
         interval_ms = 1000 / self.rate_per_s if self.rate_per_s else 0
         return (
             f"{self.token_id} {int(self.lined)} {self.in_line} {self.running} "
-            f"{interval_ms:.6f} {self.burst} {int(self.urgent)}"
+            f"{interval_ms:.6f} {self.burst} {int(self.urgent)} {self.unread}"
         )
 
 

@@ -35,6 +35,7 @@ from queue_service.store.cancellation import notice_cancellation
 from queue_service.store.durability import PROMISING, AnswerLost, Confirmation, NotDurable, ask
 from queue_service.store.lean import lean, pieces_of
 from queue_service.store.servers import Pool, Servers, ask_any
+from queue_service.store.slices import Slices
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,11 @@ PRELUDE = (
     "records",
     "owners",
     "stops",
+    "gaps",
     "lines",
     "quotas",
     "pauses",
+    "places",
     "groups",
     "request_ids",
     "tickets",
@@ -129,6 +132,8 @@ class Scripts:
         self._confirmation = confirmation
         self._timeout_s = timeout_s
         self._away_since: float | None = None
+        #: Whose turn it is to walk over what is stored.
+        self.slices = Slices()
         #: Why this version may not touch what is stored, or "".
         self.newer_format = ""
         self._sources = read_sources()

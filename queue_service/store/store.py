@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
+from queue_service.errors import QuotaExceeded
 from queue_service.store.batching import Batcher
 from queue_service.store.dead_letters import DeadLetterStore
 from queue_service.store.entry import (
@@ -32,8 +33,8 @@ from queue_service.store.state import read_state
 
 #: Bytes after which one deliver call hands out no more.
 DELIVER_BYTES = 4 * 1024 * 1024
-#: Entries that one truncate call removes, so that Redis serves others in between.
-TRUNCATE_STEP = 1000
+#: Entries that one truncate or delete call removes, so that Redis serves others in between.
+REMOVE_STEP = 100
 #: How long a read keeps what it is about to delete from other reads, in ms.
 TAKEN_MS = 30_000
 #: How long a group is remembered after its last member has left, in ms.
@@ -132,6 +133,11 @@ class Store:
         reply = await self._run("put", arguments, keys)
         return [read_put(item) for item in reply]
 
+    async def scan(self, read: Read) -> tuple[list[Entry], int] | Ambiguous:
+        """The same as `get` for a read that may have to look at many entries."""
+        async with self._scripts.slices.turn(self._names.service):
+            return (await self._get([read]))[0]
+
     async def _get(self, reads: Sequence[Read]) -> list[tuple[list[Entry], int] | Ambiguous]:
         """Read entries; give those of each read, and the index to go on at (0: all seen)."""
         arguments: list[Any] = [TAKEN_MS]
@@ -218,6 +224,8 @@ class Store:
         for index, attempt in subscription.claims:
             arguments += (index, attempt)
         held, lost = await self._run("subscribe", arguments)
+        if held < 0:
+            raise QuotaExceeded("groups", limit=int(lost), count=int(lost))
         return int(held), [subscription.claims[int(position)] for position in lost]
 
     async def resize(self, gid: str, uid: str, *, session: str, window: int) -> bool:
@@ -268,16 +276,22 @@ class Store:
 
     async def delete(self, indexes: Iterable[int], *, owner: str = "") -> int:
         """Remove entries, all or an owner's, for all groups; give how many there were."""
-        return sum(await self._run("delete", [owner, *indexes]))
+        wanted, deleted = list(indexes), 0
+        # A few go at once, as after a read that deletes; many are a walk.
+        run = self._run if len(wanted) <= REMOVE_STEP else self.run_slice
+        for first in range(0, len(wanted), REMOVE_STEP):
+            step = wanted[first : first + REMOVE_STEP]
+            deleted += sum(await run("delete", [owner, *step]))
+        return deleted
 
     async def truncate(self, below: int, *, owner: str = "") -> int:
         """Remove every entry below an index, all or an owner's; give how many there were."""
         if below < 1:
             # Nothing lies below the first index, and Redis has no name for such a range.
             return 0
-        removed, step = 0, TRUNCATE_STEP
-        while step == TRUNCATE_STEP:
-            step = int(await self._run("truncate", [below, TRUNCATE_STEP, owner]))
+        removed, step = 0, REMOVE_STEP
+        while step == REMOVE_STEP:
+            step = int(await self.run_slice("truncate", [below, REMOVE_STEP, owner]))
             removed += step
         return removed
 
@@ -285,9 +299,11 @@ class Store:
         """Count the entries that a filter wants, in both lanes or in one."""
         wish = "" if wanted == Filter() else wanted.to_json()
         only = "" if lane is None else str(lane)
-        count, go_on, after = await self._run("count", [wish, only, 0, 0])
+        count, go_on, after = 0, b"0", b"0"
+        # Without a filter nothing is walked over.
+        run = self.run_slice if wish else self._run
         while go_on != b"":
-            more, go_on, after = await self._run("count", [wish, only, go_on, after])
+            more, go_on, after = await run("count", [wish, only, go_on, after])
             count += more
         return int(count)
 
@@ -295,7 +311,7 @@ class Store:
         """Give the index at which the newest `most` that a filter wants begin, or 0."""
         lowest, below, text = b"", b"", wanted.to_json()
         while most > 0:
-            found, first, below = await self._run("newest", [text, most, below])
+            found, first, below = await self.run_slice("newest", [text, most, below])
             most, lowest = most - int(found), first or lowest
             if not below:
                 break
@@ -306,7 +322,7 @@ class Store:
         lane, after = (b"0" if drop else b""), b"0"
         dropped = 0
         while True:
-            step, lane, after = await self._run("end_stream", [int(ended), lane, after])
+            step, lane, after = await self.run_slice("end_stream", [int(ended), lane, after])
             dropped += int(step)
             if lane == b"":
                 return dropped
@@ -323,7 +339,8 @@ class Store:
         reply = await self._run("search", [gid, index, workers_gid, owner])
         if not reply:
             return None
-        return Place(reply[0] == b"1", plain_name(reply[1].decode()), int(reply[2]))
+        uid, ahead, quality = plain_name(reply[1].decode()), int(reply[2]), reply[3].decode()
+        return Place(reply[0] == b"1", uid, ahead, quality)
 
     async def attributes(self, owner: str = "") -> QueueState:
         """Describe the queue, its groups and its subscribers, or what is an owner's of them."""
@@ -340,6 +357,11 @@ class Store:
     ) -> Any:
         """Run a verb that has its method elsewhere; raises StoreUnavailable or StoreError."""
         return await self._run(verb, arguments, [*self._keys, *more_keys])
+
+    async def run_slice(self, verb: str, arguments: Sequence[Any]) -> Any:
+        """Run one slice of a walk over many entries, when its turn has come."""
+        async with self._scripts.slices.turn(self._names.service):
+            return await self._run(verb, arguments)
 
     async def _run(
         self, verb: str, arguments: Sequence[Any], keys: Sequence[str] | None = None

@@ -195,7 +195,8 @@ class Seen:
 
     request_id: its name as it is stored; `id` and `owner` are what it is made of.
     ticket: {} for one that has none.  index: of the input entry; 0 when there is none.
-    ahead: entries that go out before it.  result_index, result_tags: of its result, 0 and {}
+    ahead: entries that go out before it.  quality: how good that is, as for a Place.
+    result_index, result_tags: of its result, 0 and {}
     when there is none.  now_ms: ms since 1970 by Redis' clock.
     paused_until_ms: when its pause after a failed attempt ends; 0 for none.
     failure: how its last attempt failed, or why it has ended.
@@ -216,6 +217,7 @@ class Seen:
     now_ms: int
     paused_until_ms: int = 0
     failure: "Failed | None" = None
+    quality: str = "exact"
 
     @property
     def id(self) -> str:
@@ -263,6 +265,7 @@ def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int
         now_ms=now_ms,
         paused_until_ms=int(reply[10]),
         failure=_failure(told, json.loads(tags) if tags else {}, reply[11], reply[12]),
+        quality=reply[13].decode(),
     )
 
 

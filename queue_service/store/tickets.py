@@ -27,6 +27,8 @@ HISTORY_LENGTH = 512
 HISTORY_MS = 7 * 24 * 3600 * 1000
 #: Most events of one read.
 EVENTS_AT_ONCE = 500
+#: Most request ids of one list call, whose entries are read for them.
+LIST_STEP = 100
 
 
 class TicketStore:
@@ -174,7 +176,8 @@ class TicketStore:
 
         owner: whose alone; "" for everybody's.
         """
-        go_on, *found = await self._store().run("list", [part, start, most, owner])
+        arguments = [part, start, min(most, LIST_STEP), owner]
+        go_on, *found = await self._store().run_slice("list", arguments)
         return go_on.decode(), [request_id.decode() for request_id in found]
 
 

@@ -13,7 +13,14 @@ from aiohttp import web
 
 from queue_service.access import Access, Scope, Token, putter_of
 from queue_service.admission import Admission
-from queue_service.errors import Forbidden, NoAdmin, NoSuchService, ServiceStopped, Unauthorized
+from queue_service.errors import (
+    Forbidden,
+    NoAdmin,
+    NoSuchService,
+    QuotaExceeded,
+    ServiceStopped,
+    Unauthorized,
+)
 from queue_service.service import Service
 from queue_service.store.putter import Putter
 from queue_service.web.connection import cut
@@ -121,6 +128,10 @@ def _hold(
     if (earlier := request.get(ADMISSION)) is not None:
         earlier.leave()
     if token is not None and token.id != _WORKERS_ID:
+        limit = request.app[SETTINGS].max_requests_per_token
+        if (count := _access(request).under_way(token)) >= limit:
+            # Each may wait for minutes; one token must leave connections for the others.
+            raise QuotaExceeded("requests", limit=limit, count=count)
         request[ADMISSION] = _access(request).admit(token, permits, lambda: cut(request))
     elif service is not None:
         request[ADMISSION] = service.admit(token_text(request), lambda: cut(request))
@@ -207,7 +218,7 @@ def _nothing(_: Token) -> bool:
 
 def putter_with(service: Service, token: Token | None) -> Putter | None:
     """Who puts with this token into the service; None, in both, is the service's own."""
-    return None if token is None else putter_of(token, fair=service.description.settings.fair)
+    return None if token is None else putter_of(token)
 
 
 def require_admin(request: web.Request) -> None:

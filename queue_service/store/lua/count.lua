@@ -8,7 +8,8 @@
 --          6  lane at which to go on
 --          7  index in it after which to go on, "0" at first
 -- returns  {count of this call, lane at which to go on or "", index after which to go on}
-local SCAN_LIMIT = 1000 -- entries looked at in one call
+local SCAN_LIMIT = 200 -- entries looked at in one call
+local SCAN_BYTES = 1024 * 1024 -- and of their data: Redis copies it all
 local wanted, now = ARGV[5], now_ms()
 
 if ARGV[4] == '' then
@@ -27,21 +28,22 @@ if owner ~= '' and filter.from == 0 and not filter.request_id and not next(filte
     end
     return { math.max(0, length_for(own, owner) - lists().taken(own, owner, now)), '', '' }
 end
-local count, scanned = 0, 0
+local count, scanned, bytes = 0, 0, 0
 for lane = from_lane, 1 do
     while wanted == '' or tonumber(wanted) == lane do
-        local found = lists().from(own, owner, lane, '(', after, 100)
+        local found = lists().from(own, owner, lane, '(', after, 20)
         for _, item in ipairs(found) do
             after = string.match(item[1], '^%d+')
+            bytes = bytes + #item[2][DATA]
             local ends = redis.call('ZSCORE', own.taken, after)
             if matches(filter, after, item[2]) and not (ends and tonumber(ends) > now) then
                 count = count + 1
             end
         end
         scanned = scanned + #found
-        if #found < 100 then
+        if #found < 20 then
             break
-        elseif scanned >= SCAN_LIMIT then
+        elseif scanned >= SCAN_LIMIT or bytes >= SCAN_BYTES then
             return { count, lane, after }
         end
     end

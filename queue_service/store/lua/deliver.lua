@@ -38,19 +38,19 @@ local function end_now(index, record)
     end
 end
 
-local function done_by_any(index)
-    local groups = groups_of(own)
-    for _, other in ipairs(groups.any_done and groups.gids or {}) do
-        if redis.call('HEXISTS', own.done, other .. SEP .. index) == 1 then
-            return true
-        end
-    end
-    return false
-end
-
 -- This subscriber's filter does not want the entry.  Where others of the group have another
 -- filter it waits for them among the released; else nobody of the group looks at it again.
 local function pass_over(index, line)
+    local function done_by_any(index)
+        local groups = groups_of(own)
+        for _, other in ipairs(groups.any_done and groups.gids or {}) do
+            if redis.call('HEXISTS', own.done, other .. SEP .. index) == 1 then
+                return true
+            end
+        end
+        return false
+    end
+
     scan_left = scan_left - 1
     local member = gid .. SEP .. padded(index)
     if line.mixed and tonumber(index) >= line.floor then
@@ -127,9 +127,32 @@ local function is_beyond_level(record, uid)
     return is_own and record.uid == uid or record.state == 'j' and record.uid ~= uid
 end
 
--- Whether an owner may have one more running.
-local function is_below_most(owner, most)
-    return not lined or most == 0 or fair_line().account_of(owner).runs < most
+-- How many results each owner has in the sink, and whether one waits for room there.
+local shares_of_sink = { results = {}, held_back = false }
+
+-- Whether an owner may have one more running: by its own limit, and as long as the results that it
+-- leaves in the sink leave room for those of others.
+local function is_below_most(fields)
+    if not lined or not fields then
+        return true
+    end
+    local owner, most = fair_line().owner_of(fields)
+    if owner == '' then
+        return true
+    end
+    local runs, name = fair_line().account_of(owner).runs, owner_of(fields[REQUEST_ID])
+    if most > 0 and runs >= most then
+        return false
+    end
+    if sink_capacity >= 0 and name ~= '' then
+        local results = shares_of_sink.results
+        results[name] = results[name] or length_for(sink, name)
+        if not quotas().may_have_result(results[name] + runs, sink_room) then
+            shares_of_sink.held_back = true
+            return false
+        end
+    end
+    return true
 end
 
 local function deliver_released(batch, uid, room, line, only_reserved)
@@ -150,7 +173,7 @@ local function deliver_released(batch, uid, room, line, only_reserved)
             fits = record.state == 'o' and record.uid == uid
         end
         if fits and may_have(record, uid, line.others)
-            and (not lined or is_below_most(fair_line().owner_of(fields)))
+            and is_below_most(fields)
         then
             if line.filter and not matches(line.filter, index, fields) then
                 pass_over(index, line)
@@ -200,12 +223,12 @@ local function deliver_unseen(batch, uid, room, line, lane, bound)
     end
 end
 
--- The first index of an owner's line in a lane, and how many of its may run at once.
-local heads = {}
+-- The first index of an owner's line in a lane.
+local turns = { heads = {} }
 
-local function head_of(owner, lane)
+function turns.head_of(owner, lane)
     local from = owner .. SEP .. lane .. SEP
-    local head = heads[from]
+    local head = turns.heads[from]
     if not head then
         local beyond = owner .. SEP .. lane .. ' '
         local member =
@@ -215,22 +238,21 @@ local function head_of(owner, lane)
         end
         local index = unpadded(string.sub(member, #from + 1))
         local fields = read(own, index, lane)
-        local _, most = fair_line().owner_of(fields or {})
-        head = { index = index, member = member, fields = fields, most = most, lane = lane,
+        head = { index = index, member = member, fields = fields, lane = lane,
             urgent = owner == '' or fields and is_urgent(fields) }
-        heads[from] = head
+        turns.heads[from] = head
     end
     return head
 end
 
 -- What an owner would be served in a lane, and the index by which it waits.  A priority that may not
 -- go before other owners' entries goes before the owner's own, when its turn is in lane 0.
-local function next_of(owner, account, lane)
-    local first = account.waiting[1] > 0 and head_of(owner, 1)
+function turns.next_of(owner, account, lane)
+    local first = account.waiting[1] > 0 and turns.head_of(owner, 1)
     if lane == 1 then
         return first and first.urgent and first, first and tonumber(first.index)
     end
-    local head = account.waiting[0] > 0 and head_of(owner, 0)
+    local head = account.waiting[0] > 0 and turns.head_of(owner, 0)
     if not first or first.urgent then
         return head, head and tonumber(head.index)
     end
@@ -240,11 +262,11 @@ end
 
 -- The owner whose turn it is: of those that wait and may have one more, the one that has used
 -- least; where shares do not count, the one that waits longest.
-local function next_owner(lane)
+function turns.next_owner(lane)
     local now, chosen, least, fewest = now_ms(), nil, nil, nil
     for owner, account in pairs(owners) do
-        local head, since = next_of(owner, account, lane)
-        if head and is_below_most(owner, head.most) then
+        local head, since = turns.next_of(owner, account, lane)
+        if head and is_below_most(head.fields) then
             local share = rules().fair and fair_line().share_of(account, now) or since
             if not least or share < least or share == least and (account.runs < fewest
                 or account.runs == fewest and owner < chosen)
@@ -257,9 +279,9 @@ local function next_owner(lane)
 end
 
 -- Take the head of an owner's line.
-local function deliver_head(batch, uid, line, owner, head)
+function turns.deliver_head(batch, uid, line, owner, head)
     local lane = head.lane
-    heads[owner .. SEP .. lane .. SEP] = nil
+    turns.heads[owner .. SEP .. lane .. SEP] = nil
     fair_line().take(owner, lane, head.member)
     if not head.fields then
         return
@@ -275,7 +297,7 @@ local function deliver_from_lines(batch, uid, room, line, lane)
     local bound = '(' .. lined_from .. '-0'
     local unseen = fair_line().has_unseen(lane)
     while may_go_on(batch, room) do
-        local owner, least = next_owner(lane)
+        local owner, least = turns.next_owner(lane)
         if unseen and (not owner or not rules().fair
             or fair_line().share_of(owners[''], now_ms()) <= least)
         then
@@ -284,7 +306,7 @@ local function deliver_from_lines(batch, uid, room, line, lane)
             deliver_unseen(batch, uid, math.min(room, before - 1), line, lane, bound)
             unseen = #batch > before
         elseif owner then
-            deliver_head(batch, uid, line, owner, (next_of(owner, owners[owner], lane)))
+            turns.deliver_head(batch, uid, line, owner, (turns.next_of(owner, owners[owner], lane)))
         else
             return
         end
@@ -346,7 +368,7 @@ local reply = { 0 }
 for position = 7, #ARGV, 3 do
     reply[#reply + 1] = deliver_to(ARGV[position], ARGV[position + 1], tonumber(ARGV[position + 2]))
 end
-if left > 0 and sink_room <= 0 then
+if left > 0 and (sink_room <= 0 or shares_of_sink.held_back) then
     -- Whoever makes room in the sink rings for us.
     redis.call('HSET', own.meta, 'blocked', 1)
 end

@@ -7,7 +7,7 @@
 --          6  index in it after which to go on, "0" at first
 -- returns  {entries dropped in this call, lane at which to go on or "", index after which}
 write_although_full()
-local MOST = 500 -- entries looked at in one call
+local MOST = 100 -- entries looked at in one call
 if ARGV[4] == '1' then
     redis.call('HSET', own.meta, 'ended', 1)
 else

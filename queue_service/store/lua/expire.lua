@@ -33,32 +33,25 @@ for _, subscriber in ipairs(over) do
 end
 settle()
 
+-- All that are forgotten together: their fields are found by looking at every field.
+local forgotten
 local members = redis.call('HGETALL', own.members)
 for position = 1, #members, 2 do
     local gid = members[position]
-    local left = group_value(own, gid, 'left')
     if tonumber(members[position + 1]) <= 0 and group_value(own, gid, 'resident') == 0
-        and now - left > remembered_ms
+        and now - group_value(own, gid, 'left') > remembered_ms
     then
-        for _, set in ipairs({ own.released, own.skipped }) do
-            redis.call('ZREMRANGEBYLEX', set, '[' .. gid .. SEP, '(' .. gid .. ' ')
-        end
-        for _, member in ipairs(redis.call('ZRANGE', own.pauses, 0, -1)) do
-            if string.sub(member, 1, #gid + 1) == gid .. SEP then
-                redis.call('ZREM', own.pauses, member)
-            end
-        end
-        for _, hash in ipairs({ own.deliveries, own.done, own.groups }) do
-            for _, field in ipairs(redis.call('HKEYS', hash)) do
-                if string.sub(field, 1, #gid + 1) == gid .. SEP then
-                    redis.call('HDEL', hash, field)
-                end
-            end
-        end
-        redis.call('HDEL', own.members, gid)
+        forgotten = forgotten or {}
+        forgotten[gid] = true
     end
 end
+if forgotten then
+    forget_groups(forgotten)
+end
 redis.call('ZREMRANGEBYSCORE', own.taken, '-inf', now)
+if role == 'input' then
+    gap_notes().forget(oldest(input))
+end
 
 local soonest = redis.call('ZRANGE', own.leases, 0, 0, 'WITHSCORES')
 local wait_ms = -1

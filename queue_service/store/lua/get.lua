@@ -10,8 +10,11 @@
 --          stored at, data, path, content type}...}
 write_although_full()
 local taken_ms = tonumber(ARGV[4])
-local SCAN_LIMIT = 2000 -- entries that one read may pass over in one call
-local BYTE_LIMIT = 32 * 1024 * 1024 -- an answer ends with the entry that reaches this
+-- What one call looks at, for all its reads together, while everybody else waits: entries, and bytes
+-- of their data, which Redis copies.  A read that finds nothing left goes on in another call.
+local scan_left, bytes_left = 400, 1024 * 1024
+local CHUNK = 40
+local SAME_ID_BYTES = 8 * 1024 * 1024 -- of several results of one request id
 local now = now_ms()
 
 local function is_taken(index)
@@ -33,11 +36,13 @@ local function by_request_id(filter, most, keep)
     for _, member in ipairs(repeated(own, names[1])) do
         indexes[#indexes + 1] = unpadded(string.sub(member, #names[1] + 2))
     end
+    local same_id_left = SAME_ID_BYTES
     for _, index in ipairs(indexes) do
         local fields = read(own, index)
         if fields and matches(filter, index, fields) and not is_taken(index) then
-            most = keep(index, fields) and most - 1 or 0
-            if most == 0 then
+            keep(index, fields)
+            most, same_id_left = most - 1, same_id_left - #fields[DATA]
+            if most == 0 or same_id_left <= 0 then
                 break
             end
         end
@@ -64,28 +69,33 @@ local function next_entries(owner, from, count)
 end
 
 local function by_index(filter, from, most, keep)
-    local scanned = 0
+    -- Few at first, as they may be large.
+    local count = next(filter.tags) and 4 or math.min(most, 4)
     while true do
-        local count = math.min(most, 100)
+        if scan_left <= 0 or bytes_left <= 0 then
+            return from
+        end
         local found = next_entries(filter.owner or '', from, count)
         for _, item in ipairs(found) do
             local index, fields = string.match(item[1], '^%d+'), item[2]
+            if bytes_left <= 0 then
+                return index
+            end
             from = index
+            scan_left, bytes_left = scan_left - 1, bytes_left - #fields[DATA]
             if matches(filter, index, fields) and not is_taken(index) then
-                most = keep(index, fields) and most - 1 or 0
+                keep(index, fields)
+                most = most - 1
                 if most == 0 then
                     return ''
                 end
             end
         end
-        scanned = scanned + #found
         if #found < count then
             return ''
         end
         from = string.format('%.0f', tonumber(from) + 1)
-        if scanned >= SCAN_LIMIT then
-            return from
-        end
+        count = math.min(2 * count, CHUNK)
     end
 end
 
@@ -93,15 +103,12 @@ local results = {}
 for position = 5, #ARGV, 4 do
     local filter, from = cjson.decode(ARGV[position]), ARGV[position + 1]
     local most, take = tonumber(ARGV[position + 2]), ARGV[position + 3] == '1'
-    local result, bytes_left = { '' }, BYTE_LIMIT
-    -- Returns whether the answer may grow further.
+    local result = { '' }
     local function keep(index, fields)
         result[#result + 1] = render(index, fields)
         if take then
             redis.call('ZADD', own.taken, now + taken_ms, index)
         end
-        bytes_left = bytes_left - #fields[DATA]
-        return bytes_left > 0
     end
     if filter.request_id then
         result[1] = by_request_id(filter, most, keep)

@@ -1,15 +1,14 @@
 -- look: where requests are, from their tickets and both queues.
 --
--- The count of those ahead is that of `search`, and of those of higher priority in front; it costs
--- the same at any depth.
+-- The count of those ahead is that of `search`.
 --
 -- argv     4  the workers' group
 --          then the request ids
 -- returns  {{members, held, how many have room} of the workers' group, ms since 1970, then for each
 --          request {ticket (JSON) or "", input index or "", "1" when it is held, attempt, user,
 --          entries ahead, stored at, sink index or "", the result's tags, lane, until when it waits for
---          its next attempt or 0, how the last one failed {type or "", code, sentence} or {}, and of a
---          result that is an error the beginning}}
+--          its next attempt or 0, how the last one failed {type or "", code, sentence} or {}, of a
+--          result that is an error the beginning, how good the count of those ahead is (see places)}}
 local MOST_SHOWN = 1000 -- bytes of an error that are given
 local gid = ARGV[4]
 local sums = redis.call('HMGET', own.groups, gid .. SEP .. 'held', gid .. SEP .. 'roomy')
@@ -19,26 +18,15 @@ local reply = { { members, sums[1] or 0, sums[2] or 0 }, string.format('%.0f', n
 local still_waiting
 local function ahead_of(index, lane, record, fields)
     still_waiting = still_waiting or waiting(own, gid)
-    local ahead
-    if record then
-        ahead = redis.call('ZLEXCOUNT', own.released,
-            '[' .. gid .. SEP, '(' .. gid .. SEP .. padded(index))
-    elseif lined_from then
-        ahead = redis.call('ZLEXCOUNT', own.released, '[' .. gid .. SEP, '(' .. gid .. ' ')
-            + fair_line().ahead(index, lane, fields)
-    else
-        local cursor = redis.call('HGET', own.groups, gid .. SEP .. 'cursor' .. lane) or '0'
-        ahead = redis.call('ZLEXCOUNT', own.released, '[' .. gid .. SEP, '(' .. gid .. ' ')
-            + math.max(0, tonumber(index) - tonumber(cursor) - 1)
-    end
-    return math.max(0, math.min(ahead, still_waiting - 1))
+    local ahead, quality = places().of(gid, index, lane, record, fields)
+    return math.max(0, math.min(ahead, still_waiting - 1)), quality
 end
 
 for position = 5, #ARGV do
     local request_id = ARGV[position]
     local index, result_index = first_of(own, request_id), first_of(peer, request_id)
     local seen = { redis.call('HGET', tickets, request_id) or '', index or '', '0', 0, '', 0, '0',
-        result_index or '', '', 0, 0, {}, '' }
+        result_index or '', '', 0, 0, {}, '', 'exact' }
     local fields, lane
     if index then
         fields, lane = read(own, index)
@@ -55,7 +43,7 @@ for position = 5, #ARGV do
         if record and record.state == 'h' then
             seen[3] = '1'
         else
-            seen[6] = ahead_of(index, lane, record, fields)
+            seen[6], seen[14] = ahead_of(index, lane, record, fields)
         end
     end
     if result_index then

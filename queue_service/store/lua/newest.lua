@@ -4,7 +4,7 @@
 --          5  how many are wanted
 --          6  the index below which to look, "" for the end
 -- returns  {how many were found, the lowest of them or "", index below which to go on or ""}
-local SCAN_LIMIT = 1000 -- entries looked at in one call
+local SCAN_LIMIT = 200 -- entries looked at in one call
 local filter, most, now = cjson.decode(ARGV[4]), tonumber(ARGV[5]), now_ms()
 local owner, below = filter.owner or '', ARGV[6]
 
@@ -23,8 +23,8 @@ end
 
 local found, lowest, scanned = 0, '', 0
 while scanned < SCAN_LIMIT do
-    local entries = next_entries(50)
-    for position = 1, math.min(50, #entries) do
+    local entries = next_entries(20)
+    for position = 1, math.min(20, #entries) do
         local index = string.match(entries[position][1], '^%d+')
         below, scanned = index, scanned + 1
         local ends = redis.call('ZSCORE', own.taken, index)
@@ -35,7 +35,7 @@ while scanned < SCAN_LIMIT do
             end
         end
     end
-    if #entries < 50 then
+    if #entries < 20 then
         return { found, lowest, '' }
     end
 end

@@ -1,6 +1,6 @@
 -- put: append entries, as long as there is room.
 --
--- keys     49..  for each item that has one: its idempotency key, then the key of its putter's rate
+-- keys     50..  for each item that has one: its idempotency key, then the key of its putter's rate
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long an idempotency key is kept, in ms
@@ -85,7 +85,8 @@ read_request_ids(own, request_ids)
 local known = redis.call('HMGET', own.meta, 'last', 'ended')
 last_index[own] = tonumber(known[1] or 0)
 local results, next_key, appended = {}, OWN_KEYS, false
-for position = 7, #ARGV, STEP do
+-- In a function, as Lua permits a script only so many local variables.
+local function put_one(position)
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
     request_id = request_ids[#results + 1]
     local path, content_type, idempotent = unpack(ARGV, position + 4, position + 6)
@@ -105,7 +106,8 @@ for position = 7, #ARGV, STEP do
         next_key = next_key + 1
     end
     local index_before = not before and standing(request_id)
-    local refusal = putter and not before and quotas().refusal(putter, rate_key, now)
+    local refusal = putter and not before and quotas().refusal(putter, owner_of(request_id),
+        rate_key, now, not evicts and capacity - stored)
 
     if before then
         local index, first_id = string.match(before, '^(%d+) (.*)$')
@@ -145,6 +147,10 @@ for position = 7, #ARGV, STEP do
         appended = true
         results[#results + 1] = { index, request_id }
     end
+end
+
+for position = 7, #ARGV, STEP do
+    put_one(position)
 end
 
 if not appended then

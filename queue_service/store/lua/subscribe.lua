@@ -14,13 +14,47 @@
 --          11 "1" when the group stays while it has no members (the workers' own)
 --          12 "1" when the lower bound is the entry that comes next
 --          then for each claim: index, attempt
--- returns  {how many are still held, {the positions (from 0) of claims that are lost}}
+-- returns  {how many are still held, {the positions (from 0) of claims that are lost}}, or {-1, how
+--          many groups there are} when the owner may have no more
 write_although_full()
 local gid, uid, session = ARGV[4], ARGV[5], ARGV[6]
 local window, lease_ms, filter = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local subscriber = gid .. SEP .. uid
 
 local resident = ARGV[11] == '1'
+
+-- Every group costs something with each entry, and is remembered for a while.  One too many takes the
+-- place of the owner's group that was left first.
+local MOST_GROUPS, MOST_OWN_GROUPS = 1000, 50
+
+local function has_place_for_group()
+    local owner, count, first, first_left = owner_of(gid), 0, nil, nil
+    local members = redis.call('HGETALL', own.members)
+    for position = 1, #members, 2 do
+        local other = members[position]
+        if owner_of(other) == owner then
+            count = count + 1
+            local left = group_value(own, other, 'left')
+            if tonumber(members[position + 1]) <= 0 and group_value(own, other, 'resident') == 0
+                and (not first or left < first_left)
+            then
+                first, first_left = other, left
+            end
+        end
+    end
+    local beyond = count >= (owner == '' and MOST_GROUPS or MOST_OWN_GROUPS)
+    if beyond and first then
+        forget_groups({ [first] = true })
+    end
+    return first or not beyond, count
+end
+
+if not resident and redis.call('HEXISTS', own.members, gid) == 0 then
+    local has_place, count = has_place_for_group()
+    if not has_place then
+        return { -1, count }
+    end
+end
 local claims, kept, reserved, lost = {}, 0, 0, {}
 for position = 13, #ARGV, 2 do
     local index = ARGV[position]

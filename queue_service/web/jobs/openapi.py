@@ -105,8 +105,9 @@ _JOB = an_object(
         "position": {
             "type": ["integer", "null"],
             "minimum": 0,
-            "description": "How many go out before it; exact in a line without gaps.",
+            "description": "How many go out before it; `position_is` says how good the number is.",
         },
+        "position_is": or_null(text("`exact`, `at_most` or `about`; other tokens' jobs compete.")),
         "scheduled": {"type": "boolean", "description": "It is not in line before its time."},
         "canceling": {"type": "boolean", "description": "Its worker is told to stop it."},
         "worker": or_null(text("The worker that has it, or had it last.")),

@@ -64,6 +64,7 @@ def describe(
         "attempt": int(ticket.get("attempt", 0)) or seen.attempt,
         "priority": int(ticket.get("priority", 0)) or seen.lane,
         "position": seen.ahead if is_queued and seen.index and not paused else None,
+        "position_is": seen.quality if is_queued and seen.index and not paused else None,
         "scheduled": bool(ticket.get("delayed")),
         "canceling": bool(ticket.get("stopping_at")) and not seen.has_ended,
         "worker": plain_name(str(ticket.get("worker", "") or seen.uid)) or None,

@@ -36,8 +36,39 @@ local function forget_letter(q, index)
     return redis.call('ZREM', q.dead_order, index) == 1
 end
 
+local function letter_of(index)
+    local text = redis.call('HGET', own.dead, index)
+    return text and cmsgpack.unpack(text)
+end
+
 -- Keep the whole entry for somebody to look at, and crowd out the oldest beyond the limit.
 local function park(gid, index, fields, lane, letter)
+    -- Which letter goes for a newer one: the oldest, but not that of an owner who has few of them for one
+    -- who has many, as a sample shows.
+    local function next_to_crowd_out()
+        local SAMPLE = 20
+        local first = redis.call('ZRANGE', own.dead_order, 0, 0)[1]
+        local letter = first and letter_of(first)
+        if not letter or format_of[input] < OWNED_FORMAT then
+            return first
+        end
+        local counts, chosen = {}, owner_of(letter.request_id)
+        local oldest_of, numbers = {}, {}
+        local sample = redis.call('ZRANDMEMBER', own.dead_order, SAMPLE, 'WITHSCORES')
+        for position = 1, #sample, 2 do
+            local one = letter_of(sample[position])
+            local owner, number = one and owner_of(one.request_id) or '', tonumber(sample[position + 1])
+            counts[owner] = (counts[owner] or 0) + 1
+            if not numbers[owner] or number < numbers[owner] then
+                oldest_of[owner], numbers[owner] = sample[position], number
+            end
+            if counts[owner] > (counts[chosen] or 0) then
+                chosen = owner
+            end
+        end
+        return chosen ~= owner_of(letter.request_id) and oldest_of[chosen] or first
+    end
+
     local number = redis.call('HINCRBY', own.meta, 'dead_number', 1)
     redis.call('HSET', own.dead, index, cmsgpack.pack({
         request_id = fields[REQUEST_ID], tags = fields[TAGS], stored_at = fields[STORED_AT],
@@ -54,8 +85,8 @@ local function park(gid, index, fields, lane, letter)
     if beyond <= 0 then
         return
     end
-    for _, first in ipairs(redis.call('ZRANGE', own.dead_order, 0, math.min(beyond, 100) - 1)) do
-        forget_letter(own, first)
+    for _ = 1, math.min(beyond, 100) do
+        forget_letter(own, next_to_crowd_out())
         redis.call('HINCRBY', own.meta, 'crowded_out', 1)
     end
 end
@@ -240,15 +271,10 @@ local function put_back(q, gid, index, record, state, failure)
     end_by_policy(gid, index, record, 'MaxDelivery')
 end
 
-local function letter_of(index)
-    local text = redis.call('HGET', own.dead, index)
-    return text and cmsgpack.unpack(text)
-end
-
 -- The next dead letters of a choice, at most so many, and the number at which to go on, "" when
 -- all were seen.  A choice is {ids = indexes} or {code =, reason =, request_id =}, each optional.
 local function next_letters(choice, after, last, most)
-    local SCAN_LIMIT = 1000 -- dead letters that one call may pass over
+    local SCAN_LIMIT = 200 -- dead letters that one call may pass over
     local found = {}
     if choice.ids then
         for _, index in ipairs(choice.ids) do

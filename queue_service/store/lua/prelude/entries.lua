@@ -44,9 +44,11 @@ local function remove(q, index, lane, request_id, tags)
     end
 
     local groups = groups_of(q)
+    local seen_by_all = #groups.gids > 0
     for _, gid in ipairs(groups.gids) do
         local may_have = sees(q, gid, index, request_id)
         local record = may_have and record_of(q, gid, index)
+        seen_by_all = seen_by_all and (record or not may_have)
         if record then
             erase_record(q, gid, index, record)
         end
@@ -58,6 +60,9 @@ local function remove(q, index, lane, request_id, tags)
         if may_have and groups.any_done and redis.call('HDEL', q.done, gid .. SEP .. index) == 1 then
             group_sum(q, gid, 'done', -1)
         end
+    end
+    if q == input then
+        gap_notes().goes(index, lane, seen_by_all)
     end
     if groups.any_taken then
         redis.call('ZREM', q.taken, index)
@@ -126,6 +131,9 @@ local function append(q, lane, fields)
     redis.call('XADD', q.lanes[lane], index .. '-0', unpack(fields))
     link(q, fields[REQUEST_ID], index)
     note_owned(place_of(q, lane), fields[REQUEST_ID], padded(index), true)
+    if q == input and lane == 1 then
+        gap_notes().came_urgent(index)
+    end
     if q == input and (lined_from or fields[OWNER - 1] == 'o') then
         fair_line().enter(index, lane, fields)
     end
@@ -153,9 +161,20 @@ local to_shrink = 100
 -- Drop the oldest until there is room for one more, as far as this call may.  `stored` counts what
 -- takes up capacity, some of which may not be in line.  Returns how many went: 0 where none can.
 local function evict(q, stored, capacity)
+    -- That of an owner that has filled most of the queue goes rather than another's.
+    local function next_to_drop()
+        local index
+        if q == input and lined_from then
+            index = fair_line().oldest_of_most()
+        elseif q == sink and format_of[input] >= OWNED_FORMAT then
+            index = lists().oldest_result_of_most()
+        end
+        return index or oldest(q)
+    end
+
     local gone = 0
     while stored - gone >= capacity and (gone == 0 or to_shrink > 0) do
-        local index = oldest(q)
+        local index = next_to_drop()
         if not index then
             break
         end

@@ -72,6 +72,29 @@ local function end_wait(q, gid, index)
     end
 end
 
+-- Forget groups without members, {group = true}: all together, as their fields are found by looking
+-- at every field.
+local function forget_groups(gids)
+    for gid in pairs(gids) do
+        for _, set in ipairs({ own.released, own.skipped }) do
+            redis.call('ZREMRANGEBYLEX', set, '[' .. gid .. SEP, '(' .. gid .. ' ')
+        end
+        redis.call('HDEL', own.members, gid)
+    end
+    for _, member in ipairs(redis.call('ZRANGE', own.pauses, 0, -1)) do
+        if gids[string.match(member, '^[^\31]*')] then
+            redis.call('ZREM', own.pauses, member)
+        end
+    end
+    for _, hash in ipairs({ own.deliveries, own.done, own.groups }) do
+        for _, field in ipairs(redis.call('HKEYS', hash)) do
+            if gids[string.match(field, '^[^\31]*')] then
+                redis.call('HDEL', hash, field)
+            end
+        end
+    end
+end
+
 -- The groups of a queue and their members, read once in a call.
 local groups_read = {}
 

@@ -168,6 +168,32 @@ local function fair_line()
         clock_changed = true
     end
 
+    -- The oldest entry of the token that has most in line, where that is more than anything else is.
+    function fair.oldest_of_most()
+        local chosen, most, lined = nil, 0, 0
+        for owner, account in pairs(fair.accounts()) do
+            local waits = account.waiting[0] + account.waiting[1]
+            lined = lined + (owner == '' and 0 or waits)
+            if owner ~= '' and waits > most then
+                chosen, most = owner, waits
+            end
+        end
+        if not chosen or most <= length(input) - lined then
+            return nil
+        end
+        local oldest_one
+        for lane = 0, 1 do
+            local from = chosen .. SEP .. lane
+            local member = redis.call('ZRANGEBYLEX', lines, '[' .. from .. SEP, '(' .. from .. ' ',
+                'LIMIT', 0, 1)[1]
+            local index = member and tonumber(string.sub(member, #from + 2))
+            if index and (not oldest_one or index < oldest_one) then
+                oldest_one = index
+            end
+        end
+        return oldest_one and string.format('%.0f', oldest_one)
+    end
+
     -- Take an owner's entry out of its line.
     function fair.take(owner, lane, member)
         local account = fair.account_of(owner)
@@ -256,35 +282,61 @@ local function fair_line()
         lined_from, accounts, changed_accounts, all_read, clock = false, {}, {}, false, nil
     end
 
-    -- How many are in front of an entry that waits for its first hand-out, about: those of its
-    -- owner, as many of each other one, and what goes first.
+    -- How many of an owner's wait in its line, in front of an index unless that is nil.
+    local function lined_below(owner, lane, index)
+        local from = owner .. SEP .. lane .. SEP
+        return redis.call('ZLEXCOUNT', lines, '[' .. from,
+            index and '(' .. from .. padded(index) or '(' .. owner .. SEP .. lane .. ' ')
+    end
+
+    -- The same with those of "" that wait from before the lines.
+    local function waits_below(owner, lane, index)
+        local unlined = 0
+        if owner == '' then
+            local bound = is_lined(index or lined_from) and lined_from or index
+            unlined = gap_notes().unseen_below(rules().workers, lane, bound)
+        end
+        return lined_below(owner, lane, index) + unlined
+    end
+
+    -- Whether what an owner has in lane 1 goes before every other owner's.
+    local function has_right(owner)
+        if owner == '' then
+            return true
+        end
+        local from = owner .. SEP .. 1
+        local member = redis.call('ZRANGEBYLEX', lines, '[' .. from .. SEP, '(' .. from .. ' ',
+            'LIMIT', 0, 1)[1]
+        local fields = member and read(input, unpadded(string.sub(member, #from + 2)), 1)
+        return fields and is_urgent(fields)
+    end
+
+    -- How many are in front of an entry that waits for its first hand-out, and whether no other owner
+    -- competes: those of its owner, as many of each other one, and what goes first.
     function fair.ahead(index, lane, fields)
-        local owner, workers = fair.owner_of(fields), rules().workers
-        local function before_lines(number)
-            local cursor = redis.call('HGET', input.groups, workers .. SEP .. 'cursor' .. number)
-            local bound = math.min(tonumber(index), tonumber(lined_from))
-            return math.max(0, bound - tonumber(cursor or 0) - 1)
-        end
-        local function before(other)
-            local from = other .. SEP .. lane .. SEP
-            return redis.call('ZLEXCOUNT', lines, '[' .. from, '(' .. from .. padded(index))
-        end
-        local mine = before(owner) + (owner == '' and before_lines(lane) or 0)
-        local ahead = mine
+        local owner = fair.owner_of(fields)
+        local urgent = lane == 1 and is_urgent(fields)
+        local mine = waits_below(owner, lane, index)
+        local first = lane == 0 and waits_below(owner, 1) or 0
+        local rivals, alone = 0, true
         for other, account in pairs(fair.accounts()) do
-            if lane == 0 then
-                ahead = ahead + account.waiting[1]
-            end
-            if other ~= owner and account.waiting[lane] > 0 then
-                ahead = ahead
-                    + (rules().fair and math.min(mine, account.waiting[lane]) or before(other))
+            if other ~= owner and (other == '' or account.waiting[0] + account.waiting[1] > 0) then
+                local in_front = waits_below(other, 1)
+                local goes_first = in_front > 0 and has_right(other)
+                local beside = goes_first and 0 or in_front
+                if urgent and goes_first then
+                    beside = rules().fair and in_front or waits_below(other, 1, index)
+                elseif not urgent then
+                    rivals = rivals + (goes_first and in_front or 0)
+                    beside = beside + waits_below(other, 0, not rules().fair and index or nil)
+                end
+                if not urgent or goes_first then
+                    alone = alone and beside == 0
+                    rivals = rivals + (rules().fair and math.min(mine + first, beside) or beside)
+                end
             end
         end
-        if owner ~= '' then
-            local unowned = before_lines(lane)
-            ahead = ahead + (rules().fair and math.min(mine, unowned) or unowned)
-        end
-        return ahead
+        return mine + first + rivals, alone
     end
     return fair
 end

@@ -139,6 +139,29 @@ local function lists()
         end
         return count
     end
+
+    -- The owner that has most results in the sink, of some, where that is more than all others have.
+    function entries.oldest_result_of_most()
+        local MOST_OWNERS = 50
+        local chosen, most, others, after = nil, 0, length(sink), '( '
+        for _ = 1, MOST_OWNERS do
+            local member = redis.call('ZRANGEBYLEX', owned, after, '+', 'LIMIT', 0, 1)[1]
+            if not member then
+                break
+            end
+            local owner = string.match(member, '^[^\31]*')
+            after = '(' .. owner .. ' '
+            local results = entries.count(sink, owner, 0) + entries.count(sink, owner, 1)
+            others = others - results
+            if results > most then
+                chosen, most = owner, results
+            end
+        end
+        if not chosen or most <= others then
+            return nil
+        end
+        return (entries.ends(sink, chosen, 0)) or (entries.ends(sink, chosen, 1))
+    end
     return entries
 end
 

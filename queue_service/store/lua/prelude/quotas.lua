@@ -1,8 +1,8 @@
 -- prelude/quotas: what the token that puts may have.
 --
 -- A putter is "<id> <1: it waits in a line of its own> <most in line> <most at once>
--- <ms from one put to the next> <puts at once> <1: its priority goes before other owners>", each
--- limit 0 for none; "" is the service's own token.
+-- <ms from one put to the next> <puts at once> <1: its priority goes before other owners> <most
+-- results in the sink>", each limit 0 for none; "" is the service's own token.
 -- The rate is kept in a key of the token, as the time at which its allowance is whole again.
 local quotas_made
 
@@ -14,16 +14,31 @@ local function quotas()
     local quota = {}
     quotas_made = quota
 
+    -- An owner may have so many times what it leaves free of a queue: four fifths when it is alone, and
+    -- less beside others, so that there is always room for one that comes.
+    local SHARE = 4
+
+    -- Whether an owner with so many results in the sink, and to come, may have one more there.
+    function quota.may_have_result(results, room)
+        if rules().sink_evicts or results == 0 then
+            return true
+        end
+        room = room or rules().sink_capacity - length(sink)
+            - tonumber(redis.call('HGET', input.meta, 'held') or 0)
+        return results < SHARE * room
+    end
+
     function quota.read_putter(text)
         if text == '' then
             return nil
         end
-        local id, lined, in_line, most, interval_ms, burst, urgent =
-            string.match(text, '^(%S+) ([01]) (%d+) (%d+) (%S+) (%d+) ([01])$')
+        local id, lined, in_line, most, interval_ms, burst, urgent, unread =
+            string.match(text, '^(%S+) ([01]) (%d+) (%d+) (%S+) (%d+) ([01]) (%d+)$')
         return {
             owner = lined == '1' and id .. ':' .. most or nil, id = id,
             in_line = tonumber(in_line), interval_ms = tonumber(interval_ms),
             burst = tonumber(burst), urgent = urgent == '1',
+            unread = tonumber(unread),
         }
     end
 
@@ -31,15 +46,33 @@ local function quotas()
         return math.max(now, tonumber(redis.call('GET', key) or 0))
     end
 
+    -- Why an owner may have no more in the queues now, whatever its limits: it would leave no room for
+    -- others.  `room` is that of the input queue, "nil" where a full one drops its oldest.
+    local function share_refusal(account, results, in_line, room)
+        local holds = in_line + account.runs
+        if room and holds >= SHARE * room and holds > 0 then
+            return { 'quota', 'input_share', holds, -1 }
+        elseif 10 * results >= rules().sink_capacity and not quota.may_have_result(results) then
+            return { 'quota', 'sink_share', results, -1 }
+        end
+        return nil
+    end
+
     -- Returns nil, or why nothing more is taken now: {"quota", which limit, how many there are, ms
     -- until there may be room, -1 for nobody knows}.
-    function quota.refusal(putter, key, now)
-        if putter.in_line > 0 then
-            local account = fair_line().account_of(putter.id)
-            local count = account.waiting[0] + account.waiting[1] + account.delayed
-            if count >= putter.in_line then
-                return { 'quota', 'in_line', count, -1 }
-            end
+    function quota.refusal(putter, owner, key, now, room)
+        local account = fair_line().account_of(putter.id)
+        local in_line = account.waiting[0] + account.waiting[1] + account.delayed
+        if putter.in_line > 0 and in_line >= putter.in_line then
+            return { 'quota', 'in_line', in_line, -1 }
+        end
+        local results = owner ~= '' and length_for(sink, owner) or 0
+        if putter.unread > 0 and results >= putter.unread then
+            return { 'quota', 'unread', results, -1 }
+        end
+        local refusal = share_refusal(account, results, in_line, room)
+        if refusal then
+            return refusal
         end
         if putter.interval_ms > 0 then
             local begins = whole_again(key, now) - (putter.burst - 1) * putter.interval_ms

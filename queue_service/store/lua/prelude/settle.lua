@@ -47,8 +47,6 @@ end
 
 -- Those who left a group lately, for its attributes: {user, when in ms, how many it held}, the
 -- newest last.
-local DEPARTED = 20
-
 local function departed_without(q, gid, uid)
     local kept, text = {}, redis.call('HGET', q.groups, gid .. SEP .. 'departed')
     for _, one in ipairs(text and cjson.decode(text) or {}) do
@@ -72,7 +70,8 @@ local function forget_subscriber(q, gid, uid, now, held)
     local subscriber = gid .. SEP .. uid
     local departed = departed_without(q, gid, uid)
     departed[#departed + 1] = { uid, now, held }
-    if #departed > DEPARTED then
+    local MOST_DEPARTED = 20
+    if #departed > MOST_DEPARTED then
         table.remove(departed, 1)
     end
     write_departed(q, gid, departed)

@@ -8,8 +8,6 @@
 -- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.
 --
 -- An entry that has one carries a tag which no client can give: whoever has none pays nothing.
-local TICKET_TAG = '"_ticket_":'
-local LEAST_TOLD_MS = 3600 * 1000 -- for a request that was put without a ticket
 
 local read_tickets, changed_tickets = {}, {}
 -- Requests of which an entry was removed in this call, and those whose followers are to look again.
@@ -17,7 +15,7 @@ local maybe_gone, to_tell = {}, {}
 
 -- nil stands for tags that nobody has read.
 local function may_have_ticket(tags)
-    return tags == nil or (tags ~= '{}' and string.find(tags, TICKET_TAG, 1, true) ~= nil)
+    return tags == nil or (tags ~= '{}' and string.find(tags, '"_ticket_":', 1, true) ~= nil)
 end
 
 local function ticket_of(request_id)
@@ -56,6 +54,7 @@ end
 -- The end of a request is written once; one that had no ticket gets one to tell it.
 -- kind: the type of the failure, where it is one.
 local function end_ticket(request_id, state, code, now, kind)
+    local LEAST_TOLD_MS = 3600 * 1000 -- for a request that was put without a ticket
     local ticket = ticket_of(request_id) or { put_at = now, keep_ms = 0, told_ms = LEAST_TOLD_MS }
     if ticket.state then
         return
@@ -112,6 +111,21 @@ local function most_attempts(q, record)
     return most, bounded
 end
 
+-- How long a request is told of after its result has gone: shorter when its owner has left very many
+-- behind, down to not at all, so that what one leaves is bounded.
+local function told_ms(request_id, ticket)
+    local owner, most, count = owner_of(request_id), 1000000, nil
+    if owner == '' then
+        count = redis.call('HLEN', tickets)
+    else
+        most = 100000
+        count = redis.call('ZLEXCOUNT', owned, '[' .. owner .. SEP .. 't' .. SEP,
+            '(' .. owner .. SEP .. 't ')
+    end
+    local beyond = count / most - 1
+    return math.floor(ticket.told_ms * math.min(1, math.max(0, 1 - beyond)))
+end
+
 -- What became of the requests whose entries this call has removed: an entry that came back under
 -- another index is no end.
 local function settle_tickets()
@@ -123,7 +137,7 @@ local function settle_tickets()
         if ticket and ticket.state and not ticket.gone_at and not first_of(sink, request_id) then
             ticket.gone_at = now_ms()
             clear_time('keep', request_id)
-            set_time('forget', request_id, ticket.gone_at + ticket.told_ms)
+            set_time('forget', request_id, ticket.gone_at + told_ms(request_id, ticket))
             write_ticket(request_id, ticket)
         end
     end

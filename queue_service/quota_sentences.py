@@ -1,0 +1,19 @@
+"""What is said of a limit that a token has reached, and what helps."""
+
+from collections.abc import Mapping
+
+#: By the name of the limit; each takes `count`, what the token has, and `limit`.
+QUOTAS: Mapping[str, str] = {
+    "rate": "the token puts faster than {limit} a second; there is room in {wait} s",
+    "in_line": "the token has {count} entries in line, and may have {limit}",
+    "unread": "the token has {count} results in the sink, and may have {limit}; read them from the "
+    "sink or delete their jobs",
+    "input_share": "the token has {count} entries in the input queue and leaves the rest of it to "
+    "other tokens; put again when some have been done, or cancel some",
+    "sink_share": "the token has {count} results in the sink and leaves the rest of it to other "
+    "tokens; read them from the sink or delete their jobs",
+    "groups": "there are {count} groups of subscribers in this queue, and may be {limit}; use the "
+    "same group name again, or close some watches",
+    "requests": "the token has {count} requests open at this process, and may have {limit} "
+    "(PENSTOCK_MAX_REQUESTS_PER_TOKEN); end some watches, long polls or event streams first",
+}
