@@ -35,6 +35,7 @@ _RULES: dict[str, Any] = {
     "dead_message_policy": "Rear",
     "dead_letters_max_length": 100,
     "max_idle_ms": 0,
+    "bounded": False,
     "idempotency_ttl_ms": 60_000,
     "fair": True,
 }
