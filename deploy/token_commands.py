@@ -16,6 +16,11 @@ from deploy.printing import note, say, say_json, say_wrapped
 tokens = typer.Typer(help="Tokens that may do less than everything.", no_args_is_help=True)
 
 
+Unread = Annotated[
+    int | None, typer.Option(help="Most of its results in the sink, per service; default: any.")
+]
+
+
 @tokens.command()
 def create(
     name: Annotated[str, typer.Argument(help="What operators know it by.")] = "",
@@ -46,22 +51,15 @@ def create(
     running: Annotated[
         int | None, typer.Option(help="Most of its jobs at workers, per service; default: any.")
     ] = None,
-    unread: Annotated[
-        int | None, typer.Option(help="Most of its results in the sink, per service; default: any.")
-    ] = None,
+    unread: Unread = None,
     url: Url = "",
     admin_token: AdminToken = "",
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it: nobody can tell it again."""
-    limits = {
-        "rate_per_s": rate_per_s,
-        "burst": burst,
-        "in_line": in_line,
-        "running": running,
-        "unread": unread,
-    }
+    limits = {"rate_per_s": rate_per_s, "burst": burst, "in_line": in_line, "running": running}
+    limits["unread"] = unread
     wish = {
         "name": name,
         "scopes": scope,
