@@ -59,14 +59,13 @@ def create(
 ) -> None:
     """Make a token and print it: nobody can tell it again."""
     limits = {"rate_per_s": rate_per_s, "burst": burst, "in_line": in_line, "running": running}
-    limits["unread"] = unread
     wish = {
         "name": name,
         "scopes": scope,
         "services": service or [],
         "owner": owner,
         "expires_in_s": expires_in_s,
-        "limits": limits,
+        "limits": limits | {"unread": unread},
     }
     face = AdminFace.find(url, admin_token, data_dir)
     made = face.ask("POST", "/v1/tokens", wish)
@@ -105,7 +104,7 @@ def ls(
         known = {
             "scopes": " ".join(token["scopes"]),
             "services": " ".join(token["services"]) or "all",
-            "limits": limits,
+            "limits": limits | {"unread": unread},
             "made": _date(token["created_at_ms"]),
             "ends": _end(token["expires_at_ms"]),
             "owner": "itself" if token["owner"] == token["id"] else token["owner"],
