@@ -104,7 +104,7 @@ def ls(
         known = {
             "scopes": " ".join(token["scopes"]),
             "services": " ".join(token["services"]) or "all",
-            "limits": limits | {"unread": unread},
+            "limits": limits,
             "made": _date(token["created_at_ms"]),
             "ends": _end(token["expires_at_ms"]),
             "owner": "itself" if token["owner"] == token["id"] else token["owner"],
