@@ -54,5 +54,5 @@ class Reader:
         return owned_name(self.owner, uid) if self.queue.role == "input" else uid
 
     def wanted(self, parameters: Parameters, from_index: int = 0) -> Filter:
-        """Which entries a get or a count is for."""
+        """Which entries a get, a count or a watch is for."""
         return parameters.wanted(from_index, owner=self.viewer.owner)

@@ -82,7 +82,7 @@ async def subscribe(
         window=wish.window,
         ping=ping,
         cut=cut,
-        wanted=parameters.wanted(max(0, wish.index)),
+        wanted=reader.wanted(parameters, max(0, wish.index)),
         newest_only=wish.index == -1,
         about={
             "kind": kind,

@@ -8,6 +8,7 @@ import pytest
 
 from client_sdk import AsyncQueueClient
 from client_sdk.wire import names
+from client_sdk.wire.frame import decode
 from tests.tenants.conftest import House
 from tests.tenants.team import Team
 from tests.waiting import wait_until
@@ -15,15 +16,18 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.leaves_entries
 
 
-async def _two_results_each(house: House) -> None:
-    """Have red and blue put the same two request ids, and their results in the sink."""
+async def _two_results_each(house: House, *, others: int = 0) -> None:
+    """Have red and blue put the same two request ids, and their results in the sink.
+
+    others: how many entries beside those are in line, and get a result too.
+    """
     for team, word in ((house.red, b"red"), (house.blue, b"blue")):
         for number in (1, 2):
             await team.put(word, f"id-{number}")
     worker = await house.worker()
 
     async def are_there() -> bool:
-        return await house.own.number("/sink") == 4
+        return await house.own.number("/sink") == 4 + others
 
     await wait_until(are_there, "every result is there")
     await worker.cut()
@@ -146,6 +150,30 @@ async def test_watches_of_one_user_and_group_name_are_apart(house: House, websoc
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+async def test_a_watch_for_one_request_id_gets_the_teams_own_result(house: House) -> None:
+    await house.own.put(b"own", "id-1")
+    watching = [
+        asyncio.ensure_future(_first_watched(team, "id-1")) for team in (house.red, house.blue)
+    ]
+    try:
+        await _two_results_each(house, others=1)
+        assert await asyncio.gather(*watching) == [b"red", b"blue"]
+    finally:
+        for task in watching:
+            task.cancel()
+
+
+async def _first_watched(team: Team, request_id: str) -> bytes:
+    """Watch for one request id, and give the data of what comes first."""
+    query = {names.WATCH: "true", "requestId": request_id}
+    headers = {"Authorization": team.token}
+    address = f"{team.jobs.eas}/sink"
+    async with team.session.get(address, params=query, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        size = int.from_bytes(await answer.content.readexactly(4), "big")
+        return decode(await answer.content.readexactly(size)).data
 
 
 async def test_a_group_is_not_told_of_others_subscribers(house: House) -> None:
