@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -243,3 +244,30 @@ async def test_a_batch_with_too_many_lines_says_so_in_its_last_line(
     assert len(outcomes) == 10_001
     assert {outcome["status"] for outcome in outcomes} == {400}
     assert "10000 lines" in outcomes[-1]["problem"]["detail"]
+
+
+@pytest.mark.leaves_entries
+async def test_each_line_of_a_batch_that_breaks_off_is_answered(
+    start_service: StartService,
+) -> None:
+    service = await start_service({"name": "svc"})
+    packer = zlib.compressobj(wbits=31)
+    packed = packer.compress(b'{"input": 1}\n' * 300) + packer.flush(zlib.Z_SYNC_FLUSH)
+    head = f"POST {JOBS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {TOKEN}\r\n"
+    head += f"Content-Type: {NDJSON['Content-Type']}\r\nContent-Encoding: gzip\r\n"
+    head += f"Content-Length: {len(packed) + 5}\r\nConnection: close\r\n\r\n"
+    async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session:
+
+        async def has_stored() -> bool:
+            async with session.get(f"{service.url}{QUEUE}?{names.COUNT}=true") as answer:
+                return int(await answer.read()) == 256
+
+        with dial(service) as sock:
+            sock.sendall(head.encode() + packed)
+            await wait_until(has_stored, "the first step is stored")
+            sock.sendall(b"plain")
+            answer = await asyncio.to_thread(rest_of, sock)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer
+    outcomes = [json.loads(line) for line in answer.partition(b"\r\n\r\n")[2].splitlines()]
+    assert [outcome["line"] for outcome in outcomes] == list(range(1, 302))
+    assert [outcome["status"] for outcome in outcomes] == [202] * 300 + [400]

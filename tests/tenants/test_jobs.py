@@ -92,6 +92,9 @@ async def test_a_list_shows_a_team_its_own_jobs_however_many_others_there_are(
         for team, name in ((house.red, "red"), (house.blue, "blue"))
         for job_id in wanted[name]
     }
+    for team, after in ((house.own, "ended:=red-1"), (house.red, "ended:12")):
+        answer = await team.call("GET", params={"after": after})
+        assert answer.status == 400, answer
 
 
 async def test_whoever_sees_everything_says_whose_job_is_meant_where_that_is_not_clear(

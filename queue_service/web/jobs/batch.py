@@ -48,6 +48,8 @@ async def put_batch(request: web.Request, service: Service, putter: Putter | Non
     except ServiceError as error:
         if not batch.outcomes:
             raise
+        # Each whole line has an answer, although what follows it is wrong.
+        await batch.put_step()
         batch.add(_refusal(batch.lines + 1, error))
     # The answer only after the body: most clients read nothing before they have sent it all.
     settle(request)
@@ -81,18 +83,18 @@ class _Batch:
             size += len(piece)
             breaks += piece.count(b"\n")
             if size > MAX_BATCH_BYTES:
-                await self._put_step()
+                await self.put_step()
                 raise FrameTooBig(None, MAX_BATCH_BYTES)
             if breaks > 2 * MAX_BATCH_LINES:
                 # What has far too many is not even cut up: that takes longer than unpacking it.
-                await self._put_step()
+                await self.put_step()
                 raise _not_so_many(f"{breaks} lines or more")
             for line in cutter.cut(piece):
                 await self._take(line)
             held.set(cutter.kept_bytes + self._step_bytes + self._outcomes_bytes)
         for line in cutter.last():
             await self._take(line)
-        await self._put_step()
+        await self.put_step()
         if not self.lines:
             raise _not_so_many(f"{breaks} lines")
 
@@ -105,15 +107,16 @@ class _Batch:
     async def _take(self, line: bytes | TooLong) -> None:
         size = len(line) if isinstance(line, bytes) else 0
         if self._step and (len(self._step) == STEP or self._step_bytes + size > STEP_BYTES):
-            await self._put_step()
+            await self.put_step()
         if self.lines == MAX_BATCH_LINES:
-            await self._put_step()
+            await self.put_step()
             raise _not_so_many("more")
         self.lines += 1
         self._step.append((self.lines, line))
         self._step_bytes += size
 
-    async def _put_step(self) -> None:
+    async def put_step(self) -> None:
+        """Put the lines that were read and not put yet."""
         step, self._step, self._step_bytes = self._step, [], 0
         check_admission(self._request)
         for outcome in await asyncio.gather(*(self._put(number, line) for number, line in step)):

@@ -100,7 +100,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     limit = parameters.number("limit", default=PAGE, least=1, most=MAX_PAGE)
     wanted = _state(parameters.text("state"))
     parts = _PARTS_OF[wanted] if wanted else _PARTS
-    part, start = _cursor(parameters.text("after"), parts)
+    part, start = _cursor(parameters.text("after"), parts, viewer)
     left = parts[parts.index(part) :]
     jobs, after = await _page(service, viewer, wanted, left, start=start, limit=limit)
     return json_response({"jobs": jobs, "after": after})
@@ -151,19 +151,19 @@ def _state(text: str) -> State | None:
         raise BadParameter("state", f"one of {states}", repr(text[:64])) from None
 
 
-def _cursor(text: str, parts: tuple[str, ...]) -> tuple[str, str]:
+def _cursor(text: str, parts: tuple[str, ...], viewer: Viewer) -> tuple[str, str]:
     if not text:
         return parts[0], "0"
     part, _, start = text.partition(":")
-    if part not in parts or not _is_cursor(part, start):
+    if part not in parts or not _is_cursor(part, start, viewer):
         raise BadParameter("after", "what an earlier page gave", repr(text[:64]))
     return part, start
 
 
-def _is_cursor(part: str, start: str) -> bool:
-    """Say whether the store can go on there: at a number, at the two of a stream's id, or behind
-    an id among an owner's own."""
-    if part == "ended" and start.startswith("="):
+def _is_cursor(part: str, start: str, viewer: Viewer) -> bool:
+    """Say whether the store can continue from there: a number, a stream's id, or, in a list of one
+    owner's jobs, "=" and a job's id."""
+    if part == "ended" and not viewer.sees_all and start != "0":
         return re.fullmatch(r"=[\x21-\x7e]{1,256}", start) is not None
     is_id = part == "delayed" and start != "0"
     return all(
