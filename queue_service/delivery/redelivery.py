@@ -117,18 +117,19 @@ class Redelivery:
 
     async def _expire_for_ever(self) -> None:
         # The first look is taken at once: it tells what ended while nobody was here.
-        seen, wait_s = 0, 0.0
+        seen, wait_s, looked_before = 0, 0.0, False
         while True:
             seen = await self._look.wait(seen, timeout_s=wait_s)
             wait_s = self._tick_s
             try:
-                expired = await self._store.expire(self._lease_ms)
+                expired = await self._store.expire(self._lease_ms, looked_before=looked_before)
             except StoreUnavailable as error:
                 log.debug("Leases were not looked at: %s", error)
                 continue
             except StoreError:
                 log.exception("Leases were not looked at.")
                 continue
+            looked_before = True
             if expired.subscribers:
                 log.info(
                     "%d leases ended; %d deliveries go out again.",

@@ -253,9 +253,14 @@ class Store:
         """
         return int(await self._run("release", [gid, uid, session, grace_ms, int(charged)]))
 
-    async def expire(self, lease_ms: int) -> Expired:
-        """End leases that are over."""
-        return Expired(*map(int, await self._run("expire", [lease_ms, GROUP_REMEMBERED_MS])))
+    async def expire(self, lease_ms: int, *, looked_before: bool = False) -> Expired:
+        """End leases that are over.
+
+        looked_before: this process called it before, so it still holds its connections.  That
+        shortens the extension of leases after a gap in which nobody could renew them.
+        """
+        arguments = [lease_ms, GROUP_REMEMBERED_MS, int(looked_before)]
+        return Expired(*map(int, await self._run("expire", arguments)))
 
     async def overdue(
         self, subscribers: Sequence[tuple[str, str, str]]

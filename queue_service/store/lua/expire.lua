@@ -2,6 +2,7 @@
 --
 -- argv     4  lease in ms
 --          5  how long a group without members is remembered, in ms
+--          6  "1" when the caller has looked before: it holds its connections and renews their leases
 -- returns  {deliveries released, subscribers ended, ms until the next lease ends or -1,
 --          how many stops there are, ms until something is due (see due.lua) or -1}
 write_although_full()
@@ -9,15 +10,25 @@ local lease_ms, remembered_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local LIMIT = 100 -- subscribers ended in one call
 local now = now_ms()
 
--- Nobody looked for a while: Redis was away, or every replica.  No lease could be renewed in
--- that time, so its end says nothing about the subscriber, and each is given one lease more; but
--- for those whose connection is known to be closed.
+-- Nobody looked for more than half a lease: Redis was away, or every replica.  No lease could be
+-- renewed in that time, so its end says nothing about the subscriber.  Each lease is extended, except
+-- those of connections that are known to be closed.
+--
+-- By how much depends on who renews them.  After a stall or an outage of Redis the replicas still hold
+-- their connections and renew all leases within a third of a lease; a longer extension would only delay
+-- the deliveries of a machine that disappeared.  After a restart, or an outage as long as a lease,
+-- subscribers may have to connect again, which takes longer.
 local last_look = tonumber(redis.call('HGET', own.meta, 'looked') or now)
 redis.call('HSET', own.meta, 'looked', now)
-if now - last_look > math.max(2000, lease_ms / 2) then
-    for _, subscriber in ipairs(redis.call('ZRANGEBYSCORE', own.leases, '-inf', now + lease_ms)) do
+local gap_ms = now - last_look
+if gap_ms > math.max(2000, lease_ms / 2) then
+    local still_connected = ARGV[6] == '1' and gap_ms < lease_ms
+    local RENEWAL_MARGIN_MS = 1000 -- a renewal starts a third of a lease after the one before
+    local extended = still_connected and math.min(lease_ms, lease_ms / 3 + RENEWAL_MARGIN_MS) or lease_ms
+    local least = string.format('%.0f', now + extended)
+    for _, subscriber in ipairs(redis.call('ZRANGEBYSCORE', own.leases, '-inf', least)) do
         if redis.call('HGET', own.subscribers, subscriber .. SEP .. 'session') ~= '' then
-            redis.call('ZADD', own.leases, now + lease_ms, subscriber)
+            redis.call('ZADD', own.leases, least, subscriber)
         end
     end
 end
