@@ -32,7 +32,7 @@ OPERATORS_KEYS = ("tokens",)
 
 #: Owned by entries: gone with the last of them.
 ENTRY_KEYS = {"request_ids", "repeated_ids", "deliveries", "released", "skipped", "done", "taken"}
-ENTRY_KEYS |= {"dead", "dead_data", "dead_order", "pauses"}
+ENTRY_KEYS |= {"dead", "dead_data", "dead_order", "pauses", "holders"}
 
 #: A service's own, owned by entries of tokens: gone with the last that waits or runs.
 LINE_KEYS = {"lines", "shares", "running"}
@@ -222,6 +222,20 @@ def differences_of_owned(redis: "Redis", prefix: str) -> Iterator[str]:
         for entry_id, fields in entries_of(f"{base}delayed"):
             at, _, number = entry_id.partition("-")
             names.append((fields["r"], "d", f"{at.rjust(20, '0')}-{number.rjust(20, '0')}"))
+        for role, places in (("input", ("i0", "i1", "d")), ("sink", ("s0", "s1"))):
+            held = Counter(
+                name.partition(OWNED)[0]
+                for name, place, _ in names
+                if OWNED in name and place in places
+            )
+            if held:
+                held[""] = -held.total()
+            scores = cast(
+                list[tuple[str, float]],
+                redis.zrange(f"{base}{role}:holders", 0, -1, withscores=True),
+            )
+            if (noted := {owner: int(count) for owner, count in scores}) != held:
+                yield f"{base}{role}:holders: says {noted}, there are {dict(held)}"
         tickets = cast(list[str], redis.hkeys(f"{base}tickets"))
         names += [(name, "t", name.rpartition(OWNED)[2]) for name in tickets]
         expected = set()

@@ -9,7 +9,8 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `lane:1`      | stream     | entries that go first                                          |
 | `meta`        | hash       | last index, entries held, time of the last look, sums of dead  |
 |               |            | letters: parked, dropped, reared, replayed, purged, crowded_out|
-|               |            | whether its stream was ended, the format (prelude/keys.lua)    |
+|               |            | whether its stream was ended, the format (prelude/keys.lua),   |
+|               |            | below what index no entry is the service's own (evictions.lua) |
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
 |               |            | group, index, "deaths" -> users whose engine died on it        |
@@ -29,6 +30,7 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `dead_order`  | sorted set | index -> number of the dead letter, in the order of parking    |
 | `deadlines`   | sorted set | members of `holds` -> when `max_idle` is over, ms              |
 | `pauses`      | sorted set | group, index -> until when it waits after a failed attempt, ms |
+| `holders`     | sorted set | owner -> how many entries it has, "" -> less all of those      |
 
 A service that was made at run time has its incarnation between its name and the role.
 And one of each for the service (`<prefix>:{<service>}:`):
@@ -90,6 +92,7 @@ _NAMES = (
     "dead_order",
     "deadlines",
     "pauses",
+    "holders",
 )
 
 

@@ -84,6 +84,7 @@ PRELUDE = (
     "request_ids",
     "tickets",
     "entries",
+    "evictions",
     "dead_letters",
     "settle",
 )

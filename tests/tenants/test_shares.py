@@ -51,7 +51,7 @@ async def _fill(team: Team) -> tuple[int, dict[str, object]]:
     raise AssertionError("nothing was refused")
 
 
-async def _empty(house: House) -> None:
+async def empty(house: House) -> None:
     everything = {names.TRUNCATE: "true", names.INDEX: str(2**62)}
     for path in ("", "/sink"):
         await house.own.eas("DELETE", path, params=everything)
@@ -67,7 +67,7 @@ async def test_a_team_leaves_room_in_the_input_queue(small: Small) -> None:
     for _ in range(2):
         assert (await house.blue.call("POST", data=b"x")).status == 202
         assert (await house.own.call("POST", data=b"x", headers={})).status == 202
-    await _empty(house)
+    await empty(house)
 
 
 async def test_jobs_that_wait_for_a_far_time_hold_no_more_than_a_share(small: Small) -> None:
@@ -78,7 +78,7 @@ async def test_jobs_that_wait_for_a_far_time_hold_no_more_than_a_share(small: Sm
     assert (await house.blue.call("POST", data=b"x")).status == 202
     for number in range(MOST):
         await house.red.call("POST", f"/{number}/cancel")
-    await _empty(house)
+    await empty(house)
 
 
 async def test_results_that_one_team_never_reads_stop_that_team_alone(small: Small) -> None:
@@ -113,7 +113,7 @@ async def test_results_that_one_team_never_reads_stop_that_team_alone(small: Sma
     assert (await house.red.call("POST", data=b"x")).status == 202
     await wait_until(all_done_of(house), "nothing waits")
     await worker.cut()
-    await _empty(house)
+    await empty(house)
 
 
 def all_done_of(house: House) -> Callable[[], Awaitable[bool]]:
@@ -143,7 +143,7 @@ async def test_a_limit_of_unread_results_is_the_token_s_own(small: Small) -> Non
     assert (await limited.call("POST", data=b"x")).status == 202
     await wait_until(all_done_of(house), "nothing waits")
     await worker.cut()
-    await _empty(house)
+    await empty(house)
 
 
 async def test_a_queue_that_evicts_drops_what_belongs_to_who_has_most(small: Small) -> None:
@@ -152,7 +152,7 @@ async def test_a_queue_that_evicts_drops_what_belongs_to_who_has_most(small: Sma
     for _ in range(3 * CAPACITY):
         assert (await house.red.call("POST", data=b"red")).status == 202
     assert (await house.blue.call("GET", f"/{kept}")).json["state"] == "queued"
-    await _empty(house)
+    await empty(house)
 
 
 async def test_a_sink_that_evicts_drops_results_of_who_has_most(small: Small) -> None:
@@ -169,7 +169,7 @@ async def test_a_sink_that_evicts_drops_results_of_who_has_most(small: Small) ->
         await wait_until(all_done_of(house), "nothing waits")
     assert await has_result()
     await worker.cut()
-    await _empty(house)
+    await empty(house)
 
 
 async def test_dead_letters_of_one_team_do_not_crowd_out_another_s(small: Small) -> None:
@@ -199,7 +199,7 @@ async def test_dead_letters_of_one_team_do_not_crowd_out_another_s(small: Small)
     async with small.session.delete(f"{dead}?all=true", headers=admin) as answer:
         assert answer.status == 200
     await worker.cut()
-    await _empty(house)
+    await empty(house)
 
 
 async def test_groups_of_one_team_take_no_place_of_another_s(small: Small) -> None:

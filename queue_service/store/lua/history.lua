@@ -1,6 +1,6 @@
 -- history: note how long deliveries were held, and tell how long they were lately.
 --
--- keys     50  the history
+-- keys     52  the history
 -- argv     4   most that are kept
 --          5   for how long, in ms
 --          then the times, in ms

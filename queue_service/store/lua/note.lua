@@ -4,7 +4,7 @@
 -- the worker's own number, b the bytes of all events so far, d its data, n tokens.  An attempt
 -- begins with an event of the kind "attempt": what the one before has told is void.
 --
--- keys     50..  for each item: the events of its request
+-- keys     52..  for each item: the events of its request
 -- argv     4  group
 --          5  most events kept of one request
 --          6  most bytes kept of one request

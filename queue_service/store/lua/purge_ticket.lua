@@ -1,6 +1,6 @@
 -- purge_ticket: remove everything that is stored of a request that has ended.
 --
--- keys     50  the events of the request
+-- keys     52  the events of the request
 -- argv     4   request id
 -- returns  "forgotten", "open" when it has not ended, or "unknown"
 write_although_full()

@@ -1,6 +1,6 @@
 -- put: append entries, as long as there is room.
 --
--- keys     50..  for each item that has one: its idempotency key, then the key of its putter's rate
+-- keys     52..  for each item that has one: its idempotency key, then the key of its putter's rate
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long an idempotency key is kept, in ms
@@ -126,11 +126,12 @@ local function put_one(position)
         results[#results + 1] = { '0', '' }
     elseif refusal then
         results[#results + 1] = refusal
-    elseif stored >= capacity and not (evicts and oldest(own)) and not has_place(request_id) then
+    elseif stored >= capacity and not (evicts and evictions().next(own, request_id))
+        and not has_place(request_id) then
         results[#results + 1] = {}
     else
-        if evicts then
-            stored = stored - evict(own, stored, capacity)
+        if evicts and stored >= capacity then
+            stored = stored - evictions().make_room(own, stored, capacity, request_id)
         end
         local fields =
             { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type }

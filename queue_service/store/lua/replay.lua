@@ -37,7 +37,9 @@ local function put_again(index, letter)
     if role == 'input' then
         withdraw_errors(letter.request_id)
     end
-    stored = stored - evict(own, stored, capacity)
+    if stored >= capacity then
+        stored = stored - evictions().make_room(own, stored, capacity, letter.request_id)
+    end
     local data = redis.call('HGET', own.dead_data, index)
     local fields = { 'r', letter.request_id, 't', letter.tags, 'a', letter.stored_at, 'd', data,
         'p', letter.path, 'c', letter.content_type }
@@ -73,7 +75,7 @@ for _, one in ipairs(found) do
         absent[#absent + 1] = one.index
     elseif role == 'input' and is_in_use(one.letter.request_id) then
         in_use[#in_use + 1] = one.index
-    elseif ended_stream or stored >= capacity and not (evicts and oldest(own)) then
+    elseif ended_stream or stored >= capacity and not (evicts and evictions().next(own, one.letter.request_id)) then
         refusal, go_on = ended_stream and 'ended' or 'full', ''
         break
     else

@@ -1,6 +1,6 @@
 -- submit: put requests that are remembered, as long as there is room.
 --
--- keys     50..  for each item that has one: its submission key, then the key of its putter's rate
+-- keys     52..  for each item that has one: its submission key, then the key of its putter's rate
 -- argv     4  capacity in entries
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  how long a submission key is kept after its request is forgotten, in ms
@@ -104,10 +104,13 @@ for position = 7, #ARGV, STEP do
     local result = known(request_id, item.digest) or ended and { 'ended' } or lateness(item)
         or item.putter and quotas().refusal(item.putter, owner_of(item.request_id), item.rate_key,
             now, not evicts and capacity - stored)
-    if not result and stored >= capacity and not (evicts and oldest(own)) then
+    local is_full = stored >= capacity
+    if not result and is_full and not (evicts and evictions().next(own, item.request_id)) then
         result = { 'full' }
     elseif not result then
-        stored = stored - evict(own, stored, capacity)
+        if is_full then
+            stored = stored - evictions().make_room(own, stored, capacity, item.request_id)
+        end
         store(item)
         stored = stored + 1
         result = { 'new', item.request_id }

@@ -24,7 +24,7 @@ end
 -- Store a result or an error for an input entry.  Its place was kept, or the sink evicts.
 local function answer(request_id, tags, data, now)
     if rules().sink_evicts then
-        evict(peer, length(peer), rules().sink_capacity)
+        evictions().make_room(peer, length(peer), rules().sink_capacity, request_id)
     end
     append(peer, 0, { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', '', 'c', '' })
     answered = true

@@ -154,37 +154,6 @@ local function oldest(q)
     return first
 end
 
--- How many entries a call may drop beyond the one that each new one takes the place of: a capacity
--- that was lowered is reached soon, and no call takes long.
-local to_shrink = 100
-
--- Drop the oldest until there is room for one more, as far as this call may.  `stored` counts what
--- takes up capacity, some of which may not be in line.  Returns how many went: 0 where none can.
-local function evict(q, stored, capacity)
-    -- That of an owner that has filled most of the queue goes rather than another's.
-    local function next_to_drop()
-        local index
-        if q == input and lined_from then
-            index = fair_line().oldest_of_most()
-        elseif q == sink and format_of[input] >= OWNED_FORMAT then
-            index = lists().oldest_result_of_most()
-        end
-        return index or oldest(q)
-    end
-
-    local gone = 0
-    while stored - gone >= capacity and (gone == 0 or to_shrink > 0) do
-        local index = next_to_drop()
-        if not index then
-            break
-        end
-        remove(q, index)
-        to_shrink = to_shrink - (gone > 0 and 1 or 0)
-        gone = gone + 1
-    end
-    return gone
-end
-
 -- A filter is {from = lowest index, request_id = text or nil, tags = {name = text}, owner = text or
 -- nil}; with an owner the request id is a name as it is stored.
 local function matches(filter, index, fields)

@@ -2,15 +2,15 @@
 --
 -- The files of this folder are put before each verb's own, in the order that scripts.py names.
 --
--- keys     1..20   the queue that the verb is about      (see keys.py for what each holds)
---          21..40  the other queue of the same service
---          41..49  what belongs to both: tickets, times, delayed, stops, lines, shares, running,
+-- keys     1..21   the queue that the verb is about      (see keys.py for what each holds)
+--          22..42  the other queue of the same service
+--          43..51  what belongs to both: tickets, times, delayed, stops, lines, shares, running,
 --                  owned, gaps
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
 --          3  the rules by which entries go out and end (see rules.lua)
 local SEP = '\31'
-local QUEUE_KEYS = 20
+local QUEUE_KEYS = 21
 local channel, role = ARGV[1], ARGV[2]
 local peer_role = role == 'input' and 'sink' or 'input'
 
@@ -26,7 +26,7 @@ local function queue(offset)
         repeated_ids = KEYS[offset + 15],
         dead = KEYS[offset + 16], dead_data = KEYS[offset + 17],
         dead_order = KEYS[offset + 18], deadlines = KEYS[offset + 19],
-        pauses = KEYS[offset + 20],
+        pauses = KEYS[offset + 20], holders = KEYS[offset + 21],
     }
 end
 local own, peer = queue(0), queue(QUEUE_KEYS)

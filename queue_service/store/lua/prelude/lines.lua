@@ -168,32 +168,6 @@ local function fair_line()
         clock_changed = true
     end
 
-    -- The oldest entry of the token that has most in line, where that is more than anything else is.
-    function fair.oldest_of_most()
-        local chosen, most, lined = nil, 0, 0
-        for owner, account in pairs(fair.accounts()) do
-            local waits = account.waiting[0] + account.waiting[1]
-            lined = lined + (owner == '' and 0 or waits)
-            if owner ~= '' and waits > most then
-                chosen, most = owner, waits
-            end
-        end
-        if not chosen or most <= length(input) - lined then
-            return nil
-        end
-        local oldest_one
-        for lane = 0, 1 do
-            local from = chosen .. SEP .. lane
-            local member = redis.call('ZRANGEBYLEX', lines, '[' .. from .. SEP, '(' .. from .. ' ',
-                'LIMIT', 0, 1)[1]
-            local index = member and tonumber(string.sub(member, #from + 2))
-            if index and (not oldest_one or index < oldest_one) then
-                oldest_one = index
-            end
-        end
-        return oldest_one and string.format('%.0f', oldest_one)
-    end
-
     -- Take an owner's entry out of its line.
     function fair.take(owner, lane, member)
         local account = fair.account_of(owner)

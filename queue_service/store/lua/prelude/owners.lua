@@ -34,30 +34,50 @@ local function padded_id(id)
     return padded(at) .. '-' .. padded(number)
 end
 
--- What changed in `owned` in this call, by member; the last change of a member is what counts.
-local owned_changes = {}
+-- What changed in `owned` in this call, by member; the last change of a member is what counts.  And by
+-- how much it changed what an owner has in a queue, those that wait for their time among it.
+local owned_changes = { members = {}, held = { [input] = {}, [sink] = {} } }
 
 local function note_owned(place, name, what, is_there)
     local owner = owner_of(name)
     if owner == '' then
         return
     end
-    owned_changes[owner .. SEP .. place .. SEP .. what] = is_there
-    owned_changes[SEP .. plain_of(name) .. SEP .. owner .. SEP .. place .. SEP .. what] = is_there
+    local members = owned_changes.members
+    members[owner .. SEP .. place .. SEP .. what] = is_there
+    members[SEP .. plain_of(name) .. SEP .. owner .. SEP .. place .. SEP .. what] = is_there
+    if place ~= 't' then
+        local held = owned_changes.held[string.sub(place, 1, 1) == 's' and sink or input]
+        held[owner] = (held[owner] or 0) + (is_there and 1 or -1)
+    end
 end
 
-local function write_owned()
-    if not next(owned_changes) then
+-- write: `later`, or redis.call where this call is to read it.
+local function write_owned(write)
+    if not next(owned_changes.members) then
         return
     end
-    for member, is_there in pairs(owned_changes) do
+    for member, is_there in pairs(owned_changes.members) do
         if is_there then
-            later('ZADD', owned, 0, member)
+            write('ZADD', owned, 0, member)
         else
-            later('ZREM', owned, member)
+            write('ZREM', owned, member)
         end
     end
-    owned_changes = {}
+    local function add(q, owner, by)
+        if by ~= 0 and tonumber(redis.call('ZINCRBY', q.holders, by, owner)) == 0 then
+            redis.call('ZREM', q.holders, owner)
+        end
+    end
+    for q, held in pairs(owned_changes.held) do
+        local sum = 0
+        for owner, by in pairs(held) do
+            add(q, owner, by)
+            sum = sum + by
+        end
+        add(q, '', -sum)
+    end
+    owned_changes = { members = {}, held = { [input] = {}, [sink] = {} } }
     if format_of[input] < OWNED_FORMAT then
         format_of[input] = FORMAT
         redis.call('HSET', input.meta, 'format', FORMAT)
@@ -138,29 +158,6 @@ local function lists()
             end
         end
         return count
-    end
-
-    -- The owner that has most results in the sink, of some, where that is more than all others have.
-    function entries.oldest_result_of_most()
-        local MOST_OWNERS = 50
-        local chosen, most, others, after = nil, 0, length(sink), '( '
-        for _ = 1, MOST_OWNERS do
-            local member = redis.call('ZRANGEBYLEX', owned, after, '+', 'LIMIT', 0, 1)[1]
-            if not member then
-                break
-            end
-            local owner = string.match(member, '^[^\31]*')
-            after = '(' .. owner .. ' '
-            local results = entries.count(sink, owner, 0) + entries.count(sink, owner, 1)
-            others = others - results
-            if results > most then
-                chosen, most = owner, results
-            end
-        end
-        if not chosen or most <= others then
-            return nil
-        end
-        return (entries.ends(sink, chosen, 0)) or (entries.ends(sink, chosen, 1))
     end
     return entries
 end

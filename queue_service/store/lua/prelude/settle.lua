@@ -9,7 +9,7 @@ local function settle()
     settle_tickets()
     write_records()
     write_request_ids()
-    write_owned()
+    write_owned(later)
     if lined_from then
         fair_line().write()
     end
