@@ -104,7 +104,7 @@ async def test_open_requests_end_when_the_drain_is_over_and_not_later(
     client.url = service.url
     for _ in range(2):
         await client.put(bytes(2 * MANY_BYTES))
-    reader = Deaf(service, f"GET {names.EAS_PREFIX}/svc HTTP/1.1")
+    reader = Deaf(service, f"GET {names.EAS_PREFIX}/svc?{names.AUTO_DELETE}=true HTTP/1.1")
     writer = Deaf(service, f"POST {names.EAS_PREFIX}/svc HTTP/1.1\r\nContent-Length: 100")
     await wait_until(lambda: client.has_length(1), "one is on its way to its reader")
 
