@@ -16,6 +16,8 @@ from tests.tenants.conftest import House
 from tests.tenants.team import SCOPES, Team
 from tests.waiting import wait_until
 
+#: How a put is answered that was taken: the job waits, or has been done already.
+TAKEN = (202, 200)
 #: Places in each queue.
 CAPACITY = 20
 #: The most that one team may have of them: four fifths.
@@ -89,7 +91,7 @@ async def test_results_that_one_team_never_reads_stop_that_team_alone(small: Sma
     async def is_refused() -> bool:
         nonlocal put
         answer = await house.red.call("POST", data=b"x")
-        put += answer.status == 202
+        put += answer.status in TAKEN
         return answer.status == 429 and answer.json["quota"] == "sink_share"
 
     await wait_until(is_refused, "red is told that its results fill the sink")
@@ -99,7 +101,7 @@ async def test_results_that_one_team_never_reads_stop_that_team_alone(small: Sma
 
     for _ in range(2):
         answer = await house.blue.call("POST", data=b"blue")
-        assert answer.status == 202
+        assert answer.status in TAKEN
         job = answer.json["id"]
         await wait_until(has_result, "the other team's job is done")
 
@@ -110,7 +112,7 @@ async def test_results_that_one_team_never_reads_stop_that_team_alone(small: Sma
         return put == 0
 
     await wait_until(all_done, "red has read everything")
-    assert (await house.red.call("POST", data=b"x")).status == 202
+    assert (await house.red.call("POST", data=b"x")).status in TAKEN
     await wait_until(all_done_of(house), "nothing waits")
     await worker.cut()
     await empty(house)
@@ -140,7 +142,7 @@ async def test_a_limit_of_unread_results_is_the_token_s_own(small: Small) -> Non
     await wait_until(is_refused, "two results are not read")
     await wait_until(all_done_of(house), "nothing waits")
     await limited.frames(delete=True)
-    assert (await limited.call("POST", data=b"x")).status == 202
+    assert (await limited.call("POST", data=b"x")).status in TAKEN
     await wait_until(all_done_of(house), "nothing waits")
     await worker.cut()
     await empty(house)
