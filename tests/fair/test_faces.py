@@ -42,6 +42,8 @@ async def test_ten_jobs_beside_a_thousand_of_another_token_take_as_long_as_twent
     async with (
         AsyncQueueClient(service.url, "svc", token=many) as crowd,
         AsyncQueueClient(service.url, "svc", token=few) as person,
+        # A token sees its own results only; the service's own sees those of both.
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as everybody,
     ):
         await asyncio.gather(*(crowd.put(b"many") for _ in range(1000)))
         receipts = [await person.put(b"few") for _ in range(10)]
@@ -49,7 +51,7 @@ async def test_ten_jobs_beside_a_thousand_of_another_token_take_as_long_as_twent
 
         wanted = {receipt.request_id for receipt in receipts}
         done = 0
-        async with crowd.sink.watch(auto_commit=True) as frames:
+        async with everybody.sink.watch(auto_commit=True) as frames:
             async for frame in frames:
                 done += 1
                 wanted.discard(frame.tags[names.REQUEST_ID_TAG])
