@@ -60,7 +60,8 @@ class TicketStore:
         self.submit: Batcher[Submission, tuple[Submitted, str] | QuotaReached | TooLate] = Batcher(
             self._submit, weigh=lambda item: len(item.data)
         )
-        self.look: Batcher[str, Seen] = Batcher(self._look)
+        # Each reads a whole entry: no more of them at once than a slice of a walk.
+        self.look: Batcher[str, Seen] = Batcher(self._look, most=LIST_STEP)
         self.cancel: Batcher[str, Canceled] = Batcher(self._cancel)
         self.note: Batcher[Noted, bool] = Batcher(self._note, weigh=lambda item: len(item.data))
         self.events: Batcher[tuple[str, int], list[Event]] = Batcher(self._read_events, most=64)

@@ -35,24 +35,42 @@ local function gap_notes()
         later('ZADD', gaps, 0, 'd' .. padded(index))
     end
 
-    -- How many entries of a lane a group has yet to see that lie below an index, nil for all; and
-    -- whether that is exact.
-    function notes.unseen_below(gid, lane, index)
-        local cursor = redis.call('HGET', input.groups, gid .. SEP .. 'cursor' .. lane) or '0'
-        if lane == 1 then
-            return count('u', cursor, index), true
+    -- Where a group's unseen entries of a lane begin, read once for all that a call looks at.
+    local beginnings = {}
+
+    local function beginning_of(gid, lane)
+        local name = gid .. SEP .. 'cursor' .. lane
+        local begin = beginnings[name]
+        if not begin then
+            begin = { cursor = redis.call('HGET', input.groups, name) or '0' }
+            beginnings[name] = begin
+            if lane == 1 then
+                begin.all = count('u', begin.cursor)
+            else
+                local found = redis.call('XRANGE', input.lanes[0], '(' .. begin.cursor .. '-0', '+',
+                    'COUNT', 1)[1]
+                local known = redis.call('HMGET', input.meta, 'last', 'gaps_from')
+                begin.first = found and string.match(found[1], '^%d+')
+                begin.last, begin.gaps_from = tonumber(known[1] or 0), tonumber(known[2] or 0)
+            end
         end
-        local found = redis.call('XRANGE', input.lanes[0], '(' .. cursor .. '-0',
-            index and '(' .. index .. '-0' or '+', 'COUNT', 1)[1]
-        if not found then
+        return begin
+    end
+
+    -- How many entries of a lane a group has yet to see that lie below an index, nil for all; and
+    -- whether that is exact.  Only for verbs that change nothing.
+    function notes.unseen_below(gid, lane, index)
+        local begin = beginning_of(gid, lane)
+        if lane == 1 then
+            return index and count('u', begin.cursor, index) or begin.all, true
+        end
+        local beyond, first = tonumber(index or begin.last + 1), tonumber(begin.first)
+        if not first or first >= beyond then
             return 0, true
         end
-        local first = string.match(found[1], '^%d+')
-        local known = redis.call('HMGET', input.meta, 'last', 'gaps_from')
-        local beyond = index or string.format('%.0f', tonumber(known[1] or 0) + 1)
-        local unseen = tonumber(beyond) - tonumber(first)
-            - count('u', first, beyond) - count('d', first, beyond)
-        return math.max(0, unseen), tonumber(known[2] or 0) <= tonumber(first)
+        local text = string.format('%.0f', beyond)
+        local unseen = beyond - first - count('u', begin.first, text) - count('d', begin.first, text)
+        return math.max(0, unseen), begin.gaps_from <= first
     end
 
     -- Forget gaps that no count needs any more: those in front of every entry, and the lowest beyond
