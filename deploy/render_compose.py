@@ -68,8 +68,12 @@ def render_compose(plan: ServicePlan, *, worker: WorkerPlan, folder: Path) -> st
     else:
         engine, mounts = _inside(worker, folder)
         one = _worker(plan, engine, dict(worker.engine_options))
-        one["environment"] |= {**_escaped(worker.env), "PYTHONPATH": _FOLDER}
+        one["environment"] |= _escaped(worker.env)
         one["volumes"] += mounts
+        if any(mount.endswith(f":{_FOLDER}:ro") for mount in mounts):
+            # The engine looks for its module here. PYTHONPATH would put the folder before
+            # Python's own modules, so that a `queue.py` in it breaks the worker.
+            one["working_dir"] = _FOLDER
         one["deploy"] = {"replicas": plan.instances, **one["deploy"]}
         services["inference-worker"] = one
     document = {

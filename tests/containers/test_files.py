@@ -80,6 +80,14 @@ def test_no_token_is_in_the_files_and_the_queue_service_makes_them() -> None:
     assert mounted["/worker-tokens"]["read_only"] is True
 
 
+def test_a_worker_starts_in_the_folder_of_the_handler() -> None:
+    alone = services("docker-compose.yml")["inference-worker"]
+    assert not alone.get("working_dir"), "the image's own, /app"
+    found = services("docker-compose.yml", PENSTOCK_APP_DIR="./mine")["inference-worker"]
+    assert found["working_dir"] == "/handlers"
+    assert "PYTHONPATH" not in found["environment"]
+
+
 def test_tokens_of_the_environment_win() -> None:
     found = services("docker-compose.yml", PENSTOCK_TOKEN="mine", PENSTOCK_WORKER_TOKEN="theirs")
     (described,) = json.loads(found["queue-service"]["environment"]["PENSTOCK_SERVICES"])

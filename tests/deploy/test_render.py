@@ -149,6 +149,20 @@ def test_a_class_is_left_to_say_its_window(tmp_path: Path) -> None:
     assert worker["PENSTOCK_WORKER_ENGINE"] == "handler:app:Name"
 
 
+def test_a_folder_of_handlers_never_goes_before_pythons_own_modules(tmp_path: Path) -> None:
+    """A `queue.py` in it would take the place of Python's, so it is the working directory."""
+    for engine, key in (("handler:app:Name", "working_dir"), ("echo", None)):
+        plan = read_plan(json.dumps({"name": "own", "engine": engine}))
+        rendered = yaml.safe_load(render_compose(plan, worker=plan.worker, folder=tmp_path))
+        worker = rendered["services"]["inference-worker"]
+        assert "PYTHONPATH" not in worker["environment"]
+        assert worker.get("working_dir") == (key and "/handlers")
+        assert (f"{tmp_path}:/handlers:ro" in worker["volumes"]) == bool(key)
+    shipped = yaml.safe_load(SHIPPED.read_text())["services"]["inference-worker"]
+    assert "PYTHONPATH" not in shipped["environment"]
+    assert shipped["working_dir"] == "${PENSTOCK_APP_DIR:+/handlers}"
+
+
 @pytest.mark.parametrize(("instances", "expected"), [(0, 1), (1, 1), (2, 2), (3, 2), (1000, 2)])
 def test_queue_instances_follow_inference_instances(instances: int, expected: int) -> None:
     assert queue_instances(instances) == expected
