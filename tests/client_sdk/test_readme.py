@@ -15,13 +15,18 @@ README = Path(__file__).parents[2] / "client_sdk" / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
+@pytest.fixture(autouse=True)
+def _tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go to a folder in which the tokens are where `penstock up` puts them."""
+    (tmp_path / ".penstock").mkdir()
+    for name in ("token", "worker-token"):
+        (tmp_path / ".penstock" / name).write_text(f"{TOKEN}\n")
+    monkeypatch.chdir(tmp_path)
+
+
 async def run(example: str, service: QueueServiceProcess) -> str:
     """Run an example as a script against this service and return what it prints."""
-    script = (
-        example.replace("http://127.0.0.1:8080", service.url)
-        .replace('"secret"', repr(TOKEN))
-        .replace('"demo"', '"svc"')
-    )
+    script = example.replace("http://127.0.0.1:8080", service.url).replace('"demo"', '"svc"')
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-c", script),
         stdout=asyncio.subprocess.PIPE,

@@ -1,0 +1,120 @@
+"""A folder in which a reader pastes the commands of the documents, and what stands in for the rest.
+
+Only addresses, ports and paths are replaced.  `make up ARGS=...` becomes the `penstock up ...` that
+the Makefile runs (a test compares them), and `make venv` does nothing.
+"""
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.data_dir import DataDir, Running
+from deploy.errors import NotRunning
+from tests.documents.blocks import ROOT
+from tests.waiting import wait_until_blocking
+
+#: Seconds until a local mode takes jobs, and until a program of the documents ends.
+LONGEST_S = 120.0
+
+_PROGRAMS = {
+    "penstock": f'exec "{sys.executable}" -P -m deploy.entry "$@"',
+    "python": f'exec "{sys.executable}" "$@"',
+    "python3": f'exec "{sys.executable}" "$@"',
+    "make": """
+        [ "$1" = venv ] && exit 0
+        [ "$1" = up ] || { echo "no stand-in for make $1" >&2; exit 2; }
+        case "${2-}" in ARGS=*) ARGS=${2#ARGS=};; *) ARGS=;; esac
+        eval "exec penstock up $ARGS --port 0" """,
+}
+
+HANDLER = "class Sentiment:\n    def predict(self, text: str):\n        return {'label': text}\n"
+SERVICE_JSON = '{"processor": "echo", "metadata": {"name": "sentiment", "instance": 1}}'
+
+
+class Folder:
+    """Where the commands are pasted: programs, a handler, a service.json and the examples."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "my_model.py").write_text(HANDLER)
+        (path / "service.json").write_text(SERVICE_JSON)
+        (path / "question.txt").write_text("What is a sink?")
+        (path / "examples").symlink_to(ROOT / "examples")
+        programs = path / "programs"
+        programs.mkdir()
+        for name, command in _PROGRAMS.items():
+            _program(programs / name, command)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
+        self.env = {
+            **kept,
+            "PATH": f"{programs}{os.pathsep}{kept['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(path),
+        }
+
+    def running(self) -> Running | None:
+        """Return the local mode that runs here, once it takes jobs."""
+        try:
+            return DataDir(self.path / ".penstock").running()
+        except NotRunning:
+            return None
+
+    def url(self) -> str:
+        """Return the address of the local mode."""
+        running = self.running()
+        assert running is not None
+        return running.url
+
+    def paste(self, commands: str) -> str:
+        """Run the commands, each of which has to succeed, and return what they print."""
+        text = commands.replace("http://127.0.0.1:8080", self.url())
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=self.path,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @contextmanager
+    def started(self, commands: str, *, until: str = "") -> Iterator[Path]:
+        """Run commands that go on until Ctrl-C; yield their log once `until` stands in it."""
+        log = self.path / "started.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                ["bash", "-euo", "pipefail", "-c", commands],
+                cwd=self.path,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+        def there() -> bool:
+            assert process.poll() is None, log.read_text()
+            return until in log.read_text() if until else self.running() is not None
+
+        try:
+            wait_until_blocking(there, f"the commands run: {commands}", LONGEST_S)
+            yield log
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            process.wait(LONGEST_S)
+
+
+def _program(path: Path, command: str) -> None:
+    path.write_text(f"#!/bin/bash\n{command}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
