@@ -19,7 +19,7 @@ from deploy.hardening import (
     WORKER_TOKENS,
     limited,
 )
-from deploy.service_plan import ContainerPlan, ServicePlan, WorkerPlan
+from deploy.service_plan import OWN_CODE, ContainerPlan, ServicePlan, WorkerPlan
 
 #: Where a worker's container finds a folder or a model of this machine.
 _FOLDER, _MODEL = "/handlers", "/model"
@@ -199,7 +199,7 @@ def _inside(worker: WorkerPlan, folder: Path) -> tuple[str, list[str]]:
         return f"pmml:{PurePosixPath(_MODEL) / path.name}", [
             f"{_escape(str(path))}:{PurePosixPath(_MODEL) / path.name}:ro"
         ]
-    mounts = [f"{_escape(str(folder))}:{_FOLDER}:ro"] if kind in ("handler", "allspark") else []
+    mounts = [f"{_escape(str(folder))}:{_FOLDER}:ro"] if kind in OWN_CODE else []
     return worker.engine, mounts
 
 

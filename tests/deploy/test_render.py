@@ -151,7 +151,8 @@ def test_a_class_is_left_to_say_its_window(tmp_path: Path) -> None:
 
 def test_a_folder_of_handlers_never_goes_before_pythons_own_modules(tmp_path: Path) -> None:
     """A `queue.py` in it would take the place of Python's, so it is the working directory."""
-    for engine, key in (("handler:app:Name", "working_dir"), ("echo", None)):
+    own_code = ("handler:app:Name", "allspark:app:Name", "runpod:app", "cog:app.py:Name")
+    for engine, key in (*((one, "working_dir") for one in own_code), ("echo", None)):
         plan = read_plan(json.dumps({"name": "own", "engine": engine}))
         rendered = yaml.safe_load(render_compose(plan, worker=plan.worker, folder=tmp_path))
         worker = rendered["services"]["inference-worker"]
