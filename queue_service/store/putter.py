@@ -14,7 +14,6 @@ Quota = Literal["in_line", "rate", "unread", "input_share", "sink_share"]
 class Putter:
     """A token that puts, as the store is told of it; each limit is 0 for none.
 
-    lined: whether its entries wait in a line of their own.
     owner: whose its entries are; "" is the service's own.
     unread: most results in the sink.
     in_line: most entries that wait for a worker.  running: most that workers have at once.
@@ -23,7 +22,6 @@ class Putter:
     """
 
     token_id: str
-    lined: bool = True
     in_line: int = 0
     running: int = 0
     rate_per_s: float = 0.0
@@ -36,7 +34,7 @@ class Putter:
         """The same, as prelude/quotas.lua reads it."""
         interval_ms = 1000 / self.rate_per_s if self.rate_per_s else 0
         return (
-            f"{self.token_id} {int(self.lined)} {self.in_line} {self.running} "
+            f"{self.token_id} {self.in_line} {self.running} "
             f"{interval_ms:.6f} {self.burst} {int(self.urgent)} {self.unread}"
         )
 

@@ -114,8 +114,8 @@ async def test_one_token_s_priority_starves_nobody(
     shop: Shop, fair: bool, limits: dict[str, Any], differences: Differences
 ) -> None:
     shop.rules["fair"] = fair
-    (mine,) = await shop.put("b", lined=fair)
-    await shop.put("a", 50, priority=1, lined=fair or bool(limits), **limits)
+    (mine,) = await shop.put("b")
+    await shop.put("a", 50, priority=1, **limits)
     await shop.join("w")
     for _ in range(4):
         await shop.take("w")

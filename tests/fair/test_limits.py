@@ -18,19 +18,13 @@ Differences = Callable[[], list[str]]
 def test_a_token_without_limits_may_have_anything() -> None:
     token, _ = Token.make(WantedToken(scopes=frozenset({Scope.SUBMIT})), now_ms=0)
     putter = putter_of(token)
-    assert (putter.lined, putter.in_line, putter.running, putter.rate_per_s) == (True, 0, 0, 0)
+    assert (putter.in_line, putter.running, putter.rate_per_s) == (0, 0, 0)
 
 
 def test_only_a_token_with_the_right_goes_before_others() -> None:
     for scopes, urgent in (({Scope.SUBMIT}, False), ({Scope.SUBMIT, Scope.PRIORITY}, True)):
         token, _ = Token.make(WantedToken(scopes=frozenset(scopes)), now_ms=0)
         assert putter_of(token).urgent is urgent
-
-
-def test_a_token_with_limits_is_counted_with_the_fair_line_off_too() -> None:
-    wanted = WantedToken(scopes=frozenset({Scope.SUBMIT}), limits=TokenLimits(running=2))
-    token, _ = Token.make(wanted, now_ms=0)
-    assert putter_of(token).lined
 
 
 def test_the_record_of_a_token_from_before_limits_is_read() -> None:

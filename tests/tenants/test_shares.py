@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from client_sdk.wire import names
-from client_sdk.wire.worker import Delivery
+from client_sdk.wire.worker import Delivery, Rejection, Rejections
 from tests.conftest import Serve
 from tests.promises.peer import Peer
 from tests.running import ADMIN_TOKEN, TOKEN
@@ -81,6 +81,27 @@ async def test_jobs_that_wait_for_a_far_time_hold_no_more_than_a_share(small: Sm
     for number in range(MOST):
         await house.red.call("POST", f"/{number}/cancel")
     await empty(house)
+
+
+async def test_jobs_that_pause_after_a_failure_hold_no_more_than_a_share(small: Small) -> None:
+    house = await small.house()
+    worker = Peer(house.own.session, 1, token=TOKEN)
+    await worker.connect(house.own.url)
+    for number in range(CAPACITY):
+        answer = await house.red.call("PUT", f"/{number}", data=b"x")
+        if answer.status == 429:
+            break
+        await wait_until(lambda: worker.held, "it is delivered")
+        (index,) = worker.held
+        del worker.held[index]
+        failed = Rejection(index, 1, "503", "the server is busy", "transient", 60_000)
+        await worker.send(Rejections((failed,)))
+    assert (number, answer.json["quota"]) == (MOST, "input_share")
+    assert (await house.blue.call("POST", data=b"x")).status == 202
+    for number in range(MOST):
+        assert (await house.red.call("POST", f"/{number}/cancel")).status == 200
+    await worker.cut()
+    await _empty(house)
 
 
 async def test_results_that_one_team_never_reads_stop_that_team_alone(small: Small) -> None:

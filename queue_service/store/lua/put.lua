@@ -137,7 +137,7 @@ local function put_one(position)
             { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type }
         lane = tonumber(lane)
         if putter then
-            lane = quotas().own(fields, putter, lane)
+            quotas().own(fields, putter, lane)
             quotas().note_put(putter, rate_key, now)
         end
         local index = append(own, lane, fields)

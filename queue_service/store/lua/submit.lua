@@ -65,7 +65,7 @@ local function store(item)
     local fields = { 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
         'p', item.path, 'c', item.content_type }
     if item.putter then
-        item.lane = quotas().own(fields, item.putter, item.lane)
+        quotas().own(fields, item.putter, item.lane)
         quotas().note_put(item.putter, item.rate_key, now)
     end
     ticket.lane = item.lane

@@ -1,8 +1,8 @@
 -- prelude/quotas: what the token that puts may have.
 --
--- A putter is "<id> <1: it waits in a line of its own> <most in line> <most at once>
--- <ms from one put to the next> <puts at once> <1: its priority goes before other owners> <most
--- results in the sink>", each limit 0 for none; "" is the service's own token.
+-- A putter is "<id> <most in line> <most at once> <ms from one put to the next> <puts at once>
+-- <1: its priority goes before other owners> <most results in the sink>", each limit 0 for none; ""
+-- is the service's own token.
 -- The rate is kept in a key of the token, as the time at which its allowance is whole again.
 local quotas_made
 
@@ -32,12 +32,11 @@ local function quotas()
         if text == '' then
             return nil
         end
-        local id, lined, in_line, most, interval_ms, burst, urgent, unread =
-            string.match(text, '^(%S+) ([01]) (%d+) (%d+) (%S+) (%d+) ([01]) (%d+)$')
+        local id, in_line, most, interval_ms, burst, urgent, unread =
+            string.match(text, '^(%S+) (%d+) (%d+) (%S+) (%d+) ([01]) (%d+)$')
         return {
-            owner = lined == '1' and id .. ':' .. most or nil, id = id,
-            in_line = tonumber(in_line), interval_ms = tonumber(interval_ms),
-            burst = tonumber(burst), urgent = urgent == '1',
+            owner = id .. ':' .. most, id = id, in_line = tonumber(in_line),
+            interval_ms = tonumber(interval_ms), burst = tonumber(burst), urgent = urgent == '1',
             unread = tonumber(unread),
         }
     end
@@ -48,8 +47,12 @@ local function quotas()
 
     -- Why an owner may have no more in the queues now, whatever its limits: it would leave no room for
     -- others.  `room` is that of the input queue, "nil" where a full one drops its oldest.
-    local function share_refusal(account, results, in_line, room)
+    local function share_refusal(account, owner, results, in_line, room)
         local holds = in_line + account.runs
+        if owner ~= '' then
+            -- What waits for its next attempt takes up room too, and is in no line.
+            holds = math.max(holds, length_for(input, owner) + account.delayed)
+        end
         if room and holds >= SHARE * room and holds > 0 then
             return { 'quota', 'input_share', holds, -1 }
         elseif 10 * results >= rules().sink_capacity and not quota.may_have_result(results) then
@@ -70,7 +73,7 @@ local function quotas()
         if putter.unread > 0 and results >= putter.unread then
             return { 'quota', 'unread', results, -1 }
         end
-        local refusal = share_refusal(account, results, in_line, room)
+        local refusal = share_refusal(account, owner, results, in_line, room)
         if refusal then
             return refusal
         end
@@ -90,18 +93,13 @@ local function quotas()
         end
     end
 
-    -- Write into an entry's fields whose it is; returns the lane it goes into.  Where it has no line of
-    -- its own the lane alone decides, and without the right it may not pass anybody.
+    -- Write into an entry's fields whose it is.
     function quota.own(fields, putter, lane)
-        if not putter.owner then
-            return putter.urgent and lane or 0
-        end
         fields[OWNER - 1], fields[OWNER] = 'o', putter.owner
         if putter.urgent and lane == 1 then
             fields[#fields + 1] = 'u'
             fields[#fields + 1] = 1
         end
-        return lane
     end
     return quota
 end
