@@ -83,7 +83,8 @@ class Admission:
 
         For requests that change something: an answer "401" would deny what was done.
         """
-        self.check()
+        if not self.settled:
+            self.check()
         self.settled = True
 
     def recheck(self) -> None:

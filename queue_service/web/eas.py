@@ -136,6 +136,7 @@ async def put(
     data = await read_body(
         request, limit_bytes=queue.limits.payload_bytes, timeout_s=settings.body_timeout_s
     )
+    settle(request)
     index, stored_id = await queue.put(
         NewEntry(
             entry_id,

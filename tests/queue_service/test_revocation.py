@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
 
 from client_sdk.wire import names
 from client_sdk.wire import worker as wire
@@ -162,6 +164,7 @@ class Bench:
 
     session: aiohttp.ClientSession
     urls: list[str] = field(default_factory=list)
+    apps: list[web.Application] = field(default_factory=list)
     under_way: int = 0
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -227,6 +230,7 @@ async def bench(redis_url: str, key_prefix: str) -> AsyncIterator[Bench]:
             app.router._resource_index.clear()
             for resource in app.router._resources:
                 app.router.index_resource(resource)
+            made.apps.append(app)
             runner = web.AppRunner(app, shutdown_timeout=0.1, lingering_time=0.1)
             runners.append(runner)
             await runner.setup()
@@ -393,3 +397,39 @@ async def test_a_revoked_worker_loses_its_deliveries_at_once_and_they_are_not_ch
     state = await bench.call("GET", f"/v1/services/svc/jobs/{job}", token="first")
     assert (state["state"], state["worker"]) == ("running", "second")
     await second.close()
+
+
+@pytest.mark.leaves_entries
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/api/predict/svc", 200),
+        ("POST", "/api/predict/svc/sink", 200),
+        ("PUT", "/v1/services/svc/jobs/mine", 202),
+    ],
+)
+async def test_what_is_stored_when_a_credential_ends_is_not_denied(
+    bench: Bench, redis_url: str, method: str, path: str, status: int
+) -> None:
+    await bench.call("PUT", "/v1/services/svc", json={"token": "first"})
+    await bench.is_everywhere("first")
+    service = bench.apps[0][SERVICES].find("svc")
+
+    async def put() -> int:
+        headers = {"Authorization": "first"}
+        async with bench.session.request(
+            method, bench.urls[0] + path, headers=headers, data=b"x"
+        ) as answer:
+            await answer.read()
+            return answer.status
+
+    async with Redis.from_url(redis_url) as redis:
+        await redis.execute_command("CLIENT", "PAUSE", "4000", "WRITE")
+        putting = asyncio.ensure_future(put())
+        # The handler waits for nothing before the store.
+        await wait_until(lambda: bench.under_way == 1, "it is under way")
+        digest = hashlib.sha256(b"second").hexdigest()
+        settings = service.description.settings.model_copy(update={"token_sha256": digest})
+        service.change(replace(service.description, settings=settings))
+        await redis.execute_command("CLIENT", "UNPAUSE")
+    assert await putting == status

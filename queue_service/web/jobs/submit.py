@@ -67,7 +67,10 @@ async def _put(
         timeout_s=settings.body_timeout_s,
     )
     asked = "&".join(f"{name}={value}" for name, value in sorted(asked_for))
-    check_admission(request)
+    if wait_s or _wants_events(request):
+        check_admission(request)
+    else:
+        settle(request)
     job_id = options.id or request.app[REQUEST_IDS].next()
     putter = putter_with(service, token)
     submission = to_submission(service, options, data, job_id=job_id, asked=asked, putter=putter)
@@ -92,7 +95,7 @@ async def _answer(
         "Location": path_of(service.name, seen.id),
         names.REQUEST_ID_HEADER: seen.id,
     }
-    if reads and EVENT_STREAM in request.headers.get("Accept", ""):
+    if reads and _wants_events(request):
         return await stream_events(request, service, seen, after=0, headers=headers)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s:g}"
@@ -105,3 +108,7 @@ async def _answer(
         return json_response(job, headers=headers)
     headers["Retry-After"] = retry_after(job["estimate"])
     return json_response(job, status=202, headers=headers)
+
+
+def _wants_events(request: web.Request) -> bool:
+    return EVENT_STREAM in request.headers.get("Accept", "")

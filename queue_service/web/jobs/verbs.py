@@ -49,6 +49,7 @@ async def cancel_job(request: web.Request) -> web.Response:
     """Cancel: 200 when the job is canceled, 202 when its worker is told, 409 when it had ended."""
     service, viewer = await admitted(request, Scope.CANCEL)
     found = await find(request, service, viewer)
+    settle(request)
     outcome = await service.tickets.cancel(found.request_id)
     if outcome is Canceled.UNKNOWN:
         raise no_such_job(found.id)
