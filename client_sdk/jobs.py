@@ -100,6 +100,7 @@ class AsyncJobs:
         start_by: str = "",
         finish_by: str = "",
         run_timeout: str = "",
+        retry: JobRetry | Mapping[str, float] | None = None,
         events: bool = False,
         timeout_s: float | None = None,
         keep: bool = False,
@@ -124,6 +125,7 @@ class AsyncJobs:
             start_by=start_by,
             finish_by=finish_by,
             run_timeout=run_timeout,
+            retry=retry,
             events=events,
         )
         try:

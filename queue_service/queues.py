@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 
-from client_sdk.wire.retry import RetryPolicy
+from client_sdk.wire.retry import AttemptPolicy
 from queue_service.dead_letters import DeadLetters
 from queue_service.delivery.dispatcher import Dispatcher
 from queue_service.delivery.doorbell import Doorbell, wait_for_any
@@ -65,7 +65,7 @@ class Queue:
         settings: Settings,
         metrics: QueueMetrics,
         max_idle_ms: int = 0,
-        retry: RetryPolicy | None = None,
+        retry: AttemptPolicy | None = None,
         followers: Followers | None = None,
     ) -> None:
         self.role = role
@@ -131,7 +131,7 @@ class Queue:
         self.bell.ring()
 
     def change(
-        self, store: Store, limits: Limits, *, max_idle_ms: int, retry: RetryPolicy | None
+        self, store: Store, limits: Limits, *, max_idle_ms: int, retry: AttemptPolicy | None
     ) -> None:
         """Go on with other limits; what is under way ends as it began."""
         self._store = store

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from client_sdk.wire import codes
 from client_sdk.wire.failures import type_of_code
-from client_sdk.wire.retry import RetryPolicy
+from client_sdk.wire.retry import AttemptPolicy
 from queue_service.retry import pauses_ms
 from queue_service.store.entry import Rejected
 
@@ -13,7 +13,7 @@ from queue_service.store.entry import Rejected
 _NO_FAILURE = (codes.SHUTDOWN, codes.CANCELED)
 
 
-def decide(item: Rejected, policy: RetryPolicy | None) -> Rejected:
+def decide(item: Rejected, policy: AttemptPolicy | None) -> Rejected:
     """Say of what type the failure is, and how the entry pauses, unless it says so itself.
 
     policy: the service's own; without one the entry goes out again at once, as with PAI EAS.

@@ -10,11 +10,11 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from client_sdk.wire.failures import FailureType
-from client_sdk.wire.retry import MOST_ATTEMPTS, MOST_PAUSE_S, RetryPolicy, next_attempt
+from client_sdk.wire.retry import MOST_ATTEMPTS, MOST_PAUSE_S, AttemptPolicy, next_attempt
 from queue_service.errors import BadParameter
 
 #: The policy of a job whose service says nothing about retries.
-DEFAULT = RetryPolicy()
+DEFAULT = AttemptPolicy()
 #: The pauses of so many attempts are told to the store at once; the last stands for all further.
 MOST_PAUSES = 16
 
@@ -54,9 +54,9 @@ class RetrySettings(BaseModel):
             )
         return self
 
-    def policy(self) -> RetryPolicy:
+    def policy(self) -> AttemptPolicy:
         """The policy that these settings say."""
-        return RetryPolicy(
+        return AttemptPolicy(
             self.max_attempts,
             self.first_pause_s,
             self.factor,
@@ -82,8 +82,8 @@ def fewest(*limits: int) -> int:
 
 
 def policy_of(
-    settings: RetrySettings | None, own: RetryPolicy | None, *, has_ticket: bool
-) -> RetryPolicy | None:
+    settings: RetrySettings | None, own: AttemptPolicy | None, *, has_ticket: bool
+) -> AttemptPolicy | None:
     """Return the policy of an entry; None where PAI EAS's rules hold.
 
     own: the job's own.  Since it was put the service's limits may have become tighter.
@@ -96,7 +96,7 @@ def policy_of(
 
 def own_policy(
     settings: RetrySettings | None, wish: Wish, *, max_delivery: int
-) -> RetryPolicy | None:
+) -> AttemptPolicy | None:
     """Return a job's own policy, None when it wishes nothing.
 
     Raises BadParameter when it wishes more than its service permits.
@@ -120,12 +120,12 @@ def own_policy(
     wished = {field.name: getattr(wish, field.name) for field in fields(wish)}
     given = {name: value for name, value in wished.items() if value is not None}
     merged = {field.name: getattr(service, field.name) for field in fields(service)} | given
-    return _within(RetryPolicy(**merged), service)
+    return _within(AttemptPolicy(**merged), service)
 
 
-def _within(own: RetryPolicy, service: RetryPolicy) -> RetryPolicy:
+def _within(own: AttemptPolicy, service: AttemptPolicy) -> AttemptPolicy:
     longest_s = min(own.longest_pause_s, service.longest_pause_s)
-    return RetryPolicy(
+    return AttemptPolicy(
         max_attempts=fewest(own.max_attempts, service.max_attempts),
         first_pause_s=min(own.first_pause_s, longest_s),
         factor=own.factor,
@@ -135,7 +135,7 @@ def _within(own: RetryPolicy, service: RetryPolicy) -> RetryPolicy:
 
 
 def pauses_ms(
-    policy: RetryPolicy | None, failure: FailureType, *, draw: float
+    policy: AttemptPolicy | None, failure: FailureType, *, draw: float
 ) -> tuple[int | None, ...]:
     """Return how long an entry pauses after each attempt, for somebody who does not say.
 

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
-from client_sdk.wire.retry import RetryPolicy
+from client_sdk.wire.retry import AttemptPolicy
 from queue_service.admission import Admission, recheck_all
 from queue_service.delivery.followers import Followers
 from queue_service.delivery.subscriber import Ended
@@ -86,7 +86,7 @@ class Service:
         """True while it has no token and admits everybody."""
         return self._open
 
-    def retry_of(self, own: str, *, has_ticket: bool) -> tuple[RetryPolicy | None, int]:
+    def retry_of(self, own: str, *, has_ticket: bool) -> tuple[AttemptPolicy | None, int]:
         """The retry policy of an entry, as its ticket keeps its own, and its most hand-outs."""
         settings = self.description.settings.retry
         policy = policy_of(settings, read_retry(own), has_ticket=has_ticket)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from client_sdk.wire.proto import worker_pb2
-from client_sdk.wire.retry import RetryPolicy
+from client_sdk.wire.retry import AttemptPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Delivery:
     deaths: int = 0
     events: bool = False
     run_timeout_ms: int = 0
-    retry: RetryPolicy | None = None
+    retry: AttemptPolicy | None = None
     alone: bool = False
 
     @property
@@ -78,7 +78,7 @@ def delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
     """Read a delivery."""
     retry = None
     if proto.HasField("retry"):
-        retry = RetryPolicy(
+        retry = AttemptPolicy(
             max_attempts=proto.max_delivery,
             first_pause_s=proto.retry.first_pause_ms / 1000,
             factor=max(1.0, proto.retry.factor),

@@ -28,7 +28,7 @@ _FIRST_AT_ONCE = (FailureType.ENGINE_LOST, FailureType.GPU_LOST)
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class AttemptPolicy:
     """How often a job is tried, and how long it pauses in between.
 
     max_attempts: 0 is as often as the service's `max_delivery` permits.
@@ -50,7 +50,7 @@ class Again:
 
 
 def next_attempt(
-    policy: RetryPolicy,
+    policy: AttemptPolicy,
     failure: FailureType,
     *,
     attempt: int,
@@ -79,7 +79,7 @@ def asked_pause_s(asked_s: float) -> float:
     return LEAST_ASKED_S if math.isnan(asked_s) else min(MOST_PAUSE_S, max(LEAST_ASKED_S, asked_s))
 
 
-def _pause_s(policy: RetryPolicy, number: int, draw: float) -> float:
+def _pause_s(policy: AttemptPolicy, number: int, draw: float) -> float:
     longest_s = policy.longest_pause_s
     if policy.first_pause_s <= 0:
         return 0.0

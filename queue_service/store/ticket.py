@@ -11,7 +11,7 @@ from typing import Any
 
 from client_sdk.wire.failures import FailureType, type_named
 from client_sdk.wire.names import ERROR_CODE_TAG, ERROR_TYPE_TAG, TICKET_TAG
-from client_sdk.wire.retry import RetryPolicy
+from client_sdk.wire.retry import AttemptPolicy
 from queue_service.store.owners import owned_name, owner_of, plain_name
 from queue_service.store.putter import Putter
 
@@ -61,7 +61,7 @@ class Submission:
     finish_by_ms: int = 0
     run_timeout_ms: int = 0
     events: bool = True
-    retry: RetryPolicy | None = None
+    retry: AttemptPolicy | None = None
     putter: Putter | None = None
 
     def stored(self, name: str) -> str:
@@ -91,18 +91,18 @@ class Submission:
         )
 
 
-def write_retry(policy: RetryPolicy) -> str:
+def write_retry(policy: AttemptPolicy) -> str:
     """Return a retry policy as a ticket keeps it; the scripts read the first number of it."""
     times = f"{policy.first_pause_s!r} {policy.factor!r} {policy.longest_pause_s!r}"
     return f"{policy.max_attempts} {times} {policy.jitter!r}"
 
 
-def read_retry(text: str) -> RetryPolicy | None:
+def read_retry(text: str) -> AttemptPolicy | None:
     """Read what write_retry has written; None for a request that has no policy of its own."""
     if not text:
         return None
     most, *numbers = text.split()
-    return RetryPolicy(int(most), *map(float, numbers))
+    return AttemptPolicy(int(most), *map(float, numbers))
 
 
 class Submitted(StrEnum):

@@ -84,3 +84,5 @@ async def test_a_job_is_run_in_one_call(
     assert await client.jobs.run("y") == b"y"
     listed = (await face.call("GET")).json["jobs"]
     assert [job["id"] for job in listed] == ["mine"], "nobody knows the other's id"
+    await client.jobs.run("z", job_id="rarely", retry={"max_attempts": 2})
+    assert (await face.job("rarely"))["max_attempts"] == 2

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from client_sdk.wire.failures import FailureType
-from client_sdk.wire.retry import RetryPolicy
+from client_sdk.wire.retry import AttemptPolicy
 from queue_service.errors import BadParameter
 from queue_service.rejections import decide
 from queue_service.retry import DEFAULT, RetrySettings, Wish, own_policy, pauses_ms, policy_of
@@ -23,17 +23,17 @@ SERVICE = RetrySettings(max_attempts=4, first_pause_s=2, longest_pause_s=20)
         (None, None, True, DEFAULT),
         (SERVICE, None, False, SERVICE.policy()),
         (SERVICE, None, True, SERVICE.policy()),
-        (None, RetryPolicy(2, 5, 3, 30, 0), True, RetryPolicy(2, 5, 3, 30, 0)),
+        (None, AttemptPolicy(2, 5, 3, 30, 0), True, AttemptPolicy(2, 5, 3, 30, 0)),
         # The service has become stricter since.
-        (SERVICE, RetryPolicy(9, 25, 3, 50, 0), True, RetryPolicy(4, 20, 3, 20, 0)),
-        (SERVICE, RetryPolicy(0, 1, 2, 10, 0), True, RetryPolicy(4, 1, 2, 10, 0)),
+        (SERVICE, AttemptPolicy(9, 25, 3, 50, 0), True, AttemptPolicy(4, 20, 3, 20, 0)),
+        (SERVICE, AttemptPolicy(0, 1, 2, 10, 0), True, AttemptPolicy(4, 1, 2, 10, 0)),
     ],
 )
 def test_the_policy_of_an_entry(
     settings: RetrySettings | None,
-    own: RetryPolicy | None,
+    own: AttemptPolicy | None,
     has_ticket: bool,
-    expected: RetryPolicy | None,
+    expected: AttemptPolicy | None,
 ) -> None:
     assert policy_of(settings, own, has_ticket=has_ticket) == expected
 
@@ -41,9 +41,9 @@ def test_the_policy_of_an_entry(
 def test_what_a_job_does_not_say_is_as_the_service_has_it() -> None:
     assert own_policy(SERVICE, Wish(), max_delivery=5) is None
     own = own_policy(SERVICE, Wish(first_pause_s=3), max_delivery=5)
-    assert own == RetryPolicy(4, 3, 2, 20, 0.2)
+    assert own == AttemptPolicy(4, 3, 2, 20, 0.2)
     own = own_policy(SERVICE, Wish(max_attempts=1, longest_pause_s=1), max_delivery=5)
-    assert own == RetryPolicy(1, 1, 2, 1, 0.2)
+    assert own == AttemptPolicy(1, 1, 2, 1, 0.2)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_no_policy_permits_more_attempts_than_max_delivery(
 
 
 def test_a_ticket_keeps_a_policy_to_the_last_digit() -> None:
-    policy = RetryPolicy(3, 0.1 + 0.2, 1.7, 59.999, 1 / 3)
+    policy = AttemptPolicy(3, 0.1 + 0.2, 1.7, 59.999, 1 / 3)
     assert read_retry(write_retry(policy)) == policy
     assert read_retry("") is None
 
@@ -104,7 +104,7 @@ def test_a_ticket_keeps_a_policy_to_the_last_digit() -> None:
 def test_a_negative_commit_is_followed_by_the_pauses_of_the_service() -> None:
     item = Rejected("g", "u", 1, 0, "503", "busy")
     assert decide(item, None).pauses_ms == ()
-    policy = RetryPolicy(max_attempts=3, jitter=0)
+    policy = AttemptPolicy(max_attempts=3, jitter=0)
     assert decide(item, policy).pauses_ms == (1000, 2000, None)
     assert pauses_ms(policy, FailureType.BAD_INPUT, draw=0) == (None,)
     for code in ("Shutdown", "Canceled"):

@@ -424,12 +424,12 @@ async def test_what_is_stored_when_a_credential_ends_is_not_denied(
             return answer.status
 
     async with Redis.from_url(redis_url) as redis:
-        await redis.execute_command("CLIENT", "PAUSE", "4000", "WRITE")
+        await redis.client_pause(4000, all=False)
         putting = asyncio.ensure_future(put())
         # The handler waits for nothing before the store.
         await wait_until(lambda: bench.under_way == 1, "it is under way")
         digest = hashlib.sha256(b"second").hexdigest()
         settings = service.description.settings.model_copy(update={"token_sha256": digest})
         service.change(replace(service.description, settings=settings))
-        await redis.execute_command("CLIENT", "UNPAUSE")
+        await redis.client_unpause()
     assert await putting == status

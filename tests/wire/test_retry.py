@@ -9,7 +9,7 @@ from client_sdk.wire.retry import (
     LEAST_ASKED_S,
     MOST_PAUSE_S,
     Again,
-    RetryPolicy,
+    AttemptPolicy,
     asked_pause_s,
     next_attempt,
 )
@@ -17,28 +17,28 @@ from client_sdk.wire.retry import (
 BAD, TRANSIENT, OOM = FailureType.BAD_INPUT, FailureType.TRANSIENT, FailureType.OOM
 ENGINE, GPU = FailureType.ENGINE_LOST, FailureType.GPU_LOST
 TIMEOUT, INTERNAL = FailureType.TIMEOUT, FailureType.INTERNAL
-STEADY = RetryPolicy(first_pause_s=3, factor=1, longest_pause_s=3, jitter=0)
-NONE = RetryPolicy(first_pause_s=0, jitter=1)
-THREE = RetryPolicy(max_attempts=3)
+STEADY = AttemptPolicy(first_pause_s=3, factor=1, longest_pause_s=3, jitter=0)
+NONE = AttemptPolicy(first_pause_s=0, jitter=1)
+THREE = AttemptPolicy(max_attempts=3)
 
 
 @pytest.mark.parametrize(
     ("policy", "failure", "attempt", "expected"),
     [
-        *((RetryPolicy(), BAD, attempt, None) for attempt in (1, 2, 9)),
+        *((AttemptPolicy(), BAD, attempt, None) for attempt in (1, 2, 9)),
         # 1 s, doubling up to 60 s.
         *(
-            (RetryPolicy(), failure, attempt, Again(pause_s))
+            (AttemptPolicy(), failure, attempt, Again(pause_s))
             for failure in (TRANSIENT, TIMEOUT, INTERNAL)
             for attempt, pause_s in ((1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (10**6, 60))
         ),
         # The first time at once, and from then on with the same pauses.
         *(
-            (RetryPolicy(), failure, attempt, Again(pause_s))
+            (AttemptPolicy(), failure, attempt, Again(pause_s))
             for failure in (ENGINE, GPU)
             for attempt, pause_s in ((1, 0), (2, 1), (3, 2), (4, 4), (10**6, 60))
         ),
-        *((RetryPolicy(), OOM, attempt, Again(alone=True)) for attempt in (1, 2, 7)),
+        *((AttemptPolicy(), OOM, attempt, Again(alone=True)) for attempt in (1, 2, 7)),
         *((STEADY, TRANSIENT, attempt, Again(3)) for attempt in (1, 2, 99)),
         *((NONE, TRANSIENT, attempt, Again(0)) for attempt in (1, 2, 99)),
         *(
@@ -46,11 +46,11 @@ THREE = RetryPolicy(max_attempts=3)
             for failure in (TRANSIENT, TIMEOUT, INTERNAL, OOM, ENGINE, GPU)
         ),
         (THREE, TRANSIENT, 2, Again(2)),
-        (RetryPolicy(max_attempts=1), OOM, 1, None),
+        (AttemptPolicy(max_attempts=1), OOM, 1, None),
     ],
 )
 def test_the_policy(
-    policy: RetryPolicy, failure: FailureType, attempt: int, expected: Again | None
+    policy: AttemptPolicy, failure: FailureType, attempt: int, expected: Again | None
 ) -> None:
     found = next_attempt(policy, failure, attempt=attempt)
     assert (found is None) == (expected is None)
@@ -60,7 +60,7 @@ def test_the_policy(
 
 
 def test_a_job_that_ran_alone_and_lacked_memory_goes_elsewhere_after_a_pause() -> None:
-    again = next_attempt(RetryPolicy(), OOM, attempt=2, was_alone=True)
+    again = next_attempt(AttemptPolicy(), OOM, attempt=2, was_alone=True)
     assert again is not None
     assert again.pause_s == pytest.approx(2.0)
     assert not again.alone
@@ -68,7 +68,7 @@ def test_a_job_that_ran_alone_and_lacked_memory_goes_elsewhere_after_a_pause() -
 
 @pytest.mark.parametrize(("draw", "pause_s"), [(0.0, 4.0), (0.5, 5.0), (1.0, 6.0)])
 def test_jitter_only_lengthens_a_pause(draw: float, pause_s: float) -> None:
-    policy = RetryPolicy(first_pause_s=4, jitter=0.5)
+    policy = AttemptPolicy(first_pause_s=4, jitter=0.5)
     again = next_attempt(policy, TRANSIENT, attempt=1, draw=draw)
     assert again is not None
     assert again.pause_s == pytest.approx(pause_s)
@@ -87,14 +87,14 @@ def test_jitter_only_lengthens_a_pause(draw: float, pause_s: float) -> None:
 )
 def test_a_pause_that_somebody_asks_for_is_bounded(asked_s: float, pause_s: float) -> None:
     assert asked_pause_s(asked_s) == pause_s
-    assert next_attempt(RetryPolicy(), OOM, attempt=1, asked_s=asked_s) == Again(pause_s)
+    assert next_attempt(AttemptPolicy(), OOM, attempt=1, asked_s=asked_s) == Again(pause_s)
 
 
 def test_nobody_can_ask_for_more_attempts_than_there_are() -> None:
     assert next_attempt(THREE, TRANSIENT, attempt=3, asked_s=1.0) is None
-    assert next_attempt(RetryPolicy(), BAD, attempt=1, asked_s=1.0) is None
+    assert next_attempt(AttemptPolicy(), BAD, attempt=1, asked_s=1.0) is None
 
 
 def test_the_longest_jitter_of_the_longest_pause_is_no_longer_than_any_pause() -> None:
-    policy = RetryPolicy(first_pause_s=3600, longest_pause_s=3600, jitter=1)
+    policy = AttemptPolicy(first_pause_s=3600, longest_pause_s=3600, jitter=1)
     assert next_attempt(policy, TRANSIENT, attempt=5, draw=1) == Again(MOST_PAUSE_S)

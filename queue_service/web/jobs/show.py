@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from client_sdk.wire.retry import RetryPolicy
+from client_sdk.wire.retry import AttemptPolicy
 from queue_service.estimate import Estimate
 from queue_service.service import Service
 from queue_service.store.owners import plain_name
@@ -118,7 +118,7 @@ def error_of(seen: Seen, *, whole: bool) -> dict[str, object] | None:
     return {"type": failure.type if failure else None, "code": code, "message": sentence}
 
 
-def _retry(policy: RetryPolicy | None) -> dict[str, float] | None:
+def _retry(policy: AttemptPolicy | None) -> dict[str, float] | None:
     if policy is None:
         return None
     return {
