@@ -101,7 +101,7 @@ async def test_jobs_that_pause_after_a_failure_hold_no_more_than_a_share(small: 
     for number in range(MOST):
         assert (await house.red.call("POST", f"/{number}/cancel")).status == 200
     await worker.cut()
-    await _empty(house)
+    await empty(house)
 
 
 async def test_results_that_one_team_never_reads_stop_that_team_alone(small: Small) -> None:
