@@ -1,4 +1,4 @@
-"""What the service decides of a delivery that was given back without a word about what follows."""
+"""Decides what follows a rejection that does not say so itself."""
 
 import random
 from dataclasses import replace
@@ -9,7 +9,7 @@ from client_sdk.wire.retry import AttemptPolicy
 from queue_service.retry import pauses_ms
 from queue_service.store.entry import Rejected
 
-#: These are no failures: the worker leaves, or was told to stop.
+#: These are no failures: the worker leaves, or was asked to stop.
 _NO_FAILURE = (codes.SHUTDOWN, codes.CANCELED)
 
 

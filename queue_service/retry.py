@@ -15,7 +15,7 @@ from queue_service.errors import BadParameter
 
 #: The policy of a job whose service says nothing about retries.
 DEFAULT = AttemptPolicy()
-#: The pauses of so many attempts are told to the store at once; the last stands for all further.
+#: The number of pauses that the store gets at once; the last one repeats.
 MOST_PAUSES = 16
 
 _PauseS = Annotated[float, Field(ge=0, le=MOST_PAUSE_S)]
@@ -36,7 +36,7 @@ class RetrySettings(BaseModel):
         DEFAULT.first_pause_s, description="Seconds between the first failure and the next attempt."
     )
     factor: float = Field(
-        DEFAULT.factor, ge=1, le=100, description="Each further pause is so many times as long."
+        DEFAULT.factor, ge=1, le=100, description="Each further pause is this many times as long."
     )
     longest_pause_s: _PauseS = Field(
         DEFAULT.longest_pause_s, description="No pause is longer, but for `jitter`."
@@ -137,7 +137,7 @@ def _within(own: AttemptPolicy, service: AttemptPolicy) -> AttemptPolicy:
 def pauses_ms(
     policy: AttemptPolicy | None, failure: FailureType, *, draw: float
 ) -> tuple[int | None, ...]:
-    """Return how long an entry pauses after each attempt, for somebody who does not say.
+    """Return the pause after each attempt, for a subscriber that names none.
 
     None ends it.  Without a policy there is no pause.
     """
@@ -145,7 +145,7 @@ def pauses_ms(
         return ()
     pauses: list[int | None] = []
     for attempt in range(1, MOST_PAUSES + 1):
-        # Whoever does not speak of pauses does not know how to run a job alone either.
+        # A subscriber that names no pauses cannot run a job alone either.
         again = next_attempt(policy, failure, attempt=attempt, was_alone=True, draw=draw)
         pauses.append(None if again is None else round(again.pause_s * 1000))
         if again is None:

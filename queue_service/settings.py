@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     )
     worker_token_dir: str = Field(
         "",
-        description="The same for a `worker_token`; another folder, for workers are to see no "
-        "more than that.",
+        description="The same for a `worker_token`; a separate folder, because workers "
+        "must not see `token_dir`.",
     )
     admin_token: SecretStr = Field(
         SecretStr(""), description="For /metrics and /v1/services; empty shuts them to everybody."

@@ -20,7 +20,7 @@ class FailureType(StrEnum):
     ENGINE_LOST = "engine_lost"  # the engine's process, or its worker, went away under it
     GPU_LOST = "gpu_lost"  # the device failed and computes nothing more
     TIMEOUT = "timeout"  # it took longer than it may
-    INTERNAL = "internal"  # everything else: the code or the set-up has to be mended
+    INTERNAL = "internal"  # everything else: fix the code or the set-up
 
 
 #: The words of Penstock's own failures.

@@ -9,7 +9,7 @@ from queue_service.store.store import Store
 
 #: A read of more entries than this is a walk over the queue, as one with a filter is.
 SHORT_READ = 32
-#: An answer ends with the entry that reaches so many bytes.
+#: An answer ends with the entry that reaches this many bytes.
 MOST_BYTES = 32 * 1024 * 1024
 
 

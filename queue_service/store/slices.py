@@ -1,7 +1,7 @@
 """Long walks over what is stored, cut into slices, so that nobody else waits for one.
 
 Redis does one thing at a time.  A walk over a whole queue therefore takes a small slice of it in
-each call, and this process sends one slice at a time, whoever walks: twenty walks take twenty
+each call, and this process sends one slice at a time for all walks: twenty walks take twenty
 times as long, and a put beside them is as quick as beside one.
 """
 
@@ -25,7 +25,7 @@ class Slices:
     async def turn(self, service: str) -> AsyncIterator[None]:
         """Send one slice in the block; afterwards Redis is left to others for as long as it took.
 
-        The locks serve whoever waits longest, so walks of one service take turns.
+        The locks are first come, first served, so walks of one service take turns.
         """
         # One small lock for each service that ever walked; there are few.
         async with self._of_service.setdefault(service, asyncio.Lock()), self._of_all:

@@ -58,7 +58,7 @@ async def read_pieces(request: web.Request, *, timeout_s: float) -> AsyncIterato
     left_s, since_pause = timeout_s, 0
     try:
         while True:
-            # Only the client's time counts, not that of whoever takes the pieces.
+            # Only the client's time counts, not the consumer's.
             began = loop.time()
             async with time_limit(request, max(0.0, left_s)):
                 chunk = await content.readany()

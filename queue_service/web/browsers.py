@@ -72,7 +72,7 @@ def _preflight(request: web.Request) -> web.Response:
         else REQUEST_HEADERS,
         "Access-Control-Max-Age": str(MAX_AGE_S),
     }
-    # A page of the internet that asks a private address is told apart by browsers.
+    # Browsers mark requests of public pages to private addresses.
     if request.headers.get("Access-Control-Request-Private-Network") == "true":
         headers["Access-Control-Allow-Private-Network"] = "true"
     return web.Response(status=204, headers=headers)

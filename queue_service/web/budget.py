@@ -70,7 +70,7 @@ class Held:
         self._bytes = 0
 
     def set(self, size: int, *, whatever: bool = False) -> None:
-        """Hold so many bytes from now on.
+        """Hold this many bytes from now on.
 
         Raises TooMuchAtOnce or BuffersFull for too many, unless `whatever`: what is here already
         counts, so that there is less room for what is not.

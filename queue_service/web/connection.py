@@ -123,7 +123,7 @@ class Connection(RequestHandler):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Keep the connection for the answers to what was asked; True keeps it.
 
-        Whatever waits is told that its client may have left, and answers with what there is.
+        Handlers that wait learn that the client may have left, and answer with what they have.
         """
         super().eof_received()
         # Between two requests, with half a body, or as a WebSocket there is nothing to answer.

@@ -132,7 +132,7 @@ async def _hand_over(request: web.Request, response: web.StreamResponse) -> web.
 
 
 def _allowed(request: web.Request, error: Exception) -> Exception:
-    """The error that may be told: it may hold what only a valid credential may read."""
+    """The error to answer with: its text may hold what only a valid credential may read."""
     admission = request.get(ADMISSION)
     if admission is None or not admission.ended or admission.settled:
         return error

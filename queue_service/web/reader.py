@@ -18,7 +18,7 @@ from queue_service.web.parameters import Parameters
 class Reader:
     """One request's view.
 
-    viewer: whose entries it sees.  owner: of whoever asks; "" for those who see everything.
+    viewer: whose entries it sees.  owner: the caller's; "" for a caller that sees everything.
     """
 
     queue: Queue
@@ -27,7 +27,7 @@ class Reader:
 
     @classmethod
     def of(cls, queue: Queue, token: Token | None) -> "Reader":
-        """The view of whoever carries this token; None is the service's own."""
+        """The view of a request with this token; None is the service's own."""
         viewer = viewer_of(token)
         works = token is not None and Scope.WORK in token.scopes
         sees_all = queue.role == "input" and works

@@ -1,6 +1,6 @@
 """Who may come in.
 
-Whoever is admitted here holds an `Admission` until its request has ended: see `held`.
+An admitted request holds an `Admission` until it ends: see queue_service/admission.py.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ _WORKERS_ID = "workers"
 async def seek(request: web.Request, name: str) -> Service:
     """The service of this name, be it made a moment ago in another process.
 
-    Raises NoSuchService; for whoever has no valid token at all Unauthorized instead, as for a
-    service that exists, so that strangers cannot try out names.
+    Raises NoSuchService, but Unauthorized where the request has no valid token: a service that
+    exists answers the same, so strangers cannot probe names.
     """
     services = request.app[SERVICES]
     try:

@@ -103,7 +103,7 @@ async def test_a_crash_at_the_last_hand_out_is_answered_though_nobody_is_left(
     answer = await _answer(client)
     assert answer.tags["errorCode"] == "WorkerLost"
     (letter,) = await operator.letters(code="WorkerLost")
-    assert letter["error"] == "whoever had it was lost before it was answered"
+    assert letter["error"] == "its worker was lost before it answered"
     await operator.purge_all()
     await peer.cut()
     await client.truncate()

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from client_sdk.wire import names
 from tests.leaks import IDLE_KEYS, wait_for_no_leaks
+from tests.queue_service.bench import Bench, running_bench
 from tests.queue_service.raw import RawRequest
 from tests.running import TOKEN, QueueServiceProcess, running_service
 
@@ -123,3 +124,9 @@ async def stored(redis_url: str) -> AsyncIterator[Stored]:
 @pytest.fixture
 def raw(eas: str) -> RawRequest:
     return RawRequest(eas)
+
+
+@pytest.fixture
+async def bench(redis_url: str, key_prefix: str) -> AsyncIterator[Bench]:
+    async with running_bench(redis_url, key_prefix) as running:
+        yield running

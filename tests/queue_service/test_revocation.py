@@ -2,27 +2,22 @@
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from redis.asyncio import Redis
 
 from client_sdk.wire import names
 from client_sdk.wire import worker as wire
 from client_sdk.wire.codes import CloseCode
 from queue_service.access import Scope
-from queue_service.app import build_app
 from queue_service.settings import Settings
-from queue_service.web.keys import SERVICES
 from queue_service.web.routes import routes
-from queue_service.web.tokens import require_scope
+from tests.queue_service.bench import Bench
 from tests.queue_service.short_routes import SHORT
-from tests.running import ADMIN_TOKEN
 from tests.waiting import let_pass, wait_until
 
 _JOBS = "/v1/services/{service}/jobs"
@@ -156,91 +151,6 @@ class Client:
                 self.slow_body("PATCH", "/v1/services/svc/dead-letters/1")
             ],
         }
-
-
-@dataclass
-class Bench:
-    """Two replicas of one service `svc` in this process, and an operator."""
-
-    session: aiohttp.ClientSession
-    urls: list[str] = field(default_factory=list)
-    apps: list[web.Application] = field(default_factory=list)
-    under_way: int = 0
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def call(self, method: str, path: str, **more: Any) -> Any:
-        headers = {"Authorization": more.pop("token", ADMIN_TOKEN), "Accept": "application/json"}
-        async with self.session.request(
-            method, self.urls[0] + path, headers=headers, **more
-        ) as answer:
-            assert answer.status < 300, await answer.text()
-            return await answer.json() if answer.content_type == "application/json" else None
-
-    async def make_token(self, *scopes: Scope, **more: Any) -> tuple[str, str]:
-        made = await self.call("POST", "/v1/tokens", json={"scopes": list(scopes), **more})
-        return made["token"], made["id"]
-
-    async def is_everywhere(self, token: str, status: int = 200) -> None:
-        """Wait until every replica knows what a token may do."""
-
-        async def known() -> bool:
-            statuses = set()
-            for url in self.urls:
-                path = f"{url}/api/predict/svc?_attrs_=true"
-                async with self.session.get(path, headers={"Authorization": token}) as answer:
-                    statuses.add(answer.status)
-            return statuses == {status}
-
-        await wait_until(known, f"every replica answers {status}")
-
-
-@pytest.fixture
-async def bench(redis_url: str, key_prefix: str) -> AsyncIterator[Bench]:
-    runners: list[web.AppRunner] = []
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        made = Bench(session)
-
-        @web.middleware
-        async def count(request: web.Request, handler: Any) -> web.StreamResponse:
-            made.under_way += 1
-            try:
-                response: web.StreamResponse = await handler(request)
-                return response
-            finally:
-                made.under_way -= 1
-
-        async def forgetful(request: web.Request) -> web.StreamResponse:
-            """A handler that is admitted and then thinks of nothing."""
-            service = request.app[SERVICES].find("svc")
-            require_scope(request, service, Scope.READ)
-            response = web.StreamResponse()
-            await response.prepare(request)
-            await response.write(b"begun")
-            await made.closing.wait()
-            return response
-
-        for _ in range(2):
-            settings = Settings(redis_url=redis_url, key_prefix=key_prefix, admin_token=ADMIN_TOKEN)
-            app = build_app(settings)
-            app.middlewares.append(count)
-            app.router.add_get("/forgetful/route", forgetful)
-            # Before the route that takes whatever is left.
-            app.router._resources.insert(0, app.router._resources.pop())
-            app.router._resource_index.clear()
-            for resource in app.router._resources:
-                app.router.index_resource(resource)
-            made.apps.append(app)
-            runner = web.AppRunner(app, shutdown_timeout=0.1, lingering_time=0.1)
-            runners.append(runner)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            host, port = runner.addresses[0][:2]
-            made.urls.append(f"http://{host}:{port}")
-        yield made
-        made.closing.set()
-    for runner in reversed(runners):
-        await runner.cleanup()
 
 
 async def _end_by_revocation(bench: Bench) -> tuple[str, Callable[[], Awaitable[object]]]:
@@ -397,39 +307,3 @@ async def test_a_revoked_worker_loses_its_deliveries_at_once_and_they_are_not_ch
     state = await bench.call("GET", f"/v1/services/svc/jobs/{job}", token="first")
     assert (state["state"], state["worker"]) == ("running", "second")
     await second.close()
-
-
-@pytest.mark.leaves_entries
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("POST", "/api/predict/svc", 200),
-        ("POST", "/api/predict/svc/sink", 200),
-        ("PUT", "/v1/services/svc/jobs/mine", 202),
-    ],
-)
-async def test_what_is_stored_when_a_credential_ends_is_not_denied(
-    bench: Bench, redis_url: str, method: str, path: str, status: int
-) -> None:
-    await bench.call("PUT", "/v1/services/svc", json={"token": "first"})
-    await bench.is_everywhere("first")
-    service = bench.apps[0][SERVICES].find("svc")
-
-    async def put() -> int:
-        headers = {"Authorization": "first"}
-        async with bench.session.request(
-            method, bench.urls[0] + path, headers=headers, data=b"x"
-        ) as answer:
-            await answer.read()
-            return answer.status
-
-    async with Redis.from_url(redis_url) as redis:
-        await redis.client_pause(4000, all=False)
-        putting = asyncio.ensure_future(put())
-        # The handler waits for nothing before the store.
-        await wait_until(lambda: bench.under_way == 1, "it is under way")
-        digest = hashlib.sha256(b"second").hexdigest()
-        settings = service.description.settings.model_copy(update={"token_sha256": digest})
-        service.change(replace(service.description, settings=settings))
-        await redis.client_unpause()
-    assert await putting == status

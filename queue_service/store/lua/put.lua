@@ -6,7 +6,7 @@
 --          6  how long an idempotency key is kept, in ms
 --          then for each item: request id, tags (JSON), data, lane, path, content type,
 --          "1" when it has an idempotency key, putter (see prelude/quotas), and for a result
---          the owner of whoever puts it, "" for one that sees everything, and the name that its
+--          the owner of the token that puts it, "" for one that sees everything, and the name that its
 --          request id means when that is "<request id>@<owner>", else ""
 -- returns  for each item {index, request id}, that of the entry which stands for the request id
 --          already if any; {"0", request id} when that is not in line yet, {} when the queue is full,
@@ -44,7 +44,7 @@ local function is_held_by(name, owner)
     return false
 end
 
--- The name under which a result is stored: that of the entry which it answers.  Whoever reads the
+-- The name under which a result is stored: that of the entry which it answers.  A worker that reads the
 -- input queue through EAS sees the ids of owned entries with their owner, so an id without one is
 -- the service's own, also when its entry has gone before its result comes.  A token of a
 -- worker answers what its own connections hold; a result of nothing in line is its own.
@@ -85,7 +85,7 @@ read_request_ids(own, request_ids)
 local known = redis.call('HMGET', own.meta, 'last', 'ended')
 last_index[own] = tonumber(known[1] or 0)
 local results, next_key, appended = {}, OWN_KEYS, false
--- In a function, as Lua permits a script only so many local variables.
+-- In a function, because Lua permits only 200 local variables in a script.
 local function put_one(position)
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
     request_id = request_ids[#results + 1]

@@ -43,7 +43,7 @@ async def _put(
     request: web.Request, service: Service, token: Token | None, given: dict[str, Any]
 ) -> web.StreamResponse:
     settings = request.app[SETTINGS]
-    # How long somebody waits is no part of what is asked for: a repetition may wait longer.
+    # The wait is not part of the request: a repetition may wait longer.
     asked_for = [(name, value) for name, value in request.query.items() if name != WAIT]
     query = from_query(dict(asked_for), request.query.getall("tag", []))
     if set(query) & {"id", "idempotency_key"}:
@@ -82,8 +82,8 @@ async def _put(
     del data, submission
     let_go_of_body(request)
     seen = await find_by_name(service, name)
-    # A request may be answered with what it has put itself.  A repeated put would be answered with
-    # what somebody else of the same owner has put, and that takes the scope to read.
+    # A request may return the result of what it has put itself.  A repeated put returns that of an
+    # earlier request, maybe by another token of the same owner, which needs the scope `read`.
     reads = is_new or token is None or may(request, service, Scope.READ)
     return await _answer(request, service, seen, wait_s=wait_s, reads=reads)
 

@@ -122,7 +122,7 @@ end
 
 -- How the last hand-out failed when nobody said so.
 local function note_loss(gid, index, uid)
-    note_error(own, gid, index, 'WorkerLost', 'whoever had it was lost before it was answered', uid,
+    note_error(own, gid, index, 'WorkerLost', 'its worker was lost before it answered', uid,
         'engine_lost')
 end
 
@@ -141,7 +141,7 @@ local function is_poison(gid, index)
 end
 
 -- End an entry that nobody holds by its policy.  Poison is parked by any; and what a retry policy
--- bounds does not go to the rear, where its attempts would be counted anew.
+-- bounds does not go to the rear, where its attempts would count from 0 again.
 -- Returns "parked", "answered", "dropped" or "reared".
 local function end_by_policy(gid, index, record, reason)
     local policy, _, bounded = rules().policy, most_attempts(own, record)

@@ -14,7 +14,7 @@ local function gap_notes()
     end
     local notes = {}
     gaps_made = notes
-    local MOST_GAPS = 20000 -- the lowest beyond so many are forgotten; counts there are upper bounds
+    local MOST_GAPS = 20000 -- beyond this the lowest are forgotten, and counts become upper bounds
 
     local function count(kind, after, below)
         return redis.call('ZLEXCOUNT', gaps, '(' .. kind .. padded(after),

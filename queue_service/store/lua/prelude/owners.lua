@@ -1,7 +1,7 @@
 -- prelude/owners: whose an entry is.
 --
 -- An entry that a token puts is stored under the name "<owner>\30<request id>", so ids of two owners
--- never meet in any key, and a result, an event or a dead letter belongs to whoever put its
+-- never meet in any key, and a result, an event or a dead letter belongs to the owner of its
 -- input.  The service's own token has the owner "", and its names are stored as they are.  A group
 -- of the sink and a user of the input queue carry the owner of their token in the same way: such a
 -- group sees its owner's entries and no others.
@@ -170,7 +170,7 @@ local function length_for(q, owner)
     return lists().count(q, owner, 0) + lists().count(q, owner, 1)
 end
 
--- Whether a group may have an entry; whoever knows the entry's name gives it.
+-- Whether a group may have an entry.  Pass the entry's name where you have it: that saves a read.
 local function sees(q, gid, index, name)
     local owner = owner_of(gid)
     if owner == '' then

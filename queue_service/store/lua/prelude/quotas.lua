@@ -14,11 +14,11 @@ local function quotas()
     local quota = {}
     quotas_made = quota
 
-    -- An owner may have so many times what it leaves free of a queue: four fifths when it is alone, and
-    -- less beside others, so that there is always room for one that comes.
+    -- An owner may hold this many times the free room of a queue: four fifths when it is alone, less
+    -- beside others.  So there is always room for a newcomer.
     local SHARE = 4
 
-    -- Whether an owner with so many results in the sink, and to come, may have one more there.
+    -- Whether an owner with this number of results, in the sink and to come, may have one more.
     function quota.may_have_result(results, room)
         if rules().sink_evicts or results == 0 then
             return true

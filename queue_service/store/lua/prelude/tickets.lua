@@ -111,8 +111,8 @@ local function most_attempts(q, record)
     return most, bounded
 end
 
--- How long a request is told of after its result has gone: shorter when its owner has left very many
--- behind, down to not at all, so that what one leaves is bounded.
+-- How long a request remains queryable after its result has gone.  The more such requests its owner
+-- has, the shorter, down to 0: this bounds what one owner leaves behind.
 local function told_ms(request_id, ticket)
     local owner, most, count = owner_of(request_id), 1000000, nil
     if owner == '' then
