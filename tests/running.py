@@ -7,6 +7,7 @@ A process is started on a free port, waited for until it says that it is ready, 
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -31,12 +32,19 @@ TOKEN = "a-test-token"
 ADMIN_TOKEN = "an-admin-test-token"
 
 
+#: Below the ports that the kernel gives to outgoing connections, of which other tests that run at
+#: the same time open many.  A port from there could be taken between our look and its use.
+PORTS = range(10_000, 32_000)
+
+
 def free_port() -> int:
-    """Return a TCP port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a TCP port on which nothing listens now."""
+    while True:
+        # Not `random`: every test starts from the same seed, in every process of a parallel run.
+        port = secrets.choice(PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 class ServerProcess:

@@ -155,18 +155,18 @@ async def test_a_version_refuses_entries_that_are_stored_in_a_newer_way(
                 assert answer.status == 503
                 assert answer.headers[names.ERROR_CODE_HEADER] == "NEWER_FORMAT"
                 sentence = await answer.text()
-            assert "format 3" in sentence
+            assert "format 4" in sentence
             assert "format 3" in sentence
 
         async def not_ready() -> bool:
             async with session.get(f"{service.url}/readyz") as answer:
-                return answer.status == 503 and "format 3" in await answer.text()
+                return answer.status == 503 and "format 4" in await answer.text()
 
         await wait_until(not_ready, "a balancer sends nobody here any more")
-        assert service.log.count("format 3") == 1
+        assert service.log.count("format 4") == 1
 
         for text in (b"of the older", b"of the newer"):
-            async with session.get(theirs) as answer:
+            async with session.get(theirs, params={names.AUTO_DELETE: "true"}) as answer:
                 assert await answer.read() == text
 
 

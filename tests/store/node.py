@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from deploy.child import Child
-from tests.running import free_port
+from tests.running import PORTS, free_port
 from tests.store.binaries import Binary
 from tests.waiting import wait_until
 
@@ -25,8 +25,8 @@ async def say(redis: "Redis", *words: Any) -> Any:
 
 
 def _free_port() -> int:
-    """Return a free port to which 10000 can be added, as the nodes of a cluster do."""
-    while (port := free_port()) > 55_000:
+    """Return a free port; 10,000 above it, where cluster nodes talk to each other, is as safe."""
+    while (port := free_port()) + 10_000 not in PORTS:
         pass
     return port
 
