@@ -105,7 +105,9 @@ def desc(
         )
     for key, value in sorted(found["settings"].items()):
         if not isinstance(value, dict):
-            say(one_line(f"{key}: {value}"))
+            # As a service.json says it: `true`, and `null` for what is not set.
+            said = value if isinstance(value, str) else json.dumps(value)
+            say(one_line(f"{key}: {said}"))
     show_instances([found])
 
 

@@ -119,7 +119,9 @@ async def _left_over(running: Running) -> str:
         return ""
     if not jobs and not results:
         return ""
-    return f"From an earlier run: {jobs} jobs that wait, and {results} results to be read."
+    waiting = f"{jobs} waiting job{'' if jobs == 1 else 's'}"
+    unread = f"{results} unread result{'' if results == 1 else 's'}"
+    return f"Left over from an earlier run: {waiting} and {unread}."
 
 
 async def _tell_when_ready(local: LocalMode, running: Running, log: MergedLog) -> None:

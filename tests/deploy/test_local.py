@@ -72,7 +72,7 @@ def test_what_was_put_survives_a_kill_of_everything(start_up: StartUp) -> None:
 
     again = start_up("--workers", "1")
     again.ready()
-    said = "From an earlier run: 1 jobs that wait, and 0 results to be read."
+    said = "Left over from an earlier run: 1 waiting job and 0 unread results."
     wait_until_blocking(lambda: said in again.log, "it is said", START_S)
     got = penstock(again, "get", "demo", put.stdout.decode().strip(), "--timeout", "30")
     assert got.stdout == b"kept", (got, again.log)

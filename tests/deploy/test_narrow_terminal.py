@@ -62,6 +62,7 @@ async def test_everything_fits_and_no_id_is_broken(start_service: StartService) 
             assert f"  {UID}" in lines
             text = " ".join(" ".join(lines).split())
             assert f"host gpu-host, GPU {GPU}, engine transformers:" in text
+        assert {"fair: true", "retry: null"} <= set(lines), "desc, the last of the two"
         assert (await _shown("ls", url=url)).splitlines()[0] == NAME
         lines = (await _shown("dead", "ls", NAME, url=url)).splitlines()
         assert lines[0] == f"{delivery.index}  request {REQUEST_ID}"
