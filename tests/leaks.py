@@ -37,6 +37,9 @@ ENTRY_KEYS |= {"dead", "dead_data", "dead_order", "pauses", "holders"}
 #: A service's own, owned by entries of tokens: gone with the last that waits or runs.
 LINE_KEYS = {"lines", "shares", "running"}
 
+#: The lane of `lines` with what waits for another attempt.
+BACK = "b"
+
 #: Owned by subscribers, each of which has a lease that ends: gone with the last of them.
 SUBSCRIBER_KEYS = {"leases", "subscribers", "holds", "deadlines"}
 
@@ -194,8 +197,11 @@ def differences_of_lines(redis: "Redis", prefix: str) -> Iterator[str]:
                 accounts[owner[1:]] = [normal, urgent, runs, since]
         found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
         for member in redis.zrange(f"{base}lines", 0, -1):
-            owner, lane, _ = cast(str, member).split(SEPARATOR)
-            found[owner][int(lane)] += 1
+            owner, lane, index = cast(str, member).split(SEPARATOR)
+            if lane == BACK:
+                yield from _wrongly_back(redis, base, index)
+            else:
+                found[owner][int(lane)] += 1
         for text in cast(dict[str, str], redis.hgetall(f"{base}running")).values():
             began, _, owner = text.partition(" ")
             found[owner][2] += 1
@@ -204,6 +210,16 @@ def differences_of_lines(redis: "Redis", prefix: str) -> Iterator[str]:
             account = accounts.get(owner, [0, 0, 0, 0])
             if account != found[owner]:
                 yield f"{base}: the account of {owner!r} says {account}, there are {found[owner]}"
+
+
+def _wrongly_back(redis: "Redis", base: str, index: str) -> Iterator[str]:
+    group = base.rpartition("{")[2].removesuffix("}:")
+    member = f"{group}{SEPARATOR}{index}"
+    waits = [
+        redis.zscore(f"{base}input:{key}", member) for key in ("released", "pauses", "skipped")
+    ]
+    if all(score is None for score in waits):
+        yield f"{base}: entry {index} is in line for another attempt, and does not wait"
 
 
 def differences_of_owned(redis: "Redis", prefix: str) -> Iterator[str]:

@@ -156,9 +156,10 @@ class Shop:
         if self.held[uid]:
             await self.finish(uid)
 
-    async def reject(self, uid: str, index: int) -> bool:
+    async def reject(self, uid: str, index: int, *, pause_ms: int = 0) -> bool:
         delivery = self.held[uid].pop(index)
-        return await self.store.reject(Rejected(SERVICE, uid, index, delivery.attempt, "500"))
+        rejected = Rejected(SERVICE, uid, index, delivery.attempt, "500", pauses_ms=(pause_ms,))
+        return await self.store.reject(rejected)
 
     async def leave(self, uid: str, *, gid: str = SERVICE) -> None:
         """End a subscriber as a crash does; what it held goes out again."""

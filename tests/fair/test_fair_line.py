@@ -303,3 +303,33 @@ async def test_what_its_workers_lose_ends_by_the_policy(
     assert len(shop.given) == given
     assert not differences()
     await shop.store.dead_letters.purge(Choice(), most=100)
+
+
+async def test_jobs_that_fail_do_not_go_before_those_of_others(
+    shop: Shop, differences: Differences
+) -> None:
+    await shop.join("w", 1)
+    await shop.join("v", 1)
+    await shop.put("fails", 20)
+    await shop.put("works", 20)
+    worker = "w"
+    while Counter(shop.given)["works"] < 20:
+        for delivery in await shop.take(worker):
+            if shop.owner_of[delivery.entry.index] == "fails":
+                await shop.reject(worker, delivery.entry.index)
+            else:
+                await shop.finish(worker)
+        worker = "v" if worker == "w" else "w"
+    # Each has had about half of the attempts, and not each of "works" after all of "fails".
+    assert Counter(shop.given)["fails"] < 40, shop.given
+    assert not differences()
+
+
+async def test_what_failed_goes_first_among_its_owner_s_own(shop: Shop) -> None:
+    await shop.join("w", 1)
+    await shop.join("v", 1)
+    first, *_ = await shop.put("a", 3)
+    await shop.take("w")
+    await shop.reject("w", first)
+    (again,) = await shop.take("v")
+    assert again.entry.index == first

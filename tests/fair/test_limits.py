@@ -156,3 +156,46 @@ async def test_an_allowance_comes_back_with_time(shop: Shop) -> None:
         return await shop.submit("a", **limits) != "rate"
 
     await wait_until(is_taken, "there is room again")
+
+
+async def test_what_waits_for_another_attempt_is_in_line(
+    shop: Shop, differences: Differences
+) -> None:
+    await shop.join("v", 3)
+    await shop.join("w", 3)
+    indexes = await shop.put("a", 3, in_line=3)
+    await shop.take("v", "w")
+    for uid in ("v", "w"):
+        for index in list(shop.held[uid]):
+            await shop.reject(uid, index, pause_ms=3_600_000)
+    # A job that fails would else make room for the next one, which fails too, up to the capacity.
+    refusal = await shop.refused("a", in_line=3)
+    assert (refusal.quota, refusal.count) == ("in_line", 3)
+    assert await shop.submit("a", in_line=3) == "in_line"
+    await shop.put("b", 1, in_line=3)
+    await shop.store.delete(indexes[:1])
+    await shop.put("a", 1, in_line=3)
+    await shop.refused("a", in_line=3)
+    assert not differences()
+
+
+async def test_what_comes_back_alone_keeps_to_the_limit_of_running(
+    shop: Shop, differences: Differences
+) -> None:
+    await shop.join("v", 1)
+    await shop.join("w", 4)
+    for _ in await shop.put("a", 3, running=1):
+        (delivery,) = await shop.take("v")
+        await shop.reject("v", delivery.entry.index, pause_ms=1)
+    due = 0
+
+    async def are_due() -> bool:
+        nonlocal due
+        due += (await shop.tickets.due())[0]
+        return due == 3
+
+    # Nothing else is in line: only what came back says that there is still a limit to keep.
+    await wait_until(are_due, "all pauses are over")
+    assert len(await shop.take("w")) == 1
+    assert not await shop.take("w")
+    assert not differences()

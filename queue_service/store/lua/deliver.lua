@@ -72,6 +72,9 @@ local function new_record(fields, lane)
         tags = fields[TAGS] }
 end
 
+-- Whose turn it is.  least: what that owner has used, until the next entry is handed out.
+local turns = { heads = {}, least = nil }
+
 local function hand_over(batch, uid, index, fields, record)
     local deaths, retry, alone = 0, '', record.state == 'a'
     if record.attempt > 0 then
@@ -92,6 +95,7 @@ local function hand_over(batch, uid, index, fields, record)
         fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE], deaths, retry,
         alone and '1' or '0' }
     if lined then
+        turns.least = nil
         fair_line().begin_run(gid, index, fair_line().owner_of(fields), now_ms())
     end
     left, sink_room = left - 1, sink_room - 1
@@ -155,6 +159,19 @@ local function is_below_most(fields)
     return true
 end
 
+-- Whether a released entry may go now.  To fail is no reason to go before other owners' entries: what
+-- failed waits for its owner's turn, and goes first then.  What a worker that was lost or that leaves
+-- has had goes before all.
+function turns.is_come(record, fields)
+    if not lined or not fields or not rules().fair or record.state ~= 'j' or record.attempt == 0 then
+        return true
+    end
+    if not turns.least then
+        turns.least = select(2, turns.next_owner(0)) or math.huge
+    end
+    return fair_line().share_of_owner((fair_line().owner_of(fields)), now_ms()) <= turns.least
+end
+
 local function deliver_released(batch, uid, room, line, only_reserved)
     -- Some that this user may not have may lie in front: look a little further.
     local members = redis.call('ZRANGEBYLEX', own.released,
@@ -173,7 +190,7 @@ local function deliver_released(batch, uid, room, line, only_reserved)
             fits = record.state == 'o' and record.uid == uid
         end
         if fits and may_have(record, uid, line.others)
-            and is_below_most(fields)
+            and is_below_most(fields) and turns.is_come(record, fields)
         then
             if line.filter and not matches(line.filter, index, fields) then
                 pass_over(index, line)
@@ -181,6 +198,9 @@ local function deliver_released(batch, uid, room, line, only_reserved)
                 end_now(index, record)
             else
                 redis.call('ZREM', own.released, member)
+                if lined and fields then
+                    fair_line().go_again(index, fields)
+                end
                 hand_over(batch, uid, index, fields, record)
             end
         end
@@ -224,8 +244,6 @@ local function deliver_unseen(batch, uid, room, line, lane, bound)
 end
 
 -- The first index of an owner's line in a lane.
-local turns = { heads = {} }
-
 function turns.head_of(owner, lane)
     local from = owner .. SEP .. lane .. SEP
     local head = turns.heads[from]

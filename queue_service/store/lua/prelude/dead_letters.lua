@@ -258,6 +258,9 @@ local function put_back(q, gid, index, record, state, failure)
             -- Its followers see why the attempt has failed, where nobody has said so.
             note_loss(gid, index, record.uid)
         end
+        if lined_from and q == input then
+            fair_line().come_back(gid, index)
+        end
         if next_at then
             pausing().begin(q, gid, index, next_at)
         else

@@ -105,7 +105,9 @@ local function finish(q, gid, index, record)
     if not fields then
         return false
     end
-    if lined_from and q == input and not record and gid == rules().workers then
+    if lined_from and q == input and gid == rules().workers
+        and not (record and record.state == 'h')
+    then
         fair_line().leave(index, found, fields)
     end
     if record then

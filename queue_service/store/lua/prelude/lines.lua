@@ -3,7 +3,8 @@
 -- An owner is a token; its entries say so in the field `o`: "<id>:<most at once, 0 for any>".
 -- What the service's own token puts is owned by "".  With the first entry of a token the lines
 -- open: from its index on, `lined_from`, every new entry of the input queue is in `lines` until the
--- workers' group has it (owner, lane, index).  Those before it are found by the group's cursors, as
+-- workers' group has it (owner, lane, index), and again, in the lane `BACK`, while it waits for another
+-- attempt: then `released` or `pauses` have it too, and this only counts it.  Those before it are found by the group's cursors, as
 -- ever, and are the head of the line of "".  Other groups know nothing of lines.
 --
 -- `shares` has an account of each owner: used (ms for which it had workers), how many wait in each
@@ -24,9 +25,11 @@ local function fair_line()
     made = fair
     local LINED_FORMAT = 2 -- the format from which on there may be lines
     local GUESSED_MS = 1000 -- how long an entry runs, while none has ended
+    local BACK = 'b' -- the lane of what came back
     local LATELY_MS = 10 * 60 * 1000 -- how much of what an owner is ahead of the others counts
 
     local accounts, changed_accounts, all_read = {}, {}, false
+    local owners_of_ended = {} -- of the runs that ended in this call
     local clock, clock_changed
 
     -- Who owns an entry, and how many of the owner's may run at once, 0 for any.
@@ -126,7 +129,28 @@ local function fair_line()
             local account = fair.account_of(owner)
             account.waiting[lane] = account.waiting[lane] - 1
             changed_accounts[owner] = true
+        else
+            fair.go_again(index, fields)
         end
+    end
+
+    -- A token's entry waits for another attempt, and is in line once more for what its token may have.
+    function fair.come_back(gid, index)
+        local owner = owners_of_ended[gid .. SEP .. index]
+        if owner and owner ~= '' then
+            redis.call('ZADD', lines, 0, line_member(owner, BACK, index))
+        end
+    end
+
+    -- It waits no more.
+    function fair.go_again(index, fields)
+        redis.call('ZREM', lines, line_member((fair.owner_of(fields)), BACK, index))
+    end
+
+    -- How many of an owner's entries came back and wait.
+    function fair.count_back(owner)
+        local from = owner .. SEP .. BACK
+        return redis.call('ZLEXCOUNT', lines, '[' .. from .. SEP, '(' .. from .. ' ')
     end
 
     -- The entry goes, and whoever knows of it knows only where it is.
@@ -191,6 +215,7 @@ local function fair_line()
         end
         redis.call('HDEL', running, gid .. SEP .. index)
         local began, owner = string.match(text, '^(%d+) (.*)$')
+        owners_of_ended[gid .. SEP .. index] = owner
         local account, ran_ms = fair.account_of(owner), math.max(1, now_ms() - tonumber(began))
         account.runs, account.since = account.runs - 1, account.since - tonumber(began)
         local most = math.max(account.used, line_clock().time + LATELY_MS)
@@ -203,6 +228,13 @@ local function fair_line()
     function fair.share_of(account, now)
         local elapsed = account.runs * now - account.since
         return account.used + math.max(account.runs * line_clock().mean, elapsed)
+    end
+
+    -- The same of one that may have nothing in line but what came back: it has saved nothing up.
+    function fair.share_of_owner(owner, now)
+        local account = fair.account_of(owner)
+        account.used = math.max(account.used, line_clock().time)
+        return fair.share_of(account, now)
     end
 
     function fair.write()

@@ -66,6 +66,7 @@ local function quotas()
     function quota.refusal(putter, owner, key, now, room)
         local account = fair_line().account_of(putter.id)
         local in_line = account.waiting[0] + account.waiting[1] + account.delayed
+            + (lined_from and fair_line().count_back(putter.id) or 0)
         if putter.in_line > 0 and in_line >= putter.in_line then
             return { 'quota', 'in_line', in_line, -1 }
         end
