@@ -82,6 +82,7 @@ async def test_out_of_hand_outs_it_is_answered_with_its_last_error_and_kept_whol
         "attempts": 2,
         "uid": peer.uid,
         "deaths": [],
+        "owner": "",
     }
     assert await client.length() == 0
     assert await operator.purge_all() == 1
