@@ -343,9 +343,11 @@ class Queue:
         if subscriber is not None and committed:
             self.reopen(subscriber, committed)
 
-    async def delete(self, indexes: Sequence[int], *, viewer: Viewer = EVERYBODYS) -> int:
+    async def delete(
+        self, indexes: Sequence[int], *, viewer: Viewer = EVERYBODYS, taker: str = ""
+    ) -> int:
         """Remove entries for all groups; give how many there were."""
-        deleted = await self._store.delete(indexes, owner=viewer.owner)
+        deleted = await self._store.delete(indexes, owner=viewer.owner, taker=taker)
         self.metrics.deletions.inc(deleted)
         return deleted
 

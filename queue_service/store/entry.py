@@ -277,11 +277,15 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A get: at most `length` entries; `take` keeps them from other reads until deleted."""
+    """A get: at most `length` entries; `take` keeps them from other reads until deleted.
+
+    taker: the owner for whom they are deleted, which gets nothing that users of others hold.
+    """
 
     wanted: Filter
     length: int
     take: bool
+    taker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

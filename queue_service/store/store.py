@@ -146,7 +146,7 @@ class Store:
                 read.wanted.to_json(),
                 max(1, read.wanted.from_index),
                 read.length,
-                int(read.take),
+                f"{int(read.take)}{read.taker}",
             )
         reply = await self._run("get", arguments)
         return [
@@ -279,14 +279,17 @@ class Store:
         """Show taken entries to other reads again; give how many were still taken."""
         return int(await self._run("restore", list(indexes)))
 
-    async def delete(self, indexes: Iterable[int], *, owner: str = "") -> int:
-        """Remove entries, all or an owner's, for all groups; give how many there were."""
+    async def delete(self, indexes: Iterable[int], *, owner: str = "", taker: str = "") -> int:
+        """Remove entries, all or an owner's, for all groups; give how many there were.
+
+        taker: as in Read.
+        """
         wanted, deleted = list(indexes), 0
         # A few go at once, as after a read that deletes; many are a walk.
         run = self._run if len(wanted) <= REMOVE_STEP else self.run_slice
         for first in range(0, len(wanted), REMOVE_STEP):
             step = wanted[first : first + REMOVE_STEP]
-            deleted += sum(await run("delete", [owner, *step]))
+            deleted += sum(await run("delete", [owner, taker, *step]))
         return deleted
 
     async def truncate(self, below: int, *, owner: str = "") -> int:

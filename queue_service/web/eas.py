@@ -221,16 +221,18 @@ async def get(request: web.Request, reader: Reader, parameters: Parameters) -> w
     if index == -1:
         index = await queue.newest(reader.wanted(parameters), length)
 
+    taker = reader.taker if delete else ""
     admission = admission_of(request)
     entries = await queue.get(
-        Read(reader.wanted(parameters, index), length, take=delete),
+        Read(reader.wanted(parameters, index), length, take=delete, taker=taker),
         timeout_s=max(timeout_s * 0.75, timeout_s - ANSWER_EARLY_S),
         given_up=lambda: has_left(request) or admission.ended,
         also=(admission.bell, leaving(request)) if timeout_s else (),
     )
     response = render_entries(entries, raw=raw, protobuf=protobuf, with_owner=reader.shows_owner)
     if delete and entries:
-        await _write_then_delete(request, queue, response, [entry.index for entry in entries])
+        indexes = [entry.index for entry in entries]
+        await _write_then_delete(request, queue, response, indexes, taker)
     return response
 
 
@@ -253,7 +255,11 @@ def _refuse_changes(parameters: Parameters) -> None:
 
 
 async def _write_then_delete(
-    request: web.Request, queue: Queue, response: web.Response, indexes: list[int]
+    request: web.Request,
+    queue: Queue,
+    response: web.Response,
+    indexes: list[int],
+    taker: str,
 ) -> None:
     """Delete only what a client was there to receive."""
     transport = request.transport
@@ -278,7 +284,7 @@ async def _write_then_delete(
             await queue.restore(indexes)
         raise
     try:
-        await queue.delete(indexes)
+        await queue.delete(indexes, taker=taker)
     except ServiceError as error:
         # The answer is on its way, so this can only be said here.  The entries are seen again
         # when their taking ends: read twice rather than lost.

@@ -39,6 +39,11 @@ class Reader:
         return Viewer(self.owner)
 
     @property
+    def taker(self) -> str:
+        """Whose users' work a get that deletes may take from them; "" for everybody's."""
+        return self.owner if self.queue.role == "input" else ""
+
+    @property
     def shows_owner(self) -> bool:
         """Whether ids say whose an entry is: to workers, whose answers then say it too."""
         return self.queue.role == "input"

@@ -129,3 +129,43 @@ async def test_events_of_a_worker_reach_the_job_of_the_entry_it_has(house: House
         assert json.dumps(f"says {team.token_id}").encode() in answer.body
         assert answer.body.count(b"says ") == 1
     await worker.cut()
+
+
+async def test_a_get_that_deletes_takes_nothing_that_another_token_s_worker_holds(
+    house: House,
+) -> None:
+    other = await house.own.make("work")
+    held = await house.red.put(b"held", "held")
+    worker = Peer(house.own.session, 1)
+    await worker.connect(house.own.url)
+    await wait_until(lambda: worker.held, "the worker has it")
+    await house.blue.put(b"free", "free")
+    # By index, by request id, and several at once.
+    name = f"held@{house.red.token_id}"
+    for query in ({names.INDEX: held}, {names.REQUEST_ID_TAG: name}, {names.LENGTH: "9"}):
+        seen = await other.frames("", delete=True, **{names.LENGTH: "1", **query})
+        assert b"held" not in [data for _, data in seen], query
+    assert await house.blue.number("") == 0
+    # To look at it is no harm, and the service's own token takes what it says.
+    assert [data for _, data in await other.frames("")] == [b"held"]
+    (delivery,) = list(worker.held)
+    await worker.complete(delivery)
+    await wait_until(lambda: worker.outcomes, "the answer was taken")
+    assert worker.outcomes[0].accepted
+    assert await house.red.frames() == [("held", b"held")]
+    held = await house.red.put(b"held", "again")
+    await wait_until(lambda: worker.held, "the worker has it")
+    assert len(await house.own.frames("", delete=True)) == 1
+    assert await house.red.number("") == 0
+    await worker.cut()
+
+
+async def test_a_get_that_deletes_takes_what_its_own_token_s_watch_holds(house: House) -> None:
+    token = await house.own.make("work")
+    await house.red.put(b"x", "one")
+    headers = {"Authorization": token.token, names.USER_HEADER: "w", names.GROUP_HEADER: "svc"}
+    address = f"{house.own.jobs.eas}?_watch_=true"
+    async with house.own.session.ws_connect(address, headers=headers) as socket:
+        await socket.receive_bytes()
+        assert [data for _, data in await token.frames("", delete=True)] == [b"x"]
+    assert await house.red.number("") == 0

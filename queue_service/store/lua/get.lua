@@ -4,7 +4,8 @@
 -- answer is on its way.  `delete` follows when it was written, `restore` when it was not.
 --
 -- argv     4  how long a taking lasts, in ms
---          then for each read: filter (JSON), index to start at, most entries, "1" to take
+--          then for each read: filter (JSON), index to start at, most entries, "1" to take, else "0",
+--          and the owner of who is to take, "" for one that may take what others hold
 -- returns  for each read {"", the index at which to go on, or "ambiguous" when several owners have the
 --          request id, {index, request id, tags,
 --          stored at, data, path, content type}...}
@@ -22,12 +23,23 @@ local function is_taken(index)
     return ends and tonumber(ends) > now
 end
 
+-- Whether a user of another owner has the entry of the input queue in hand.
+local function is_kept_from(taker, index)
+    for _, gid in ipairs(taker ~= '' and role == 'input' and groups_of(own).gids or {}) do
+        local record = record_of(own, gid, index)
+        if record and record.state == 'h' and owner_of(record.uid) ~= taker then
+            return true
+        end
+    end
+    return false
+end
+
 local function render(index, fields)
     return { index, fields[REQUEST_ID], fields[TAGS], fields[STORED_AT], fields[DATA],
         fields[PATH], fields[CONTENT_TYPE] }
 end
 
-local function by_request_id(filter, most, keep)
+local function by_request_id(filter, most, may_have, keep)
     local names = filter.owner and { filter.request_id } or meanings().of(filter.request_id)
     if names[2] then
         return 'ambiguous'
@@ -39,7 +51,7 @@ local function by_request_id(filter, most, keep)
     local same_id_left = SAME_ID_BYTES
     for _, index in ipairs(indexes) do
         local fields = read(own, index)
-        if fields and matches(filter, index, fields) and not is_taken(index) then
+        if fields and matches(filter, index, fields) and may_have(index) then
             keep(index, fields)
             most, same_id_left = most - 1, same_id_left - #fields[DATA]
             if most == 0 or same_id_left <= 0 then
@@ -68,7 +80,7 @@ local function next_entries(owner, from, count)
     return first
 end
 
-local function by_index(filter, from, most, keep)
+local function by_index(filter, from, most, may_have, keep)
     -- Few at first, as they may be large.
     local count = next(filter.tags) and 4 or math.min(most, 4)
     while true do
@@ -83,7 +95,7 @@ local function by_index(filter, from, most, keep)
             end
             from = index
             scan_left, bytes_left = scan_left - 1, bytes_left - #fields[DATA]
-            if matches(filter, index, fields) and not is_taken(index) then
+            if matches(filter, index, fields) and may_have(index) then
                 keep(index, fields)
                 most = most - 1
                 if most == 0 then
@@ -102,8 +114,12 @@ end
 local results = {}
 for position = 5, #ARGV, 4 do
     local filter, from = cjson.decode(ARGV[position]), ARGV[position + 1]
-    local most, take = tonumber(ARGV[position + 2]), ARGV[position + 3] == '1'
+    local most, take = tonumber(ARGV[position + 2]), string.sub(ARGV[position + 3], 1, 1) == '1'
+    local taker = string.sub(ARGV[position + 3], 2)
     local result = { '' }
+    local function may_have(index)
+        return not is_taken(index) and not is_kept_from(taker, index)
+    end
     local function keep(index, fields)
         result[#result + 1] = render(index, fields)
         if take then
@@ -111,9 +127,9 @@ for position = 5, #ARGV, 4 do
         end
     end
     if filter.request_id then
-        result[1] = by_request_id(filter, most, keep)
+        result[1] = by_request_id(filter, most, may_have, keep)
     else
-        result[1] = by_index(filter, from, most, keep)
+        result[1] = by_index(filter, from, most, may_have, keep)
     end
     results[#results + 1] = result
 end
