@@ -205,8 +205,11 @@ class ForeignEntry(ServiceError):
 class AmbiguousId(ServiceError):
     code = Code.CONFLICT
 
-    def __init__(self, request_id: str, *, hint: str = "write it as <request id>@<owner>") -> None:
-        super().__init__(f"several owners have something under {request_id!r}: {hint}")
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"several owners have something under {request_id!r}: "
+            "add ?owner= with the owner that the list of jobs shows"
+        )
         self.request_id = request_id
 
 

@@ -38,14 +38,6 @@ class Foreign:
     """A result was not stored: another owner's worker is to answer the entry."""
 
 
-class Ambiguous(Exception):
-    """Several owners have something under one request id."""
-
-    def __init__(self, request_id: str) -> None:
-        super().__init__(request_id)
-        self.request_id = request_id
-
-
 def owned_name(owner: str, name: str) -> str:
     """The name as it is stored for its owner."""
     return f"{owner}{OWNED}{name}" if owner else name

@@ -26,7 +26,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Keys, Role, other
-from queue_service.store.owners import Ambiguous, Foreign, owned_name, plain_name
+from queue_service.store.owners import Foreign, owned_name, plain_name
 from queue_service.store.putter import QuotaReached, read_put
 from queue_service.store.scripts import Scripts
 from queue_service.store.state import read_state
@@ -93,7 +93,7 @@ class Store:
         self.put: Batcher[NewEntry, tuple[int, str] | QuotaReached | Foreign | None] = Batcher(
             self._put, weigh=lambda item: len(item.data)
         )
-        self.get: Batcher[Read, tuple[list[Entry], int] | Ambiguous] = Batcher(self._get, most=64)
+        self.get: Batcher[Read, tuple[list[Entry], int]] = Batcher(self._get, most=64)
         self.complete: Batcher[Completed, bool] = Batcher(
             self._complete, weigh=lambda item: len(item.data or b"")
         )
@@ -133,12 +133,12 @@ class Store:
         reply = await self._run("put", arguments, keys)
         return [read_put(item) for item in reply]
 
-    async def scan(self, read: Read) -> tuple[list[Entry], int] | Ambiguous:
+    async def scan(self, read: Read) -> tuple[list[Entry], int]:
         """The same as `get` for a read that may have to look at many entries."""
         async with self._scripts.slices.turn(self._names.service):
             return (await self._get([read]))[0]
 
-    async def _get(self, reads: Sequence[Read]) -> list[tuple[list[Entry], int] | Ambiguous]:
+    async def _get(self, reads: Sequence[Read]) -> list[tuple[list[Entry], int]]:
         """Read entries; give those of each read, and the index to go on at (0: all seen)."""
         arguments: list[Any] = [TAKEN_MS]
         for read in reads:
@@ -150,10 +150,7 @@ class Store:
             )
         reply = await self._run("get", arguments)
         return [
-            Ambiguous(read.wanted.request_id)
-            if item[0] == b"ambiguous"
-            else ([Entry.from_reply(entry) for entry in item[1:]], int(item[0] or 0))
-            for read, item in zip(reads, reply, strict=True)
+            ([Entry.from_reply(entry) for entry in item[1:]], int(item[0] or 0)) for item in reply
         ]
 
     async def deliver(self, gid: str, asks: Sequence[Ask]) -> Handout:

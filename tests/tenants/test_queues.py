@@ -216,29 +216,34 @@ async def test_a_worker_that_speaks_eas_answers_each_team_under_one_request_id(
     assert ("same", b"answer to own") in await house.own.frames(requestId="same")
 
 
-async def test_whoever_sees_everything_finds_a_result_by_its_plain_id(house: House) -> None:
-    for team in (house.red, house.blue):
-        await team.put(b"x", "both")
-    await house.red.put(b"x", "one")
-    worker = await house.worker()
-
-    async def are_there() -> bool:
-        return await house.own.number("/sink") == 3
-
-    await wait_until(are_there, "every result is there")
-    assert await house.own.frames(requestId="one") == [("one", b"x")]
-    answer = await house.own.eas("GET", "/sink?_auto_delete_=false&requestId=both")
-    assert answer.status == 409
-    assert b"<request id>@<owner>" in answer.body
-    assert await house.own.frames(requestId=f"both@{house.red.token_id}") == [("both", b"x")]
-    # The service's own goes first, and is waited for.
-    await worker.cut()
-    await house.own.put(b"own", "one")
-    assert await house.own.frames(requestId="one") == []
+@pytest.mark.parametrize("delete", [False, True])
+async def test_a_plain_id_means_the_services_own_entry_there_or_not(
+    house: House, delete: bool
+) -> None:
+    await house.red.put(b"forged", "one")
     worker = await house.worker()
 
     async def is_there() -> bool:
+        return await house.red.number("/sink") == 1
+
+    await wait_until(is_there, "red has its result")
+    # The own one has not been put, waits, is there, and has gone without a trace.
+    assert await house.own.frames(requestId="one", delete=delete) == []
+    await worker.cut()
+    await house.own.put(b"own", "one")
+    assert await house.own.frames(requestId="one", delete=delete) == []
+    worker = await house.worker()
+
+    async def is_own() -> bool:
         return bool(await house.own.frames(requestId="one") == [("one", b"own")])
 
-    await wait_until(is_there, "the own result is there")
+    await wait_until(is_own, "the own result is there")
+    await house.own.frames(requestId="one", delete=True)
+    assert await house.own.frames(requestId="one", delete=delete) == []
+    assert await house.own.number("/sink", requestId="one") == 0
+    # With its owner it is everybody's who sees all.
+    name = f"one@{house.red.token_id}"
+    assert await house.own.number("/sink", requestId=name) == 1
+    assert await house.own.frames(requestId=name, delete=True) == [("one", b"forged")]
+    assert await house.red.number("/sink") == 0
     await worker.cut()

@@ -6,9 +6,8 @@
 -- argv     4  how long a taking lasts, in ms
 --          then for each read: filter (JSON), index to start at, most entries, "1" to take, else "0",
 --          and the owner of who is to take, "" for one that may take what others hold
--- returns  for each read {"", the index at which to go on, or "ambiguous" when several owners have the
---          request id, {index, request id, tags,
---          stored at, data, path, content type}...}
+-- returns  for each read {the index at which to go on or "", {index, request id, tags, stored at, data,
+--          path, content type}...}
 write_although_full()
 local taken_ms = tonumber(ARGV[4])
 -- What one call looks at, for all its reads together, while everybody else waits: entries, and bytes
@@ -40,13 +39,10 @@ local function render(index, fields)
 end
 
 local function by_request_id(filter, most, may_have, keep)
-    local names = filter.owner and { filter.request_id } or meanings().of(filter.request_id)
-    if names[2] then
-        return 'ambiguous'
-    end
-    local indexes = { first_of(own, names[1]) or nil }
-    for _, member in ipairs(repeated(own, names[1])) do
-        indexes[#indexes + 1] = unpadded(string.sub(member, #names[1] + 2))
+    local name = filter.owner and filter.request_id or meanings().of(filter.request_id)
+    local indexes = { first_of(own, name) or nil }
+    for _, member in ipairs(repeated(own, name)) do
+        indexes[#indexes + 1] = unpadded(string.sub(member, #name + 2))
     end
     local same_id_left = SAME_ID_BYTES
     for _, index in ipairs(indexes) do

@@ -52,7 +52,7 @@ async def find(request: web.Request, service: Service, viewer: Viewer) -> Seen:
     # The service's own goes first; another one is found by its plain id when it is alone.
     owners = await service.tickets.owners(job_id)
     if len(owners) > 1:
-        raise AmbiguousId(job_id, hint="add ?owner= with the owner that the list of jobs shows")
+        raise AmbiguousId(job_id)
     return _known(await service.tickets.look(owned_name(owners[0], job_id)) if owners else seen)
 
 

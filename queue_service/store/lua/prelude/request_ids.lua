@@ -96,28 +96,19 @@ local function meanings()
         return plain and owner .. OWNED .. plain
     end
 
-    -- The names, as they are stored, that a request id means to those who see everything: the
-    -- service's own goes first, so that no token can put itself in front of it.
+    -- The name, as it is stored, that a request id means to those who see everything: the service's
+    -- own, or with its owner another one's.  A plain id never means an owned entry: else a token that
+    -- guesses the id could answer in place of the service's own entry once that has gone.
     function meant.of(request_id)
         if format_of[input] < OWNED_FORMAT or meant.is_known(request_id) then
-            return { request_id }
+            return request_id
         end
         local qualified = meant.qualified(request_id)
-        if qualified and meant.is_known(qualified) then
-            return { qualified }
-        end
-        local names = {}
-        for position, owner in ipairs(meant.owners(request_id, 2)) do
-            names[position] = owner .. OWNED .. request_id
-        end
-        return #names > 0 and names or { request_id }
+        return qualified and meant.is_known(qualified) and qualified or request_id
     end
 
-    -- Whether an owned entry is what a request id means to those who see everything.
     function meant.may_mean(request_id, name)
-        return owner_of(name) ~= ''
-            and (plain_of(name) == request_id or meant.qualified(request_id) == name)
-            and not meant.is_known(request_id)
+        return owner_of(name) ~= '' and meant.of(request_id) == name
     end
     return meant
 end
