@@ -32,6 +32,16 @@ def test_every_route_is_in_the_document_and_the_other_way_round() -> None:
     assert described == served
 
 
+def test_whatever_finds_jobs_can_be_told_whose() -> None:
+    for path, item in document()["paths"].items():
+        if "/jobs" not in path:
+            continue
+        for method in METHODS & set(item):
+            told = {one["name"] for one in item[method]["parameters"]}
+            puts = method == "put" or (method == "post" and path.endswith("/jobs"))
+            assert ("owner" in told) != puts, (path, method)
+
+
 def check(answer: Answer, path: str, method: str) -> None:
     """Hold an answer against what the document says about it."""
     published = document()
@@ -66,6 +76,8 @@ async def test_answers_are_as_the_document_says(face: Face, start_worker: StartW
     ndjson = {"Content-Type": "application/x-ndjson"}
     await call("post", "", "", data=b'{"input": 1}\nnothing', headers=ndjson)
     await call("get", "/one", "/{job}")
+    described = set(document()["components"]["schemas"]["Job"]["properties"])
+    assert set((await call("get", "/one", "/{job}")).json) == described
     await call("get", "/none", "/{job}")
     await call("get", "/one/result", "/{job}/result")
     await call("get", "", "", params={"limit": "2"})

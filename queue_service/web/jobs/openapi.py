@@ -2,189 +2,28 @@
 against answers."""
 
 from importlib.metadata import version
-from typing import Any
 
 from aiohttp import web
 
 from client_sdk.wire import names
-from client_sdk.wire.codes import Code
-from client_sdk.wire.failures import FailureType
 from queue_service.store.ticket import State
 from queue_service.web.jobs.batch import NDJSON
 from queue_service.web.jobs.events import EVENT_STREAM
+from queue_service.web.jobs.schemas import (
+    JOB,
+    LINE,
+    OUTCOME,
+    PROBLEM,
+    RETRY_OPTIONS,
+    WHOLE,
+    Schema,
+    an_object,
+    or_null,
+    ref,
+    text,
+)
 from queue_service.web.keys import ADDRESSES
 from queue_service.web.strict_json import json_response
-
-Schema = dict[str, Any]
-
-
-def text(about: str, **more: object) -> Schema:
-    """A text."""
-    return {"type": "string", "description": about, **more}
-
-
-def or_null(schema: Schema) -> Schema:
-    """The same, or null."""
-    return {**schema, "type": [schema["type"], "null"]}
-
-
-def moment(about: str) -> Schema:
-    """A time, or null for none."""
-    return or_null(text(about, format="date-time"))
-
-
-def ref(name: str) -> Schema:
-    """A schema that stands among the components."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def an_object(properties: dict[str, Schema], **more: object) -> Schema:
-    """An object that has all of these."""
-    return {"type": "object", "properties": properties, "required": list(properties), **more}
-
-
-_WHOLE = {"type": "integer", "minimum": 0}
-_SECONDS = {"type": "number", "minimum": 0}
-_MOMENTS = an_object(
-    {
-        "p50": text("The median.", format="date-time"),
-        "p90": text("What nine of ten stay below.", format="date-time"),
-        "p50_s": {**_SECONDS, "description": "The same in seconds from now."},
-        "p90_s": _SECONDS,
-    }
-)
-
-_NUMBER: Schema = {"type": "number", "minimum": 0}
-_ERROR = an_object(
-    {
-        "type": {
-            "type": ["string", "null"],
-            "enum": [*(str(kind) for kind in FailureType), None],
-            "description": "What kind of failure; null for a job that was canceled.",
-        },
-        "code": or_null(text("The failure, as a machine word.")),
-        "message": or_null(text("What the handler said; not in a list, nor without scope `read`.")),
-    }
-)
-_RETRY = an_object(
-    {
-        "first_pause_s": _NUMBER,
-        "factor": _NUMBER,
-        "longest_pause_s": _NUMBER,
-        "jitter": _NUMBER,
-    }
-)
-_RETRY_OPTIONS: list[tuple[str, str, Schema]] = [
-    ("max_attempts", "How often it is tried at most.", {"type": "integer", "minimum": 1}),
-    ("retry_pause", "Until the second attempt, as a duration.", {"type": "string"}),
-    ("retry_factor", "How much longer each further pause is.", {"type": "number", "minimum": 1}),
-    ("retry_longest_pause", "No pause is longer, as a duration.", {"type": "string"}),
-    ("retry_jitter", "The share of a pause that is added at random, 0 to 1.", _NUMBER),
-]
-
-_JOB = an_object(
-    {
-        "id": text("The request id."),
-        "service": text("The service that it was put into."),
-        "state": ref("State"),
-        "reason": or_null(text("Why it did not succeed, as a machine word.")),
-        "error": {"oneOf": [{"type": "null"}, _ERROR]},
-        "progress": {
-            "oneOf": [
-                {"type": "null"},
-                an_object(
-                    {
-                        "fraction": {"type": "number", "description": "As the handler told it."},
-                        "note": text("What it said with it."),
-                    }
-                ),
-            ]
-        },
-        "attempt": {**_WHOLE, "description": "How often it was handed to a worker."},
-        "priority": _WHOLE,
-        "position": {
-            "type": ["integer", "null"],
-            "minimum": 0,
-            "description": "How many go out before it; `position_is` says how good the number is.",
-        },
-        "position_is": or_null(text("`exact`, `at_most` or `about`; other tokens' jobs compete.")),
-        "scheduled": {"type": "boolean", "description": "It is not in line before its time."},
-        "canceling": {"type": "boolean", "description": "Its worker is told to stop it."},
-        "worker": or_null(text("The worker that has it, or had it last.")),
-        "index": {"type": ["integer", "null"], "description": "Its entry in the input queue."},
-        "created_at": moment("When it was put."),
-        "started_at": moment("When the newest attempt began."),
-        "ended_at": moment("When it ended."),
-        "result_expires_at": moment("Until when its result is kept."),
-        "next_attempt_at": moment("Until when it waits after a failed attempt."),
-        "not_before": moment("Before this it is not in line."),
-        "start_by": moment("It expires when it has not begun by then."),
-        "finish_by": moment("It expires when it has not ended by then."),
-        "run_timeout_s": {"type": ["number", "null"], "description": "The longest attempt."},
-        "max_attempts": {"type": ["integer", "null"], "description": "How often it is tried."},
-        "retry": {"oneOf": [{"type": "null"}, _RETRY]},
-        "estimate": {
-            "oneOf": [
-                {"type": "null"},
-                an_object({"start": {"oneOf": [{"type": "null"}, _MOMENTS]}, "finish": _MOMENTS}),
-            ]
-        },
-        "links": an_object(
-            {name: text("A path.") for name in ("self", "result", "events", "cancel")}
-        ),
-    }
-)
-
-_PROBLEM = {
-    "type": "object",
-    "properties": {
-        "type": text("urn:penstock:problem: and the code."),
-        "title": text("The kind of problem."),
-        "status": {"type": "integer"},
-        "detail": text("What was expected and what came."),
-        "code": text("The machine word.", enum=[str(code) for code in Code]),
-        "job_id": text("The job that it is about."),
-        "state": ref("State"),
-        "reason": or_null(text("Why the job did not succeed.")),
-        "error": {"oneOf": [{"type": "null"}, _ERROR]},
-        "limit_bytes": {"type": "integer", "description": "The most that is taken."},
-    },
-    "required": ["type", "title", "status", "detail", "code"],
-}
-
-_LINE = {
-    "type": "object",
-    "description": "A job of many: `input` or `input_base64`, and options.",
-    "properties": {
-        "id": text("An id of your own."),
-        "idempotency_key": text("The same key again puts nothing."),
-        "input": {"description": "Text, or anything that becomes JSON."},
-        "input_base64": text("Bytes."),
-        "priority": _WHOLE,
-        "tags": {"type": "object", "additionalProperties": {"type": "string"}},
-        "path": text("The sub-path, for engines that are HTTP servers."),
-        "content_type": text("Of the input."),
-        "not_before": text("A time, or a duration from now."),
-        "start_by": text("A time, or a duration from now."),
-        "finish_by": text("A time, or a duration from now."),
-        "run_timeout": text("A duration, such as 90s."),
-        "events": {"type": "boolean"},
-        **{name: {"description": about, **schema} for name, about, schema in _RETRY_OPTIONS},
-    },
-    "additionalProperties": False,
-}
-
-_OUTCOME = {
-    "type": "object",
-    "properties": {
-        "line": {"type": "integer", "minimum": 1},
-        "status": {"type": "integer"},
-        "id": text("The job's id."),
-        "location": text("The job's path."),
-        "problem": ref("Problem"),
-    },
-    "required": ["line", "status"],
-}
 
 
 def parameter(name: str, about: str, schema: Schema | None = None, where: str = "query") -> Schema:
@@ -206,14 +45,14 @@ def answer(about: str, kind: str = "", schema: Schema | None = None) -> Schema:
 
 _A_JOB = ref("Job")
 _OPTIONS = [
-    parameter("priority", "Above 0 goes first.", _WHOLE),
+    parameter("priority", "Above 0 goes first.", WHOLE),
     parameter("tag", "`name:value`; repeated.", {"type": "array", "items": {"type": "string"}}),
     parameter("path", "The sub-path, for engines that are HTTP servers."),
     parameter("not_before", "A time (RFC 3339), or a duration from now (`90s`)."),
     parameter("start_by", "It expires when it has not begun by then."),
     parameter("finish_by", "It expires when it has not ended by then."),
     parameter("run_timeout", "The longest that one attempt may run, as a duration."),
-    *(parameter(*option) for option in _RETRY_OPTIONS),
+    *(parameter(*option) for option in RETRY_OPTIONS),
     parameter("events", "Whether its output can be followed.", {"type": "boolean"}),
     parameter("wait", "Answer with the result when it is there in this time, such as `5s`."),
     parameter("Prefer", "`wait=N`: the same, in seconds.", where="header"),
@@ -260,11 +99,12 @@ def _with_problems(answers: dict[str, Schema]) -> dict[str, Schema]:
 
 
 _WAIT = parameter("wait", "How long to wait for the end, as a duration.")
+_OWNER = parameter("owner", "Whose jobs are meant; others' are for tokens that see everything.")
 _ONE = [in_path("service"), in_path("job")]
 
 
 def _many() -> Schema:
-    limit = {**_WHOLE, "minimum": 1, "maximum": 1000}
+    limit = {**WHOLE, "minimum": 1, "maximum": 1000}
     listed = "What became of each of many, or as with PUT."
     return {
         "parameters": [in_path("service")],
@@ -275,6 +115,7 @@ def _many() -> Schema:
                 parameter("state", "Only these.", ref("State")),
                 parameter("limit", "Most of one page.", limit),
                 parameter("after", "What an earlier page gave."),
+                _OWNER,
             ],
         ),
         "post": verb(
@@ -296,13 +137,18 @@ def _many() -> Schema:
 def _one() -> Schema:
     return {
         "parameters": _ONE,
-        "get": verb("Where a job is.", {"200": answer("The job.", names.JSON, _A_JOB)}),
+        "get": verb(
+            "Where a job is.",
+            {"200": answer("The job.", names.JSON, _A_JOB)},
+            parameters=[_OWNER],
+        ),
         "put": verb(
             "Put a job under an id.", _PUT_ANSWERS, parameters=_OPTIONS, requestBody=_INPUT
         ),
         "delete": verb(
             "Remove everything of a job.",
             {"204": answer("Gone."), "409": answer("It runs.", "P")},
+            parameters=[_OWNER],
         ),
     }
 
@@ -317,7 +163,10 @@ def _result() -> Schema:
         "410": answer("It is gone.", "P"),
     }
     etag = parameter("If-None-Match", "An ETag.", where="header")
-    return {"parameters": _ONE, "get": verb("A job's result.", answers, parameters=[_WAIT, etag])}
+    return {
+        "parameters": _ONE,
+        "get": verb("A job's result.", answers, parameters=[_WAIT, etag, _OWNER]),
+    }
 
 
 def _events() -> Schema:
@@ -328,6 +177,7 @@ def _events() -> Schema:
     parameters = [
         parameter("Last-Event-ID", "The last one that was seen.", where="header"),
         parameter("after", "The same, for who cannot send headers."),
+        _OWNER,
     ]
     return {"parameters": _ONE, "get": verb("Follow a job.", answers, parameters=parameters)}
 
@@ -341,6 +191,7 @@ def _cancel() -> Schema:
     waits = [
         parameter("wait", "Wait for the worker, such as `5s`."),
         parameter("Prefer", "`wait=N`: the same, in seconds.", where="header"),
+        _OWNER,
     ]
     return {"parameters": _ONE, "post": verb("Cancel a job.", answers, parameters=waits)}
 
@@ -376,10 +227,10 @@ def document() -> Schema:
             },
             "schemas": {
                 "State": {"type": "string", "enum": [str(state) for state in State]},
-                "Job": _JOB,
-                "Problem": _PROBLEM,
-                "Line": _LINE,
-                "Outcome": _OUTCOME,
+                "Job": JOB,
+                "Problem": PROBLEM,
+                "Line": LINE,
+                "Outcome": OUTCOME,
                 "Page": an_object(page),
             },
         },

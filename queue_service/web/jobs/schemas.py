@@ -1,0 +1,184 @@
+"""The schemas of the OpenAPI document: jobs, problems, and what many are put with."""
+
+from typing import Any
+
+from client_sdk.wire.codes import Code
+from client_sdk.wire.failures import FailureType
+
+Schema = dict[str, Any]
+
+
+def text(about: str, **more: object) -> Schema:
+    """A text."""
+    return {"type": "string", "description": about, **more}
+
+
+def or_null(schema: Schema) -> Schema:
+    """The same, or null."""
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def moment(about: str) -> Schema:
+    """A time, or null for none."""
+    return or_null(text(about, format="date-time"))
+
+
+def ref(name: str) -> Schema:
+    """A schema that stands among the components."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def an_object(properties: dict[str, Schema], **more: object) -> Schema:
+    """An object that has all of these."""
+    return {"type": "object", "properties": properties, "required": list(properties), **more}
+
+
+#: A number from 0 on.
+WHOLE = {"type": "integer", "minimum": 0}
+_SECONDS = {"type": "number", "minimum": 0}
+_MOMENTS = an_object(
+    {
+        "p50": text("The median.", format="date-time"),
+        "p90": text("What nine of ten stay below.", format="date-time"),
+        "p50_s": {**_SECONDS, "description": "The same in seconds from now."},
+        "p90_s": _SECONDS,
+    }
+)
+
+_NUMBER: Schema = {"type": "number", "minimum": 0}
+_ERROR = an_object(
+    {
+        "type": {
+            "type": ["string", "null"],
+            "enum": [*(str(kind) for kind in FailureType), None],
+            "description": "What kind of failure; null for a job that was canceled.",
+        },
+        "code": or_null(text("The failure, as a machine word.")),
+        "message": or_null(text("What the handler said; not in a list, nor without scope `read`.")),
+    }
+)
+_RETRY = an_object(
+    {
+        "first_pause_s": _NUMBER,
+        "factor": _NUMBER,
+        "longest_pause_s": _NUMBER,
+        "jitter": _NUMBER,
+    }
+)
+#: What a put may say of further attempts: name, what it is, and its schema.
+RETRY_OPTIONS: list[tuple[str, str, Schema]] = [
+    ("max_attempts", "How often it is tried at most.", {"type": "integer", "minimum": 1}),
+    ("retry_pause", "Until the second attempt, as a duration.", {"type": "string"}),
+    ("retry_factor", "How much longer each further pause is.", {"type": "number", "minimum": 1}),
+    ("retry_longest_pause", "No pause is longer, as a duration.", {"type": "string"}),
+    ("retry_jitter", "The share of a pause that is added at random, 0 to 1.", _NUMBER),
+]
+
+#: A job, as it is shown.
+JOB = an_object(
+    {
+        "id": text("The request id."),
+        "owner": or_null(text("Whose it is; null: put with the service's own token.")),
+        "service": text("The service that it was put into."),
+        "state": ref("State"),
+        "reason": or_null(text("Why it did not succeed, as a machine word.")),
+        "error": {"oneOf": [{"type": "null"}, _ERROR]},
+        "progress": {
+            "oneOf": [
+                {"type": "null"},
+                an_object(
+                    {
+                        "fraction": {"type": "number", "description": "As the handler told it."},
+                        "note": text("What it said with it."),
+                    }
+                ),
+            ]
+        },
+        "attempt": {**WHOLE, "description": "How often it was handed to a worker."},
+        "priority": WHOLE,
+        "position": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "description": "How many go out before it; `position_is` says how good the number is.",
+        },
+        "position_is": or_null(text("`exact`, `at_most` or `about`; other tokens' jobs compete.")),
+        "scheduled": {"type": "boolean", "description": "It is not in line before its time."},
+        "canceling": {"type": "boolean", "description": "Its worker is told to stop it."},
+        "worker": or_null(text("The worker that has it, or had it last.")),
+        "index": {"type": ["integer", "null"], "description": "Its entry in the input queue."},
+        "created_at": moment("When it was put."),
+        "started_at": moment("When the newest attempt began."),
+        "ended_at": moment("When it ended."),
+        "result_expires_at": moment("Until when its result is kept."),
+        "next_attempt_at": moment("Until when it waits after a failed attempt."),
+        "not_before": moment("Before this it is not in line."),
+        "start_by": moment("It expires when it has not begun by then."),
+        "finish_by": moment("It expires when it has not ended by then."),
+        "run_timeout_s": {"type": ["number", "null"], "description": "The longest attempt."},
+        "max_attempts": {"type": ["integer", "null"], "description": "How often it is tried."},
+        "retry": {"oneOf": [{"type": "null"}, _RETRY]},
+        "estimate": {
+            "oneOf": [
+                {"type": "null"},
+                an_object({"start": {"oneOf": [{"type": "null"}, _MOMENTS]}, "finish": _MOMENTS}),
+            ]
+        },
+        "links": an_object(
+            {name: text("A path.") for name in ("self", "result", "events", "cancel")}
+        ),
+    }
+)
+
+#: A refusal.
+PROBLEM = {
+    "type": "object",
+    "properties": {
+        "type": text("urn:penstock:problem: and the code."),
+        "title": text("The kind of problem."),
+        "status": {"type": "integer"},
+        "detail": text("What was expected and what came."),
+        "code": text("The machine word.", enum=[str(code) for code in Code]),
+        "job_id": text("The job that it is about."),
+        "state": ref("State"),
+        "reason": or_null(text("Why the job did not succeed.")),
+        "error": {"oneOf": [{"type": "null"}, _ERROR]},
+        "limit_bytes": {"type": "integer", "description": "The most that is taken."},
+    },
+    "required": ["type", "title", "status", "detail", "code"],
+}
+
+#: A line of a batch.
+LINE = {
+    "type": "object",
+    "description": "A job of many: `input` or `input_base64`, and options.",
+    "properties": {
+        "id": text("An id of your own."),
+        "idempotency_key": text("The same key again puts nothing."),
+        "input": {"description": "Text, or anything that becomes JSON."},
+        "input_base64": text("Bytes."),
+        "priority": WHOLE,
+        "tags": {"type": "object", "additionalProperties": {"type": "string"}},
+        "path": text("The sub-path, for engines that are HTTP servers."),
+        "content_type": text("Of the input."),
+        "not_before": text("A time, or a duration from now."),
+        "start_by": text("A time, or a duration from now."),
+        "finish_by": text("A time, or a duration from now."),
+        "run_timeout": text("A duration, such as 90s."),
+        "events": {"type": "boolean"},
+        **{name: {"description": about, **schema} for name, about, schema in RETRY_OPTIONS},
+    },
+    "additionalProperties": False,
+}
+
+#: What became of a line.
+OUTCOME = {
+    "type": "object",
+    "properties": {
+        "line": {"type": "integer", "minimum": 1},
+        "status": {"type": "integer"},
+        "id": text("The job's id."),
+        "location": text("The job's path."),
+        "problem": ref("Problem"),
+    },
+    "required": ["line", "status"],
+}
