@@ -30,7 +30,7 @@ async def test_a_hundred_services_in_one_process_are_all_served(
             address = f"{service.url}{names.EAS_PREFIX}/svc-{number}"
             async with session.post(address, data=f"{number}".encode()) as answer:
                 status = answer.status
-            async with session.get(address) as answer:
+            async with session.get(address, params={names.AUTO_DELETE: "true"}) as answer:
                 return status, await answer.read()
 
         answers = await asyncio.gather(*map(put_and_get, range(SERVICES)))
