@@ -29,6 +29,7 @@ MAX_KNOWN = 1024
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::([0-9]{1,5}))?")
 _NAME = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+_ORIGIN_OF_URL = re.compile(rf"{_ORIGIN.pattern}(?:/[^\s@\\]*)?")
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
@@ -130,9 +131,10 @@ def is_same_origin(origin: str, authority: str) -> bool:
     """Say whether a page of this origin was served by the host and port that it asks now.
 
     The scheme does not count: a proxy may have taken TLS off, and a page of the same host and port
-    is ours in either case.
+    is ours in either case.  Nor does a path: browsers send none, and EAS's Go client sends the
+    whole URL that it connects to.
     """
-    page = _ORIGIN.fullmatch(origin.lower())
+    page = _ORIGIN_OF_URL.fullmatch(origin.lower())
     ours = _AUTHORITY.fullmatch(authority)
     if page is None or ours is None:
         return False

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from client_sdk.wire.failures import FailureType
 from inference_worker.engines.engine import (
     Context,
     Delta,
@@ -77,9 +78,9 @@ async def test_one_bad_input_fails_alone_in_its_batch(start: Start) -> None:
     engine = await start("Batched")
     assert await ends_of(engine, b"a", b"bad", b"\xff", b"fails") == [
         Finished(b"a 1"),
-        Failed("ValueError", "ValueError: one is bad"),
+        Failed("ValueError", "ValueError: one is bad", type=FailureType.INTERNAL),
         Failed("BadInput", "expected UTF-8 text, got another byte at 0", retryable=False),
-        Failed("ValueError", "ValueError: fails"),
+        Failed("ValueError", "ValueError: fails", type=FailureType.INTERNAL),
     ]
 
 
@@ -87,7 +88,8 @@ async def test_a_batch_that_gives_too_few_outputs_fails_its_jobs(start: Start) -
     engine = await start("BatchedTooFew")
     assert engine.capacity == 4
     sentence = "ValueError: predict_batch took 1 inputs and gave 0"
-    assert await ends_of(engine, b"a", b"b") == [Failed("ValueError", sentence)] * 2
+    failed = Failed("ValueError", sentence, type=FailureType.INTERNAL)
+    assert await ends_of(engine, b"a", b"b") == [failed] * 2
 
 
 async def test_what_is_yielded_is_a_delta_each_and_the_whole_is_the_result(start: Start) -> None:
@@ -137,7 +139,8 @@ async def test_a_handler_that_is_not_well_says_so(
 
 async def test_a_lost_device_has_a_failure_of_its_own(start: Start) -> None:
     sentence = "RuntimeError: CUDA error: an illegal memory access was encountered"
-    assert await ends_of(await start("LosesDevice"), b"lose") == [Failed("DeviceLost", sentence)]
+    failed = Failed("DeviceLost", sentence, type=FailureType.GPU_LOST)
+    assert await ends_of(await start("LosesDevice"), b"lose") == [failed]
 
 
 @pytest.mark.parametrize("capacity", [1, 3])

@@ -94,8 +94,10 @@ def test_what_is_no_list_of_networks_is_refused() -> None:
         ("null", "null", False),
         ("", "", False),
         ("file://", "localhost", False),
-        ("http://localhost:8080/", "localhost:8080", False),
+        ("http://localhost:8080/api/predict/demo", "localhost:8080", True),
         ("http://localhost:8080@evil.test", "localhost:8080", False),
+        ("http://localhost:8080/@evil.test", "localhost:8080", False),
+        ("http://evil.test/localhost:8080", "localhost:8080", False),
     ],
 )
 def test_a_page_is_ours_by_host_and_port(origin: str, authority: str, is_same: bool) -> None:
