@@ -101,9 +101,9 @@ class Failed:
     code: a machine word, or an HTTP status as text.  message: one line for the client.
     retryable: another attempt, here or elsewhere, may succeed.  data: what the client is given
     in place of the message, should this failure be the last.
-    type: where more is known than the code says.  after_s: for how long whoever failed asks to be
-    left alone before another attempt, in seconds.  spare_s: for how long the place of this job is
-    better left empty, because whatever computes has too much to do.
+    type: by default the one that the code stands for.  after_s: how long to wait before another
+    attempt, in seconds, as the handler or server asked.  spare_s: how long to leave the place of
+    this job empty, because the server has too much to do.
     """
 
     code: str
@@ -114,9 +114,13 @@ class Failed:
     after_s: float | None = None
     spare_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.type is None:
+            object.__setattr__(self, "type", type_of_code(self.code))
+
     @property
     def kind(self) -> FailureType:
-        """Of which type the failure is."""
+        """The type of the failure, which is never None."""
         return self.type or type_of_code(self.code)
 
 

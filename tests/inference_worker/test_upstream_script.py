@@ -194,7 +194,7 @@ async def test_a_server_that_cannot_start_ends_the_worker_with_its_last_line(
 @pytest.mark.parametrize(
     ("script", "cause"),
     [
-        (["no-such-program"], "exited with 127: cannot start no-such-program: No such file"),
+        (["no-such-program"], "expected a program no-such-program for the script"),
         ("no-such-program", "exited with 127: "),
     ],
 )
