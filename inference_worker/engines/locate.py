@@ -111,6 +111,9 @@ def line_and_place(error: BaseException) -> str:
         return last_line(error)
     users = [frame for frame in frames if is_users_file(frame.filename)]
     frame = users[-1] if users else frames[-1]
+    if frame.filename.startswith("<frozen"):
+        # The importer's own line, which helps nobody.
+        return last_line(error)
     return f"{last_line(error)} ({frame.filename}:{frame.lineno})"
 
 

@@ -39,4 +39,5 @@ def where_looked(error: BaseException, module: str) -> str:
     if not missing or not f"{module}.".startswith(f"{missing}."):
         return ""
     path = os.environ.get("PYTHONPATH", "")
-    return f" (looked in {Path.cwd()}, in PYTHONPATH={path}, and among what is installed)"
+    named = f"in PYTHONPATH={path}" if path else "in PYTHONPATH, which is not set"
+    return f" (looked in {Path.cwd()}, {named}, and among what is installed)"
