@@ -14,7 +14,7 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from client_sdk.errors import QueueError
+from client_sdk.errors import QueueError, Unauthorized
 from client_sdk.setting_names import unknown_in
 from client_sdk.steady_output import make_output_steady
 from client_sdk.stop_signals import stop_signals
@@ -65,13 +65,24 @@ def main() -> None:
         status = 1
     except QueueError as error:
         # Its text begins with its code.
-        log.error("%s", error)
+        log.error("%s%s", error, _advice(error, settings.service))
         status = 1
     # A handler that runs in this process may sit in a call that never returns, and its thread
     # would keep the interpreter from exiting.
     logging.shutdown()
     sys.stdout.flush()
     os._exit(status)
+
+
+def _advice(error: QueueError, service: str) -> str:
+    """Return what to check when the queue service does not let the worker in, else ""."""
+    if not isinstance(error, Unauthorized):
+        return ""
+    # To a stranger's token a service that does not exist looks like any other.
+    return (
+        f"; check PENSTOCK_WORKER_SERVICE, which is {service!r}, and PENSTOCK_WORKER_TOKEN or "
+        "PENSTOCK_WORKER_TOKEN_FILE, which want that service's worker token"
+    )
 
 
 def new_uid() -> str:

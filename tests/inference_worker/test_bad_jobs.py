@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 
 import aiohttp
+import pytest
 
 from client_sdk import AsyncQueueClient
 from client_sdk.wire.worker import Completion, Failure, Held, Rejection, Result
@@ -49,7 +50,7 @@ async def test_a_job_that_killed_two_engines_is_answered_and_not_run(
 
 
 async def test_failures_in_a_row_make_the_worker_rest_and_its_engine_begin_anew(
-    start: StartInProcess, peer: Peer
+    start: StartInProcess, peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = await start(f"{HANDLERS}:Broken", capacity=1, sick_after=3)
     engine = running.worker.engine
@@ -64,6 +65,7 @@ async def test_failures_in_a_row_make_the_worker_rest_and_its_engine_begin_anew(
     await wait_until(lambda: peer.windows == [0, 1], "the worker is back after its rest")
     assert engine.pid != first
     assert running.count("rests_total") == 1
+    assert "the last one with OSError: OSError: " in caplog.text
 
 
 async def test_a_job_that_runs_for_too_long_is_cut_off_with_its_process(
