@@ -35,7 +35,8 @@ async def advice(error: QueueError, asked: Asked | None) -> str:
             )
         return (
             "`penstock up --max-payload-kb N` permits more (KiB); for a service of `penstock "
-            "create`, `max_payload_size_kb` in its service.json does, with `penstock modify`."
+            "create`, `queue.source.max_payload_size_kb` and `queue.sink.max_payload_size_kb` in "
+            "its service.json do, with `penstock modify`."
         )
     if isinstance(error, NoSuchService) and asked is not None:
         return alike(asked.service, await _names(asked))
@@ -48,7 +49,7 @@ def alike(service: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(service, known, n=3, cutoff=0.5)
     if near:
         return f"Did you mean {' or '.join(near)}?"
-    return f"There are {', '.join(known[:10])}." if known else ""
+    return f"Services here: {', '.join(known[:10])}." if known else ""
 
 
 async def _names(asked: Asked) -> list[str]:

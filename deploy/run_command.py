@@ -123,8 +123,10 @@ async def _wait(
     if as_json:
         fields = output_fields(data) if error is None else error_fields(error)
         say_json(document | fields)
-    elif error is None:
+    elif error is None and data:
         write_payload(data)
+    elif error is None:
+        note("the job succeeded and stored no result")
     if not keep:
         # Nobody else knows its id, and whoever reads the sink is not to find it there.
         with contextlib.suppress(QueueError):

@@ -261,15 +261,14 @@ def _put(
     token = said.get("token", plan.token or "")
     found = _finish(faces, plan.name, wait_s=wait_s, as_json=as_json, token=token, made=new)
     if found and not as_json:
-        queue = f"{faces.url}/api/predict/{plan.name}"
-        say(f"{plan.name} takes jobs at {queue}")
-        say(f"  results  {queue}/sink")
+        say(f"{plan.name} takes jobs at {faces.url}/v1/services/{plan.name}/jobs")
         if token:
             say(f"  token    {token}")
         where = data_option(data_dir) if faces.control else f" --url {without_login(faces.url)}"
-        say(f"or: {penstock()} put {plan.name} hello --wait{where}")
+        say(f"  PAI EAS  {faces.url}/api/predict/{plan.name}")
+        say(f"Your first job: {penstock()} run {plan.name} hello{where}")
         if not faces.control:
-            say("    with its token in PENSTOCK_TOKEN, or --token @FILE")
+            say("  with its token in PENSTOCK_TOKEN, or --token @FILE")
 
 
 def read_and_tell(file: Path, *, in_containers: bool = False) -> ServicePlan:

@@ -152,25 +152,25 @@ async def _missing(local: LocalMode, client: AsyncQueueClient) -> list[str]:
 
 
 def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> list[str]:
-    """Return what a newcomer needs to send a first job and read its result.
+    """Return what a newcomer needs to send a first job and read its result: as the README has it.
 
     The token is in none of the commands, which a shell would keep in its history, and in no line
     that goes to a file.
     """
-    queue = f"{running.url}/api/predict/{running.service}"
+    service = running.service
+    jobs = f"{running.url}/v1/services/{service}/jobs"
     path = shlex.quote(str(options.data_dir / "token"))
     where, token = ("that of --token or PENSTOCK_TOKEN", "$PENSTOCK_TOKEN")
     if not options.token:
         where, token = f"in {path}", f"$(cat {path})"
     fragment = f"#token={running.token}" if on_terminal else f"   (then enter the token {where})"
-    header = f'-H "Authorization: {token}"'
+    header = f'-H "Authorization: Bearer {token}"'
     return [
-        f"Accepting jobs at {queue}",
-        f"  results  {queue}/sink",
+        f"Accepting jobs at {jobs}",
         f"  token    {where}",
         f"  chat     {running.url}/chat{fragment}",
-        "Put something in, and read its result:",
-        f"  curl {header} '{queue}' -d 'hello'",
-        f"  curl {header} '{queue}/sink?_timeout_=5s'",
-        f"or: {penstock()} put {running.service} hello --wait{data_option(options.data_dir)}",
+        f"  PAI EAS  {running.url}/api/predict/{service}",
+        "Your first job:",
+        f"  {penstock()} run {service} hello{data_option(options.data_dir)}",
+        f"  curl {header} -d hello '{jobs}?wait=60s'",
     ]

@@ -31,7 +31,7 @@ async def test_a_wrong_name_and_a_big_payload_say_what_helps(serve: Serve) -> No
 
 def test_names_that_are_alike() -> None:
     assert alike("sentimnet", ["sentiment", "chat"]) == "Did you mean sentiment?"
-    assert alike("zzz", ["b", "a"]) == "There are a, b."
+    assert alike("zzz", ["b", "a"]) == "Services here: a, b."
     assert alike("zzz", []) == ""
 
 

@@ -185,7 +185,8 @@ def test_a_token_is_read_from_a_file_and_stands_in_no_hint(tmp_path: Path) -> No
     ):
         lines = "\n".join(welcome(running, options, on_terminal=False))
         assert "a-secret" not in lines
-        assert f'curl -H "Authorization: {token}" ' in lines
+        assert f'curl -H "Authorization: Bearer {token}" ' in lines
+        assert "/v1/services/demo/jobs?wait=60s" in lines
     assert "#token=a-secret" in "\n".join(welcome(running, options, on_terminal=True))
 
     file.write_text("a-secret\n")

@@ -83,6 +83,13 @@ async def test_a_run_prints_the_result_and_nothing_else_on_standard_output(
     assert "standard input" in told
 
 
+async def test_a_job_that_stores_no_result_says_so(runs: Runs, start_worker: StartWorker) -> None:
+    await start_worker(runs.url)
+    code, out, told = await runs.run("-")
+    assert (code, out) == (0, b"")
+    assert told.endswith("the job succeeded and stored no result\n")
+
+
 async def test_a_run_that_does_not_wait_prints_the_id(runs: Runs) -> None:
     code, out, _ = await runs.run("x", "--no-wait", "--id", "mine")
     assert (code, out) == (0, b"mine\n")
