@@ -1,4 +1,4 @@
-"""How one job is tried again after a failure, within what its service permits."""
+"""How one job is retried after a failure, within the limits of its service."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

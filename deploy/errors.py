@@ -22,7 +22,7 @@ DeployError
   ├─ OutputTaken      another map writes there
   ├─ CannotWrite      no room, or no right, for what a map writes
   ├─ CannotPrint      standard output takes no more; what was to be printed is kept
-  ├─ ReaderLeft       whoever read standard output has seen enough
+  ├─ ReaderLeft       the reader of standard output closed the pipe
   ├─ NotConfirmed     something is to be removed for good, and nobody said --yes
   ├─ Interrupted      Ctrl-C, before everything was done
   └─ ChildFailed      a child process ended, or was not ready in time
@@ -230,7 +230,7 @@ class CannotPrint(DeployError):
 
 
 class ReaderLeft(DeployError):
-    """Whoever read standard output through a pipe, such as `head`, has seen enough."""
+    """The reader of standard output, such as `head`, closed the pipe."""
 
     code = "READER_LEFT"
     exit_code = 0

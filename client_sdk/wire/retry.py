@@ -31,7 +31,7 @@ _FIRST_AT_ONCE = (FailureType.ENGINE_LOST, FailureType.GPU_LOST)
 class AttemptPolicy:
     """How often a job is tried, and how long it pauses in between.
 
-    max_attempts: 0 is as often as the service's `max_delivery` permits.
+    max_attempts: 0 means as many as the service's `max_delivery`.
     """
 
     max_attempts: int = 0
