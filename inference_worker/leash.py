@@ -1,8 +1,7 @@
 """Tie the engine's process, and the programs that it starts, to the life of its supervisor.
 
 On Linux the kernel kills the engine when the supervisor ends, but not what the engine has started.
-So a small process watches both.  When the supervisor ends first, in whatever way, it kills the
-engine's group.  When the engine ends first, the supervisor kills that group itself.
+So a small process watches both, and kills the engine's group when either ends.
 """
 
 import ctypes
@@ -71,7 +70,8 @@ def _watch(supervisor: int, engine: int, group: int) -> None:
     poll = select.poll()
     poll.register(supervisor, select.POLLIN)
     poll.register(engine, select.POLLIN)
-    ended = {fd for fd, _ in poll.poll()}
-    if supervisor in ended:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
+    # Either end counts.  The kernel kills the engine while a killed supervisor is still ending, so
+    # the engine's end is often seen first.
+    poll.poll()
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)

@@ -63,6 +63,10 @@ def pytest_runtest_makereport(
     """Remember that a test failed: what it left behind then is no second failure."""
     report = yield
     item.stash[_failed] = item.stash.get(_failed, False) or report.failed
+    # What was logged may have lone surrogates, which no process can send to another.
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
+    ]
     return report
 
 

@@ -96,7 +96,7 @@ def test_up_on_a_full_log_disk_restarts_a_worker_and_stops_by_sigterm(tmp_path: 
         up = _up(tmp_path / "data", full)
     try:
         up.ready()
-        (worker,) = _workers(up)
+        (worker,) = wait_until_blocking(lambda: _workers(up), "a worker runs", START_S)
         os.kill(worker, signal.SIGKILL)
         wait_until_blocking(
             lambda: [pid for pid in _workers(up) if pid != worker], "another worker runs", START_S

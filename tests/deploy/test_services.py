@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client_sdk import QueueClient
-from client_sdk.errors import NoSuchService, ServiceStopped
+from client_sdk.errors import ServiceStopped, Unauthorized
 from deploy.admin import AdminFace
 from deploy.cli import app
 from deploy.data_dir import DataDir
@@ -186,7 +186,8 @@ def test_a_container_service_is_created_scaled_changed_and_deleted(
         client.sink.put("a result that nobody has read")
         gone = cli("delete", "chat", "--yes")
         assert gone["deleted_entries"] == {"input": 0, "sink": 1}
-        with pytest.raises(NoSuchService):
+        # Its token went with it, and opens nothing any more.
+        with pytest.raises(Unauthorized):
             client.put("too late")
     assert [one["name"] for one in cli("ls")] == ["demo"]
     assert not any(alive(pid) for pid in before)

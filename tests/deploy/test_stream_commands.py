@@ -53,7 +53,8 @@ async def test_entries_are_put_counted_searched_and_read(penstock: Penstock) -> 
     assert second == {"index": int(index) + 1, "request_id": "r1"}
     assert await penstock.queue("count", "svc") == "2"
     assert await penstock.json("count", "svc", "--tag", "k=v") == {"count": 1}
-    assert await penstock.queue("search", "svc", str(second["index"])) == "1 before it"
+    assert await penstock.queue("search", "svc", str(second["index"])) == "0 before it"
+    assert await penstock.queue("search", "svc", index) == "1 before it", "it has priority"
     attributes = await penstock.json("attrs", "svc")
     assert attributes["stream.length"] == "2"
     assert "stream.length : 2" in (await penstock.queue("attrs", "svc")).splitlines()

@@ -1,6 +1,7 @@
 """The examples of the documents run as a reader pastes them; what cannot run here is named."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -139,9 +140,12 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def test_make_up_is_what_stands_in_for_it() -> None:
+    # `make test` hands its own options and depth to every make below it.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     shown = subprocess.run(
         ["make", "-n", "up", "ARGS=--workers 2"],
         cwd=ROOT,
+        env=env,
         capture_output=True,
         text=True,
         check=True,

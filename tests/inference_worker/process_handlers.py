@@ -38,7 +38,9 @@ class StartsProcesses:
             case "masks":
                 status = subprocess.check_output(["cat", "/proc/self/status"], text=True)
                 lines = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-                return {name: int(lines[name], 16) for name in ("SigIgn", "SigBlk")}
+                # The C library keeps two signals to itself: it ignores them in what it spawns.
+                usable = sum(1 << (number - 1) for number in signal.valid_signals())
+                return {name: int(lines[name], 16) & usable for name in ("SigIgn", "SigBlk")}
             case "own":
                 return [str(signal.getsignal(number)) for number in (2, 15, 1, 3)]
             case method:

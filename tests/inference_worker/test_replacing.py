@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from client_sdk.wire.failures import FailureType
 from inference_worker.child import CANCEL_GRACE_S
 from inference_worker.engines.engine import Failed, Finished, Job, Started
 from tests.inference_worker.test_process import Spawn, end_of, handler, spawn
@@ -77,7 +78,8 @@ async def test_a_lost_device_costs_the_process_and_only_the_job_that_met_it(spaw
     neighbour = asyncio.create_task(end_of(engine, b"600"))
     assert await end_of(engine, b"0") == Finished(b"0")
     sentence = "RuntimeError: CUDA error: an illegal memory access was encountered"
-    assert await end_of(engine, b"lose") == Failed("EngineDied", sentence)
+    lost = Failed("EngineDied", sentence, type=FailureType.GPU_LOST)
+    assert await end_of(engine, b"lose") == lost
     assert await neighbour == Failed("Shutdown", f"the engine was replaced: {sentence}")
     await wait_until(lambda: engine.capacity, "the engine is back")
     assert engine.pid != first

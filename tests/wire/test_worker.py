@@ -49,7 +49,17 @@ results = st.none() | st.builds(Result, st.binary(max_size=20), tags)
 failures = st.none() | st.builds(Failure, texts, texts)
 
 from_worker = st.one_of(
-    st.builds(Hello, texts, attempts, helds, texts, texts, attempts),
+    st.builds(
+        Hello,
+        uid=texts,
+        window=attempts,
+        held=helds,
+        version=texts,
+        engine=texts,
+        host=texts,
+        gpu=texts,
+        protocol=attempts,
+    ),
     st.lists(st.builds(Completion, indexes, attempts, results, failures), max_size=3)
     .map(tuple)
     .map(Completions),
