@@ -2,34 +2,16 @@
 
 import asyncio
 import json
-from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any
 
 import aiohttp
-import typer
 
 from client_sdk.certificates import trusted
 from client_sdk.unreachable import why
-from deploy.data_dir import DEFAULT_PATH, DataDir
 from deploy.errors import AdminRefused, Interrupted, NoAnswer
-from deploy.secret_option import read_secret
 
 #: Seconds until the queue service must have answered.
 ANSWER_TIMEOUT_S = 30.0
-
-Url = Annotated[
-    str, typer.Option(help="The queue service; by default the local mode.", envvar="PENSTOCK_URL")
-]
-AdminToken = Annotated[
-    str,
-    typer.Option(
-        help="The admin token; by default the local mode's. @FILE reads it from a file.",
-        envvar="PENSTOCK_ADMIN_TOKEN",
-        callback=read_secret,
-    ),
-]
-Data = Annotated[Path, typer.Option("--data", help="The local mode's data directory.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class AdminFace:
@@ -38,14 +20,6 @@ class AdminFace:
     def __init__(self, url: str, admin_token: str) -> None:
         self._url = url.rstrip("/")
         self._headers = {"Authorization": admin_token, "Accept": "application/json"}
-
-    @classmethod
-    def find(cls, url: str, admin_token: str, data_dir: Path = DEFAULT_PATH) -> Self:
-        """The face at `url`, or else that of the local mode; raises NotRunning without either."""
-        if url:
-            return cls(url, admin_token)
-        running = DataDir(data_dir).running()
-        return cls(running.url, admin_token or running.admin_token)
 
     def ask(
         self,

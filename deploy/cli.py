@@ -10,9 +10,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import asyncio
 import os
-from enum import StrEnum
 from importlib.metadata import version as version_of
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,37 +19,32 @@ from rich.console import Console
 from client_sdk.certificates import CA_FILE_VARIABLE
 from client_sdk.setting_names import unknown_in
 from client_sdk.steady_output import make_output_steady
-from deploy import (
-    chat_command,
-    dead_commands,
-    map_command,
-    queue_commands,
-    render_commands,
-    run_command,
-    service_commands,
-    stream_commands,
-    token_commands,
-)
-from deploy.ca_option import CaFile, WithCaFile
-from deploy.data_dir import DEFAULT_PATH
+from deploy.commands.chat import chat
+from deploy.commands.create import create
+from deploy.commands.dead import dead
+from deploy.commands.delete import delete
+from deploy.commands.desc import desc
+from deploy.commands.get import get
+from deploy.commands.ls import ls
+from deploy.commands.map.command import map_jobs
+from deploy.commands.modify import modify
+from deploy.commands.options import CaFile, WithCaFile
+from deploy.commands.printing import note, say
+from deploy.commands.put import put
+from deploy.commands.queue import stream
+from deploy.commands.render import render
+from deploy.commands.restart import restart
+from deploy.commands.run import run
+from deploy.commands.scale import scale
+from deploy.commands.start import start
+from deploy.commands.stop import stop
+from deploy.commands.tokens import tokens
+from deploy.commands.up.command import up
+from deploy.commands.watch import watch
+from deploy.commands.workers import workers
 from deploy.demo.run import run_demo
-from deploy.engine_check import NoEngine, check_engine
-from deploy.entry import INTERRUPTED
 from deploy.errors import DeployError, ReaderLeft
-from deploy.local import HOST, MAX_PAYLOAD_KB, LocalOptions
-from deploy.merged_log import MergedLog
-from deploy.printing import note, say
-from deploy.secret_option import read_secret
-from deploy.up import run_up
-from deploy.up_limits import (
-    InputLength,
-    InputPayload,
-    Memory,
-    Ratio,
-    SinkLength,
-    SinkPayload,
-    service_limits,
-)
+from deploy.exit_codes import INTERRUPTED
 
 app = typer.Typer(
     cls=WithCaFile,
@@ -59,89 +52,29 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(queue_commands.put)
-app.command()(queue_commands.get)
-app.command()(queue_commands.watch)
-app.command()(run_command.run)
-app.command()(chat_command.chat)
-app.command("map")(map_command.map_jobs)
-app.add_typer(stream_commands.stream, name="queue")
-app.add_typer(stream_commands.stream, name="stream")
-app.add_typer(dead_commands.dead, name="dead")
-service_commands.register(app)
-app.add_typer(render_commands.render, name="render")
-app.add_typer(token_commands.tokens, name="tokens")
-
-
-# Options of `up` that are taken from the environment where they are not given.
-Engine = Annotated[
-    str,
-    typer.Option(
-        help="`echo`, `handler:module:Class`, `http:URL`, `pmml:PATH`, `transformers:MODEL`.",
-        envvar="PENSTOCK_WORKER_ENGINE",
-    ),
-]
-EngineOptions = Annotated[
-    str, typer.Option(help="For the engine, as JSON.", envvar="PENSTOCK_WORKER_ENGINE_OPTIONS")
-]
-Window = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Jobs that a worker takes at once; by default what the engine says.",
-        envvar="PENSTOCK_WORKER_WORKER_THREADS",
-    ),
-]
-Token = Annotated[
-    str,
-    typer.Option(
-        help="Its token, or @FILE; by default one is made and kept in the directory.",
-        envvar="PENSTOCK_TOKEN",
-        callback=read_secret,
-    ),
-]
-MaxPayload = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        max=1024 * 1024,
-        help="Largest data of a job and largest result, in KiB.",
-        envvar="PENSTOCK_MAX_PAYLOAD_KB",
-    ),
-]
-Host = Annotated[
-    str,
-    typer.Option(
-        help="Address to listen on: 0.0.0.0, or :: with IPv6, opens it to other machines.",
-        envvar="PENSTOCK_HOST",
-    ),
-]
-Port = Annotated[
-    int, typer.Option(min=0, max=65535, help="0 takes a free one.", envvar="PENSTOCK_PORT")
-]
-Processes = Annotated[
-    int, typer.Option(min=1, help="Of the queue service.", envvar="PENSTOCK_PROCESSES")
-]
-Grace = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        help="Seconds a stopping worker has to finish its jobs.",
-        envvar="PENSTOCK_WORKER_GRACE_S",
-    ),
-]
-
-
-#: Seconds in which the last lines of the log must have been written.
-LAST_LINES_S = 2.0
-
-
-class Fsync(StrEnum):
-    """When Redis makes sure that what it wrote is on the disk."""
-
-    ALWAYS = "always"
-    EVERYSEC = "everysec"
-    NO = "no"
+# In the order of `penstock --help`.
+app.command()(put)
+app.command()(get)
+app.command()(watch)
+app.command()(run)
+app.command()(chat)
+app.command("map")(map_jobs)
+app.add_typer(stream, name="queue")
+app.add_typer(stream, name="stream")
+app.add_typer(dead, name="dead")
+app.command()(create)
+app.command()(modify)
+app.command()(ls)
+app.command()(desc)
+app.command()(workers)
+app.command()(scale)
+app.command()(stop)
+app.command()(start)
+app.command()(restart)
+app.command()(delete)
+app.add_typer(render, name="render")
+app.add_typer(tokens, name="tokens")
+app.command()(up)
 
 
 @app.callback()
@@ -163,74 +96,6 @@ def main() -> None:
     except DeployError as error:
         note(str(error), colour=typer.colors.RED)
         sys.exit(error.exit_code)
-
-
-@app.command()
-def up(
-    *,
-    workers: Annotated[int, typer.Option(min=0, help="How many workers.")] = 1,
-    engine: Engine = "echo",
-    engine_options: EngineOptions = "",
-    window: Window = None,
-    service: Annotated[str, typer.Option(help="The service's name.")] = "demo",
-    token: Token = "",
-    max_payload_kb: MaxPayload = MAX_PAYLOAD_KB,
-    input_max_payload_kb: InputPayload = None,
-    sink_max_payload_kb: SinkPayload = None,
-    input_max_length: InputLength = None,
-    sink_max_length: SinkLength = None,
-    memory_mb: Memory = None,
-    sink_memory_ratio: Ratio = None,
-    host: Host = HOST,
-    port: Port = 8080,
-    processes: Processes = 1,
-    data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DEFAULT_PATH,
-    grace: Grace = 30.0,
-    fsync: Annotated[
-        Fsync,
-        typer.Option(
-            case_sensitive=False,
-            help="`everysec` is a little faster and may lose the last seconds.",
-        ),
-    ] = Fsync.ALWAYS,
-) -> None:
-    """Run everything on this machine: Redis, the queue service and workers, until Ctrl-C.
-
-    Settings of the environment (PENSTOCK_..., PENSTOCK_WORKER_...) hold for what is not an
-    option here.
-    """
-    try:
-        check_engine(engine, options=engine_options, window=window, folder=Path.cwd())
-    except NoEngine as error:
-        raise typer.BadParameter(str(error)) from error
-    options = LocalOptions(
-        data_dir=data,
-        service=service,
-        token=token,
-        port=port,
-        processes=processes,
-        workers=workers,
-        engine=engine,
-        engine_options=engine_options,
-        window=window,
-        worker_grace_s=grace,
-        host=host,
-        limits=service_limits(
-            both_kb=max_payload_kb,
-            memory_mb=memory_mb,
-            sink_memory_ratio=sink_memory_ratio,
-            sizes_kb=(input_max_payload_kb, sink_max_payload_kb),
-            lengths=(input_max_length, sink_max_length),
-        ),
-        appendfsync=fsync.value,
-    )
-    make_output_steady()
-    log = MergedLog(Console(markup=False, emoji=False))
-    code = asyncio.run(run_up(options, log))
-    if not log.flush(timeout_s=LAST_LINES_S):
-        # The thread that writes is stuck in it, and Python would wait for it.
-        os._exit(code)
-    sys.exit(code)
 
 
 @app.command()

@@ -16,8 +16,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 import signal
 from types import FrameType
 
-#: What a shell expects of a program that Ctrl-C has ended.
-INTERRUPTED = 130
+from deploy.exit_codes import INTERRUPTED
 
 
 def main() -> None:

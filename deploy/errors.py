@@ -28,13 +28,31 @@ DeployError
   └─ ChildFailed      a child process ended, or was not ready in time
 """
 
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from client_sdk.plain_text import without_login
-from deploy.command_name import penstock
+from deploy.exit_codes import FAILED, INTERRUPTED, NO_ANSWER, NOTHING_THERE, WRONG_INPUT
+
+
+def penstock() -> str:
+    """Return what to type for `penstock`: the bare name where the shell finds this very program.
+
+    Elsewhere it is the program's path, relative where that is shorter, so that a line of a
+    message can be copied to a shell without a virtual environment in its PATH.
+    """
+    called = Path(sys.argv[0])
+    if called.name != "penstock":
+        return "python -m deploy.cli"
+    found = shutil.which("penstock")
+    if found and Path(found).resolve() == called.resolve():
+        return "penstock"
+    return min(os.path.relpath(called), str(called.absolute()), key=len)
 
 
 class DeployError(Exception):
@@ -42,7 +60,7 @@ class DeployError(Exception):
 
     code: ClassVar[str] = "DEPLOY_FAILED"
     #: What the command ends with.
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = FAILED
 
 
 class RedisNotFound(DeployError):
@@ -148,7 +166,7 @@ class NoAnswer(DeployError):
     """No queue service answered at this address."""
 
     code = "NO_ANSWER"
-    exit_code = 4
+    exit_code = NO_ANSWER
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"no queue service answered at {without_login(url)}: {reason}")
@@ -160,7 +178,7 @@ class BadServiceFile(DeployError):
     """A service.json says something that cannot be; `sentences` has one for each field."""
 
     code = "BAD_SERVICE_FILE"
-    exit_code = 2
+    exit_code = WRONG_INPUT
 
     def __init__(self, *sentences: str) -> None:
         super().__init__("\n".join(sentences))
@@ -171,7 +189,7 @@ class ServiceUnnamed(DeployError):
     """There is not one service only, and none was named."""
 
     code = "SERVICE_UNNAMED"
-    exit_code = 2
+    exit_code = WRONG_INPUT
 
     def __init__(self, names: Sequence[str]) -> None:
         there = f"there are {', '.join(names)}" if names else "there is none"
@@ -183,7 +201,7 @@ class BadInputFile(DeployError):
     """The input of a map cannot be read, or one of its lines is no JSON; nothing was put."""
 
     code = "BAD_INPUT_FILE"
-    exit_code = 2
+    exit_code = WRONG_INPUT
 
 
 class CannotResume(DeployError):
@@ -297,7 +315,7 @@ class NotReady(DeployError):
     """A change was not complete in time; it goes on all the same."""
 
     code = "NOT_READY"
-    exit_code = 3
+    exit_code = NOTHING_THERE
 
     def __init__(self, name: str, timeout_s: float, how_far: str) -> None:
         super().__init__(f"{name} is not done within {timeout_s:g} s: {how_far}; it goes on")
@@ -309,7 +327,7 @@ class NotConfirmed(DeployError):
     """Something is to be removed for good, and there is no terminal to ask on."""
 
     code = "NOT_CONFIRMED"
-    exit_code = 2
+    exit_code = WRONG_INPUT
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}: expected --yes, because there is no terminal to ask on")
@@ -319,7 +337,7 @@ class Interrupted(DeployError):
     """Ctrl-C before everything was done; the sentence says what was and what was not."""
 
     code = "INTERRUPTED"
-    exit_code = 130  # what a shell expects of a program that Ctrl-C has ended
+    exit_code = INTERRUPTED
 
     def __init__(self, what: str) -> None:
         super().__init__(f"interrupted: {what}")
@@ -340,7 +358,7 @@ class NotRunning(DeployError):
     """No local mode runs on this data directory, so there is nothing to talk to."""
 
     code = "NOT_RUNNING"
-    exit_code = 4
+    exit_code = NO_ANSWER
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(

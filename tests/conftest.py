@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import pytest
 from aiohttp import web
 
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.leaks import (
     LEAVES_ENTRIES,
     LEAVES_SUBSCRIBERS,

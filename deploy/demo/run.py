@@ -21,13 +21,13 @@ from client_sdk import AsyncQueueClient
 from client_sdk.plain_text import harmless
 from client_sdk.stop_signals import stop_signals
 from client_sdk.wire import names
-from deploy.child import Child
-from deploy.data_dir import Running
 from deploy.demo.faq import DEMO_QUESTIONS, read_faq
 from deploy.demo.report import Report
 from deploy.errors import DeployError
-from deploy.local import LocalMode, LocalOptions
-from deploy.subscribers import held_by_pid
+from deploy.local.child import Child
+from deploy.local.data_dir import Running
+from deploy.local.mode import LocalMode, LocalOptions
+from deploy.local.subscribers import held_by_pid
 
 ENGINE = "handler:deploy.demo.handler:FaqHandler"
 SERVICE = "demo"

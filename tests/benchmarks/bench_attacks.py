@@ -17,7 +17,7 @@ from pathlib import Path
 import uvloop
 
 from client_sdk import AsyncQueueClient
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.attacks.strangers import rss_kb
 from tests.benchmarks.attackers import ATTACKS, READY
 from tests.running import TOKEN, QueueServiceProcess, service_env

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from client_sdk import AsyncQueueClient, WorkConnection
 from client_sdk.wire import names
 from client_sdk.wire.worker import Completion, Delivery, Result
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.benchmarks.http_load import Load, encode_post
 from tests.running import TOKEN, QueueServiceProcess, service_env
 

@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 
 from client_sdk import AsyncQueueClient, Job
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.running import TOKEN, QueueServiceProcess, WorkerProcess, service_env, worker_env
 
 WORKERS, WINDOW = 2, 4

@@ -23,7 +23,7 @@ import uvloop
 
 from client_sdk import AsyncQueueClient
 from client_sdk.wire import names
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from inference_worker.engines.engine import Context, Engine
 from inference_worker.engines.load import EngineSpec
 from inference_worker.logs import LogSettings

@@ -20,7 +20,7 @@ import uvloop
 
 from client_sdk import AsyncQueueClient
 from client_sdk.wire import names
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.benchmarks.raw_streams import run_jobs
 from tests.running import TOKEN, QueueServiceProcess, WorkerProcess, service_env, worker_env
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.benchmarks.http_load import Load, encode_post
 from tests.running import TOKEN, QueueServiceProcess, ServerProcess, free_port, service_env
 

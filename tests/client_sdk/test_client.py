@@ -14,7 +14,7 @@ from client_sdk.websocket import open_websocket
 from client_sdk.wire import frame as wire
 from client_sdk.wire import names
 from client_sdk.wire.frame import Frame
-from deploy.port import free_port
+from deploy.local.redis_server import free_port
 from tests.client_sdk.peers import CUT_OFF, HttpPeer, answer, serving
 
 FAST = RetryPolicy(retries=4, first_delay_s=0.001, most_delay_s=0.01)

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from client_sdk import AsyncQueueClient, QueueClient
 from client_sdk.errors import BadParameter, CertificateRefused, NoUpgrade
 from client_sdk.work import WorkConnection
-from deploy.ca_option import to_the_front
 from deploy.cli import app
+from deploy.commands.options import to_the_front
 from tests.conftest import StartWorker
 from tests.running import TOKEN
 from tests.waiting import wait_until

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from client_sdk.wire import names
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.compatibility.conftest import Pair
 from tests.compatibility.eas_sdk import EasError, EasSdk
 from tests.conftest import StartService, StartWorker

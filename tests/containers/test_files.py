@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
-from deploy.hardening import HARDENED, LIMITS, REDIS_CAPABILITIES, limited
+from deploy.service_json.hardening import HARDENED, LIMITS, REDIS_CAPABILITIES, limited
 from inference_worker.settings import Settings as WorkerSettings
 from queue_service.service_settings import ServiceSettings, capacity
 from queue_service.settings import Settings

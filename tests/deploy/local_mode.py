@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from deploy.data_dir import DataDir, Running
 from deploy.errors import NotRunning
+from deploy.local.data_dir import DataDir, Running
 from tests.deploy.processes import descendants
 from tests.waiting import wait_until_blocking
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from client_sdk import AsyncQueueClient
-from deploy.conversation import text_of
+from deploy.commands.conversation import text_of
 from tests.conftest import StartService, StartWorker
 from tests.deploy.terminal import Terminal
 from tests.running import TOKEN, QueueServiceProcess

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.data_dir import DataDir, Running
 from deploy.errors import DataDirTaken, NotRunning, UntrustedPath
+from deploy.local.data_dir import DataDir, Running
 
 RUNNING = Running(url="http://127.0.0.1:1", service="demo", token="t", admin_token="a", pid=1)
 
@@ -42,7 +42,7 @@ def test_a_running_one_is_found_until_it_stops(tmp_path: Path) -> None:
 def test_what_a_killed_one_left_behind_is_not_believed(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, sys\n"
-        "from deploy.data_dir import DataDir, Running\n"
+        "from deploy.local.data_dir import DataDir, Running\n"
         "directory = DataDir(pathlib.Path(sys.argv[1]))\n"
         "with directory.lock():\n"
         "    directory.announce(Running('http://127.0.0.1:1', 'demo', 't', 'a', os.getpid()))\n"

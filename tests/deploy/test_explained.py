@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
-from deploy.explained import alike
+from deploy.commands.explained import alike
 from queue_service.errors import StoreUnavailable
 from tests.conftest import Serve
 from tests.running import TOKEN

@@ -17,9 +17,9 @@ from rich.console import Console
 from client_sdk import AsyncQueueClient, QueueClient
 from client_sdk.steady_output import steady
 from client_sdk.wire import names
-from deploy.data_dir import DataDir, Running
+from deploy.commands.up.merged_log import MergedLog
 from deploy.errors import NotRunning
-from deploy.merged_log import MergedLog
+from deploy.local.data_dir import DataDir, Running
 from tests.conftest import StartService, StartWorker
 from tests.deploy.local_mode import START_S, STOP_S
 from tests.deploy.processes import alive, descendants

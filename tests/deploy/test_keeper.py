@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from deploy import keeper
-from deploy.child import Child
 from deploy.errors import ChildFailed
-from deploy.keeper import Keeper
+from deploy.local import keeper
+from deploy.local.child import Child
+from deploy.local.keeper import Keeper
 from tests.deploy.processes import alive
 from tests.waiting import wait_until
 

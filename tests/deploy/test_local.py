@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk import QueueClient
-from deploy.port import free_port, is_free
+from deploy.local.redis_server import free_port, is_free
 from tests.deploy.local_mode import START_S, STOP_S, StartUp, penstock
 from tests.deploy.processes import alive, descendants
 from tests.waiting import wait_until_blocking

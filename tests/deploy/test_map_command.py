@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from client_sdk import AsyncQueueClient
-from deploy.data_dir import DataDir, Running
+from deploy.local.data_dir import DataDir, Running
 from tests.conftest import StartService, StartWorker
 from tests.running import TOKEN, QueueServiceProcess
 from tests.waiting import wait_until

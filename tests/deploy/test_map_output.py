@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.commands.job_options import output_fields
+from deploy.commands.map.input import MapInput
+from deploy.commands.map.output import MapAsked, MapOutput
+from deploy.commands.printing import json_line
 from deploy.errors import BadInputFile, CannotResume, CannotWrite, OutputTaken
-from deploy.job_options import output_fields
-from deploy.map_input import MapInput
-from deploy.map_output import MapAsked, MapOutput
-from deploy.printing import json_line
 
 DONE = {"state": "succeeded", "output": "é"}
 ASKED = MapAsked("svc", {}, "digest", 90, 9)

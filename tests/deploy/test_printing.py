@@ -15,11 +15,11 @@ from client_sdk.errors import BadParameter, ConnectionFailed
 from client_sdk.plain_text import harmless, one_line, safe_json, without_login
 from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
 from client_sdk.work import WorkConnection
-from deploy.data_dir import Running
+from deploy.commands.options import read_secret
+from deploy.commands.up.foreground import welcome
 from deploy.errors import NoAnswer
-from deploy.local import LocalOptions
-from deploy.secret_option import read_secret
-from deploy.up import welcome
+from deploy.local.data_dir import Running
+from deploy.local.mode import LocalOptions
 from tests.conftest import StartService
 from tests.deploy.terminal import Terminal
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess

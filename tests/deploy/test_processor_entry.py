@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deploy.errors import BadServiceFile
-from deploy.processor_entry import engine_of
+from deploy.service_json.processor_entry import engine_of
 
 TWO = """
 raise SystemExit("nobody runs this")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.redis_lines import is_worth_showing
+from deploy.local.redis_server import is_worth_showing
 
 
 @pytest.mark.parametrize(

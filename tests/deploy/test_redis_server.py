@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy.errors import PortTaken, RedisNotFound, RedisOfAnother, RedisTooOld
-from deploy.redis_server import Data, RedisBinary, RedisServer, find_redis_server
+from deploy.local.redis_server import Data, RedisBinary, RedisServer, find_redis_server
 from tests.deploy.processes import alive
 from tests.waiting import wait_until_blocking
 
@@ -178,8 +178,8 @@ async def test_when_somebody_is_faster_to_a_free_port_another_one_is_taken(
 ) -> None:
     free = RedisServer(tmp_path)
     ports = iter([redis_server.port])
-    ask = sys.modules["deploy.redis_server"].free_port
-    monkeypatch.setattr("deploy.redis_server.free_port", lambda: next(ports, None) or ask())
+    ask = sys.modules["deploy.local.redis_server"].free_port
+    monkeypatch.setattr("deploy.local.redis_server.free_port", lambda: next(ports, None) or ask())
     await free.start()
     try:
         assert free.port != redis_server.port
@@ -197,7 +197,7 @@ async def test_an_older_server_does_not_start_empty_beside_newer_data(tmp_path: 
 def test_it_dies_with_its_parent_however_that_dies(tmp_path: Path) -> None:
     program = (
         "import asyncio, os, pathlib, sys\n"
-        "from deploy.redis_server import RedisServer\n"
+        "from deploy.local.redis_server import RedisServer\n"
         "async def main():\n"
         "    server = RedisServer(pathlib.Path(sys.argv[1]))\n"
         "    await server.start()\n"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.render_compose import queue_instances, render_compose
-from deploy.service_plan import read_plan
+from deploy.service_json.compose import queue_instances, render_compose
+from deploy.service_json.plan import read_plan
 from queue_service.service_settings import ServiceSettings
 from tests.containers.test_files import read
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from client_sdk import AsyncQueueClient, NotFound
-from deploy.job_following import place_of
+from deploy.commands.job_following import place_of
 from tests.conftest import StartWorker
 from tests.deploy.terminal import Terminal
 from tests.running import TOKEN, QueueServiceProcess

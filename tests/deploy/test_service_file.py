@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from deploy import relaxed_json
 from deploy.errors import BadServiceFile
-from deploy.service_plan import ServicePlan, read_plan
+from deploy.service_json import relaxed_json
+from deploy.service_json.plan import ServicePlan, read_plan
 from queue_service.service_settings import ServiceSettings, capacity
 
 #: As the documentation of PAI EAS has it, but for the address of the model.

@@ -15,8 +15,8 @@ from client_sdk import QueueClient
 from client_sdk.errors import ServiceStopped, Unauthorized
 from deploy.admin import AdminFace
 from deploy.cli import app
-from deploy.data_dir import DataDir
 from deploy.errors import DeployError
+from deploy.local.data_dir import DataDir
 from tests.deploy.local_mode import StartUp, Up, penstock
 from tests.deploy.processes import alive
 from tests.waiting import wait_until_blocking

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from client_sdk import QueueClient
 from deploy.cli import app
-from deploy.data_dir import DataDir
+from deploy.local.data_dir import DataDir
 from tests.deploy.local_mode import StartUp
 
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.data_dir import DataDir, Running
 from deploy.errors import NotRunning
+from deploy.local.data_dir import DataDir, Running
 from tests.documents.blocks import ROOT
 from tests.waiting import wait_until_blocking
 

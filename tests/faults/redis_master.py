@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.child import Child
-from deploy.redis_server import RedisBinary, RedisServer
+from deploy.local.child import Child
+from deploy.local.redis_server import RedisBinary, RedisServer
 from tests.running import free_port
 
 CLOCK_SOURCE = Path(__file__).with_name("clock.c")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.engine_check import NoEngine, check_engine
+from deploy.local.engine_check import NoEngine, check_engine
 from queue_service.service_settings import ServiceSettings
 from queue_service.settings import Settings as QueueServiceSettings
 from tests.conftest import StartService, StartWorker

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.conftest import StartService
 from tests.jobs.face import Face
 from tests.running import TOKEN

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.conftest import StartService
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
 from tests.waiting import wait_until

@@ -14,7 +14,7 @@ import pytest
 
 from client_sdk.wire import names
 from client_sdk.wire import worker as wire
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.conftest import StartService
 from tests.promises.conftest import Client, Peers, Watchers
 from tests.running import TOKEN, QueueServiceProcess

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from client_sdk.wire import names
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.conftest import StartService, StartWorker
 from tests.promises.conftest import Client, Peers
 from tests.waiting import wait_until

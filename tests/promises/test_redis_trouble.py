@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from client_sdk.wire import names
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.conftest import StartService
 from tests.promises.conftest import Client, Peers, Watchers
 from tests.waiting import hold_for, wait_until

@@ -7,7 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from client_sdk.wire import worker as wire
-from deploy.redis_server import RedisServer
+from deploy.local.redis_server import RedisServer
 from tests.conftest import Serve, StartService
 from tests.promises.conftest import Client, Peers, Watchers
 from tests.promises.peer import Peer

@@ -10,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from deploy.child import Child
+from deploy.local.child import Child
 from tests.running import PORTS, free_port
 from tests.store.binaries import Binary
 from tests.waiting import wait_until

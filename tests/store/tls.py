@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trustme
 
-from deploy.child import Child
+from deploy.local.child import Child
 from tests.waiting import wait_until
 
 

@@ -1,0 +1,202 @@
+"""`penstock chat`: a conversation with a service, in a terminal or line by line from a pipe.
+
+Each question is a job with the whole conversation, as the chat page puts it: through the jobs API
+and not through the OpenAI face, because an answer then goes on where it was when the queue service
+is started again, its place in line is told with an estimate, and stopping it is answered honestly.
+
+Exit codes: 0 ended; 1 refused, or with a pipe a question without an answer; 2 the command line is
+wrong; 4 no queue service answered; 130 Ctrl-C.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Self
+
+import typer
+from rich.text import Text
+
+from client_sdk.errors import (
+    ConnectionFailed,
+    FrameTooBig,
+    Gone,
+    NoResult,
+    NoSuchService,
+    NotFound,
+    QueueFull,
+    Unavailable,
+)
+from client_sdk.plain_text import harmless
+from deploy.admin import AdminFace
+from deploy.commands.conversation import Conversation
+from deploy.commands.explained import Asked
+from deploy.commands.options import Data, Token, Url
+from deploy.commands.printing import note, note_console, write_text
+from deploy.commands.session import exit_codes, open_client
+from deploy.errors import ServiceUnnamed
+from deploy.exit_codes import FAILED, INTERRUPTED
+from deploy.local.data_dir import DEFAULT_PATH, DataDir
+
+#: What ends a conversation, and what forgets it, typed as a question.
+EXIT, ANEW = "/exit", "/new"
+PROMPT = "> "
+_AWAY = (ConnectionFailed, Unavailable)
+
+
+def chat(
+    service: Annotated[
+        str, typer.Argument(help="The service's name; by default the only one there is.")
+    ] = "",
+    *,
+    system: Annotated[str, typer.Option(help="What the model is told before everything.")] = "",
+    temperature: Annotated[float | None, typer.Option(min=0, help="0 is the likeliest.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer.")] = None,
+    url: Url = "",
+    token: Token = "",
+    data_dir: Data = DEFAULT_PATH,
+) -> None:
+    """Talk to a service: Ctrl-C stops an answer; /exit, Ctrl-D or Ctrl-C at the prompt ends it."""
+    options = {"temperature": temperature, "max_tokens": max_tokens}
+    given = {name: value for name, value in options.items() if value is not None}
+    # One loop for all questions: the connections stay, and Ctrl-C is the loop's while it runs.
+    with exit_codes(Asked(service, url, token, data_dir)), asyncio.Runner() as runner:
+        name = service or runner.run(_only_service(url, token, data_dir))
+        client = open_client(name, url, token, data_dir)
+        conversation = Conversation(client, name, system=system, options=given)
+        try:
+            code = (_typed if sys.stdin.isatty() else _piped)(conversation, runner)
+        finally:
+            runner.run(client.close())
+    if code:
+        raise typer.Exit(code)
+
+
+async def _only_service(url: str, token: str, data_dir: Path) -> str:
+    """Return the only service that the token opens; raises ServiceUnnamed when there are others."""
+    if not url:
+        running = DataDir(data_dir).running()
+        url, token = running.url, token or running.token
+    listed = await AdminFace(url, token).ask_async("GET", "/v1/models")
+    names = [str(model["id"]) for model in listed["data"]]
+    if len(names) != 1:
+        raise ServiceUnnamed(names)
+    return names[0]
+
+
+def _typed(conversation: Conversation, runner: asyncio.Runner) -> int:
+    """Talk to a person; return the exit code."""
+    note(f"{conversation.service}: {EXIT} or Ctrl-D ends, {ANEW} begins anew, Ctrl-C stops")
+    while True:
+        try:
+            question = _read_question()
+        except EOFError:
+            note("")
+            return 0
+        except KeyboardInterrupt:
+            note("")
+            return INTERRUPTED
+        match question.strip():
+            case "":
+                continue
+            case command if command == EXIT:
+                return 0
+            case command if command == ANEW:
+                conversation.begin_anew()
+                continue
+        try:
+            runner.run(_answer(conversation, question))
+        except KeyboardInterrupt:
+            note("left; the job may go on")
+            return INTERRUPTED
+        except (QueueFull, FrameTooBig, NoResult, Gone, NotFound, *_AWAY) as error:
+            if isinstance(error, NoSuchService):
+                raise
+            note(f"there is no answer: {error.sentence}")
+            if isinstance(error, FrameTooBig):
+                note(f"the conversation is too long for the service; {ANEW} begins it anew")
+
+
+def _piped(conversation: Conversation, runner: asyncio.Runner) -> int:
+    """Answer each line of a pipe; return the exit code."""
+    code = 0
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        try:
+            if not runner.run(_answer(conversation, line.strip())):
+                return INTERRUPTED
+        except (NoResult, Gone, FrameTooBig) as error:
+            note(f"there is no answer: {error.sentence}")
+            code = FAILED
+    return code
+
+
+def _read_question() -> str:
+    if sys.stdout.isatty():
+        # With the editing and the history of the terminal, where this Python has them.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("readline")
+        return input(PROMPT)
+    sys.stderr.write(PROMPT)
+    sys.stderr.flush()
+    if not (line := sys.stdin.readline()):
+        raise EOFError
+    return line
+
+
+async def _answer(conversation: Conversation, question: str) -> bool:
+    """Ask, and show the answer as it grows; return whether it was not stopped."""
+    with _Sight() as sight:
+        stopped = await conversation.ask(question.encode(errors="replace").decode(), sight)
+    if sight.wrote:
+        write_text("\n")
+    if stopped:
+        note(f"[stopped: {stopped}]")
+    return not stopped
+
+
+class _Sight:
+    """What is seen of an answer: its text on standard output, its place in line on a terminal."""
+
+    def __init__(self) -> None:
+        console = note_console()
+        self._status = console.status("") if console.is_terminal else None
+        self.wrote = False
+
+    def __enter__(self) -> Self:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def state(self, sentence: str) -> None:
+        if self._status is not None and not self.wrote:
+            self._status.update(Text(harmless(sentence)))
+
+    def trouble(self, sentence: str) -> None:
+        if self._status is None or self.wrote:
+            note(f"[{sentence}]")
+        else:
+            self.state(sentence)
+
+    def piece(self, text: str) -> None:
+        if self._status is not None:
+            # Nothing may be drawn over the text from here on.
+            self._status.stop()
+        self.wrote = True
+        write_text(text)
+
+    def anew(self, text: str) -> None:
+        note("\n[the worker was lost; another one answers anew]")
+        self.piece(text)

@@ -1,0 +1,40 @@
+"""`penstock delete`: a service, with everything in its queues."""
+
+from deploy.commands.operator_apis import Faces, admin_path, local_path
+from deploy.commands.options import AdminToken, AsJson, Data, Name, Url, Yes, confirm
+from deploy.commands.printing import say, say_json
+from deploy.local.data_dir import DEFAULT_PATH
+
+
+def delete(
+    name: Name,
+    *,
+    yes: Yes = False,
+    url: Url = "",
+    admin_token: AdminToken = "",
+    data_dir: Data = DEFAULT_PATH,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a service with everything in its queues."""
+    faces = Faces.find(url, admin_token, data_dir)
+    faces.check_not_own(name)
+    found = faces.service(name)
+    dead = {role: found[role]["dead_letters"]["now"] for role in ("input", "sink")}
+    held = _held(found["input"]["length"], found["sink"]["length"], dead)
+    confirm(f"delete {name} with {held}", yes=yes)
+    if faces.control is not None and faces.is_local(name):
+        said = faces.control.ask("DELETE", local_path(name))
+    else:
+        said = faces.admin.ask("DELETE", admin_path(name))
+    if as_json:
+        say_json(said)
+        return
+    gone = said["deleted_entries"]
+    held = _held(gone["input"], gone["sink"], said.get("deleted_dead_letters", {}))
+    say(f"{name} is deleted, and with it {held}")
+
+
+def _held(entries: int, results: int, dead: dict[str, int]) -> str:
+    letters = sum(dead.values())
+    text = f"{entries} entries and {results} results"
+    return f"{entries} entries, {results} results and {letters} dead letters" if letters else text

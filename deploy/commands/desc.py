@@ -1,0 +1,38 @@
+"""`penstock desc`: one service: its settings, its queues, its instances."""
+
+import json
+
+from client_sdk.plain_text import one_line
+from deploy.commands.operator_apis import Faces
+from deploy.commands.options import AdminToken, AsJson, Data, Name, Url
+from deploy.commands.printing import say, say_json
+from deploy.commands.service_table import show_instances, show_services
+from deploy.local.data_dir import DEFAULT_PATH
+
+
+def desc(
+    name: Name,
+    *,
+    url: Url = "",
+    admin_token: AdminToken = "",
+    data_dir: Data = DEFAULT_PATH,
+    as_json: AsJson = False,
+) -> None:
+    """Describe a service: its settings, its queues, its instances."""
+    found = Faces.find(url, admin_token, data_dir).service(name)
+    if as_json:
+        say_json(found)
+        return
+    show_services([found])
+    for role in ("input", "sink"):
+        queue = found[role]
+        say(
+            f"{role}: {queue['length']} of {queue['capacity']} entries, "
+            f"each at most {queue['max_payload_bytes']} bytes"
+        )
+    for key, value in sorted(found["settings"].items()):
+        if not isinstance(value, dict):
+            # As a service.json says it: `true`, and `null` for what is not set.
+            said = value if isinstance(value, str) else json.dumps(value)
+            say(one_line(f"{key}: {said}"))
+    show_instances([found])

@@ -1,0 +1,70 @@
+"""What to do about a refusal: a sentence for whoever reads the command's error."""
+
+import asyncio
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from client_sdk.errors import FrameTooBig, NoSuchService, QueueError
+from deploy.admin import AdminFace
+from deploy.errors import DeployError
+from deploy.local.data_dir import DataDir
+
+#: The longest that a list of services is waited for, in seconds: it is only for a hint.
+LIST_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command asked, and whom; url is "" for the local mode of the directory."""
+
+    service: str
+    url: str
+    token: str
+    data_dir: Path
+
+
+async def advice(error: QueueError, asked: Asked | None) -> str:
+    """Return what helps against an error; "" when nothing is known."""
+    if isinstance(error, FrameTooBig):
+        if asked is None or asked.url:
+            return (
+                "The operator permits more with PENSTOCK_MAX_PAYLOAD_KB, or with "
+                "`max_payload_size_kb` in the service's settings."
+            )
+        return (
+            "`penstock up --max-payload-kb N` permits more (KiB); for a service of `penstock "
+            "create`, `queue.source.max_payload_size_kb` and `queue.sink.max_payload_size_kb` in "
+            "its service.json do, with `penstock modify`."
+        )
+    if isinstance(error, NoSuchService) and asked is not None:
+        return alike(asked.service, await _names(asked))
+    return ""
+
+
+def alike(service: str, names: Iterable[str]) -> str:
+    """Return which services the name may have been meant for; "" when none is there."""
+    known = sorted(set(names) - {service})
+    near = difflib.get_close_matches(service, known, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"Services here: {', '.join(known[:10])}." if known else ""
+
+
+async def _names(asked: Asked) -> list[str]:
+    """Return the services that the caller may know of; [] when that cannot be found out."""
+    try:
+        async with asyncio.timeout(LIST_TIMEOUT_S):
+            if not asked.url:
+                running = DataDir(asked.data_dir).running()
+                face = AdminFace(running.url, running.admin_token)
+                listed = (await face.ask_async("GET", "/v1/services"))["services"]
+                return [str(one["name"]) for one in listed]
+            # Only those that this token opens.
+            listed = (await AdminFace(asked.url, asked.token).ask_async("GET", "/v1/models"))[
+                "data"
+            ]
+            return [str(one["id"]) for one in listed]
+    except (DeployError, TimeoutError, KeyError, TypeError):
+        return []

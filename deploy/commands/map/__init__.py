@@ -1,0 +1,1 @@
+"""`penstock map`: its input, its output, its progress."""

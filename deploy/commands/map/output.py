@@ -1,0 +1,250 @@
+"""The output of `penstock map`: a line for each input, and beside it what the run is.
+
+OUT        a line of JSON for each input that was done, written whole before its job is forgotten
+OUT.run    what was asked for, and the run id that the jobs' ids begin with; also the lock
+OUT.new    while failed lines are taken out
+
+Whoever is killed leaves at most a torn last line, which is cut off by the next.  Its job was not
+forgotten, or is computed again: the line before it was written, and nothing after it.
+"""
+
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from deploy.commands.printing import json_line
+from deploy.errors import CannotResume, CannotWrite, OutputTaken
+
+SUCCEEDED = "succeeded"
+
+
+@dataclass(frozen=True, slots=True)
+class MapAsked:
+    """What is asked for; a run goes on only for who asks for the same.
+
+    options: of the jobs.  sha256, size_bytes, lines: of the input.
+    """
+
+    service: str
+    options: dict[str, Any]
+    sha256: str
+    size_bytes: int
+    lines: int
+
+
+class MapOutput:
+    """The lines of one run, from `opened` on."""
+
+    def __init__(self, path: Path, run_id: str, lines: int) -> None:
+        """Made by `opened`.  lines: of the input."""
+        self.path = path
+        self.run_id = run_id
+        self.failed = 0
+        self.done = 0
+        # A bit for each line of the input: a set of a hundred million numbers would be gigabytes.
+        self._done = bytearray((lines + 7) // 8)
+        self._lines = lines
+        self._file = self._open()
+        try:
+            self._size_bytes = self._scan()
+        except BaseException:
+            self._file.close()
+            raise
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path, asked: MapAsked) -> Iterator[Self]:
+        """Begin a run, or go on with the one that is there; nobody else may meanwhile.
+
+        Raises OutputTaken, CannotResume, CannotWrite.
+        """
+        beside = path.with_name(f"{path.name}.run")
+        try:
+            run_file = _unbuffered(beside)
+        except OSError as error:
+            raise CannotWrite(beside, error) from error
+        with run_file:
+            try:
+                fcntl.flock(run_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputTaken(path) from None
+            known = _read(run_file)
+            if not path.exists() or (known is None and not path.stat().st_size):
+                run_id = f"map-{uuid.uuid4()}"
+                _write(run_file, beside, {"run_id": run_id, **asdict(asked)})
+            else:
+                run_id = _run_to_go_on(path, beside, known, asked)
+            output = cls(path, run_id, asked.lines)
+            try:
+                yield output
+            finally:
+                output._file.close()
+
+    def has(self, number: int) -> bool:
+        """Whether the input of this line is done."""
+        return bool(self._done[number >> 3] & 1 << (number & 7))
+
+    def job_id(self, number: int) -> str:
+        """The id of the job of a line: the same in every run that goes on with this one."""
+        return f"{self.run_id}-{number}"
+
+    def number_of(self, job_id: str) -> int:
+        """The line whose job this is."""
+        return int(job_id.rpartition("-")[2])
+
+    def write(self, number: int, fields: dict[str, Any]) -> None:
+        """Add the line of an input; it is the kernel's when this returns.
+
+        Raises CannotWrite, and leaves no part of the line.
+        """
+        document = {"number": number, "id": self.job_id(number), **fields}
+        line = json_line(document).encode() + b"\n"
+        try:
+            _write_whole(self._file.fileno(), line)
+        except OSError as error:
+            os.ftruncate(self._file.fileno(), self._size_bytes)
+            raise CannotWrite(self.path, error) from error
+        self._size_bytes += len(line)
+        self._count(number, str(fields["state"]))
+
+    def sync(self) -> None:
+        """Wait until the disk has everything; raises CannotWrite, also when the file is gone."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise CannotWrite(self.path, error) from error
+        ours = os.fstat(self._file.fileno())
+        if not self.path.exists() or not os.path.samestat(self.path.stat(), ours):
+            why = OSError("it was removed or replaced while it was written")
+            raise CannotWrite(self.path, why, kept=False)
+
+    def failed_ids(self) -> Iterator[str]:
+        """Give the ids of the jobs that gave no result."""
+        with self.path.open("rb") as file:
+            for raw in file:
+                line = json.loads(raw)
+                if line["state"] != SUCCEEDED:
+                    yield line["id"]
+
+    def drop_failed(self) -> None:
+        """Take out the lines of failed inputs, in one step; they are then to be done."""
+        beside = self.path.with_name(f"{self.path.name}.new")
+        try:
+            with self.path.open("rb") as old, beside.open("wb") as new:
+                for raw in old:
+                    if json.loads(raw)["state"] == SUCCEEDED:
+                        new.write(raw)
+                new.flush()
+                os.fsync(new.fileno())
+            beside.replace(self.path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise CannotWrite(beside, error) from error
+        self._file.close()
+        self._file = self._open()
+        self._done = bytearray(len(self._done))
+        self.done = self.failed = 0
+        self._size_bytes = self._scan()
+
+    def _open(self) -> BinaryIO:
+        try:
+            return _unbuffered(self.path, os.O_APPEND)
+        except OSError as error:
+            raise CannotWrite(self.path, error) from error
+
+    def _scan(self) -> int:
+        """Note what is done, cut off a torn last line; return the size in bytes."""
+        size_bytes = 0
+        with self.path.open("rb") as file:
+            for position, raw in enumerate(file, 1):
+                if not raw.endswith(b"\n"):
+                    os.ftruncate(self._file.fileno(), size_bytes)
+                    break
+                number, state = self._read_line(position, raw)
+                self._count(number, state)
+                size_bytes += len(raw)
+        return size_bytes
+
+    def _read_line(self, position: int, raw: bytes) -> tuple[int, str]:
+        where = f"{self.path}, line {position}"
+        try:
+            line = json.loads(raw)
+            number, state, job_id = line["number"], line["state"], line["id"]
+            is_ours = 0 <= number < self._lines and job_id == self.job_id(number)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            is_ours = False
+        if not is_ours:
+            came = repr(raw[:60].decode("utf-8", "replace"))
+            raise CannotResume(f"{where}: expected a line of run {self.run_id}, got {came}")
+        if self.has(number):
+            raise CannotResume(f"{where}: expected each number once, got {number} again")
+        return number, str(state)
+
+    def _count(self, number: int, state: str) -> None:
+        self._done[number >> 3] |= 1 << (number & 7)
+        self.done += 1
+        self.failed += state != SUCCEEDED
+
+
+def _run_to_go_on(path: Path, beside: Path, known: dict[str, Any] | None, asked: MapAsked) -> str:
+    """Return the run id of what is there; raises CannotResume when it is of something else."""
+    if known is None:
+        raise CannotResume(
+            f"{path} exists, and {beside.name}, which says what it was made from, does not or "
+            "cannot be read; name another output, or remove this one"
+        )
+    wanted = asdict(asked)
+    changed = sorted(name for name in wanted if known.get(name) != wanted[name])
+    if not changed:
+        return str(known["run_id"])
+    if {"sha256", "size_bytes", "lines"} & set(changed):
+        what = (
+            f"an input of {known.get('lines')} lines and {known.get('size_bytes')} bytes, got one "
+            f"of {asked.lines} lines and {asked.size_bytes} bytes that is not the same"
+        )
+    else:
+        names = " and ".join(changed)
+        was = ", ".join(f"{name} {known.get(name)!r}" for name in changed)
+        now = ", ".join(f"{name} {wanted[name]!r}" for name in changed)
+        what = f"the same {names} as before ({was}), got {now}"
+    raise CannotResume(
+        f"cannot go on with {path}: expected {what}; name another output, or remove {path} to "
+        "begin anew"
+    )
+
+
+def _read(run_file: BinaryIO) -> dict[str, Any] | None:
+    try:
+        known = json.loads(run_file.read())
+    except ValueError:
+        # Empty when it was just made, and torn when the machine died in that moment.
+        return None
+    return known if isinstance(known, dict) and "run_id" in known else None
+
+
+def _write(run_file: BinaryIO, path: Path, known: dict[str, Any]) -> None:
+    try:
+        os.ftruncate(run_file.fileno(), 0)
+        run_file.seek(0)
+        _write_whole(run_file.fileno(), json.dumps(known, indent=2).encode() + b"\n")
+        os.fsync(run_file.fileno())
+    except OSError as error:
+        raise CannotWrite(path, error) from error
+
+
+def _unbuffered(path: Path, flags: int = 0) -> BinaryIO:
+    # What was written must not be in our own memory when we are killed, or when we close it.
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644), "r+b", buffering=0)
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        # A disk that fills up takes a part, and refuses the rest.
+        view = view[os.write(descriptor, view) :]

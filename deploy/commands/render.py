@@ -1,0 +1,38 @@
+"""`penstock render compose`: files that run a service elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.commands.options import File
+from deploy.commands.printing import write_text
+from deploy.commands.service_files import local_worker, read_and_tell
+from deploy.service_json.compose import render_compose
+
+render = typer.Typer(help="Write files that run a service elsewhere.", no_args_is_help=True)
+
+
+@render.callback()
+def _render() -> None:
+    """Keep `compose` a word of its own, while it is the only one."""
+
+
+@render.command()
+def compose(
+    file: File,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write here; default: standard output.")
+    ] = None,
+) -> None:
+    """Write a compose file: an image of the file runs as it is, beside a worker."""
+    plan = read_and_tell(file, in_containers=True)
+    worker, folder = plan.worker, file.resolve().parent
+    if plan.container is None:
+        worker, folder = local_worker(plan, file)
+    text = render_compose(plan, worker=worker, folder=folder)
+    if output is None:
+        write_text(text)
+    else:
+        output.write_text(text, encoding="utf-8")

@@ -1,0 +1,210 @@
+"""`penstock run`: one job, from its place in line to its result on standard output.
+
+Exit codes: 0 done; 1 refused, or the job failed, expired or was canceled; 2 the command line is
+wrong; 3 not in time; 4 no queue service answered; 130 Ctrl-C.
+"""
+
+import asyncio
+import contextlib
+import sys
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from client_sdk import AsyncQueueClient
+from client_sdk.errors import Gone, NoResult, QueueError
+from client_sdk.plain_text import harmless
+from deploy.commands import job_options
+from deploy.commands.entries import read_data, read_tags
+from deploy.commands.explained import Asked
+from deploy.commands.job_following import cancel, follow
+from deploy.commands.job_options import error_fields, output_fields
+from deploy.commands.options import AsJsonLines, Data, Service, Token, Url
+from deploy.commands.printing import note, note_console, say, say_json, write_payload
+from deploy.commands.session import end_with, open_client, run_verb
+from deploy.exit_codes import FAILED, INTERRUPTED, NOTHING_THERE
+from deploy.local.data_dir import DEFAULT_PATH
+
+#: As much of a text that grows is kept to be shown, in characters.
+MOST_SHOWN = 8000
+
+
+def run(
+    service: Service,
+    data: Annotated[
+        str | None, typer.Argument(metavar="INPUT", help="The input; - or none reads a pipe.")
+    ] = None,
+    *,
+    file: Annotated[Path | None, typer.Option(help="Read the input from this file.")] = None,
+    tag: job_options.Tags = None,
+    priority: job_options.Priority = 0,
+    job_id: Annotated[
+        str, typer.Option("--id", help="Its id; the same again puts nothing, and waits.")
+    ] = "",
+    path: job_options.Path = "",
+    content_type: job_options.ContentType = "",
+    not_before: job_options.NotBefore = "",
+    start_by: job_options.StartBy = "",
+    finish_by: job_options.FinishBy = "",
+    run_timeout: job_options.RunTimeout = "",
+    max_attempts: job_options.MaxAttempts = None,
+    retry_pause: job_options.RetryPause = "",
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print its id and leave.")] = False,
+    timeout: job_options.Seconds = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the result in the service; so does --id.")
+    ] = False,
+    url: Url = "",
+    token: Token = "",
+    data_dir: Data = DEFAULT_PATH,
+    as_json: AsJsonLines = False,
+) -> None:
+    """Put a job, wait for it, and print its result; Ctrl-C cancels it."""
+    body = _read_input(data, file)
+    options: dict[str, Any] = {
+        "tags": read_tags(tag or []),
+        "priority": priority,
+        "path": path,
+        "content_type": content_type,
+        "not_before": not_before,
+        "start_by": start_by,
+        "finish_by": finish_by,
+        "run_timeout": run_timeout,
+        "retry": job_options.retry_of(max_attempts, retry_pause),
+    }
+    keep = keep or bool(job_id)
+    # Made here, so that Ctrl-C knows what to cancel even while the job is being put.
+    job_id = job_id or str(uuid.uuid4())
+
+    async def verb() -> None:
+        async with open_client(service, url, token, data_dir) as client:
+            try:
+                job = await client.jobs.submit(body, job_id=job_id, **options)
+                if no_wait:
+                    say_json(job.data) if as_json else say(job.id)
+                    return
+                await _wait(client, job_id, timeout_s=timeout, as_json=as_json, keep=keep)
+            except asyncio.CancelledError:
+                await _interrupted(client, job_id)
+
+    run_verb(verb(), Asked(service, url, token, data_dir))
+
+
+async def _wait(
+    client: AsyncQueueClient, job_id: str, *, timeout_s: float | None, as_json: bool, keep: bool
+) -> None:
+    """Follow a job that was put, and print what comes of it; then forget it, unless `keep`."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            with _Sight(job_id) as sight:
+                document = dict(await follow(client, job_id, sight))
+            data, error = await _result(client, job_id)
+    except TimeoutError:
+        later = f"the job goes on; the same command with --id {job_id} waits for it again"
+        end_with(f"no result within {timeout_s:g} s; {later}", NOTHING_THERE)
+    if as_json:
+        fields = output_fields(data) if error is None else error_fields(error)
+        say_json(document | fields)
+    elif error is None and data:
+        write_payload(data)
+    elif error is None:
+        note("the job succeeded and stored no result")
+    if not keep:
+        # Nobody else knows its id, and whoever reads the sink is not to find it there.
+        with contextlib.suppress(QueueError):
+            await client.jobs.delete(job_id)
+    if error is not None:
+        end_with(_why(str(document["state"]), error), FAILED)
+
+
+async def _result(client: AsyncQueueClient, job_id: str) -> tuple[bytes, QueueError | None]:
+    try:
+        return await client.jobs.result(job_id), None
+    except (NoResult, Gone) as error:
+        return b"", error
+
+
+def _why(state: str, error: QueueError) -> str:
+    match state:
+        case "failed":
+            return f"the job failed: {error.sentence}"
+        case "expired":
+            return "the job has expired: it was not begun or not done by the time that was given"
+        case "canceled":
+            return "the job was canceled"
+        case _:
+            return error.sentence
+
+
+async def _interrupted(client: AsyncQueueClient, job_id: str) -> None:
+    """After Ctrl-C: cancel the job, and say what came of that."""
+    note("interrupted: canceling the job; Ctrl-C again leaves it as it is")
+    note(await cancel(client, job_id))
+    raise typer.Exit(INTERRUPTED)
+
+
+def _read_input(data: str | None, file: Path | None) -> bytes:
+    if data is None and file is None and not sys.stdin.isatty():
+        body = sys.stdin.buffer.read()
+        if not body:
+            raise typer.BadParameter(
+                "expected an input: as an argument, with --file, or on standard input, which is "
+                "empty; - takes it empty"
+            )
+        return body
+    return read_data(data or "", file)
+
+
+class _Sight:
+    """What is seen of a job while it is waited for: all of it on standard error, and passing.
+
+    Only a terminal shows its place and its text as they change; elsewhere it is a line.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        self._console = note_console()
+        self._status, self._text = "being put", ""
+        self._spinner = Spinner("dots")
+        self._live = Live(
+            get_renderable=self._drawn, console=self._console, transient=True, refresh_per_second=8
+        )
+        note(f"job {job_id}, waiting for the result")
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def state(self, sentence: str) -> None:
+        self._status = sentence
+
+    def trouble(self, sentence: str) -> None:
+        self._status = sentence
+        if not self._console.is_terminal:
+            note(sentence)
+
+    def piece(self, text: str) -> None:
+        self._text = (self._text + text)[-MOST_SHOWN:]
+
+    def anew(self, text: str) -> None:
+        self._text = text[-MOST_SHOWN:]
+
+    def _drawn(self) -> Group:
+        self._spinner.update(text=Text(harmless(self._status)))
+        lines = Text(harmless(self._text)).wrap(self._console, self._console.width)
+        return Group(*lines[-max(1, self._console.height - 3) :], self._spinner)

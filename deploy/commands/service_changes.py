@@ -1,0 +1,102 @@
+"""Changes of services: what `create`, `modify`, `scale`, `stop`, `start` and `restart` share.
+
+Beside a local mode they start and end the workers too; at another queue service (`--url`) only the
+queues, because its workers run elsewhere.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from client_sdk.plain_text import one_line, without_login
+from deploy.commands.operator_apis import Faces, admin_path, local_path
+from deploy.commands.printing import note, note_console, say, say_json
+from deploy.commands.service_files import local_worker, read_and_tell
+from deploy.errors import penstock
+from deploy.exit_codes import FAILED
+from deploy.local.data_dir import data_option
+
+
+def put(
+    file: Path, faces: Faces, data_dir: Path, *, new: bool, wait_s: float, as_json: bool
+) -> None:
+    plan = read_and_tell(file)
+    only = "*" if new else ""
+    if faces.control is None:
+        fields = {**plan.settings} | ({} if plan.token is None else {"token": plan.token})
+        said = faces.admin.ask("PUT", admin_path(plan.name), fields, if_none_match=only)
+        note("the queues are there; no instances are started from here")
+    else:
+        faces.check_not_own(plan.name)
+        worker, folder = local_worker(plan, file)
+        wish = {
+            "settings": plan.settings,
+            "token": plan.token or "",
+            "instances": plan.instances,
+            "worker": worker.model_dump(mode="json"),
+            "folder": str(folder),
+        }
+        if not new:
+            # Raises when there is none: `modify` makes no service.
+            faces.control.ask("GET", local_path(plan.name))
+        said = faces.control.ask("PUT", local_path(plan.name), wish, if_none_match=only)
+    token = said.get("token", plan.token or "")
+    found = finish(faces, plan.name, wait_s=wait_s, as_json=as_json, token=token, made=new)
+    if found and not as_json:
+        say(f"{plan.name} takes jobs at {faces.url}/v1/services/{plan.name}/jobs")
+        if token:
+            say(f"  token    {token}")
+        where = data_option(data_dir) if faces.control else f" --url {without_login(faces.url)}"
+        say(f"  PAI EAS  {faces.url}/api/predict/{plan.name}")
+        say(f"Your first job: {penstock()} run {plan.name} hello{where}")
+        if not faces.control:
+            say("  with its token in PENSTOCK_TOKEN, or --token @FILE")
+
+
+def change(faces: Faces, name: str, verb: str, wait_s: float, as_json: bool) -> None:
+    faces.check_not_own(name)
+    if faces.control is not None and faces.is_local(name):
+        faces.control.ask("POST", local_path(name, verb))
+    else:
+        faces.admin.ask("POST", admin_path(name, verb))
+    finish(faces, name, wait_s=wait_s, as_json=as_json)
+
+
+def finish(
+    faces: Faces,
+    name: str,
+    *,
+    wait_s: float,
+    as_json: bool,
+    token: str = "",
+    made: bool = False,
+) -> dict[str, Any] | None:
+    """Wait for the end of a change and tell it; end the program when an instance has failed."""
+    local: dict[str, Any] | None = None
+    if wait_s and faces.control is not None and faces.is_local(name):
+        with note_console().status(name) as status:
+            local = faces.until_done(
+                name,
+                timeout_s=wait_s,
+                tell=lambda sentence: status.update(one_line(f"{name}: {sentence}")),
+                made=made,
+            )
+    failed = [one for one in (local or {}).get("instances", ()) if one["state"] == "failed"]
+    if as_json:
+        said = faces.service(name) | ({"token": token} if token else {})
+        say_json(said)
+    elif local and not failed:
+        ready, wanted = len(local["instances"]), local["instances_wanted"]
+        idle = "stopped, no instance runs" if local["stopped"] else "no instance, it takes jobs"
+        say(f"{name}: {ready} of {wanted} instances ready" if wanted else f"{name}: {idle}")
+    for one in failed:
+        note(f"{one['name']} failed: {one['reason']}", colour=typer.colors.RED)
+    if failed:
+        note(
+            f"{name} is there all the same, and takes jobs: after the fix `{penstock()} restart "
+            f"{name}`, or `{penstock()} modify FILE`, starts its instances anew; "
+            f"`{penstock()} delete {name}` removes it"
+        )
+        raise typer.Exit(FAILED)
+    return local or {}

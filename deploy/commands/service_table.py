@@ -1,0 +1,133 @@
+"""Services and their instances, as rows for people."""
+
+from typing import Any
+
+from client_sdk.plain_text import one_line
+from deploy.commands.printing import cells, columns, new_table, say, say_wrapped, show_parts
+
+_MIB = 1024 * 1024
+
+
+#: Columns that a row takes beside the name of its service, in the worst case.
+_BESIDE_THE_NAME = 56
+
+
+def show_services(services: list[dict[str, Any]]) -> None:
+    """Print a row for each service; or lines, where a table would break its name."""
+    heads = ("service", "state", "workers", "waiting", "held", "sink", "engine")
+    rows = [_row(one) for one in services]
+    if max((len(row[0]) for row in rows), default=0) + _BESIDE_THE_NAME > columns():
+        for name, state, *more in rows:
+            say(one_line(name))
+            pairs = zip(heads[2:], more, strict=True)
+            about = (f"{head} {value}" for head, value in pairs if value)
+            say_wrapped(", ".join((state, *about)), indent=4)
+        return
+    table = new_table(*heads)
+    for row in rows:
+        table.add_row(*cells(*row))
+    show_parts(table)
+
+
+def _row(service: dict[str, Any]) -> tuple[str, ...]:
+    local, instances = service["local"], inference_instances(service)
+    wanted = local["instances_wanted"] if local else len(instances)
+    ready = sum(instance["state"] == "Running" for instance in instances)
+    failed = sum(one["state"] == "failed" for one in (local or {}).get("instances", ()))
+    engines = {str(instance["engine"]) for instance in instances}
+    # Its queues run all the same; but nobody computes, nor will.
+    is_dead = failed and not ready and service["state"] == "running"
+    return (
+        str(service["name"]),
+        "failed" if is_dead else str(service["state"]),
+        f"{ready}/{wanted}, {failed} failed" if failed else f"{ready}/{wanted}",
+        str(_waiting(service)),
+        str(sum(instance["held"] for instance in instances)),
+        str(service["sink"]["length"]),
+        (local and local["engine"]) or " ".join(sorted(engines)),
+    )
+
+
+def show_instances(services: list[dict[str, Any]]) -> None:
+    """Print each inference and each queue instance: its name, which can be copied, and lines."""
+    for one in services:
+        say(one_line(f"{one['name']}:"))
+        for instance in inference_instances(one):
+            say(one_line(f"  {instance['name']}"))
+            say_wrapped(instance["state"], indent=4)
+            say_wrapped(_about(instance), indent=4)
+        for replica in one["replicas"]:
+            version = replica["about"].get("version", "")
+            say(one_line(f"  {replica['id']}"))
+            seen = f"{replica['age_ms'] / 1000:.1f} s ago"
+            say_wrapped(f"queue service, version {version}, seen {seen}", indent=4)
+
+
+def _about(instance: dict[str, Any]) -> str:
+    """Return what is known of an inference instance, in the order of its use."""
+    known = {
+        "host": instance["host"],
+        "GPU": instance["gpu"],
+        "engine": instance["engine"],
+        "holds": f"{instance['held']} of {instance['window']}" if instance["window"] else "",
+        "load": instance["load"],
+        "version": instance["version"],
+        "seen": instance["seen"],
+    }
+    return ", ".join(f"{name} {value}" for name, value in known.items() if value)
+
+
+def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the workers of a service: the connected, those not yet, and those that failed."""
+    now_ms, lease_ms = service["input"]["now_ms"], service.get("lease_ms", 0)
+    found, known = [], set()
+    for subscriber in service["input"]["subscribers"]:
+        about = subscriber["about"]
+        if about.get("kind") != "worker":
+            continue
+        known.add(subscriber["uid"].rpartition("-")[0].rpartition("-")[2])
+        silent_ms = max(0, lease_ms - (subscriber["lease_ends_ms"] - now_ms))
+        found.append(
+            {
+                "name": subscriber["uid"],
+                "state": "Running" if subscriber["connected"] else "Leaving",
+                "window": subscriber["window"],
+                "held": subscriber["held"],
+                "version": about.get("version", ""),
+                "engine": about.get("engine", ""),
+                # A worker of an older version has its host in its uid alone.
+                "host": about.get("host")
+                or subscriber["uid"].rpartition("-")[0].rpartition("-")[0],
+                "gpu": about.get("gpu", ""),
+                "load": _load(about.get("load")),
+                "seen": f"{silent_ms / 1000:.1f} s ago",
+            }
+        )
+    for instance in (service["local"] or {}).get("instances", ()):
+        if str(instance["pid"]) not in known:
+            state = instance["state"].capitalize()
+            found.append(
+                {
+                    "name": instance["name"],
+                    "state": f"{state}: {instance['reason']}" if instance["reason"] else state,
+                    **dict.fromkeys(("version", "engine", "load", "seen", "host", "gpu"), ""),
+                    **dict.fromkeys(("window", "held"), 0),
+                }
+            )
+    return found
+
+
+def _waiting(service: dict[str, Any]) -> int:
+    groups = {group["gid"]: group["waiting"] for group in service["input"]["groups"]}
+    return int(groups.get(service["name"], service["input"]["length"]))
+
+
+def _load(load: dict[str, Any] | None) -> str:
+    if not load:
+        return ""
+    text = f"{load['running']} of {load['limit']}" if load.get("limit") else f"{load['running']}"
+    if load.get("memory_bytes"):
+        text += f", {load['memory_bytes'] // _MIB} MiB"
+    if load.get("gpu_memory_total_bytes"):
+        text += f", GPU {load['gpu_memory_bytes'] // _MIB} MiB"
+    return text

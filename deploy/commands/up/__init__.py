@@ -1,0 +1,1 @@
+"""`penstock up`: its options, its log, and what it says."""

@@ -1,0 +1,165 @@
+"""`penstock up`: everything on this machine, in the foreground."""
+
+import asyncio
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from client_sdk.steady_output import make_output_steady
+from deploy.commands.options import read_secret
+from deploy.commands.up.foreground import run_up
+from deploy.commands.up.limits import (
+    InputLength,
+    InputPayload,
+    Memory,
+    Ratio,
+    SinkLength,
+    SinkPayload,
+    service_limits,
+)
+from deploy.commands.up.merged_log import MergedLog
+from deploy.local.data_dir import DEFAULT_PATH
+from deploy.local.engine_check import NoEngine, check_engine
+from deploy.local.mode import HOST, MAX_PAYLOAD_KB, LocalOptions
+
+# Options of `up` that are taken from the environment where they are not given.
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="`echo`, `handler:module:Class`, `http:URL`, `pmml:PATH`, `transformers:MODEL`.",
+        envvar="PENSTOCK_WORKER_ENGINE",
+    ),
+]
+EngineOptions = Annotated[
+    str, typer.Option(help="For the engine, as JSON.", envvar="PENSTOCK_WORKER_ENGINE_OPTIONS")
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Jobs that a worker takes at once; by default what the engine says.",
+        envvar="PENSTOCK_WORKER_WORKER_THREADS",
+    ),
+]
+Token = Annotated[
+    str,
+    typer.Option(
+        help="Its token, or @FILE; by default one is made and kept in the directory.",
+        envvar="PENSTOCK_TOKEN",
+        callback=read_secret,
+    ),
+]
+MaxPayload = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=1024 * 1024,
+        help="Largest data of a job and largest result, in KiB.",
+        envvar="PENSTOCK_MAX_PAYLOAD_KB",
+    ),
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        help="Address to listen on: 0.0.0.0, or :: with IPv6, opens it to other machines.",
+        envvar="PENSTOCK_HOST",
+    ),
+]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="0 takes a free one.", envvar="PENSTOCK_PORT")
+]
+Processes = Annotated[
+    int, typer.Option(min=1, help="Of the queue service.", envvar="PENSTOCK_PROCESSES")
+]
+Grace = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        help="Seconds a stopping worker has to finish its jobs.",
+        envvar="PENSTOCK_WORKER_GRACE_S",
+    ),
+]
+
+
+#: Seconds in which the last lines of the log must have been written.
+LAST_LINES_S = 2.0
+
+
+class Fsync(StrEnum):
+    """When Redis makes sure that what it wrote is on the disk."""
+
+    ALWAYS = "always"
+    EVERYSEC = "everysec"
+    NO = "no"
+
+
+def up(
+    *,
+    workers: Annotated[int, typer.Option(min=0, help="How many workers.")] = 1,
+    engine: Engine = "echo",
+    engine_options: EngineOptions = "",
+    window: Window = None,
+    service: Annotated[str, typer.Option(help="The service's name.")] = "demo",
+    token: Token = "",
+    max_payload_kb: MaxPayload = MAX_PAYLOAD_KB,
+    input_max_payload_kb: InputPayload = None,
+    sink_max_payload_kb: SinkPayload = None,
+    input_max_length: InputLength = None,
+    sink_max_length: SinkLength = None,
+    memory_mb: Memory = None,
+    sink_memory_ratio: Ratio = None,
+    host: Host = HOST,
+    port: Port = 8080,
+    processes: Processes = 1,
+    data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DEFAULT_PATH,
+    grace: Grace = 30.0,
+    fsync: Annotated[
+        Fsync,
+        typer.Option(
+            case_sensitive=False,
+            help="`everysec` is a little faster and may lose the last seconds.",
+        ),
+    ] = Fsync.ALWAYS,
+) -> None:
+    """Run everything on this machine: Redis, the queue service and workers, until Ctrl-C.
+
+    Settings of the environment (PENSTOCK_..., PENSTOCK_WORKER_...) hold for what is not an
+    option here.
+    """
+    try:
+        check_engine(engine, options=engine_options, window=window, folder=Path.cwd())
+    except NoEngine as error:
+        raise typer.BadParameter(str(error)) from error
+    options = LocalOptions(
+        data_dir=data,
+        service=service,
+        token=token,
+        port=port,
+        processes=processes,
+        workers=workers,
+        engine=engine,
+        engine_options=engine_options,
+        window=window,
+        worker_grace_s=grace,
+        host=host,
+        limits=service_limits(
+            both_kb=max_payload_kb,
+            memory_mb=memory_mb,
+            sink_memory_ratio=sink_memory_ratio,
+            sizes_kb=(input_max_payload_kb, sink_max_payload_kb),
+            lengths=(input_max_length, sink_max_length),
+        ),
+        appendfsync=fsync.value,
+    )
+    make_output_steady()
+    log = MergedLog(Console(markup=False, emoji=False))
+    code = asyncio.run(run_up(options, log))
+    if not log.flush(timeout_s=LAST_LINES_S):
+        # The thread that writes is stuck in it, and Python would wait for it.
+        os._exit(code)
+    sys.exit(code)

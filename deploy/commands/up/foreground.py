@@ -1,0 +1,193 @@
+"""`penstock up`: local mode in the foreground of a terminal, until Ctrl-C."""
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+from collections.abc import Collection, Iterator, Mapping
+
+import typer
+
+from client_sdk import AsyncQueueClient
+from client_sdk.errors import QueueError
+from client_sdk.stop_signals import stop_signals
+from deploy.commands.printing import is_terminal, note
+from deploy.commands.up.merged_log import MergedLog
+from deploy.errors import ChildFailed, DeployError, penstock
+from deploy.local.data_dir import Running, data_option
+from deploy.local.mode import LocalMode, LocalOptions
+from deploy.local.subscribers import held_by_pid
+
+#: Seconds that an error waits for the log lines before it.
+LAST_LINES_S = 2.0
+
+#: Seconds between two looks for workers that have connected.
+LOOK_EVERY_S = 0.2
+
+#: Seconds after which a worker that is not there yet is named, again and again.
+NAMED_EVERY_S = 15.0
+
+
+#: Settings of the environment that local mode answers itself, and what to use instead.
+_IGNORED_FOR = {
+    "PENSTOCK_SERVICES": "--service, --token and --max-payload-kb",
+    "PENSTOCK_HOST": "`python -m queue_service` or containers, to be reached from elsewhere",
+    "PENSTOCK_REDIS_URL": "`python -m queue_service` on a Redis of your own",
+    "PENSTOCK_ADMIN_TOKEN": "the file admin-token in the data directory",
+    "PENSTOCK_WORKER_QUEUE_URL": "`python -m inference_worker` for another queue service",
+    "PENSTOCK_WORKER_SERVICE": "--service",
+    "PENSTOCK_WORKER_TOKEN": "--token",
+}
+
+
+async def run_up(options: LocalOptions, log: MergedLog) -> int:
+    """Start, show the log, and return after a signal when everything has stopped in order.
+
+    Returns the exit code: 1, after a sentence on standard error, when something did not start
+    or gave up for good.
+    """
+    local = LocalMode(options, on_line=log.line)
+    told = asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        if told.is_set():
+            local.hurry()
+            log.line("penstock", f"{number.name} again: not waiting any longer")
+            return
+        told.set()
+        log.line("penstock", f"{number.name}: stopping; once more to cut it short")
+
+    loop = asyncio.get_running_loop()
+    # What stops it; a second one cuts off whatever is still being waited for.
+    stopped_by = stop_signals()
+    for number in stopped_by:
+        loop.add_signal_handler(number, on_signal, number)
+    for sentence in ignored_in(os.environ):
+        log.line("penstock", sentence)
+    code = 0
+    try:
+        await _until_told(local, told, log)
+    except DeployError as error:
+        # Before everything is stopped, whose many lines would come between.
+        await asyncio.to_thread(log.flush, timeout_s=LAST_LINES_S)
+        note(_reason(error), colour=typer.colors.RED)
+        code = 1
+    finally:
+        await local.stop()
+        for number in stopped_by:
+            loop.remove_signal_handler(number)
+    if code == 0:
+        log.line("penstock", "stopped")
+    return code
+
+
+def _reason(error: DeployError) -> str:
+    """Return the error's sentence, without lines of a child that the log has shown already."""
+    if isinstance(error, ChildFailed) and error.name != "redis":
+        return f"{error.name} {error.why}; its own words are above"
+    return str(error)
+
+
+async def _until_told(local: LocalMode, told: asyncio.Event, log: MergedLog) -> None:
+    """Start and serve until the event; what fails before that is raised."""
+    stopped = asyncio.create_task(told.wait())
+    work = asyncio.create_task(_serve(local, log))
+    try:
+        await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            await work
+    finally:
+        for task in (stopped, work):
+            task.cancel()
+        await asyncio.gather(stopped, work, return_exceptions=True)
+
+
+async def _serve(local: LocalMode, log: MergedLog) -> None:
+    running = await local.start()
+    for line in welcome(running, local.options, on_terminal=is_terminal()):
+        log.line("penstock", line)
+    if sentence := await _left_over(running):
+        log.line("penstock", sentence)
+    if not local.workers:
+        log.line("penstock", "No workers: jobs will wait.")
+    telling = asyncio.create_task(_tell_when_ready(local, running, log))
+    try:
+        await local.failure()
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _left_over(running: Running) -> str:
+    """Say what is there from an earlier run; "" when there is nothing."""
+    try:
+        async with AsyncQueueClient(running.url, running.service, token=running.token) as client:
+            jobs, results = await client.count(), await client.sink.count()
+    except QueueError:
+        # It is no more than a hint.
+        return ""
+    if not jobs and not results:
+        return ""
+    waiting = f"{jobs} waiting job{'' if jobs == 1 else 's'}"
+    unread = f"{results} unread result{'' if results == 1 else 's'}"
+    return f"Left over from an earlier run: {waiting} and {unread}."
+
+
+async def _tell_when_ready(local: LocalMode, running: Running, log: MergedLog) -> None:
+    """Say when a worker has connected, and which ones take their time."""
+    loop = asyncio.get_running_loop()
+    said_ready = False
+    named_at = loop.time()
+    async with AsyncQueueClient(running.url, running.service, token=running.token) as client:
+        while missing := await _missing(local, client):
+            if not said_ready and len(missing) < len(local.workers):
+                said_ready = True
+                log.line("penstock", "Ready.")
+            if loop.time() - named_at > NAMED_EVERY_S:
+                named_at = loop.time()
+                log.line("penstock", f"{', '.join(missing)}: still loading ...")
+            await asyncio.sleep(LOOK_EVERY_S)
+    if local.workers and not said_ready:
+        log.line("penstock", "Ready.")
+
+
+async def _missing(local: LocalMode, client: AsyncQueueClient) -> list[str]:
+    """Return the names of the workers that are not connected."""
+    # When the service is away for a moment nobody knows; the next look will.
+    connected: Collection[int] = ()
+    with contextlib.suppress(QueueError):
+        connected = await held_by_pid(client)
+    return [w.name for w in local.workers if w.child is None or w.child.pid not in connected]
+
+
+def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> list[str]:
+    """Return what a newcomer needs to send a first job and read its result: as the README has it.
+
+    The token is in none of the commands, which a shell would keep in its history, and in no line
+    that goes to a file.
+    """
+    service = running.service
+    jobs = f"{running.url}/v1/services/{service}/jobs"
+    path = shlex.quote(str(options.data_dir / "token"))
+    where, token = ("that of --token or PENSTOCK_TOKEN", "$PENSTOCK_TOKEN")
+    if not options.token:
+        where, token = f"in {path}", f"$(cat {path})"
+    fragment = f"#token={running.token}" if on_terminal else f"   (then enter the token {where})"
+    header = f'-H "Authorization: Bearer {token}"'
+    return [
+        f"Accepting jobs at {jobs}",
+        f"  token    {where}",
+        f"  chat     {running.url}/chat{fragment}",
+        f"  PAI EAS  {running.url}/api/predict/{service}",
+        "Your first job:",
+        f"  {penstock()} run {service} hello{data_option(options.data_dir)}",
+        f"  curl {header} -d hello '{jobs}?wait=60s'",
+    ]
+
+
+def ignored_in(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each setting that is there and does nothing."""
+    for name, instead in _IGNORED_FOR.items():
+        if environ.get(name):
+            yield f"{name} is ignored here; there is {instead}"

@@ -1,0 +1,115 @@
+"""Keeps one child process alive: when it ends, it is started again, later each time.
+
+A keeper is told how to start the child and nothing else about it.  A child that gives up by
+itself in its first moments was told something that it cannot do, and would end the same way
+again: then the keeper gives up too and says what the child said.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+
+from deploy.errors import ChildFailed, DeployError
+from deploy.local.child import Child
+
+#: Seconds before the first restart; each further one waits twice as long.
+FIRST_PAUSE_S = 0.5
+
+#: Seconds before a restart at most.
+LONGEST_PAUSE_S = 10.0
+
+#: Seconds of life after which a child counts as well, and the pauses begin anew.
+WELL_AFTER_S = 30.0
+
+
+def pause_s(failures: int) -> float:
+    """Return the seconds to wait before a restart, after this many ends in a row (from 1)."""
+    return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1)))
+
+
+class Keeper:
+    """One child that is wanted to run until `stop`.
+
+    on_event: gets a sentence for the log whenever the child has ended.
+    grace_s: seconds the child is given to end by itself when it is stopped.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start_child: Callable[[], Awaitable[Child]],
+        *,
+        on_event: Callable[[str], None],
+        grace_s: float,
+    ) -> None:
+        self.name = name
+        self.restarts = 0
+        self.child: Child | None = None
+        self._start_child = start_child
+        self._on_event = on_event
+        self._grace_s = grace_s
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> Child:
+        """Start the child for the first time and keep it from now on."""
+        self.child = await self._start_child()
+        self._task = asyncio.create_task(self._keep(self.child), name=f"keep-{self.name}")
+        return self.child
+
+    async def failure(self) -> None:
+        """Wait until the keeper has given up, and raise why."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Keep the child no longer and let it end; does nothing when there is none."""
+        self._stopping = True
+        if self._task is not None:
+            # A task that was cancelled in the middle of a start has killed what it started.
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        if self.child is not None:
+            await self.child.stop(grace_s=self._grace_s)
+
+    def hurry(self, *, grace_s: float) -> None:
+        """Let a `stop`, one that waits already or one to come, last `grace_s` at most.
+
+        A child that is being waited for is asked once more: a worker that is told twice to
+        leave gives back what it holds instead of finishing it.
+        """
+        self._grace_s = min(self._grace_s, grace_s)
+        if self._stopping and self.child is not None:
+            self.child.send(signal.SIGTERM)
+            asyncio.get_running_loop().call_later(grace_s, self.child.send_kill)
+
+    async def _keep(self, child: Child) -> None:
+        failures = 0
+        while True:
+            born = time.monotonic()
+            code = await child.wait()
+            was_well = time.monotonic() - born > WELL_AFTER_S
+            if code > 0 and not was_well and not self.restarts:
+                raise ChildFailed(self.name, ended(code), list(child.last_lines))
+            failures = 1 if was_well else failures + 1
+            child = await self._start_again(ended(code), failures)
+
+    async def _start_again(self, what: str, failures: int) -> Child:
+        while True:
+            pause = pause_s(failures)
+            self._on_event(f"{what}; it is started again in {pause:g} s")
+            await asyncio.sleep(pause)
+            try:
+                self.child = await self._start_child()
+            except DeployError as error:
+                what, failures = str(error), failures + 1
+                continue
+            self.restarts += 1
+            return self.child
+
+
+def ended(code: int) -> str:
+    """Say in words how a process ended."""
+    return f"killed by signal {-code}" if code < 0 else f"ended with {code}"

@@ -1,0 +1,335 @@
+"""Local mode: Redis, the queue service and workers, as the processes that production runs.
+
+    start:  lock -> Redis -> queue service (ready) -> workers -> announcement
+    stop:   workers drain -> queue service -> Redis
+
+The order of stopping matters: a worker that drains still has results to deliver, and the
+queue service still has to store them.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from client_sdk.certificates import CA_FILE_VARIABLE
+from client_sdk.setting_names import is_unknown
+from deploy.errors import ChildFailed, PortTaken
+from deploy.local.child import Child
+from deploy.local.control import Control
+from deploy.local.data_dir import DEFAULT_PATH, DataDir, Running
+from deploy.local.keeper import Keeper
+from deploy.local.redis_server import (
+    STOP_GRACE_S,
+    Fsync,
+    RedisServer,
+    free_port,
+    is_free,
+    is_worth_showing,
+)
+from deploy.local.services import LocalServices
+
+#: Seconds the queue service may take until it is ready.
+READY_TIMEOUT_S = 30.0
+
+#: Seconds between two looks at a queue service that is starting.
+LOOK_EVERY_S = 0.05
+
+#: Seconds the queue service is given to end: its own `drain_s` and a little.
+SERVICE_GRACE_S = 15.0
+
+#: Seconds a worker is given beyond its own grace.
+BEYOND_WORKER_GRACE_S = 5.0
+
+#: Seconds each process is given when the user does not want to wait.
+HURRIED_GRACE_S = 2.0
+
+#: The largest payload, in KiB, unless told otherwise: that of PAI EAS, with which a queue takes
+#: 230,399 entries.  More is one option away, and means fewer: 1024 leaves some 1,800.
+MAX_PAYLOAD_KB = 8
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """What a local mode is made of.
+
+    host: the address to listen on.  port: 0 takes a free one.  token: empty takes the one that is
+    kept in the data directory.
+    engine_options: JSON, for the engine.  window: jobs that one worker takes at once; None
+    leaves it to the engine.  processes: of the queue service, on one port.  worker_grace_s:
+    seconds a stopping worker has to finish what it holds.  limits: fields of the service.
+    """
+
+    data_dir: Path = DEFAULT_PATH
+    service: str = "demo"
+    token: str = ""
+    port: int = 8080
+    processes: int = 1
+    workers: int = 1
+    engine: str = "echo"
+    engine_options: str = ""
+    window: int | None = None
+    worker_grace_s: float = 30.0
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    host: str = HOST
+    appendfsync: Fsync = "always"
+
+
+class LocalMode:
+    """A running Penstock on this machine.
+
+    `on_line(name, text)` gets every line of every process, in threads of their own.
+    """
+
+    def __init__(self, options: LocalOptions, *, on_line: Callable[[str, str], None]) -> None:
+        self.options = options
+        self.workers: list[Keeper] = []
+        self._on_line = on_line
+        self._data_dir = DataDir(options.data_dir)
+        self._held = ExitStack()
+        self._redis: RedisServer | None = None
+        self._servers: list[Keeper] = []
+        self._running: Running | None = None
+        self.services: LocalServices | None = None
+        self._control: Control | None = None
+
+    @property
+    def running(self) -> Running:
+        """Where this local mode is found; known once it has started."""
+        if self._running is None:
+            raise ChildFailed("local mode", "is not running", ())
+        return self._running
+
+    async def start(self) -> Running:
+        """Start everything and return when jobs are taken; on an error nothing is left.
+
+        Raises one of `deploy.errors`.
+        """
+        try:
+            self._held.enter_context(self._data_dir.lock())
+            running = self._where()
+            redis = await self._start_redis()
+            await self._start_service(running, redis)
+            await self._start_workers(running)
+            running = await self._start_control(running)
+            self._data_dir.announce(running)
+            self._running = running
+        except BaseException:
+            await self.stop()
+            raise
+        return running
+
+    async def failure(self) -> None:
+        """Wait until a process is found that no restart can cure, and raise what it said."""
+        waits = [asyncio.create_task(k.failure()) for k in (*self._servers, *self.workers)]
+        try:
+            for first in asyncio.as_completed(waits):
+                await first
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Stop workers, queue service and Redis, in this order; a second call does nothing."""
+        control, self._control = self._control, None
+        if control is not None:
+            await control.stop()
+        stops = [worker.stop() for worker in self.workers]
+        if self.services is not None:
+            stops.append(self.services.stop())
+        await asyncio.gather(*stops)
+        self.services = None
+        for server in reversed(self._servers):
+            await server.stop()
+            if server.child is not None:
+                self._on_line(server.name, "stopped")
+        self.workers, self._servers, self._running = [], [], None
+        self._held.close()
+
+    def hurry(self) -> None:
+        """Cut short what a `stop` is waiting for. What was accepted is on disk all the same."""
+        for keeper in (*self.workers, *self._servers):
+            keeper.hurry(grace_s=HURRIED_GRACE_S)
+        if self.services is not None:
+            self.services.hurry(grace_s=HURRIED_GRACE_S)
+
+    def _where(self) -> Running:
+        options = self.options
+        port = options.port or free_port()
+        if not is_free(port, options.host):
+            raise PortTaken(port)
+        return Running(
+            url=f"http://{_reached_at(options.host)}:{port}",
+            service=options.service,
+            token=options.token or self._data_dir.token("token"),
+            admin_token=self._data_dir.token("admin-token"),
+            pid=os.getpid(),
+        )
+
+    async def _start_redis(self) -> RedisServer:
+        redis = RedisServer(
+            self._data_dir.redis,
+            # Other users of the machine reach its ports too. A new password each time will do,
+            # because nobody but our own children is told it.
+            password=secrets.token_urlsafe(),
+            appendfsync=self.options.appendfsync,
+            on_line=self._on_redis_line,
+        )
+        self._redis = redis
+
+        async def start() -> Child:
+            await redis.start()
+            return redis.child
+
+        await self._keep("redis", start, STOP_GRACE_S, self._servers)
+        return redis
+
+    def _on_redis_line(self, text: str) -> None:
+        if is_worth_showing(text):
+            self._on_line("redis", text)
+
+    async def _start_service(self, running: Running, redis: RedisServer) -> None:
+        names = {"name": running.service, "token": running.token}
+        names["worker_token"] = self._data_dir.token("worker-token")
+        service = {**names, **self.options.limits}
+        env = {
+            "PENSTOCK_HOST": self.options.host,
+            "PENSTOCK_PORT": running.url.rpartition(":")[2],
+            "PENSTOCK_PROCESSES": str(self.options.processes),
+            "PENSTOCK_REDIS_URL": redis.url,
+            "PENSTOCK_SERVICES": json.dumps([service]),
+            "PENSTOCK_ADMIN_TOKEN": running.admin_token,
+        }
+
+        async def start() -> Child:
+            child = self._spawn("queue-service", "queue_service", env)
+            await _until_ready(child, running.url, admin_token=running.admin_token)
+            return child
+
+        await self._keep("queue-service", start, SERVICE_GRACE_S, self._servers)
+
+    async def _start_workers(self, running: Running) -> None:
+        options = self.options
+        env = {
+            "PENSTOCK_WORKER_QUEUE_URL": running.url,
+            "PENSTOCK_WORKER_SERVICE": running.service,
+            # Workers run models, whose jobs may be hostile: their token does nothing else.
+            "PENSTOCK_WORKER_TOKEN": self._data_dir.token("worker-token"),
+            "PENSTOCK_WORKER_ENGINE": options.engine,
+            "PENSTOCK_WORKER_GRACE_S": str(options.worker_grace_s),
+        }
+        if options.engine_options:
+            env["PENSTOCK_WORKER_ENGINE_OPTIONS"] = options.engine_options
+        if options.window is not None:
+            env["PENSTOCK_WORKER_WORKER_THREADS"] = str(options.window)
+        grace_s = options.worker_grace_s + BEYOND_WORKER_GRACE_S
+        for number in range(1, options.workers + 1):
+            name = f"worker-{number}"
+            start = partial(self._start_worker, name, {**env, "PENSTOCK_WORKER_NAME": name})
+            await self._keep(name, start, grace_s, self.workers)
+
+    async def _start_control(self, running: Running) -> Running:
+        """Run the services of `penstock create`, and listen for more."""
+        self.services = LocalServices(
+            self._data_dir.services,
+            running,
+            self._spawn_worker,
+            on_line=self._on_line,
+            grace_s=self.options.worker_grace_s,
+        )
+        await self.services.load()
+        self._control = Control(self.services)
+        url = await self._control.start()
+        return replace(running, control_url=url, control_token=self._control.token)
+
+    async def _keep(
+        self, name: str, start: Callable[[], Awaitable[Child]], grace_s: float, into: list[Keeper]
+    ) -> None:
+        on_event = partial(self._on_line, name)
+        keeper = Keeper(name, start, on_event=on_event, grace_s=grace_s)
+        # In the list before it starts, so that a stop in the middle finds it.
+        into.append(keeper)
+        await keeper.start()
+
+    async def _start_worker(self, name: str, env: dict[str, str]) -> Child:
+        return self._spawn(name, "inference_worker", env)
+
+    def _spawn_worker(self, name: str, env: Mapping[str, str], folder: Path) -> Child:
+        return self._spawn(name, "inference_worker", env, folder)
+
+    def _spawn(
+        self, name: str, module: str, env: Mapping[str, str], folder: Path | None = None
+    ) -> Child:
+        # What the user has set for the queue service or the worker goes through to it; a
+        # pipe would otherwise hold back a Python program's lines until there are many.
+        # What nobody knows has been named once, and need not be by each process; and tokens of the
+        # queue service are not for models to read.
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not is_unknown(name) and (module != "inference_worker" or _is_for_workers(name))
+        }
+        inherited["PYTHONUNBUFFERED"] = "1"
+        return Child.start(
+            name,
+            # -P: no module of the folder is imported in the place of Python's or a library's.
+            [sys.executable, "-P", "-m", module],
+            on_line=partial(self._on_line, name),
+            env={**inherited, **env},
+            cwd=folder,
+        )
+
+
+def _reached_at(host: str) -> str:
+    """Where a listener at this address is found from this machine, as it stands in a URL."""
+    host = {"0.0.0.0": HOST, "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_for_workers(variable: str) -> bool:
+    ours = ("PENSTOCK_WORKER_", CA_FILE_VARIABLE)
+    return variable.startswith(ours) or not variable.startswith("PENSTOCK_")
+
+
+async def _until_ready(child: Child, url: str, *, admin_token: str) -> None:
+    """Return once the queue service answers that it is ready; kill it when it does not.
+
+    Another program may have taken the port meanwhile; only ours knows the admin token.
+    """
+    answer = "no answer"
+    headers = {"Authorization": admin_token}
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S), aiohttp.ClientSession() as session:
+            while child.exit_code is None:
+                try:
+                    async with session.get(f"{url}/readyz") as response:
+                        is_ready = response.status == 200
+                        answer = f"{response.status} {(await response.text())[:200]}"
+                    if is_ready:
+                        async with session.get(f"{url}/v1/services", headers=headers) as response:
+                            if response.status == 200:
+                                return
+                            answer = f"another program answers at {url}"
+                except aiohttp.ClientError as error:
+                    answer = str(error)
+                await asyncio.sleep(LOOK_EVERY_S)
+    except TimeoutError:
+        await child.kill()
+        why = f"was not ready within {READY_TIMEOUT_S:g} s ({answer})"
+        raise ChildFailed(child.name, why, list(child.last_lines)) from None
+    except BaseException:
+        await child.kill()
+        raise
+    raise ChildFailed(child.name, f"ended with {child.exit_code}", list(child.last_lines))

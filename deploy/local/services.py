@@ -1,0 +1,285 @@
+"""The services of a local mode that were made with `penstock create`.
+
+Each is a file in the data directory, so that they are there again after a restart.  Its queues
+are made through the admin face of the queue service, its workers are children of this process.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import SecretStr, ValidationError
+
+from client_sdk import AsyncQueueClient
+from client_sdk.errors import QueueError
+from deploy.admin import AdminFace
+from deploy.errors import DeployError, NoSuchLocalService, OneOnly
+from deploy.local.child import Child
+from deploy.local.data_dir import Running, write_private
+from deploy.local.keeper import Keeper
+from deploy.local.service import LocalService, Wish
+from deploy.local.subscribers import ready_pids
+
+log = logging.getLogger(__name__)
+
+#: Bytes of randomness in a generated token.
+TOKEN_BYTES = 24
+
+#: Seconds a worker is given when its service is deleted: nobody will read its results.
+DELETED_GRACE_S = 2.0
+
+#: Starts a child: name, environment, folder.
+Spawn = Callable[[str, Mapping[str, str], Path], Child]
+
+
+class LocalServices:
+    """All of them, by name."""
+
+    def __init__(
+        self,
+        folder: Path,
+        running: Running,
+        spawn: Spawn,
+        *,
+        on_line: Callable[[str, str], None],
+        grace_s: float,
+    ) -> None:
+        self._folder = folder
+        self._running = running
+        self._spawn = spawn
+        self._on_line = on_line
+        self._grace_s = grace_s
+        self._admin = AdminFace(running.url, running.admin_token)
+        self._by_name: dict[str, LocalService] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[LocalService]:
+        return iter(list(self._by_name.values()))
+
+    def find(self, name: str) -> LocalService:
+        """The service of this name; raises NoSuchLocalService."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise NoSuchLocalService(name) from None
+
+    async def load(self) -> None:
+        """Bring back what was there before a restart."""
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                wish = Wish.model_validate_json(path.read_bytes())
+            except ValidationError as error:
+                self._say(path.stem, f"is not brought back: {path} cannot be read: {error}")
+                continue
+            if not wish.worker_token.get_secret_value():
+                # Written by a version whose workers had the service's own token.
+                wish = _with_tokens(wish)
+                self._keep(wish)
+            self._say(wish.name, f"{wish.instances} instances, as before")
+            try:
+                await self._put_queues(wish)
+            except DeployError as error:
+                self._say(wish.name, f"is not brought back: {error}")
+                continue
+            service = self._serve(wish)
+            self._later(service, service.fit())
+
+    async def put(self, wish: Wish, *, new: bool) -> LocalService:
+        """Make a service, or change one; raises AdminRefused, OneOnly or NoAnswer.
+
+        new: refuse when there is one of this name.
+        """
+        known = self._by_name.get(wish.name)
+        if known is not None:
+            wish = wish.model_copy(update={"stopped": known.wish.stopped})
+        wish = _with_tokens(wish, known.wish if known else None)
+        _check_count(wish)
+        await self._put_queues(wish, new=new)
+        self._keep(wish)
+        if known is None:
+            service = self._serve(wish)
+            self._later(service, service.fit())
+            return service
+        before = known.wish
+        anew = known.has_failed or (before.worker, before.worker_token, before.folder) != (
+            wish.worker,
+            wish.worker_token,
+            wish.folder,
+        )
+        known.wish = wish
+        self._later(known, _replaced_and_fit(known) if anew else known.fit())
+        return known
+
+    async def scale(self, name: str, instances: int) -> LocalService:
+        """Want another number of workers."""
+        service = self.find(name)
+        wish = service.wish.model_copy(update={"instances": instances})
+        _check_count(wish)
+        self._change(service, wish)
+        self._later(service, service.fit())
+        return service
+
+    async def stop_service(self, name: str) -> LocalService:
+        """End the workers, then stop the queues, which keep their entries."""
+        service = self.find(name)
+        self._change(service, service.wish.model_copy(update={"stopped": True}))
+        self._later(service, self._stop_all_of(service))
+        return service
+
+    async def start_service(self, name: str) -> LocalService:
+        """Start the queues, then the workers."""
+        service = self.find(name)
+        await self._ask("POST", name, "/start")
+        self._change(service, service.wish.model_copy(update={"stopped": False}))
+        self._later(service, service.fit())
+        return service
+
+    async def restart(self, name: str) -> LocalService:
+        """Replace the workers by new ones; the queues go on."""
+        service = self.find(name)
+        self._later(service, _replaced_and_fit(service))
+        return service
+
+    async def delete(self, name: str) -> dict[str, object]:
+        """Delete a service with its queues; give what the queue service said of it."""
+        service = self.find(name)
+        service.hurry(grace_s=DELETED_GRACE_S)
+        await service.stop()
+        said: dict[str, object] = await self._ask("DELETE", name)
+        del self._by_name[name]
+        self._path(name).unlink(missing_ok=True)
+        return said
+
+    async def stop(self) -> None:
+        """End every worker, each with its grace, and forget nothing."""
+        for task in self._work:
+            task.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+        await asyncio.gather(*(service.stop() for service in self._by_name.values()))
+
+    def hurry(self, *, grace_s: float) -> None:
+        """Cut short what a `stop` is waiting for."""
+        for service in self._by_name.values():
+            service.hurry(grace_s=grace_s)
+
+    def _serve(self, wish: Wish) -> LocalService:
+        service = LocalService(wish, self._make_keeper, self._ready)
+        self._by_name[wish.name] = service
+        return service
+
+    def _change(self, service: LocalService, wish: Wish) -> None:
+        self._keep(wish)
+        service.wish = wish
+
+    def _keep(self, wish: Wish) -> None:
+        self._folder.mkdir(exist_ok=True, mode=0o700)
+        write_private(self._path(wish.name), wish.to_json() + "\n")
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    async def _put_queues(self, wish: Wish, *, new: bool = False) -> None:
+        fields = {
+            **wish.settings,
+            "token": wish.token.get_secret_value(),
+            "worker_token": wish.worker_token.get_secret_value(),
+        }
+        only = "*" if new else ""
+        await self._admin.ask_async("PUT", _path_of(wish.name), fields, if_none_match=only)
+
+    async def _ask(self, method: str, name: str, verb: str = "") -> Any:
+        return await self._admin.ask_async(method, f"{_path_of(name)}{verb}")
+
+    async def _stop_all_of(self, service: LocalService) -> None:
+        # The workers first: they still have results to deliver.
+        await service.fit()
+        service.doing = "stopping its queues"
+        try:
+            await self._ask("POST", service.wish.name, "/stop")
+        finally:
+            service.doing = ""
+
+    def _later(self, service: LocalService, work: Coroutine[Any, Any, None]) -> None:
+        service.doing = service.doing or "waiting for its turn"
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("A change of a service failed.", exc_info=error)
+
+    def _make_keeper(self, name: str, wish: Wish) -> Keeper:
+        env = _environment(wish, self._running, name=name, grace_s=self._grace_s)
+
+        async def start() -> Child:
+            return self._spawn(name, env, Path(wish.folder))
+
+        return Keeper(
+            name, start, on_event=partial(self._on_line, name), grace_s=self._grace_s + 5.0
+        )
+
+    async def _ready(self, wish: Wish) -> Collection[int] | None:
+        token = wish.token.get_secret_value()
+        try:
+            async with AsyncQueueClient(self._running.url, wish.name, token=token) as client:
+                return await ready_pids(client)
+        except QueueError:
+            return None
+
+    def _say(self, name: str, sentence: str) -> None:
+        self._on_line("penstock", f"{name}: {sentence}")
+
+
+def _with_tokens(wish: Wish, known: Wish | None = None) -> Wish:
+    """Fill in the tokens that a wish does not name: those of before, or new ones."""
+    tokens = {}
+    for name in ("token", "worker_token"):
+        if not getattr(wish, name).get_secret_value():
+            before = getattr(known, name) if known else SecretStr("")
+            tokens[name] = before if before.get_secret_value() else _new_token()
+    return wish.model_copy(update=dict(tokens))
+
+
+def _new_token() -> SecretStr:
+    return SecretStr(secrets.token_urlsafe(TOKEN_BYTES))
+
+
+async def _replaced_and_fit(service: LocalService) -> None:
+    await service.replace()
+    await service.fit()
+
+
+def _check_count(wish: Wish) -> None:
+    if wish.instances > 1 and wish.worker.one_only:
+        raise OneOnly(wish.name, wish.instances, wish.worker.one_only)
+
+
+def _path_of(name: str) -> str:
+    return f"/v1/services/{quote(name, safe='')}"
+
+
+def _environment(wish: Wish, running: Running, *, name: str, grace_s: float) -> dict[str, str]:
+    """What a worker of this service is told."""
+    worker = wish.worker
+    threads = "PENSTOCK_WORKER_WORKER_THREADS"
+    window = {} if worker.window is None else {threads: str(worker.window)}
+    return {
+        **worker.env,
+        "PENSTOCK_WORKER_QUEUE_URL": running.url,
+        "PENSTOCK_WORKER_SERVICE": wish.name,
+        "PENSTOCK_WORKER_TOKEN": wish.worker_token.get_secret_value(),
+        "PENSTOCK_WORKER_ENGINE": worker.engine,
+        "PENSTOCK_WORKER_ENGINE_OPTIONS": json.dumps(worker.engine_options),
+        **window,
+        "PENSTOCK_WORKER_RUN_TIMEOUT_S": str(worker.run_timeout_s),
+        "PENSTOCK_WORKER_GRACE_S": str(grace_s),
+        "PENSTOCK_WORKER_NAME": name[:64],
+    }

@@ -1,0 +1,225 @@
+"""A compose file from a service.json: the queue service, and what computes, each instance as it is.
+
+A container of the file runs unchanged beside a worker of its own, which sends it the jobs over
+HTTP: one pair for each instance.  Anything else is an engine inside of the worker's image.
+"""
+
+import json
+from copy import deepcopy
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from deploy.service_json.hardening import (
+    HARDENED,
+    LIMITS,
+    REDIS_CAPABILITIES,
+    TOKENS,
+    WORKER_TOKENS,
+    limited,
+)
+from deploy.service_json.plan import OWN_CODE, ContainerPlan, ServicePlan, WorkerPlan
+
+#: Where a worker's container finds a folder or a model of this machine.
+_FOLDER, _MODEL = "/handlers", "/model"
+#: Where a user of the file may put tokens; an empty one means a generated one.
+_TOKENS = {"token": "${PENSTOCK_TOKEN:-}", "worker_token": "${PENSTOCK_WORKER_TOKEN:-}"}
+#: What stands before a token's name until the rest is written, in which a `$` is no variable.
+_GOES_HERE = "here goes the "
+
+_HEARTBEAT = "redis-cli ping | grep -q PONG"
+
+
+def queue_instances(instances: int, *, min_replica: int = 1, stopped: bool = False) -> int:
+    """Return how many processes serve the queues of so many inference instances.
+
+    As with PAI EAS: as many, but one at least and two at most; `min_replica` where the instances
+    were scaled to none; none for a service that is stopped.
+    """
+    if stopped:
+        return 0
+    return max(1, min(2, instances)) if instances else min_replica
+
+
+def render_compose(plan: ServicePlan, *, worker: WorkerPlan, folder: Path) -> str:
+    """Return the text of a compose file.
+
+    worker: what an instance runs where it is no container.  folder: of the service.json, whose
+    files are mounted from there.
+    """
+    services: dict[str, Any] = {"redis": _redis(), "queue-service": _queue_service(plan)}
+    if plan.container is not None:
+        for number in range(1, plan.instances + 1):
+            model = f"model-{number}"
+            services[model] = _container(plan, plan.container)
+            engine = f"http:http://{model}:{plan.container.port}"
+            options = {
+                key: value
+                for key, value in plan.worker.engine_options.items()
+                if key not in ("script", "port")
+            }
+            services[f"inference-worker-{number}"] = _worker(plan, engine, options) | {
+                "depends_on": {
+                    "queue-service": {"condition": "service_healthy"},
+                    model: {"condition": "service_started"},
+                }
+            }
+    else:
+        engine, mounts = _inside(worker, folder)
+        one = _worker(plan, engine, dict(worker.engine_options))
+        one["environment"] |= _escaped(worker.env)
+        one["volumes"] += mounts
+        if any(mount.endswith(f":{_FOLDER}:ro") for mount in mounts):
+            # The engine looks for its module here. PYTHONPATH would put the folder before
+            # Python's own modules, so that a `queue.py` in it breaks the worker.
+            one["working_dir"] = _FOLDER
+        one["deploy"] = {"replicas": plan.instances, **one["deploy"]}
+        services["inference-worker"] = one
+    document = {
+        "name": plan.name.lower().replace(".", "-").lstrip("-_"),
+        "services": services,
+        # Only the queue service meets Redis; a model's code never does.
+        "networks": {"store": {"internal": True}, "work": {}},
+        "volumes": {"redis": {}, "tokens": {}, "worker-tokens": {}},
+    }
+    return _head(plan) + yaml.safe_dump(document, sort_keys=False, width=100)
+
+
+def _head(plan: ServicePlan) -> str:
+    return (
+        f"# The service {plan.name}, as `penstock render compose` wrote it.\n"
+        "#\n"
+        "#   docker compose -f <this file> up\n"
+        "#\n"
+        "# The queue service makes its token on the first start, unless PENSTOCK_TOKEN has one:\n"
+        "#\n"
+        "#   docker compose -f <this file> exec queue-service cat "
+        f"{TOKENS}/{plan.name}\n"
+        "#\n"
+        "# The images penstock/... are built by `docker compose build` in Penstock's folder.\n\n"
+    )
+
+
+def _redis() -> dict[str, Any]:
+    return {
+        **deepcopy(HARDENED),
+        "image": "redis:7-alpine",
+        "command": [
+            *("redis-server", "--appendonly", "yes"),
+            *("--appendfsync", "${REDIS_APPENDFSYNC:-always}"),
+            *("--maxmemory", "${REDIS_MAXMEMORY:-5gb}", "--maxmemory-policy", "noeviction"),
+            *("--save", ""),
+        ],
+        "cap_add": list(REDIS_CAPABILITIES),
+        "volumes": ["redis:/data"],
+        "networks": ["store"],
+        "healthcheck": {
+            "test": ["CMD-SHELL", _HEARTBEAT],
+            "interval": "5s",
+            "timeout": "3s",
+            "retries": 5,
+            "start_period": "60s",
+        },
+        "stop_grace_period": "30s",
+        "deploy": limited("redis"),
+    }
+
+
+def _queue_service(plan: ServicePlan) -> dict[str, Any]:
+    places = {name: _GOES_HERE + name for name in _TOKENS}
+    services = _escape(json.dumps([{"name": plan.name, **places, **plan.settings}]))
+    for name, token in _TOKENS.items():
+        services = services.replace(json.dumps(_GOES_HERE + name), json.dumps(token))
+    processes = queue_instances(plan.instances, min_replica=plan.min_replica)
+    return {
+        **deepcopy(HARDENED),
+        "image": "${PENSTOCK_QUEUE_SERVICE_IMAGE:-penstock/queue-service}",
+        "environment": {
+            "PENSTOCK_REDIS_URL": "redis://redis:6379/0",
+            "PENSTOCK_SERVICES": services,
+            "PENSTOCK_TOKEN_DIR": TOKENS,
+            "PENSTOCK_WORKER_TOKEN_DIR": WORKER_TOKENS,
+            "PENSTOCK_ALLOWED_HOSTS": "queue-service,${PENSTOCK_ALLOWED_HOSTS:-}",
+            "PENSTOCK_ALLOWED_ORIGINS": "${PENSTOCK_ALLOWED_ORIGINS:-}",
+            "PENSTOCK_ADMIN_TOKEN": "${PENSTOCK_ADMIN_TOKEN:-}",
+            "PENSTOCK_PROCESSES": str(max(1, processes)),
+        },
+        "volumes": [f"tokens:{TOKENS}", f"worker-tokens:{WORKER_TOKENS}"],
+        "networks": ["store", "work"],
+        "ports": ["127.0.0.1:${PENSTOCK_PORT:-8080}:8080"],
+        "depends_on": {"redis": {"condition": "service_healthy"}},
+        "stop_grace_period": "20s",
+        "deploy": limited("queue-service"),
+    }
+
+
+def _worker(plan: ServicePlan, engine: str, options: dict[str, Any]) -> dict[str, Any]:
+    window = plan.worker.window
+    threads = {} if window is None else {"PENSTOCK_WORKER_WORKER_THREADS": str(window)}
+    return {
+        **deepcopy(HARDENED),
+        "image": "${PENSTOCK_INFERENCE_WORKER_IMAGE:-penstock/inference-worker}",
+        "environment": {
+            "PENSTOCK_WORKER_QUEUE_URL": "http://queue-service:8080",
+            "PENSTOCK_WORKER_SERVICE": plan.name,
+            "PENSTOCK_WORKER_TOKEN_FILE": f"{WORKER_TOKENS}/{plan.name}",
+            "PENSTOCK_WORKER_ENGINE": _escape(engine),
+            "PENSTOCK_WORKER_ENGINE_OPTIONS": _escape(json.dumps(options)),
+            **threads,
+            "PENSTOCK_WORKER_RUN_TIMEOUT_S": str(plan.worker.run_timeout_s),
+        },
+        "depends_on": {"queue-service": {"condition": "service_healthy"}},
+        "volumes": [f"worker-tokens:{WORKER_TOKENS}:ro"],
+        "networks": ["work"],
+        "stop_grace_period": "45s",
+        "deploy": limited("inference-worker") if plan.container else _limits(plan),
+    }
+
+
+def _container(plan: ServicePlan, container: ContainerPlan) -> dict[str, Any]:
+    """The image as it is; its script takes the place of the image's own command."""
+    # An image of somebody else may need to write where it likes, and to be who it is.
+    kept = {key: value for key, value in HARDENED.items() if key not in ("read_only", "tmpfs")}
+    run: dict[str, Any] = {**deepcopy(kept), "image": container.image, "networks": ["work"]}
+    run["cap_add"] = list(REDIS_CAPABILITIES)
+    if container.script:
+        run |= {"entrypoint": ["/bin/sh", "-c"], "command": [_escape(container.script)]}
+    if container.env:
+        run["environment"] = _escaped(container.env)
+    run["deploy"] = _limits(plan)
+    return run
+
+
+def _inside(worker: WorkerPlan, folder: Path) -> tuple[str, list[str]]:
+    """The engine as the worker's container names it, and what is mounted there."""
+    kind, _, target = worker.engine.partition(":")
+    if kind == "pmml" and "://" not in target:
+        path = folder / target
+        return f"pmml:{PurePosixPath(_MODEL) / path.name}", [
+            f"{_escape(str(path))}:{PurePosixPath(_MODEL) / path.name}:ro"
+        ]
+    mounts = [f"{_escape(str(folder))}:{_FOLDER}:ro"] if kind in OWN_CODE else []
+    return worker.engine, mounts
+
+
+def _limits(plan: ServicePlan) -> dict[str, Any]:
+    limits: dict[str, Any] = dict(LIMITS["inference-worker"])
+    if plan.cpu is not None:
+        limits["cpus"] = f"{plan.cpu:g}"
+    if plan.memory_mb is not None:
+        limits["memory"] = f"{plan.memory_mb}M"
+    resources: dict[str, Any] = {"limits": limits}
+    if plan.gpu:
+        device = {"driver": "nvidia", "count": max(1, round(plan.gpu)), "capabilities": ["gpu"]}
+        resources["reservations"] = {"devices": [device]}
+    return {"resources": resources}
+
+
+def _escaped(env: dict[str, str]) -> dict[str, str]:
+    return {name: _escape(value) for name, value in env.items()}
+
+
+def _escape(text: str) -> str:
+    """A `$` that compose leaves alone."""
+    return text.replace("$", "$$")
