@@ -180,7 +180,7 @@ def test_settings_that_do_nothing_here_are_named_and_jobs_wait_for_a_worker(
     wait_until_blocking(lambda: "No workers: jobs will wait." in up.log, "it is said", START_S)
     # What it says goes to files and histories.
     assert "mine" not in up.log
-    assert 'curl -H "Authorization: $PENSTOCK_TOKEN"' in up.log
+    assert '-H "Authorization: Bearer $PENSTOCK_TOKEN"' in up.log
 
 
 def test_the_token_stays_the_same_over_a_restart(start_up: StartUp) -> None:
