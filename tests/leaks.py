@@ -127,7 +127,8 @@ def find_leaks(
     with closing(Redis.from_url(redis_url, **readable)) as redis:
         for key in redis.scan_iter(match=f"{prefix}:*", count=1000):
             parts = _KEY.fullmatch(key)
-            if redis.pttl(key) >= 0 or (parts and service and parts["service"] != service):
+            # -1 is a key without an end; -2 one that came to it since the scan.
+            if redis.pttl(key) != -1 or (parts and service and parts["service"] != service):
                 continue
             if key == f"{prefix}:{{*}}:services":
                 # The count of changes outlives every service that was made at run time.

@@ -19,7 +19,8 @@ async def shop(redis_url: str, key_prefix: str) -> AsyncIterator[Shop]:
     settings = Settings(redis_url=redis_url, key_prefix=key_prefix)
     confirmation = confirmation_for(settings)
     servers = connect(settings, confirmation)
-    made = Shop(Scripts(servers, confirmation, timeout_s=5.0), Keys(key_prefix, SERVICE))
+    # Redis syncs its file with every write: a disk that is busy with others keeps it for a while.
+    made = Shop(Scripts(servers, confirmation, timeout_s=30.0), Keys(key_prefix, SERVICE))
     try:
         yield made
         await made.empty()

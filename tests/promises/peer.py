@@ -54,6 +54,18 @@ class Peer:
         socket = await self.session.ws_connect(
             url + path, headers={"Authorization": self.token}, max_msg_size=0, autoping=True
         )
+        try:
+            welcome = await self._greet(socket)
+        except BaseException:
+            # Also when the caller's patience ends: a socket that nobody reads would be handed
+            # entries until its lease is over.
+            await socket.close()
+            raise
+        self.socket = socket
+        self._reading = asyncio.create_task(self._read(socket))
+        return welcome
+
+    async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> wire.Welcome:
         claims = tuple(wire.Held(item.index, item.attempt) for item in self.held.values())
         await socket.send_bytes(
             wire.encode_from_worker(wire.Hello(self.uid, self.window, held=claims))
@@ -65,8 +77,6 @@ class Peer:
         assert isinstance(welcome, wire.Welcome)
         for lost in welcome.lost:
             del self.held[lost.index]
-        self.socket = socket
-        self._reading = asyncio.create_task(self._read(socket))
         return welcome
 
     async def complete(self, *indexes: int, data: bytes | None = None) -> None:

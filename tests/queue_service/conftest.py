@@ -101,7 +101,7 @@ class Stored:
         """Return every key that an idle service would not keep, and what its streams hold."""
         found: dict[str, int] = {}
         async for key in self._redis.scan_iter(match=f"{KEY_PREFIX}:*", count=1000):
-            if "{neighbour}" in key or await self._redis.pttl(key) >= 0:
+            if "{neighbour}" in key or await self._redis.pttl(key) != -1:
                 continue
             is_stream = await self._redis.type(key) == "stream"
             length = await self._redis.xlen(key) if is_stream else 0
