@@ -112,8 +112,9 @@ class OriginNotAllowed(ServiceError):
 class NoSuchService(ServiceError):
     code = Code.NO_SUCH_SERVICE
 
-    def __init__(self, service: str) -> None:
-        super().__init__(f"there is no service {service!r}")
+    def __init__(self, service: str, meant: str = "") -> None:
+        guess = f"; did you mean {meant!r}?" if meant else ""
+        super().__init__(f"there is no service {service!r}{guess}")
         self.service = service
 
 

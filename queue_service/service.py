@@ -183,4 +183,6 @@ class Service:
             idempotency_ttl_ms=self._settings.idempotency_ttl_ms,
             fair=wanted.fair,
             bounded=wanted.retry is not None,
+            most_events=self._settings.max_events,
+            events_ms=self._settings.events_ttl_ms,
         )

@@ -61,9 +61,7 @@ class Tickets:
             keys,
             gid=gid,
             submission_ms=settings.idempotency_ttl_ms,
-            most_events=settings.max_events,
             most_event_bytes=settings.max_event_bytes,
-            events_ms=settings.events_ttl_ms,
         )
         #: Each takes one item and gives a future of its outcome; see TicketStore.
         self.look = self._store.look

@@ -38,7 +38,7 @@ async def advice(error: QueueError, asked: Asked | None) -> str:
             "create`, `queue.source.max_payload_size_kb` and `queue.sink.max_payload_size_kb` in "
             "its service.json do, with `penstock modify`."
         )
-    if isinstance(error, NoSuchService) and asked is not None:
+    if isinstance(error, NoSuchService) and asked is not None and "did you mean" not in str(error):
         return alike(asked.service, await _names(asked))
     return ""
 

@@ -83,6 +83,7 @@ PRELUDE = (
     "groups",
     "request_ids",
     "tickets",
+    "events",
     "entries",
     "evictions",
     "dead_letters",

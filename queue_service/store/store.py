@@ -70,6 +70,8 @@ class Store:
         idempotency_ttl_ms: int,
         fair: bool,
         bounded: bool,
+        most_events: int,
+        events_ms: int,
     ) -> None:
         self._scripts = scripts
         self._names = keys
@@ -78,7 +80,7 @@ class Store:
         # As prelude/rules.lua reads them.
         rules = f"{max_delivery} {dead_message_policy} {dead_letters_max_length}"
         rules += f" {sink_capacity} {int(sink_evicts)} {max_idle_ms} {int(fair)} "
-        rules += f"{int(bounded)} {keys.service}"
+        rules += f"{int(bounded)} {most_events} {events_ms} {keys.service}"
         self._first = (keys.channel, role, rules)
         self._capacity = capacity
         self._evict = int(auto_evict)

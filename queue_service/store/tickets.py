@@ -35,8 +35,8 @@ class TicketStore:
     """The tickets of one service.
 
     store: gives that of its input queue, as it is now.
-    most_events, most_event_bytes, events_ms: what is kept of one request's events, and for how
-        long after the last.
+    most_event_bytes: what is kept of one request's events; their number and how long they are kept
+        are rules of the queue.
     """
 
     def __init__(
@@ -46,15 +46,13 @@ class TicketStore:
         *,
         gid: str,
         submission_ms: int,
-        most_events: int,
         most_event_bytes: int,
-        events_ms: int,
     ) -> None:
         self._store = store
         self._names = keys
         self._gid = gid
         self._submission_ms = submission_ms
-        self._events = (most_events, most_event_bytes, events_ms)
+        self._most_event_bytes = most_event_bytes
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
         self.submit: Batcher[Submission, tuple[Submitted, str] | QuotaReached | TooLate] = Batcher(
@@ -118,7 +116,7 @@ class TicketStore:
         """Write down what engines have told; False where the delivery was lost."""
         outcomes: list[bool] = []
         for gid, group in groupby(items, key=lambda item: item.gid):
-            arguments: list[Any] = [gid, *self._events]
+            arguments: list[Any] = [gid, self._most_event_bytes]
             keys = []
             for item in group:
                 keys.append(self._names.events(item.request_id))

@@ -17,11 +17,11 @@ from queue_service.errors import BadParameter, NoSuchDeadLetter, RequestIdInUse
 from queue_service.queues import Queue
 from queue_service.store.dead_letters import Choice, DeadLetter
 from queue_service.web.body import read_body
-from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.keys import SETTINGS
 from queue_service.web.middleware import STATUS
 from queue_service.web.parameters import MAX_INDEX, MAX_INDEXES, Parameters
 from queue_service.web.strict_json import json_response
-from queue_service.web.tokens import require_admin
+from queue_service.web.tokens import require_admin, seek_admitted
 
 PATH = "/v1/services/{service}/dead-letters"
 #: Letters on one page, unless asked otherwise, and at most.
@@ -147,7 +147,7 @@ async def purge(request: web.Request) -> web.Response:
 
 async def _queue(request: web.Request) -> tuple[Queue, Parameters]:
     require_admin(request)
-    service = await request.app[SERVICES].seek(request.match_info["service"])
+    service = await seek_admitted(request, request.match_info["service"])
     parameters = Parameters(request)
     match parameters.text("queue", "input"):
         case "input":

@@ -15,7 +15,7 @@ from queue_service.store.registry import State
 from queue_service.web.body import read_body
 from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.strict_json import json_response
-from queue_service.web.tokens import require_admin
+from queue_service.web.tokens import require_admin, seek_admitted
 from queue_service.wrong_fields import wrong_fields
 
 #: The largest description of a service.
@@ -37,7 +37,7 @@ async def list_services(request: web.Request) -> web.Response:
 async def show_service(request: web.Request) -> web.Response:
     """One service, with its queues, groups and subscribers, and its instances."""
     require_admin(request)
-    service = await request.app[SERVICES].seek(request.match_info["service"])
+    service = await seek_admitted(request, request.match_info["service"])
     return await _answer(request, service)
 
 
@@ -78,7 +78,7 @@ async def delete_service(request: web.Request) -> web.Response:
     """Delete a service with its queues, and say what went with it."""
     require_admin(request)
     name = request.match_info["service"]
-    await request.app[SERVICES].seek(name)
+    await seek_admitted(request, name)
     deleted = await request.app[SERVICES].delete(name, expected=_expected_revision(request))
     return json_response(
         {

@@ -8,6 +8,8 @@ import contextlib
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable
+from difflib import get_close_matches
+from itertools import islice
 
 from aiohttp import web
 
@@ -26,6 +28,8 @@ from queue_service.store.putter import Putter
 from queue_service.web.connection import cut
 from queue_service.web.keys import ADMISSION, SERVICES, SETTINGS
 
+#: A wrong name is compared with so many services, as that takes time.
+MOST_COMPARED = 200
 _BEARER = "bearer "
 #: What stands for the id of a service's own token for its workers; those of operators are hex.
 _WORKERS_ID = "workers"
@@ -45,7 +49,30 @@ async def seek(request: web.Request, name: str) -> Service:
         await services.access.refresh()
         if not _is_known(request):
             raise Unauthorized from None
-        raise
+        raise NoSuchService(name, meant(request, name)) from None
+
+
+async def seek_admitted(request: web.Request, name: str) -> Service:
+    """The service of this name, for a request whose token is known already."""
+    try:
+        return await request.app[SERVICES].seek(name)
+    except NoSuchService:
+        raise NoSuchService(name, meant(request, name)) from None
+
+
+def meant(request: web.Request, name: str) -> str:
+    """The service whose name is closest, of those that the request's token opens; "" for none."""
+    text = token_text(request)
+    token, is_admin = _access(request).find(text), _is_admin(request, text)
+    opened = (
+        service.name
+        for service in request.app[SERVICES]
+        if is_admin
+        or service.admits(text)
+        or service.admits_worker(text)
+        or (token is not None and _allows(token, service, tuple(Scope)))
+    )
+    return next(iter(get_close_matches(name, islice(opened, MOST_COMPARED), n=1)), "")
 
 
 def _is_known(request: web.Request) -> bool:
@@ -54,7 +81,11 @@ def _is_known(request: web.Request) -> bool:
     return (
         _is_admin(request, text)
         or _access(request).find(text) is not None
-        or any(service.admits(text) for service in request.app[SERVICES] if not service.is_open)
+        or any(
+            service.admits(text) or service.admits_worker(text)
+            for service in request.app[SERVICES]
+            if not service.is_open
+        )
     )
 
 

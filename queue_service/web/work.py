@@ -32,7 +32,7 @@ from queue_service.store.owners import Viewer, plain_name
 from queue_service.store.ticket import EVENTS
 from queue_service.web.body import held_by
 from queue_service.web.connection import cut, measure
-from queue_service.web.failed_attempts import to_event, to_rejected
+from queue_service.web.failed_attempts import to_rejected
 from queue_service.web.following import Following
 from queue_service.web.intake import Intake
 from queue_service.web.keys import SETTINGS
@@ -319,9 +319,6 @@ class _Work:
     async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
         for item in message.rejections:
             self._following.ended(item.index, completed=False)
-        # First, while the delivery is the worker's: afterwards it may be somebody else's attempt.
-        told = [to_event(subscriber, item) for item in message.rejections]
-        await self._service.tickets.note([event for event in told if event is not None])
         accepted = await self._queue.reject(
             [to_rejected(subscriber, item) for item in message.rejections]
         )

@@ -23,7 +23,11 @@ async def test_a_wrong_name_and_a_big_payload_say_what_helps(serve: Serve) -> No
     url = await serve({"name": "sentiment"}, {"name": "chat"})
     for words in (("put", "sentimnet", "x"), ("queue", "attrs", "sentimnet"), ("run", "sentimnet")):
         more = ("x",) if words[0] == "run" else ()
-        assert "Did you mean sentiment?" in await _refused(*words, *more, url=url), words
+        told = await _refused(*words, *more, url=url)
+        # The service says it, so the command does not say it again.
+        assert told.lower().count("did you mean") == 1, words
+        assert "did you mean 'sentiment'?" in told, words
+    assert "Services here: chat, sentiment." in await _refused("put", "zzz", "x", url=url)
     told = await _refused("put", "chat", "x" * 10_000, url=url)
     assert "PENSTOCK_MAX_PAYLOAD_KB" in told
     assert "max_payload_size_kb" in told

@@ -36,6 +36,8 @@ _RULES: dict[str, Any] = {
     "dead_letters_max_length": 100,
     "max_idle_ms": 0,
     "bounded": False,
+    "most_events": 10,
+    "events_ms": 60_000,
     "idempotency_ttl_ms": 60_000,
     "fair": True,
 }
@@ -73,9 +75,7 @@ class Shop:
             self.keys,
             gid=SERVICE,
             submission_ms=60_000,
-            most_events=10,
             most_event_bytes=10_000,
-            events_ms=60_000,
         )
 
     async def put(

@@ -48,6 +48,8 @@ def check(answer: Answer, path: str, method: str) -> None:
     responses = published["paths"][f"/v1/services/{{service}}/jobs{path}"][method]["responses"]
     assert str(answer.status) in responses, answer
     content: dict[str, Any] = responses[str(answer.status)].get("content", {})
+    for name in responses[str(answer.status)].get("headers", {}):
+        assert name.lower() in answer.headers, (name, answer)
     if not answer.body:
         return
     kind = answer.headers["content-type"].partition(";")[0]
@@ -93,6 +95,35 @@ async def test_answers_are_as_the_document_says(face: Face, start_worker: StartW
     await call("get", "/one/events", "/{job}/events", headers={"Last-Event-ID": "x"})
     await call("delete", "/one", "/{job}")
     await call("post", "", "", data=b"x", headers={"Authorization": "wrong"})
+
+
+async def test_a_failed_attempt_is_as_the_document_says(
+    face: Face, start_worker: StartWorker
+) -> None:
+    await start_worker(face.url, face.service, engine="handler:tests.jobs.failing_handler:Handler")
+    kinds = {"oom": 1, "bad": 1, "done": 0}
+    schema = {"$ref": "#/components/schemas/FailedAttempt", "components": document()["components"]}
+    for kind, failures in kinds.items():
+        job_id = await face.submit(kind.encode())
+        told = [event async for event in face.events(job_id)]
+        failed = [event.data for event in told if event.kind == "failed"]
+        assert len(failed) == failures, told
+        for one in failed:
+            assert list(Draft202012Validator(schema).iter_errors(one)) == []
+            assert set(one) == set(
+                document()["components"]["schemas"]["FailedAttempt"]["properties"]
+            )
+
+
+def test_the_document_explains_what_it_says_of_retries() -> None:
+    schemas = document()["components"]["schemas"]
+    (retry,) = (
+        one for one in schemas["Job"]["properties"]["retry"]["oneOf"] if "properties" in one
+    )
+    for one in (retry, schemas["FailedAttempt"]):
+        assert all(field["description"] for field in one["properties"].values())
+    names = {"max_attempts", "retry_pause", "retry_factor", "retry_longest_pause", "retry_jitter"}
+    assert names <= schemas["Line"]["properties"].keys()
 
 
 async def test_the_document_is_open_to_everybody(face: Face) -> None:

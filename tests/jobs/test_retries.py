@@ -107,7 +107,9 @@ async def test_every_failed_attempt_is_an_event(face: Face, peer: Peer) -> None:
     await wait_until(lambda: peer.held, "the third attempt is handed out")
     await peer.complete(*peer.held)
     told = [event async for event in face.events(job_id)]
-    assert [event.data for event in told if event.kind == "failed"] == [
+    failed = [event for event in told if event.kind == "failed"]
+    moments = [event.data.pop("next_attempt_at") for event in failed]
+    assert [event.data for event in failed] == [
         {
             "type": "oom",
             "code": "503",
@@ -117,8 +119,99 @@ async def test_every_failed_attempt_is_an_event(face: Face, peer: Peer) -> None:
         }
         for attempt in (1, 2)
     ]
-    assert all(event.id for event in told if event.kind == "failed")
+    assert all(event.id for event in failed)
+    assert None not in moments
+    assert moments == sorted(moments)
     assert told[-1].kind == "end"
+    # The first event is the first that there was: nothing was dropped.
+    assert "cut" not in [event.kind for event in told]
+
+
+async def test_a_failed_event_says_what_the_job_says(face: Face, peer: Peer) -> None:
+    job_id = await face.submit(params=LONG)
+    await fail(peer)
+    job = await face.job(job_id)
+    async for event in face.events(job_id):
+        if event.kind == "failed":
+            break
+    assert event.data == {
+        **job["error"],
+        "pause_s": 60.0,
+        "next_attempt_at": job["next_attempt_at"],
+        "attempt": job["attempt"],
+    }
+
+
+async def test_the_attempt_that_ends_a_job_is_an_event_too(face: Face, peer: Peer) -> None:
+    job_id = await face.submit(params={**SHORT, "max_attempts": "2"})
+    await fail(peer, pause_ms=10)
+    # The worker asks for one more, which the policy does not permit.
+    await fail(peer, pause_ms=10, attempt=2)
+    await check_last_failure(face, job_id, attempts=2)
+
+
+async def check_last_failure(face: Face, job_id: str, *, attempts: int) -> dict[str, object]:
+    """Each attempt of a failed job is one event, and the last one says what the job says."""
+    told = [event async for event in face.events(job_id)]
+    failed = [event.data for event in told if event.kind == "failed"]
+    job = await face.job(job_id)
+    assert [one["attempt"] for one in failed] == list(range(1, attempts + 1)), told
+    assert (job["state"], job["attempt"]) == ("failed", attempts)
+    last = {"pause_s": None, "next_attempt_at": None, "attempt": attempts}
+    assert failed[-1] == {**job["error"], **last}
+    assert told[-1].data["error"] == job["error"]
+    result = await face.call("GET", f"/{job_id}/result")
+    assert (result.status, result.json["error"]) == (409, job["error"])
+    return dict(failed[-1])
+
+
+async def test_the_input_that_ends_a_job_is_an_event_too(face: Face, peer: Peer) -> None:
+    job_id = await face.submit()
+    delivery = await wait_until(lambda: next(iter(peer.held.values()), None), "it is handed out")
+    assert delivery is not None
+    peer.held.clear()
+    tags = {"lastCode": "400", "errorCode": "BadInput", "errorType": "bad_input"}
+    result = wire.Result(b"no such thing", tags)
+    await peer.send(wire.Completions((wire.Completion(delivery.index, 1, result),)))
+    await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    assert (await check_last_failure(face, job_id, attempts=1))["type"] == "bad_input"
+
+
+async def test_an_attempt_that_was_lost_with_its_worker_is_an_event(face: Face, peer: Peer) -> None:
+    job_id = await face.submit(params={"max_attempts": "2"})
+    await wait_until(lambda: peer.held, "it is handed out")
+    await peer.vanish()
+    await peer.connect(face.url)
+    await wait_until(lambda: peer.held, "it is handed out again")
+    await peer.vanish()
+    await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    assert (await check_last_failure(face, job_id, attempts=2))["type"] == "engine_lost"
+
+
+async def test_a_worker_that_names_no_types_has_events_too(face: Face, peer: Peer) -> None:
+    """A worker of an older version says only a code and a sentence, and asks for no pause."""
+    job_id = await face.submit(params={**SHORT, "max_attempts": "2"})
+    for attempt in (1, 2):
+        await wait_until(lambda: peer.held, "it is handed out")
+        ((index, delivery),) = peer.held.items()
+        assert delivery.attempt == attempt
+        peer.held.clear()
+        await peer.send(wire.Rejections((wire.Rejection(index, attempt, "MemoryError", "big"),)))
+    await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    last = await check_last_failure(face, job_id, attempts=2)
+    assert (last["type"], last["code"], last["message"]) == ("oom", "MemoryError", "big")
+
+
+async def test_a_delivery_that_was_no_attempt_is_no_failure(face: Face, peer: Peer) -> None:
+    job_id = await face.submit()
+    await wait_until(lambda: peer.held, "it is handed out")
+    ((index, _),) = peer.held.items()
+    peer.held.clear()
+    await peer.send(wire.Rejections((wire.Rejection(index, 1, "Shutdown", "it leaves"),)))
+    await wait_until(lambda: peer.held, "it is handed out again")
+    await peer.complete(*peer.held)
+    told = [event async for event in face.events(job_id)]
+    assert "failed" not in [event.kind for event in told]
 
 
 async def test_whoever_follows_a_job_is_told_that_it_waits(face: Face, peer: Peer) -> None:

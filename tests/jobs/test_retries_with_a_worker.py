@@ -39,4 +39,6 @@ async def test_a_failed_attempt_is_followed_by_another_after_its_pause(
 async def test_a_bad_input_is_answered_at_once(face: Face, start_worker: StartWorker) -> None:
     result, failed, _ = await run(face, start_worker, "bad")
     error = {"type": "bad_input", "code": "BadInput", "message": "no such thing"}
-    assert (result.status, result.json["error"], failed) == (409, error, [])
+    assert (result.status, result.json["error"]) == (409, error)
+    last = {"pause_s": None, "next_attempt_at": None, "attempt": 1}
+    assert [one.data for one in failed] == [{**error, **last}]

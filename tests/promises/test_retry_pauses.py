@@ -11,6 +11,7 @@ from deploy.local.redis_server import RedisServer
 from tests.conftest import Serve, StartService
 from tests.promises.conftest import Client, Peers, Watchers
 from tests.promises.peer import Peer
+from tests.running import TOKEN
 from tests.waiting import wait_until
 
 LEASE_MS = 2000
@@ -130,6 +131,49 @@ async def test_with_a_policy_a_negative_commit_pauses_and_its_attempts_end(
     (answer,) = await client.read()
     assert answer.tags["errorType"] == "internal"
     assert await client.length() == 0
+
+
+#: What a worker before failure types sends: Hello("old", window 1); entry 1 given back after its
+#: attempts 1 and 2 with ("503", "busy"); and entry 1 answered for good after the third.
+OLD_HELLO = "0a09080112036f6c641801"
+OLD_REJECTIONS = [f"1a110a0f080110{attempt:02x}1a03353033220462757379" for attempt in (1, 2)]
+OLD_COMPLETION = (
+    "123c0a3a080110031a290a0462757379120f0a086c617374436f6465120335303312100a096572726f72436f6465"
+    "120335303322090a0335303312026e6f"
+)
+
+
+async def test_a_worker_of_an_older_version_has_the_pauses_of_the_service(
+    serve: Serve, client: Client
+) -> None:
+    client.url = url = await serve({"name": "svc", "max_delivery": 3, "retry": RETRY})
+    index, request_id = await client.put(b"x")
+    assert index == 1
+    answered_at: list[float] = []
+    async with client.session.ws_connect(
+        f"{url}/v1/services/svc/work", headers={"Authorization": TOKEN}
+    ) as socket:
+        await socket.send_bytes(bytes.fromhex(OLD_HELLO))
+        async for message in socket:
+            said = wire.decode_to_worker(message.data)
+            if not isinstance(said, wire.Deliveries):
+                continue
+            (delivery,) = said.deliveries
+            if answered_at:
+                assert time.monotonic() - answered_at[-1] >= RETRY["first_pause_s"]
+            answered_at.append(time.monotonic())
+            assert delivery.attempt == len(answered_at)
+            if delivery.last_attempt:
+                break
+            await socket.send_bytes(bytes.fromhex(OLD_REJECTIONS[delivery.attempt - 1]))
+        await socket.send_bytes(bytes.fromhex(OLD_COMPLETION))
+        await wait_until(lambda: client.has_length(1, "/sink"), "it is answered")
+    assert len(answered_at) == 3
+    async with client.session.get(f"{url}/v1/services/svc/jobs/{request_id}") as answer:
+        job = await answer.json()
+    assert job["state"] == "failed"
+    assert job["error"] == {"type": "transient", "code": "503", "message": "busy"}
+    await client.truncate("/sink")
 
 
 async def test_what_waits_takes_up_capacity(serve: Serve, client: Client, peers: Peers) -> None:

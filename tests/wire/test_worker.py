@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.load import Load
+from client_sdk.wire.retry import AttemptPolicy
 from client_sdk.wire.worker import (
     Completion,
     Completions,
@@ -118,6 +119,14 @@ def test_what_the_service_says_survives_the_wire(message: ToWorker) -> None:
         (Completions((Completion(7, 1, Result(b"")),)), "12080a06080710011a00"),
         (Completions((Completion(7, 1, Result(b"hi")),)), "120c0a0a080710011a040a026869"),
         (Rejections((Rejection(7, 2, "Shutdown"),)), "1a100a0e080710021a0853687574646f776e"),
+        (
+            Rejections((Rejection(7, 2, "503", "busy", "transient", 1500, True, "r-1"),)),
+            "1a260a24080710021a033530332204627573792a097472616e7369656e7430dc0b38014203722d31",
+        ),
+        (
+            Completions((Completion(7, 1, Result(b"no"), Failure("Odd", "no", "internal")),)),
+            "12210a1f080710011a040a026e6f22130a034f646412026e6f1a08696e7465726e616c",
+        ),
     ],
 )
 def test_the_bytes_of_a_workers_messages_stay_what_they_are(
@@ -125,6 +134,38 @@ def test_the_bytes_of_a_workers_messages_stay_what_they_are(
 ) -> None:
     assert encode_from_worker(message).hex() == encoded
     assert decode_from_worker(bytes.fromhex(encoded)) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "encoded"),
+    [
+        # As services before failure types said it, and now.
+        (
+            Deliveries((Delivery(7, 2, "r-1", b"hi", max_delivery=5),)),
+            "12110a0f0807100218052203722d3132026869",
+        ),
+        (
+            Deliveries(
+                (
+                    Delivery(
+                        index=7,
+                        attempt=2,
+                        request_id="r-1",
+                        data=b"hi",
+                        max_delivery=5,
+                        retry=AttemptPolicy(5, 1.5, 2.0, 60.0, 0.25),
+                        alone=True,
+                    ),
+                )
+            ),
+            "122e0a2c0807100218052203722d3132026869"
+            "721908dc0b11000000000000004018e0d40321000000000000d03f7801",
+        ),
+    ],
+)
+def test_the_bytes_of_a_delivery_stay_what_they_are(message: ToWorker, encoded: str) -> None:
+    assert encode_to_worker(message).hex() == encoded
+    assert decode_to_worker(bytes.fromhex(encoded)) == message
 
 
 def test_no_result_and_an_empty_result_are_different_things() -> None:

@@ -1,43 +1,22 @@
 -- note: write down what engines have told of deliveries that go on.
 --
--- The events of a request are numbered from 1; where numbers are missing, events were dropped.  Each has k its kind, a the attempt, q
--- the worker's own number, b the bytes of all events so far, d its data, n tokens.  An attempt
--- begins with an event of the kind "attempt": what the one before has told is void.
+-- An attempt begins with an event of the kind "attempt": what the one before has told is void.
 --
 -- keys     52..  for each item: the events of its request
 -- argv     4  group
---          5  most events kept of one request
---          6  most bytes kept of one request
---          7  how long they are kept after the last, in ms
+--          5  most bytes kept of one request
 --          then for each item: user, index, attempt, request id, the worker's number, kind, data,
 --          tokens
 -- returns  for each item 1, or 0 when the delivery was no longer this user's
-local gid, most, most_bytes, kept_ms = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local gid, most_bytes = ARGV[4], tonumber(ARGV[5])
 local BEFORE_CUT = 3 / 4 -- what is left of the bytes when the oldest events are dropped
 
 local last_events = {}
 
 local function last_of(key, said)
-    local last = last_events[key]
-    if not last then
-        local found = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
-        -- Where earlier events were forgotten, the clock gives a number above all of theirs.
-        last = { number = said > 1 and now_ms() or 0, attempt = 0, said = 0, bytes = 0 }
-        if found then
-            local fields = found[2]
-            last = { number = tonumber(string.match(found[1], '^%d+')), attempt = tonumber(fields[4]),
-                said = tonumber(fields[6]), bytes = tonumber(fields[8]) }
-        end
-        last_events[key] = last
-    end
-    return last
-end
-
-local function add(key, last, kind, data, tokens)
-    last.number, last.bytes = last.number + 1, last.bytes + #data
-    redis.call('XADD', key, 'MAXLEN', '~', most, string.format('%.0f-0', last.number),
-        'k', kind, 'a', last.attempt, 'q', last.said, 'b', string.format('%.0f', last.bytes),
-        'd', data, 'n', tokens)
+    -- Where earlier events were forgotten, the clock gives a number above all of theirs.
+    last_events[key] = last_events[key] or event_stream().newest(key, said > 1 and now_ms() or 0)
+    return last_events[key]
 end
 
 local function cut(key, last)
@@ -60,10 +39,10 @@ local function cut(key, last)
 end
 
 local results, keys = {}, {}
-for position = 8, #ARGV, 8 do
+for position = 6, #ARGV, 8 do
     local uid, index, attempt, request_id = unpack(ARGV, position, position + 3)
     local said, kind, data, tokens = unpack(ARGV, position + 4, position + 7)
-    local key = KEYS[OWN_KEYS + (position - 8) / 8]
+    local key = KEYS[OWN_KEYS + (position - 6) / 8]
     local name = request_id
     local record = record_of(own, gid, index)
     attempt, said = tonumber(attempt), tonumber(said)
@@ -76,14 +55,15 @@ for position = 8, #ARGV, 8 do
             key = string.sub(key, 1, #key - #request_id) .. name
         end
         local last = last_of(key, said)
-        if attempt > last.attempt then
+        -- An entry that went to the rear, or was put back by an operator, begins with 1 again.
+        if attempt ~= last.attempt then
             last.attempt, last.said = attempt, 0
-            add(key, last, 'attempt', '', 0)
+            event_stream().add(key, last, 'attempt', '', 0)
         end
         -- What a broken connection has made the worker say twice is written once.
         if said > last.said then
             last.said = said
-            add(key, last, kind, data, tokens)
+            event_stream().add(key, last, kind, data, tokens)
             keys[key] = name
             local ticket = kind == 'progress' and ticket_of(name)
             if ticket then
@@ -99,7 +79,7 @@ end
 local names = {}
 for key, request_id in pairs(keys) do
     cut(key, last_events[key])
-    redis.call('PEXPIRE', key, kept_ms)
+    redis.call('PEXPIRE', key, rules().events_ms)
     names[#names + 1] = request_id
 end
 if #names > 0 then

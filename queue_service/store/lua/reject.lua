@@ -24,7 +24,7 @@ local function give_back(uid, index, record, said)
     if said.code == 'Shutdown' then
         -- The worker is leaving; the entry has done nothing wrong.
         record.attempt = record.attempt - 1
-        put_back(own, gid, index, record, 'j')
+        put_back(own, gid, index, record, 'j', nil, true)
         return
     end
     note_error(own, gid, index, said.code, said.reason, uid, said.type ~= '' and said.type or nil)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from client_sdk.wire import events as wire
+from client_sdk.wire.failures import type_named
 from queue_service.access import Scope
 from queue_service.delivery.doorbell import Doorbell, wait_for_any
 from queue_service.errors import BadParameter
@@ -23,7 +24,7 @@ from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.connection import begin_stream, cut, leaving
 from queue_service.web.jobs.find import admitted, find
 from queue_service.web.jobs.result import show_whole
-from queue_service.web.jobs.show import show
+from queue_service.web.jobs.show import iso, show
 from queue_service.web.keys import SERVICES
 from queue_service.web.stream import has_left
 from queue_service.web.strict_json import dumps, read_object
@@ -96,6 +97,8 @@ class _Stream:
         self._service = service
         self._seen = seen
         self._number = after
+        #: The newest attempt whose failure was an event of this stream.
+        self._failed_attempt = 0
         self._told: tuple[object, ...] = ()
         self._written_at = time.monotonic()
 
@@ -132,7 +135,8 @@ class _Stream:
         if self._seen.has_ended:
             await self._tell_events()
             job = await show_whole(self._request, self._service, self._seen)
-            await self._event("end", job, number=END)
+            # In one write: a client that comes back after the end gets neither again.
+            await self._write(self._last_failure(job) + _event_text("end", job, number=END))
             return True
         seen = self._seen
         told = (
@@ -156,15 +160,25 @@ class _Stream:
                 await self._event("cut", {"resumed_at": events[0].number})
             for event in events:
                 self._number = event.number
+                if event.kind == wire.FAILED:
+                    self._failed_attempt = event.attempt
                 await self._event(event.kind, _data_of(event), number=event.number)
             if len(events) < EVENTS_AT_ONCE:
                 return
 
+    def _last_failure(self, job: Mapping[str, object]) -> str:
+        """The event of the attempt whose failure has ended the job; "" for any other end."""
+        error, attempt = job["error"], job["attempt"]
+        has_failed = self._seen.state is State.FAILED and self._seen.ticket.get("events")
+        if not has_failed or not isinstance(error, Mapping) or attempt == self._failed_attempt:
+            return ""
+        about = {"pause_s": None, "next_attempt_at": None, "attempt": attempt}
+        return _event_text(wire.FAILED, {**error, **about})
+
     async def _event(
         self, kind: str, data: Mapping[str, object], *, number: int | str | None = None
     ) -> None:
-        name = f"id: {number}\n" if number is not None else ""
-        await self._write(f"{name}event: {kind}\ndata: {dumps(data)}\n\n")
+        await self._write(_event_text(kind, data, number=number))
 
     async def _write(self, text: str) -> None:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
@@ -172,14 +186,36 @@ class _Stream:
         self._written_at = time.monotonic()
 
 
+def _event_text(kind: str, data: Mapping[str, object], *, number: int | str | None = None) -> str:
+    name = f"id: {number}\n" if number is not None else ""
+    return f"{name}event: {kind}\ndata: {dumps(data)}\n\n"
+
+
 def _data_of(event: Event) -> Mapping[str, object]:
     match event.kind:
         case wire.DELTA:
             return {**_text_of(event.data), "tokens": event.tokens, "attempt": event.attempt}
-        case wire.PROGRESS | wire.USAGE | wire.FAILED:
+        case wire.PROGRESS | wire.USAGE:
             return {**read_object(event.data), "attempt": event.attempt}
+        case wire.FAILED:
+            return _failed(event)
         case _:
             return {"attempt": event.attempt}
+
+
+def _failed(event: Event) -> dict[str, object]:
+    """Describe an attempt that failed and is followed by another one."""
+    told = read_object(event.data)
+    code, next_at_ms = str(told.get("code", "")), told.get("next_at_ms")
+    return {
+        # An older worker names no type.
+        "type": type_named(str(told.get("type", "")), code),
+        "code": code,
+        "message": told.get("message"),
+        "pause_s": told.get("pause_s"),
+        "next_attempt_at": iso(next_at_ms) if isinstance(next_at_ms, int | float) else None,
+        "attempt": event.attempt,
+    }
 
 
 def _text_of(data: bytes) -> dict[str, str]:

@@ -10,6 +10,7 @@ from queue_service.store.ticket import State
 from queue_service.web.jobs.batch import NDJSON
 from queue_service.web.jobs.events import EVENT_STREAM
 from queue_service.web.jobs.schemas import (
+    FAILED_ATTEMPT,
     JOB,
     LINE,
     OUTCOME,
@@ -43,7 +44,19 @@ def answer(about: str, kind: str = "", schema: Schema | None = None) -> Schema:
     return {"description": about, **content}
 
 
+def with_headers(response: Schema, headers: dict[str, str]) -> Schema:
+    """An answer with headers, each described."""
+    described = {
+        name: {"description": about, "schema": {"type": "string"}}
+        for name, about in headers.items()
+    }
+    return {**response, "headers": described}
+
+
 _A_JOB = ref("Job")
+#: What `Retry-After` says, always in seconds.
+_LOOK_AGAIN = {"Retry-After": "In how many seconds the result may be there, from the estimate."}
+_SEND_AGAIN = {"Retry-After": "In how many seconds the same request may succeed."}
 _OPTIONS = [
     parameter("priority", "Above 0 goes first.", WHOLE),
     parameter("tag", "`name:value`; repeated.", {"type": "array", "items": {"type": "string"}}),
@@ -68,19 +81,22 @@ _PUT_ANSWERS = {
         "description": "The job had ended, or with `wait` its result.",
         "content": _ANYTHING,
     },
-    "202": answer("The job is taken.", names.JSON, _A_JOB),
+    "202": with_headers(
+        answer("The job is taken.", names.JSON, _A_JOB),
+        {"Location": "The job's path.", **_LOOK_AGAIN},
+    ),
     "204": answer("With `wait`: it succeeded and nothing came of it."),
     "409": answer("The id stands for another job, or the job did not succeed.", "P"),
     "413": answer("The input is above the limit.", "P"),
-    "429": answer("The token has as much as its limits permit.", "P"),
-    "503": answer("The queue is full, or the store away.", "P"),
+    "429": with_headers(answer("The token has as much as its limits permit.", "P"), _SEND_AGAIN),
+    "503": with_headers(answer("The queue is full, or the store away.", "P"), _SEND_AGAIN),
 }
 _FAILURES = {
     "400": answer("A parameter is malformed.", "P"),
     "401": answer("The token is missing or wrong.", "P"),
     "403": answer("The token does not permit this.", "P"),
     "404": answer("There is no such service, or no such job.", "P"),
-    "503": answer("The store is away.", "P"),
+    "503": with_headers(answer("The store is away.", "P"), _SEND_AGAIN),
 }
 _INPUT = {"content": _ANYTHING, "description": "The input, as it is.", "required": True}
 
@@ -156,7 +172,7 @@ def _one() -> Schema:
 def _result() -> Schema:
     answers = {
         "200": {"description": "The result.", "content": _ANYTHING},
-        "202": answer("It is not there yet.", names.JSON, _A_JOB),
+        "202": with_headers(answer("It is not there yet.", names.JSON, _A_JOB), _LOOK_AGAIN),
         "204": answer("It succeeded and nothing came of it."),
         "304": answer("As `If-None-Match` has it."),
         "409": answer("It did not succeed.", "P"),
@@ -170,8 +186,12 @@ def _result() -> Schema:
 
 
 def _events() -> Schema:
+    about = (
+        "Its events: `state` and `end` with a Job, `failed` with a FailedAttempt, and `attempt`, "
+        "`delta`, `progress`, `usage`, `cut`, `gone`."
+    )
     answers = {
-        "200": answer("Its events.", EVENT_STREAM, {"type": "string"}),
+        "200": answer(about, EVENT_STREAM, {"type": "string"}),
         "204": answer("The end was seen already."),
     }
     parameters = [
@@ -228,6 +248,7 @@ def document() -> Schema:
             "schemas": {
                 "State": {"type": "string", "enum": [str(state) for state in State]},
                 "Job": JOB,
+                "FailedAttempt": FAILED_ATTEMPT,
                 "Problem": PROBLEM,
                 "Line": LINE,
                 "Outcome": OUTCOME,

@@ -59,19 +59,46 @@ _ERROR = an_object(
 )
 _RETRY = an_object(
     {
-        "first_pause_s": _NUMBER,
-        "factor": _NUMBER,
-        "longest_pause_s": _NUMBER,
-        "jitter": _NUMBER,
-    }
+        "first_pause_s": {
+            **_NUMBER,
+            "description": "Seconds between the first failure and the next attempt.",
+        },
+        "factor": {**_NUMBER, "description": "Each further pause is this many times as long."},
+        "longest_pause_s": {**_NUMBER, "description": "No pause is longer, but for `jitter`."},
+        "jitter": {**_NUMBER, "description": "Up to this share of a pause is added at random."},
+    },
+    description="The pauses between attempts.  `bad_input` is never tried again; `oom`, "
+    "`engine_lost` and `gpu_lost` have a first further attempt without a pause.",
+)
+#: The data of an event `failed`.
+FAILED_ATTEMPT = an_object(
+    {
+        **_ERROR["properties"],
+        "pause_s": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "description": "Seconds until the next attempt; null when this one ended the job.",
+        },
+        "next_attempt_at": moment("When the pause ends; null without a pause."),
+        "attempt": {**WHOLE, "minimum": 1, "description": "The attempt that failed."},
+    },
+    description="The data of the event `failed`: an attempt failed.",
 )
 #: What a put may say of further attempts: name, what it is, and its schema.
 RETRY_OPTIONS: list[tuple[str, str, Schema]] = [
-    ("max_attempts", "How often it is tried at most.", {"type": "integer", "minimum": 1}),
-    ("retry_pause", "Until the second attempt, as a duration.", {"type": "string"}),
-    ("retry_factor", "How much longer each further pause is.", {"type": "number", "minimum": 1}),
+    ("max_attempts", "Most attempts; 1 never tries again.", {"type": "integer", "minimum": 1}),
+    ("retry_pause", "The pause before the second attempt, as a duration.", {"type": "string"}),
+    (
+        "retry_factor",
+        "Each further pause is this many times as long.",
+        {"type": "number", "minimum": 1, "maximum": 100},
+    ),
     ("retry_longest_pause", "No pause is longer, as a duration.", {"type": "string"}),
-    ("retry_jitter", "The share of a pause that is added at random, 0 to 1.", _NUMBER),
+    (
+        "retry_jitter",
+        "The share of a pause that is added at random.",
+        {**_NUMBER, "maximum": 1},
+    ),
 ]
 
 #: A job, as it is shown.
@@ -94,7 +121,10 @@ JOB = an_object(
                 ),
             ]
         },
-        "attempt": {**WHOLE, "description": "How often it was handed to a worker."},
+        "attempt": {
+            **WHOLE,
+            "description": "The number of the newest attempt, 0 before the first.",
+        },
         "priority": WHOLE,
         "position": {
             "type": ["integer", "null"],
@@ -110,12 +140,15 @@ JOB = an_object(
         "started_at": moment("When the newest attempt began."),
         "ended_at": moment("When it ended."),
         "result_expires_at": moment("Until when its result is kept."),
-        "next_attempt_at": moment("Until when it waits after a failed attempt."),
+        "next_attempt_at": moment("When its pause after a failed attempt ends."),
         "not_before": moment("Before this it is not in line."),
         "start_by": moment("It expires when it has not begun by then."),
         "finish_by": moment("It expires when it has not ended by then."),
         "run_timeout_s": {"type": ["number", "null"], "description": "The longest attempt."},
-        "max_attempts": {"type": ["integer", "null"], "description": "How often it is tried."},
+        "max_attempts": {
+            "type": ["integer", "null"],
+            "description": "Most attempts; null: any number.",
+        },
         "retry": {"oneOf": [{"type": "null"}, _RETRY]},
         "estimate": {
             "oneOf": [

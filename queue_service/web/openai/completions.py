@@ -45,6 +45,7 @@ from queue_service.web.tokens import (
     putter_with,
     require_scope,
     require_scope_somewhere,
+    seek_admitted,
 )
 
 #: How long a result is kept whose client did not stay to the end, or whose replica died, in ms:
@@ -80,7 +81,7 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
     limit = max((s.input.limits.payload_bytes for s in services), default=0)
     body = await read_body(request, limit_bytes=limit, timeout_s=settings.body_timeout_s)
     asked = read_asked(kind, body)
-    service = await services.seek(asked.service)
+    service = await seek_admitted(request, asked.service)
     token = require_scope(request, service, Scope.SUBMIT)
     request_id = request.app[REQUEST_IDS].next()
     submission = Submission(

@@ -8,7 +8,7 @@ from queue_service.service import Service
 from queue_service.web.keys import SERVICES
 from queue_service.web.openai import answers
 from queue_service.web.strict_json import json_response
-from queue_service.web.tokens import may, require_scope_somewhere
+from queue_service.web.tokens import may, meant, require_scope_somewhere, seek_admitted
 
 #: Services have no date of their own that says anything about their model.
 CREATED_S = 0
@@ -27,9 +27,10 @@ async def show_model(request: web.Request) -> web.Response:
     """One of them."""
     await require_scope_somewhere(request, Scope.SUBMIT)
     name = request.match_info["model"]
-    service = await request.app[SERVICES].seek(name)
+    service = await seek_admitted(request, name)
     if not _may_ask(request, service):
-        raise NoSuchService(name)
+        # Word for word what it would say of one that is not there.
+        raise NoSuchService(name, meant(request, name))
     return json_response(answers.model(name, CREATED_S))
 
 

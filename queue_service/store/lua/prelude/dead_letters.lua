@@ -236,8 +236,8 @@ end
 -- The delivery has ended without a commit: the entry goes out again, lowest index first, unless
 -- it was handed out as often as permitted, or was to be stopped.
 -- failure: what its user has said of it, {pause_ms = how long it waits, is_last = true for no
--- further attempt}; nil when the user said nothing.
-local function put_back(q, gid, index, record, state, failure)
+-- further attempt}; nil when the user said nothing.  uncharged: this was no attempt.
+local function put_back(q, gid, index, record, state, failure, uncharged)
     local why = q == input and stop_of(gid, record.uid, index)
     if why then
         stop_delivery(index, record, why)
@@ -254,9 +254,13 @@ local function put_back(q, gid, index, record, state, failure)
     if not (failure and failure.is_last) and (most == 0 or record.attempt < most) then
         local pause_ms = failure and failure.pause_ms or 0
         local next_at = pause_ms > 0 and now_ms() + pause_ms
-        if is_followed and q == own and state == 'r' then
-            -- Its followers see why the attempt has failed, where nobody has said so.
-            note_loss(gid, index, record.uid)
+        if is_followed and q == own and not uncharged and state ~= 'o' then
+            if state == 'r' then
+                -- Its followers see why the attempt has failed, where nobody has said so.
+                note_loss(gid, index, record.uid)
+            end
+            local failed = error_of(own, gid, index)
+            event_stream().tell_failure(record.request_id, record.attempt, failed, pause_ms, next_at)
         end
         if lined_from and q == input then
             fair_line().come_back(gid, index)

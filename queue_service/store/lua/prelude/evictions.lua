@@ -7,14 +7,13 @@
 --
 -- `holders` counts what each owner has, so that nothing here looks at more than a few of them.
 -- Jobs that wait for their time count for their owner, and are not dropped.
-local evictions_made
 
 local function evictions()
-    if evictions_made then
-        return evictions_made
+    if made_once.evictions then
+        return made_once.evictions
     end
     local eviction = {}
-    evictions_made = eviction
+    made_once.evictions = eviction
 
     -- How many entries a call may drop beyond the one that each new one takes the place of: a
     -- capacity that was lowered is reached soon, and no call takes long.

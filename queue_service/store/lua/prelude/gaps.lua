@@ -5,15 +5,14 @@
 -- seen them.  Those alone are written down, in `gaps`: "u<index>" while an entry of the lane that
 -- goes first is there, "d<index>" where none of lane 0 is any more.  Putting and handing out in
 -- lane 0 writes nothing, and a count costs the same at any depth.
-local gaps_made
 
 -- Made at its first use, as most calls have none.
 local function gap_notes()
-    if gaps_made then
-        return gaps_made
+    if made_once.gaps then
+        return made_once.gaps
     end
     local notes = {}
-    gaps_made = notes
+    made_once.gaps = notes
     local MOST_GAPS = 20000 -- beyond this the lowest are forgotten, and counts become upper bounds
 
     local function count(kind, after, below)

@@ -64,6 +64,10 @@ for _, q in ipairs({ own, peer }) do
     format_of[q] = tonumber(format or 1)
 end
 
+-- Tables of functions that most calls do without, each made at its first use.  One table for all of
+-- them, because Lua permits 200 locals.
+local made_once = {}
+
 -- The last index given in this call, by queue; settle writes it.
 local last_index = {}
 

@@ -4,15 +4,14 @@
 -- removes entries finds it.  It is in `pauses` (group, index -> until when, in ms) in place of
 -- `released`, where due.lua puts it when its time has come.  The group's sum `paused` counts them,
 -- because nobody can be given one: they are not among what the group waits for.
-local pausing_made
 
 -- Made at its first use, as most calls have none.
 local function pausing()
-    if pausing_made then
-        return pausing_made
+    if made_once.pauses then
+        return made_once.pauses
     end
     local pause, any = {}, {}
-    pausing_made = pause
+    made_once.pauses = pause
 
     function pause.are_there(q)
         if any[q] == nil then

@@ -1,13 +1,12 @@
 -- prelude/places: where entries are in the line of a group, and how good that number is.
-local place_made
 
 -- Made at its first use, as most calls have none.
 local function places()
-    if place_made then
-        return place_made
+    if made_once.places then
+        return made_once.places
     end
     local place = {}
-    place_made = place
+    made_once.places = place
 
     -- What is the same for every entry of a group, read once for all that a call looks at.
     local groups = {}

@@ -111,7 +111,7 @@ local function release_all(q, gid, uid, uncharged)
         if uncharged then
             record.attempt = record.attempt - 1
         end
-        put_back(q, gid, index, record, 'r')
+        put_back(q, gid, index, record, 'r', nil, uncharged)
     end
     return #members
 end
