@@ -89,6 +89,7 @@ class WorkConnection:
         engine: str = "",
         host: str = "",
         gpu: str = "",
+        pid: int = 0,
         backoff: Backoff | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         load: Callable[[], Load | None] = lambda: None,
@@ -99,7 +100,7 @@ class WorkConnection:
         url: the queue service, for example http://127.0.0.1:8080; several replicas with commas.
         window: how many deliveries the worker takes at once.
         uid: names this worker process; by default a name nobody else has.
-        version, engine, host, gpu, and again and again what `load` returns: for operators.
+        version, engine, host, gpu, pid, and again and again what `load` returns: for operators.
         ca_file: the certificates that are trusted; by default PENSTOCK_CA_FILE's or the system's.
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
@@ -107,7 +108,7 @@ class WorkConnection:
         self._reconnect = Reconnect(self._replicas, backoff or Backoff(most_s=MOST_WAIT_S))
         self._headers = {"Authorization": token} if token else {}
         self.uid = uid or str(uuid.uuid4())
-        self._hello = partial(Hello, version=version, engine=engine, host=host, gpu=gpu)
+        self._hello = partial(Hello, version=version, engine=engine, host=host, gpu=gpu, pid=pid)
         self._connect_timeout_s, self._load = connect_timeout_s, load
         self._ssl = trusted(ca_file)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -78,6 +79,11 @@ class AdminFace:
         if answer.status >= 400:
             raise AdminRefused(answer.status, _sentence(text))
         return json.loads(text) if text else None
+
+
+def service_path(name: str, verb: str = "") -> str:
+    """Return the path of a service at the queue service."""
+    return f"/v1/services/{quote(name, safe='')}{verb}"
 
 
 def _sentence(text: str) -> str:

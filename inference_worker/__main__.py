@@ -108,6 +108,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             engine=engine.name,
             host=socket.gethostname(),
             gpu=gpu_names(),
+            pid=os.getpid(),
             load=worker.load,
             ca_file=settings.ca_file,
         )

@@ -4,15 +4,12 @@ On Linux the kernel kills the engine when the supervisor ends, but not what the 
 So a small process watches both, and kills the engine's group when either ends.
 """
 
-import ctypes
 import os
 import select
 import signal
-import sys
 from contextlib import suppress
 
-#: prctl(2): the signal that this process gets when its parent ends.
-_PR_SET_PDEATHSIG = 1
+from client_sdk.leash import tie
 
 
 def leave_terminal() -> None:
@@ -27,10 +24,7 @@ def leave_terminal() -> None:
 
 def die_with(supervisor_pid: int) -> None:
     """End this process, and its group, no later than its supervisor."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The supervisor may have ended before the line above; then nobody will send that signal.
-    if os.getppid() != supervisor_pid:
+    if not tie(supervisor_pid, signal.SIGKILL):
         os._exit(1)
     _watch_group(supervisor_pid)
 

@@ -15,6 +15,7 @@ import itertools
 import logging
 from collections.abc import AsyncGenerator, Mapping
 
+from client_sdk.respawn import Respawn
 from client_sdk.wire.codes import SHUTDOWN
 from inference_worker import pipe
 from inference_worker.child import Child
@@ -33,12 +34,8 @@ from inference_worker.errors import EngineFailed
 from inference_worker.logs import LogSettings
 from inference_worker.vitals import Vitals
 
-#: The wait before the first respawn and the longest one, in seconds.  It doubles in between.
-FIRST_RESPAWN_WAIT_S = 0.1
-LONGEST_RESPAWN_WAIT_S = 30.0
-
-#: An engine that lived this long, in seconds, was a good one: the next wait is the first again.
-GOOD_LIFE_S = 30.0
+#: When an engine that has ended is started again.
+RESPAWN = Respawn(first_s=0.1, longest_s=30.0)
 
 #: How long the engine may take to say how it is, in seconds.
 HEALTH_TIMEOUT_S = 1.0
@@ -157,7 +154,7 @@ class EngineProcess(Engine):
     async def _keep(self, child: "Child", context: Context) -> None:
         """Serve this child and its successors."""
         loop = asyncio.get_running_loop()
-        wait_s = FIRST_RESPAWN_WAIT_S
+        ends = 0
         while True:
             born_at = loop.time()
             failed = await child.serve(silence_s=self._silence_s)
@@ -167,14 +164,13 @@ class EngineProcess(Engine):
             self.changed()
             child.fail_listeners(failed)
             log.error("The engine is started again: %s.", failed.message)
-            if loop.time() - born_at > GOOD_LIFE_S:
-                wait_s = FIRST_RESPAWN_WAIT_S
+            ends = RESPAWN.ends_in_row(ends, lived_s=loop.time() - born_at)
             while self._child is None:
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, LONGEST_RESPAWN_WAIT_S)
+                await asyncio.sleep(RESPAWN.pause_s(ends))
                 try:
                     child = await self._spawn(context)
                 except (EngineFailed, OSError) as error:
                     # An OSError is the machine's: it has no memory or no process to give now.
-                    log.error("%s; trying again in %.1f s.", error, wait_s)
+                    ends += 1
+                    log.error("%s; trying again in %.1f s.", error, RESPAWN.pause_s(ends))
             self.changed()

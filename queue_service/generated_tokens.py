@@ -15,13 +15,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from client_sdk.wire.tokens import new_token
 from queue_service.service_settings import ServiceSettings
 from queue_service.settings import Settings
 
 log = logging.getLogger(__name__)
-
-#: Bytes of randomness in a token.
-TOKEN_BYTES = 32
 
 
 def with_generated_tokens(settings: Settings, *, tell: bool) -> Settings:
@@ -59,7 +57,7 @@ def _kept(path: Path) -> str:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+            file.write(new_token() + "\n")
             file.flush()
             os.fsync(file.fileno())
         # A link fails when another process was first, and never leaves half a file.

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.child import LEASH
+from client_sdk.leash import LEASH
 from tests.waiting import wait_until, wait_until_blocking
 
 #: Seconds a process may take until it is ready; importing alone takes one on a busy machine.

@@ -65,6 +65,7 @@ EAS_PREFIX = "/api/predict"
 SINK = "sink"
 DISCOVERY_PATH = "/api/v1/servicediscovery/upstreams/{service}"
 WORK_PATH = "/v1/services/{service}/work"
+WORKERS_PATH = "/v1/services/{service}/workers"
 JOBS_PATH = "/v1/services/{service}/jobs"
 
 #: The group of a subscriber that names none.

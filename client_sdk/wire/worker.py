@@ -44,7 +44,8 @@ class Hello:
     uid: names this worker process; a reconnect with the same uid takes over what it held.
     window: how many deliveries it takes at once.
     held: deliveries of an earlier connection that it still works on.
-    version, engine, host, gpu: for operators; host is the machine's name, gpu the GPUs' names.
+    version, engine, host, gpu, pid: for operators; host is the machine's name, gpu the GPUs' names,
+    pid the process id on that machine, 0 for unknown.
     """
 
     uid: str
@@ -54,6 +55,7 @@ class Hello:
     engine: str = ""
     host: str = ""
     gpu: str = ""
+    pid: int = 0
     protocol: int = PROTOCOL
 
 
@@ -224,6 +226,7 @@ def encode_from_worker(message: FromWorker) -> bytes:
                     engine=message.engine,
                     host=message.host,
                     gpu=message.gpu,
+                    pid=message.pid,
                 )
             )
     return proto.SerializeToString()
@@ -273,6 +276,7 @@ def decode_from_worker(data: bytes) -> FromWorker:
                 engine=hello.engine,
                 host=hello.host,
                 gpu=hello.gpu,
+                pid=hello.pid,
                 protocol=hello.protocol,
             )
         case _:

@@ -15,8 +15,8 @@ import typer
 from rich.table import Table
 
 from client_sdk.plain_text import harmless, one_line
+from deploy.admin import service_path
 from deploy.commands.entries import read_tags
-from deploy.commands.operator_apis import admin_path
 from deploy.commands.options import AdminToken, AsJson, Data, Service, Url, Yes, confirm
 from deploy.commands.printing import note, say, say_json, say_wrapped, show_parts, write_payload
 from deploy.commands.session import open_admin
@@ -93,7 +93,7 @@ def ls(
     if go_on is not None:
         note("There are more: see --limit.")
     if not found:
-        policy = face.ask("GET", admin_path(service))["settings"]["dead_message_policy"]
+        policy = face.ask("GET", service_path(service))["settings"]["dead_message_policy"]
         if policy != PARK:
             note(
                 f"{service} keeps only poison jobs: its dead_message_policy is {policy}. With "

@@ -1,6 +1,7 @@
 """`penstock delete`: a service, with everything in its queues."""
 
-from deploy.commands.operator_apis import Faces, admin_path, local_path
+from deploy.admin import service_path
+from deploy.commands.operator_apis import Faces, local_path
 from deploy.commands.options import AdminToken, AsJson, Data, Name, Url, Yes, confirm
 from deploy.commands.printing import say, say_json
 from deploy.local.data_dir import DEFAULT_PATH
@@ -25,7 +26,7 @@ def delete(
     if faces.control is not None and faces.is_local(name):
         said = faces.control.ask("DELETE", local_path(name))
     else:
-        said = faces.admin.ask("DELETE", admin_path(name))
+        said = faces.admin.ask("DELETE", service_path(name))
     if as_json:
         say_json(said)
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from deploy.admin import AdminFace
+from deploy.admin import AdminFace, service_path
 from deploy.errors import InstancesElsewhere, Interrupted, NotReady, OwnService, penstock
 from deploy.local.data_dir import DataDir
 
@@ -49,7 +49,7 @@ class Faces:
 
     def service(self, name: str) -> dict[str, Any]:
         """One service, in the same form."""
-        found: dict[str, Any] = self.admin.ask("GET", admin_path(name))
+        found: dict[str, Any] = self.admin.ask("GET", service_path(name))
         local = {one["name"]: one for one in self._local()}
         return {**found, "local": local.get(name)}
 
@@ -120,11 +120,6 @@ class Faces:
             return []
         found: list[dict[str, Any]] = self.control.ask("GET", "/services")["services"]
         return found
-
-
-def admin_path(name: str, verb: str = "") -> str:
-    """The path of a service at the queue service."""
-    return f"/v1/services/{quote(name, safe='')}{verb}"
 
 
 def local_path(name: str, verb: str = "") -> str:

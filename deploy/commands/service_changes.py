@@ -10,7 +10,8 @@ from typing import Any
 import typer
 
 from client_sdk.plain_text import one_line, without_login
-from deploy.commands.operator_apis import Faces, admin_path, local_path
+from deploy.admin import service_path
+from deploy.commands.operator_apis import Faces, local_path
 from deploy.commands.printing import note, note_console, say, say_json
 from deploy.commands.service_files import local_worker, read_and_tell
 from deploy.errors import penstock
@@ -25,7 +26,7 @@ def put(
     only = "*" if new else ""
     if faces.control is None:
         fields = {**plan.settings} | ({} if plan.token is None else {"token": plan.token})
-        said = faces.admin.ask("PUT", admin_path(plan.name), fields, if_none_match=only)
+        said = faces.admin.ask("PUT", service_path(plan.name), fields, if_none_match=only)
         note("the queues are there; no instances are started from here")
     else:
         faces.check_not_own(plan.name)
@@ -59,7 +60,7 @@ def change(faces: Faces, name: str, verb: str, wait_s: float, as_json: bool) -> 
     if faces.control is not None and faces.is_local(name):
         faces.control.ask("POST", local_path(name, verb))
     else:
-        faces.admin.ask("POST", admin_path(name, verb))
+        faces.admin.ask("POST", service_path(name, verb))
     finish(faces, name, wait_s=wait_s, as_json=as_json)
 
 

@@ -21,13 +21,14 @@ from client_sdk import AsyncQueueClient
 from client_sdk.plain_text import harmless
 from client_sdk.stop_signals import stop_signals
 from client_sdk.wire import names
+from deploy.admin import AdminFace
 from deploy.demo.faq import DEMO_QUESTIONS, read_faq
 from deploy.demo.report import Report
 from deploy.errors import DeployError
 from deploy.local.child import Child
 from deploy.local.data_dir import Running
 from deploy.local.mode import LocalMode, LocalOptions
-from deploy.local.subscribers import held_by_pid
+from deploy.local.workers import Connected, connected_here
 
 ENGINE = "handler:deploy.demo.handler:FaqHandler"
 SERVICE = "demo"
@@ -160,9 +161,9 @@ class Demo:
         async with AsyncQueueClient(running.url, running.service, token=token) as client:
             self._say(f"The queue is {running.url}/api/predict/{running.service}")
             self._say(f"{WORKERS} workers load the model ...")
-            await self._until_loaded(client)
+            await self._until_loaded()
             reading = asyncio.create_task(self._read(client))
-            killing = asyncio.create_task(self._kill_while_it_holds(client))
+            killing = asyncio.create_task(self._kill_while_it_holds())
             try:
                 await self._post(running)
                 self._say(f"{DEMO_QUESTIONS} questions were POSTed.")
@@ -177,11 +178,11 @@ class Demo:
                     task.cancel()
                 await asyncio.gather(reading, killing, return_exceptions=True)
 
-    async def _until_loaded(self, client: AsyncQueueClient) -> None:
+    async def _until_loaded(self) -> None:
         try:
             async with asyncio.timeout(LOADED_TIMEOUT_S):
                 while True:
-                    if len(await held_by_pid(client)) == WORKERS:
+                    if len(await self._connected()) == WORKERS:
                         return
                     await asyncio.sleep(LOADED_LOOK_EVERY_S)
         except TimeoutError:
@@ -206,7 +207,7 @@ class Demo:
                 if self.report.answered == DEMO_QUESTIONS:
                     self._all_answered.set()
 
-    async def _kill_while_it_holds(self, client: AsyncQueueClient) -> None:
+    async def _kill_while_it_holds(self) -> None:
         """Kill the first worker at a moment at which it certainly holds questions.
 
         It is frozen first: a frozen worker finishes nothing, so what it is seen to hold then
@@ -215,11 +216,11 @@ class Demo:
         victim = self._local.workers[0].child
         assert victim is not None, "a local mode that has started has children"
         while not self._all_answered.is_set():
-            if await _held(client, victim):
+            if await self._held(victim):
                 victim.send(signal.SIGSTOP)
                 # What it had sent before it froze is counted off within this moment.
                 await asyncio.sleep(5 * LOOK_EVERY_S)
-                if held := await _held(client, victim):
+                if held := await self._held(victim):
                     await victim.kill()
                     self.killed_holding = held
                     self._say(f"Worker 1 was killed while it held {held} questions.")
@@ -227,9 +228,14 @@ class Demo:
                 victim.send(signal.SIGCONT)
             await asyncio.sleep(LOOK_EVERY_S)
 
+    async def _held(self, worker: Child) -> int:
+        connected = await self._connected()
+        return connected[worker.pid].held if worker.pid in connected else 0
+
+    async def _connected(self) -> dict[int, Connected]:
+        running = self._local.running
+        admin = AdminFace(running.url, running.admin_token)
+        return await connected_here(admin, running.service)
+
     def _say(self, sentence: str) -> None:
         self._console.print(sentence, highlight=False, soft_wrap=True)
-
-
-async def _held(client: AsyncQueueClient, worker: Child) -> int:
-    return (await held_by_pid(client)).get(worker.pid, 0)

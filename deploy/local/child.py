@@ -21,10 +21,10 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
+from client_sdk.leash import LEASH
+
 #: How many of a child's last lines are kept for an error message.
 KEPT_LINES = 20
-
-LEASH = Path(__file__).with_name("leash.py")
 
 
 class Child:

@@ -14,7 +14,6 @@ here, which the admin token of the queue service must not be enough for.
 import asyncio
 import hmac
 import json
-import secrets
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -22,12 +21,11 @@ from pydantic import ValidationError
 
 from client_sdk.browser_guard import keep_pages_out
 from client_sdk.wire.browsers import Hosts
+from client_sdk.wire.tokens import new_token
 from deploy.errors import AdminRefused, DeployError, NoSuchLocalService
 from deploy.local.service import Wish
 from deploy.local.services import LocalServices
 
-#: Bytes of randomness in the token.
-TOKEN_BYTES = 24
 #: The largest wish.
 MAX_WISH_BYTES = 1024 * 1024
 #: Most instances of one service, as with PAI EAS.
@@ -40,7 +38,7 @@ class Control:
     """The face, from `start` to `stop`."""
 
     def __init__(self, services: LocalServices) -> None:
-        self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        self.token = new_token()
         self._services = services
         self._runner: web.AppRunner | None = None
 

@@ -12,19 +12,15 @@ redis/         the append-only file
 import fcntl
 import json
 import os
-import secrets
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from client_sdk.wire.tokens import new_token
 from deploy.errors import DataDirTaken, NotRunning
 from deploy.local.trusted_path import check_secret, check_trusted
-
-#: Bytes of randomness in a generated token.
-TOKEN_BYTES = 24
-
 
 #: Where a local mode lives that was not told.
 DEFAULT_PATH = Path(".penstock")
@@ -83,7 +79,7 @@ class DataDir:
         """Return the generated token of this name, the same one each time."""
         path = self.path / name
         if not path.exists():
-            write_private(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+            write_private(path, new_token() + "\n")
         check_secret(path)
         return path.read_text(encoding="ascii").strip()
 

@@ -10,22 +10,12 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 
+from client_sdk.respawn import Respawn
 from deploy.errors import ChildFailed, DeployError
 from deploy.local.child import Child
 
-#: Seconds before the first restart; each further one waits twice as long.
-FIRST_PAUSE_S = 0.5
-
-#: Seconds before a restart at most.
-LONGEST_PAUSE_S = 10.0
-
-#: Seconds of life after which a child counts as well, and the pauses begin anew.
-WELL_AFTER_S = 30.0
-
-
-def pause_s(failures: int) -> float:
-    """Return the seconds to wait before a restart, after this many ends in a row (from 1)."""
-    return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (failures - 1)))
+#: When an ended child is started again.
+RESPAWN = Respawn(first_s=0.5, longest_s=10.0)
 
 
 class Keeper:
@@ -86,25 +76,25 @@ class Keeper:
             asyncio.get_running_loop().call_later(grace_s, self.child.send_kill)
 
     async def _keep(self, child: Child) -> None:
-        failures = 0
+        ends = 0
         while True:
             born = time.monotonic()
             code = await child.wait()
-            was_well = time.monotonic() - born > WELL_AFTER_S
-            if code > 0 and not was_well and not self.restarts:
+            lived_s = time.monotonic() - born
+            if code > 0 and not RESPAWN.did_well(lived_s) and not self.restarts:
                 raise ChildFailed(self.name, ended(code), list(child.last_lines))
-            failures = 1 if was_well else failures + 1
-            child = await self._start_again(ended(code), failures)
+            ends = RESPAWN.ends_in_row(ends, lived_s=lived_s)
+            child = await self._start_again(ended(code), ends)
 
-    async def _start_again(self, what: str, failures: int) -> Child:
+    async def _start_again(self, what: str, ends: int) -> Child:
         while True:
-            pause = pause_s(failures)
+            pause = RESPAWN.pause_s(ends)
             self._on_event(f"{what}; it is started again in {pause:g} s")
             await asyncio.sleep(pause)
             try:
                 self.child = await self._start_child()
             except DeployError as error:
-                what, failures = str(error), failures + 1
+                what, ends = str(error), ends + 1
                 continue
             self.restarts += 1
             return self.child

@@ -7,29 +7,23 @@ are made through the admin face of the queue service, its workers are children o
 import asyncio
 import json
 import logging
-import secrets
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import SecretStr, ValidationError
 
-from client_sdk import AsyncQueueClient
-from client_sdk.errors import QueueError
-from deploy.admin import AdminFace
+from client_sdk.wire.tokens import new_token
+from deploy.admin import AdminFace, service_path
 from deploy.errors import DeployError, NoSuchLocalService, OneOnly
 from deploy.local.child import Child
 from deploy.local.data_dir import Running, write_private
 from deploy.local.keeper import Keeper
 from deploy.local.service import LocalService, Wish
-from deploy.local.subscribers import ready_pids
+from deploy.local.workers import connected_here
 
 log = logging.getLogger(__name__)
-
-#: Bytes of randomness in a generated token.
-TOKEN_BYTES = 24
 
 #: Seconds a worker is given when its service is deleted: nobody will read its results.
 DELETED_GRACE_S = 2.0
@@ -191,10 +185,10 @@ class LocalServices:
             "worker_token": wish.worker_token.get_secret_value(),
         }
         only = "*" if new else ""
-        await self._admin.ask_async("PUT", _path_of(wish.name), fields, if_none_match=only)
+        await self._admin.ask_async("PUT", service_path(wish.name), fields, if_none_match=only)
 
     async def _ask(self, method: str, name: str, verb: str = "") -> Any:
-        return await self._admin.ask_async(method, f"{_path_of(name)}{verb}")
+        return await self._admin.ask_async(method, service_path(name, verb))
 
     async def _stop_all_of(self, service: LocalService) -> None:
         # The workers first: they still have results to deliver.
@@ -227,12 +221,11 @@ class LocalServices:
         )
 
     async def _ready(self, wish: Wish) -> Collection[int] | None:
-        token = wish.token.get_secret_value()
         try:
-            async with AsyncQueueClient(self._running.url, wish.name, token=token) as client:
-                return await ready_pids(client)
-        except QueueError:
+            workers = await connected_here(self._admin, wish.name)
+        except DeployError:
             return None
+        return [pid for pid, worker in workers.items() if worker.window]
 
     def _say(self, name: str, sentence: str) -> None:
         self._on_line("penstock", f"{name}: {sentence}")
@@ -244,12 +237,8 @@ def _with_tokens(wish: Wish, known: Wish | None = None) -> Wish:
     for name in ("token", "worker_token"):
         if not getattr(wish, name).get_secret_value():
             before = getattr(known, name) if known else SecretStr("")
-            tokens[name] = before if before.get_secret_value() else _new_token()
+            tokens[name] = before if before.get_secret_value() else SecretStr(new_token())
     return wish.model_copy(update=dict(tokens))
-
-
-def _new_token() -> SecretStr:
-    return SecretStr(secrets.token_urlsafe(TOKEN_BYTES))
 
 
 async def _replaced_and_fit(service: LocalService) -> None:
@@ -260,10 +249,6 @@ async def _replaced_and_fit(service: LocalService) -> None:
 def _check_count(wish: Wish) -> None:
     if wish.instances > 1 and wish.worker.one_only:
         raise OneOnly(wish.name, wish.instances, wish.worker.one_only)
-
-
-def _path_of(name: str) -> str:
-    return f"/v1/services/{quote(name, safe='')}"
 
 
 def _environment(wish: Wish, running: Running, *, name: str, grace_s: float) -> dict[str, str]:

@@ -13,6 +13,7 @@ from queue_service.web import (
     service_admin,
     token_admin,
     work,
+    workers,
 )
 from queue_service.web.chat import routes as chat
 from queue_service.web.eas_paths import QueuePaths
@@ -54,6 +55,7 @@ def routes(settings: Settings) -> list[web.AbstractRouteDef]:
         *openai.routes(),
         *chat.routes(),
         web.get(names.WORK_PATH, work.serve_work),
+        web.get(names.WORKERS_PATH, workers.list_workers),
         web.get(names.DISCOVERY_PATH, discovery.upstreams),
         QueuePaths(eas.serve_queue),
     ]

@@ -1,13 +1,13 @@
 """Services, as operators list, make, change, stop, start and delete them."""
 
 import json
-import secrets
 from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 from pydantic import SecretStr, ValidationError
 
+from client_sdk.wire.tokens import new_token
 from queue_service.errors import BadParameter
 from queue_service.service import Service
 from queue_service.service_settings import ServiceSettings
@@ -20,8 +20,6 @@ from queue_service.wrong_fields import wrong_fields
 
 #: The largest description of a service.
 MAX_DESCRIPTION_BYTES = 256 * 1024
-#: Bytes of randomness in a generated token.
-TOKEN_BYTES = 24
 #: So much of what came is said again.
 _SHOWN = 100
 
@@ -54,7 +52,7 @@ async def put_service(request: web.Request) -> web.Response:
     expected = _expected_revision(request)
     # Whether it is new is known only once it is written: another process may have made it.
     made = {
-        name: secrets.token_urlsafe(TOKEN_BYTES)
+        name: new_token()
         for name in ("token", "worker_token")
         if not {name, f"{name}_sha256"} & fields.keys()
     }

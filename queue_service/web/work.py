@@ -152,6 +152,7 @@ class _Work:
             about={
                 "kind": "worker",
                 **{name: getattr(hello, name)[:_MAX_NAME_LENGTH] for name in _ABOUT},
+                "pid": hello.pid,
                 "since_ms": int(time.time() * 1000),
             },
             claims=[(held.index, held.attempt) for held in hello.held],

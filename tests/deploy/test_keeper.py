@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from client_sdk.respawn import Respawn
 from deploy.errors import ChildFailed
 from deploy.local import keeper
 from deploy.local.child import Child
@@ -19,7 +20,7 @@ MakeKeeper = Callable[[str], Keeper]
 @pytest.fixture
 async def make_keeper(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeKeeper]:
     """Make keepers of Python programs, impatient ones, and stop them after the test."""
-    monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(keeper, "RESPAWN", Respawn(first_s=0.01, longest_s=10.0))
     made: list[Keeper] = []
 
     def make(program: str) -> Keeper:
@@ -32,10 +33,6 @@ async def make_keeper(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeKeep
     yield make
     for one in made:
         await one.stop()
-
-
-def test_each_end_in_a_row_makes_the_next_pause_longer_up_to_a_limit() -> None:
-    assert [keeper.pause_s(failures) for failures in (1, 2, 3, 20)] == [0.5, 1.0, 2.0, 10.0]
 
 
 async def test_a_killed_child_is_started_again(make_keeper: MakeKeeper) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from deploy.local.child import LEASH
+from client_sdk.leash import LEASH
 from tests.waiting import wait_until
 
 #: Seconds until a process that was started is ready, and until one that was asked to end has.

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from client_sdk import AsyncQueueClient
+from deploy.local.redis_server import free_port
 from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.others import Others, others_in
 from inference_worker.rest import Rest
@@ -50,28 +51,26 @@ async def test_a_rest_grows_only_where_somebody_else_takes_the_jobs(
     assert engine.restarts == (4 if number else 2)
 
 
-def test_who_else_takes_jobs_is_read_from_the_attributes() -> None:
-    def described(who: str, *, status: str = "Running", window: int = 2) -> str:
-        return (
-            f"Id: {who}, Index: 0, Pending: 0, Status: {status}, Idle: 0.1s, "
-            f"Window: {window}, Slots: 0, AutoCommit: false"
-        )
+def test_who_else_takes_jobs_is_read_from_the_list_of_workers() -> None:
+    def listed(uid: str, *, connected: bool = True, window: int = 2) -> dict[str, object]:
+        return {"uid": uid, "window": window, "held": 0, "connected": connected}
 
-    attributes = {
-        "meta.name": "svc",
-        "consumers.list.[0]": described("svc.me"),
-        "consumers.list.[1]": described("svc.another"),
-        "consumers.list.[2]": described("svc.rests", window=0),
-        "consumers.list.[3]": described("svc.leaves", status="Leaving"),
-        "consumers.list.[4]": described("eas.me", window=5),
-    }
-    assert others_in(attributes, service="svc", uid="me") == 1
+    workers = [
+        listed("me"),
+        listed("another"),
+        listed("rests", window=0),
+        listed("leaves", connected=False),
+    ]
+    assert others_in(workers, uid="me") == 1
+
+
+WORKER_TOKEN = "a-token-of-workers"
 
 
 async def test_who_else_is_there_can_be_asked_for(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
-    service = await start_service()
+    service = await start_service({"name": "svc", "worker_token": WORKER_TOKEN})
     me = await start_worker(service.url)
     others = Others(service.url, "svc", token=TOKEN, uid="somebody")
 
@@ -79,7 +78,12 @@ async def test_who_else_is_there_can_be_asked_for(
         return await others.number() == 1
 
     await wait_until(number, "the worker is counted")
+    # A worker's own token is enough, and a replica that is away is passed over.
+    nobody = f"http://127.0.0.1:{free_port()}"
+    workers_own = Others(f"{nobody},{service.url}", "svc", token=WORKER_TOKEN, uid="somebody")
+    assert await workers_own.number() == 1
     assert await Others(service.url, "svc", token="wrong", uid="x").number() is None
+    assert await Others(nobody, "svc", token=TOKEN, uid="x").number() is None
     assert me
 
 

@@ -47,7 +47,7 @@ class Held(_message.Message):
     def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu")
+    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu", "pid")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class Hello(_message.Message):
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     GPU_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     uid: str
     window: int
@@ -64,7 +65,8 @@ class Hello(_message.Message):
     engine: str
     host: str
     gpu: str
-    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ...) -> None: ...
+    pid: int
+    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("protocol", "service", "lease_ms", "lost")

@@ -12,12 +12,13 @@ import typer
 from client_sdk import AsyncQueueClient
 from client_sdk.errors import QueueError
 from client_sdk.stop_signals import stop_signals
+from deploy.admin import AdminFace
 from deploy.commands.printing import is_terminal, note
 from deploy.commands.up.merged_log import MergedLog
 from deploy.errors import ChildFailed, DeployError, penstock
 from deploy.local.data_dir import Running, data_option
 from deploy.local.mode import LocalMode, LocalOptions
-from deploy.local.subscribers import held_by_pid
+from deploy.local.workers import connected_here
 
 #: Seconds that an error waits for the log lines before it.
 LAST_LINES_S = 2.0
@@ -139,25 +140,25 @@ async def _tell_when_ready(local: LocalMode, running: Running, log: MergedLog) -
     loop = asyncio.get_running_loop()
     said_ready = False
     named_at = loop.time()
-    async with AsyncQueueClient(running.url, running.service, token=running.token) as client:
-        while missing := await _missing(local, client):
-            if not said_ready and len(missing) < len(local.workers):
-                said_ready = True
-                log.line("penstock", "Ready.")
-            if loop.time() - named_at > NAMED_EVERY_S:
-                named_at = loop.time()
-                log.line("penstock", f"{', '.join(missing)}: still loading ...")
-            await asyncio.sleep(LOOK_EVERY_S)
+    admin = AdminFace(running.url, running.admin_token)
+    while missing := await _missing(local, admin, running.service):
+        if not said_ready and len(missing) < len(local.workers):
+            said_ready = True
+            log.line("penstock", "Ready.")
+        if loop.time() - named_at > NAMED_EVERY_S:
+            named_at = loop.time()
+            log.line("penstock", f"{', '.join(missing)}: still loading ...")
+        await asyncio.sleep(LOOK_EVERY_S)
     if local.workers and not said_ready:
         log.line("penstock", "Ready.")
 
 
-async def _missing(local: LocalMode, client: AsyncQueueClient) -> list[str]:
+async def _missing(local: LocalMode, admin: AdminFace, service: str) -> list[str]:
     """Return the names of the workers that are not connected."""
     # When the service is away for a moment nobody knows; the next look will.
     connected: Collection[int] = ()
-    with contextlib.suppress(QueueError):
-        connected = await held_by_pid(client)
+    with contextlib.suppress(DeployError):
+        connected = await connected_here(admin, service)
     return [w.name for w in local.workers if w.child is None or w.child.pid not in connected]
 
 

@@ -16,6 +16,7 @@ from contextlib import aclosing
 import aiohttp
 from yarl import URL
 
+from client_sdk.respawn import Respawn
 from client_sdk.wire.codes import SHUTDOWN
 from inference_worker.engines.engine import (
     BAD_INPUT,
@@ -41,12 +42,8 @@ from inference_worker.engines.upstream.request import CannotBeSent, request_for
 from inference_worker.engines.upstream.server import NotReady, Server
 from inference_worker.errors import EngineFailed
 
-#: The wait before the first restart and the longest one, in seconds.  It doubles in between.
-FIRST_RESTART_WAIT_S = 0.1
-LONGEST_RESTART_WAIT_S = 30.0
-
-#: A server that was ready for this long, in seconds, was a good one: the next wait is the first.
-GOOD_LIFE_S = 30.0
+#: When a server that is away is started or looked for again; its life begins when it is ready.
+RESPAWN = Respawn(first_s=0.1, longest_s=30.0)
 
 #: How long a connection may take to be made, in seconds.
 CONNECT_TIMEOUT_S = 10.0
@@ -200,24 +197,23 @@ class UpstreamEngine(Engine):
 
     async def _keep(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
-        wait_s = FIRST_RESTART_WAIT_S
+        ends = 0
         while True:
             ready_at = loop.time()
             cause = await self._away(server)
             self._back.clear()
             self._offer(0)
             log.error("The server %s; it is %s.", cause, self._what_is_done())
-            if loop.time() - ready_at >= GOOD_LIFE_S:
-                wait_s = FIRST_RESTART_WAIT_S
+            ends = RESPAWN.ends_in_row(ends, lived_s=loop.time() - ready_at)
             while True:
-                # Another one that lives for a moment only is waited for longer, too.
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, LONGEST_RESTART_WAIT_S)
+                await asyncio.sleep(RESPAWN.pause_s(ends))
                 try:
                     await server.bring_up(_log_waiting)
                     break
                 except NotReady as error:
-                    log.error("It is still away: %s; trying again in %.1f s.", error, wait_s)
+                    ends += 1
+                    pause_s = RESPAWN.pause_s(ends)
+                    log.error("It is still away: %s; trying again in %.1f s.", error, pause_s)
             log.info("The server is ready.")
             self._doubt.clear()
             self._back.set()

@@ -22,7 +22,8 @@ import signal
 import sys
 from pathlib import Path
 
-# From linux/prctl.h.
+# From linux/prctl.h.  `client_sdk.leash` has the first one too, but this program runs
+# without the packages and imports only the standard library.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
