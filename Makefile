@@ -22,7 +22,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install -qq -c constraints.txt
 .PHONY: help
 help:
 	@echo "make <target>, where <target> is one of"
-	@sed -n 's/^## \([a-z]*\): /    \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%s  %s\n", substr($$1 "            ", 1, 14), $$2}'
+	@sed -n 's/^## \([a-z-]*\): /    \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%s  %s\n", substr($$1 "                ", 1, 18), $$2}'
 
 # --- Run it
 
@@ -121,10 +121,16 @@ venv install: $(VENV)/dev.stamp
 proto: $(VENV)/dev.stamp
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. client_sdk/wire/proto/*.proto
 
-## docs: the tables of settings in docs/operations.md (after a change of a setting)
+## docs: the generated tables: settings, commands, files (after a change of one of them)
 .PHONY: docs
 docs: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.documents.settings_table
+	$(BIN)/python -m tests.documents
+
+## docs-site: the documentation as a searchable site, in build/site
+.PHONY: docs-site
+docs-site: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html, or serve it: $(BIN)/python -m http.server -d build/site 8000"
 
 ## lock: constraints.txt, from the newest versions that pyproject.toml admits
 .PHONY: lock

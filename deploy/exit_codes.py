@@ -1,4 +1,4 @@
-"""What the commands end with.  docs: the table in deploy/README.md.
+"""What the commands end with.  docs/command-line.md has a table of them.
 
 Nothing is imported here: `entry` needs one of them before the command's own imports.
 """

@@ -35,11 +35,10 @@ class Settings(BaseSettings):
     service: str = Field(default="default", min_length=1, description="The service to work for.")
     token: SecretStr = Field(
         default=SecretStr(""),
-        description="The token of that service, "
-        "better its `worker_token`, which can do nothing but work.",
+        description="The service's `worker_token`, which can only work, or its token.",
     )
     token_file: str = Field(
-        default="", description="A file that has the token, read at the start if `token` is empty."
+        default="", description="A file with the token, read at the start if `token` is empty."
     )
     ca_file: str = Field(
         default_factory=lambda: os.environ.get(CA_FILE_VARIABLE, ""),
@@ -51,47 +50,56 @@ class Settings(BaseSettings):
     engine: str = Field(
         default="echo",
         description="`echo`, `handler:module:Class`, `http:URL`, `http`, `pmml:PATH`, or as "
-        "inference_worker/README.md says.",
+        "docs/your-model.md says.",
     )
     engine_options: dict[str, object] = Field(
-        default_factory=dict, description="What that kind of engine can be told, as JSON."
+        default_factory=dict, description="Options of the engine, as JSON."
     )
     engine_process: bool | None = Field(
         default=None,
-        description="Run the engine in a process of its own; by default all but `echo` and `http`.",
+        description=(
+            "Run the engine in a separate process; by default every engine except "
+            "`echo` and `http`."
+        ),
     )
     worker_threads: int | None = Field(
         default=None,
         ge=1,
         le=10_000,
-        description="Jobs at once, and so the window; by default what the engine says.",
+        description="Jobs at once (the window); by default what the engine sets.",
     )
 
     device: str = Field(
-        default="", description="What to compute on, as `cuda:1`; by default `cuda` or `cpu`."
+        default="",
+        description=(
+            "The device, such as `cuda:1`; by default `cuda` if available, otherwise `cpu`."
+        ),
     )
     run_timeout_s: float = Field(
         default=0.0,
         ge=0,
-        description="An attempt that runs for longer, in seconds, is cut off; 0 is never.",
+        description="Longest time of one attempt, in seconds; 0 means without limit.",
     )
     engine_silence_s: float = Field(
         default=DEFAULT_SILENCE_S,
         ge=0,
-        description="An engine process silent for so long, in seconds, is replaced; 0 is never.",
+        description=(
+            "An engine process that is silent for this many seconds is replaced; 0 means never."
+        ),
     )
     sick_after: int = Field(
         default=3,
         ge=0,
-        description="So many jobs that fail in a row make the worker begin its engine anew; "
-        "0 is never.",
+        description=(
+            "After this many failed jobs in a row the worker restarts its engine; 0 means never."
+        ),
     )
 
     # --- Leaving
     grace_s: float = Field(
         default=30.0,
         ge=0,
-        description="From SIGTERM to the rejection of what is still held, in seconds.",
+        description=("Time from SIGTERM until the worker returns what it still holds, in seconds."),
     )
 
     # --- Being watched
@@ -101,19 +109,23 @@ class Settings(BaseSettings):
     )
     allowed_hosts: str = Field(
         default="",
-        description="Names under which that port is reached, with commas between several, beside "
-        "loopback names and IP addresses; `.example.com` includes what lies below it, `*` is every "
-        "name.",
+        description=(
+            "Host names of that port, separated by commas, besides loopback names and "
+            "IP addresses. `.example.com` includes its subdomains, `*` allows every "
+            "name."
+        ),
     )
     name: str = Field(
         default="",
         max_length=64,
-        description="What log lines call this worker; by default its uid.",
+        description="The worker's name in log lines; by default its uid.",
     )
     log_level: str = Field(
         default="INFO",
         pattern=f"^({'|'.join(LOG_LEVELS)})$",
-        description="The least level logged: DEBUG, INFO, WARNING or ERROR, in any case.",
+        description=(
+            "Lowest level that is logged: DEBUG, INFO, WARNING or ERROR, in upper or lower case."
+        ),
     )
     log_json: bool = Field(default=False, description="Log lines as JSON.")
 

@@ -30,16 +30,14 @@ class RetrySettings(BaseModel):
         DEFAULT.max_attempts,
         ge=0,
         le=MOST_ATTEMPTS,
-        description="Most attempts of one entry, never more than `max_delivery`; 0 is as many.",
+        description=("Most attempts of one entry, at most `max_delivery`; 0 means `max_delivery`."),
     )
     first_pause_s: _PauseS = Field(
         DEFAULT.first_pause_s, description="Seconds between the first failure and the next attempt."
     )
-    factor: float = Field(
-        DEFAULT.factor, ge=1, le=100, description="Each further pause is this many times as long."
-    )
+    factor: float = Field(DEFAULT.factor, ge=1, le=100, description="Factor between pauses.")
     longest_pause_s: _PauseS = Field(
-        DEFAULT.longest_pause_s, description="No pause is longer, but for `jitter`."
+        DEFAULT.longest_pause_s, description="Longest pause, before `jitter`."
     )
     jitter: float = Field(
         DEFAULT.jitter, ge=0, le=1, description="Up to this share of a pause is added at random."

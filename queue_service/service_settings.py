@@ -62,25 +62,24 @@ class ServiceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: ServiceName = Field(description="The service's name, as it stands in URLs.")
+    name: ServiceName = Field(description="The service's name in URLs.")
     token: SecretStr = Field(
         SecretStr(""),
-        description="What clients and workers send in `Authorization`; empty lets everybody in.",
+        description="The token for clients and workers; empty opens the service to everybody.",
     )
     token_sha256: str = Field(
         "",
         pattern=r"^([0-9a-f]{64})?$",
-        description="In place of `token`: its SHA-256, in hexadecimal digits.",
+        description="Instead of `token`: its SHA-256 in hexadecimal digits.",
     )
     worker_token: SecretStr = Field(
         SecretStr(""),
-        description="What workers may send in place of `token`: it lets them work and do nothing "
-        "else; empty is none.",
+        description="A token that only lets workers work; empty means none.",
     )
     worker_token_sha256: str = Field(
         "",
         pattern=r"^([0-9a-f]{64})?$",
-        description="In place of `worker_token`: its SHA-256, in hexadecimal digits.",
+        description="Instead of `worker_token`: its SHA-256 in hexadecimal digits.",
     )
     input: QueueSettings = Field(QueueSettings(), description="Limits of the input queue.")
     sink: QueueSettings = Field(QueueSettings(), description="Limits of the sink.")
@@ -89,7 +88,7 @@ class ServiceSettings(BaseModel):
         0.5, gt=0, lt=1, description="The sink's share of that memory, between 0 and 1."
     )
     max_delivery: int = Field(
-        5, ge=0, description="Most hand-outs of one entry; 0 is without limit."
+        5, ge=0, description="Most deliveries of one entry; 0 means without limit."
     )
     dead_message_policy: DeadMessagePolicy = Field(
         DeadMessagePolicy.REAR,
@@ -98,8 +97,11 @@ class ServiceSettings(BaseModel):
     )
     max_idle: str = Field(
         "0s",
-        description="The longest that one delivery may be held, as `90s` or `1h30m`; then it goes "
-        "to another subscriber, as one more hand-out. 0 is for ever.",
+        description=(
+            "Longest time that one delivery may be held, such as `90s` or `1h30m`; "
+            "then the entry goes to another subscriber, as one more delivery. 0 means "
+            "without limit."
+        ),
     )
     retry: RetrySettings | None = Field(
         None,
@@ -108,11 +110,15 @@ class ServiceSettings(BaseModel):
     )
     fair: bool = Field(
         True,
-        description="With several tokens: true serves next whoever has used the least time of "
-        "workers lately, false whoever has waited longest.",
+        description=(
+            "With several tokens: true serves the token that has used the least "
+            "worker time lately, false the oldest entry."
+        ),
     )
     dead_letters_max_length: int = Field(
-        10_000, ge=1, description="Most dead letters of each queue; beyond it the oldest go."
+        10_000,
+        ge=1,
+        description="Most dead letters of each queue; beyond that the oldest are dropped.",
     )
 
     @field_validator("dead_message_policy", mode="before")

@@ -55,55 +55,69 @@ class Settings(BaseSettings):
     )
     allowed_hosts: str = Field(
         "",
-        description="Names under which clients reach this service, with commas between several, "
-        "beside loopback names and IP addresses; `.example.com` includes what lies below it, `*` "
-        "is every name.",
+        description=(
+            "Host names that clients use, separated by commas, besides loopback names "
+            "and IP addresses. `.example.com` includes its subdomains, `*` allows "
+            "every name."
+        ),
     )
     allowed_origins: str = Field(
         "",
-        description="Origins whose web pages may use this service, as `https://app.example.com`, "
-        "with commas between several; `*` is every page.",
+        description=(
+            "Origins whose web pages may use this service, such as "
+            "`https://app.example.com`, separated by commas; `*` allows every page."
+        ),
     )
     root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~%@+-]+)*/?$",
-        description="What a proxy puts before every path, as `/penstock`: links begin with it, and "
-        "requests are answered with it and without.",
+        description=(
+            "The path prefix that a proxy adds, such as `/penstock`. Links begin with "
+            "it; requests work with it and without."
+        ),
     )
     trusted_proxies: str = Field(
         "",
-        description="Addresses or networks of proxies whose `X-Forwarded-Host`, `-Proto` and "
-        "`-Prefix` hold, as `127.0.0.1, 10.0.0.0/8`.",
+        description=(
+            "Addresses or networks of proxies whose `X-Forwarded-Host`, `-Proto` and "
+            "`-Prefix` are obeyed, such as `127.0.0.1, 10.0.0.0/8`."
+        ),
     )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
-        description="The Redis (6.2 or newer) or Valkey that stores: `redis://`, `rediss://`, "
-        "`unix://`, `redis+sentinel://` or `redis+cluster://`.",
+        description=(
+            "The Redis (6.2 or newer) or Valkey: `redis://`, `rediss://`, `unix://`, "
+            "`redis+sentinel://` or `redis+cluster://`."
+        ),
     )
     redis_ca_file: str = Field(
-        "", description="With TLS: the certificates that sign Redis'; empty takes the system's."
+        "",
+        description=("With TLS: the authorities of Redis's certificate; empty means the system's."),
     )
     redis_cert_file: str = Field(
-        "", description="With TLS: our certificate, for a Redis that asks."
+        "", description="With TLS: the client certificate, if Redis asks for one."
     )
-    redis_key_file: str = Field("", description="With TLS: the key of that certificate.")
+    redis_key_file: str = Field("", description="With TLS: the key of the client certificate.")
     redis_check_hostname: bool = Field(
         True, description="With TLS: whether the certificate must name the host of the URL."
     )
-    redis_sentinel_user: str = Field("", description="User at the sentinels, if they want one.")
+    redis_sentinel_user: str = Field("", description="User at the sentinels, if they need one.")
     redis_sentinel_password: SecretStr = Field(
         SecretStr(""), description="Password at the sentinels; that of Redis is in the URL."
     )
     key_prefix: str = Field(
-        "ps", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="What every Redis key begins with."
+        "ps", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="Prefix of every Redis key."
     )
 
     # --- What
     services: tuple[ServiceSettings, ...] = Field((), description="The services, as JSON.")
     token_dir: str = Field(
         "",
-        description="Where a service of `services` without a token gets one, in a file of its "
-        "name that is made on the first start; empty leaves such a service open to everybody.",
+        description=(
+            "Folder for generated tokens: a service of `services` without a token "
+            "gets one at the first start, in a file with its name. Empty leaves such "
+            "a service open to everybody."
+        ),
     )
     worker_token_dir: str = Field(
         "",
@@ -111,43 +125,56 @@ class Settings(BaseSettings):
         "must not see `token_dir`.",
     )
     admin_token: SecretStr = Field(
-        SecretStr(""), description="For /metrics and /v1/services; empty shuts them to everybody."
+        SecretStr(""),
+        description="Token for /metrics and /v1/services; empty closes them to everybody.",
     )
     direct_endpoints: str = Field(
         "",
         pattern=r"^$|^[^\s,]+:\d{1,5}(,\s*[^\s,]+:\d{1,5})*$",
-        description="host:port, with commas between several, that EAS clients of type DIRECT are "
-        "told; empty names the address at which they ask.",
+        description=(
+            "host:port for EAS clients of type DIRECT, separated by commas; empty "
+            "returns the address that they used."
+        ),
     )
-    bare_mount: bool = Field(
-        False, description="Serve the first service at / and /sink too, as a bare queue server."
-    )
+    bare_mount: bool = Field(False, description="Serve the first service at / and /sink too.")
 
     # --- Delivery
     lease_ms: int = Field(
-        10_000, ge=200, le=3_600_000, description="Silence of a subscriber after which it is dead."
+        10_000,
+        ge=200,
+        le=3_600_000,
+        description="The lease: a subscriber that is silent for longer counts as dead.",
     )
     release_grace_ms: int = Field(
-        500, ge=0, le=1000, description="From a closed connection to the release of what it held."
+        500,
+        ge=0,
+        le=1000,
+        description="Time from a closed connection to the release of what it held.",
     )
     tick_ms: int = Field(
-        1000, ge=50, le=60_000, description="How often each queue looks again without a ring."
+        1000,
+        ge=50,
+        le=60_000,
+        description="How often each queue checks for work without a wake-up.",
     )
     auto_commit_window: int = Field(
-        256, ge=1, le=10_000, description="Frames on their way to one auto-commit subscriber."
+        256, ge=1, le=10_000, description="Window of an auto-commit subscriber."
     )
     max_window: int = Field(10_000, ge=1, description="Largest window a subscriber may ask for.")
     idempotency_ttl_ms: int = Field(
-        3_600_000, ge=1000, description="How long a put can be repeated without a second entry."
+        3_600_000, ge=1000, description="How long a repeated put stores no second entry."
     )
 
     # --- Durability
     durability: Durability = Field(
         Durability.MEMORY,
-        description="What is answered for: `memory`, `fsync` or `replicated`; see Durability.",
+        description=(
+            "What must be true before a change is confirmed: `memory`, `fsync` or "
+            "`replicated`; see Durability."
+        ),
     )
     durability_replicas: int = Field(
-        1, ge=1, le=100, description="With `replicated`: least number of replicas that have it."
+        1, ge=1, le=100, description="With `replicated`: how many replicas must have a change."
     )
     durability_timeout_ms: int = Field(
         2000, ge=1, le=60_000, description="Longest wait for the disk or the replicas."
@@ -155,10 +182,12 @@ class Settings(BaseSettings):
 
     # --- Jobs
     result_retention_ms: int = Field(
-        86_400_000, ge=0, description="How long a job's result is kept; 0 is until EAS reads it."
+        86_400_000,
+        ge=0,
+        description="How long a job's result is kept; 0 means until an EAS client reads it.",
     )
     ticket_ttl_ms: int = Field(
-        3_600_000, ge=0, description="How long a job is told of when its result has gone."
+        3_600_000, ge=0, description="How long a job remains queryable after its result is gone."
     )
     events_ttl_ms: int = Field(
         3_600_000, ge=1000, description="How long a job's events are kept after the last."
@@ -167,58 +196,72 @@ class Settings(BaseSettings):
         2_592_000,
         gt=0,
         le=315_360_000,
-        description="How far ahead a job's `not_before` may lie, in s; it takes up a place of the "
-        "queue until then.",
+        description=(
+            "How far ahead a job's `not_before` may be, in seconds; the job takes a "
+            "place in the queue until then."
+        ),
     )
-    max_events: int = Field(10_000, ge=1, description="Most events kept of one job.")
+    max_events: int = Field(10_000, ge=1, description="Most events kept per job.")
     max_event_bytes: int = Field(
-        1_048_576, ge=1024, description="Most bytes of events kept of one job."
+        1_048_576, ge=1024, description="Most bytes of events kept per job."
     )
 
     # --- Limits
     max_connections: int = Field(
-        16_384, ge=1, description="Most connections of one process; more are answered with 503."
+        16_384, ge=1, description="Most connections of one process; further ones get 503."
     )
     max_connections_per_address: int = Field(
-        0, ge=0, description="Most connections of one address to one process; 0 is without limit."
+        0,
+        ge=0,
+        description="Most connections of one address to one process; 0 means without limit.",
     )
     max_requests_per_token: int = Field(
         4096,
         ge=1,
-        description="Most requests of one made token that a process serves at once, watches, long "
-        "polls and event streams included; more are answered with 429.",
+        description=(
+            "Most concurrent requests of one limited token per process, including "
+            "watches, long polls and event streams; further ones get 429."
+        ),
     )
     header_timeout_s: float = Field(
-        30.0, ge=0, description="Longest time a request head may take; 0 is without limit."
+        30.0, ge=0, description="Longest time for a request's head; 0 means without limit."
     )
     keepalive_timeout_s: float = Field(
-        630.0, gt=0, description="From an answer to the next request on the same connection."
+        630.0, gt=0, description="Longest idle time between two requests of a connection."
     )
     send_timeout_s: float = Field(
-        60.0, ge=0, description="Longest time a client may read nothing of an answer; 0 is none."
+        60.0,
+        ge=0,
+        description=(
+            "Longest time in which a client reads nothing of a response; 0 means without limit."
+        ),
     )
     watch_send_timeout_s: float = Field(
-        3600.0, ge=0, description="The same for a watch, whose client may be busy; 0 is none."
+        3600.0,
+        ge=0,
+        description="The same for a watch, whose client may be busy; 0 means without limit.",
     )
     max_header_bytes: int = Field(32_768, ge=8192, description="Largest request head.")
     max_timeout_s: float = Field(300.0, gt=0, description="Longest long poll.")
-    body_timeout_s: float = Field(60.0, gt=0, description="Longest time a request body may take.")
+    body_timeout_s: float = Field(60.0, gt=0, description="Longest time for a request's body.")
     max_buffered_bytes: int = Field(
         268_435_456,
         ge=1_048_576,
-        description="Bytes of request bodies and workers' answers that one process holds at most.",
+        description="Most bytes of request bodies and workers' answers in one process.",
     )
-    max_get_length: int = Field(10_000, ge=1, description="Most frames of one get.")
-    store_timeout_s: float = Field(5.0, gt=0, description="Longest wait for an answer of Redis.")
+    max_get_length: int = Field(10_000, ge=1, description="Most frames per get.")
+    store_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a response of Redis.")
 
     # --- Stopping, logging
     drain_s: float = Field(
-        10.0, ge=0, description="From SIGTERM to the end of requests that are still open."
+        10.0, ge=0, description="Time from SIGTERM until open requests are ended."
     )
     log_level: str = Field(
         "INFO",
         pattern=f"^({'|'.join(LOG_LEVELS)})$",
-        description="Least level that is logged: DEBUG, INFO, WARNING or ERROR, in any case.",
+        description=(
+            "Lowest level that is logged: DEBUG, INFO, WARNING or ERROR, in upper or lower case."
+        ),
     )
     log_json: bool = Field(False, description="Log lines as JSON.")
 

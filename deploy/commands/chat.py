@@ -51,7 +51,7 @@ def chat(
         str, typer.Argument(help="The service's name; by default the only one there is.")
     ] = "",
     *,
-    system: Annotated[str, typer.Option(help="What the model is told before everything.")] = "",
+    system: Annotated[str, typer.Option(help="The system prompt.")] = "",
     temperature: Annotated[float | None, typer.Option(min=0, help="0 is the likeliest.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer.")] = None,
     url: Url = "",

@@ -144,7 +144,7 @@ def watch(
         bool, typer.Option("--auto-commit", help="Committed as it is sent, not once it is printed.")
     ] = False,
     tag: Tags = None,
-    count: Annotated[int, typer.Option(min=0, help="End after so many; 0 goes on.")] = 0,
+    count: Annotated[int, typer.Option(min=0, help="Stop after this many; 0 means never.")] = 0,
     uid: User = "",
     gid: Group = names.DEFAULT_GROUP,
     url: Url = "",
@@ -209,7 +209,7 @@ def delete(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Remove entries, whoever holds them."""
+    """Remove entries, also those that a subscriber holds."""
 
     async def verb(opened: AsyncQueue) -> None:
         await opened.delete(indexes)
@@ -223,7 +223,9 @@ def search(
     queue: Queue,
     index: Index,
     *,
-    gid: Annotated[str, typer.Option(help="With whose eyes; by default the workers'.")] = "",
+    gid: Annotated[
+        str, typer.Option(help="The group to report for; by default the workers'.")
+    ] = "",
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,

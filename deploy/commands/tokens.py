@@ -123,7 +123,7 @@ def revoke(
     admin_token: AdminToken = "",
     data_dir: Data = DEFAULT_PATH,
 ) -> None:
-    """Revoke a token; whoever is connected by it is disconnected."""
+    """Revoke a token and close its connections."""
     confirm(f"revoke the token {token_id} for good", yes=yes)
     open_admin(url, admin_token, data_dir).ask("DELETE", f"/v1/tokens/{quote(token_id, safe='')}")
 

@@ -16,7 +16,7 @@ def watch(
     *,
     window: Annotated[int, typer.Option(help="How many may be on their way at once.")] = 10,
     index: Annotated[int, typer.Option(help="Only from here on; -1 is what comes now.")] = 0,
-    count: Annotated[int, typer.Option(help="End after so many; 0 goes on for ever.")] = 0,
+    count: Annotated[int, typer.Option(help="Stop after this many; 0 means never.")] = 0,
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,

@@ -48,8 +48,7 @@ class PmmlOptions(BaseModel):
 
     storage: dict[str, object] = Field(
         default_factory=dict,
-        description="What fsspec is told about the place of the model, such as `endpoint_url` "
-        "for s3.",
+        description=("Options of fsspec for the model's storage, such as `endpoint_url` for s3."),
     )
 
 

@@ -1,6 +1,6 @@
-"""The tables of settings in docs/operations.md, written from the settings: `make docs`.
+"""The tables of settings in docs/settings.md, written from the settings: `make docs`.
 
-A table stands between `<!-- settings: worker -->` and `<!-- end -->`.  The text of a row is the
+A table is between `<!-- settings: worker -->` and `<!-- end -->`.  The text of a row is the
 setting's own: its name in the environment, its default, its sentence.
 """
 
@@ -26,7 +26,7 @@ from queue_service.retry import RetrySettings
 from queue_service.service_settings import QueueSettings, ServiceSettings
 from queue_service.settings import Settings
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 
 MODELS: dict[str, type[BaseModel]] = {
     "queue service": Settings,
@@ -77,7 +77,3 @@ def _default(field: FieldInfo) -> str:
         value = str(value).lower()
     is_empty = value is None or value in ("", (), {}) or isinstance(value, BaseModel)
     return "" if is_empty else str(value)
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(with_tables(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

@@ -15,14 +15,17 @@ from tests.running import free_port
 
 PAGES = (
     "README.md",
-    "client_sdk/README.md",
     "deploy/README.md",
     "docs/command-line.md",
     "docs/jobs.md",
+    "docs/large-files.md",
+    "docs/local-mode.md",
     "docs/openai.md",
+    "docs/python-client.md",
+    "docs/several-machines.md",
+    "docs/your-model.md",
     "examples/http_server/README.md",
     "examples/pmml_model/README.md",
-    "inference_worker/README.md",
 )
 
 HERE = "tests/documents/test_commands.py"
@@ -31,7 +34,11 @@ SDK = "tests/client_sdk/test_readme.py"
 #: Which test runs a block, by the block's page and first line.
 RUN = {
     ("README.md", "make up"): f"{HERE}::local_mode",
-    ("README.md", "TOKEN=$(cat .penstock/token)"): f"{HERE}::test_the_first_job_from_a_shell",
+    (
+        "README.md",
+        "curl -H \"Authorization: Bearer $(cat .penstock/token)\" -d 'How long may a job run?' "
+        "'http://127.0.0.1:8080/v1/services/demo/jobs?wait=60s'",
+    ): f"{HERE}::test_the_first_job_from_a_shell",
     ("README.md", "from pathlib import Path"): (
         "tests/documents/test_first_job.py::test_the_first_job_from_python_prints_its_result"
     ),
@@ -44,17 +51,17 @@ RUN = {
         "PENSTOCK_WORKER_QUEUE_URL=http://queue:8080 PENSTOCK_WORKER_SERVICE=demo "
         "PENSTOCK_WORKER_TOKEN_FILE=worker-token \\",
     ): f"{HERE}::test_a_worker_by_hand",
-    ("client_sdk/README.md", "from pathlib import Path"): (
+    ("docs/python-client.md", "from pathlib import Path"): (
         f"{SDK}::test_the_clients_examples_work"
     ),
-    ("client_sdk/README.md", "import asyncio"): f"{SDK}::test_the_workers_example_works",
-    ("deploy/README.md", "penstock up --workers 2 --engine handler:my_model:Sentiment"): (
+    ("docs/python-client.md", "import asyncio"): f"{SDK}::test_the_workers_example_works",
+    ("docs/local-mode.md", "penstock up --workers 2 --engine handler:my_model:Sentiment"): (
         f"{HERE}::test_a_local_mode_with_a_handler"
     ),
-    ("deploy/README.md", "penstock put demo 'What is a sink?' --wait"): (
+    ("docs/command-line.md", "penstock put demo 'What is a sink?' --wait"): (
         f"{HERE}::test_the_commands_for_entries_and_results"
     ),
-    ("deploy/README.md", "penstock queue put demo 'hello' --tag user=ann --priority 1"): (
+    ("docs/command-line.md", "penstock queue put demo 'hello' --tag user=ann --priority 1"): (
         f"{HERE}::test_the_commands_for_one_queue"
     ),
     ("docs/command-line.md", "penstock run demo 'What is a sink?'"): (
@@ -81,33 +88,32 @@ RUN = {
         '\'[{"petal_length": 1.4, "petal_width": 0.2}]\' \\',
     ): f"{HERE}::test_a_pmml_model",
     (
-        "inference_worker/README.md",
+        "docs/several-machines.md",
+        "PENSTOCK_WORKER_QUEUE_URL=http://queue:8080 PENSTOCK_WORKER_SERVICE=demo "
+        "PENSTOCK_WORKER_TOKEN_FILE=worker-token \\",
+    ): f"{HERE}::test_a_worker_by_hand",
+    (
+        "docs/your-model.md",
         "PENSTOCK_WORKER_QUEUE_URL=http://127.0.0.1:8080 PENSTOCK_WORKER_SERVICE=demo \\",
     ): f"{HERE}::test_a_worker_by_hand",
 }
 
 #: What no test runs, and why.
 NOT_RUN = {
-    ("README.md", " clients                      queue service                     workers"): (
-        "a drawing"
-    ),
     ("README.md", "# my_model.py"): "its model comes from a model hub",
+    ("docs/large-files.md", "# my_model.py"): "it needs a storage with a file",
     ("deploy/README.md", "python -m deploy.demo.train"): (
         "it trains for a minute and writes the model of the repository"
     ),
     (
-        "inference_worker/README.md",
+        "docs/your-model.md",
         "from penstock.worker import BadInput, Context, Retryable",
     ): "`load` stands for the reader's own code",
-    ("inference_worker/README.md", "class Embeddings:"): "`self.model` is the reader's own",
+    ("docs/your-model.md", "class Embeddings:"): "`self.model` is the reader's own",
     (
-        "inference_worker/README.md",
+        "docs/your-model.md",
         "PENSTOCK_WORKER_ENGINE=http PENSTOCK_WORKER_WORKER_THREADS=16 \\",
     ): "vLLM needs a GPU and a model",
-    (
-        "inference_worker/README.md",
-        "supervisor   connection, lease, drain, metrics         never blocked, imports no model",
-    ): "a drawing",
 }
 
 
@@ -153,8 +159,11 @@ def test_make_up_is_what_stands_in_for_it() -> None:
     assert shown.stdout.splitlines()[-1].endswith("/bin/penstock up --workers 2")
 
 
+(_FIRST_JOB,) = (name for name in RUN if name[0] == "README.md" and name[1].startswith("curl"))
+
+
 def test_the_first_job_from_a_shell(local_mode: Folder) -> None:
-    printed = local_mode.paste(block("README.md", "TOKEN=$(cat .penstock/token)"))
+    printed = local_mode.paste(block(*_FIRST_JOB))
     assert printed == "How long may a job run?"
 
 
@@ -199,7 +208,7 @@ def test_a_worker_by_hand(local_mode: Folder, name: tuple[str, str]) -> None:
 
 
 def test_the_commands_for_entries_and_results(local_mode: Folder) -> None:
-    commands = block("deploy/README.md", "penstock put demo 'What is a sink?' --wait")
+    commands = block("docs/command-line.md", "penstock put demo 'What is a sink?' --wait")
     put, put_file, get, watch, create = commands.splitlines()
     assert local_mode.paste(put).startswith("What is a sink?")
     request_id = local_mode.paste(put_file).strip()
@@ -214,7 +223,7 @@ def test_the_commands_for_one_queue(local_mode: Folder) -> None:
     # A service without workers: its entries stay, and the numbers of the page exist.
     local_mode.paste("penstock create service.json; penstock scale sentiment 0")
     commands = block(
-        "deploy/README.md", "penstock queue put demo 'hello' --tag user=ann --priority 1"
+        "docs/command-line.md", "penstock queue put demo 'hello' --tag user=ann --priority 1"
     )
     first, get, watch, *rest = commands.replace("demo", "sentiment").splitlines()
     local_mode.paste(first)

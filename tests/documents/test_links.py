@@ -14,6 +14,7 @@ FOLDERS = (
     "queue_service",
     "inference_worker",
     "deploy",
+    "penstock",
     "examples/*",
 )
 DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))

@@ -1,7 +1,8 @@
-"""Every setting is in docs/operations.md, with the default that it has."""
+"""What is generated in the documents is up to date: settings, commands, tables of files."""
 
 import pytest
 
+from tests.documents import command_page, file_tables
 from tests.documents.settings_table import DOCUMENT, MODELS, rows, with_tables
 
 
@@ -16,3 +17,16 @@ def test_every_setting_is_documented_with_a_sentence(title: str) -> None:
     for row in rows(MODELS[title]):
         assert row in text
         assert row.endswith(". |"), f"this setting has no sentence: {row}"
+
+
+def test_the_page_of_commands_is_up_to_date() -> None:
+    assert command_page.DOCUMENT.read_text(encoding="utf-8") == command_page.page(), (
+        "run `make docs`"
+    )
+
+
+@pytest.mark.parametrize("package", file_tables.PACKAGES)
+def test_the_readme_of_a_package_lists_every_file_and_no_other(package: str) -> None:
+    listed = file_tables.described(file_tables.readme(package).read_text(encoding="utf-8"))
+    assert sorted(listed) == sorted(file_tables.files(package)), "run `make docs`"
+    assert [file for file, about in listed.items() if not about] == []

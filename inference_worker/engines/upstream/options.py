@@ -61,7 +61,7 @@ class UpstreamOptions(BaseModel):
         default=None,
         description="The sub-paths that jobs may name, behind `path`: `/v1/score`, or `/v1/*` for "
         "all below it; `[]` for none. By default all, but with `send_headers` (or a password in "
-        "the `url`) only those of the OpenAI face.",
+        "the `url`) only those of the OpenAI API.",
     )
     mode: Mode = Field(
         default=Mode.RAW,
