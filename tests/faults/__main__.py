@@ -69,6 +69,8 @@ def _page(report: Report, recovery: list[str], command: str, spent_s: float) -> 
             "",
             *report.by_load(),
             "",
+            *report.by_team(),
+            "",
             *report.by_cell(),
             "",
             *report.notes(),

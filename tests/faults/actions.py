@@ -100,7 +100,7 @@ class Surgeon:
             # One that polls has no lease: its idle connection is the HTTP server's to close.
             readers = readers[:1]
         parts = {
-            Victim.CLIENT: self.cluster.clients,
+            Victim.CLIENT: [*self.cluster.clients, *self.cluster.teams],
             Victim.READER: readers,
             Victim.SERVICE: self.cluster.services,
             Victim.WORKER: self.cluster.workers,
@@ -179,7 +179,8 @@ class Surgeon:
             return [f"r{number}" for number in range(1, self.cluster.shape.services + 1)]
         if len(parts) > 1:
             # All queue services: what is hurt is the way to them.
-            others = (self.cluster.workers, self.cluster.clients, self.cluster.readers)
+            cluster = self.cluster
+            others = (cluster.workers, cluster.clients, cluster.teams, cluster.readers)
             return [part.name for group in others for part in group]
         name = parts[0].name
         return [f"r{name[1:]}" if name[0] == "s" else name]

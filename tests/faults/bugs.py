@@ -24,13 +24,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A defect, the load and the faults that bring it out, and the rules that may name it."""
+    """A defect, the load and the faults that bring it out, and the rules that may name it.
+
+    test: the test that finds it, for one that the matrix does not look for.
+    """
 
     name: str
     changes: tuple[Change, ...]
-    load: Load
-    cells: tuple[Cell, ...]
-    rules: frozenset[str]
+    load: Load = Load.STEADY
+    cells: tuple[Cell, ...] = ()
+    rules: frozenset[str] = frozenset()
+    test: str = ""
 
 
 class BugOutdated(Exception):
@@ -140,5 +144,102 @@ BUGS = (
         Load.STEADY,
         (Cell(Victim.WORKER, Fault.VANISH), Cell(Victim.WORKER, Fault.VANISH)),
         frozenset({"lost", "left behind"}),
+    ),
+    Bug(
+        "a pause that is ignored",
+        (
+            Change(
+                f"{LUA}/prelude/dead_letters.lua",
+                "local next_at = pause_ms > 0 and now_ms() + pause_ms",
+                "local next_at = false",
+            ),
+        ),
+        Load.STEADY,
+        (_KILLED_WORKER,) * 3,
+        frozenset({"pause"}),
+    ),
+    Bug(
+        "pauses that are forgotten when Redis restarts",
+        (
+            Change(
+                f"{LUA}/due.lua",
+                "redis.call('ZRANGEBYSCORE', input.pauses, '-inf', now,",
+                """redis.call('ZRANGEBYSCORE', input.pauses, '-inf',
+    tonumber(string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')) < 5
+        and '+inf' or now,""",
+            ),
+        ),
+        Load.STEADY,
+        (Cell(Victim.REDIS, Fault.KILL),) * 6,
+        frozenset({"pause"}),
+    ),
+    Bug(
+        "an attempt that is not counted, because a pause follows",
+        (
+            Change(
+                f"{LUA}/prelude/dead_letters.lua",
+                """    record.state = state
+    write_record(q, gid, index, record)
+    local most""",
+                """    record.state = state
+    if failure and (failure.pause_ms or 0) > 0 then
+        record.attempt = record.attempt - 1
+    end
+    write_record(q, gid, index, record)
+    local most""",
+            ),
+        ),
+        Load.STEADY,
+        (_KILLED_WORKER,) * 3,
+        frozenset({"attempt", "attempts"}),
+    ),
+    Bug(
+        "a revoked token that is still admitted",
+        (
+            Change(
+                "queue_service/access.py",
+                "self._tokens = {token.id: token for",
+                "self._tokens |= {token.id: token for",
+            ),
+        ),
+        Load.STEADY,
+        (_KILLED_WORKER,) * 6,
+        frozenset({"revoked"}),
+    ),
+    Bug(
+        "an owner's id that is everybody's",
+        (
+            Change(
+                "queue_service/store/owners.py",
+                'return f"{owner}{OWNED}{name}" if owner else name',
+                "return name",
+            ),
+        ),
+        Load.STEADY,
+        (_KILLED_WORKER,) * 3,
+        frozenset({"foreign", "lost", "invented"}),
+    ),
+    Bug(
+        "an owner that a replay drops",
+        (
+            Change(
+                f"{LUA}/replay.lua",
+                "if letter.owner then",
+                "if letter.owner and false then",
+            ),
+        ),
+        test="tests/fair/test_fair_line.py::test_a_right_to_priority_outlives_a_dead_letter",
+    ),
+    Bug(
+        "leases that are not extended after a stall",
+        (
+            Change(
+                f"{LUA}/expire.lua",
+                "if gap_ms > math.max(2000, lease_ms / 2) then",
+                "if gap_ms > math.huge then",
+            ),
+        ),
+        test="tests/promises/test_lease_gaps.py::"
+        "test_after_a_restart_leases_are_extended_by_a_whole_lease",
     ),
 )

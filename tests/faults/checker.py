@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from tests.faults import rules
+from tests.faults import retry_rules, rules, team_rules
 from tests.faults.event import Event, What
 from tests.faults.history import History, Violation
+from tests.faults.retries import Retries, count_retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Verdict:
     refused: int
     results: int
     violations: tuple[Violation, ...]
+    retries: Retries
 
     def count(self, rule: str) -> int:
         """How often a rule was broken."""
@@ -37,6 +39,7 @@ def check(events: Iterable[Event], *, lease_s: float) -> Verdict:
         refused=sum(event.what is What.REFUSED for event in history.events),
         results=sum(len(request.reads) for request in requests),
         violations=tuple(_violations(history, lease_s)),
+        retries=count_retries(history),
     )
 
 
@@ -57,6 +60,10 @@ def _violations(history: History, lease_s: float) -> Iterator[Violation]:
         rules.order,
         rules.priority,
         rules.terminal,
+        retry_rules.pause,
+        retry_rules.attempts,
+        team_rules.foreign,
+        team_rules.revoked,
     )
     for rule in every:
         yield from rule(history)

@@ -23,18 +23,15 @@ from tests.faults.event import What
 from tests.faults.handler import encode
 from tests.faults.journal import Journal
 from tests.faults.lean_client import LeanConnection, Unanswered
+from tests.faults.pacer import Pacer
 from tests.faults.told import listen
 from tests.running import TOKEN
 from tests.waiting import let_pass
 
 #: Puts under way at once: a machine whose cores are all busy answers each of them late.
 HANDS = 64
-#: How often the jobs of a rate are handed out, in seconds.
-BEAT_S = 0.02
 #: From a put that failed to the next of the same hand, in seconds.
 PAUSE_S = 0.1
-#: Of a rate, what was missed during an outage is made up for this long, in seconds.
-MOST_BEHIND_S = 5.0
 #: The share of jobs that go first.
 URGENT = 0.1
 
@@ -54,22 +51,18 @@ class Putter:
         self._journal = journal
         self._url = url
         self._random = random.Random(seed)
-        self._rate = 0.0
+        self._pacer = Pacer()
         #: By how long a job takes, in milliseconds: the share of such jobs.
         self._shares: dict[int, float] = {}
-        self._wanted = asyncio.Semaphore(0)
-        self._waiting = 0
         self._count = 0
 
     def obey(self, words: list[str]) -> None:
         """Do what a line says."""
         match words:
             case ["rate", rate]:
-                self._rate = float(rate)
-                if not self._rate:
-                    self._forget_wanted()
+                self._pacer.set_rate(float(rate))
             case ["burst", count]:
-                self._want(int(count))
+                self._pacer.want(int(count))
             case ["slow", share, delay_ms]:
                 self._shares[int(delay_ms)] = float(share)
             case _:
@@ -84,7 +77,7 @@ class Putter:
             self._url, "svc", token=TOKEN, timeout_s=8, retry=RetryPolicy(most_delay_s=0.5)
         )
         async with once, again, asyncio.TaskGroup() as group:
-            group.create_task(self._beat())
+            group.create_task(self._pacer.beat())
             for number in range(HANDS):
                 if kind == "lean":
                     put = partial(self._put_lean, LeanConnection(self._url))
@@ -94,33 +87,10 @@ class Putter:
                     put = partial(self._put_by_sdk, once, retries=False)
                 group.create_task(self._put_for_ever(put))
 
-    async def _beat(self) -> None:
-        owed = 0.0
-        while True:
-            await let_pass(BEAT_S)
-            owed += self._rate * BEAT_S
-            whole = int(owed)
-            owed -= whole
-            if self._waiting + whole <= self._rate * MOST_BEHIND_S:
-                self._want(whole)
-
-    def _want(self, count: int) -> None:
-        self._waiting += count
-        for _ in range(count):
-            self._wanted.release()
-
-    def _forget_wanted(self) -> None:
-        self._wanted, self._waiting = asyncio.Semaphore(0), 0
-
     async def _put_for_ever(self, put: Put) -> None:
         while True:
-            wanted = self._wanted
-            try:
-                async with asyncio.timeout(1.0):
-                    await wanted.acquire()
-            except TimeoutError:
+            if not await self._pacer.take():
                 continue
-            self._waiting = max(0, self._waiting - 1)
             self._count += 1
             request_id = f"{self._journal.who}-{self._count}"
             data = encode(request_id, self._draw_delay_ms())

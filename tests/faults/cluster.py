@@ -17,6 +17,8 @@ from redis.asyncio import Redis
 from tests.faults.journal import Journal
 from tests.faults.part import Part
 from tests.faults.redis_master import RedisMaster
+from tests.faults.registrar import Registrar
+from tests.faults.team_main import SERVICE as TEAMS
 from tests.running import free_port, service_env, worker_env
 from tests.waiting import wait_until
 
@@ -24,6 +26,8 @@ PREFIX = "faults"
 WORKERS = 4
 #: Of the workers, so many run their engine in a process of its own.
 OWN_ENGINES = 2
+#: The workers of the teams' service, one of which runs its engine in a process of its own.
+TEAM_WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Shape:
     """What a run is made of.
 
     lease_s: the lease of subscribers.  sink_length: the most results that may lie unread.
+    teams: who puts jobs over the jobs API, with tokens of their own, into a service of their own.
     """
 
     lease_s: float = 2.0
@@ -40,6 +45,7 @@ class Shape:
     #: How long a put can be repeated, in seconds; each is a key in Redis for so long.
     repeatable_s: float = 3600.0
     seed: int = 0
+    teams: tuple[str, ...] = ("amber", "blue")
     #: A tree of the product to run in place of this one.
     root: Path | None = None
 
@@ -61,14 +67,20 @@ class Cluster:
             self._service(number, port) for number, port in enumerate(service_ports, 1)
         ]
         self.workers = [self._worker(number) for number in range(1, WORKERS + 1)]
+        if shape.teams:
+            numbers = range(WORKERS + 1, WORKERS + TEAM_WORKERS + 1)
+            self.workers += [self._worker(number, TEAMS) for number in numbers]
         self.clients = [self._client(number, kind) for number, kind in ((1, "sdk"), (2, "lean"))]
         self.readers = [self._reader(number, way) for number, way in ((1, "watch"), (2, "get"))]
+        self.teams = [self._team(name, number) for number, name in enumerate(shape.teams, 3)]
+        self.registrar = Registrar([f"http://127.0.0.1:{port}" for port in service_ports], TEAMS)
         self.link = self._link(service_ports)
 
     @property
     def parts(self) -> Iterator[Part]:
         """Every Python process, in the order in which they start."""
-        yield from (self.link, *self.services, *self.workers, *self.readers, *self.clients)
+        yield from (self.link, *self.services, *self.workers, *self.readers)
+        yield from (*self.clients, *self.teams)
 
     def part(self, name: str) -> Part:
         """Return a process by its name."""
@@ -88,10 +100,13 @@ class Cluster:
         self.round_folder.mkdir()
         self.journal.close()
         self.journal = Journal(self.round_folder / "us.jsonl", "us")
-        for part in (*self.workers, *self.readers, *self.clients):
+        putters = (*self.readers, *self.clients, *self.teams)
+        for part in (*self.workers, *putters):
             part.folder = self.round_folder
+        for team in self.teams:
+            await self.registrar.give(team)
         await asyncio.gather(*(part.start() for part in self.workers))
-        await asyncio.gather(*(part.start() for part in (*self.readers, *self.clients)))
+        await asyncio.gather(*(part.start() for part in putters))
 
     async def tasks(self, service: Part) -> Counter[str]:
         """Return the asyncio tasks that a queue service runs now, by name."""
@@ -122,11 +137,16 @@ class Cluster:
         finally:
             await redis.aclose()
 
-    async def lengths(self) -> tuple[int, int]:
-        """Return how many entries are in the input queue and in the sink."""
+    async def lengths(self, service: str = "svc") -> tuple[int, int]:
+        """Return how many entries are in the input queue and in the sink of a service."""
         async with self.client() as redis:
             counts = [
-                sum([await redis.xlen(f"{PREFIX}:{{svc}}:{role}:lane:{lane}") for lane in (0, 1)])
+                sum(
+                    [
+                        await redis.xlen(f"{PREFIX}:{{{service}}}:{role}:lane:{lane}")
+                        for lane in (0, 1)
+                    ]
+                )
                 for role in ("input", "sink")
             ]
         return counts[0], counts[1]
@@ -149,7 +169,8 @@ class Cluster:
                     "name": "svc",
                     "sink": {"max_length": self.shape.sink_length},
                     "max_delivery": self.shape.max_delivery,
-                }
+                },
+                {"name": TEAMS, "max_delivery": self.shape.max_delivery},
             ],
             lease_ms=lease_ms,
             idempotency_ttl_ms=round(self.shape.repeatable_s * 1000),
@@ -170,11 +191,11 @@ class Cluster:
             is_ready=lambda _: _answers(ready_url),
         )
 
-    def _worker(self, number: int) -> Part:
-        own = number > WORKERS - OWN_ENGINES
+    def _worker(self, number: int, service: str = "svc") -> Part:
+        own = number > WORKERS - OWN_ENGINES and number != WORKERS + TEAM_WORKERS
         env = worker_env(
             queue_url=self._url(f"w{number}"),
-            service="svc",
+            service=service,
             engine="handler:tests.faults.handler:predict",
             engine_process=str(own).lower(),
             worker_threads=8 if own else 32,
@@ -196,6 +217,16 @@ class Cluster:
             f"c{number}",
             self.folder,
             argv=lambda who, path: [*start, str(path), who, url, str(seed), kind],
+            root=self.shape.root,
+        )
+
+    def _team(self, name: str, number: int) -> Part:
+        url, seed = self._url(name), self.shape.seed * 10 + number
+        start = ("-m", "tests.faults.team_main")
+        return Part(
+            name,
+            self.folder,
+            argv=lambda who, path: [*start, str(path), who, url, str(seed)],
             root=self.shape.root,
         )
 

@@ -5,7 +5,7 @@ Times are CLOCK_MONOTONIC, which is one clock for all processes of a machine.
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 
@@ -25,7 +25,7 @@ class What(StrEnum):
     CLOSING = "closing"  # it leaves by its own will: it answers for nothing from here on
     DELIVERED = "delivered"  # index, attempt, lane
     COMPLETED = "completed"  # it answered with a result
-    REJECTED = "rejected"  # it gave the delivery back; code says why
+    REJECTED = "rejected"  # it gave the delivery back; code says why, kind of what type it is
     LOST = "lost"  # it was told that the delivery is no longer its own
     OUTCOME = "outcome"  # what the service said to its answer: code "" is accepted
 
@@ -34,6 +34,9 @@ class What(StrEnum):
     READ = "read"  # attempt is what made it; code "" is the right data, "error" an error result
     COMMITTED = "committed"  # the service confirmed that it is done with
     DEAD_LETTER = "dead letter"  # the entry ended without a result, on purpose
+
+    # Whoever makes and ends tokens.
+    REVOKED = "revoked"  # the service confirmed that the token named in code is no more
 
     # Whoever hurts and heals.
     KILLED = "killed"  # the process named in code is no more
@@ -47,6 +50,8 @@ class Event:
     """What one process noted.
 
     at: seconds.  who: the process, or the worker's uid.  lane: 1 goes out before 0.
+    pause_ms: how long the entry waits after a rejection.  most: the most attempts that are asked
+    for; 0 leaves it to the service.  kind: the type of a failure.
     """
 
     at: float
@@ -58,20 +63,26 @@ class Event:
     lane: int = 0
     window: int = 0
     code: str = ""
+    pause_ms: int = 0
+    most: int = 0
+    kind: str = ""
 
     def to_line(self) -> bytes:
         """Return it as one line of JSON; what is not set is left out."""
-        fields: dict[str, object] = {"at": self.at, "who": self.who, "what": self.what}
-        for name in ("request_id", "index", "attempt", "lane", "window", "code"):
-            if value := getattr(self, name):
-                fields[name] = value
-        return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+        told: dict[str, object] = {"at": self.at, "who": self.who, "what": self.what}
+        for field in _OPTIONAL:
+            if value := getattr(self, field):
+                told[field] = value
+        return json.dumps(told, separators=(",", ":")).encode() + b"\n"
+
+
+_OPTIONAL = tuple(field.name for field in fields(Event))[3:]
 
 
 def from_line(line: bytes) -> Event:
     """Read what `to_line` wrote."""
-    fields = json.loads(line)
-    return Event(what=What(fields.pop("what")), **fields)
+    told = json.loads(line)
+    return Event(what=What(told.pop("what")), **told)
 
 
 def now() -> float:

@@ -1,13 +1,30 @@
-"""What the workers of a run compute: the input again, after the time that it asks for."""
+"""What the workers of a run compute: the input again, after the time that it asks for.
+
+A payload is `<request id> <delay in ms>`, and behind it a word for what becomes of each attempt,
+in their order; an attempt without a word succeeds.
+
+| word   | what becomes of the attempt                               |
+|--------|-----------------------------------------------------------|
+| `t`    | it fails as a network does that is away                   |
+| `r250` | it asks for another one after 250 ms                      |
+| `i`    | it fails with an error that says nothing                  |
+| `o`    | it has no memory                                          |
+| `h`    | it never ends                                             |
+| `b`    | it refuses the input, for good                            |
+"""
 
 from typing import Any
 
+from inference_worker import BadInput, Retryable
 from tests.waiting import let_pass
 
+#: An hour, which no attempt may run.
+FOR_EVER_S = 3600.0
 
-def encode(request_id: str, delay_ms: int) -> bytes:
-    """Return the payload of a request that takes so long."""
-    return f"{request_id} {delay_ms}".encode()
+
+def encode(request_id: str, delay_ms: int, failures: tuple[str, ...] = ()) -> bytes:
+    """Return the payload of a request that takes so long, and first fails like this."""
+    return " ".join((request_id, str(delay_ms), *failures)).encode()
 
 
 def request_of(data: bytes) -> str:
@@ -21,7 +38,26 @@ def attempt_of(result: bytes) -> int:
 
 
 async def predict(data: bytes, ctx: Any) -> bytes:
-    """Take the time, and give the input back with the number of the attempt."""
-    if delay_ms := int(data.partition(b" ")[2] or 0):
-        await let_pass(delay_ms / 1000)
+    """Take the time, and give the input back with the number of the attempt, or fail."""
+    _, delay_ms, *failures = data.decode().split(" ")
+    if int(delay_ms):
+        await let_pass(int(delay_ms) / 1000)
+    for word in failures[ctx.attempt - 1 : ctx.attempt]:
+        await _fail(word)
     return b"%s %d" % (data, ctx.attempt)
+
+
+async def _fail(word: str) -> None:
+    match word[0]:
+        case "t":
+            raise ConnectionError("a server is away")
+        case "r":
+            raise Retryable("in a moment", after_s=int(word[1:]) / 1000)
+        case "o":
+            raise MemoryError
+        case "h":
+            await let_pass(FOR_EVER_S)
+        case "b":
+            raise BadInput("nothing will help")
+        case _:
+            raise ValueError("something is wrong")

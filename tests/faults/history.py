@@ -8,6 +8,12 @@ from client_sdk.wire.codes import SHUTDOWN
 from tests.faults.event import Event, What
 
 
+def owner_of(request_id: str) -> str:
+    """Return the team that a request is of; "" for those of the service's own token."""
+    owner, slash, _ = request_id.partition("/")
+    return owner if slash else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """A rule that was broken: its name, a sentence, and where to look."""
@@ -18,6 +24,16 @@ class Violation:
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.sentence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What the service accepted: no attempt of this entry behind `attempt` before `until`."""
+
+    index: int
+    attempt: int
+    began: float
+    until: float
 
 
 @dataclass(slots=True)
@@ -32,6 +48,9 @@ class Request:
     completions: list[Event] = field(default_factory=list)  # accepted ones
     reads: dict[int, list[Event]] = field(default_factory=dict)  # by index in the sink
     given_back: bool = False  # once with `Shutdown`, which takes the attempt back
+    most: int = 0  # attempts that it may have; 0 is as many as the service permits
+    token: str = ""  # with which it was put
+    pauses: list[Pause] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -51,13 +70,18 @@ class History:
         self.requests: defaultdict[str, Request] = defaultdict(Request)
         self.workers: defaultdict[str, list[Event]] = defaultdict(list)
         self.committed: dict[int, float] = {}
+        #: By token, when its revocation was confirmed.
+        self.revoked: dict[str, float] = {}
         self._completed: set[tuple[str, int, int]] = set()
+        self._rejected: dict[tuple[str, int, int], Event] = {}
         for event in self.events:
             self._sort_in(event)
 
     def _sort_in(self, event: Event) -> None:
         if event.request_id:
             self._note_of(self.requests[event.request_id], event)
+        if event.what is What.REVOKED:
+            self.revoked.setdefault(event.code, event.at)
         if event.what is What.COMMITTED:
             self.committed.setdefault(event.index, event.at)
         if event.what in _OF_WORKERS:
@@ -69,6 +93,7 @@ class History:
         match event.what:
             case What.ASKED if request.asked is None:
                 request.asked = event.at
+                request.most, request.token = event.most, event.code
             case What.ACCEPTED:
                 request.accepted = event.at
             case What.REFUSED:
@@ -82,12 +107,29 @@ class History:
             case What.COMPLETED:
                 self._completed.add((event.who, event.index, event.attempt))
             case What.OUTCOME if not event.code:
-                if (event.who, event.index, event.attempt) in self._completed:
+                key = (event.who, event.index, event.attempt)
+                if key in self._completed:
                     request.completions.append(event)
-            case What.REJECTED if event.code == SHUTDOWN:
-                request.given_back = True
+                elif (said := self._rejected.get(key)) and said.pause_ms:
+                    until = said.at + said.pause_ms / 1000
+                    request.pauses.append(Pause(said.index, said.attempt, said.at, until))
+            case What.REJECTED:
+                # What is said again after a lost connection says the same.
+                self._rejected.setdefault((event.who, event.index, event.attempt), event)
+                request.given_back = request.given_back or event.code == SHUTDOWN
             case _:
                 pass
+
+    def spells(self, *of: str) -> list[tuple[float, float]]:
+        """From when to when something was hurt whose description has one of these texts."""
+        begun: dict[str, float] = {}
+        found = []
+        for event in self.events:
+            if event.what is What.HURT and any(text in event.code for text in of):
+                begun[event.code] = event.at
+            elif event.what is What.HEALED and event.code in begun:
+                found.append((begun.pop(event.code), event.at))
+        return found + [(at, float("inf")) for at in begun.values()]
 
     def holds(self) -> Iterator[Hold]:
         """Every delivery with the time at which its worker stopped answering for it.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tests.faults.event import Event, What, from_line, now
 
@@ -14,19 +15,9 @@ class Journal:
         self.who = who
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def note(
-        self,
-        what: What,
-        request_id: str = "",
-        *,
-        index: int = 0,
-        attempt: int = 0,
-        lane: int = 0,
-        window: int = 0,
-        code: str = "",
-    ) -> None:
-        """Note one event that happens now."""
-        self.write([Event(now(), self.who, what, request_id, index, attempt, lane, window, code)])
+    def note(self, what: What, request_id: str = "", **more: Any) -> None:
+        """Note one event that happens now; more: further fields of an Event."""
+        self.write([Event(now(), self.who, what, request_id, **more)])
 
     def write(self, events: Iterable[Event]) -> None:
         """Note many events at once; when this returns, they survive the process."""

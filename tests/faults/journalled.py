@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 
 from client_sdk.errors import QueueError
+from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from client_sdk.wire.worker import (
     Completion,
@@ -19,6 +20,7 @@ from client_sdk.wire.worker import (
 )
 from client_sdk.work import WorkConnection
 from tests.faults.event import Event, What, now
+from tests.faults.handler import request_of
 from tests.faults.journal import Journal
 
 
@@ -32,10 +34,14 @@ class JournalledConnection(WorkConnection):
         self._requests: dict[tuple[int, int], str] = {}
 
     def answer(self, answer: Completion | Rejection) -> "asyncio.Future[Outcome]":
-        what = What.COMPLETED if isinstance(answer, Completion) else What.REJECTED
-        code = "" if isinstance(answer, Completion) else answer.code
+        held = {"index": answer.index, "attempt": answer.attempt}
         request_id = self._requests.get((answer.index, answer.attempt), "")
-        self._journal.note(what, request_id, index=answer.index, attempt=answer.attempt, code=code)
+        if isinstance(answer, Completion):
+            kind = answer.result.tags.get(names.ERROR_TYPE_TAG, "") if answer.result else ""
+            self._journal.note(What.COMPLETED, request_id, kind=kind, **held)
+        else:
+            said = {"code": answer.code, "kind": answer.type, "pause_ms": answer.pause_ms}
+            self._journal.note(What.REJECTED, request_id, **held, **said)
         return super().answer(answer)
 
     def set_window(self, window: int) -> None:
@@ -70,13 +76,14 @@ class JournalledConnection(WorkConnection):
         match message:
             case Deliveries(deliveries):
                 for item in deliveries:
-                    self._requests[item.index, item.attempt] = item.request_id
+                    # Not the service's: two teams use the same.
+                    self._requests[item.index, item.attempt] = request_of(item.data)
                 self._journal.write(
                     Event(
                         at,
                         who,
                         What.DELIVERED,
-                        item.request_id,
+                        request_of(item.data),
                         item.index,
                         item.attempt,
                         item.priority,

@@ -24,11 +24,13 @@ class Pace:
     """How much is put.
 
     rate: jobs per second of all clients together, when they are steady.
+    team_rate: jobs per second of each team, whatever the load is, but for an idle one.
     backlog: the entries between which a backlog is kept.
     slow: shares of jobs that take a while, and how long, in milliseconds.
     """
 
     rate: float = 1000.0
+    team_rate: float = 8.0
     backlog: tuple[int, int] = (2000, 5000)
     slow: tuple[tuple[float, int], ...] = ((0.01, 100), (0.006, 1200), (0.0005, 4500))
 
@@ -59,12 +61,15 @@ class Keeper:
             self._ended = True
             await keeping
             self._set_rate(0)
+            self._set_team_rate(0)
             self._tell_readers("go")
 
     def probe(self) -> None:
         """Put a few jobs, so that an idle cluster shows whether it works."""
         if self._load is Load.IDLE:
             self._burst(10)
+            for team in self._cluster.teams:
+                team.tell("burst 2")
 
     async def _keep(self) -> None:
         while not self._ended:
@@ -98,6 +103,13 @@ class Keeper:
             # A client that is started anew is told it too.
             client.words = (*self._slow_lines, f"rate {rate * share}")
             client.tell(client.words[-1])
+        self._set_team_rate(0 if self._load is Load.IDLE else self._pace.team_rate)
+
+    def _set_team_rate(self, rate: float) -> None:
+        for team in self._cluster.teams:
+            line = f"rate {rate}"
+            team.words = (*(word for word in team.words if not word.startswith("rate")), line)
+            team.tell(line)
 
     def _burst(self, count: int) -> None:
         for client, share in zip(self._cluster.clients, SHARES, strict=True):

@@ -9,10 +9,15 @@ from tests.faults.cells import EMPTY, Cell, Fault, Load, Victim, cells
 from tests.faults.event import Event
 from tests.faults.history import History, Violation
 from tests.faults.recovery import Timeline, percentile
+from tests.faults.retries import Retries
 from tests.faults.round import Outcome
 
 #: The faults in which a worker is dead or silent while it holds something.
 SILENCES = {Fault.KILL, Fault.STOP, Fault.HALF_OPEN, Fault.VANISH}
+#: The rules that have a column of their own.
+NAMED = ("lost", "duplicated", "window", "foreign")
+#: The types of failure that the teams' jobs have of themselves.
+EXPECTED = {"transient", "transient, with a time", "oom", "timeout", "internal", "bad_input"}
 #: The parts that everything goes through.
 SHARED = {Victim.REDIS, Victim.SERVICES}
 
@@ -27,6 +32,7 @@ class Figures:
     lost: int = 0
     duplicated: int = 0
     window: int = 0
+    foreign: int = 0
     other: int = 0
     dead_holder_s: list[float] = field(default_factory=list)
     recovery_s: list[float] = field(default_factory=list)
@@ -43,6 +49,7 @@ class Report:
         self.loads: defaultdict[str, Figures] = defaultdict(Figures)
         self.cells: defaultdict[Cell, Figures] = defaultdict(Figures)
         self.violations: list[Violation] = []
+        self.retries = Retries()
 
     def add(self, outcome: Outcome) -> None:
         """Add a round; its events are not kept."""
@@ -50,14 +57,13 @@ class Report:
         verdict = outcome.verdict
         figures.accepted += verdict.accepted
         figures.unknown += verdict.unknown
-        figures.lost += verdict.count("lost")
-        figures.duplicated += verdict.count("duplicated")
-        figures.window += verdict.count("window")
-        named = figures.lost + figures.duplicated + figures.window
+        for name in NAMED:
+            count = verdict.count(name)
+            setattr(figures, name, getattr(figures, name) + count)
+            figures.other -= count
+        figures.other += len(outcome.violations)
         self.violations += outcome.violations
-        figures.other += len(outcome.violations) - verdict.count("lost")
-        figures.other -= verdict.count("duplicated") + verdict.count("window")
-        assert named >= 0
+        self.retries.add(verdict.retries)
         self._measure(outcome.events, outcome.injuries)
 
     def _measure(self, events: list[Event], injuries: Iterable[Injury]) -> None:
@@ -90,18 +96,19 @@ class Report:
 
     def last_line(self) -> str:
         """Return the sentence that a run ends with."""
-        names = ("lost", "duplicated", "window")
-        lost, duplicated, window = (
-            sum(getattr(figures, name) for figures in self.loads.values()) for name in names
+        lost, duplicated, window, foreign = (
+            sum(getattr(figures, name) for figures in self.loads.values()) for name in NAMED
         )
-        return f"lost {lost}, duplicated {duplicated}, window exceeded {window}"
+        others = Counter(one.rule for one in self.violations if one.rule not in NAMED)
+        last = f"lost {lost}, duplicated {duplicated}, window exceeded {window}, foreign {foreign}"
+        return ", ".join((last, *(f"{rule} {count}" for rule, count in sorted(others.items()))))
 
     def by_load(self) -> list[str]:
         """Render what happened to the jobs."""
         rows = [
             "| load | faults | jobs accepted | answer to the put lost | lost | duplicated | "
-            "window exceeded | other rules broken |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|",
+            "window exceeded | another team's | other rules broken |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
         for load in Load:
             if (figures := self.loads.get(load)) is None:
@@ -114,6 +121,7 @@ class Report:
                 figures.lost,
                 figures.duplicated,
                 figures.window,
+                figures.foreign,
                 figures.other,
             )
             rows.append("| " + " | ".join(map(str, cells_)) + " |")
@@ -143,9 +151,33 @@ class Report:
             always.append("* The clock was not moved: no C compiler was there to build what does.")
             wanting = [cell for cell in wanting if cell.fault is not Fault.CLOCK]
         if wanting:
-            many = f"{len(wanting)} of {len(cells())} cells were"
-            always.append(f"* {many} not drawn: the run was too short for all, or ended early.")
+            why = "a rule was broken" if self.violations else "the run was too short for all"
+            names = "; ".join(map(str, wanting))
+            always.append(
+                f"* {len(wanting)} of {len(cells())} cells were not drawn, because {why}: {names}."
+            )
         return always
+
+    def by_team(self) -> list[str]:
+        """Render what became of the teams' jobs, which fail on purpose."""
+        found = self.retries
+        if not found.jobs:
+            return ["No team put a job."]
+        ends = ", ".join(f"{count:,} {how}" for how, count in sorted(found.results.items()))
+        failures = ", ".join(f"{kind} {count:,}" for kind, count in sorted(found.failures.items()))
+        missing = sorted(EXPECTED - set(found.failures))
+        lines = [
+            f"Of these jobs {found.jobs:,} were put by two teams over the jobs API, each with a "
+            f"retry policy of its own: {ends}. {found.shared:,} ids were used by both teams.",
+            "",
+            f"* Attempts that failed, by type: {failures or 'none'}.",
+            f"* Pauses that the service accepted, none to be cut short: {found.pauses:,}.",
+            f"* Tokens revoked while they were in use: {found.revoked:,}; puts that were refused "
+            f"because theirs was: {found.refused:,}.",
+        ]
+        if missing:
+            lines.append(f"* Not seen, in so few jobs: {', '.join(missing)}.")
+        return lines
 
 
 def _longest(values: list[float]) -> str:

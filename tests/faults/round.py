@@ -17,6 +17,7 @@ from tests.faults.event import Event
 from tests.faults.history import Violation
 from tests.faults.journal import read
 from tests.faults.load import Keeper, Pace
+from tests.faults.team_main import SERVICE as TEAMS
 from tests.leaks import find_leaks
 from tests.waiting import WaitedInVain, let_pass, wait_until
 
@@ -54,7 +55,8 @@ async def run_round(
     await cluster.begin(f"round-{plan.number}")
     surgeon = Surgeon(cluster, rng, course=course)
     keeper = Keeper(cluster, plan.load, pace)
-    async with keeper.running():
+    turning = cluster.registrar.running(cluster.teams, cluster.journal)
+    async with turning, keeper.running():
         await _inflict_all(surgeon, keeper, plan)
         await let_pass(1.0)
     return await finish_round(cluster, plan, surgeon.injuries, drain_s=drain_s)
@@ -108,12 +110,15 @@ async def _drain(cluster: Cluster, drain_s: float) -> list[Violation]:
     async def empty() -> bool:
         nonlocal seen
         try:
-            waiting, unread = await cluster.lengths()
+            found = {service: await cluster.lengths(service) for service in ("svc", TEAMS)}
         except (RedisError, OSError) as error:
             seen = repr(error)
             return False
-        seen = f"{waiting} entries in the input queue, {unread} in the sink"
-        return (waiting, unread) == (0, 0)
+        seen = ", ".join(
+            f"{waiting} entries in the input queue and {unread} in the sink of {service}"
+            for service, (waiting, unread) in found.items()
+        )
+        return set(found.values()) == {(0, 0)}
 
     try:
         await wait_until(empty, "every accepted entry was answered and read", drain_s)
@@ -128,7 +133,7 @@ async def _drain(cluster: Cluster, drain_s: float) -> list[Violation]:
 async def _tidy(cluster: Cluster) -> list[Violation]:
     """End all clients and workers, and say what they have left behind."""
     left: list[Violation] = []
-    for group in (cluster.clients, cluster.readers, cluster.workers):
+    for group in (cluster.clients, cluster.teams, cluster.readers, cluster.workers):
         for part in group:
             part.send(signal.SIGTERM)
         for part in group:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from client_sdk.wire.codes import CloseCode
 from tests.faults.event import Event, What
-from tests.faults.history import History, Hold, Violation
+from tests.faults.history import History, Hold, Violation, owner_of
 
 #: By worker: (answered at, sent at, connection) of each answer that the service accepted.
 Exchanges = dict[str, list[tuple[float, float, int]]]
@@ -50,8 +50,9 @@ def mixed_up(history: History) -> Iterator[Violation]:
     """A result is that of its own request."""
     for request_id, request in history.requests.items():
         for reads in request.reads.values():
-            if reads[0].code not in {"", "error"}:
-                sentence = f"{request_id} has the data of another: {reads[0].code}"
+            code = reads[0].code
+            if code not in {"", "error"} and owner_of(code) in {"", owner_of(request_id)}:
+                sentence = f"{request_id} has the data of another: {code}"
                 yield Violation("mixed up", sentence, request_id)
 
 
@@ -95,9 +96,9 @@ def two_holders(history: History, *, quarter_s: float) -> Iterator[Violation]:
     the last four times `quarter_s`, a quarter of the lease, the service accepted an answer of it.
     """
     exchanges = _exchanges(history)
-    holds: defaultdict[int, list[Hold]] = defaultdict(list)
+    holds: defaultdict[tuple[str, int], list[Hold]] = defaultdict(list)
     for hold in history.holds():
-        holds[hold.delivery.index].append(hold)
+        holds[hold.delivery.request_id, hold.delivery.index].append(hold)
     for several in holds.values():
         if len(several) < 2:
             continue
@@ -243,17 +244,21 @@ def attempt(history: History) -> Iterator[Violation]:
 
 
 def order(history: History) -> Iterator[Violation]:
-    """On one connection the first deliveries of a lane come in the order of their indexes."""
+    """On one connection the first deliveries of a lane come in the order of their indexes.
+
+    Each token has a line of its own.
+    """
     for who, events in history.workers.items():
-        last: dict[int, int] = {}
+        last: dict[tuple[int, str], int] = {}
         for event in events:
             if event.what is What.CONNECTED:
                 last = {}
             elif _is_first_delivery(history, event):
-                if event.index < last.get(event.lane, 0):
-                    sentence = f"{who} was given {event.index} after {last[event.lane]}"
+                line = event.lane, history.requests[event.request_id].token
+                if event.index < last.get(line, 0):
+                    sentence = f"{who} was given {event.index} after {last[line]}"
                     yield Violation("order", sentence, event.request_id)
-                last[event.lane] = event.index
+                last[line] = event.index
 
 
 def priority(history: History) -> Iterator[Violation]:

@@ -3,12 +3,15 @@
     python -m tests.faults.seeded [--only TEXT]
 
 The product is copied, the copy is given one defect, and its processes are run and hurt.  The
-exit status is 1 when a defect was not found, or was found by none of the rules that name it.
+exit status is 1 when a defect was not found, or was found by none of the rules that name it.  A few
+defects are for a test to find, which the copy then fails.
 """
 
 import argparse
 import asyncio
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -21,10 +24,12 @@ from tests.faults.round import Outcome, run_round
 
 ROOT = Path(__file__).parents[2]
 #: What the processes of a run need of the tree.
-COPIED = ("client_sdk", "queue_service", "inference_worker", "deploy", "tests")
+COPIED = ("client_sdk", "queue_service", "inference_worker", "deploy", "penstock", "tests")
 #: Defects may keep a run from ever being drained, so the wait is short.
-DRAIN_S = 15.0
+DRAIN_S = 30.0
 SEED = 7
+#: Arguments of pytest.
+QUIETLY = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider")
 
 
 def copy_tree(folder: Path) -> Path:
@@ -35,6 +40,8 @@ def copy_tree(folder: Path) -> Path:
             folder / name,
             ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"),
         )
+    # It says how the tests are run.
+    shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
 
 
@@ -50,6 +57,27 @@ async def run_with(bug: Bug, folder: Path) -> Outcome:
         return await run_round(cluster, planned, drain_s=DRAIN_S)
     finally:
         await cluster.stop()
+
+
+def fails_its_test(bug: Bug, folder: Path) -> bool:
+    """Run the bug's test on a product that has it; print and say whether the test has failed."""
+    root = copy_tree(folder / "tree")
+    put_into(root, bug.changes)
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *QUIETLY, bug.test],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # 1 is a test that has failed; others mean that it did not run.
+    found = ended.returncode == 1
+    print(f"{'found' if found else 'NOT FOUND'}: {bug.name}: {bug.test}", flush=True)
+    reasons = [line for line in ended.stdout.splitlines() if line.startswith("E  ")]
+    for line in reasons[:1] if found else ended.stdout.splitlines()[-5:]:
+        print(f"    {line}", flush=True)
+    return found
 
 
 def is_named(bug: Bug, outcome: Outcome) -> bool:
@@ -74,7 +102,11 @@ def main() -> int:
         if given.only not in bug.name:
             continue
         with tempfile.TemporaryDirectory(prefix="penstock-seeded-") as folder:
-            missed += not is_named(bug, asyncio.run(run_with(bug, Path(folder))))
+            if bug.test:
+                found = fails_its_test(bug, Path(folder))
+            else:
+                found = is_named(bug, asyncio.run(run_with(bug, Path(folder))))
+            missed += not found
     print(f"{missed} defects were not found")
     return 1 if missed else 0
 

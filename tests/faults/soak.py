@@ -73,7 +73,13 @@ async def soak(
     minutes: float, folder: Path, seed: int
 ) -> tuple[dict[str, Growth], int, list[Violation]]:
     """Load a cluster for so long; give each memory's growth, the jobs, and rules broken."""
-    shape = Shape(seed=seed, lease_s=10.0, repeatable_s=REPEATABLE_S, sink_length=SINK_LENGTH)
+    shape = Shape(
+        seed=seed,
+        lease_s=10.0,
+        repeatable_s=REPEATABLE_S,
+        sink_length=SINK_LENGTH,
+        teams=(),
+    )
     cluster = Cluster(folder, shape)
     try:
         await cluster.start()

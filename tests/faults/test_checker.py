@@ -6,60 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.checker import check
-from tests.faults.event import Event, What, from_line
+from tests.faults.event import What, from_line
 from tests.faults.journal import Journal, read
-
-LEASE_S = 2.0
-
-
-class Story:
-    """Events that somebody tells, a tenth of a second apart."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def say(
-        self,
-        who: str,
-        what: What,
-        request_id: str = "",
-        *,
-        index: int = 0,
-        attempt: int = 0,
-        lane: int = 0,
-        window: int = 0,
-        code: str = "",
-    ) -> "Story":
-        at = round(1.0 + len(self.events) / 10, 3)
-        self.events.append(Event(at, who, what, request_id, index, attempt, lane, window, code))
-        return self
-
-    def put(self, request_id: str, what: What = What.ACCEPTED) -> "Story":
-        self.say("client", What.ASKED, request_id)
-        return self.say("client", what, request_id)
-
-    def connect(self, who: str, window: int = 2) -> "Story":
-        return self.say(who, What.CONNECTED, window=window)
-
-    def deliver(
-        self, who: str, request_id: str, index: int, attempt: int = 1, lane: int = 0
-    ) -> "Story":
-        return self.say(who, What.DELIVERED, request_id, index=index, attempt=attempt, lane=lane)
-
-    def complete(
-        self, who: str, request_id: str, index: int, attempt: int = 1, code: str = ""
-    ) -> "Story":
-        self.say(who, What.COMPLETED, request_id, index=index, attempt=attempt)
-        return self.say(who, What.OUTCOME, request_id, index=index, attempt=attempt, code=code)
-
-    def read(self, request_id: str, index: int, code: str = "") -> "Story":
-        return self.say("reader", What.READ, request_id, index=index, code=code)
-
-    def commit(self, request_id: str, index: int) -> "Story":
-        return self.say("reader", What.COMMITTED, request_id, index=index)
-
-    def rules(self) -> set[str]:
-        return {violation.rule for violation in check(self.events, lease_s=LEASE_S).violations}
+from tests.faults.story import LEASE_S, Story
 
 
 def well() -> Story:

@@ -20,10 +20,14 @@ FIELDS = [
     *("name", "token", "token_sha256", "input", "sink", "memory", "sink_memory_ratio"),
     *("max_delivery", "max_idle", "dead_message_policy", "max_length", "max_payload_size_kb"),
     *("auto_evict", "scopes", "services", "expires_in_s", "data", "tags", "priority", "ids", "all"),
+    *("owner", "limits", "rate_per_s", "burst", "in_line", "running", "unread", "fair"),
+    *("retry", "max_attempts", "first_pause_s", "factor", "longest_pause_s", "jitter"),
+    *("worker_token", "worker_token_sha256"),
 ]
 
 TEXTS = st.one_of(
     st.sampled_from(["", "made-1", "Rear", "Park", "1s", "-1s", "read", "*", "\ud800", "\x00"]),
+    st.sampled_from(["submit", "all", "team-a", "\x1e", "a@b", ".."]),
     st.text(max_size=9),
 )
 SCALARS = st.one_of(

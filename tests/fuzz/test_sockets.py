@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from client_sdk.wire import names, worker
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.failures import FailureType
 from client_sdk.wire.proto import worker_pb2
 from tests.fuzz.cases import cases
 from tests.fuzz.conftest import Fuzzed
@@ -66,6 +67,8 @@ INDEXES = st.one_of(st.integers(0, 5), st.sampled_from([2**53 + 1, 2**63 - 1, 2*
 TEXTS = st.one_of(
     st.sampled_from(["", "Shutdown", "EngineDied", "\x1f", "500"]), st.text(max_size=9)
 )
+TYPES = st.one_of(st.sampled_from(["", *FailureType]), TEXTS)
+PAUSES = st.one_of(st.integers(0, 50), st.sampled_from([3_600_000, 2**53 + 1, 2**64 - 1]))
 
 
 @st.composite
@@ -85,10 +88,18 @@ def worker_messages(draw: st.DrawFn) -> bytes:
                 done.result.tags.update(draw(st.dictionaries(TEXTS, TEXTS, max_size=2)))
                 if draw(st.booleans()):
                     done.failed.code, done.failed.reason = draw(TEXTS), draw(TEXTS)
+                    done.failed.type = draw(TYPES)
         case 2:
             for _ in range(draw(st.integers(0, 2))):
                 proto.reject.rejections.add(
-                    index=draw(INDEXES), attempt=draw(NUMBERS), code=draw(TEXTS), reason=draw(TEXTS)
+                    index=draw(INDEXES),
+                    attempt=draw(NUMBERS),
+                    code=draw(TEXTS),
+                    reason=draw(TEXTS),
+                    type=draw(TYPES),
+                    pause_ms=draw(PAUSES),
+                    alone=draw(st.booleans()),
+                    request_id=draw(TEXTS),
                 )
         case 3:
             proto.renew.load.running = draw(NUMBERS)
