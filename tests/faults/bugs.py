@@ -242,4 +242,16 @@ BUGS = (
         test="tests/promises/test_lease_gaps.py::"
         "test_after_a_restart_leases_are_extended_by_a_whole_lease",
     ),
+    Bug(
+        "a job whose attempts count from 0 again",
+        (
+            Change(
+                f"{LUA}/prelude/tickets.lua",
+                "return most, bounded or ticket and true",
+                "return most, bounded",
+            ),
+        ),
+        test="tests/promises/test_retry_pauses.py::"
+        "test_a_job_whose_workers_are_lost_has_no_more_attempts_than_it_may_have",
+    ),
 )

@@ -15,7 +15,9 @@ class What(StrEnum):
     # A client, about one request id.
     ASKED = "asked"  # a put is about to be sent
     ACCEPTED = "accepted"  # it was answered: index is the entry's
-    REFUSED = "refused"  # it was answered with a no: nothing may be stored
+    REFUSED = (
+        "refused"  # it was answered with a no: nothing may be stored; code "in use": of its id
+    )
     UNKNOWN = "unknown"  # its answer was lost: it may be stored, once
 
     # A worker, about its connection or about one delivery of it.

@@ -43,6 +43,7 @@ class Request:
     asked: float | None = None
     accepted: float | None = None
     refused: bool = False
+    in_use: bool = False  # it was refused because its id stands for something else
     dead_letters: int = 0
     deliveries: list[Event] = field(default_factory=list)
     completions: list[Event] = field(default_factory=list)  # accepted ones
@@ -98,6 +99,7 @@ class History:
                 request.accepted = event.at
             case What.REFUSED:
                 request.refused = True
+                request.in_use = request.in_use or event.code == "in use"
             case What.READ:
                 request.reads.setdefault(event.index, []).append(event)
             case What.DEAD_LETTER:

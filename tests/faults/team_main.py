@@ -159,6 +159,7 @@ class Team:
         token_id, once, again = self._clients[-2 if is_stale and len(self._clients) > 1 else -1]
         self._putting.add(job_id)
         self._journal.note(What.ASKED, name, most=drawn.retry.max_attempts or 0, code=token_id)
+        code = ""
         try:
             await (again if retries else once).jobs.submit(
                 encode(name, drawn.delay_ms, drawn.failures),
@@ -168,12 +169,15 @@ class Team:
                 events=self._random.random() < 0.5,
             )
             what = What.ACCEPTED
+        except errors.IdInUse:
+            # By somebody else: this team uses each id once.
+            what, code = What.REFUSED, "in use"
         except (errors.QueueFull, errors.Refused):
             # After a retry this says nothing of the tries before.
             what = What.UNKNOWN if retries else What.REFUSED
         except errors.QueueError:
             what = What.UNKNOWN
-        self._journal.note(what, name)
+        self._journal.note(what, name, code=code)
         self._putting.discard(job_id)
         if what is What.ACCEPTED:
             self._follow(job_id)

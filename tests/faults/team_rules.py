@@ -11,8 +11,11 @@ REVOKED_S = 3.0
 
 
 def foreign(history: History) -> Iterator[Violation]:
-    """No team is given what another one has put, although both use the same ids."""
+    """No team is given what another one has put, or kept from an id, although both use the same."""
     for request_id, request in history.requests.items():
+        if request.in_use:
+            sentence = f"the id of {request_id} was refused, and only another team has used it"
+            yield Violation("foreign", sentence, request_id)
         for reads in request.reads.values():
             for read in reads:
                 if owner_of(read.code) not in {"", owner_of(request_id)}:

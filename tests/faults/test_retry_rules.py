@@ -140,6 +140,11 @@ def test_another_team_s_result_is_found() -> None:
     assert two_teams(data=THEIRS).rules() == {"foreign"}
 
 
+def test_an_id_that_is_kept_from_a_team_because_another_has_it_is_found() -> None:
+    story = Story().say("amber", What.ASKED, MINE).say("amber", What.REFUSED, MINE, code="in use")
+    assert story.rules() == {"foreign"}
+
+
 def test_a_job_of_another_team_in_the_list_is_found() -> None:
     story = Story().say("amber", What.READ, "amber/job-1-7", index=-1, code="error")
     assert story.rules() == {"invented"}

@@ -10,6 +10,7 @@ from client_sdk.wire import worker as wire
 from deploy.local.redis_server import RedisServer
 from tests.conftest import Serve, StartService
 from tests.promises.conftest import Client, Peers, Watchers
+from tests.promises.operators import Operator
 from tests.promises.peer import Peer
 from tests.running import TOKEN
 from tests.waiting import wait_until
@@ -174,6 +175,35 @@ async def test_a_worker_of_an_older_version_has_the_pauses_of_the_service(
     assert job["state"] == "failed"
     assert job["error"] == {"type": "transient", "code": "503", "message": "busy"}
     await client.truncate("/sink")
+
+
+@pytest.mark.parametrize("wish", ["", "?max_attempts=2", "?max_attempts=1"])
+@pytest.mark.parametrize("policy", ["Rear", "Park"])
+async def test_a_job_whose_workers_are_lost_has_no_more_attempts_than_it_may_have(
+    serve: Serve, client: Client, peers: Peers, wish: str, policy: str
+) -> None:
+    # Nor does it go to the tail, where its attempts would count from 0 again.
+    service = {"name": "svc", "max_delivery": 2, "dead_message_policy": policy}
+    client.url = url = await serve(service, release_grace_ms=0)
+    peer = peers.make(1)
+    await peer.connect(url)
+    job = f"{url}/v1/services/svc/jobs/a"
+    async with client.session.put(job + wish, data=b"x") as answer:
+        assert answer.status == 202, await answer.text()
+    for attempt in range(1, 2 if "=1" in wish else 3):
+        await wait_until(lambda: peer.held, "it is handed out")
+        assert [item.attempt for item in peer.held.values()] == [attempt]
+        await peer.vanish()
+        await peer.connect(url)
+    await wait_until(lambda: client.has_length(0), "it has ended")
+    async with client.session.get(job) as answer:
+        told = await answer.json()
+    assert (told["state"], told["error"]["type"]) == ("failed", "engine_lost")
+    assert not peer.held
+    async with client.session.delete(job) as answer:
+        assert answer.status == 204
+    if policy == "Park":
+        await Operator(client.session, url).purge_all()
 
 
 async def test_what_waits_takes_up_capacity(serve: Serve, client: Client, peers: Peers) -> None:

@@ -100,15 +100,16 @@ local function begin_ticket(request_id, uid, attempt, now)
 end
 
 -- How often an entry may be handed out, 0 for any number, and whether a retry policy says so: the
--- service's rule, or the request's own where that is less.
+-- service's rule, or the request's own where that is less.  A job always has a policy, if only the
+-- default one, so its attempts are never counted from 0 again.
 local function most_attempts(q, record)
     local most, bounded = rules().max_delivery, rules().bounded
     local ticket = q == input and may_have_ticket(record.tags) and ticket_of(record.request_id)
     local wanted = ticket and ticket.retry and tonumber(string.match(ticket.retry, '^%d+')) or 0
     if wanted > 0 and (most == 0 or wanted < most) then
-        return wanted, true
+        most = wanted
     end
-    return most, bounded
+    return most, bounded or ticket and true
 end
 
 -- How long a request remains queryable after its result has gone.  The more such requests its owner
