@@ -37,6 +37,7 @@ from deploy.local.redis_server import (
     is_worth_showing,
 )
 from deploy.local.services import LocalServices
+from deploy.service_json.worker_env import worker_env
 
 #: Seconds the queue service may take until it is ready.
 READY_TIMEOUT_S = 30.0
@@ -223,17 +224,17 @@ class LocalMode:
     async def _start_workers(self, running: Running) -> None:
         options = self.options
         env = {
-            "PENSTOCK_WORKER_QUEUE_URL": running.url,
-            "PENSTOCK_WORKER_SERVICE": running.service,
+            **worker_env(
+                queue_url=running.url,
+                service=running.service,
+                engine=options.engine,
+                engine_options=options.engine_options,
+                window=options.window,
+            ),
             # Workers run models, whose jobs may be hostile: their token does nothing else.
             "PENSTOCK_WORKER_TOKEN": self._data_dir.token("worker-token"),
-            "PENSTOCK_WORKER_ENGINE": options.engine,
             "PENSTOCK_WORKER_GRACE_S": str(options.worker_grace_s),
         }
-        if options.engine_options:
-            env["PENSTOCK_WORKER_ENGINE_OPTIONS"] = options.engine_options
-        if options.window is not None:
-            env["PENSTOCK_WORKER_WORKER_THREADS"] = str(options.window)
         grace_s = options.worker_grace_s + BEYOND_WORKER_GRACE_S
         for number in range(1, options.workers + 1):
             name = f"worker-{number}"

@@ -1,7 +1,8 @@
 """The services of a local mode that were made with `penstock create`.
 
-Each is a file in the data directory, so that they are there again after a restart.  Its queues
-are made through the admin face of the queue service, its workers are children of this process.
+Each is a file in the data directory, which says what its workers are: they are children of this
+process, and start again with it.  Its queues are the queue service's: they are made, changed and
+deleted through the admin API, and a start changes nothing of them.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ from pydantic import SecretStr, ValidationError
 
 from client_sdk.wire.tokens import new_token
 from deploy.admin import AdminFace, service_path
-from deploy.errors import DeployError, NoSuchLocalService, OneOnly
+from deploy.errors import AdminRefused, DeployError, NoSuchLocalService, OneOnly
 from deploy.local.child import Child
 from deploy.local.data_dir import Running, write_private
 from deploy.local.keeper import Keeper
 from deploy.local.service import LocalService, Wish
 from deploy.local.workers import connected_here
+from deploy.service_json.worker_env import worker_env
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +80,7 @@ class LocalServices:
                 self._keep(wish)
             self._say(wish.name, f"{wish.instances} instances, as before")
             try:
-                await self._put_queues(wish)
+                await self._bring_back_queues(wish)
             except DeployError as error:
                 self._say(wish.name, f"is not brought back: {error}")
                 continue
@@ -187,6 +190,34 @@ class LocalServices:
         only = "*" if new else ""
         await self._admin.ask_async("PUT", service_path(wish.name), fields, if_none_match=only)
 
+    async def _bring_back_queues(self, wish: Wish) -> None:
+        """Make the queues if they are gone; what the registry has of them stays as it is.
+
+        The registry may be newer than the file: its settings can be changed through the admin API.
+        The worker token is the file's, because the workers that are started here have that one.
+        """
+        try:
+            known = await self._ask("GET", wish.name)
+        except AdminRefused as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            await self._put_queues(wish)
+            return
+        worker_token = wish.worker_token.get_secret_value()
+        if not await self._admits(wish.name, worker_token):
+            fields = {**known["settings"], "worker_token": worker_token}
+            await self._admin.ask_async("PUT", service_path(wish.name), fields)
+
+    async def _admits(self, name: str, worker_token: str) -> bool:
+        """Say whether the queue service lets a worker with this token in."""
+        asking = AdminFace(self._running.url, worker_token)
+        try:
+            await asking.ask_async("GET", service_path(name, "/workers"))
+        except AdminRefused as error:
+            # A stopped service refuses everybody, but says so only to whom it would admit.
+            return error.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+        return True
+
     async def _ask(self, method: str, name: str, verb: str = "") -> Any:
         return await self._admin.ask_async(method, service_path(name, verb))
 
@@ -254,17 +285,17 @@ def _check_count(wish: Wish) -> None:
 def _environment(wish: Wish, running: Running, *, name: str, grace_s: float) -> dict[str, str]:
     """What a worker of this service is told."""
     worker = wish.worker
-    threads = "PENSTOCK_WORKER_WORKER_THREADS"
-    window = {} if worker.window is None else {threads: str(worker.window)}
     return {
         **worker.env,
-        "PENSTOCK_WORKER_QUEUE_URL": running.url,
-        "PENSTOCK_WORKER_SERVICE": wish.name,
+        **worker_env(
+            queue_url=running.url,
+            service=wish.name,
+            engine=worker.engine,
+            engine_options=json.dumps(worker.engine_options),
+            window=worker.window,
+            run_timeout_s=worker.run_timeout_s,
+        ),
         "PENSTOCK_WORKER_TOKEN": wish.worker_token.get_secret_value(),
-        "PENSTOCK_WORKER_ENGINE": worker.engine,
-        "PENSTOCK_WORKER_ENGINE_OPTIONS": json.dumps(worker.engine_options),
-        **window,
-        "PENSTOCK_WORKER_RUN_TIMEOUT_S": str(worker.run_timeout_s),
         "PENSTOCK_WORKER_GRACE_S": str(grace_s),
         "PENSTOCK_WORKER_NAME": name[:64],
     }

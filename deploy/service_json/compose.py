@@ -20,6 +20,7 @@ from deploy.service_json.hardening import (
     limited,
 )
 from deploy.service_json.plan import OWN_CODE, ContainerPlan, ServicePlan, WorkerPlan
+from deploy.service_json.worker_env import worker_env
 
 #: Where a worker's container finds a folder or a model of this machine.
 _FOLDER, _MODEL = "/handlers", "/model"
@@ -155,19 +156,19 @@ def _queue_service(plan: ServicePlan) -> dict[str, Any]:
 
 
 def _worker(plan: ServicePlan, engine: str, options: dict[str, Any]) -> dict[str, Any]:
-    window = plan.worker.window
-    threads = {} if window is None else {"PENSTOCK_WORKER_WORKER_THREADS": str(window)}
     return {
         **deepcopy(HARDENED),
         "image": "${PENSTOCK_INFERENCE_WORKER_IMAGE:-penstock/inference-worker}",
         "environment": {
-            "PENSTOCK_WORKER_QUEUE_URL": "http://queue-service:8080",
-            "PENSTOCK_WORKER_SERVICE": plan.name,
+            **worker_env(
+                queue_url="http://queue-service:8080",
+                service=plan.name,
+                engine=_escape(engine),
+                engine_options=_escape(json.dumps(options)),
+                window=plan.worker.window,
+                run_timeout_s=plan.worker.run_timeout_s,
+            ),
             "PENSTOCK_WORKER_TOKEN_FILE": f"{WORKER_TOKENS}/{plan.name}",
-            "PENSTOCK_WORKER_ENGINE": _escape(engine),
-            "PENSTOCK_WORKER_ENGINE_OPTIONS": _escape(json.dumps(options)),
-            **threads,
-            "PENSTOCK_WORKER_RUN_TIMEOUT_S": str(plan.worker.run_timeout_s),
         },
         "depends_on": {"queue-service": {"condition": "service_healthy"}},
         "volumes": [f"worker-tokens:{WORKER_TOKENS}:ro"],

@@ -232,13 +232,19 @@ def test_a_restart_of_everything_brings_services_and_instances_back(
     cli = Cli(up)
     cli("create", str(chat))
     cli("scale", "chat", "2")
+    # An operator changes it without the file; the new worker token is unknown to the file too.
+    admin = AdminFace(cli.running.url, cli.running.admin_token)
+    settings = admin.ask("GET", "/v1/services/chat")["settings"]
+    changed = {**settings, "max_delivery": 7, "worker_token": "a-token-of-others"}
+    admin.ask("PUT", "/v1/services/chat", changed)
     assert up.end() == 0
     again = Cli(start_up("--workers", "0", data_dir=up.data_dir))
 
     def two() -> bool:
         return len(again.pids("chat")) == 2
 
-    wait_until_blocking(two, "both instances are back", 60)
+    wait_until_blocking(two, "both instances are back, with a token that lets them in", 60)
+    assert again("desc", "chat")["settings"] == {**settings, "max_delivery": 7}
     with again.client("chat") as client:
         assert _ask(client, "again")[1:] == ["Hello", "again"]
 
