@@ -10,6 +10,8 @@ from dataclasses import dataclass
 OWNED = "\x1e"
 #: Stands between a name and its owner where a worker that speaks EAS reads an owned entry's id.
 AT = "@"
+#: Goes before the name that a result may answer, where only the store can say whether it does.
+UNSURE = "?"
 
 
 @dataclass(frozen=True, slots=True)

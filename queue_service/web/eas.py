@@ -21,7 +21,7 @@ from queue_service.errors import (
 from queue_service.queues import Queue
 from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, NewEntry, Read, Rejected
-from queue_service.store.owners import AT, owned_name
+from queue_service.store.owners import AT, UNSURE, owned_name
 from queue_service.store.putter import Putter
 from queue_service.web.body import read_body
 from queue_service.web.connection import has_taken_all, is_half_closed, leaving
@@ -155,15 +155,17 @@ async def put(
 
 
 def _meant(request: web.Request, reader: Reader, request_id: str) -> str:
-    """The stored name that a result's id says with its owner, as it came with the input; or ""."""
+    """The stored name that a result's id says with its owner, as it came with the input; or "".
+
+    An id may have an @ of its own.  Where this process knows no such owner, because the token is
+    gone or was made on another replica a moment ago, the store decides: the name begins with
+    UNSURE then.
+    """
     plain, _, owner = request_id.rpartition(AT)
-    if (
-        reader.queue.role == "input"
-        or not plain
-        or not request.app[SERVICES].access.is_owner(owner)
-    ):
+    if reader.queue.role == "input" or not plain or not owner:
         return ""
-    return owned_name(owner, plain)
+    is_owner = request.app[SERVICES].access.is_owner(owner)
+    return f"{'' if is_owner else UNSURE}{owned_name(owner, plain)}"
 
 
 def _scopes(method: str, queue: Queue, parameters: Parameters) -> tuple[Scope, ...]:

@@ -9,6 +9,7 @@ import pytest
 from client_sdk import AsyncQueueClient
 from client_sdk.wire import names
 from client_sdk.wire.frame import decode
+from tests.running import ADMIN_TOKEN
 from tests.tenants.conftest import House
 from tests.tenants.team import Team
 from tests.waiting import wait_until
@@ -215,6 +216,33 @@ async def test_a_worker_that_speaks_eas_answers_each_team_under_one_request_id(
     for team, word in ((house.red, b"red"), (house.blue, b"blue")):
         assert await team.frames() == [("same", b"answer to " + word)]
     assert ("same", b"answer to own") in await house.own.frames(requestId="same")
+
+
+async def test_a_result_finds_its_owner_when_the_token_has_been_replaced_meanwhile(
+    house: House,
+) -> None:
+    first = await house.own.make(owner="team")
+    await first.put(b"question", "same")
+    ((request_id, data),) = await house.own.frames("")
+    assert (request_id, data) == ("same@team", b"question")
+    async with first.session.delete(
+        f"{first.url}/v1/tokens/{first.token_id}", headers={"Authorization": ADMIN_TOKEN}
+    ) as answer:
+        assert answer.status == 204, await answer.text()
+    query = {names.REQUEST_ID_TAG: request_id}
+    assert (await house.own.eas("POST", "/sink", params=query, data=b"answer")).status == 200
+    second = await house.own.make(owner="team")
+    assert await second.frames(delete=True) == [("same", b"answer")]
+    ((_, _),) = await house.own.frames("", delete=True)
+
+
+async def test_an_id_of_the_services_own_may_look_like_an_address(house: House) -> None:
+    for name in ("me@example.com", "@team", "me@", "a@b@c"):
+        await house.own.put(b"question", name)
+        query = {names.REQUEST_ID_TAG: name}
+        assert (await house.own.eas("POST", "/sink", params=query, data=b"answer")).status == 200
+        assert await house.own.frames(requestId=name, delete=True) == [(name, b"answer")]
+    await house.own.frames("", delete=True)
 
 
 @pytest.mark.parametrize("delete", [False, True])

@@ -49,6 +49,13 @@ end
 -- the service's own, also when its entry has gone before its result comes.  A token of a
 -- worker answers what its own connections hold; a result of nothing in line is its own.
 local function name_of_result(request_id, owner, meant)
+    local unsure = string.sub(meant, 1, 1) == '?'
+    if unsure then
+        meant = string.sub(meant, 2)
+        if not first_of(input, meant) and redis.call('HEXISTS', tickets, meant) == 0 then
+            meant = ''
+        end
+    end
     if owner == '' then
         return meant ~= '' and not first_of(input, request_id) and meant or request_id
     end
