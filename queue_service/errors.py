@@ -51,7 +51,8 @@ class Unauthorized(ServiceError):
     code = Code.UNAUTHORIZED
 
     def __init__(self) -> None:
-        super().__init__("expected this service's token in the Authorization header")
+        helps = "its operator has it, or makes one (`penstock tokens create`)"
+        super().__init__(f"expected this service's token in the Authorization header; {helps}")
 
 
 class CredentialEnded(Unauthorized):
@@ -79,7 +80,8 @@ class Forbidden(ServiceError):
 
     def __init__(self, where: str, any_of: Sequence[str]) -> None:
         scopes = " or ".join(any_of)
-        super().__init__(f"expected a token with scope {scopes} for {where}, got one without")
+        came = "got one without; use another, or make one that has it (`penstock tokens create`)"
+        super().__init__(f"expected a token with scope {scopes} for {where}, {came}")
         self.where = where
         self.any_of = any_of
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 #: By the name of the limit; each takes `count`, what the token has, and `limit`.
 QUOTAS: Mapping[str, str] = {
-    "rate": "the token puts faster than {limit} a second; there is room in {wait} s",
-    "in_line": "the token has {count} entries in line, and may have {limit}",
+    "rate": "the token puts faster than {limit} a second; put again in {wait} s",
+    "in_line": "the token has {count} entries in line, and may have {limit}; put again when some "
+    "have been done, or cancel some",
     "unread": "the token has {count} results in the sink, and may have {limit}; read them from the "
     "sink or delete their jobs",
     "input_share": "the token has {count} entries in the input queue and leaves the rest of it to "

@@ -29,6 +29,10 @@ from inference_worker.engines.payload import read_json
 #: The files that inputs are written to, and that are removed with their jobs.
 FILE_PREFIX = "penstock-input-"
 
+#: What stands beside the inputs in a request of Cog's server.
+_REQUEST_FIELDS = frozenset(
+    {"id", "created_at", "context", "output_file_prefix", "webhook", "webhook_events_filter"}
+)
 _UNIONS = (Union, types.UnionType)
 _OPEN_FILES = (typing.IO, typing.BinaryIO, typing.TextIO)
 
@@ -77,8 +81,8 @@ def reader_of(call: Callable[..., Any]) -> Callable[[Job], Inputs]:
 
     def read(job: Job) -> Inputs:
         body = read_json(job.data) if job.data.strip() else {}
-        is_wrapped = isinstance(body, dict) and "input" in body and "input" not in parameters
-        given = body["input"] if is_wrapped else body
+        is_wrapped = _is_wrapped(body, parameters)
+        given = body.get("input", {}) if is_wrapped else body
         if not isinstance(given, dict):
             raise BadInput(f"expected inputs by name, got {type(given).__name__}")
         unknown = sorted(set(given) - set(parameters))
@@ -96,6 +100,15 @@ def reader_of(call: Callable[..., Any]) -> Callable[[Job], Inputs]:
         return inputs
 
     return read
+
+
+def _is_wrapped(body: Any, parameters: Collection[str]) -> bool:
+    """Say whether a body is a request of Cog's server, which may lack an `input` without inputs."""
+    if not isinstance(body, dict) or "input" in parameters:
+        return False
+    return "input" in body or (
+        bool(body) and body.keys() <= _REQUEST_FIELDS and body.keys().isdisjoint(parameters)
+    )
 
 
 def _value_of(parameter: _Parameter, given: Mapping[str, Any], inputs: Inputs) -> Any:

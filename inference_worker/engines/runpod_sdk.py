@@ -166,6 +166,11 @@ def clean(folder_list: Iterable[str] | None = None) -> None:
     Path("output.zip").unlink(missing_ok=True)
 
 
+def has_gpu() -> bool:
+    """Say whether NVIDIA's driver is there, without loading torch."""
+    return Path("/dev/nvidiactl").exists()
+
+
 def download_files_from_urls(job_id: str, urls: str | list[str]) -> list[str]:
     """Write the data URLs of a job into files; return their paths."""
     return [_write(job_id, url) for url in ([urls] if isinstance(urls, str) else urls)]
@@ -283,10 +288,14 @@ def install() -> Started:
         "runpod": {"api_key": os.environ.get("RUNPOD_API_KEY"), "__version__": "0.0.0", **logger},
         "runpod.serverless": serverless,
         "runpod.serverless.modules": {},
+        "runpod.serverless.modules.rp_fitness": {
+            "register_fitness_check": started.register_fitness_check
+        },
         "runpod.serverless.modules.rp_logger": logger,
         "runpod.serverless.modules.rp_progress": {"progress_update": progress_update},
         "runpod.serverless.utils": files,
         "runpod.serverless.utils.rp_cleanup": {"clean": clean},
+        "runpod.serverless.utils.rp_cuda": {"is_available": has_gpu},
         "runpod.serverless.utils.rp_debugger": _debugger(),
         "runpod.serverless.utils.rp_download": {**files, "file": download_file},
         "runpod.serverless.utils.rp_upload": {

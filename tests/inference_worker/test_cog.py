@@ -10,7 +10,7 @@ import pytest
 from inference_worker.engines.engine import Context, Failed, State
 from inference_worker.engines.handler import HandlerEngine
 from inference_worker.errors import BadEngine
-from tests.inference_worker.written_handlers import Written, load
+from tests.inference_worker.written_handlers import Written, load, read
 
 Cog = Callable[..., Awaitable[Written]]
 
@@ -338,3 +338,26 @@ async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadEngine, match=r"expected a Python file .*none_there\.py, got none"):
         await engine.start(Context())
     await engine.stop(1.0)
+
+
+async def test_a_request_of_cogs_server_without_inputs_is_one(cog: Cog) -> None:
+    predictor = await cog(
+        """
+        from cog import BasePredictor, current_scope
+
+        class Predictor(BasePredictor):
+            def predict(self, name: str = "nobody") -> str:
+                return f"{name} {current_scope().context}"
+        """
+    )
+    request = {"id": "one", "webhook": "http://x/", "webhook_events_filter": ["completed"]}
+    for body, expected in (
+        (request, b"nobody {}"),
+        ({**request, "context": {"a": "b"}}, b"nobody {'a': 'b'}"),
+        ({"name": "me"}, b"me {}"),
+        ({}, b"nobody {}"),
+    ):
+        assert read(await predictor.end(body)) == expected
+    refused = await predictor.end({"name": "me", "webhook": "http://x/"})
+    assert isinstance(refused, Failed)
+    assert "no such input: webhook" in refused.message

@@ -14,6 +14,7 @@ import pytest
 
 from client_sdk.wire.worker import Delivery
 from inference_worker.engines.engine import Failed, Job, Progress
+from inference_worker.engines.runpod_sdk import has_gpu
 from tests.conftest import StartWorker
 from tests.inference_worker.peer import Peer
 from tests.inference_worker.written_handlers import Written, load
@@ -276,3 +277,25 @@ async def test_a_handler_that_asks_for_it_gets_a_new_process(
     pids = [answer.result.data for answer in peer.completions if answer.result is not None]
     assert len(pids) == 3
     assert pids[0] == pids[1] != pids[2]
+
+
+async def test_what_handlers_ask_of_the_machine_is_there(runpod: RunPod) -> None:
+    handler = await runpod(
+        """
+        import runpod
+        from runpod.serverless.modules.rp_fitness import register_fitness_check
+        from runpod.serverless.utils import rp_cuda
+
+        checked = []
+
+        @register_fitness_check
+        def check():
+            checked.append(True)
+
+        def handler(job):
+            return {"gpu": rp_cuda.is_available(), "checked": checked}
+
+        runpod.serverless.start({"handler": handler})
+        """
+    )
+    assert await handler.ask() == {"gpu": has_gpu(), "checked": [True]}
