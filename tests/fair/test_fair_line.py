@@ -127,6 +127,21 @@ async def test_one_token_s_priority_starves_nobody(
     assert not differences()
 
 
+async def test_what_is_replayed_is_in_its_owner_s_line_again(shop: Shop) -> None:
+    shop.rules |= {"max_delivery": 1, "dead_message_policy": "Park"}
+    await shop.put("a", 3, running=1)
+    for _ in range(3):
+        await shop.join("v")
+        assert len(await shop.take("v")) == 1
+        await shop.leave("v")
+    replayed = await shop.store.dead_letters.replay(Choice(), most=10)
+    assert len(replayed.replayed) == 3
+    await shop.join("w", 3)
+    assert len(await shop.take("w")) == 1, "its owner may have one at once"
+    await shop.finish("w")
+    await shop.work_off("w")
+
+
 async def test_a_right_to_priority_outlives_a_dead_letter(shop: Shop) -> None:
     shop.rules |= {"max_delivery": 1, "dead_message_policy": "Park"}
     await shop.put("a", 1, priority=1, urgent=True)

@@ -228,7 +228,7 @@ BUGS = (
                 "if letter.owner and false then",
             ),
         ),
-        test="tests/fair/test_fair_line.py::test_a_right_to_priority_outlives_a_dead_letter",
+        test="tests/fair/test_fair_line.py::test_what_is_replayed_is_in_its_owner_s_line_again",
     ),
     Bug(
         "leases that are not extended after a stall",
