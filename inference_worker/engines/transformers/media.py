@@ -18,6 +18,14 @@ from inference_worker.engines.failures import BadInput
 #: The most pixels of all images of one job together, as many as 8,000 by 8,000 have.
 MOST_PIXELS = 64_000_000
 
+#: The same where the answer has numbers for each pixel.  A model for 150 classes computes 600 bytes
+#: for each pixel of the job, and one that finds masks 192 numbers.
+MOST_PIXELS_OF_MAPS = 4_000_000
+
+#: How many times as long as the other one a side of an image may be.  Models for small images
+#: enlarge the shorter side: a row of a million pixels would become a picture of gigabytes.
+MOST_ASPECT = 100
+
 #: What is read of a sound, in seconds, when nobody says.
 DEFAULT_SOUND_S = 1800.0
 
@@ -75,6 +83,10 @@ class Media:
         except Exception as error:
             raise BadInput(_broken(where, error)) from None
         # Known from the head, before anything is decoded.
+        sides = sorted((image.width, image.height))
+        if sides[1] > MOST_ASPECT * sides[0]:
+            expected = f"expected no side {MOST_ASPECT} times as long as the other"
+            raise BadInput(f"{where}: {expected}, got {image.width} by {image.height} pixels")
         self._pixels_left -= image.width * image.height
         if self._pixels_left < 0:
             raise BadInput(self._too_many_pixels(where))
@@ -117,7 +129,8 @@ class Media:
         self._files.close()
 
     def _too_many_pixels(self, where: str) -> str:
-        return f"{where}: expected images of at most {self._most_pixels} pixels in one job"
+        expected = f"{where}: expected images of at most {self._most_pixels} pixels in one job"
+        return f"{expected}; the engine's option `max_pixels` allows more"
 
 
 def data_of(value: Any, where: str, kind: str) -> bytes:

@@ -101,3 +101,11 @@ class PipelineOptions(ModelOptions):
     max_sound_s: float = Field(
         default=1800.0, gt=0, le=86_400, description="The longest sound of a job, in seconds."
     )
+    max_pixels: int | None = Field(
+        default=None,
+        ge=1,
+        le=10**9,
+        description="Most pixels of all images of one job; by default 64,000,000, and 4,000,000 "
+        "for `image-segmentation`, `depth-estimation` and `mask-generation`, which compute much "
+        "for each pixel.",
+    )

@@ -40,6 +40,7 @@ from inference_worker.engines.transformers.pipeline_inputs import (
     Inputs,
     Parts,
     medium_of,
+    most_pixels_of,
     read_inputs,
     task_names,
 )
@@ -67,6 +68,15 @@ DEFAULT_SAMPLING_RATE = 16_000
 
 #: What a pipeline raises for an input that it cannot read, whoever runs it.
 INPUT_ERRORS = (BadInput, ValueError, TypeError, KeyError, RecursionError)
+
+
+#: How torch says that there is nothing to draw from: penalties and temperatures that are too far
+#: from 1, or every token suppressed, make all that the model says 0 or infinite.
+_NOTHING_TO_DRAW = "probability tensor contains"
+NO_NUMBER = (
+    "the parameters leave no token to draw (all are suppressed, or a number overflows), or the "
+    "model answers this input with what is no number"
+)
 
 
 class PipelineRequest(BaseModel):
@@ -118,7 +128,10 @@ class PipelineEngine(Engine):
         """Call the pipeline with one job."""
         assert self._batches is not None, "run before start"
         assert self._reader is not None, "run before start"
-        media = Media(longest_sound_s=self._options.max_sound_s)
+        media = Media(
+            most_pixels=self._options.max_pixels or most_pixels_of(self._task),
+            longest_sound_s=self._options.max_sound_s,
+        )
         try:
             # In a thread, because to decode an image or a sound takes its time.
             call = await asyncio.to_thread(self._reader.read, job, media)
@@ -128,7 +141,7 @@ class PipelineEngine(Engine):
             said = str(error) if isinstance(error, BadInput) else last_line(error)
             end = Failed(BAD_INPUT, said, retryable=False)
         except Exception as error:
-            end = failure_of(error)
+            end = Failed(BAD_INPUT, NO_NUMBER, False) if _overflowed(error) else failure_of(error)
         finally:
             media.close()
         yield end
@@ -224,6 +237,10 @@ class _Reader:
             raise BadInput("inputs: expected something, got nothing")
         parameters = read_parameters(self._parameters, request.parameters)
         return _Call(read_inputs(self._task, request.inputs, parts), parameters)
+
+
+def _overflowed(error: Exception) -> bool:
+    return isinstance(error, RuntimeError) and _NOTHING_TO_DRAW in str(error)
 
 
 def _sampling_rate(pipeline: Any) -> int:

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference_worker.engines.failures import BadInput
-from inference_worker.engines.transformers.media import Media
+from inference_worker.engines.transformers.media import (
+    MOST_PIXELS,
+    MOST_PIXELS_OF_MAPS,
+    Media,
+)
 from inference_worker.engines.transformers.pipeline_chats import is_chat, read_chat
 
 #: Most texts, images or sounds of one job.
@@ -64,6 +68,11 @@ Reader = Callable[[Any, Parts], Inputs]
 def medium_of(task: str) -> str:
     """Return what the bytes of a job for this task are: `image`, `audio`, `video` or `text`."""
     return _TASKS[task][0]
+
+
+def most_pixels_of(task: str) -> int:
+    """Return how many pixels the images of one job may have, when nobody says."""
+    return MOST_PIXELS_OF_MAPS if task in _MAPS else MOST_PIXELS
 
 
 def read_inputs(task: str, value: Any, parts: Parts) -> Inputs:
@@ -309,6 +318,9 @@ def _decisions(value: Any, parts: Parts) -> Inputs:
     asked: dict[str, Part] = {"state": as_it_is, "questions": as_it_is}
     return Inputs(_object(value, "inputs", asked, {"assets": assets}))
 
+
+#: The tasks whose answer is computed for each pixel of the job's image.
+_MAPS = ("image-segmentation", "depth-estimation", "mask-generation")
 
 _TASKS: dict[str, tuple[str, Reader]] = {
     "audio-classification": ("audio", _sounds),

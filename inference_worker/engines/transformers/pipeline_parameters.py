@@ -43,7 +43,9 @@ Texts = Annotated[list[Text], Field(max_length=MOST_TEXTS)]
 Seconds = Annotated[StrictFloat, Field(ge=0, le=86_400)]
 Answers = Annotated[StrictInt, Field(ge=1, le=MOST_ANSWERS)]
 Sequences = Annotated[StrictInt, Field(ge=1, le=MOST_SEQUENCES)]
-Stops = Annotated[Text, Field(min_length=1)] | Annotated[list[Text], Field(max_length=16)]
+#: The library compares each with every token of the vocabulary before it begins, in Python.
+Stop = Annotated[StrictStr, Field(min_length=1, max_length=64)]
+Stops = Stop | Annotated[list[Stop], Field(min_length=1, max_length=4)]
 #: One `{}` and nothing else in braces: the library formats it, and a format can reach into
 #: objects and ask for a text of any width.
 Template = Annotated[StrictStr, Field(max_length=LONGEST_TEXT, pattern=r"^[^{}]*\{\}[^{}]*$")]

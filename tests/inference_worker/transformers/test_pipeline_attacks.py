@@ -18,7 +18,14 @@ from typing import Any
 import pytest
 
 from inference_worker.engines.engine import Engine, Failed, Finished, Job
+from inference_worker.engines.failures import BadInput
 from inference_worker.engines.load import EngineSpec, load_engine
+from inference_worker.engines.transformers.media import Media
+from inference_worker.engines.transformers.pipeline_inputs import (
+    Parts,
+    most_pixels_of,
+    read_inputs,
+)
 from inference_worker.errors import BadEngine
 from tests.inference_worker.transformers.conftest import Start, TinyModel, body, end_of
 
@@ -182,6 +189,29 @@ async def test_what_is_listed_reaches_the_library(llama: TinyModel, start: Start
     assert json.loads(end.output)[0]["generated_text"][-1]["role"] == "assistant"
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [{"temperature": 1e-44}, {"suppress_tokens": list(range(512))}],
+    ids=["temperature", "nothing left"],
+)
+async def test_numbers_that_overflow_in_the_model_are_the_jobs_fault(
+    llama: TinyModel, start: Start, parameters: dict[str, Any]
+) -> None:
+    # As a failure of the engine three such jobs would have it begun anew, for everybody.
+    engine = await start(f"pipeline:text-generation:{llama.folder}")
+    told = {"do_sample": True, "max_new_tokens": 2, **parameters}
+    assert "no token to draw" in refused(await end_of(engine, body(inputs="x", parameters=told)))
+
+
+@pytest.mark.parametrize("stops", [["a"] * 5, ["a" * 65], "a" * 65, [], [""]])
+async def test_stop_strings_that_take_minutes_to_prepare_are_refused(
+    llama: TinyModel, start: Start, stops: object
+) -> None:
+    engine = await start(f"pipeline:text-generation:{llama.folder}")
+    asked = body(inputs="x", parameters={"stop_sequence": stops})
+    assert "stop_sequence" in refused(await end_of(engine, asked))
+
+
 def test_a_task_that_nobody_has_read_is_refused() -> None:
     with pytest.raises(BadEngine, match="text-generation"):
         load_engine(EngineSpec("pipeline:custom-task:somebody/model"))
@@ -280,6 +310,33 @@ async def test_a_large_picture_in_few_bytes_is_refused(saved: Saved, start: Star
     assert "pixels" in refused(await end_of_bytes(engine, bomb, "image/png"))
     many = [data_url(png(4000, 4000))] * 5
     assert "pixels" in refused(await end_of(engine, body(inputs=many)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(100_000, 1), (1, 100_000)])
+async def test_a_row_of_pixels_is_refused(
+    saved: Saved, start: Start, width: int, height: int
+) -> None:
+    # Some models enlarge the shorter side, to hundreds of pixels, and the longer one with it.
+    engine = await start(f"pipeline:image-classification:{saved['image-classification']}")
+    row = png(width, height)
+    assert "100 times" in refused(await end_of_bytes(engine, row, "image/png"))
+    assert isinstance(await end_of_bytes(engine, png(100, 1), "image/png"), Finished)
+
+
+@pytest.mark.parametrize("task", ["image-segmentation", "depth-estimation", "mask-generation"])
+def test_what_is_computed_for_each_pixel_takes_fewer_of_them(task: str) -> None:
+    pytest.importorskip("PIL")
+    media = Media(most_pixels=most_pixels_of(task))
+    assert read_inputs(task, data_url(png(1000, 1000)), Parts(media, 16_000))
+    with pytest.raises(BadInput, match="`max_pixels` allows more"):
+        read_inputs(task, data_url(png(2000, 2000)), Parts(media, 16_000))
+    assert most_pixels_of("image-classification") > most_pixels_of(task)
+
+
+async def test_the_operator_bounds_the_pixels_of_a_job(saved: Saved, start: Start) -> None:
+    name = f"pipeline:image-classification:{saved['image-classification']}"
+    engine = await start(name, max_pixels=500)
+    assert "at most 500 pixels" in refused(await end_of_bytes(engine, png(), "image/png"))
 
 
 async def test_what_is_no_image_is_refused(saved: Saved, start: Start) -> None:
