@@ -1,8 +1,11 @@
 """Failures in a row: how a bad worker is told from bad jobs.  Pure.
 
 A job that fails again and again says nothing about its worker; different jobs that fail one after
-the other, with no success in between, do.
+the other, with no success in between, do.  But not while somebody else's job runs that has not
+failed: whoever puts bad jobs must not be able to end those of others, again and again.
 """
+
+from collections.abc import Iterable
 
 from client_sdk.wire.codes import SHUTDOWN
 from inference_worker.engines.engine import ENGINE_DIED, Failed, Finished
@@ -20,12 +23,22 @@ class Streak:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._failed: set[int] = set()
+        self._owners: set[str] = set()
         self._counted_lives: set[int] = set()
 
-    def note(self, index: int, end: Finished | Failed, *, life: int) -> bool:
+    def note(
+        self,
+        index: int,
+        end: Finished | Failed,
+        *,
+        life: int,
+        owner: str = "",
+        running: Iterable[str] = (),
+    ) -> bool:
         """Note how the entry of this index ended; return True when the engine is sick.
 
         life: numbers the engine's process, whose death fails many jobs and is one failure.
+        owner: whose entry it is.  running: the owners of what runs.
         """
         match end:
             case Finished():
@@ -33,12 +46,14 @@ class Streak:
             case Failed(code=code, retryable=retryable):
                 # What is refused for good is the input's fault, and what met no engine is nobody's.
                 if code != SHUTDOWN and retryable and not _blames_input(code):
+                    self._owners.add(owner)
                     self._count(index, life if code == ENGINE_DIED else None)
-        return 0 < self._limit <= len(self._failed)
+        return 0 < self._limit <= len(self._failed) and self._owners.issuperset(running)
 
     def forget(self) -> None:
         """Begin anew."""
         self._failed.clear()
+        self._owners.clear()
         self._counted_lives.clear()
 
     def _count(self, index: int, life: int | None) -> None:

@@ -305,17 +305,17 @@ class Worker:
             # Before the answer, which opens the place.
             self._spared.leave_empty(end.spare_s)
             self._set_window()
-        is_sick = self._streak.note(delivery.index, end, life=self._lives)
+        owners = (one.delivery.owner for one in self._running.values())
+        is_sick = self._streak.note(
+            delivery.index, end, life=self._lives, owner=delivery.owner, running=owners
+        )
         if isinstance(end, Finished) or not is_sick or self._rest.is_on or self._leaving.is_set():
             self._outbox.answer(delivery, end, ran_s=ran_s)
             return
         self._streak.forget()
         self._metrics.rests.inc()
-        log.error(
-            "Different jobs failed in a row, the last one with %s: %s; the worker rests.",
-            end.code,
-            end.message,
-        )
+        sentence = "Different jobs failed in a row, the last one with %s: %s; the worker rests."
+        log.error(sentence, end.code, end.message)
         self._rest.begin()
         self._give_back(delivery, "the worker's engine failed too often in a row")
         for running in list(self._running.values()):

@@ -19,7 +19,7 @@ class Delivery:
     run_timeout_ms: the longest this attempt may run; 0 is without such a limit.
     retry: how it pauses after a failure; None where it goes out again at once.  How often it is
     tried, max_delivery says.
-    alone: nothing else may run beside it.
+    alone: nothing else may run beside it.  owner: whose it is, "" for the service's own.
     """
 
     index: int
@@ -37,6 +37,7 @@ class Delivery:
     run_timeout_ms: int = 0
     retry: AttemptPolicy | None = None
     alone: bool = False
+    owner: str = ""
 
     @property
     def last_attempt(self) -> bool:
@@ -61,6 +62,7 @@ def delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
         events=delivery.events,
         run_timeout_ms=delivery.run_timeout_ms,
         alone=delivery.alone,
+        owner=delivery.owner,
     )
     if delivery.retry is not None:
         proto.retry.CopyFrom(
@@ -101,4 +103,5 @@ def delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
         run_timeout_ms=proto.run_timeout_ms,
         retry=retry,
         alone=proto.alone,
+        owner=proto.owner,
     )

@@ -369,6 +369,7 @@ class _Work:
             run_timeout_ms=int(ticket[1:] or 0),
             retry=retry,
             alone=delivery.alone,
+            owner=entry.owner,
         )
 
     def _refuse(self, error: ServiceError | None) -> None:

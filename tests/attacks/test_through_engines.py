@@ -4,7 +4,9 @@ Whole: the client speaks HTTP to a real queue service, whose workers run real en
 single engines refuse is tried in tests/inference_worker.
 """
 
+import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -34,11 +36,9 @@ class Attacker:
         self._session = session
         self._jobs = f"{url}/v1/services/svc/jobs"
 
-    async def submits(self, body: object, *, path: str = "") -> str:
+    async def submits(self, body: object, **options: str) -> str:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        async with self._session.post(
-            self._jobs, data=data, params={"path": path} if path else {}
-        ) as answer:
+        async with self._session.post(self._jobs, data=data, params=options) as answer:
             return await answer.text()
 
 
@@ -46,8 +46,8 @@ class Attacker:
 async def attacker() -> AsyncIterator[Open]:
     sessions: list[aiohttp.ClientSession] = []
 
-    async def enter(service: QueueServiceProcess) -> Attacker:
-        wish = {"name": "a team's", "scopes": ["submit", "read"], "owner": "team"}
+    async def enter(service: QueueServiceProcess, *, owner: str = "team") -> Attacker:
+        wish = {"name": "a team's", "scopes": ["submit", "read"], "owner": owner}
         headers = {"Authorization": ADMIN_TOKEN}
         async with (
             aiohttp.ClientSession(headers=headers) as operator,
@@ -113,6 +113,29 @@ async def test_a_handler_tells_nothing_of_its_worker(
     assert {one for told in seen.values() for one in told if not one.endswith("=")} <= {
         one for one in seen["os.environ"] if not one.startswith("PENSTOCK_")
     }
+
+
+async def test_jobs_that_fail_in_a_row_end_no_job_of_another_team(
+    start_service: StartService, start_worker: StartWorker, attacker: Open, tmp_path: Path
+) -> None:
+    pipe, begun = tmp_path / "pipe", tmp_path / "begun"
+    os.mkfifo(pipe)
+    service = await start_service()
+    worker = await start_worker(service.url, engine=f"{SPYING}:Patient", sick_after="3")
+    client, other = await attacker(service), await attacker(service, owner="other")
+    waiting = asyncio.create_task(other.submits({"begun": str(begun), "pipe": str(pipe)}))
+    await wait_until(begun.exists, "the other team's job runs")
+    for _ in range(4):
+        assert "RuntimeError" in await client.submits({}, max_attempts="1")
+    # It has been waiting in its first attempt all the time, and gets what is written now.
+    await asyncio.to_thread(pipe.write_text, "done")
+    assert "done" in await waiting
+    assert begun.read_text() == "begun"
+    assert "the worker rests" not in worker.log
+    # Alone again, the engine is begun anew as for everybody.
+    for _ in range(3):
+        await client.submits({}, max_attempts="1")
+    await wait_until(lambda: "the worker rests" in worker.log, "the engine is begun anew")
 
 
 async def test_a_server_is_asked_for_nothing_but_what_its_operator_offers(

@@ -44,6 +44,16 @@ def test_different_jobs_that_fail_in_a_row_are_a_sickness() -> None:
     assert [streak.note(n, FAILED, life=0) for n in (1, 2, 2, 3)] == [False, False, False, True]
 
 
+def test_jobs_of_one_owner_say_nothing_while_another_ones_run() -> None:
+    streak = Streak(2)
+    assert not any(streak.note(n, FAILED, life=0, owner="a", running=["b"]) for n in range(9))
+    # Nobody's work is lost any more; or the other one's has failed too.
+    assert streak.note(9, FAILED, life=0, owner="a", running=["a"])
+    assert streak.note(10, FAILED, life=0, owner="b", running=["a", "b"])
+    streak.forget()
+    assert not streak.note(11, FAILED, life=0, owner="a", running=["a"])
+
+
 def test_a_success_ends_the_row() -> None:
     streak = Streak(2)
     ends: list[tuple[int, Finished | Failed]] = [(1, FAILED), (2, Finished(b"")), (3, FAILED)]
