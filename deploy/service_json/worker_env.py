@@ -1,4 +1,4 @@
-"""What a worker is told about its service and its engine, wherever it runs: its environment.
+"""The environment of a worker, wherever it runs: what follows from its service and its engine.
 
 Local mode and compose files add how the worker proves who it is, and its name.
 """
