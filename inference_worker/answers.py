@@ -4,6 +4,8 @@ Finished with output          completion; the output goes to the sink
 Finished without output       completion without a result; the sink gets nothing
 Failed, another try helps     rejection with its code and its type; the entry goes out again, after
                               the pause of its retry policy if it has one
+The engine died with jobs of  a rejection that is not counted, the first time: it is not known whose
+several owners in it          job was to blame, and each runs alone the next time
 Failed for good               completion; the sink gets the sentence, or the data that the engine
                               gave in its place, tagged with its codes; unless the input is to
                               blame the service is told, which may keep a dead letter
@@ -58,7 +60,10 @@ def answer_to(delivery: Delivery, end: Finished | Failed, *, draw: float = 0.0) 
             # never at its last attempt.
             if code == codes.SHUTDOWN:
                 return Rejection(delivery.index, delivery.attempt, code, message)
-            again = next_of(delivery, end, draw=draw) if retryable else None
+            uncharged = end.uncharged and delivery.deaths == 0
+            again = Again() if uncharged else None
+            if again is None and retryable:
+                again = next_of(delivery, end, draw=draw)
             if again is not None:
                 return Rejection(
                     delivery.index,
@@ -69,6 +74,7 @@ def answer_to(delivery: Delivery, end: Finished | Failed, *, draw: float = 0.0) 
                     pause_ms=round(again.pause_s * 1000),
                     alone=again.alone,
                     request_id=delivery.request_id if delivery.events else "",
+                    uncharged=uncharged,
                 )
             tags = {
                 names.LAST_CODE_TAG: status_of(code),

@@ -7,6 +7,7 @@ service never hands out more, so there is no queue in here.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -24,10 +25,9 @@ from inference_worker.outbox import Outbox
 from inference_worker.refusing import refusal_of
 from inference_worker.reporter import Reporter
 from inference_worker.rest import Rest, nobody_knows
-from inference_worker.running import Running, job_of, timeout_of
+from inference_worker.running import Running, job_of, load_of, note_death, timeout_of
 from inference_worker.spared import Spared
 from inference_worker.streak import Streak
-from inference_worker.vitals import Vitals, measure
 
 #: How long answers may wait for their outcome when the worker leaves, in seconds.
 CONFIRM_S = 3.0
@@ -90,16 +90,7 @@ class Worker:
 
     def load(self) -> Load:
         """Say how busy this worker is."""
-        ours, theirs, gauges = measure(), self.engine.vitals() or Vitals(), self.engine.gauges()
-        return Load(
-            running=int(gauges.get("running", self._line.inside)),
-            waiting=int(gauges.get("waiting", 0)) + self._line.waiting,
-            limit=self.engine.capacity,
-            memory_bytes=ours.memory_bytes + theirs.memory_bytes,
-            gpu_memory_bytes=ours.gpu_memory_bytes + theirs.gpu_memory_bytes,
-            gpu_memory_total_bytes=ours.gpu_memory_total_bytes + theirs.gpu_memory_total_bytes,
-            gpu_utilization=max(ours.gpu_utilization, theirs.gpu_utilization),
-        )
+        return load_of(self.engine, self._line)
 
     def drain(self) -> None:
         """Begin to leave: take nothing new, finish what is held within the grace."""
@@ -240,7 +231,7 @@ class Worker:
         if end is None and running.stopping:
             self._outbox.stopped(running.delivery, ran_s=running.ran_s)
             return
-        end = end or Failed("EngineDefect", "the engine ended without an answer")
+        end = running.judge(end or Failed("EngineDefect", "the engine ended without an answer"))
         self._metrics.run_seconds.observe(running.ran_s)
         self._end(running.delivery, end, ran_s=running.ran_s)
 
@@ -305,22 +296,24 @@ class Worker:
             # Before the answer, which opens the place.
             self._spared.leave_empty(end.spare_s)
             self._set_window()
-        owners = (one.delivery.owner for one in self._running.values())
-        is_sick = self._streak.note(
-            delivery.index, end, life=self._lives, owner=delivery.owner, running=owners
-        )
+        running = (one.delivery.owner_mark for one in self._running.values())
+        now_s = time.monotonic()
+        is_sick = self._streak.note(delivery, end, life=self._lives, now_s=now_s, running=running)
         if isinstance(end, Finished) or not is_sick or self._rest.is_on or self._leaving.is_set():
             self._outbox.answer(delivery, end, ran_s=ran_s)
             return
         self._streak.forget()
         self._metrics.rests.inc()
-        sentence = "Different jobs failed in a row, the last one with %s: %s; the worker rests."
-        log.error(sentence, end.code, end.message)
+        log.error(
+            "Different jobs failed in a row, the last one with %s: %s; the worker rests.",
+            end.code,
+            end.message,
+        )
         self._rest.begin()
         self._give_back(delivery, "the worker's engine failed too often in a row")
-        for running in list(self._running.values()):
-            self._cancel(running)
-            self._give_back(running.delivery, "the worker's engine is begun anew")
+        for other in list(self._running.values()):
+            self._cancel(other)
+            self._give_back(other.delivery, "the worker's engine is begun anew")
 
     def _give_back(self, delivery: Delivery, why: str) -> None:
         self._outbox.answer(delivery, Failed(codes.SHUTDOWN, why))
@@ -330,6 +323,7 @@ class Worker:
     def _engine_changed(self) -> None:
         if not self.engine.capacity:
             self._lives += 1
+            note_death(self._running.values())
             self._metrics.engine_deaths.inc()
         else:
             self.loading = None

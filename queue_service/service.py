@@ -25,6 +25,8 @@ from queue_service.tickets import Tickets
 
 #: From the end of a deleted service to the last look for what a late put may have left, in s.
 LATE_S = 1.0
+#: How long what stands for an owner is.
+MARK_BYTES = 8
 
 
 class Service:
@@ -91,6 +93,13 @@ class Service:
         settings = self.description.settings.retry
         policy = policy_of(settings, read_retry(own), has_ticket=has_ticket)
         return policy, fewest(self.max_delivery, policy.max_attempts if policy else 0)
+
+    def mark_of(self, owner: str) -> bytes:
+        """What stands for an owner where a worker is not to know it; the same in every process."""
+        if not owner:
+            return b""
+        key = self._token_digest
+        return hashlib.blake2b(owner.encode(), key=key, digest_size=MARK_BYTES).digest()
 
     def admits(self, token: str) -> bool:
         """Say whether this token opens the service, in a time that tells nothing about it."""

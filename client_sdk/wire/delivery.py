@@ -19,7 +19,9 @@ class Delivery:
     run_timeout_ms: the longest this attempt may run; 0 is without such a limit.
     retry: how it pauses after a failure; None where it goes out again at once.  How often it is
     tried, max_delivery says.
-    alone: nothing else may run beside it.  owner: whose it is, "" for the service's own.
+    alone: nothing else may run beside it.
+    owner_mark: the same for entries of one owner, and it says nothing else of that one.
+    has_rivals: whether other owners have entries in line or at workers.
     """
 
     index: int
@@ -37,7 +39,8 @@ class Delivery:
     run_timeout_ms: int = 0
     retry: AttemptPolicy | None = None
     alone: bool = False
-    owner: str = ""
+    owner_mark: bytes = b""
+    has_rivals: bool = False
 
     @property
     def last_attempt(self) -> bool:
@@ -62,7 +65,8 @@ def delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
         events=delivery.events,
         run_timeout_ms=delivery.run_timeout_ms,
         alone=delivery.alone,
-        owner=delivery.owner,
+        owner_mark=delivery.owner_mark,
+        has_rivals=delivery.has_rivals,
     )
     if delivery.retry is not None:
         proto.retry.CopyFrom(
@@ -103,5 +107,6 @@ def delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
         run_timeout_ms=proto.run_timeout_ms,
         retry=retry,
         alone=proto.alone,
-        owner=proto.owner,
+        owner_mark=proto.owner_mark,
+        has_rivals=proto.has_rivals,
     )

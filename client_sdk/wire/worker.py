@@ -121,6 +121,7 @@ class Rejection:
     type: one of client_sdk.wire.failures; "" from a worker that leaves the rest to the service.
     pause_ms: for how long the entry waits before.  alone: it goes to the same worker, which runs
     it alone.  request_id: that of a request whose events are wanted, else "".
+    uncharged: the engine died with jobs of several owners in it, so this attempt does not count.
     """
 
     index: int
@@ -131,6 +132,7 @@ class Rejection:
     pause_ms: int = 0
     alone: bool = False
     request_id: str = ""
+    uncharged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,7 @@ def encode_from_worker(message: FromWorker) -> bytes:
                     pause_ms=item.pause_ms,
                     alone=item.alone,
                     request_id=item.request_id,
+                    uncharged=item.uncharged,
                 )
                 for item in rejections
             )
@@ -254,6 +257,7 @@ def decode_from_worker(data: bytes) -> FromWorker:
                         item.pause_ms,
                         item.alone,
                         item.request_id,
+                        item.uncharged,
                     )
                     for item in proto.reject.rejections
                 )

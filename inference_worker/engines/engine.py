@@ -103,7 +103,8 @@ class Failed:
     in place of the message, should this failure be the last.
     type: by default the one that the code stands for.  after_s: how long to wait before another
     attempt, in seconds, as the handler or server asked.  spare_s: how long to leave the place of
-    this job empty, because the server has too much to do.
+    this job empty, because the server has too much to do.  uncharged: it is not known whether this
+    job or another owner's beside it ended the engine.
     """
 
     code: str
@@ -113,6 +114,7 @@ class Failed:
     type: FailureType | None = None
     after_s: float | None = None
     spare_s: float = 0.0
+    uncharged: bool = False
 
     def __post_init__(self) -> None:
         if self.type is None:

@@ -103,6 +103,7 @@ class Delivery:
 
     deaths: how many different workers' engines have died while they ran it.  retry: the request's
     own retry policy, as ticket.py writes it.  alone: nothing else may run beside it.
+    has_rivals: other owners have entries in line or at workers.
     """
 
     entry: Entry
@@ -111,6 +112,7 @@ class Delivery:
     deaths: int
     retry: str = ""
     alone: bool = False
+    has_rivals: bool = False
 
     @classmethod
     def from_reply(cls, reply: Sequence[Any]) -> "Delivery":
@@ -122,6 +124,7 @@ class Delivery:
             int(reply[9]),
             reply[10].decode(),
             alone=reply[11] == b"1",
+            has_rivals=reply[12] == b"1",
         )
 
 
@@ -247,7 +250,8 @@ class Rejected:
 
     type: that of the failure, "" for unsaid.  pauses_ms: how long the entry waits after its first
     attempt, its second and so on, and the last one after all further; None in place of one that is
-    not to be followed by another.  alone: the same user is to run it again, with nothing beside it.
+    to be followed by another.  alone: the same user is to run it again, with nothing beside it.
+    uncharged: it is not known whose entry killed the engine, so the first time does not count.
     """
 
     gid: str
@@ -259,6 +263,7 @@ class Rejected:
     type: str = ""
     pauses_ms: tuple[int | None, ...] = ()
     alone: bool = False
+    uncharged: bool = False
 
     def arguments(self) -> tuple[Any, ...]:
         """What reject.lua takes of it."""
@@ -272,6 +277,7 @@ class Rejected:
             self.type,
             pauses,
             int(self.alone),
+            int(self.uncharged),
         )
 
 

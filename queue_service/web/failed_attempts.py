@@ -19,4 +19,5 @@ def to_rejected(subscriber: Subscriber, item: wire.Rejection) -> Rejected:
         type=item.type,
         pauses_ms=(pause_ms,) if pause_ms else (),
         alone=item.alone,
+        uncharged=item.uncharged,
     )

@@ -29,11 +29,11 @@ from queue_service.errors import CredentialEnded, ServiceError, StoreUnavailable
 from queue_service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery
 from queue_service.store.owners import Viewer, plain_name
-from queue_service.store.ticket import EVENTS
 from queue_service.web.body import held_by
 from queue_service.web.connection import cut, measure
 from queue_service.web.failed_attempts import to_rejected
 from queue_service.web.following import Following
+from queue_service.web.handed_over import to_wire
 from queue_service.web.intake import Intake
 from queue_service.web.keys import SETTINGS
 from queue_service.web.tokens import admission_of, require_scope, seek, time_limit
@@ -349,28 +349,8 @@ class _Work:
         await self._socket.close(code=code, message=reason)
 
     def _to_wire(self, delivery: Delivery) -> wire.Delivery:
-        entry = delivery.entry
-        ticket = entry.ticket()
-        retry, most = self._service.retry_of(delivery.retry, has_ticket=bool(ticket))
-        self._following.began(entry.index)
-        return wire.Delivery(
-            index=entry.index,
-            attempt=delivery.attempt,
-            request_id=entry.request_id,
-            data=entry.data,
-            tags=entry.tags(),
-            max_delivery=most,
-            path=entry.path,
-            content_type=entry.content_type,
-            stored_at_ms=entry.stored_at_ms,
-            priority=delivery.priority,
-            deaths=delivery.deaths,
-            events=ticket.startswith(EVENTS),
-            run_timeout_ms=int(ticket[1:] or 0),
-            retry=retry,
-            alone=delivery.alone,
-            owner=entry.owner,
-        )
+        self._following.began(delivery.entry.index)
+        return to_wire(self._service, delivery)
 
     def _refuse(self, error: ServiceError | None) -> None:
         """Close the connection: there is no room for its message, or it came too slowly."""

@@ -1,8 +1,11 @@
 """Who begins when, and when failures in a row say that the engine is sick."""
 
+from collections.abc import Iterable
+
+from client_sdk.wire.worker import Delivery
 from inference_worker.engines.engine import Failed, Finished
 from inference_worker.line import Line
-from inference_worker.streak import Streak
+from inference_worker.streak import PROOF_S, Streak
 
 
 def test_everybody_begins_at_once() -> None:
@@ -37,50 +40,95 @@ def test_one_that_waits_can_leave() -> None:
 
 
 FAILED = Failed("OSError", "gone")
+DONE = Finished(b"")
+RED, BLUE = b"red", b"blue"
+
+
+class Row:
+    """A streak, and ends that are noted one after the other."""
+
+    def __init__(self, limit: int) -> None:
+        self.streak = Streak(limit)
+        self.now_s = 0.0
+
+    def note(
+        self,
+        index: int,
+        end: Finished | Failed = FAILED,
+        *,
+        life: int = 0,
+        owner: bytes = b"",
+        rivals: bool = False,
+        running: Iterable[bytes] = (),
+    ) -> bool:
+        delivery = Delivery(index, 1, "r", b"", owner_mark=owner, has_rivals=rivals)
+        return self.streak.note(delivery, end, life=life, now_s=self.now_s, running=running)
 
 
 def test_different_jobs_that_fail_in_a_row_are_a_sickness() -> None:
-    streak = Streak(3)
-    assert [streak.note(n, FAILED, life=0) for n in (1, 2, 2, 3)] == [False, False, False, True]
-
-
-def test_jobs_of_one_owner_say_nothing_while_another_ones_run() -> None:
-    streak = Streak(2)
-    assert not any(streak.note(n, FAILED, life=0, owner="a", running=["b"]) for n in range(9))
-    # Nobody's work is lost any more; or the other one's has failed too.
-    assert streak.note(9, FAILED, life=0, owner="a", running=["a"])
-    assert streak.note(10, FAILED, life=0, owner="b", running=["a", "b"])
-    streak.forget()
-    assert not streak.note(11, FAILED, life=0, owner="a", running=["a"])
+    row = Row(3)
+    assert [row.note(index) for index in (1, 2, 2, 3)] == [False, False, False, True]
 
 
 def test_a_success_ends_the_row() -> None:
-    streak = Streak(2)
-    ends: list[tuple[int, Finished | Failed]] = [(1, FAILED), (2, Finished(b"")), (3, FAILED)]
-    assert not any(streak.note(index, end, life=0) for index, end in ends)
+    row = Row(2)
+    assert not any((row.note(1), row.note(2, DONE), row.note(3)))
 
 
 def test_the_death_of_one_engine_is_one_failure() -> None:
-    streak = Streak(2)
+    row = Row(2)
     died = Failed("EngineDied", "killed")
-    assert not any(streak.note(index, died, life=1) for index in range(5))
-    assert streak.note(6, died, life=2)
+    assert not any(row.note(index, died, life=1) for index in range(5))
+    assert row.note(6, died, life=2)
 
 
 def test_bad_inputs_and_returned_jobs_say_nothing_about_an_engine() -> None:
-    streak = Streak(1)
-    assert not streak.note(1, Failed("BadInput", "", retryable=False), life=0)
-    assert not streak.note(2, Failed("Shutdown", ""), life=0)
+    row = Row(1)
+    assert not row.note(1, Failed("BadInput", "", retryable=False))
+    assert not row.note(2, Failed("Shutdown", ""))
 
 
 def test_a_limit_of_0_is_never_reached() -> None:
-    streak = Streak(0)
-    assert not any(streak.note(index, FAILED, life=0) for index in range(100))
+    row = Row(0)
+    assert not any(row.note(index) for index in range(100))
 
 
 def test_a_status_by_which_a_server_refuses_its_input_says_nothing_about_the_worker() -> None:
-    streak = Streak(1)
+    row = Row(1)
     for index, code in enumerate(("400", "404", "422")):
-        assert not streak.note(index, Failed(code, "refused"), life=1)
-    assert Streak(1).note(7, Failed("429", "too many"), life=1)
-    assert Streak(1).note(7, Failed("503", "busy"), life=1)
+        assert not row.note(index, Failed(code, "refused"))
+    assert Row(1).note(7, Failed("429", "too many"))
+    assert Row(1).note(7, Failed("503", "busy"))
+
+
+def test_failures_of_one_owner_say_nothing_while_others_have_jobs() -> None:
+    row = Row(3)
+    assert not any(row.note(index, owner=RED, rivals=True) for index in range(100))
+    # Another one's failure makes it a sickness, and so does the end of the others' jobs.
+    assert row.note(100, owner=BLUE, rivals=True)
+    row = Row(3)
+    assert not any(row.note(index, owner=RED, rivals=True) for index in range(100))
+    assert row.note(100, owner=RED)
+
+
+def test_an_engine_that_worked_for_another_owner_a_while_ago_is_well() -> None:
+    row = Row(3)
+    row.note(1, DONE, owner=BLUE)
+    row.note(2, DONE, owner=RED)
+    assert not any(row.note(index, owner=RED) for index in range(3, 9))
+    row.now_s = PROOF_S
+    assert row.note(9, owner=RED)
+    # Another engine has to prove itself anew.
+    row.note(10, DONE, owner=BLUE)
+    row.streak.forget()
+    assert [row.note(index, owner=RED) for index in (11, 12, 13)] == [False, False, True]
+
+
+def test_jobs_of_one_owner_say_nothing_while_another_ones_run() -> None:
+    row = Row(2)
+    assert not any(row.note(index, owner=RED, running=[BLUE]) for index in range(9))
+    # Nobody's work is lost any more; or the other one's has failed too.
+    assert row.note(9, owner=RED, running=[RED])
+    assert row.note(10, owner=BLUE, running=[RED, BLUE])
+    row.streak.forget()
+    assert not row.note(11, owner=RED, running=[RED])

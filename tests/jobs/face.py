@@ -64,9 +64,13 @@ class Face:
     async def state(self, job_id: str) -> str:
         return str((await self.job(job_id))["state"])
 
-    async def events(self, job_id: str, last_id: str = "") -> AsyncIterator[Sent]:
-        """Give the events of a job until the stream ends."""
+    async def events(
+        self, job_id: str, last_id: str = "", *, token: str = ""
+    ) -> AsyncIterator[Sent]:
+        """Give the events of a job until the stream ends; token: in place of the session's own."""
         headers = {"Last-Event-ID": last_id} if last_id else {}
+        if token:
+            headers["Authorization"] = token
         async with self.session.get(f"{self.base}/{job_id}/events", headers=headers) as answer:
             assert answer.status == 200, await answer.text()
             assert answer.content_type == "text/event-stream"

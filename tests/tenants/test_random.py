@@ -133,7 +133,8 @@ class Tenants(RuleBasedStateMachine):
         if is_new and how == "wait":
             assert (reply.status, reply.body) == (200, data), reply
         elif is_new:
-            assert reply.status == 202, reply
+            # 200 for one that the worker has done before the put was answered.
+            assert reply.status in (202, 200), reply
         else:
             assert reply.status in (200, 202, 409, 422), reply
         if is_new or job_id in party.doubtful:
@@ -170,8 +171,10 @@ class Tenants(RuleBasedStateMachine):
         if request_id and (is_new or request_id in party.doubtful):
             self._note(party, request_id, data)
         elif request_id:
-            # The key may have named another job of its own, or the id an older one.
-            party.used.setdefault(request_id, b"")
+            # The key may have named another job of its own.  And EAS forgets the id of what has
+            # ended: then this is one more entry, whose result stands beside or for the first one's.
+            party.used[request_id] = b""
+            party.doubtful.add(request_id)
 
     @rule(who=PARTIES, picks=st.lists(SOME_ID, min_size=1, max_size=3, unique=True))
     def put_lines(self, who: str, picks: list[str]) -> None:
@@ -357,6 +360,9 @@ class Tenants(RuleBasedStateMachine):
             self.arena.ask(TOKEN, "DELETE", EAS + queue, query=below)
 
 
+# A minute, as for other tests, may be over while the machine still runs, and then hypothesis
+# reports a strategy that is flaky in place of the timeout.
+@pytest.mark.timeout(900)
 def test_whatever_two_teams_do_neither_touches_what_the_other_has(arena: Arena) -> None:
     machines = max(8, round(CASES * 0.5 / STEPS))
     make: Any = lambda: Tenants(arena)  # noqa: E731

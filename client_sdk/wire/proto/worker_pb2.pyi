@@ -81,7 +81,7 @@ class Welcome(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms", "retry", "alone", "owner")
+    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms", "retry", "alone", "owner_mark", "has_rivals")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -104,7 +104,8 @@ class Delivery(_message.Message):
     RUN_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     RETRY_FIELD_NUMBER: _ClassVar[int]
     ALONE_FIELD_NUMBER: _ClassVar[int]
-    OWNER_FIELD_NUMBER: _ClassVar[int]
+    OWNER_MARK_FIELD_NUMBER: _ClassVar[int]
+    HAS_RIVALS_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     max_delivery: int
@@ -120,8 +121,9 @@ class Delivery(_message.Message):
     run_timeout_ms: int
     retry: Retry
     alone: bool
-    owner: str
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ..., events: bool = ..., run_timeout_ms: _Optional[int] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., alone: bool = ..., owner: _Optional[str] = ...) -> None: ...
+    owner_mark: bytes
+    has_rivals: bool
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ..., events: bool = ..., run_timeout_ms: _Optional[int] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., alone: bool = ..., owner_mark: _Optional[bytes] = ..., has_rivals: bool = ...) -> None: ...
 
 class Retry(_message.Message):
     __slots__ = ("first_pause_ms", "factor", "longest_pause_ms", "jitter")
@@ -185,7 +187,7 @@ class Completions(_message.Message):
     def __init__(self, completions: _Optional[_Iterable[_Union[Completion, _Mapping]]] = ...) -> None: ...
 
 class Rejection(_message.Message):
-    __slots__ = ("index", "attempt", "code", "reason", "type", "pause_ms", "alone", "request_id")
+    __slots__ = ("index", "attempt", "code", "reason", "type", "pause_ms", "alone", "request_id", "uncharged")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
@@ -194,6 +196,7 @@ class Rejection(_message.Message):
     PAUSE_MS_FIELD_NUMBER: _ClassVar[int]
     ALONE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    UNCHARGED_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     code: str
@@ -202,7 +205,8 @@ class Rejection(_message.Message):
     pause_ms: int
     alone: bool
     request_id: str
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., type: _Optional[str] = ..., pause_ms: _Optional[int] = ..., alone: bool = ..., request_id: _Optional[str] = ...) -> None: ...
+    uncharged: bool
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., type: _Optional[str] = ..., pause_ms: _Optional[int] = ..., alone: bool = ..., request_id: _Optional[str] = ..., uncharged: bool = ...) -> None: ...
 
 class Rejections(_message.Message):
     __slots__ = ("rejections",)

@@ -14,6 +14,9 @@ local now = now_ms()
 local function note_failure(uid, index, record, code, sentence, kind)
     if code == 'EngineDied' then
         note_death(own, gid, index, uid)
+        if lined_from then
+            fair_line().note_kill(gid, index, uid)
+        end
         later('HDEL', own.deliveries, deaths_field(gid, index))
     end
     local poison = code == 'PoisonJob' or code == 'EngineDied' and is_poison(gid, index)

@@ -7,7 +7,7 @@
 -- returns  {entries still waiting, then for each subscriber
 --          {"ok", "lost" or "taken" over, how many it holds now, {index, attempt, lane, request id, tags, stored at, data, path,
 --          content type, different workers' engines that died on it, the request's own retry policy
---          or "", "1" when it is to run alone}...}}
+--          or "", "1" when it is to run alone, "1" when other owners have something to do too}...}}
 write_although_full()
 local gid, sink_capacity = ARGV[4], tonumber(ARGV[5])
 local max_delivery, bytes_left = rules().max_delivery, tonumber(ARGV[6])
@@ -77,7 +77,7 @@ local turns = { heads = {}, least = nil }
 
 local function hand_over(batch, uid, index, fields, record)
     local deaths, retry, alone = 0, '', record.state == 'a'
-    if record.attempt > 0 then
+    if record.attempt > 0 or record.state == 'j' then
         deaths = #deaths_of(own, gid, index).uids
     end
     record.attempt, record.state, record.uid = record.attempt + 1, 'h', uid
@@ -93,7 +93,7 @@ local function hand_over(batch, uid, index, fields, record)
     end
     batch[#batch + 1] = { index, record.attempt, record.lane, fields[REQUEST_ID], fields[TAGS],
         fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE], deaths, retry,
-        alone and '1' or '0' }
+        alone and '1' or '0', lined and fair_line().has_rivals(fair_line().owner_of(fields)) and '1' or '0' }
     if lined then
         turns.least = nil
         fair_line().begin_run(gid, index, fair_line().owner_of(fields), now_ms())
@@ -162,8 +162,9 @@ end
 -- Whether a released entry may go now.  To fail is no reason to go before other owners' entries: what
 -- failed waits for its owner's turn, and goes first then.  What a worker that was lost or that leaves
 -- has had goes before all.
-function turns.is_come(record, fields)
-    if not lined or not fields or not rules().fair or record.state ~= 'j' or record.attempt == 0 then
+function turns.is_come(index, record, fields)
+    if not lined or not fields or not rules().fair or record.state ~= 'j'
+        or record.attempt == 0 and deaths_of(own, gid, index).most == 0 then
         return true
     end
     if not turns.least then
@@ -190,7 +191,7 @@ local function deliver_released(batch, uid, room, line, only_reserved)
             fits = record.state == 'o' and record.uid == uid
         end
         if fits and may_have(record, uid, line.others)
-            and is_below_most(fields) and turns.is_come(record, fields)
+            and is_below_most(fields) and turns.is_come(index, record, fields)
         then
             if line.filter and not matches(line.filter, index, fields) then
                 pass_over(index, line)

@@ -2,7 +2,8 @@
 --
 -- argv     4  group
 --          then for each delivery: user, index, attempt ("0" for whichever it holds), code, reason,
---          type of the failure or "", pauses, "1" when the same user is to run it again, alone
+--          type of the failure or "", pauses, "1" when the same user is to run it again, alone,
+--          "1" when an engine died under entries of several owners
 -- pauses   with commas between them, how long the entry waits after its first attempt, its second
 --          and so on, in ms, the last one after all further; "x" when no attempt is to follow
 -- returns  for each delivery 1, or 0 when it was no longer this user's
@@ -27,9 +28,18 @@ local function give_back(uid, index, record, said)
         put_back(own, gid, index, record, 'j', nil, true)
         return
     end
+    local uncharged = false
     note_error(own, gid, index, said.code, said.reason, uid, said.type ~= '' and said.type or nil)
     if said.code == 'EngineDied' then
+        local is_first = deaths_of(own, gid, index).most == 0
         note_death(own, gid, index, uid)
+        if said.uncharged and is_first then
+            -- It may be another owner's doing.  It runs alone from now on, so this happens once.
+            record.attempt = record.attempt - 1
+            uncharged = true
+        elseif role == 'input' and lined_from then
+            fair_line().note_kill(gid, index, uid)
+        end
         if is_poison(gid, index) then
             end_hold(own, gid, uid, index)
             record.state = 'r'
@@ -38,13 +48,13 @@ local function give_back(uid, index, record, said)
             return
         end
     end
-    local pause = role == 'input' and pause_after(record.attempt, said.pauses)
+    local pause = not uncharged and role == 'input' and pause_after(record.attempt, said.pauses)
     put_back(own, gid, index, record, said.alone and 'a' or 'j',
-        { is_last = pause == 'x', pause_ms = tonumber(pause or 0) })
+        { is_last = pause == 'x', pause_ms = tonumber(pause or 0) }, uncharged)
 end
 
 local results = {}
-for position = 5, #ARGV, 8 do
+for position = 5, #ARGV, 9 do
     local uid, index, attempt = unpack(ARGV, position, position + 2)
     local record = record_of(own, gid, index)
     if record and record.state == 'h' and record.uid == uid
@@ -53,6 +63,7 @@ for position = 5, #ARGV, 8 do
         give_back(uid, index, record, {
             code = ARGV[position + 3], reason = ARGV[position + 4], type = ARGV[position + 5],
             pauses = ARGV[position + 6], alone = ARGV[position + 7] == '1',
+            uncharged = ARGV[position + 8] == '1',
         })
         results[#results + 1] = 1
     else

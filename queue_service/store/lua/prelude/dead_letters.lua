@@ -254,7 +254,9 @@ local function put_back(q, gid, index, record, state, failure, uncharged)
     if not (failure and failure.is_last) and (most == 0 or record.attempt < most) then
         local pause_ms = failure and failure.pause_ms or 0
         local next_at = pause_ms > 0 and now_ms() + pause_ms
-        if is_followed and q == own and not uncharged and state ~= 'o' then
+        if is_followed and uncharged then
+            event_stream().begin_again(record.request_id, record.attempt + 1)
+        elseif is_followed and q == own and state ~= 'o' then
             if state == 'r' then
                 -- Its followers see why the attempt has failed, where nobody has said so.
                 note_loss(gid, index, record.uid)

@@ -30,18 +30,35 @@ local function event_stream()
             'd', data, 'n', tokens)
     end
 
+    -- The events of a request that somebody may follow, nil when nobody may.
+    local function key_of(ticket, request_id)
+        if not ticket or not ticket.events then
+            return nil
+        end
+        local key = string.sub(tickets, 1, -#'tickets' - 1) .. 'events:' .. request_id
+        -- This key is not among KEYS.  While a slot moves to another node of a cluster Redis refuses it,
+        -- and an error here would leave the verb half done.
+        return type(redis.pcall('EXISTS', key)) == 'number' and key or nil
+    end
+
+    -- An attempt does not count: the next one has its number, and numbers its events from 1 too.
+    function event.begin_again(request_id, attempt)
+        local key = key_of(ticket_of(request_id), request_id)
+        local last = key and event.newest(key, 0)
+        if last and last.attempt == attempt and last.said > 0 then
+            last.said = 0
+            event.add(key, last, 'attempt', '', 0)
+            redis.call('PEXPIRE', key, rules().events_ms)
+        end
+    end
+
     -- An attempt has failed and another one follows.  next_at: when its pause ends, or false.
     function event.tell_failure(request_id, attempt, failure, pause_ms, next_at)
         -- Above all numbers of workers: what a worker says late of an attempt that has failed is dropped.
         local LAST_SAID = 2 ^ 31 - 1
         local ticket = ticket_of(request_id)
-        if not ticket or not ticket.events then
-            return
-        end
-        local key = string.sub(tickets, 1, -#'tickets' - 1) .. 'events:' .. request_id
-        -- This key is not among KEYS.  While a slot moves to another node of a cluster Redis refuses it,
-        -- and an error here would leave the verb half done.
-        if type(redis.pcall('EXISTS', key)) ~= 'number' then
+        local key = key_of(ticket, request_id)
+        if not key then
             return
         end
         -- Events of earlier attempts may have been forgotten; the clock gives a number above all theirs.

@@ -27,9 +27,12 @@ local function fair_line()
     local GUESSED_MS = 1000 -- how long an entry runs, while none has ended
     local BACK = 'b' -- the lane of what came back
     local LATELY_MS = 10 * 60 * 1000 -- how much of what an owner is ahead of the others counts
+    local KILL_MS = 60 * 1000 -- what an owner pays for an engine that one of its entries has killed
 
     local accounts, changed_accounts, all_read = {}, {}, false
     local owners_of_ended = {} -- of the runs that ended in this call
+    local killers = {} -- those of them that have killed an engine by themselves
+    local busy -- owners with something in line or at workers, at least two of them if there are two
     local clock, clock_changed
 
     -- Who owns an entry, and how many of the owner's may run at once, 0 for any.
@@ -207,6 +210,47 @@ local function fair_line()
         redis.call('HSET', running, gid .. SEP .. index, string.format('%.0f ', now) .. owner)
     end
 
+    -- Whether owners other than this one have something in line or at workers.  Only for the workers' group.
+    function fair.has_rivals(owner)
+        if not busy then
+            busy = {}
+            for _, rank in ipairs({ 0, -1 }) do
+                -- Lines are in the order of their owners, what came back among them.
+                local member = redis.call('ZRANGE', lines, rank, rank)[1]
+                if member then
+                    busy[string.match(member, '^[^\31]*')] = true
+                end
+            end
+            for other, account in pairs(fair.accounts()) do
+                if account.waiting[0] + account.waiting[1] + account.runs > 0 then
+                    busy[other] = true
+                end
+            end
+            if fair.has_unseen(0) or fair.has_unseen(1) then
+                busy[''] = true
+            end
+        end
+        for other in pairs(busy) do
+            if other ~= owner then
+                return true
+            end
+        end
+        return false
+    end
+
+    -- The engine of this user died, and entries of one owner are to blame.  To load another one may take
+    -- minutes, which nobody uses: without a price an owner with many such entries would always be the one
+    -- that has used least.  Several that died in the same moment have killed one engine.
+    function fair.note_kill(gid, index, uid)
+        local SAME_DEATH_MS = 1000
+        local now, died = now_ms(), redis.call('HGET', shares, 'died')
+        local at, who = string.match(died or '0 ', '^(%d+) (.*)$')
+        if who ~= uid or now - tonumber(at) > SAME_DEATH_MS then
+            redis.call('HSET', shares, 'died', string.format('%.0f ', now) .. uid)
+            killers[gid .. SEP .. index] = true
+        end
+    end
+
     -- The hold has ended, however it did: its owner has used the worker for that time.
     function fair.end_run(gid, index)
         local text = redis.call('HGET', running, gid .. SEP .. index)
@@ -219,7 +263,8 @@ local function fair_line()
         local account, ran_ms = fair.account_of(owner), math.max(1, now_ms() - tonumber(began))
         account.runs, account.since = account.runs - 1, account.since - tonumber(began)
         local most = math.max(account.used, line_clock().time + LATELY_MS)
-        account.used = math.min(account.used + ran_ms, most)
+        local price = killers[gid .. SEP .. index] and KILL_MS or 0
+        account.used = math.min(account.used + ran_ms + price, most)
         changed_accounts[owner] = true
         clock.mean, clock_changed = 0.9 * clock.mean + 0.1 * ran_ms, true
     end

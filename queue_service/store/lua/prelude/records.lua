@@ -134,8 +134,9 @@ end
 
 local function erase_record(q, gid, index, record)
     local field = gid .. SEP .. index
-    if record.attempt > 1 or record.state ~= 'h' or noted[field] then
-        -- One that is in somebody's hands for the first time cannot have such fields from before.
+    if record.attempt > 1 or record.state ~= 'h' or noted[field] or lined_from then
+        -- One that is in somebody's hands for the first time has no such fields from before, unless there
+        -- are several owners: then an engine may have died under it without being counted (reject.lua).
         later('HDEL', q.deliveries, deaths_field(gid, index), error_field(gid, index))
     end
     records[q.deliveries][field] = false
