@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: What stands for every service in a token's list.
 EVERY_SERVICE = "*"
+#: What an owner may be called; empty is the service's own token.
+OWNER_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$"
 #: How often the tokens are looked at without a ring, in seconds.
 LOOK_S = 0.5
 #: The longest timer that the event loop is asked for, in seconds; then it is set again.
@@ -91,7 +93,7 @@ class WantedToken(BaseModel):
     owner: str = Field(
         "",
         max_length=64,
-        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$",
+        pattern=OWNER_PATTERN,
         description="Whose jobs it puts and sees: a name that several tokens may share, "
         "or the id of a token; by default its own id.",
     )

@@ -5,16 +5,18 @@ from collections.abc import Mapping
 #: By the name of the limit; each takes `count`, what the token has, and `limit`.
 QUOTAS: Mapping[str, str] = {
     "rate": "the token puts faster than {limit} a second; put again in {wait} s",
-    "in_line": "the token has {count} entries in line, and may have {limit}; put again when some "
-    "have been done, or cancel some",
-    "unread": "the token has {count} results in the sink, and may have {limit}; read them from the "
-    "sink or delete their jobs",
-    "input_share": "the token has {count} entries in the input queue and leaves the rest of it to "
-    "other tokens; put again when some have been done, or cancel some",
-    "sink_share": "the token has {count} results in the sink and leaves the rest of it to other "
-    "tokens; read them from the sink or delete their jobs",
+    "in_line": "the owner of the token has {count} entries in line, and may have {limit}; put "
+    "again when some have been done, or cancel some",
+    "unread": "the owner of the token has {count} results in the sink, and may have {limit}; read "
+    "them from the sink or delete their jobs",
+    "input_share": "the owner of the token has {count} entries in the input queue and leaves the "
+    "rest of it to others; put again when some have been done, or cancel some",
+    "sink_share": "the owner of the token has {count} results in the sink and leaves the rest of "
+    "it to others; read them from the sink or delete their jobs",
     "groups": "there are {count} groups of subscribers in this queue, and may be {limit}; use the "
     "same group name again, or close some watches",
+    "users": "the owner of the token has {count} users in the groups of this queue, and may have "
+    "{limit}; use the same user names again, or close some watches",
     "requests": "the token has {count} requests open at this process, and may have {limit} "
     "(PENSTOCK_MAX_REQUESTS_PER_TOKEN); end some watches, long polls or event streams first",
 }

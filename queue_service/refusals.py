@@ -35,9 +35,10 @@ def refusal_of(
 
 def quota_exceeded(putter: Putter | None, reached: QuotaReached) -> QuotaExceeded:
     """The error for a limit that the store has found reached."""
-    assert putter is not None
     # A share has no fixed size: it is what the token has now.
-    limits = {"rate": putter.rate_per_s, "in_line": putter.in_line, "unread": putter.unread}
+    limits: dict[str, float] = {}
+    if putter is not None:
+        limits = {"rate": putter.rate_per_s, "in_line": putter.in_line, "unread": putter.unread}
     return QuotaExceeded(
         reached.quota,
         limit=limits.get(reached.quota, reached.count),

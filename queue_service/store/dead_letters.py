@@ -77,18 +77,23 @@ def _text(value: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which dead letters: those with these indexes, or all that are as the other fields say."""
+    """Which dead letters: those with these indexes, or all that are as the other fields say.
+
+    owner: None is whosever they are, "" the service's own.
+    """
 
     ids: tuple[int, ...] = ()
     code: str = ""
     reason: str = ""
     request_id: str = ""
+    owner: str | None = None
 
     def to_json(self) -> str:
         if self.ids:
             return json.dumps({"ids": [str(index) for index in self.ids]})
         named = {"code": self.code, "reason": self.reason, "request_id": self.request_id}
-        return json.dumps({name: value for name, value in named.items() if value})
+        chosen = {name: value for name, value in named.items() if value}
+        return json.dumps(chosen if self.owner is None else {**chosen, "owner": self.owner})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | `meta`        | hash       | last index, entries held, time of the last look, sums of dead  |
 |               |            | letters: parked, dropped, reared, replayed, purged, crowded_out|
 |               |            | whether its stream was ended, the format (prelude/keys.lua),   |
-|               |            | below what index no entry is the service's own (evictions.lua) |
+|               |            | below what index no entry is the service's own (evictions.lua),|
+|               |            | how many idempotency keys each owner has used since when       |
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
 |               |            | group, index, "deaths" -> users whose engine died on it        |

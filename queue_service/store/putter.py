@@ -14,7 +14,7 @@ Quota = Literal["in_line", "rate", "unread", "input_share", "sink_share"]
 class Putter:
     """A token that puts, as the store is told of it; each limit is 0 for none.
 
-    owner: whose its entries are; "" is the service's own.
+    owner: whose its entries are, "" is the service's own.  Its tokens have one account.
     unread: most results in the sink.
     in_line: most entries that wait for a worker.  running: most that workers have at once.
     rate_per_s: puts in a second, over a while.  burst: how many may come at once.
@@ -34,7 +34,7 @@ class Putter:
         """The same, as prelude/quotas.lua reads it."""
         interval_ms = 1000 / self.rate_per_s if self.rate_per_s else 0
         return (
-            f"{self.token_id} {self.in_line} {self.running} "
+            f"{self.owner or self.token_id} {self.in_line} {self.running} "
             f"{interval_ms:.6f} {self.burst} {int(self.urgent)} {self.unread}"
         )
 

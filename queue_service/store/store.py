@@ -224,7 +224,8 @@ class Store:
             arguments += (index, attempt)
         held, lost = await self._run("subscribe", arguments)
         if held < 0:
-            raise QuotaExceeded("groups", limit=int(lost), count=int(lost))
+            quota = "groups" if held == -1 else "users"
+            raise QuotaExceeded(quota, limit=int(lost), count=int(lost))
         return int(held), [subscription.claims[int(position)] for position in lost]
 
     async def resize(self, gid: str, uid: str, *, session: str, window: int) -> bool:

@@ -6,6 +6,7 @@
 
 import base64
 import binascii
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from client_sdk.wire import names
+from queue_service.access import OWNER_PATTERN
 from queue_service.errors import BadParameter, NoSuchDeadLetter, RequestIdInUse
 from queue_service.queues import Queue
 from queue_service.store.dead_letters import Choice, DeadLetter
@@ -28,6 +30,8 @@ PATH = "/v1/services/{service}/dead-letters"
 PAGE, LONGEST_PAGE = 100, 1000
 #: What an edit may take beside the data, in bytes.
 FRAMING_BYTES = 64 * 1024
+#: No owner can be called so.
+_EVERYBODY = "*"
 
 
 def routes() -> list[web.RouteDef]:
@@ -170,7 +174,18 @@ def _filter(parameters: Parameters) -> Choice:
         code=parameters.text("code"),
         reason=parameters.text("reason"),
         request_id=parameters.request_id(),
+        owner=_owner(parameters),
     )
+
+
+def _owner(parameters: Parameters) -> str | None:
+    """Read whose letters are meant; an empty one is the service's own token."""
+    owner = parameters.text("owner", _EVERYBODY)
+    if owner == _EVERYBODY:
+        return None
+    if not re.fullmatch(OWNER_PATTERN, owner):
+        raise BadParameter("owner", "the owner or the id of a token", repr(owner[:64]))
+    return owner
 
 
 def _choice(parameters: Parameters) -> Choice:
@@ -185,7 +200,7 @@ def _choice(parameters: Parameters) -> Choice:
             raise BadParameter("ids", "either ids or a filter", "both")
         return Choice(ids=tuple(map(int, ids)))
     if chosen == Choice() and not parameters.flag("all"):
-        raise BadParameter("all", "ids, code, reason, requestId or all=true", "none of them")
+        raise BadParameter("all", "ids, code, reason, requestId, owner or all=true", "none of them")
     return chosen
 
 

@@ -1,7 +1,7 @@
 -- list_dead: some dead letters, the oldest first, without their data.
 --
 -- argv     4  number to go on after, "0" for the beginning
---          5  the choice (JSON): code, reason, request_id, each optional
+--          5  the choice (JSON): code, reason, request_id, owner, each optional
 --          6  most letters
 -- returns  {"" or the number to go on after, {index, request id, tags, stored at, path,
 --          content type, lane, bytes, reason, code, sentence, attempts, user, {users whose

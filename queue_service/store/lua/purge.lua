@@ -2,7 +2,7 @@
 --
 -- argv     4  number to go on after, "0" for the beginning
 --          5  last number, "" for that of now
---          6  the choice (JSON): ids, or code, reason, request_id
+--          6  the choice (JSON): ids, or code, reason, request_id, owner
 --          7  most letters
 -- returns  {last number, "" or the number to go on after, how many were removed}
 write_although_full()

@@ -77,6 +77,20 @@ local function standing(request_id)
     return ticket and ticket.delayed and '0' or index
 end
 
+-- Why the owner of a worker's token may put no more results that answer nothing in line, if so: they are
+-- its own, and it may never read them.
+local function own_result_refusal(position, name)
+    local owner = ARGV[position + 8]
+    if role == 'input' or owner == '' or owner_of(name) ~= owner or has_place(name) then
+        return nil
+    end
+    local results = length_for(sink, owner)
+    if quotas().may_have_result(results, capacity - stored) then
+        return nil
+    end
+    return { 'quota', 'sink_share', results, -1 }
+end
+
 local STEP = 10
 local request_ids, foreign = {}, {}
 for position = 7, #ARGV, STEP do
@@ -115,6 +129,7 @@ local function put_one(position)
     local index_before = not before and standing(request_id)
     local refusal = putter and not before and quotas().refusal(putter, owner_of(request_id),
         rate_key, now, not evicts and capacity - stored)
+        or not before and not index_before and own_result_refusal(position, request_id)
 
     if before then
         local index, first_id = string.match(before, '^(%d+) (.*)$')
@@ -149,7 +164,8 @@ local function put_one(position)
         end
         local index = append(own, lane, fields)
         if key then
-            redis.call('SET', key, index .. ' ' .. request_id, 'PX', kept_ms)
+            local key_ms = quotas().key_ms(owner_of(request_id), tonumber(kept_ms), now)
+            redis.call('SET', key, index .. ' ' .. request_id, 'PX', string.format('%.0f', key_ms))
         end
         stored = stored + 1
         appended = true

@@ -7,7 +7,7 @@
 --          5  "1" when a full queue drops its oldest entry for a new one
 --          6  number to go on after, "0" for the beginning
 --          7  last number, "" for that of now
---          8  the choice (JSON): ids, or code, reason, request_id
+--          8  the choice (JSON): ids, or code, reason, request_id, owner
 --          9  most letters
 -- returns  {last number, "" or the number to go on after, "full", "ended" or "",
 --          {{index, new index, request id}...}, {indexes without a letter},

@@ -72,8 +72,9 @@ local function store(item)
     place(item, ticket, fields)
     write_ticket(item.request_id, ticket)
     if item.key then
-        redis.call('SET', item.key, item.request_id, 'PX',
-            string.format('%.0f', kept_ms + ticket.keep_ms + ticket.told_ms))
+        local wanted_ms = kept_ms + ticket.keep_ms + ticket.told_ms
+        local key_ms = quotas().key_ms(owner_of(item.request_id), wanted_ms, now)
+        redis.call('SET', item.key, item.request_id, 'PX', string.format('%.0f', key_ms))
     end
 end
 

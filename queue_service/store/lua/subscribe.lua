@@ -15,7 +15,7 @@
 --          12 "1" when the lower bound is the entry that comes next
 --          then for each claim: index, attempt
 -- returns  {how many are still held, {the positions (from 0) of claims that are lost}}, or {-1, how
---          many groups there are} when the owner may have no more
+--          many groups there are}, {-2, how many users} when the owner may have no more
 write_although_full()
 local gid, uid, session = ARGV[4], ARGV[5], ARGV[6]
 local window, lease_ms, filter = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
@@ -26,6 +26,18 @@ local resident = ARGV[11] == '1'
 -- Every group costs something with each entry, and is remembered for a while.  One too many takes the
 -- place of the owner's group that was left first.
 local MOST_GROUPS, MOST_OWN_GROUPS = 1000, 50
+-- Users of an owner's groups.  Those of the service's own are as many as there are connections.
+local MOST_OWN_USERS = 1000
+
+local function count_users(owner)
+    local count, members = 0, redis.call('HGETALL', own.members)
+    for position = 1, #members, 2 do
+        if owner_of(members[position]) == owner then
+            count = count + tonumber(members[position + 1])
+        end
+    end
+    return count
+end
 
 local function has_place_for_group()
     local owner, count, first, first_left = owner_of(gid), 0, nil, nil
@@ -49,6 +61,11 @@ local function has_place_for_group()
     return first or not beyond, count
 end
 
+if owner_of(gid) ~= '' and redis.call('HEXISTS', own.subscribers, subscriber .. SEP .. 'held') == 0
+    and count_users(owner_of(gid)) >= MOST_OWN_USERS
+then
+    return { -2, MOST_OWN_USERS }
+end
 if not resident and redis.call('HEXISTS', own.members, gid) == 0 then
     local has_place, count = has_place_for_group()
     if not has_place then

@@ -17,7 +17,6 @@ from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.show import error_of, retry_after, show
 from queue_service.web.jobs.wanted_wait import wanted_wait
 from queue_service.web.strict_json import json_response, no_constant
-from queue_service.web.tokens import may
 
 #: A result up to this size is looked into for what it is, in bytes.
 LOOK_INTO_BYTES = 1024 * 1024
@@ -68,12 +67,10 @@ async def answer_with_result(
 
 
 async def show_whole(request: web.Request, service: Service, seen: Seen) -> dict[str, object]:
-    """Describe a job, with the text of its error where the token may read results."""
-    may_read = may(request, service, Scope.READ)
-    job = await show(service, seen, whole=may_read)
+    """Describe a job with the text of its error, which is no result: its owner may see it."""
+    job = await show(service, seen, whole=True)
     error = job["error"]
-    has_more = may_read and seen.result_index
-    if isinstance(error, dict) and has_more and (entry := await _read(service, seen)):
+    if isinstance(error, dict) and seen.result_index and (entry := await _read(service, seen)):
         error["message"] = entry.data.decode("utf-8", "replace")[:MAX_DETAIL]
     return job
 

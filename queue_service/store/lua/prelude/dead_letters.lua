@@ -281,7 +281,8 @@ local function put_back(q, gid, index, record, state, failure, uncharged)
 end
 
 -- The next dead letters of a choice, at most so many, and the number at which to go on, "" when
--- all were seen.  A choice is {ids = indexes} or {code =, reason =, request_id =}, each optional.
+-- all were seen.  A choice is {ids = indexes} or {code =, reason =, request_id =, owner =}, each
+-- optional.
 local function next_letters(choice, after, last, most)
     local SCAN_LIMIT = 200 -- dead letters that one call may pass over
     local found = {}
@@ -298,6 +299,7 @@ local function next_letters(choice, after, last, most)
         if letter and (not choice.code or choice.code == letter.code)
             and (not choice.reason or choice.reason == letter.reason)
             and (not choice.request_id or choice.request_id == plain_of(letter.request_id))
+            and (not choice.owner or choice.owner == owner_of(letter.request_id))
         then
             found[#found + 1] = { index = index, letter = letter }
         end

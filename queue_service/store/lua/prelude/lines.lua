@@ -1,6 +1,7 @@
 -- prelude/lines: the fair line, in which the entries of several owners wait.
 --
--- An owner is a token; its entries say so in the field `o`: "<id>:<most at once, 0 for any>".
+-- An owner here is an account of quotas.lua; its entries say so in the field `o`: "<account>:<most at
+-- once, 0 for any>".
 -- What the service's own token puts is owned by "".  With the first entry of a token the lines
 -- open: from its index on, `lined_from`, every new entry of the input queue is in `lines` until the
 -- workers' group has it (owner, lane, index), and again, in the lane `BACK`, while it waits for another

@@ -1,8 +1,9 @@
 -- prelude/quotas: what the token that puts may have.
 --
--- A putter is "<id> <most in line> <most at once> <ms from one put to the next> <puts at once>
+-- A putter is "<account> <most in line> <most at once> <ms from one put to the next> <puts at once>
 -- <1: its priority goes before other owners> <most results in the sink>", each limit 0 for none; ""
--- is the service's own token.
+-- is the service's own token.  The account is the owner, so that all its tokens count as one; that of a
+-- token which sees everybody's entries is its id.
 -- The rate is kept in a key of the token, as the time at which its allowance is whole again.
 local quotas_made
 
@@ -92,6 +93,24 @@ local function quotas()
             local whole = whole_again(key, now) + putter.interval_ms
             redis.call('SET', key, string.format('%.3f', whole), 'PX', math.ceil(whole - now) + 1)
         end
+    end
+
+    -- For how long a key of a repeatable put is kept.  Nothing lists the keys of an owner, so those of about
+    -- one such time are counted; beyond that many, further ones are kept for long enough to try again.
+    function quota.key_ms(owner, wanted_ms, now)
+        local MOST_KEYS, LEAST_KEPT_MS = 100000, 5 * 60 * 1000
+        if owner == '' then
+            return wanted_ms
+        end
+        local field = 'keys' .. SEP .. owner
+        local since, count =
+            string.match(redis.call('HGET', input.meta, field) or '0 0', '^(%d+) (%d+)$')
+        since, count = tonumber(since), tonumber(count)
+        if now - since > wanted_ms then
+            since, count = now, 0
+        end
+        redis.call('HSET', input.meta, field, string.format('%.0f %.0f', since, count + 1))
+        return count < MOST_KEYS and wanted_ms or math.min(wanted_ms, LEAST_KEPT_MS)
     end
 
     -- Write into an entry's fields whose it is.

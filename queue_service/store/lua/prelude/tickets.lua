@@ -117,7 +117,13 @@ end
 local function told_ms(request_id, ticket)
     local owner, most, count = owner_of(request_id), 1000000, nil
     if owner == '' then
-        count = redis.call('HLEN', tickets)
+        -- Less those of other owners: `owned` has each of their tickets and entries twice, and `holders`
+        -- counts their entries.
+        local others = redis.call('ZCARD', owned) / 2
+        for _, q in ipairs({ input, sink }) do
+            others = others + tonumber(redis.call('ZSCORE', q.holders, '') or 0)
+        end
+        count = redis.call('HLEN', tickets) - others
     else
         most = 100000
         count = redis.call('ZLEXCOUNT', owned, '[' .. owner .. SEP .. 't' .. SEP,
