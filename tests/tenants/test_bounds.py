@@ -30,7 +30,7 @@ LEAST_KEPT_MS = 5 * 60 * 1000
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_url) as client:
+    async with Redis.from_url(redis_url, decode_responses=True) as client:
         yield client
 
 
@@ -155,7 +155,7 @@ async def test_keys_of_an_owner_that_has_very_many_are_kept_shorter(
     for eas in (False, True):
         assert 0 < await kept_ms(house.red, f"beyond-{eas}", eas=eas) <= LEAST_KEPT_MS
         assert await kept_ms(house.blue, f"beyond-{eas}", eas=eas) > LEAST_KEPT_MS
-    since, count = (await redis.hget(meta, field)).split()
+    since, count = str(await redis.hget(meta, field)).split()
     assert (int(since), int(count)) == (now_ms, MOST_REMEMBERED + 2)
     await empty(house)
 
