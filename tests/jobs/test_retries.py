@@ -1,12 +1,14 @@
 """A job that waits for its next attempt: what is told of it, and that everything else finds it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 
 import pytest
 
 from client_sdk.wire import worker as wire
-from tests.jobs.face import Face, Sent
+from client_sdk.wire.events import Event, Events
+from tests.jobs.face import Face, Sent, text_of
 from tests.promises.peer import Peer
 from tests.waiting import wait_until
 
@@ -214,6 +216,42 @@ async def test_a_delivery_that_was_no_attempt_is_no_failure(face: Face, peer: Pe
     assert "failed" not in [event.kind for event in told]
 
 
+async def tell(peer: Peer, delivery: wire.Delivery, *texts: str) -> None:
+    """Tell pieces of a text, as the worker of a delivery that has just begun."""
+    events = tuple(
+        Event(delivery.index, delivery.attempt, delivery.request_id, number, "delta", text.encode())
+        for number, text in enumerate(texts, 1)
+    )
+    await peer.send(Events(events))
+
+
+async def follow(face: Face, job_id: str, seen: list[Sent]) -> None:
+    async for event in face.events(job_id):
+        seen.append(event)
+
+
+async def test_what_a_worker_gives_back_begins_again_for_its_followers(
+    face: Face, peer: Peer
+) -> None:
+    job_id = await face.submit()
+    seen: list[Sent] = []
+    following = asyncio.create_task(follow(face, job_id, seen))
+    await wait_until(lambda: peer.held, "it is handed out")
+    ((index, delivery),) = peer.held.items()
+    await tell(peer, delivery, "a", "b", "c")
+    await wait_until(lambda: text_of(seen) == "abc", "its text has come")
+    peer.held.clear()
+    await peer.send(wire.Rejections((wire.Rejection(index, 1, "Shutdown", "it leaves"),)))
+    await wait_until(lambda: peer.held, "it is handed out again")
+    assert peer.held[index].attempt == 1
+    await tell(peer, peer.held[index], "d")
+    await wait_until(lambda: text_of(seen) == "d", "the text of the second run has come")
+    await peer.complete(index)
+    await asyncio.wait_for(following, 20)
+    assert [event.data["attempt"] for event in seen if event.kind == "attempt"] == [1, 1]
+    assert "failed" not in [event.kind for event in seen]
+
+
 async def test_whoever_follows_a_job_is_told_that_it_waits(face: Face, peer: Peer) -> None:
     job_id = await face.submit(params=LONG)
     seen: list[Sent] = []
@@ -292,10 +330,13 @@ async def test_others_go_out_while_one_waits_and_then_the_older_one_comes_first(
         await wait_until(in_line, "its pause is over, and it is at the head")
         await peer.complete(min(peer.held))
         await wait_until(lambda: peer.handed[-1].attempt == 2, "it is the next")
-    for job_id in (first, *others):
-        while await face.state(job_id) != "succeeded":
-            await wait_until(lambda: peer.held, "more is handed out")
-            await peer.complete(*peer.held)
+
+    async def all_are_done() -> bool:
+        await peer.complete(*peer.held)
+        states = {await face.state(job_id) for job_id in (first, *others)}
+        return states == {"succeeded"}
+
+    await wait_until(all_are_done, "every job is done", 30)
 
 
 @pytest.mark.parametrize("kind", ["oom", "gpu_lost", "engine_lost", "timeout", "internal"])

@@ -53,6 +53,7 @@ local function put_again(index, letter)
     local new_index = append(own, letter.lane, fields)
     if role == 'input' then
         reopen_ticket(letter.request_id, letter.tags)
+        event_stream().begin_again(letter.request_id, 1)
     end
     forget_letter(own, index)
     stored = stored + 1
