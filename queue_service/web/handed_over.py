@@ -1,4 +1,4 @@
-"""What a worker is told of an entry that it is handed."""
+"""What a worker gets to know of an entry that it receives."""
 
 from client_sdk.wire import worker as wire
 from queue_service.service import Service

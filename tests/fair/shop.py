@@ -156,10 +156,27 @@ class Shop:
         if self.held[uid]:
             await self.finish(uid)
 
-    async def reject(self, uid: str, index: int, *, pause_ms: int = 0) -> bool:
+    async def reject(self, uid: str, index: int, *, pause_ms: int = 0, type: str = "") -> bool:
         delivery = self.held[uid].pop(index)
-        rejected = Rejected(SERVICE, uid, index, delivery.attempt, "500", pauses_ms=(pause_ms,))
+        rejected = Rejected(
+            SERVICE, uid, index, delivery.attempt, "500", type=type, pauses_ms=(pause_ms,)
+        )
         return await self.store.reject(rejected)
+
+    async def fail(self, uid: str, index: int, type: str) -> None:
+        """Answer a delivery with a failure that ends its entry."""
+        delivery = self.held[uid].pop(index)
+        failed = Completed(
+            SERVICE,
+            uid,
+            index,
+            delivery.attempt,
+            b"no",
+            failed_code="500",
+            failed_reason="no",
+            failed_type=type,
+        )
+        assert await self.store.complete(failed)
 
     async def leave(self, uid: str, *, gid: str = SERVICE) -> None:
         """End a subscriber as a crash does; what it held goes out again."""

@@ -14,16 +14,16 @@ from tests.fair.shop import SERVICE, Shop
 Differences = Callable[[], list[str]]
 
 
-async def test_ten_entries_are_done_among_the_first_twenty_of_two_owners(shop: Shop) -> None:
+async def test_ten_entries_are_done_beside_the_first_ones_of_a_thousand(shop: Shop) -> None:
     await shop.put("many", 1000)
     await shop.put("few", 10)
     await shop.join("w")
-    for _ in range(30):
+    # Twenty, were all runs equally long.  Owners take turns by time, and of these runs of a
+    # millisecond one may take ten.
+    for _ in range(100):
         await shop.take("w")
         await shop.finish("w")
-    last = max(position for position, owner in enumerate(shop.given) if owner == "few")
-    assert Counter(shop.given)["few"] == 10
-    assert last < 24, shop.given
+    assert Counter(shop.given)["few"] == 10, shop.given
 
 
 async def test_behind_ten_thousand_of_one_owner_the_entry_of_another_is_next(shop: Shop) -> None:
@@ -338,6 +338,26 @@ async def test_jobs_that_fail_do_not_go_before_those_of_others(
     # Each has had about half of the attempts, and not each of "works" after all of "fails".
     assert Counter(shop.given)["fails"] < 40, shop.given
     assert not differences()
+
+
+@pytest.mark.parametrize("how", ["rejected", "answered", "deleted"])
+async def test_an_owner_pays_for_runs_that_are_broken_off(shop: Shop, how: str) -> None:
+    await shop.put("quick", 200)
+    await shop.put("steady", 10)
+    await shop.join("w")
+    while Counter(shop.given)["steady"] < 10:
+        ((index, _),) = ((one.entry.index, one) for one in await shop.take("w"))
+        if shop.owner_of[index] == "steady":
+            # As long as everybody's runs here: no time at all.
+            await shop.finish("w")
+        elif how == "rejected":
+            await shop.reject("w", index, type="timeout", pause_ms=60_000)
+        elif how == "answered":
+            await shop.fail("w", index, "timeout")
+        else:
+            del shop.held["w"][index]
+            assert await shop.store.delete([index]) == 1
+    assert Counter(shop.given)["quick"] <= 2, shop.given
 
 
 async def test_what_failed_goes_first_among_its_owner_s_own(shop: Shop) -> None:

@@ -18,6 +18,8 @@ local function note_failure(uid, index, record, code, sentence, kind)
             fair_line().note_kill(gid, index, uid)
         end
         later('HDEL', own.deliveries, deaths_field(gid, index))
+    elseif kind == 'timeout' and lined_from then
+        fair_line().note_broken_off(gid, index)
     end
     local poison = code == 'PoisonJob' or code == 'EngineDied' and is_poison(gid, index)
     if not poison and rules().policy ~= 'Park' then

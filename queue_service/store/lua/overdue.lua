@@ -29,7 +29,7 @@ for _, member in ipairs(over) do
     then
         reply[#reply + 1] = { gid, uid, index, record.attempt }
         note_error(own, gid, index, 'MaxIdle', sentence, uid, 'timeout')
-        put_back(own, gid, index, record, 'j', {})
+        put_back(own, gid, index, record, 'j', { type = 'timeout' })
     end
 end
 tell_windows = #reply > 1

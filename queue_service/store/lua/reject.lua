@@ -50,7 +50,7 @@ local function give_back(uid, index, record, said)
     end
     local pause = not uncharged and role == 'input' and pause_after(record.attempt, said.pauses)
     put_back(own, gid, index, record, said.alone and 'a' or 'j',
-        { is_last = pause == 'x', pause_ms = tonumber(pause or 0) }, uncharged)
+        { type = said.type, is_last = pause == 'x', pause_ms = tonumber(pause or 0) }, uncharged)
 end
 
 local results = {}

@@ -235,13 +235,16 @@ end
 
 -- The delivery has ended without a commit: the entry goes out again, lowest index first, unless
 -- it was handed out as often as permitted, or was to be stopped.
--- failure: what its user has said of it, {pause_ms = how long it waits, is_last = true for no
--- further attempt}; nil when the user said nothing.  uncharged: this was no attempt.
+-- failure: what its user has said of it, {type = that of the failure, pause_ms = how long it waits,
+-- is_last = true for no further attempt}; nil when the user said nothing.  uncharged: this was no attempt.
 local function put_back(q, gid, index, record, state, failure, uncharged)
     local why = q == input and stop_of(gid, record.uid, index)
     if why then
         stop_delivery(index, record, why)
         return
+    end
+    if lined_from and q == input and failure and failure.type == 'timeout' then
+        fair_line().note_broken_off(gid, index)
     end
     local is_followed = q == input and may_have_ticket(record.tags)
     if is_followed then

@@ -20,9 +20,10 @@ local function read_ahead(gid, first, step)
     return request_ids
 end
 
--- Remove an entry for all groups; whoever knows its tags gives them.  Returns false when there was
+-- Remove an entry for all groups; whoever knows its tags gives them.  answered_by: the group whose user
+-- ends it by its answer; other users are stopped.  Returns false when there was
 -- none.
-local function remove(q, index, lane, request_id, tags)
+local function remove(q, index, lane, request_id, tags, answered_by)
     if not request_id then
         local fields
         fields, lane = read(q, index, lane)
@@ -53,6 +54,9 @@ local function remove(q, index, lane, request_id, tags)
             erase_record(q, gid, index, record)
         end
         if record and record.state == 'h' then
+            if lined_from and q == input and gid ~= answered_by then
+                fair_line().note_broken_off(gid, index)
+            end
             end_hold(q, gid, record.uid, index)
         elseif may_have then
             end_wait(q, gid, index)
@@ -99,7 +103,7 @@ local function finish(q, gid, index, record)
         lane, request_id, tags = record.lane, record.request_id, record.tags
     end
     if not owed_by_another(q, gid, index, request_id) then
-        return remove(q, index, lane, request_id, tags)
+        return remove(q, index, lane, request_id, tags, record and gid)
     end
     local fields, found = read(q, index, lane)
     if not fields then

@@ -29,10 +29,12 @@ local function fair_line()
     local BACK = 'b' -- the lane of what came back
     local LATELY_MS = 10 * 60 * 1000 -- how much of what an owner is ahead of the others counts
     local KILL_MS = 60 * 1000 -- what an owner pays for an engine that one of its entries has killed
+    local BROKEN_OFF_MS = 5 * 1000 -- and for a run that did not end by itself
 
     local accounts, changed_accounts, all_read = {}, {}, false
     local owners_of_ended = {} -- of the runs that ended in this call
     local killers = {} -- those of them that have killed an engine by themselves
+    local broken_off = {} -- those of them that were stopped, by a cancel or by a limit of time
     local busy -- owners with something in line or at workers, at least two of them if there are two
     local clock, clock_changed
 
@@ -252,6 +254,13 @@ local function fair_line()
         end
     end
 
+    -- The run was stopped.  Code that cannot be interrupted keeps its place at the worker until it ends, or
+    -- until the worker loses patience and replaces the engine.  Without a price an owner could let every
+    -- run of two seconds end after a millisecond.
+    function fair.note_broken_off(gid, index)
+        broken_off[gid .. SEP .. index] = true
+    end
+
     -- The hold has ended, however it did: its owner has used the worker for that time.
     function fair.end_run(gid, index)
         local text = redis.call('HGET', running, gid .. SEP .. index)
@@ -264,7 +273,8 @@ local function fair_line()
         local account, ran_ms = fair.account_of(owner), math.max(1, now_ms() - tonumber(began))
         account.runs, account.since = account.runs - 1, account.since - tonumber(began)
         local most = math.max(account.used, line_clock().time + LATELY_MS)
-        local price = killers[gid .. SEP .. index] and KILL_MS or 0
+        local price = killers[gid .. SEP .. index] and KILL_MS
+            or broken_off[gid .. SEP .. index] and BROKEN_OFF_MS or 0
         account.used = math.min(account.used + ran_ms + price, most)
         changed_accounts[owner] = true
         clock.mean, clock_changed = 0.9 * clock.mean + 0.1 * ran_ms, true
