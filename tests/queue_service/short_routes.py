@@ -11,6 +11,7 @@ SHORT = {
     ("GET", "/api/v1/servicediscovery/upstreams/{service}"),
     *((verb, "/v1/services/{service}") for verb in ("GET", "DELETE")),
     *(("POST", f"/v1/services/{{service}}/{verb}") for verb in ("stop", "start")),
+    ("GET", "/v1/services/{service}/workers"),
     ("GET", "/v1/tokens"),
     ("DELETE", "/v1/tokens/{token}"),
     ("GET", _JOBS),

@@ -39,6 +39,7 @@ SCOPES: dict[tuple[str, str], set[Scope]] = {
     ("POST", f"{_JOBS}/{{job}}/cancel"): {Scope.CANCEL},
     ("DELETE", f"{_JOBS}/{{job}}"): {Scope.CANCEL, Scope.READ},
     ("GET", "/v1/services/{service}/work"): {Scope.WORK},
+    ("GET", "/v1/services/{service}/workers"): {Scope.WORK},
     ("GET", "/v1/models/{model}"): {Scope.SUBMIT},
     ("GET", "/v1/models"): {Scope.SUBMIT},
     ("POST", "/v1/chat/completions"): {Scope.SUBMIT},
