@@ -14,6 +14,7 @@ check of `tests/leaks.py` looks at Redis.  A process that does not end by SIGTER
 import asyncio
 import inspect
 import itertools
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,6 +55,22 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{LEAVES_SUBSCRIBERS}: the test ends with leases that no service is there to end",
     ):
         config.addinivalue_line("markers", mark)
+    _stop_ignoring_signals()
+
+
+def _stop_ignoring_signals() -> None:
+    """Have the handlers of a program in a shell.
+
+    `nohup`, or a script that starts tests in the background, lets them ignore signals, and so would
+    every process that they start.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGQUIT, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.hookimpl(wrapper=True)
