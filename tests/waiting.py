@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 #: Seconds until a wait gives up, when the test names none; generous, for a busy machine.
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 #: Seconds between two looks.
 INTERVAL_S = 0.02

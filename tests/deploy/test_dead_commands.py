@@ -32,7 +32,7 @@ async def _die(
         delivery = await anext(worker)
         assert isinstance(delivery, Delivery)
         await worker.reject(Rejection(delivery.index, 1, "KeyError", "KeyError: 'x'"))
-        assert (await client.sink.get(timeout_s=5))[0].data == b"KeyError: 'x'"
+        assert (await client.sink.get(timeout_s=60))[0].data == b"KeyError: 'x'"
     return receipt.index
 
 

@@ -56,7 +56,7 @@ async def test_everything_fits_and_no_id_is_broken(start_service: StartService) 
         delivery = await anext(worker)
         assert isinstance(delivery, Delivery)
         await worker.reject(Rejection(delivery.index, 1, "ValueError", "a long reason " * 20))
-        await client.sink.get(timeout_s=5)
+        await client.sink.get(timeout_s=60)
         for words in (("workers",), ("desc", NAME)):
             lines = (await _shown(*words, url=url)).splitlines()
             assert f"  {UID}" in lines

@@ -116,7 +116,7 @@ async def test_dead_letters_are_no_markup_and_steer_no_terminal(
         delivery = await anext(worker)
         assert isinstance(delivery, Delivery)
         await worker.reject(Rejection(delivery.index, 1, "[/nope]", nasty))
-        await client.sink.get(timeout_s=5)
+        await client.sink.get(timeout_s=60)
     for command in ("dead ls svc", f"dead show svc {delivery.index}"):
         code, out, told = await _shell(command, service.url)
         assert code == 0, told

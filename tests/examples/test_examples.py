@@ -70,7 +70,7 @@ async def test_the_example_answers(
     async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
         for data, expected in EXAMPLES[engine].items():
             receipt = await client.put(data)
-            (frame,) = await client.sink.get(request_id=receipt.request_id, timeout_s=20)
+            (frame,) = await client.sink.get(request_id=receipt.request_id, timeout_s=60)
             assert _is_as_expected(frame, expected), (frame, expected)
 
 

@@ -34,7 +34,7 @@ async def test_the_server_of_the_example_counts_the_words_of_every_job(
             for n in range(10)
         ]
         for n, receipt in enumerate(receipts):
-            (frame,) = await client.sink.get(request_id=receipt.request_id, timeout_s=10)
+            (frame,) = await client.sink.get(request_id=receipt.request_id, timeout_s=60)
             assert json.loads(frame.data) == {"not": n + 2}
     assert "with a window of 4" in worker.log
     shown = r"\[server\] .* counting the words of job "

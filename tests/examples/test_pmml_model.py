@@ -23,9 +23,9 @@ async def test_the_model_of_the_example_tells_the_flowers_apart(
         receipt = await client.put(
             b'[{"petal_length": 1.4, "petal_width": 0.2}, {"petal_length": 5, "petal_width": 1.5}]'
         )
-        (frame,) = await client.sink.get(request_id=receipt.request_id, timeout_s=20)
+        (frame,) = await client.sink.get(request_id=receipt.request_id, timeout_s=60)
         bad = await client.put(b"a rose")
-        (refused,) = await client.sink.get(request_id=bad.request_id, timeout_s=20)
+        (refused,) = await client.sink.get(request_id=bad.request_id, timeout_s=60)
     assert json.loads(frame.data) == [
         {"flower": "setosa", "p_setosa": 1.0, "p_versicolor": 0.0, "p_virginica": 0.0},
         {"flower": "versicolor", "p_setosa": 0.0, "p_versicolor": 0.9, "p_virginica": 0.1},

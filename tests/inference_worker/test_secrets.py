@@ -14,7 +14,7 @@ SPYING = "handler:tests.inference_worker.spying"
 async def answer(url: str) -> bytes:
     async with AsyncQueueClient(url, "svc", token=TOKEN) as queue:
         await queue.put(b"x")
-        (frame,) = await queue.sink.get(timeout_s=20)
+        (frame,) = await queue.sink.get(timeout_s=60)
         return frame.data
 
 
