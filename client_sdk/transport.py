@@ -144,7 +144,7 @@ class Transport:
                 headers=call.headers,
                 timeout=self._timeout_of(call),
                 allow_redirects=False,
-                middlewares=(_only_once,) if call.retry is Retry.IF_NOT_DONE else None,
+                middlewares=(_only_once,),
             ) as response:
                 answer = Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, OSError, _Cut) as error:
@@ -179,7 +179,8 @@ async def _only_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
     # aiohttp itself sends a GET, PUT or DELETE a second time when a kept connection ends before
-    # its answer.  It knows these two errors by type: in other clothes they pass it by.
+    # its answer.  Only the policy decides on retries: a put that was stored would else be reported
+    # as refused, if its token ended in between.  aiohttp knows these two errors by type.
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:

@@ -139,6 +139,16 @@ async def test_a_deleting_get_whose_answer_is_lost_is_not_sent_again(failure: st
     assert len(peer.asked) == 2
 
 
+async def test_without_retries_nothing_is_sent_twice() -> None:
+    # Not by the HTTP library either, for which a DELETE on a kept connection may be repeated.
+    peer = HttpPeer([answer(204), CUT_OFF, answer(401)])
+    async with client_of(peer, retry=RetryPolicy(retries=0)) as client:
+        assert await client.get() == []
+        with pytest.raises(errors.ConnectionFailed):
+            await client.delete(1)
+    assert len(peer.asked) == 2
+
+
 async def test_a_deleting_get_is_sent_again_when_the_service_did_nothing() -> None:
     peer = HttpPeer([answer(503, Error_Code="DRAINING"), answer(204)])
     async with client_of(peer) as client:
