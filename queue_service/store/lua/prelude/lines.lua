@@ -33,8 +33,7 @@ local function fair_line()
 
     local accounts, changed_accounts, all_read = {}, {}, false
     local owners_of_ended = {} -- of the runs that ended in this call
-    local killers = {} -- those of them that have killed an engine by themselves
-    local broken_off = {} -- those of them that were stopped, by a cancel or by a limit of time
+    local prices = {} -- what those of them cost beyond their time, in ms
     local busy -- owners with something in line or at workers, at least two of them if there are two
     local clock, clock_changed
 
@@ -250,15 +249,14 @@ local function fair_line()
         local at, who = string.match(died or '0 ', '^(%d+) (.*)$')
         if who ~= uid or now - tonumber(at) > SAME_DEATH_MS then
             redis.call('HSET', shares, 'died', string.format('%.0f ', now) .. uid)
-            killers[gid .. SEP .. index] = true
+            prices[gid .. SEP .. index] = KILL_MS
         end
     end
 
-    -- The run was stopped.  Code that cannot be interrupted keeps its place at the worker until it ends, or
-    -- until the worker loses patience and replaces the engine.  Without a price an owner could let every
-    -- run of two seconds end after a millisecond.
+    -- A cancel or a time limit stopped the run.  Code that cannot be interrupted keeps its place at the
+    -- worker for a while: without a price an owner could end every run after a millisecond.
     function fair.note_broken_off(gid, index)
-        broken_off[gid .. SEP .. index] = true
+        prices[gid .. SEP .. index] = prices[gid .. SEP .. index] or BROKEN_OFF_MS
     end
 
     -- The hold has ended, however it did: its owner has used the worker for that time.
@@ -273,9 +271,7 @@ local function fair_line()
         local account, ran_ms = fair.account_of(owner), math.max(1, now_ms() - tonumber(began))
         account.runs, account.since = account.runs - 1, account.since - tonumber(began)
         local most = math.max(account.used, line_clock().time + LATELY_MS)
-        local price = killers[gid .. SEP .. index] and KILL_MS
-            or broken_off[gid .. SEP .. index] and BROKEN_OFF_MS or 0
-        account.used = math.min(account.used + ran_ms + price, most)
+        account.used = math.min(account.used + ran_ms + (prices[gid .. SEP .. index] or 0), most)
         changed_accounts[owner] = true
         clock.mean, clock_changed = 0.9 * clock.mean + 0.1 * ran_ms, true
     end
