@@ -109,6 +109,11 @@ class Stored:
                 found[key] = length
         return found
 
+    async def gained(self, before: dict[str, int]) -> dict[str, int]:
+        """Return the keys that are new or hold more than before; others may have gone by now."""
+        now = await self.keys()
+        return {key: length for key, length in now.items() if length > before.get(key, -1)}
+
     async def entries(self) -> int:
         """Return how many entries all those streams have."""
         return sum((await self.keys()).values())

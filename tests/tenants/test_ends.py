@@ -7,12 +7,13 @@ import pytest
 
 from client_sdk.wire import names
 from client_sdk.wire.worker import Delivery, Rejection, Rejections
+from tests.jobs.face import TAKEN
 from tests.promises.operators import Operator
 from tests.promises.peer import Peer
 from tests.running import ADMIN_TOKEN
 from tests.tenants.conftest import House
 from tests.tenants.team import Team
-from tests.tenants.test_shares import CAPACITY, TAKEN, Small, all_done_of, empty, small
+from tests.tenants.test_shares import CAPACITY, Small, all_done_of, empty, small
 from tests.waiting import wait_until
 
 __all__ = ["small"]

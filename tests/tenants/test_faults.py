@@ -11,12 +11,11 @@ from client_sdk.wire import events
 from client_sdk.wire import worker as wire
 from tests.conftest import StartService, StartWorker
 from tests.inference_worker.conftest import HANDLERS
-from tests.jobs.face import text_of
+from tests.jobs.face import TAKEN, text_of
 from tests.promises.peer import Peer
 from tests.running import TOKEN
 from tests.tenants.conftest import House
 from tests.tenants.team import Team
-from tests.tenants.test_shares import TAKEN
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.leaves_entries, pytest.mark.timeout(180)]

@@ -11,11 +11,12 @@ from client_sdk.wire import names
 from deploy.local.redis_server import RedisServer
 from queue_service.store.keys import Keys
 from tests.conftest import Serve, StartService
+from tests.jobs.face import TAKEN
 from tests.promises.peer import Peer
 from tests.running import TOKEN
 from tests.tenants.conftest import House
 from tests.tenants.team import Team
-from tests.tenants.test_shares import TAKEN, all_done_of, empty
+from tests.tenants.test_shares import all_done_of, empty
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.leaves_entries

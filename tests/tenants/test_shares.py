@@ -10,14 +10,13 @@ import pytest
 from client_sdk.wire import names
 from client_sdk.wire.worker import Delivery, Rejection, Rejections
 from tests.conftest import Serve
+from tests.jobs.face import TAKEN
 from tests.promises.peer import Peer
 from tests.running import ADMIN_TOKEN, TOKEN
 from tests.tenants.conftest import House
 from tests.tenants.team import SCOPES, Team
 from tests.waiting import wait_until
 
-#: How a put is answered that was taken: the job waits, or has been done already.
-TAKEN = (202, 200)
 #: Places in each queue.
 CAPACITY = 20
 #: The most that one team may have of them: four fifths.
