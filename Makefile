@@ -108,7 +108,7 @@ layers: $(VENV)/dev.stamp
 ## lua: syntax, unknown names and idle locals of the store's scripts
 .PHONY: lua
 lua: $(VENV)/dev.stamp
-	$(BIN)/python -m tests.lua.check
+	$(BIN)/python -m tests.queue_service.store.lua.check
 
 # --- Make it
 

@@ -21,10 +21,10 @@ from client_sdk.plain_text import without_login
 from client_sdk.setting_names import unknown_in
 from client_sdk.steady_output import make_output_steady
 from queue_service.app import serve
-from queue_service.generated_tokens import with_generated_tokens
-from queue_service.logs import set_up_logging
-from queue_service.processes import shares_port, supervise
-from queue_service.settings import Settings
+from queue_service.process.generated_tokens import with_generated_tokens
+from queue_service.process.logs import set_up_logging
+from queue_service.process.processes import shares_port, supervise
+from queue_service.settings.process import Settings
 from queue_service.store.durability import NotDurable
 
 log = logging.getLogger("queue_service")

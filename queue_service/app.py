@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from client_sdk.stop_signals import stop_signals
-from queue_service.metrics import Metrics
-from queue_service.open_files import connections_within, raise_limit
-from queue_service.services import Services
-from queue_service.settings import Settings
+from queue_service.process.metrics import Metrics
+from queue_service.process.open_files import connections_within, raise_limit
+from queue_service.process.tally import Tally
+from queue_service.service.services import Services
+from queue_service.settings.process import Settings
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.scripts import Scripts
-from queue_service.tally import Tally
 from queue_service.web.address import Addresses
 from queue_service.web.browsers import let_pages_read
 from queue_service.web.budget import Budget

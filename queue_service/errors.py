@@ -37,8 +37,7 @@ No HTTP status here: `web/middleware.py` holds the one table from error to answe
 from collections.abc import Sequence
 
 from client_sdk.wire.codes import Code
-from queue_service.quota_sentences import QUOTAS
-from queue_service.redis_advice import what_helps
+from queue_service.error_advice import QUOTAS, what_helps
 
 
 class ServiceError(Exception):

@@ -253,8 +253,8 @@ async def serve(
     """
     # Imported here, so that a test of the worker alone does not need the queue service.
     from queue_service.app import build_app  # noqa: PLC0415
-    from queue_service.service_settings import ServiceSettings  # noqa: PLC0415
-    from queue_service.settings import Settings  # noqa: PLC0415
+    from queue_service.settings.process import Settings  # noqa: PLC0415
+    from queue_service.settings.service import ServiceSettings  # noqa: PLC0415
 
     runners: list[web.AppRunner] = []
 

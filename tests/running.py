@@ -190,7 +190,7 @@ def service_env(
     """Return the environment of a queue service.
 
     services: as in PENSTOCK_SERVICES; one without a token gets TOKEN.  settings: fields of
-    `queue_service.settings.Settings` by name.
+    `queue_service.settings.process.Settings` by name.
     """
     fields: dict[str, object] = {
         "redis_url": redis_url,

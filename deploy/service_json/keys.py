@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deploy.errors import BadServiceFile
-from queue_service.service_settings import DeadMessagePolicy, ServiceName, read_max_idle
+from queue_service.settings.service import DeadMessagePolicy, ServiceName, read_max_idle
 
 #: Sections whose keys may be joined by dots; elsewhere a dot is a part of a name.
 _SECTIONS = ("metadata", "metadata.rpc", "queue", "queue.source", "queue.sink", "queue.retry")

@@ -21,8 +21,8 @@ from deploy.service_json.keys import (
     normalised,
     unknown_keys,
 )
-from queue_service.service_settings import ServiceSettings
-from queue_service.wrong_fields import shown, wrong_fields
+from queue_service.settings.service import ServiceSettings
+from queue_service.settings.wrong_fields import shown, wrong_fields
 
 #: Engines that a `processor` of this name means, each of a model at `model_path`.
 _OF_A_MODEL = ("pmml", "transformers", "embeddings", "pipeline")

@@ -12,7 +12,7 @@ from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.delivery.window import Line, Window
 from queue_service.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from queue_service.metrics import QueueMetrics
+from queue_service.process.metrics import QueueMetrics
 from queue_service.store.entry import Ask, Handout
 from queue_service.store.store import Store
 

@@ -13,7 +13,7 @@ from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.followers import Followers
 from queue_service.delivery.subscriber import Ended
 from queue_service.errors import StoreError, StoreUnavailable
-from queue_service.metrics import QueueMetrics
+from queue_service.process.metrics import QueueMetrics
 from queue_service.store.entry import Expired, Renewal
 from queue_service.store.owners import plain_name
 from queue_service.store.store import Store

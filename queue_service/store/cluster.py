@@ -12,7 +12,7 @@ from contextlib import suppress
 from redis.crc import key_slot
 from redis.exceptions import AskError, ConnectionError, MovedError, RedisError
 
-from queue_service.redis_address import Node
+from queue_service.settings.redis_address import Node
 from queue_service.store.servers import LOOK_S, MakePool, Pool, ask_any, close
 
 log = logging.getLogger(__name__)

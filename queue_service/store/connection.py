@@ -11,8 +11,8 @@ from redis.asyncio.connection import (
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from queue_service.redis_address import Node, RedisAddress, read_redis_url
-from queue_service.settings import Durability, Settings
+from queue_service.settings.process import Durability, Settings
+from queue_service.settings.redis_address import Node, RedisAddress, read_redis_url
 from queue_service.store.cluster import Cluster
 from queue_service.store.durability import Confirmation
 from queue_service.store.servers import (

@@ -15,7 +15,7 @@ from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError, NoPermissionError, RedisError, ResponseError
 
-from queue_service.settings import Durability
+from queue_service.settings.process import Durability
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
 from redis.exceptions import AskError, ConnectionError, RedisError
 
-from queue_service.redis_address import Node
+from queue_service.settings.redis_address import Node
 from queue_service.store.durability import ask
 
 Pool = BlockingConnectionPool

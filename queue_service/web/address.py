@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from aiohttp import web
 
 from client_sdk.wire.browsers import read_networks
-from queue_service.settings import Settings
+from queue_service.settings.process import Settings
 
 HOST, PROTO, PREFIX = "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix"
 

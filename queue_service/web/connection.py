@@ -269,6 +269,12 @@ def is_half_closed(request: web.Request) -> bool:
     return isinstance(protocol, Connection) and protocol.half_closed
 
 
+def has_left(request: web.Request) -> bool:
+    """Say whether the client's connection is gone, or may be: it sends nothing more."""
+    gone = request.transport is None or request.transport.is_closing()
+    return gone or is_half_closed(request)
+
+
 async def has_taken_all(request: web.Request) -> bool:
     """Say whether the client of this request has confirmed all that was written."""
     protocol = request.protocol

@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from queue_service.admission import Admission
-from queue_service.metrics import Metrics
-from queue_service.services import Services
-from queue_service.settings import Settings
-from queue_service.tally import Tally
+from queue_service.process.metrics import Metrics
+from queue_service.process.tally import Tally
+from queue_service.service.admission import Admission
+from queue_service.service.services import Services
+from queue_service.settings.process import Settings
 from queue_service.web.address import Addresses
 from queue_service.web.budget import Budget, Held
 from queue_service.web.ids import RequestIds

@@ -4,22 +4,19 @@ from aiohttp import web
 
 from client_sdk.wire import names
 from queue_service.errors import MethodNotAllowed, NoSuchPath
-from queue_service.settings import Settings
-from queue_service.web import (
-    admin,
-    dead_letters,
-    discovery,
-    eas,
-    service_admin,
-    token_admin,
-    work,
-    workers,
-)
+from queue_service.settings.process import Settings
+from queue_service.web.admin import dead_letters, workers
+from queue_service.web.admin import health as admin
+from queue_service.web.admin import services as service_admin
+from queue_service.web.admin import tokens as token_admin
 from queue_service.web.chat import routes as chat
-from queue_service.web.eas_paths import QueuePaths
+from queue_service.web.eas import discovery
+from queue_service.web.eas import operations as eas
+from queue_service.web.eas.paths import QueuePaths
 from queue_service.web.jobs import routes as jobs
 from queue_service.web.middleware import answer_expectation
 from queue_service.web.openai import routes as openai
+from queue_service.web.work import session as work
 
 #: What was probably meant, by how the path begins.
 _HINTS = {

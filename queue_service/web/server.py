@@ -12,8 +12,8 @@ from aiohttp import web
 from yarl import URL
 
 from client_sdk.wire.codes import Code
-from queue_service.metrics import ConnectionMetrics
-from queue_service.tally import Tally
+from queue_service.process.metrics import ConnectionMetrics
+from queue_service.process.tally import Tally
 from queue_service.web.connection import Blockage, Connection
 from queue_service.web.middleware import render
 from queue_service.web.waits import Waits

@@ -1,6 +1,6 @@
 """Who may come in.
 
-An admitted request holds an `Admission` until it ends: see queue_service/admission.py.
+An admitted request holds an `Admission` until it ends: see queue_service/service/admission.py.
 """
 
 import asyncio
@@ -13,8 +13,6 @@ from itertools import islice
 
 from aiohttp import web
 
-from queue_service.access import Access, Scope, Token, putter_of
-from queue_service.admission import Admission
 from queue_service.errors import (
     Forbidden,
     NoAdmin,
@@ -23,7 +21,9 @@ from queue_service.errors import (
     ServiceStopped,
     Unauthorized,
 )
-from queue_service.service import Service
+from queue_service.service.access import Access, Scope, Token, putter_of
+from queue_service.service.admission import Admission
+from queue_service.service.service import Service
 from queue_service.store.putter import Putter
 from queue_service.web.connection import cut
 from queue_service.web.keys import ADMISSION, SERVICES, SETTINGS

@@ -1,7 +1,7 @@
 """The rules for web pages, as the settings have them: which hosts are ours, which pages may ask."""
 
 from client_sdk.wire.browsers import Hosts, Origins, read_hosts, read_origins
-from queue_service.settings import Settings
+from queue_service.settings.process import Settings
 
 
 class Visitors:

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 
 from client_sdk.wire import names
-from queue_service.open_files import raise_limit
+from queue_service.process.open_files import raise_limit
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
 
 #: Seconds until a stranger gives up.

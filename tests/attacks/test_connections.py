@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from queue_service.open_files import KEPT, connections_within
+from queue_service.process.open_files import KEPT, connections_within
 from tests.attacks.strangers import crowd, dial, metric, puts_and_gets, rest_of, rss_kb
 from tests.conftest import StartService
 from tests.waiting import wait_until

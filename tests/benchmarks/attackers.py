@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine
 
 from client_sdk.wire import names
-from queue_service.open_files import raise_limit
+from queue_service.process.open_files import raise_limit
 from tests.running import TOKEN
 from tests.waiting import pace
 

@@ -13,8 +13,8 @@ from pydantic_settings import BaseSettings
 
 from deploy.service_json.hardening import HARDENED, LIMITS, REDIS_CAPABILITIES, limited
 from inference_worker.settings import Settings as WorkerSettings
-from queue_service.service_settings import ServiceSettings, capacity
-from queue_service.settings import Settings
+from queue_service.settings.process import Settings
+from queue_service.settings.service import ServiceSettings, capacity
 
 ROOT = Path(__file__).parents[2]
 

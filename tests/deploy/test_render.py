@@ -13,7 +13,7 @@ import yaml
 
 from deploy.service_json.compose import queue_instances, render_compose
 from deploy.service_json.plan import read_plan
-from queue_service.service_settings import ServiceSettings
+from queue_service.settings.service import ServiceSettings
 from tests.containers.test_files import read
 
 SHIPPED = Path(__file__).parents[2] / "docker-compose.yml"

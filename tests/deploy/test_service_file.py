@@ -8,7 +8,7 @@ import pytest
 from deploy.errors import BadServiceFile
 from deploy.service_json import relaxed_json
 from deploy.service_json.plan import ServicePlan, read_plan
-from queue_service.service_settings import ServiceSettings, capacity
+from queue_service.settings.service import ServiceSettings, capacity
 
 #: As the documentation of PAI EAS has it, but for the address of the model.
 PMML = """

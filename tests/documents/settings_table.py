@@ -22,9 +22,9 @@ from inference_worker.engines.transformers.options import (
 )
 from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.settings import Settings as WorkerSettings
-from queue_service.retry import RetrySettings
-from queue_service.service_settings import QueueSettings, ServiceSettings
-from queue_service.settings import Settings
+from queue_service.settings.process import Settings
+from queue_service.settings.retry import RetrySettings
+from queue_service.settings.service import QueueSettings, ServiceSettings
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 

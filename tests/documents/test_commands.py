@@ -72,7 +72,7 @@ RUN = {
     ),
     ("docs/openai.md", "from pathlib import Path"): f"{HERE}::test_the_client_of_openai",
     ("docs/openai.md", "from collections.abc import Iterator"): (
-        "tests/openai_face/test_other_services.py::test_the_documents_handler_is_a_chat"
+        "tests/queue_service/web/openai/test_other_services.py::test_the_documents_handler_is_a_chat"
     ),
     ("examples/http_server/README.md", "export PENSTOCK_WORKER_ENGINE=http"): (
         f"{HERE}::test_a_server_beside_the_worker"

@@ -7,7 +7,7 @@ import pytest
 
 from client_sdk.wire.codes import CloseCode, Code
 from queue_service import errors
-from queue_service.quota_sentences import QUOTAS
+from queue_service.error_advice import QUOTAS
 from queue_service.web.middleware import STATUS
 
 ROW = re.compile(r"^\| (.+?) \| (.*?) ?\| (.*) \| (.*?) ?\|$", re.MULTILINE)

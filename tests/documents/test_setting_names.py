@@ -5,7 +5,7 @@ from pathlib import Path
 
 from client_sdk.setting_names import KNOWN
 from inference_worker.settings import Settings as WorkerSettings
-from queue_service.settings import Settings as QueueServiceSettings
+from queue_service.settings.process import Settings as QueueServiceSettings
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from redis.asyncio import Redis
 
-from queue_service.settings import Settings
+from queue_service.settings.process import Settings
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.keys import Keys
 from queue_service.store.scripts import Scripts

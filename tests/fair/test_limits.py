@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from queue_service.access import Scope, Token, TokenLimits, WantedToken, putter_of
+from queue_service.service.access import Scope, Token, TokenLimits, WantedToken, putter_of
 from tests.fair.shop import Shop
 from tests.waiting import wait_until
 

@@ -197,7 +197,7 @@ BUGS = (
         "a revoked token that is still admitted",
         (
             Change(
-                "queue_service/access.py",
+                "queue_service/service/access.py",
                 "self._tokens = {token.id: token for",
                 "self._tokens |= {token.id: token for",
             ),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from deploy.local.engine_check import NoEngine, check_engine
-from queue_service.service_settings import ServiceSettings
-from queue_service.settings import Settings as QueueServiceSettings
+from queue_service.settings.process import Settings as QueueServiceSettings
+from queue_service.settings.service import ServiceSettings
 from tests.conftest import StartService, StartWorker
 from tests.inference_worker.conftest import HANDLERS
 from tests.running import QueueServiceProcess, WorkerProcess, free_port

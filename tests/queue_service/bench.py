@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from queue_service.access import Scope
 from queue_service.app import build_app
-from queue_service.settings import Settings
+from queue_service.service.access import Scope
+from queue_service.settings.process import Settings
 from queue_service.web.keys import SERVICES
 from queue_service.web.tokens import require_scope
 from tests.running import ADMIN_TOKEN

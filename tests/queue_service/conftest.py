@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from client_sdk.wire import names
 from tests.leaks import IDLE_KEYS, wait_for_no_leaks
 from tests.queue_service.bench import Bench, running_bench
-from tests.queue_service.raw import RawRequest
+from tests.queue_service.web.raw import RawRequest
 from tests.running import TOKEN, QueueServiceProcess, running_service
 
 KEY_PREFIX = "test-bad-input"

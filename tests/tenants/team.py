@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from client_sdk.wire import names
-from tests.jobs.face import Answer, Face
+from tests.queue_service.web.jobs.face import Answer, Face
 from tests.running import ADMIN_TOKEN
 
 #: What a team's token may do.

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from queue_service.service_settings import ServiceSettings
+from queue_service.settings.service import ServiceSettings
 
 Memory = Annotated[
     int | None,

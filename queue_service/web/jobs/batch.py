@@ -10,7 +10,7 @@ from aiohttp import web
 
 from client_sdk.wire import names
 from queue_service.errors import BadParameter, CredentialEnded, FrameTooBig, ServiceError
-from queue_service.service import Service
+from queue_service.service.service import Service
 from queue_service.store.owners import plain_name
 from queue_service.store.putter import Putter
 from queue_service.web.body import held_by, read_pieces

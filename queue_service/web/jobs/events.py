@@ -15,18 +15,17 @@ from aiohttp import web
 
 from client_sdk.wire import events as wire
 from client_sdk.wire.failures import type_named
-from queue_service.access import Scope
 from queue_service.delivery.doorbell import Doorbell, wait_for_any
 from queue_service.errors import BadParameter
-from queue_service.service import Service
+from queue_service.service.access import Scope
+from queue_service.service.service import Service
 from queue_service.store.ticket import Event, Seen, State
 from queue_service.store.tickets import EVENTS_AT_ONCE
-from queue_service.web.connection import begin_stream, cut, leaving
+from queue_service.web.connection import begin_stream, cut, has_left, leaving
 from queue_service.web.jobs.find import admitted, find
 from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import iso, show
 from queue_service.web.keys import SERVICES
-from queue_service.web.stream import has_left
 from queue_service.web.strict_json import dumps, read_object
 from queue_service.web.tokens import admission_of
 

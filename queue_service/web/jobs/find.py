@@ -5,16 +5,15 @@ import time
 
 from aiohttp import web
 
-from queue_service.access import Scope, Token, viewer_of
 from queue_service.delivery.doorbell import wait_for_any
 from queue_service.errors import AmbiguousId, BadParameter, Forbidden
-from queue_service.service import Service
+from queue_service.service.access import Scope, Token, viewer_of
+from queue_service.service.service import Service
 from queue_service.store.owners import OWNED, Viewer, owned_name
 from queue_service.store.ticket import Seen
-from queue_service.web.connection import is_half_closed, leaving
+from queue_service.web.connection import has_left, is_half_closed, leaving
 from queue_service.web.jobs.problem import no_such_job
 from queue_service.web.keys import SERVICES
-from queue_service.web.stream import has_left
 from queue_service.web.tokens import admission_of, require_scope, seek
 
 #: The longest that a look waits for a ring: the job's own, or of its queues.

@@ -13,8 +13,8 @@ from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.retry import MOST_ATTEMPTS, MOST_PAUSE_S
 from queue_service.errors import BadParameter
-from queue_service.retry import Wish
-from queue_service.wrong_fields import wrong_fields
+from queue_service.settings.retry import Wish
+from queue_service.settings.wrong_fields import wrong_fields
 
 #: The furthest moment that may be asked for, in ms from now: ten years.
 MOST_AHEAD_MS = 10 * 365 * 86_400_000

@@ -7,8 +7,8 @@ from aiohttp import web
 
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
-from queue_service.access import Scope
-from queue_service.service import Service
+from queue_service.service.access import Scope
+from queue_service.service.service import Service
 from queue_service.store.entry import Entry, Filter, Read
 from queue_service.store.ticket import Seen, State
 from queue_service.web.header_text import header_json, header_text

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from client_sdk.wire.retry import AttemptPolicy
-from queue_service.estimate import Estimate
-from queue_service.service import Service
+from queue_service.service.estimate import Estimate
+from queue_service.service.service import Service
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Seen, State
 from queue_service.web.address import linked

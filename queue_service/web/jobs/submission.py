@@ -2,8 +2,8 @@
 
 import hashlib
 
-from queue_service.retry import own_policy
-from queue_service.service import Service
+from queue_service.service.service import Service
+from queue_service.settings.retry import own_policy
 from queue_service.store.putter import Putter
 from queue_service.store.ticket import Submission
 from queue_service.web.jobs.options import Options

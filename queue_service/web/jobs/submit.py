@@ -5,9 +5,9 @@ from typing import Any
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.access import Scope, Token
 from queue_service.errors import BadParameter
-from queue_service.service import Service
+from queue_service.service.access import Scope, Token
+from queue_service.service.service import Service
 from queue_service.store.ticket import Seen
 from queue_service.web.body import let_go_of_body, read_body
 from queue_service.web.jobs.batch import NDJSON, put_batch

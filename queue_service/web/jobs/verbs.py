@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from client_sdk.wire.codes import Code
-from queue_service.access import Scope
 from queue_service.errors import BadParameter
-from queue_service.service import Service
+from queue_service.service.access import Scope
+from queue_service.service.service import Service
 from queue_service.store.batching import all_of
 from queue_service.store.owners import Viewer
 from queue_service.store.ticket import Canceled, State

@@ -17,7 +17,6 @@ from aiohttp import web
 
 from client_sdk.wire import events as wire
 from client_sdk.wire import names
-from queue_service.access import Scope
 from queue_service.delivery.doorbell import wait_for_any
 from queue_service.errors import (
     CredentialEnded,
@@ -26,18 +25,18 @@ from queue_service.errors import (
     ServiceError,
     StoreUnavailable,
 )
-from queue_service.service import Service
+from queue_service.service.access import Scope
+from queue_service.service.service import Service
 from queue_service.store.entry import Filter, Read
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Event, Seen, State, Submission
 from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.body import let_go_of_body, read_body
-from queue_service.web.connection import begin_stream, leaving
+from queue_service.web.connection import begin_stream, has_left, leaving
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
 from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, INVALID_KEY, Refused, failure
-from queue_service.web.stream import has_left
 from queue_service.web.strict_json import json_response, read_object
 from queue_service.web.tokens import (
     admission_of,

@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from queue_service.access import Scope
 from queue_service.errors import NoSuchService
-from queue_service.service import Service
+from queue_service.service.access import Scope
+from queue_service.service.service import Service
 from queue_service.web.keys import SERVICES
 from queue_service.web.openai import answers
 from queue_service.web.strict_json import json_response

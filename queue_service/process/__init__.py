@@ -1,0 +1,1 @@
+"""This process: logs, metrics, open files, generated tokens."""

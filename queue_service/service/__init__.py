@@ -1,0 +1,1 @@
+"""Services, their queues and jobs: what every API does, without HTTP."""

@@ -1,0 +1,384 @@
+"""A queue: the verbs of the protocol, on one store, with its deliveries."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+
+from client_sdk.wire.retry import AttemptPolicy
+from queue_service.delivery.dispatcher import Dispatcher
+from queue_service.delivery.doorbell import Doorbell, wait_for_any
+from queue_service.delivery.followers import Followers
+from queue_service.delivery.redelivery import Redelivery
+from queue_service.delivery.subscriber import Ended, Subscriber
+from queue_service.delivery.window import Window
+from queue_service.errors import (
+    Draining,
+    FrameTooBig,
+    NoSuchEntry,
+    NoSuchService,
+)
+from queue_service.process.metrics import QueueMetrics
+from queue_service.service.dead_letters import DeadLetters
+from queue_service.service.refusals import refusal_of
+from queue_service.service.rejections import decide
+from queue_service.settings.process import Settings
+from queue_service.store.batching import all_of
+from queue_service.store.entry import (
+    Completed,
+    Entry,
+    Filter,
+    NewEntry,
+    Place,
+    QueueState,
+    Read,
+    Rejected,
+    Subscription,
+)
+from queue_service.store.keys import Role
+from queue_service.store.owners import EVERYBODYS, Viewer
+from queue_service.store.reading import read_whole
+from queue_service.store.store import Store
+from queue_service.store.ticket import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one queue holds at most."""
+
+    capacity: int
+    payload_bytes: int
+
+
+class Queue:
+    """One queue of a service."""
+
+    def __init__(
+        self,
+        role: Role,
+        store: Store,
+        *,
+        service: str,
+        limits: Limits,
+        settings: Settings,
+        metrics: QueueMetrics,
+        max_idle_ms: int = 0,
+        retry: AttemptPolicy | None = None,
+        followers: Followers | None = None,
+    ) -> None:
+        self.role = role
+        self.service = service
+        self.limits = limits
+        self.bell = Doorbell()
+        self.metrics = metrics
+        self.lease_ms = settings.lease_ms
+        self.release_grace_ms = settings.release_grace_ms
+        self._store = store
+        self._settings = settings
+        self._retry = retry
+        self._followers = followers
+        self._dispatcher = Dispatcher(store, self.bell, metrics)
+        self._redelivery = Redelivery(
+            store,
+            self._dispatcher,
+            metrics,
+            lease_ms=settings.lease_ms,
+            tick_ms=settings.tick_ms,
+            max_idle_ms=max_idle_ms,
+            followers=followers,
+        )
+        self.dead_letters = self._dead_letters()
+        self._draining = False
+        self._closed: Ended | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store of now; a change of the settings makes another."""
+        return self._store
+
+    async def run(self) -> None:
+        """Deliver and look after leases, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._dispatcher.run())
+            group.create_task(self._redelivery.run())
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._draining or self._closed is not None
+
+    def drain(self) -> None:
+        """End every subscriber; what they hold stays theirs until their leases end.
+
+        They connect again, to another replica or to this one's successor, and go on.
+        """
+        self._draining = True
+        for subscriber in self._dispatcher:
+            self._dispatcher.end(subscriber, Ended.STOPPING)
+        self.bell.ring()
+
+    def close(self, reason: Ended) -> None:
+        """End every subscriber and answer long polls; a deleted queue takes nothing any more."""
+        self._closed = reason
+        for subscriber in self._dispatcher:
+            self._dispatcher.end(subscriber, reason)
+        self.bell.ring()
+
+    def reopen_to_all(self) -> None:
+        """Take subscribers again."""
+        self._closed = None
+        self.bell.ring()
+
+    def change(
+        self, store: Store, limits: Limits, *, max_idle_ms: int, retry: AttemptPolicy | None
+    ) -> None:
+        """Go on with other limits; what is under way ends as it began."""
+        self._store = store
+        self._retry = retry
+        self.limits = limits
+        self.dead_letters = self._dead_letters()
+        self._dispatcher.store = store
+        self._redelivery.change(store, max_idle_ms=max_idle_ms)
+        # There may be more room than before, here or in the sink.
+        self.bell.ring(windows_changed=True)
+
+    def _dead_letters(self) -> DeadLetters:
+        return DeadLetters(
+            self._store.dead_letters,
+            role=self.role,
+            capacity=self.limits.capacity,
+            payload_bytes=self.limits.payload_bytes,
+        )
+
+    async def put(self, entry: NewEntry) -> tuple[int, str]:
+        """Store an entry; give its index and request id.
+
+        Raises FrameTooBig, QueueFull, QuotaExceeded, NotInLineYet, QueueEnded or, for a result,
+        ForeignEntry, with nothing stored; and StoreUnavailable, after which only a
+        put with the same idempotency key is sure not to store it twice.
+        """
+        if self._closed is Ended.SERVICE_DELETED:
+            raise NoSuchService(self.service)
+        if len(entry.data) > self.limits.payload_bytes:
+            raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
+        stored = await self._store.put(entry)
+        if not isinstance(stored, tuple) or stored[0] == 0:
+            self.metrics.refusals.inc()
+            raise refusal_of(entry, stored, role=self.role, capacity=self.limits.capacity)
+        self.metrics.puts.inc()
+        return stored
+
+    async def get(
+        self,
+        read: Read,
+        *,
+        timeout_s: float = 0.0,
+        given_up: Callable[[], bool] = lambda: False,
+        also: Sequence[Doorbell] = (),
+    ) -> list[Entry]:
+        """Read entries; wait up to `timeout_s` for as many as were asked for.
+
+        With `take` they are kept from other reads: delete or restore must follow.
+        given_up: says whether nobody waits for them any more; asked at each ring.  also: other
+        bells that may say so.
+        """
+        deadline = time.monotonic() + timeout_s
+        # Whoever wants several looks before taking, so as not to hide the first for long; and
+        # at each ring looks only behind what was there before, which is not read again.
+        whole = replaced(read, take=read.take and read.length == 1)
+        look, seen_before = whole, 0
+        while True:
+            bells = (self.bell, *also)
+            seen = [bell.rings for bell in bells]
+            entries = await read_whole(self._store, look)
+            if seen_before and seen_before + len(entries) >= read.length:
+                # What was there before may have gone meanwhile.
+                look, seen_before = whole, 0
+                continue
+            left_s = deadline - time.monotonic()
+            if len(entries) >= read.length or left_s <= 0 or self._is_ending:
+                if seen_before or (look.take != read.take and entries):
+                    entries = await read_whole(self._store, read)
+                self.metrics.gets.inc(len(entries))
+                return entries
+            if entries:
+                behind = replaced(read.wanted, from_index=entries[-1].index + 1)
+                seen_before += len(entries)
+                look = replaced(whole, wanted=behind, length=read.length - seen_before)
+            await wait_for_any(bells, seen, timeout_s=left_s)
+            if given_up():
+                return []
+
+    async def restore(self, indexes: Iterable[int]) -> None:
+        """Show taken entries to other reads again."""
+        await self._store.restore(indexes)
+
+    async def subscribe(
+        self,
+        gid: str,
+        uid: str,
+        *,
+        window: int,
+        ping: Callable[[], None],
+        cut: Callable[[], None],
+        wanted: Filter | None = None,
+        newest_only: bool = False,
+        own_commits: bool = False,
+        about: Mapping[str, object] | None = None,
+        claims: Sequence[tuple[int, int]] = (),
+    ) -> tuple[Subscriber, list[tuple[int, int]]]:
+        """Make a connection a subscriber; give it, and those claims that are lost.
+
+        own_commits: a worker, whose deliveries only its own connection ends.
+        """
+        if self._closed is Ended.SERVICE_DELETED:
+            raise NoSuchService(self.service)
+        if self._is_ending:
+            raise Draining
+        session = secrets.token_hex(8)
+        held, lost = await self._store.subscribe(
+            Subscription(
+                gid=gid,
+                uid=uid,
+                session=session,
+                window=window,
+                lease_ms=self._settings.lease_ms,
+                wanted=wanted or Filter(),
+                newest_only=newest_only,
+                resident=own_commits,
+                about=about or {},
+                claims=claims,
+            )
+        )
+        subscriber = Subscriber(
+            gid,
+            uid,
+            session,
+            Window(window, held),
+            own_commits=own_commits,
+            ping=ping,
+            cut=cut,
+            about=dict(about or {}),
+        )
+        self._dispatcher.add(subscriber)
+        if self._is_ending:
+            # The end has begun while the store was asked, and has not seen this one.
+            self._dispatcher.end(subscriber, self._closed or Ended.STOPPING)
+        return subscriber, lost
+
+    async def unsubscribe(self, subscriber: Subscriber) -> None:
+        """The connection is gone; what it held goes out again after the grace.
+
+        With a revoked token nobody comes back for it: then it goes out at once, and the delivery
+        does not count against the entry.
+        """
+        self._dispatcher.remove(subscriber)
+        if subscriber.ended not in (None, Ended.REVOKED):
+            # Lost, taken over or stopping: its deliveries are not this connection's to end.
+            return
+        revoked = subscriber.ended is Ended.REVOKED
+        grace_ms = 0 if revoked else self._settings.release_grace_ms
+        held = await self._store.release(
+            subscriber.gid,
+            subscriber.uid,
+            session=subscriber.session,
+            grace_ms=grace_ms,
+            charged=not revoked,
+        )
+        if held > 0:
+            self._redelivery.look_in(grace_ms / 1000)
+
+    async def resize(self, subscriber: Subscriber, window: int) -> None:
+        """Change a subscriber's window."""
+        if not await self._store.resize(
+            subscriber.gid, subscriber.uid, session=subscriber.session, window=window
+        ):
+            self._dispatcher.end(subscriber, Ended.LEASE_LOST)
+            return
+        subscriber.window.size = window
+        self._dispatcher.window_changed(subscriber)
+        self.bell.ring()
+
+    def reopen(self, subscriber: Subscriber, deliveries: int) -> None:
+        """That many of a subscriber's deliveries have ended."""
+        subscriber.window.release(deliveries)
+        self._dispatcher.reopened(subscriber)
+
+    def stop(self, gid: str, stops: Sequence[Stop]) -> None:
+        """Have those subscribers that are connected here stop what they are to stop."""
+        by_user: dict[str, set[tuple[int, int]]] = {}
+        for stop in stops:
+            by_user.setdefault(stop.uid, set()).add((stop.index, stop.attempt))
+        for uid, deliveries in by_user.items():
+            subscriber = self._dispatcher.find(gid, uid)
+            if subscriber is not None:
+                subscriber.stop(deliveries)
+
+    async def complete(self, done: Sequence[Completed]) -> list[bool]:
+        """End deliveries with their results; False where one was no longer the subscriber's."""
+        accepted = await all_of([self._store.complete(item) for item in done])
+        self.metrics.completions.inc(accepted.count(True))
+        self.metrics.stale.inc(accepted.count(False))
+        return accepted
+
+    async def reject(self, rejected: Sequence[Rejected]) -> list[bool]:
+        """Give deliveries back; False where one was no longer the subscriber's."""
+        decided = [decide(item, self._retry) for item in rejected]
+        accepted = await all_of([self._store.reject(item) for item in decided])
+        if self._followers is not None and any(any(item.pauses_ms) for item in decided):
+            # This process now learns when it is to look again.
+            self._followers.due.ring()
+        self.metrics.rejections.inc(accepted.count(True))
+        self.metrics.stale.inc(accepted.count(False))
+        return accepted
+
+    async def commit(self, gid: str, uid: str, indexes: Sequence[int]) -> None:
+        """The group is done with entries; those that another user holds are left alone."""
+        words = await all_of([self._store.commit((gid, uid, index)) for index in indexes])
+        committed = words.count("committed")
+        self.metrics.commits.inc(committed)
+        self.metrics.stale.inc(words.count("foreign"))
+        subscriber = self._dispatcher.find(gid, uid)
+        if subscriber is not None and committed:
+            self.reopen(subscriber, committed)
+
+    async def delete(
+        self, indexes: Sequence[int], *, viewer: Viewer = EVERYBODYS, taker: str = ""
+    ) -> int:
+        """Remove entries for all groups; give how many there were."""
+        deleted = await self._store.delete(indexes, owner=viewer.owner, taker=taker)
+        self.metrics.deletions.inc(deleted)
+        return deleted
+
+    async def truncate(self, below: int, *, viewer: Viewer = EVERYBODYS) -> int:
+        """Remove every entry with a lower index; give how many there were."""
+        deleted = await self._store.truncate(below, owner=viewer.owner)
+        self.metrics.deletions.inc(deleted)
+        return deleted
+
+    async def search(self, gid: str, index: int, *, viewer: Viewer = EVERYBODYS) -> Place:
+        """Say where an entry is; raises NoSuchEntry."""
+        place = await self._store.search(gid, index, workers_gid=self.service, owner=viewer.owner)
+        if place is None:
+            raise NoSuchEntry
+        return place
+
+    async def count(self, wanted: Filter, *, priority: int | None = None) -> int:
+        """Count the entries that a filter wants, of any priority, of none or of one above 0."""
+        lane = None if priority is None else min(1, priority)
+        return await self._store.count(wanted, lane=lane)
+
+    async def newest(self, wanted: Filter, length: int) -> int:
+        """Give the index at which the newest `length` wanted entries begin; 0 for none."""
+        return await self._store.newest(wanted, length)
+
+    async def end_stream(self, *, ended: bool, drop: bool = False) -> int:
+        """Take no more puts, or take them again; give how many waiting entries were dropped."""
+        dropped = await self._store.end_stream(ended=ended, drop=drop)
+        self.metrics.deletions.inc(dropped)
+        return dropped
+
+    async def attributes(self, viewer: Viewer = EVERYBODYS) -> QueueState:
+        """The queue in numbers, with its groups and subscribers."""
+        return await self._store.attributes(viewer.owner)

@@ -1,0 +1,197 @@
+"""A service: a name, a token, and its pair of queues."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from client_sdk.wire.retry import AttemptPolicy
+from queue_service.delivery.followers import Followers
+from queue_service.delivery.subscriber import Ended
+from queue_service.process.metrics import Metrics
+from queue_service.service.admission import Admission, recheck_all
+from queue_service.service.description import Description
+from queue_service.service.queues import Limits, Queue
+from queue_service.service.tickets import Tickets
+from queue_service.settings.process import Settings
+from queue_service.settings.retry import fewest, policy_of
+from queue_service.settings.service import capacity
+from queue_service.store.entry import Dropped
+from queue_service.store.keys import Keys, Role
+from queue_service.store.registry import State
+from queue_service.store.scripts import Scripts
+from queue_service.store.store import Store
+from queue_service.store.ticket import read_retry
+
+#: From the end of a deleted service to the last look for what a late put may have left, in s.
+LATE_S = 1.0
+#: How long what stands for an owner is.
+MARK_BYTES = 8
+
+
+class Service:
+    """One service.
+
+    workers_gid: the group of its workers, named after the service as PAI EAS does it.
+    """
+
+    def __init__(
+        self, description: Description, scripts: Scripts, settings: Settings, metrics: Metrics
+    ) -> None:
+        self.name = description.name
+        self.workers_gid = description.name
+        self.keys = Keys(settings.key_prefix, description.name, description.incarnation)
+        self.followers = Followers()
+        #: Requests under way that the service's own token has admitted.
+        self._admitted: set[Admission] = set()
+        self._scripts = scripts
+        self._settings = settings
+        self._take(description)
+
+        def queue(role: Role) -> Queue:
+            return Queue(
+                role,
+                self._store(role),
+                service=description.name,
+                limits=self._limits(role),
+                settings=settings,
+                metrics=metrics.queue(description.name, role),
+                max_idle_ms=description.settings.max_idle_ms,
+                retry=self._retry,
+                followers=self.followers if role == "input" else None,
+            )
+
+        self.input = queue("input")
+        self.sink = queue("sink")
+        self.tickets = Tickets(
+            self.input, self.keys, self.followers, settings, gid=self.workers_gid
+        )
+        if self.stopped:
+            self._close(Ended.SERVICE_STOPPED)
+
+    @property
+    def queues(self) -> tuple[Queue, Queue]:
+        return self.input, self.sink
+
+    @property
+    def stopped(self) -> bool:
+        """True while it refuses everybody and keeps its entries."""
+        return self.description.state is State.STOPPED
+
+    @property
+    def incarnation(self) -> int:
+        """Which service of its name it is; 0 for one of the environment."""
+        return self.description.incarnation
+
+    @property
+    def is_open(self) -> bool:
+        """True while it has no token and admits everybody."""
+        return self._open
+
+    def retry_of(self, own: str, *, has_ticket: bool) -> tuple[AttemptPolicy | None, int]:
+        """The retry policy of an entry, as its ticket keeps its own, and its most hand-outs."""
+        settings = self.description.settings.retry
+        policy = policy_of(settings, read_retry(own), has_ticket=has_ticket)
+        return policy, fewest(self.max_delivery, policy.max_attempts if policy else 0)
+
+    def mark_of(self, owner: str) -> bytes:
+        """What stands for an owner where a worker is not to know it; the same in every process."""
+        if not owner:
+            return b""
+        key = self._token_digest
+        return hashlib.blake2b(owner.encode(), key=key, digest_size=MARK_BYTES).digest()
+
+    def admits(self, token: str) -> bool:
+        """Say whether this token opens the service, in a time that tells nothing about it."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        return self._open or hmac.compare_digest(digest, self._token_digest)
+
+    def admits_worker(self, token: str) -> bool:
+        """Say whether this is the token of the service's workers."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        return bool(self._worker_digest) and hmac.compare_digest(digest, self._worker_digest)
+
+    def admit(self, token: str, cut: Callable[[], None]) -> Admission:
+        """Admit a request by a token of the service, its own or its workers', while it is that."""
+        holder = f"service {self.name}"
+        still = self.admits if self.admits(token) else self.admits_worker
+        return Admission(holder, self._admitted, lambda: still(token), cut)
+
+    async def run(self) -> None:
+        """Run both queues, for ever."""
+        async with asyncio.TaskGroup() as group:
+            for queue in self.queues:
+                group.create_task(queue.run())
+            group.create_task(self.tickets.run())
+
+    def change(self, description: Description) -> None:
+        """Go on with other settings; entries stay, and subscribers whose token is still valid."""
+        was_stopped = self.stopped
+        self._take(description)
+        # Another token, or a token where there was none.
+        recheck_all(self._admitted)
+        for queue in self.queues:
+            queue.change(
+                self._store(queue.role),
+                self._limits(queue.role),
+                max_idle_ms=description.settings.max_idle_ms,
+                retry=self._retry,
+            )
+        if self.stopped and not was_stopped:
+            self._close(Ended.SERVICE_STOPPED)
+        if was_stopped and not self.stopped:
+            for queue in self.queues:
+                queue.reopen_to_all()
+
+    def delete(self) -> None:
+        """Take nothing any more and end every subscriber."""
+        self._close(Ended.SERVICE_DELETED)
+
+    async def drop(self) -> dict[Role, Dropped]:
+        """Remove every key of the service; give what each queue had."""
+        entries, results = await self._store("input").drop()
+        # Whoever waits for a result is not to find out by a slow tick.
+        self.followers.ring_all()
+        return {"input": entries, "sink": results}
+
+    async def drop_what_came_late(self) -> None:
+        """Remove what a put has left that was under way while the service was deleted."""
+        await asyncio.sleep(LATE_S)
+        await self.drop()
+
+    def _close(self, reason: Ended) -> None:
+        for queue in self.queues:
+            queue.close(reason)
+
+    def _take(self, description: Description) -> None:
+        self.description = description
+        self.max_delivery = description.settings.most_attempts
+        retry = description.settings.retry
+        self._retry = retry.policy() if retry else None
+        self._token_digest = description.settings.token_digest()
+        self._worker_digest = description.settings.worker_digest()
+        self._open = description.settings.is_open
+
+    def _limits(self, role: Role) -> Limits:
+        return Limits(*capacity(self.description.settings, role))
+
+    def _store(self, role: Role) -> Store:
+        wanted = self.description.settings
+        return Store(
+            self._scripts,
+            self.keys,
+            role,
+            capacity=capacity(wanted, role)[0],
+            auto_evict=(wanted.sink if role == "sink" else wanted.input).auto_evict,
+            sink_capacity=capacity(wanted, "sink")[0],
+            sink_evicts=wanted.sink.auto_evict,
+            max_delivery=wanted.most_attempts,
+            dead_message_policy=wanted.dead_message_policy,
+            dead_letters_max_length=wanted.dead_letters_max_length,
+            max_idle_ms=wanted.max_idle_ms,
+            idempotency_ttl_ms=self._settings.idempotency_ttl_ms,
+            fair=wanted.fair,
+            bounded=wanted.retry is not None,
+            most_events=self._settings.max_events,
+            events_ms=self._settings.events_ttl_ms,
+        )

@@ -1,0 +1,365 @@
+"""The services of one process: those of the environment, and those made at run time.
+
+A service that is made, changed or deleted in one process is so in all of them: the registry
+rings, and every process reads it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from pydantic import SecretStr
+from redis.exceptions import RedisError
+
+from queue_service.delivery.doorbell import Doorbell
+from queue_service.delivery.followers import Followers
+from queue_service.delivery.wire import Wire
+from queue_service.errors import (
+    NoSuchService,
+    RevisionChanged,
+    ServiceFixed,
+    StoreError,
+    StoreUnavailable,
+)
+from queue_service.process.metrics import Metrics
+from queue_service.service.access import LOOK_S, Access
+from queue_service.service.description import Description, Origin, from_registry, to_json
+from queue_service.service.replica import Announcement
+from queue_service.service.service import Service
+from queue_service.settings.process import Settings
+from queue_service.settings.service import ServiceSettings
+from queue_service.store.batching import Batcher
+from queue_service.store.durability import NotDurable
+from queue_service.store.entry import Dropped
+from queue_service.store.keys import Role
+from queue_service.store.registry import SERVICES, Registered, Registry, Replica, State
+from queue_service.store.scripts import PING_TRIES, Scripts
+from queue_service.store.servers import Servers
+from queue_service.store.tokens import TOKENS, TokenStore
+
+log = logging.getLogger(__name__)
+
+#: How long the store may take to answer while this process still counts as ready, in seconds.
+READY_S = 1.0
+
+#: How often a change is tried again that somebody else's has overtaken.
+MOST_TRIES = 5
+
+
+class Services:
+    """The services of one process."""
+
+    def __init__(
+        self, servers: Servers, scripts: Scripts, settings: Settings, metrics: Metrics
+    ) -> None:
+        self.draining = False
+        self.access = Access(TokenStore(scripts, key_prefix=settings.key_prefix))
+        self._settings = settings
+        self._metrics = metrics
+        self._scripts = scripts
+        self._registry = Registry(self._scripts, settings.key_prefix)
+        self._announcement = Announcement(self._registry, lease_ms=settings.lease_ms)
+        self._bell = Doorbell()
+        self._bells = {
+            self._registry.channel: {SERVICES: self._bell},
+            self.access.store.channel: {TOKENS: self.access.bell},
+        }
+        self._followers: dict[str, Followers] = {}
+        tick_s = settings.tick_ms / 1000
+        self._wire = Wire(servers, self._bells, self._followers, tick_s=tick_s)
+        self._group: asyncio.TaskGroup | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._by_name: dict[str, Service] = {}
+        #: Deleted services of which something may be left: name and incarnation.
+        self._deleted: list[tuple[str, int]] = []
+        #: The registry's revision that is served here; before it was read, none.
+        self._revision = -1
+        #: Reads the registry; whoever asks in the same moment shares the answer.
+        self.look: Batcher[None, None] = Batcher(self._look, most=10_000)
+        for wanted in settings.services:
+            self._add(Description(wanted))
+
+    def __iter__(self) -> Iterator[Service]:
+        return iter(list(self._by_name.values()))
+
+    def get(self, name: str) -> Service | None:
+        """The service of this name, as far as this process knows."""
+        return self._by_name.get(name)
+
+    def find(self, name: str) -> Service:
+        """The service of this name; raises NoSuchService."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise NoSuchService(name) from None
+
+    async def seek(self, name: str) -> Service:
+        """The service of this name, be it made a moment ago in another process.
+
+        Raises NoSuchService, or StoreUnavailable when nobody can tell.
+        """
+        if name not in self._by_name:
+            await self.look(None)
+        return self.find(name)
+
+    def first(self) -> Service | None:
+        """The service that a bare mount serves."""
+        return next(iter(self), None)
+
+    async def put(
+        self,
+        wanted: ServiceSettings,
+        *,
+        if_new: Mapping[str, SecretStr] = MappingProxyType({}),
+        expected: int | None = None,
+    ) -> tuple[Service, bool]:
+        """Make a service or change it; its entries stay.  Say also whether it is new.
+
+        if_new: tokens of a new service whose settings do not mention them; one that is there keeps
+        its own.  expected: the revision that it must have, 0 for none.
+        Raises ServiceFixed, RevisionChanged or StoreUnavailable, with nothing changed.
+        """
+
+        def decide(known: Service | None) -> tuple[State, ServiceSettings]:
+            if known is None:
+                return State.RUNNING, wanted.model_copy(update=dict(if_new))
+            return known.description.state, _with_tokens_of(known, wanted)
+
+        return await self._change(wanted.name, decide, expected=expected)
+
+    async def set_state(self, name: str, state: State) -> Service:
+        """Stop a service, which keeps its entries, or start it again."""
+
+        def decide(known: Service | None) -> tuple[State, ServiceSettings]:
+            # What it is at this very try: another process may have changed or deleted it.
+            if known is None:
+                raise NoSuchService(name)
+            return state, known.description.settings
+
+        service, _ = await self._change(name, decide)
+        return service
+
+    async def delete(self, name: str, *, expected: int | None = None) -> dict[Role, Dropped]:
+        """Delete a service and its entries; give what there was in each queue."""
+        for _ in range(MOST_TRIES):
+            await self.look(None)
+            known = self._changeable(name)
+            if known is None:
+                raise NoSuchService(name)
+            revision = known.description.revision
+            if expected is not None and expected != revision:
+                raise RevisionChanged(name, expected, revision)
+            # Before, so that a token that was made early never opens the next of this name.
+            await self.access.bind(name, known.incarnation)
+            if await self._registry.write(name, State.DELETED, "{}", expected=revision) is not None:
+                self._retire(known)
+                return await known.drop()
+        raise RevisionChanged(name, expected, None)
+
+    async def _change(
+        self,
+        name: str,
+        decide: Callable[[Service | None], tuple[State, ServiceSettings]],
+        *,
+        expected: int | None = None,
+    ) -> tuple[Service, bool]:
+        """Write down what is decided about the service as it is then; say whether it is new."""
+        for _ in range(MOST_TRIES):
+            await self.look(None)
+            known = self._changeable(name)
+            revision = known.description.revision if known else 0
+            if expected is not None and expected != revision:
+                raise RevisionChanged(name, expected, revision)
+            state, settings = decide(known)
+            now = known.description if known else None
+            if known and now and now.state is state and now.settings is settings:
+                return known, False
+            written = await self._registry.write(name, state, to_json(settings), expected=revision)
+            if written is not None:
+                await self.look(None)
+                return self.find(name), known is None
+        raise RevisionChanged(name, expected, None)
+
+    async def replicas(self) -> list[Replica]:
+        """The processes of the queue service that live."""
+        return await self._registry.replicas()
+
+    async def load(self) -> None:
+        """Read the registry for the first time; without a store it is read once there is one."""
+        try:
+            await self.look(None)
+        except (StoreUnavailable, StoreError) as error:
+            log.warning("The services that were made at run time are not served yet: %s", error)
+
+    async def run(self) -> None:
+        """Run every queue and the doorbells between the processes, for ever."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._wire.run())
+                group.create_task(self.access.run())
+                group.create_task(self._keep_up())
+                group.create_task(self._announcement.run())
+                for service in self:
+                    self._start(service)
+                self._see_all_deleted()
+        finally:
+            self._group = None
+
+    def drain(self) -> None:
+        """Take no new subscribers, end those that are there, answer long polls."""
+        self.draining = True
+        for service in self:
+            for queue in service.queues:
+                queue.drain()
+            service.followers.ring_all()
+
+    @property
+    def unreadable(self) -> str:
+        """Why this version cannot serve what is stored; "" when it can."""
+        return self._scripts.newer_format
+
+    async def is_ready(self) -> bool:
+        """Say whether the store answers, and every service is served."""
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._scripts.ping(try_s=READY_S / PING_TRIES)
+        except (RedisError, OSError, TimeoutError):
+            return False
+        return self._revision >= 0
+
+    async def check_store(self) -> None:
+        """Raise NotDurable when the store is there and not set up for what was asked for."""
+        try:
+            await self._scripts.ping(try_s=self._settings.store_timeout_s)
+        except NotDurable:
+            raise
+        except (RedisError, OSError, TimeoutError) as error:
+            # It may come later: every connection is looked at when it is made.
+            log.warning("The store does not answer yet: %s", error)
+
+    async def _keep_up(self) -> None:
+        seen = 0
+        while True:
+            # Pub/sub may lose a ring, and a replaced token must end within a second.
+            seen = await self._bell.wait(seen, timeout_s=LOOK_S)
+            try:
+                await self.look(None)
+            except StoreUnavailable as error:
+                log.debug("The registry was not read: %s", error)
+            except StoreError:
+                log.exception("The registry was not read.")
+
+    async def _look(self, askers: Sequence[None]) -> list[None]:
+        revision, found = await self._registry.read(self._revision)
+        if found is not None:
+            self._serve_what_is(found)
+            self._revision = revision
+        return [None] * len(askers)
+
+    def _serve_what_is(self, found: dict[str, Registered | None]) -> None:
+        wanted = {
+            name: description
+            for name, registered in found.items()
+            if registered is not None
+            and registered.state is not State.DELETED
+            and (description := from_registry(name, registered))
+        }
+        for service in self:
+            known = service.description
+            if known.origin is Origin.ENVIRONMENT:
+                if wanted.pop(service.name, None):
+                    log.warning("Service %s of the registry: the environment's wins.", known.name)
+            elif service.name in found and found[service.name] is None:
+                # It goes on as it was: nobody has said that its entries are to go.
+                continue
+            elif _is_another(found.get(service.name), known.incarnation):
+                self._retire(service)
+        for name, description in wanted.items():
+            served = self._by_name.get(name)
+            if served is None:
+                self._add(description)
+            elif served.description.revision != description.revision:
+                served.change(description)
+        for name, registered in found.items():
+            if registered is not None and registered.state is State.DELETED:
+                self._deleted.append((name, registered.incarnation))
+        self._see_all_deleted()
+
+    def _see_all_deleted(self) -> None:
+        if self._group is not None:
+            for name, incarnation in self._deleted:
+                self._group.create_task(self._see_deleted(name, incarnation))
+            self._deleted.clear()
+
+    def _add(self, description: Description) -> None:
+        service = Service(description, self._scripts, self._settings, self._metrics)
+        self._by_name[service.name] = service
+        self._bells[service.keys.channel] = {queue.role: queue.bell for queue in service.queues}
+        self._followers[service.keys.channel] = service.followers
+        if self.draining:
+            for queue in service.queues:
+                queue.drain()
+        if self._group is not None:
+            self._start(service)
+            self._wire.listen_anew()
+
+    def _start(self, service: Service) -> None:
+        assert self._group is not None
+        self._running[service.name] = self._group.create_task(service.run())
+
+    def _retire(self, service: Service) -> None:
+        if self._by_name.get(service.name) is not service:
+            return
+        del self._by_name[service.name]
+        self._bells.pop(service.keys.channel, None)
+        self._followers.pop(service.keys.channel, None)
+        self._wire.listen_anew()
+        service.delete()
+        self._metrics.forget(service.name)
+        if (task := self._running.pop(service.name, None)) is not None:
+            task.cancel()
+        if self._group is not None:
+            self._group.create_task(_quietly_drop(service))
+
+    async def _see_deleted(self, name: str, incarnation: int) -> None:
+        """See a deletion to its end, whoever has begun it."""
+        gone = Description(ServiceSettings(name=name), Origin.REGISTRY, incarnation=incarnation)
+        service = Service(gone, self._scripts, self._settings, self._metrics)
+        if await _quietly_drop(service):
+            try:
+                await self._registry.forget(name, incarnation)
+            except (StoreUnavailable, StoreError) as error:
+                log.warning("A deleted service is not forgotten yet: %s", error)
+
+    def _changeable(self, name: str) -> Service | None:
+        known = self._by_name.get(name)
+        if known is not None and known.description.origin is Origin.ENVIRONMENT:
+            raise ServiceFixed(name)
+        return known
+
+
+def _is_another(found: Registered | None, incarnation: int) -> bool:
+    """Say whether the service that is served is not the one that was found."""
+    return found is None or found.state is State.DELETED or found.incarnation != incarnation
+
+
+async def _quietly_drop(service: Service) -> bool:
+    try:
+        await service.drop_what_came_late()
+    except (StoreUnavailable, StoreError) as error:
+        log.warning("Keys of the deleted service %s are left: %s", service.name, error)
+        return False
+    return True
+
+
+def _with_tokens_of(known: Service, wanted: ServiceSettings) -> ServiceSettings:
+    """Keep those tokens of a service that its new settings do not mention."""
+    now, mentioned = known.description.settings, wanted.model_fields_set
+    kept: dict[str, str] = {}
+    if not mentioned & {"token", "token_sha256"}:
+        kept["token_sha256"] = now.kept_of_token()
+    if not mentioned & {"worker_token", "worker_token_sha256"}:
+        kept["worker_token_sha256"] = now.kept_of_worker_token()
+    return wanted.model_copy(update=dict(kept))

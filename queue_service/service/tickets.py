@@ -1,0 +1,240 @@
+"""Requests that are remembered: put, looked at, followed, stopped, ended in time.
+
+A request's state is its ticket's or, for one that was put without, what both queues tell of it.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+
+from queue_service.delivery.doorbell import Doorbell
+from queue_service.delivery.followers import Followers
+from queue_service.errors import (
+    BadParameter,
+    FrameTooBig,
+    QueueEnded,
+    QueueFull,
+    StoreError,
+    StoreUnavailable,
+)
+from queue_service.service.estimate import Estimate, RunTimes, estimate
+from queue_service.service.queues import Queue
+from queue_service.service.refusals import quota_exceeded
+from queue_service.settings.process import Settings
+from queue_service.store.batching import all_of
+from queue_service.store.keys import Keys
+from queue_service.store.owners import plain_name
+from queue_service.store.putter import QuotaReached
+from queue_service.store.ticket import (
+    Event,
+    Noted,
+    Seen,
+    State,
+    Submission,
+    Submitted,
+    TooLate,
+)
+from queue_service.store.tickets import HISTORY_LENGTH, TicketStore
+
+log = logging.getLogger(__name__)
+
+#: How long to leave a store alone that does not answer, in seconds.
+STORE_PAUSE_S = 0.2
+#: Run times are written down and read again no more often than this, in seconds.
+HISTORY_S = 1.0
+
+
+class Tickets:
+    """The tickets of one service, in one process."""
+
+    def __init__(
+        self, queue: Queue, keys: Keys, followers: Followers, settings: Settings, *, gid: str
+    ) -> None:
+        self.followers = followers
+        self.keep_ms = settings.result_retention_ms
+        self.told_ms = settings.ticket_ttl_ms
+        self._queue = queue
+        self._gid = gid
+        self._store = TicketStore(
+            lambda: queue.store,
+            keys,
+            gid=gid,
+            submission_ms=settings.idempotency_ttl_ms,
+            most_event_bytes=settings.max_event_bytes,
+        )
+        #: Each takes one item and gives a future of its outcome; see TicketStore.
+        self.look = self._store.look
+        self.cancel = self._store.cancel
+        self.purge = self._store.purge_ticket
+        self.list = self._store.list
+        self.owners = self._store.owners
+        self._left_over: dict[str, None] = {}
+        self._new_left_over = Doorbell()
+        self._run_times: deque[int] = deque(maxlen=HISTORY_LENGTH)
+        self._new_runs = Doorbell()
+        self._history = RunTimes.of(())
+        self._history_at = 0.0
+
+    async def run(self) -> None:
+        """Tell workers what to stop, do what is due, and keep the history, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._stop_for_ever())
+            group.create_task(self._do_what_is_due())
+            group.create_task(self._keep_history())
+            group.create_task(self._put_away_what_is_left_over())
+
+    async def submit(self, submission: Submission) -> tuple[bool, str]:
+        """Put a request; say whether it is new, and its name as it is stored.
+
+        Raises FrameTooBig, QueueFull, QueueEnded, QuotaExceeded or, when it comes too late,
+        BadParameter, with nothing stored, and KeyError, with its id, when the id or the key
+        already stands for another request of this owner.
+        """
+        limits = self._queue.limits
+        if len(submission.data) > limits.payload_bytes:
+            raise FrameTooBig(len(submission.data), limits.payload_bytes)
+        stored = await self._store.submit(submission)
+        if isinstance(stored, QuotaReached):
+            self._queue.metrics.refusals.inc()
+            raise quota_exceeded(submission.putter, stored)
+        if isinstance(stored, TooLate):
+            came = f"one that passed {stored.by_ms} ms ago; nothing was stored"
+            raise BadParameter(stored.option, "a time that is still to come", came)
+        outcome, request_id = stored
+        if outcome is Submitted.FULL:
+            self._queue.metrics.refusals.inc()
+            raise QueueFull(self._queue.role, limits.capacity)
+        if outcome is Submitted.ENDED:
+            self._queue.metrics.refusals.inc()
+            raise QueueEnded(self._queue.role)
+        if outcome is Submitted.CONFLICT:
+            raise KeyError(plain_name(request_id))
+        if outcome is Submitted.NEW:
+            self._queue.metrics.puts.inc()
+            if submission.begin_ms or submission.start_by_ms or submission.finish_by_ms:
+                # This process now learns when it is to look again.
+                self.followers.due.ring()
+        return outcome is Submitted.NEW, request_id
+
+    async def put_away(self, request_id: str) -> None:
+        """End a request that nobody waits for, and keep nothing of it.
+
+        Where the store is away that is done when it is back: nobody else would do it.
+        """
+        try:
+            await self._put_away(request_id)
+        except StoreUnavailable:
+            self._left_over[request_id] = None
+            self._new_left_over.ring()
+
+    async def events(self, request_id: str, after: int) -> list[Event]:
+        """What engines have told of a request after an event's number, some at a time."""
+        return await self._store.events((request_id, after))
+
+    async def note(self, items: list[Noted]) -> None:
+        """Write down what engines have told of deliveries."""
+        await all_of([self._store.note(item) for item in items])
+
+    def note_run(self, seconds: float) -> None:
+        """Note how long a delivery was held until it was completed."""
+        if not self._run_times:
+            self._new_runs.ring()
+        self._run_times.append(max(1, round(seconds * 1000)))
+
+    async def estimate(self, seen: Seen) -> Estimate | None:
+        """Say when a request may start and finish; None when nothing is known about that."""
+        if time.monotonic() - self._history_at > HISTORY_S:
+            await self._read_history()
+        started_ms = int(seen.ticket.get("started_at", 0))
+        running = seen.state is State.RUNNING
+        return estimate(
+            self._history,
+            ahead=seen.ahead,
+            busy=seen.crew.held,
+            free=seen.crew.roomy,
+            elapsed_s=max(0, seen.now_ms - started_ms) / 1000 if running and started_ms else None,
+            running=running,
+            delay_s=self._delay_s(seen),
+        )
+
+    @staticmethod
+    def _delay_s(seen: Seen) -> float:
+        begin_ms = int(seen.ticket["begin_at"]) if seen.ticket.get("delayed") else 0
+        return max(0.0, (max(begin_ms, seen.paused_until_ms) - seen.now_ms) / 1000)
+
+    async def _read_history(self) -> None:
+        self._history_at = time.monotonic()
+        new = list(self._run_times)
+        self._run_times.clear()
+        try:
+            runs_ms = await self._store.history(new)
+        except StoreUnavailable:
+            self._run_times.extendleft(reversed(new))
+            raise
+        self._history = RunTimes.of(run_ms / 1000 for run_ms in runs_ms)
+
+    async def _keep_history(self) -> None:
+        seen = 0
+        while True:
+            seen = await self._new_runs.wait(seen)
+            await asyncio.sleep(HISTORY_S)
+            try:
+                if self._run_times:
+                    await self._read_history()
+            except (StoreUnavailable, StoreError) as error:
+                log.debug("Run times were not written down: %s", error)
+                self._new_runs.ring()
+
+    async def _put_away(self, request_id: str) -> None:
+        await self.cancel(request_id)
+        await self.purge(request_id)
+
+    async def _put_away_what_is_left_over(self) -> None:
+        seen = 0
+        while True:
+            seen = await self._new_left_over.wait(seen)
+            while self._left_over:
+                request_id = next(iter(self._left_over))
+                try:
+                    await self._put_away(request_id)
+                except StoreUnavailable:
+                    await asyncio.sleep(STORE_PAUSE_S)
+                    continue
+                except StoreError:
+                    log.exception("Request %s was not put away.", plain_name(request_id))
+                del self._left_over[request_id]
+
+    async def _stop_for_ever(self) -> None:
+        seen = 0
+        while True:
+            seen = await self.followers.stops.wait(seen)
+            try:
+                self._queue.stop(self._gid, await self._store.stops())
+            except StoreUnavailable:
+                await asyncio.sleep(STORE_PAUSE_S)
+            except StoreError:
+                log.exception("What workers are to stop was not read.")
+
+    async def _do_what_is_due(self) -> None:
+        seen = 0
+        next_look: asyncio.TimerHandle | None = None
+        while True:
+            seen = await self.followers.due.wait(seen)
+            if next_look is not None:
+                next_look.cancel()
+                next_look = None
+            try:
+                done, wait_ms = await self._store.due()
+            except StoreUnavailable:
+                # The next look at the leases rings again.
+                await asyncio.sleep(STORE_PAUSE_S)
+                continue
+            except StoreError:
+                log.exception("What was due was not done.")
+                continue
+            if done and wait_ms == 0:
+                self.followers.due.ring()
+            elif wait_ms >= 0:
+                loop = asyncio.get_running_loop()
+                next_look = loop.call_later((wait_ms + 1) / 1000, self.followers.due.ring)

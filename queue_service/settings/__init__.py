@@ -1,0 +1,1 @@
+"""Settings of the process and of services, with their defaults."""

@@ -1,0 +1,56 @@
+"""What operators and their machines read: health and metrics."""
+
+import asyncio
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from queue_service.errors import StoreUnavailable
+from queue_service.process.processes import shares_metrics
+from queue_service.web.keys import METRICS, SERVICES
+from queue_service.web.tokens import require_admin
+
+
+async def healthz(_: web.Request) -> web.Response:
+    """The process runs."""
+    return web.Response(text="ok")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """The process can do its work: the store answers, and it is not stopping."""
+    services = request.app[SERVICES]
+    if services.draining:
+        return web.Response(status=503, text="draining")
+    if services.unreadable:
+        return web.Response(status=503, text=services.unreadable)
+    if not await services.is_ready():
+        return web.Response(status=503, text="the store does not answer")
+    return web.Response(text="ok")
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Prometheus' text format; the gauges are read from the store at this moment."""
+    require_admin(request)
+    kept = request.app[METRICS]
+    for service in request.app[SERVICES]:
+        for queue in service.queues:
+            try:
+                state = await queue.attributes()
+            except StoreUnavailable:
+                continue
+            labels = (service.name, queue.role)
+            kept.length.labels(*labels).set(state.length)
+            kept.waiting.labels(*labels).set(max((g.waiting for g in state.groups), default=0))
+            kept.held.labels(*labels).set(sum(g.held for g in state.groups))
+            kept.dead_letters.labels(*labels).set(state.dead_letters.now)
+            for name, gauge in kept.dead_letter_sums.items():
+                gauge.labels(*labels).set(getattr(state.dead_letters, name))
+            kept.subscribers.labels(*labels).set(len(state.subscribers))
+    registry = kept.registry
+    if shares_metrics():
+        # Each process counts for itself into shared files; this adds them up.
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    text = await asyncio.to_thread(generate_latest, registry)
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})

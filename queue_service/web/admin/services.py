@@ -1,0 +1,178 @@
+"""Services, as operators list, make, change, stop, start and delete them."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+from pydantic import SecretStr, ValidationError
+
+from client_sdk.wire.tokens import new_token
+from queue_service.errors import BadParameter
+from queue_service.service.service import Service
+from queue_service.settings.service import ServiceSettings
+from queue_service.settings.wrong_fields import wrong_fields
+from queue_service.store.registry import State
+from queue_service.web.body import read_body
+from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.strict_json import json_response
+from queue_service.web.tokens import require_admin, seek_admitted
+
+#: The largest description of a service.
+MAX_DESCRIPTION_BYTES = 256 * 1024
+#: So much of what came is said again.
+_SHOWN = 100
+
+
+async def list_services(request: web.Request) -> web.Response:
+    """All services, with their queues, groups and subscribers, and the processes that serve."""
+    require_admin(request)
+    services = request.app[SERVICES]
+    described = [await _describe(service) for service in services]
+    return json_response({"services": described, "replicas": await _replicas(request)})
+
+
+async def show_service(request: web.Request) -> web.Response:
+    """One service, with its queues, groups and subscribers, and its instances."""
+    require_admin(request)
+    service = await seek_admitted(request, request.match_info["service"])
+    return await _answer(request, service)
+
+
+async def put_service(request: web.Request) -> web.Response:
+    """Make a service, or give it other settings; its entries and subscribers stay.
+
+    A new service whose settings name no token gets one, and one for its workers, which only this
+    answer tells.
+    """
+    require_admin(request)
+    services = request.app[SERVICES]
+    name = request.match_info["service"]
+    fields = await _read_fields(request)
+    expected = _expected_revision(request)
+    # Whether it is new is known only once it is written: another process may have made it.
+    made = {
+        name: new_token()
+        for name in ("token", "worker_token")
+        if not {name, f"{name}_sha256"} & fields.keys()
+    }
+    if_new = {name: SecretStr(text) for name, text in made.items()}
+    service, is_new = await services.put(_settings(name, fields), if_new=if_new, expected=expected)
+    said: dict[str, object] = {**made} if is_new else {}
+    return await _answer(request, service, status=201 if is_new else 200, **said)
+
+
+async def stop_service(request: web.Request) -> web.Response:
+    """Refuse everybody from now on, and keep the entries."""
+    return await _set_state(request, State.STOPPED)
+
+
+async def start_service(request: web.Request) -> web.Response:
+    """Take entries and subscribers again."""
+    return await _set_state(request, State.RUNNING)
+
+
+async def delete_service(request: web.Request) -> web.Response:
+    """Delete a service with its queues, and say what went with it."""
+    require_admin(request)
+    name = request.match_info["service"]
+    await seek_admitted(request, name)
+    deleted = await request.app[SERVICES].delete(name, expected=_expected_revision(request))
+    return json_response(
+        {
+            "name": name,
+            "deleted_entries": {role: had.entries for role, had in deleted.items()},
+            "deleted_dead_letters": {role: had.dead_letters for role, had in deleted.items()},
+        }
+    )
+
+
+async def _set_state(request: web.Request, state: State) -> web.Response:
+    require_admin(request)
+    service = await request.app[SERVICES].set_state(request.match_info["service"], state)
+    return await _answer(request, service)
+
+
+async def _answer(
+    request: web.Request, service: Service, *, status: int = 200, **more: object
+) -> web.Response:
+    described = await _describe(service) | more
+    described["replicas"] = [] if service.stopped else await _replicas(request)
+    headers = {"ETag": f'"{service.description.revision}"'}
+    return json_response(described, status=status, headers=headers)
+
+
+async def _replicas(request: web.Request) -> list[dict[str, object]]:
+    """The processes of the queue service; each serves every service that is not stopped."""
+    return [asdict(replica) for replica in await request.app[SERVICES].replicas()]
+
+
+async def _describe(service: Service) -> dict[str, object]:
+    description = service.description
+    described: dict[str, object] = {
+        "name": service.name,
+        "origin": description.origin,
+        "state": description.state,
+        "revision": description.revision,
+        "settings": description.settings.model_dump(
+            mode="json",
+            exclude={"name", "token", "token_sha256", "worker_token", "worker_token_sha256"},
+        ),
+        "max_delivery": service.max_delivery,
+        "lease_ms": service.input.lease_ms,
+    }
+    for queue in service.queues:
+        described[queue.role] = {
+            "capacity": queue.limits.capacity,
+            "max_payload_bytes": queue.limits.payload_bytes,
+            **asdict(await queue.attributes()),
+        }
+    return described
+
+
+async def _read_fields(request: web.Request) -> dict[str, Any]:
+    body = await read_body(
+        request,
+        limit_bytes=MAX_DESCRIPTION_BYTES,
+        timeout_s=request.app[SETTINGS].body_timeout_s,
+    )
+    try:
+        fields = json.loads(body or b"{}")
+        # Half of a surrogate pair is text in JSON and nowhere else.
+        json.dumps(fields, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise BadParameter("the body", "JSON", str(error)) from None
+    except RecursionError:
+        raise BadParameter("the body", "JSON", "brackets nested too deep") from None
+    if not isinstance(fields, dict):
+        raise BadParameter("the body", "an object of settings", type(fields).__name__)
+    return fields
+
+
+def _settings(name: str, fields: dict[str, Any]) -> ServiceSettings:
+    if fields.get("name", name) != name:
+        raise BadParameter("name", f"{name}, as in the path", _shown(fields["name"]))
+    try:
+        return ServiceSettings.model_validate({**fields, "name": name})
+    except ValidationError as error:
+        first = next(wrong_fields(error, ServiceSettings, whole="the settings"))
+        secret = "token" in first.name or first.name == "the settings"
+        came = "another" if secret else first.came
+        raise BadParameter(first.name, first.expected, came) from None
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_SHOWN]
+
+
+def _expected_revision(request: web.Request) -> int | None:
+    """What `If-Match` names, or 0 for `If-None-Match: *`, which wants to make a new service."""
+    if request.headers.get("If-None-Match", "").strip() == "*":
+        return 0
+    wanted = request.headers.get("If-Match", "").strip()
+    if wanted in ("", "*"):
+        return None
+    digits = wanted.removeprefix("W/").strip('"')
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+        raise BadParameter("If-Match", "a revision", _shown(wanted))
+    return int(digits)

@@ -1,0 +1,59 @@
+"""The tokens, as operators make, list and revoke them."""
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from queue_service.errors import BadParameter, NoSuchToken
+from queue_service.service.access import EVERY_SERVICE, WantedToken
+from queue_service.settings.wrong_fields import wrong_fields
+from queue_service.web.body import read_body
+from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.strict_json import json_response
+from queue_service.web.tokens import require_admin, settle
+
+#: The largest wish for a token.
+MAX_WISH_BYTES = 64 * 1024
+
+
+async def list_tokens(request: web.Request) -> web.Response:
+    """Every token, without its text."""
+    require_admin(request)
+    found = await request.app[SERVICES].access.list()
+    return json_response({"tokens": [token.described() for token in found]})
+
+
+async def make_token(request: web.Request) -> web.Response:
+    """Make a token; this answer is the only one that has its text."""
+    require_admin(request)
+    limit_s = request.app[SETTINGS].body_timeout_s
+    body = await read_body(request, limit_bytes=MAX_WISH_BYTES, timeout_s=limit_s)
+    try:
+        wanted = WantedToken.model_validate_json(body)
+    except ValidationError as error:
+        first = next(wrong_fields(error, WantedToken, whole="the body"))
+        raise BadParameter(first.name, first.expected, first.came) from None
+    wanted = _with_every_service(wanted)
+    services = request.app[SERVICES]
+    # The token is for these services, and not for later ones of the same names.
+    await services.look(None)
+    found = {name: services.get(name) for name in wanted.services}
+    incarnations = {name: service.incarnation for name, service in found.items() if service}
+    token, text = await services.access.make(wanted, incarnations)
+    return json_response({**token.described(), "token": text}, status=201)
+
+
+async def revoke_token(request: web.Request) -> web.Response:
+    """Revoke a token; its connections end."""
+    require_admin(request)
+    # A token may revoke itself.
+    settle(request)
+    token_id = request.match_info["token"]
+    if not await request.app[SERVICES].access.revoke(token_id):
+        raise NoSuchToken(token_id)
+    return web.Response(status=204)
+
+
+def _with_every_service(wanted: WantedToken) -> WantedToken:
+    if EVERY_SERVICE not in wanted.services:
+        return wanted
+    return wanted.model_copy(update={"services": frozenset()})

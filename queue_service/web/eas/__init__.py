@@ -1,0 +1,1 @@
+"""The EAS protocol."""

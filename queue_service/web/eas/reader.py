@@ -1,0 +1,63 @@
+"""How one request on the EAS API sees a queue: whose entries, and under which names.
+
+Workers take entries of every owner from the input queue; a token without the scope `all` sees
+nothing else of it than its own.  Names of groups and users are kept apart by owner, so that
+nobody can take another one's place.
+"""
+
+from dataclasses import dataclass
+
+from queue_service.service.access import Scope, Token, viewer_of
+from queue_service.service.queues import Queue
+from queue_service.store.entry import Filter
+from queue_service.store.owners import EVERYBODYS, Viewer, owned_name
+from queue_service.web.parameters import Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One request's view.
+
+    viewer: whose entries it sees.  owner: the caller's; "" for a caller that sees everything.
+    """
+
+    queue: Queue
+    viewer: Viewer
+    owner: str
+
+    @classmethod
+    def of(cls, queue: Queue, token: Token | None) -> "Reader":
+        """The view of a request with this token; None is the service's own."""
+        viewer = viewer_of(token)
+        works = token is not None and Scope.WORK in token.scopes
+        sees_all = queue.role == "input" and works
+        return cls(queue, EVERYBODYS if sees_all else viewer, viewer.owner)
+
+    @property
+    def changes(self) -> Viewer:
+        """Whose entries it may delete."""
+        return Viewer(self.owner)
+
+    @property
+    def taker(self) -> str:
+        """Whose users' work a get that deletes may take from them; "" for everybody's."""
+        return self.owner if self.queue.role == "input" else ""
+
+    @property
+    def shows_owner(self) -> bool:
+        """Whether ids say whose an entry is: to workers, whose answers then say it too."""
+        return self.queue.role == "input"
+
+    def group(self, parameters: Parameters) -> str:
+        """The group as it is stored; a group of the sink is its owner's."""
+        gid = parameters.group()
+        return owned_name(self.owner, gid) if self.queue.role == "sink" else gid
+
+    def user(self, parameters: Parameters) -> str:
+        """The user as it is stored; a user of the input queue is its owner's."""
+        uid = parameters.user()
+        return owned_name(self.owner, uid) if self.queue.role == "input" else uid
+
+    def wanted(self, parameters: Parameters, from_index: int = 0) -> Filter:
+        """Which entries a get, a count or a watch is for."""
+        return parameters.wanted(from_index, owner=self.viewer.owner)

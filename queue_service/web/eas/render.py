@@ -1,0 +1,148 @@
+"""Entries and queues as EAS clients read them."""
+
+import json
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from client_sdk.wire import frame, names
+from client_sdk.wire.frame import Frame
+from queue_service.errors import NotAcceptable
+from queue_service.service.queues import Queue
+from queue_service.store.entry import Entry, Place, QueueState, SubscriberState
+from queue_service.web.header_text import header_json, header_text
+from queue_service.web.strict_json import json_response
+
+#: How long those who have left are listed, in milliseconds.
+DEPARTED_LISTED_MS = 600_000
+
+
+def to_frame(entry: Entry, *, index_only: bool = False, with_owner: bool = False) -> Frame:
+    """The entry as it crosses the wire."""
+    data = b"" if index_only else entry.data
+    return Frame(entry.index, entry.tags(with_owner=with_owner), data)
+
+
+def wants_protobuf(request: web.Request, *, raw: bool = False) -> bool:
+    """Say whether `Accept` asks for protobuf rather than JSON; raise NotAcceptable for neither.
+
+    Only FlatBuffers are refused: the Go client has the name and no reader for them.  Whoever
+    asks for anything else, or for nothing, reads JSON.
+    """
+    accept = request.headers.get("Accept", "")
+    if names.PROTOBUF in accept:
+        return True
+    if not raw and accept.partition(";")[0].strip().lower() == names.FLATBUFFERS:
+        raise NotAcceptable(accept)
+    return False
+
+
+def render_entries(
+    entries: Sequence[Entry], *, raw: bool, protobuf: bool, with_owner: bool = False
+) -> web.Response:
+    """Answer a get: 204 for nothing, one payload when raw, else a list."""
+    if not entries:
+        return web.Response(status=204)
+    if raw:
+        return _render_raw(entries[0], with_owner=with_owner)
+    frames = [to_frame(entry, with_owner=with_owner) for entry in entries]
+    if protobuf:
+        return web.Response(body=frame.encode_list(frames), content_type=names.PROTOBUF)
+    return web.Response(body=frame.encode_json_list(frames), content_type=names.JSON)
+
+
+def _render_raw(entry: Entry, *, with_owner: bool) -> web.Response:
+    headers = {
+        names.INDEX_HEADER: str(entry.index),
+        names.REQUEST_ID_HEADER: header_text(entry.shown_id(with_owner=with_owner)),
+        # ASCII by JSON's own escapes, as a header must be.
+        names.TAGS_HEADER: header_json(json.dumps(entry.tags(with_owner=with_owner))),
+    }
+    return web.Response(body=entry.data, content_type="application/octet-stream", headers=headers)
+
+
+def render_attributes(request: web.Request, queue: Queue, state: QueueState) -> web.Response:
+    """Answer with the attributes, every value a text: protobuf for Go, JSON for the others."""
+    attributes = attributes_of(queue, state)
+    if wants_protobuf(request):
+        body = frame.encode_attributes(attributes)
+        return web.Response(body=body, content_type=names.PROTOBUF)
+    return json_response(attributes)
+
+
+def attributes_of(queue: Queue, state: QueueState) -> dict[str, str]:
+    """The attributes under the names that EAS gives them."""
+    suffix = "/sink" if queue.role == "sink" else ""
+    count = str(len(state.subscribers))
+    attributes = {
+        "meta.name": queue.service + suffix,
+        "meta.backend": "redis",
+        "meta.state": "End" if state.ended else "Normal",
+        "meta.maxPayloadBytes": str(queue.limits.payload_bytes),
+        "meta.header.user": names.USER_HEADER,
+        "meta.header.group": names.GROUP_HEADER,
+        "meta.header.priority": names.PRIORITY_HEADER,
+        # Older Go clients look for these two.
+        "meta.header.userIdentifyHeader": names.USER_HEADER,
+        "meta.header.groupIdentifyHeader": names.GROUP_HEADER,
+        "stream.length": str(state.length),
+        "stream.approxMaxLength": str(queue.limits.capacity),
+        "stream.firstEntry": str(state.first_index),
+        "stream.lastEntry": str(state.last_index),
+        # The documentation and the Go client spell it differently.
+        "consumers.status.total": count,
+        "consumers.stats.total": count,
+    }
+    lines = [_describe(queue, subscriber, state.now_ms) for subscriber in state.subscribers]
+    lines += _describe_departed(state)
+    for position, line in enumerate(lines):
+        attributes[f"consumers.list.[{position}]"] = line
+    for position, group in enumerate(state.groups):
+        attributes[f"groups.list.[{position}]"] = (
+            f"Id: {group.gid}, Consumers: {group.members}, "
+            f"Pending: {group.held}, Waiting: {group.waiting}"
+        )
+    return attributes
+
+
+def _describe(queue: Queue, subscriber: SubscriberState, now_ms: int) -> str:
+    about = subscriber.about
+    auto_commit = bool(about.get("auto_commit"))
+    window = 0 if auto_commit else subscriber.window
+    slots = max(0, window - subscriber.held)
+    # A lease is counted from the last sign of life, or from the end of the connection.
+    lease_ms = queue.lease_ms if subscriber.connected else queue.release_grace_ms
+    idle_s = max(0, lease_ms - (subscriber.lease_ends_ms - now_ms)) / 1000
+    tags = about.get("tags") or {}
+    text = (
+        f"Id: {subscriber.gid}.{subscriber.uid}, Index: {about.get('from', 0)}, "
+        f"Pending: {subscriber.held}, Status: {'Running' if subscriber.connected else 'Leaving'}, "
+        f"Idle: {idle_s:.3f}s, Window: {window}, Slots: {slots}, "
+        f"AutoCommit: {'true' if auto_commit else 'false'}"
+    )
+    if tags:
+        text += f", Tags: tags[{' '.join(f'{name}={tags[name]}' for name in sorted(tags))}]"
+    return text
+
+
+def _describe_departed(state: QueueState) -> list[str]:
+    """Those who left lately: Complete with empty hands, Exit when others had to take over."""
+    return [
+        f"Id: {group.gid}.{one.uid}, Index: 0, Pending: 0, "
+        f"Status: {'Exit' if one.held else 'Complete'}, Idle: {idle_ms / 1000:.3f}s, "
+        "Window: 0, Slots: 0, AutoCommit: false"
+        for group in state.groups
+        for one in group.departed
+        if (idle_ms := max(0, state.now_ms - one.left_at_ms)) < DEPARTED_LISTED_MS
+    ]
+
+
+def render_place(gid: str, place: Place) -> web.Response:
+    """Answer a search."""
+    return json_response(
+        {
+            "ConsumerId": f"{gid}.{place.uid}" if place.uid else "",
+            "IsPending": place.held,
+            "WaitCount": place.ahead,
+        }
+    )

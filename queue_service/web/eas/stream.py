@@ -1,0 +1,114 @@
+"""A watch without a WebSocket: one HTTP answer without an end, of frames behind their lengths.
+
+Each frame is a DataFrameProto behind its length, 4 bytes with the highest first: what the Go
+client reads when it is told to do without WebSockets, and the first Python client read.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+
+from aiohttp import web
+
+from client_sdk.wire import frame, names
+from queue_service.delivery.subscriber import Ended, Subscriber
+from queue_service.errors import ServiceError
+from queue_service.settings.process import Settings
+from queue_service.store.entry import Delivery
+from queue_service.web.connection import begin_stream, cut, grant_patience, has_left
+from queue_service.web.eas.reader import Reader
+from queue_service.web.eas.render import to_frame
+from queue_service.web.eas.watch import Wish, read_wish, subscribe
+from queue_service.web.keys import SETTINGS
+from queue_service.web.parameters import Parameters
+from queue_service.web.tokens import admission_of
+
+log = logging.getLogger(__name__)
+
+_LENGTH = struct.Struct(">I")
+
+#: How often a handler looks whether its client is still there, in seconds: nobody tells it.
+LOOK_S = 1.0
+
+
+async def stream(
+    request: web.Request, reader: Reader, parameters: Parameters
+) -> web.StreamResponse:
+    """Subscribe the client and write frames until either side ends it.
+
+    A client has no way to say that it lives: it does while its connection stands, and the
+    system is told to find out about that as often as a lease wants it.
+    """
+    settings = request.app[SETTINGS]
+    wish = read_wish(parameters, settings)
+
+    def ping() -> None:
+        if not has_left(request):
+            subscriber.hear()
+
+    subscriber = await subscribe(
+        reader, parameters, wish, kind="stream", ping=ping, cut=lambda: cut(request)
+    )
+    admission_of(request).on_end(lambda: subscriber.end(Ended.REVOKED))
+    response = web.StreamResponse(headers={"Content-Type": names.PROTOBUF})
+    try:
+        _probe_connection(request, settings)
+        grant_patience(request, settings.watch_send_timeout_s)
+        await begin_stream(request, response)
+        await _write_frames(request, response, reader, subscriber, wish)
+    except ConnectionError:
+        pass
+    finally:
+        with contextlib.suppress(ServiceError):
+            await asyncio.shield(reader.queue.unsubscribe(subscriber))
+    return response
+
+
+async def _write_frames(
+    request: web.Request,
+    response: web.StreamResponse,
+    reader: Reader,
+    subscriber: Subscriber,
+    wish: Wish,
+) -> None:
+    while not has_left(request):
+        batch: list[Delivery] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                batch = await subscriber.next_batch()
+        if not batch:
+            if subscriber.ended is not None:
+                return
+            continue
+        for delivery in batch:
+            if subscriber.ended is Ended.REVOKED:
+                return
+            data = frame.encode(
+                to_frame(delivery.entry, index_only=wish.index_only, with_owner=reader.shows_owner)
+            )
+            await response.write(_LENGTH.pack(len(data)) + data)
+        if wish.auto_commit:
+            indexes = [delivery.entry.index for delivery in batch]
+            try:
+                await reader.queue.commit(subscriber.gid, subscriber.uid, indexes)
+            except ServiceError as error:
+                log.warning("A watch ends: %s", error)
+                return
+
+
+def _probe_connection(request: web.Request, settings: Settings) -> None:
+    """Have the system notice within about a lease that the other machine has gone."""
+    connection = request.get_extra_info("socket")
+    if connection is None or not hasattr(socket, "TCP_KEEPIDLE"):
+        return
+    every_s = max(1, settings.lease_ms // 3000)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, every_s),
+        (socket.TCP_KEEPINTVL, every_s),
+        (socket.TCP_KEEPCNT, 2),
+        (socket.TCP_USER_TIMEOUT, int(settings.watch_send_timeout_s * 1000)),
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

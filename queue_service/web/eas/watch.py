@@ -1,0 +1,204 @@
+"""A watch: a subscriber rendered as an EAS WebSocket, one frame in each binary message."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import WSMsgType, web
+
+from client_sdk.wire import frame, names
+from client_sdk.wire.codes import CloseCode
+from queue_service.delivery.subscriber import Ended, Subscriber
+from queue_service.errors import BadParameter, ServiceError
+from queue_service.settings.process import Settings
+from queue_service.web.connection import cut, grant_patience
+from queue_service.web.eas.reader import Reader
+from queue_service.web.eas.render import to_frame
+from queue_service.web.keys import SETTINGS
+from queue_service.web.parameters import MAX_INDEX, Parameters
+from queue_service.web.tokens import admission_of
+
+log = logging.getLogger(__name__)
+
+#: What a closing connection says of its subscriber's end.
+CLOSINGS = {
+    Ended.LEASE_LOST: (CloseCode.LEASE_LOST, b"no sign of life for longer than the lease"),
+    Ended.TAKEN_OVER: (CloseCode.TAKEN_OVER, b"the same user has connected again"),
+    Ended.STOPPING: (CloseCode.GOING_AWAY, b"this replica stops; connect again"),
+    Ended.REVOKED: (CloseCode.UNAUTHORIZED, b"the token is not valid any more"),
+    Ended.SERVICE_STOPPED: (CloseCode.SERVICE_STOPPED, b"the service is stopped"),
+    Ended.SERVICE_DELETED: (CloseCode.SERVICE_DELETED, b"the service was deleted"),
+    Ended.STORE_LOST: (CloseCode.STORE_UNAVAILABLE, b"the store went away; connect again"),
+}
+
+#: Clients send nothing but control frames; whatever is larger is refused unread.
+MAX_MESSAGE_BYTES = 64 * 1024
+#: How long a client may take to answer our close, in seconds.
+CLOSE_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a watch asks for.
+
+    index: the lowest it wants, -1 for what comes from now on.
+    window: how many entries it may hold; with auto_commit, how many are on their way.
+    """
+
+    index: int
+    window: int
+    index_only: bool
+    auto_commit: bool
+
+
+def read_wish(parameters: Parameters, settings: Settings) -> Wish:
+    """Read a watch's parameters."""
+    auto_commit = parameters.flag(names.AUTO_COMMIT)
+    window = parameters.number(names.WINDOW, default=1, least=1, most=settings.max_window)
+    return Wish(
+        index=parameters.number(names.INDEX, default=0, least=-1, most=MAX_INDEX),
+        window=settings.auto_commit_window if auto_commit else window,
+        index_only=parameters.flag(names.INDEX_ONLY),
+        auto_commit=auto_commit,
+    )
+
+
+async def subscribe(
+    reader: Reader,
+    parameters: Parameters,
+    wish: Wish,
+    *,
+    kind: str,
+    ping: Callable[[], None],
+    cut: Callable[[], None],
+) -> Subscriber:
+    """Make a connection a subscriber that gets what was wished for."""
+    subscriber, _ = await reader.queue.subscribe(
+        reader.group(parameters),
+        reader.user(parameters),
+        window=wish.window,
+        ping=ping,
+        cut=cut,
+        wanted=reader.wanted(parameters, max(0, wish.index)),
+        newest_only=wish.index == -1,
+        about={
+            "kind": kind,
+            "auto_commit": wish.auto_commit,
+            "from": wish.index,
+            "tags": parameters.tags(),
+            "since_ms": int(time.time() * 1000),
+        },
+    )
+    return subscriber
+
+
+async def watch(request: web.Request, reader: Reader, parameters: Parameters) -> web.StreamResponse:
+    """Subscribe the client and stream frames until either side ends it.
+
+    Errors come as an HTTP status, before the connection is upgraded: the Python SDK takes
+    every message for a frame, so there is no place for an error in the stream.
+    """
+    if request.headers.get("Upgrade", "").lower() != "websocket":
+        raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
+    wish = read_wish(parameters, request.app[SETTINGS])
+    # We answer pings ourselves: each is a sign of life, and the Python SDK sends them every
+    # two seconds even while its caller reads nothing, when it could not answer one of ours.
+    socket = web.WebSocketResponse(
+        autoping=False,
+        timeout=CLOSE_TIMEOUT_S,
+        max_msg_size=MAX_MESSAGE_BYTES,
+        compress=False,
+    )
+    if not socket.can_prepare(request).ok:
+        # Before it is a subscriber: it would take over from a live one of its name.
+        raise BadParameter("the request", "a WebSocket handshake", "another")
+    pings: set[asyncio.Task[None]] = set()
+    queue = reader.queue
+    subscriber = await subscribe(
+        reader,
+        parameters,
+        wish,
+        kind="watch",
+        ping=lambda: send_ping(socket, pings),
+        cut=lambda: cut(request),
+    )
+    admission_of(request).on_end(lambda: subscriber.end(Ended.REVOKED))
+    grant_patience(request, request.app[SETTINGS].watch_send_timeout_s)
+    try:
+        await socket.prepare(request)
+        sending = asyncio.create_task(_send_frames(socket, reader, subscriber, wish))
+        try:
+            await _listen(socket, subscriber)
+        finally:
+            await end_task(sending)
+    finally:
+        with contextlib.suppress(ServiceError):
+            await asyncio.shield(queue.unsubscribe(subscriber))
+    return socket
+
+
+async def _listen(socket: web.WebSocketResponse, subscriber: Subscriber) -> None:
+    """Read control frames until the connection ends."""
+    async for message in socket:
+        subscriber.hear()
+        if message.type is WSMsgType.PING:
+            await socket.pong(message.data)
+        elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            kind = message.type.name.lower()
+            reason = f"expected no messages on a watch, got a {kind} message"
+            await socket.close(code=CloseCode.UNSUPPORTED, message=reason.encode())
+
+
+async def _send_frames(
+    socket: web.WebSocketResponse, reader: Reader, subscriber: Subscriber, wish: Wish
+) -> None:
+    try:
+        while batch := await subscriber.next_batch():
+            for delivery in batch:
+                if subscriber.ended is Ended.REVOKED:
+                    break
+                await socket.send_bytes(
+                    frame.encode(
+                        to_frame(
+                            delivery.entry,
+                            index_only=wish.index_only,
+                            with_owner=reader.shows_owner,
+                        )
+                    )
+                )
+            if wish.auto_commit and subscriber.ended is not Ended.REVOKED:
+                # After the sending, so that what never left is handed to somebody else.
+                indexes = [delivery.entry.index for delivery in batch]
+                await reader.queue.commit(subscriber.gid, subscriber.uid, indexes)
+    except ConnectionResetError:
+        return
+    except ServiceError as error:
+        log.warning("A watch ends: %s", error)
+        await socket.close(code=CloseCode.STORE_UNAVAILABLE, message=error.code.encode())
+        return
+    if subscriber.ended is not None:
+        code, reason = CLOSINGS[subscriber.ended]
+        await socket.close(code=code, message=reason)
+
+
+def send_ping(socket: web.WebSocketResponse, pings: set[asyncio.Task[None]]) -> None:
+    """Ask for a sign of life without waiting for a client that reads nothing."""
+
+    async def ping() -> None:
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await socket.ping()
+
+    if not pings and not socket.closed:
+        task = asyncio.create_task(ping())
+        pings.add(task)
+        task.add_done_callback(pings.discard)
+
+
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

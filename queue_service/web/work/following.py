@@ -1,0 +1,113 @@
+"""What one worker tells of deliveries that go on, and how long it holds each."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from client_sdk.wire import events as wire
+from client_sdk.wire.errors import WireError
+from client_sdk.wire.worker import ToWorker
+from queue_service.delivery.subscriber import Subscriber
+from queue_service.errors import ServiceError
+from queue_service.service.tickets import Tickets
+from queue_service.store.owners import plain_name
+from queue_service.store.ticket import Noted
+
+log = logging.getLogger(__name__)
+
+#: The largest JSON of one event, in bytes; pieces of output may be larger.
+MAX_JSON_BYTES = 64 * 1024
+
+
+class Following:
+    """Writes down what one connection tells.
+
+    send: sends a message to the worker.  give_up: ends the connection when the store does not
+    take what was told; the worker keeps it, and says it again on its next one.
+    """
+
+    def __init__(
+        self,
+        tickets: Tickets,
+        send: Callable[[ToWorker], Awaitable[None]],
+        give_up: Callable[[ServiceError], Awaitable[None]],
+    ) -> None:
+        self._tickets = tickets
+        self._send = send
+        self._give_up = give_up
+        self._noting: set[asyncio.Task[None]] = set()
+        self._broken = False
+        self._began: dict[int, float] = {}
+
+    def note(self, subscriber: Subscriber, events: tuple[wire.Event, ...]) -> None:
+        """Begin to write down; raises WireError for what is no event."""
+        for event in events:
+            _check(event)
+        task = asyncio.create_task(self._note(subscriber, events))
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def noted(self) -> bool:
+        """Wait until everything so far is written down; False when something was not."""
+        if self._noting:
+            await asyncio.wait(set(self._noting))
+        return not self._broken
+
+    def began(self, index: int) -> None:
+        """A delivery goes out now."""
+        self._began[index] = time.monotonic()
+
+    def ended(self, index: int, *, completed: bool) -> None:
+        """A delivery was answered; one that was completed tells how long that takes."""
+        began_at = self._began.pop(index, None)
+        if completed and began_at is not None:
+            self._tickets.note_run(time.monotonic() - began_at)
+
+    async def _note(self, subscriber: Subscriber, events: tuple[wire.Event, ...]) -> None:
+        newest: dict[tuple[int, int], int] = {}
+        items = []
+        for event in events:
+            newest[event.index, event.attempt] = event.number
+            items.append(
+                Noted(
+                    gid=subscriber.gid,
+                    uid=subscriber.uid,
+                    index=event.index,
+                    attempt=event.attempt,
+                    request_id=event.request_id,
+                    said=event.number,
+                    kind=event.kind,
+                    data=event.data,
+                    tokens=event.tokens,
+                )
+            )
+        try:
+            await self._tickets.note(items)
+        except ServiceError as error:
+            log.warning(
+                "Events of worker %s were not stored: %s", plain_name(subscriber.uid), error
+            )
+            self._broken = True
+            await self._give_up(error)
+            return
+        noted = tuple(wire.EventNoted(*key, number) for key, number in newest.items())
+        with contextlib.suppress(ConnectionResetError):
+            await self._send(wire.EventsNoted(noted))
+
+
+def _check(event: wire.Event) -> None:
+    if event.kind not in wire.KINDS:
+        raise WireError(f"an event of a kind in {wire.KINDS}", repr(event.kind[:64]))
+    if event.kind == wire.DELTA:
+        return
+    if len(event.data) > MAX_JSON_BYTES:
+        raise WireError(f"an event of at most {MAX_JSON_BYTES} bytes", str(len(event.data)))
+    try:
+        is_object = isinstance(json.loads(event.data), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise WireError("an event with a JSON object", "something else")

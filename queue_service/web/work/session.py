@@ -1,0 +1,377 @@
+"""The worker face: one WebSocket, deliveries out, answers in.
+
+worker                          service
+  Hello(uid, window, held)  ->
+                            <-  Welcome(lease, lost)
+                            <-  Deliveries, Taken
+  Completions, Rejections   ->
+                            <-  Outcomes
+  Renew, SetWindow          ->
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from aiohttp import WSMsgType, web
+
+from client_sdk.wire import versions
+from client_sdk.wire import worker as wire
+from client_sdk.wire.codes import CloseCode, Code
+from client_sdk.wire.errors import WireError
+from client_sdk.wire.events import Events
+from queue_service.delivery.subscriber import Ended, Subscriber
+from queue_service.errors import CredentialEnded, ServiceError, StoreUnavailable
+from queue_service.service.access import Scope, viewer_of
+from queue_service.service.service import Service
+from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery
+from queue_service.store.owners import Viewer, plain_name
+from queue_service.web.body import held_by
+from queue_service.web.connection import cut, measure
+from queue_service.web.eas.watch import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
+from queue_service.web.keys import SETTINGS
+from queue_service.web.tokens import admission_of, require_scope, seek, time_limit
+from queue_service.web.upgrade import require_upgrade
+from queue_service.web.work.deliveries import to_rejected, to_wire
+from queue_service.web.work.following import Following
+from queue_service.web.work.intake import Intake
+
+log = logging.getLogger(__name__)
+
+#: How long a new connection may take to say Hello, in seconds.
+HELLO_TIMEOUT_S = 10.0
+#: The least that a message may hold, whatever the sink's payload limit; and what it may hold
+#: above that limit, for tags and framing.
+LEAST_MESSAGE_BYTES = 16 * 1024 * 1024
+FRAMING_BYTES = 1024 * 1024
+#: Answers of one worker that the store works on at the same time: so many bytes, so many messages.
+#: Beyond that its connection is read no further.
+MOST_ANSWERING_BYTES = 32 * 1024 * 1024
+MOST_ANSWERING = 256
+#: A close reason has room for this many bytes.
+MAX_REASON_BYTES = 120
+_MAX_NAME_LENGTH = 256
+_ABOUT = ("engine", "version", "host", "gpu")
+
+
+async def serve_work(request: web.Request) -> web.StreamResponse:
+    """Serve one worker until either side ends it."""
+    service = await seek(request, request.match_info["service"])
+    viewer = viewer_of(require_scope(request, service, Scope.WORK))
+    require_upgrade(request)
+    socket = web.WebSocketResponse(
+        autoping=False,
+        timeout=CLOSE_TIMEOUT_S,
+        max_msg_size=max(LEAST_MESSAGE_BYTES, service.sink.limits.payload_bytes + FRAMING_BYTES),
+        compress=False,
+    )
+    await socket.prepare(request)
+    connection = _Work(request, socket, service, viewer)
+    try:
+        await connection.run()
+    except CredentialEnded:
+        await socket.close(code=CLOSINGS[Ended.REVOKED][0], message=CLOSINGS[Ended.REVOKED][1])
+    except _TooOld as error:
+        await _close(socket, CloseCode.VERSION_MISMATCH, str(error))
+    except _NotBinary as error:
+        await _close(socket, CloseCode.UNSUPPORTED, str(error))
+    except WireError as error:
+        await _close(socket, CloseCode.BAD_MESSAGE, str(error))
+    except StoreUnavailable as error:
+        await _close(socket, CloseCode.STORE_UNAVAILABLE, str(error))
+    except ServiceError as error:
+        await _close(socket, CloseCode.GOING_AWAY, str(error))
+    except ConnectionResetError:
+        log.debug("A worker's connection was reset.")
+    return socket
+
+
+async def _close(socket: web.WebSocketResponse, code: CloseCode, reason: str) -> None:
+    await socket.close(code=code, message=reason.encode()[:MAX_REASON_BYTES])
+
+
+class _NotBinary(WireError):
+    def __init__(self) -> None:
+        super().__init__("binary messages", "another kind")
+
+
+class _TooOld(Exception):
+    def __init__(self, protocol: int) -> None:
+        super().__init__(versions.versions_differ(protocol))
+
+
+class _Work:
+    """One worker's connection."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        service: Service,
+        viewer: Viewer,
+    ) -> None:
+        self._request = request
+        self._socket = socket
+        self._service = service
+        self._viewer = viewer
+        self._admission = admission_of(request)
+        self._settings = request.app[SETTINGS]
+        self._queue = service.input
+        self._following = Following(service.tickets, self._send, self._give_up)
+        self._answering: set[asyncio.Task[None]] = set()
+        self._intake = Intake(
+            held_by(request), self._refuse, message_timeout_s=self._settings.body_timeout_s
+        )
+        self._refusals: set[asyncio.Task[None]] = set()
+        self._answering_bytes = 0
+        self._pings: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Greet, then deliver and listen until the connection ends."""
+        measure(self._request, self._intake.arrive)
+        try:
+            await self._run()
+        finally:
+            self._intake.close()
+
+    async def _run(self) -> None:
+        hello = await self._hello()
+        self._admission.check()
+        subscriber, lost = await self._queue.subscribe(
+            self._service.workers_gid,
+            # Kept apart by owner: another token's worker of this name is another worker.
+            self._viewer.stored(hello.uid),
+            window=hello.window,
+            ping=lambda: send_ping(self._socket, self._pings),
+            cut=lambda: cut(self._request),
+            own_commits=True,
+            about={
+                "kind": "worker",
+                **{name: getattr(hello, name)[:_MAX_NAME_LENGTH] for name in _ABOUT},
+                "pid": hello.pid,
+                "since_ms": int(time.time() * 1000),
+            },
+            claims=[(held.index, held.attempt) for held in hello.held],
+        )
+        log.info("Worker %s has subscribed to %s.", hello.uid, self._service.name)
+        self._admission.on_end(lambda: subscriber.end(Ended.REVOKED))
+        sending = None
+        try:
+            await self._send(
+                wire.Welcome(
+                    service=self._service.name,
+                    protocol=min(hello.protocol, versions.PROTOCOL),
+                    lease_ms=self._settings.lease_ms,
+                    lost=tuple(wire.Held(index, attempt) for index, attempt in lost),
+                )
+            )
+            sending = asyncio.create_task(self._deliver(subscriber))
+            await self._listen(subscriber)
+        finally:
+            if sending is not None:
+                await end_task(sending)
+            await self._let_go(subscriber)
+            log.info("Worker %s has left %s.", hello.uid, self._service.name)
+
+    async def _let_go(self, subscriber: Subscriber) -> None:
+        """End the subscription; doing it again changes nothing."""
+        # What the worker answered before it went is still written down.
+        await self._following.noted()
+        if self._answering:
+            await asyncio.wait(self._answering)
+        with contextlib.suppress(ServiceError):
+            await asyncio.shield(self._queue.unsubscribe(subscriber))
+
+    async def _hello(self) -> wire.Hello:
+        try:
+            async with time_limit(self._request, HELLO_TIMEOUT_S):
+                message = await self._socket.receive()
+        except TimeoutError:
+            raise WireError("Hello", f"nothing for {HELLO_TIMEOUT_S:g} s") from None
+        if message.type is not WSMsgType.BINARY:
+            if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
+                raise ConnectionResetError
+            raise _NotBinary
+        hello = wire.decode_from_worker(message.data)
+        if not isinstance(hello, wire.Hello):
+            raise WireError("Hello first", type(hello).__name__)
+        if hello.protocol < versions.OLDEST_PROTOCOL:
+            raise _TooOld(hello.protocol)
+        if not 0 < len(hello.uid) <= _MAX_NAME_LENGTH or not hello.uid.isprintable():
+            raise WireError(f"a printable uid of 1 to {_MAX_NAME_LENGTH} characters", "another")
+        if hello.window > self._settings.max_window:
+            raise WireError(f"a window of at most {self._settings.max_window}", str(hello.window))
+        return hello
+
+    async def _listen(self, subscriber: Subscriber) -> None:
+        async for message in self._socket:
+            if subscriber.ended is Ended.REVOKED:
+                # Nothing is taken from it any more; the loop ends when the socket has closed.
+                continue
+            subscriber.hear()
+            self._intake.complete()
+            if message.type is WSMsgType.BINARY:
+                decoded = wire.decode_from_worker(message.data)
+                await self._handle(subscriber, decoded, len(message.data))
+            elif message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+            elif message.type is WSMsgType.TEXT:
+                raise _NotBinary
+
+    async def _handle(self, subscriber: Subscriber, message: wire.FromWorker, size: int) -> None:
+        match message:
+            case wire.Completions() | wire.Rejections():
+                # A task of its own, so that the next message is read while the store works.
+                task = asyncio.create_task(self._answer(subscriber, message, size))
+                self._answering_bytes += size
+                self._intake.store(size)
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+                while (
+                    self._answering_bytes > MOST_ANSWERING_BYTES
+                    or len(self._answering) > MOST_ANSWERING
+                ):
+                    await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
+            case Events(events):
+                self._following.note(subscriber, events)
+            case wire.SetWindow(window):
+                if window > self._settings.max_window:
+                    raise WireError(f"a window of at most {self._settings.max_window}", str(window))
+                await self._queue.resize(subscriber, window)
+            case wire.Renew(load):
+                if load is not None:
+                    subscriber.describe(load=asdict(load))
+            case wire.Hello():
+                raise WireError("Hello once", "a second one")
+
+    async def _answer(
+        self, subscriber: Subscriber, message: wire.Completions | wire.Rejections, size: int
+    ) -> None:
+        """Write answers down and tell what became of them."""
+        try:
+            # What came before this answer was not written down: the worker says all of it again.
+            if await self._following.noted():
+                await self._write_down(subscriber, message)
+        finally:
+            self._answering_bytes -= size
+            self._intake.stored(size)
+
+    async def _write_down(
+        self, subscriber: Subscriber, message: wire.Completions | wire.Rejections
+    ) -> None:
+        try:
+            if isinstance(message, wire.Completions):
+                outcomes = await self._complete(subscriber, message)
+            else:
+                outcomes = await self._reject(subscriber, message)
+        except ServiceError as error:
+            log.warning(
+                "Answers of worker %s were not stored: %s", plain_name(subscriber.uid), error
+            )
+            await self._give_up(error)
+            return
+        with contextlib.suppress(ConnectionResetError):
+            await self._send(wire.Outcomes(tuple(outcomes)))
+        ended = sum(
+            outcome.code != Code.FRAME_TOO_BIG
+            and not subscriber.was_taken(outcome.index, outcome.attempt)
+            for outcome in outcomes
+        )
+        self._queue.reopen(subscriber, ended)
+
+    async def _complete(
+        self, subscriber: Subscriber, message: wire.Completions
+    ) -> list[wire.Outcome]:
+        limit = self._service.sink.limits.payload_bytes
+        too_big, items, done = [], [], []
+        for item in message.completions:
+            result = item.result
+            if result is not None and (
+                len(result.data) > limit or _size(result.tags) > self._settings.max_header_bytes
+            ):
+                # The delivery stays the worker's, which answers it with something smaller.
+                too_big.append(wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG))
+                continue
+            items.append(item)
+            data, tags = (result.data, result.tags) if result else (None, {})
+            failed = item.failed or wire.Failure("")
+            done.append(
+                Completed(
+                    subscriber.gid,
+                    subscriber.uid,
+                    item.index,
+                    item.attempt,
+                    data,
+                    tags,
+                    failed_code=failed.code,
+                    failed_reason=failed.reason[:MAX_REASON_LENGTH],
+                    failed_type=failed.type,
+                )
+            )
+        accepted = await self._queue.complete(done)
+        for item, is_accepted in zip(items, accepted, strict=True):
+            self._following.ended(item.index, completed=is_accepted)
+        return too_big + [_outcome(*pair) for pair in zip(items, accepted, strict=True)]
+
+    async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
+        for item in message.rejections:
+            self._following.ended(item.index, completed=False)
+        accepted = await self._queue.reject(
+            [to_rejected(subscriber, item) for item in message.rejections]
+        )
+        return [_outcome(*pair) for pair in zip(message.rejections, accepted, strict=True)]
+
+    async def _deliver(self, subscriber: Subscriber) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while subscriber.ended is None:
+                batch = await subscriber.next_batch()
+                if subscriber.ended is Ended.REVOKED:
+                    break
+                # Before the deliveries: the same entry may come again, as another attempt.
+                if taken := subscriber.take_taken():
+                    await self._send(wire.Taken(tuple(wire.Held(*pair) for pair in taken)))
+                if batch:
+                    await self._send(wire.Deliveries(tuple(map(self._to_wire, batch))))
+                if stops := subscriber.take_stops():
+                    await self._send(wire.Stops(tuple(wire.Held(*pair) for pair in stops)))
+            if subscriber.ended is Ended.REVOKED:
+                # What it holds is for others now, however long it takes to answer the close.
+                await asyncio.gather(self._let_go(subscriber), self._close(Ended.REVOKED))
+            elif subscriber.ended is not None:
+                await self._close(subscriber.ended)
+
+    async def _close(self, ended: Ended) -> None:
+        code, reason = CLOSINGS[ended]
+        await self._socket.close(code=code, message=reason)
+
+    def _to_wire(self, delivery: Delivery) -> wire.Delivery:
+        self._following.began(delivery.entry.index)
+        return to_wire(self._service, delivery)
+
+    def _refuse(self, error: ServiceError | None) -> None:
+        """Close the connection: there is no room for its message, or it came too slowly."""
+        reason = "expected the whole message in time, got less" if error is None else str(error)
+        if not self._refusals:
+            closing = _close(self._socket, CloseCode.TRY_AGAIN_LATER, reason)
+            task = asyncio.create_task(closing)
+            self._refusals.add(task)
+            task.add_done_callback(lambda _: cut(self._request))
+
+    async def _give_up(self, error: ServiceError) -> None:
+        """Undecided: the worker says it all again on its next connection."""
+        await _close(self._socket, CloseCode.STORE_UNAVAILABLE, str(error))
+
+    async def _send(self, message: wire.ToWorker) -> None:
+        await self._socket.send_bytes(wire.encode_to_worker(message))
+
+
+def _size(tags: Mapping[str, str]) -> int:
+    """How many characters tags have: a reader may get them as headers."""
+    return sum(len(name) + len(value) for name, value in tags.items())
+
+
+def _outcome(item: wire.Completion | wire.Rejection, accepted: bool) -> wire.Outcome:
+    return wire.Outcome(item.index, item.attempt, accepted, "" if accepted else Code.LEASE_LOST)

@@ -1,0 +1,148 @@
+"""The published document is OpenAPI 3.1, knows every route of the face, and is true of answers."""
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from queue_service.web.jobs.openapi import document
+from queue_service.web.jobs.routes import routes
+from tests.conftest import StartWorker
+from tests.queue_service.web.jobs.face import Answer, Face
+
+pytestmark = pytest.mark.leaves_entries
+
+METHODS = {"get", "put", "post", "delete"}
+
+
+def test_the_document_is_valid() -> None:
+    assert list(OpenAPIV31SpecValidator(document()).iter_errors()) == []
+
+
+def test_every_route_is_in_the_document_and_the_other_way_round() -> None:
+    served = {(route.path.replace(":[^/]+", ""), route.method.lower()) for route in routes()}
+    described = {
+        (path, method)
+        for path, item in document()["paths"].items()
+        for method in item
+        if method in METHODS and path not in {"/healthz", "/readyz"}
+    }
+    assert described == served
+
+
+def test_whatever_finds_jobs_can_be_told_whose() -> None:
+    for path, item in document()["paths"].items():
+        if "/jobs" not in path:
+            continue
+        for method in METHODS & set(item):
+            told = {one["name"] for one in item[method]["parameters"]}
+            puts = method == "put" or (method == "post" and path.endswith("/jobs"))
+            assert ("owner" in told) != puts, (path, method)
+
+
+def check(answer: Answer, path: str, method: str) -> None:
+    """Hold an answer against what the document says about it."""
+    published = document()
+    responses = published["paths"][f"/v1/services/{{service}}/jobs{path}"][method]["responses"]
+    assert str(answer.status) in responses, answer
+    content: dict[str, Any] = responses[str(answer.status)].get("content", {})
+    for name in responses[str(answer.status)].get("headers", {}):
+        assert name.lower() in answer.headers, (name, answer)
+    if not answer.body:
+        return
+    kind = answer.headers["content-type"].partition(";")[0]
+    assert kind in content or "*/*" in content, (kind, content)
+    schema = content.get(kind, {}).get("schema", {}) if "json" in kind else {}
+    whole = {**schema, "components": published["components"]}
+    lines = answer.body.splitlines() if kind == "application/x-ndjson" else [answer.body]
+    for line in lines:
+        told = Answer(answer.status, {}, line).json if schema else None
+        if schema:
+            errors = [error.message for error in Draft202012Validator(whole).iter_errors(told)]
+            assert errors == []
+
+
+async def test_answers_are_as_the_document_says(face: Face, start_worker: StartWorker) -> None:
+    async def call(method: str, where: str, path: str, **more: Any) -> Answer:
+        answer = await face.call(method.upper(), where, **more)
+        check(answer, path, method)
+        return answer
+
+    await call("put", "/one", "/{job}", data=b"x", params={"finish_by": "1h"})
+    await call("put", "/one", "/{job}", data=b"y")
+    await call("put", "/two", "/{job}", data=b"x", params={"not_before": "1h"})
+    await call("post", "", "", data=b"x", params={"priority": "x"})
+    await call("post", "", "", data=b"x" * 20_000)
+    ndjson = {"Content-Type": "application/x-ndjson"}
+    await call("post", "", "", data=b'{"input": 1}\nnothing', headers=ndjson)
+    await call("get", "/one", "/{job}")
+    described = set(document()["components"]["schemas"]["Job"]["properties"])
+    assert set((await call("get", "/one", "/{job}")).json) == described
+    await call("get", "/none", "/{job}")
+    await call("get", "/one/result", "/{job}/result")
+    await call("get", "", "", params={"limit": "2"})
+    await call("get", "", "", params={"state": "tired"})
+    await call("post", "/two/cancel", "/{job}/cancel")
+    await call("post", "/none/cancel", "/{job}/cancel")
+    await call("get", "/two/result", "/{job}/result")
+    await start_worker(face.url, face.service)
+    await call("get", "/one/result", "/{job}/result", params={"wait": "20s"})
+    await call("post", "/one/cancel", "/{job}/cancel")
+    await call("get", "/one", "/{job}")
+    await call("get", "/one/events", "/{job}/events")
+    await call("get", "/one/events", "/{job}/events", headers={"Last-Event-ID": "x"})
+    await call("delete", "/one", "/{job}")
+    await call("post", "", "", data=b"x", headers={"Authorization": "wrong"})
+
+
+async def test_a_failed_attempt_is_as_the_document_says(
+    face: Face, start_worker: StartWorker
+) -> None:
+    await start_worker(
+        face.url,
+        face.service,
+        engine="handler:tests.queue_service.web.jobs.failing_handler:Handler",
+    )
+    kinds = {"oom": 1, "bad": 1, "done": 0}
+    schema = {"$ref": "#/components/schemas/FailedAttempt", "components": document()["components"]}
+    for kind, failures in kinds.items():
+        job_id = await face.submit(kind.encode())
+        told = [event async for event in face.events(job_id)]
+        failed = [event.data for event in told if event.kind == "failed"]
+        assert len(failed) == failures, told
+        for one in failed:
+            assert list(Draft202012Validator(schema).iter_errors(one)) == []
+            assert set(one) == set(
+                document()["components"]["schemas"]["FailedAttempt"]["properties"]
+            )
+
+
+def test_the_document_explains_what_it_says_of_retries() -> None:
+    schemas = document()["components"]["schemas"]
+    (retry,) = (
+        one for one in schemas["Job"]["properties"]["retry"]["oneOf"] if "properties" in one
+    )
+    for one in (retry, schemas["FailedAttempt"]):
+        assert all(field["description"] for field in one["properties"].values())
+    names = {"max_attempts", "retry_pause", "retry_factor", "retry_longest_pause", "retry_jitter"}
+    assert names <= schemas["Line"]["properties"].keys()
+
+
+async def test_the_document_is_open_to_everybody(face: Face) -> None:
+    async with face.session.get(
+        f"{face.url}/openapi.json", headers={"Authorization": ""}
+    ) as answer:
+        assert answer.status == 200
+        published = await answer.json()
+        assert published.pop("servers") == [{"url": face.url}]
+        assert published == document()
+
+
+def test_programs_that_write_clients_find_bodies_that_they_know() -> None:
+    text = json.dumps(document())
+    assert "*/*" not in text
+    for path, method in (("", "post"), ("/{job}", "put")):
+        body = document()["paths"][f"/v1/services/{{service}}/jobs{path}"][method]["requestBody"]
+        assert {"application/json", "application/octet-stream"} <= body["content"].keys()
