@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -59,15 +60,15 @@ class Registrar:
                 await turning
 
     async def _turn_for_ever(self, teams: list[Part], journal: Journal) -> None:
-        while True:
-            for team in teams:
-                await let_pass(TURN_S)
-                old = self._current[team.name]
-                await self.give(team)
-                await let_pass(BOTH_S)
-                async with self._session() as session:
-                    await self._ask(session, "DELETE", f"/{old}")
-                journal.note(What.REVOKED, code=old)
+        # A cycle of no teams ends at once.
+        for team in itertools.cycle(teams):
+            await let_pass(TURN_S)
+            old = self._current[team.name]
+            await self.give(team)
+            await let_pass(BOTH_S)
+            async with self._session() as session:
+                await self._ask(session, "DELETE", f"/{old}")
+            journal.note(What.REVOKED, code=old)
 
     async def _ask(
         self, session: aiohttp.ClientSession, method: str, path: str, wish: Any = None

@@ -1,8 +1,13 @@
 """The figures of a run are read from its events as they are meant."""
 
+from pathlib import Path
+
 from tests.faults.event import Event, What
 from tests.faults.history import History
+from tests.faults.journal import Journal
 from tests.faults.recovery import Timeline, percentile
+from tests.faults.registrar import Registrar
+from tests.waiting import let_pass
 
 
 def delivered(at: float, who: str, *, attempt: int = 1) -> Event:
@@ -73,3 +78,10 @@ def test_a_percentile_is_a_value_that_was_there() -> None:
     assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert percentile([1.0, 2.0], 0.99) == 2.0
     assert percentile([], 0.99) == 0.0
+
+
+async def test_a_round_without_teams_is_not_held_up_by_their_tokens(tmp_path: Path) -> None:
+    registrar = Registrar([], "svc")
+    journal = Journal(tmp_path / "us.jsonl", "us")
+    async with registrar.running([], journal):
+        await let_pass(0.01)
