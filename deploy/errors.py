@@ -16,6 +16,7 @@ DeployError
   ├─ NotReady         a change was not complete in time
   ├─ OneOnly          more instances than one machine can run of it
   ├─ BadServiceFile   a service.json says something that cannot be
+  ├─ BadAutoscaler    the settings of an autoscaler say something that cannot be
   ├─ ServiceUnnamed   there is not one service only, and none was named
   ├─ BadInputFile     the input of a map cannot be read, or holds no JSON
   ├─ CannotResume     what a map has written does not belong to what is asked for now
@@ -183,6 +184,17 @@ class BadServiceFile(DeployError):
     def __init__(self, *sentences: str) -> None:
         super().__init__("\n".join(sentences))
         self.sentences = sentences
+
+
+class BadAutoscaler(DeployError):
+    """The settings of an autoscaler or a schedule are wrong; `field` is where, or ""."""
+
+    code = "BAD_AUTOSCALER"
+    exit_code = WRONG_INPUT
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(f"{field}: {sentence}" if field else sentence)
+        self.field = field
 
 
 class ServiceUnnamed(DeployError):

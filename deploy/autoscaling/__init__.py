@@ -1,0 +1,1 @@
+"""Autoscaling: how many workers a service needs, decided by pure functions."""

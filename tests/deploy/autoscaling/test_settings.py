@@ -1,0 +1,169 @@
+"""The formats of PAI EAS for autoscaling, as its API and its command line have them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from deploy.autoscaling.schedule import read_schedule, target_at
+from deploy.autoscaling.settings import Metric, read_autoscaler, read_options
+from deploy.errors import BadAutoscaler
+
+WHOLE: dict[str, Any] = {
+    "min": 0,
+    "max": 10,
+    "scaleStrategies": [{"metricName": "queue[avgbacklog]", "threshold": 10, "service": ""}],
+    "behavior": {
+        "scaleUp": {"stabilizationWindowSeconds": 0},
+        "scaleDown": {"stabilizationWindowSeconds": 300},
+        "onZero": {"scaleDownGracePeriodSeconds": 600, "scaleUpActivationReplicas": 1},
+    },
+}
+
+
+def test_the_body_of_eas_is_read_and_returned() -> None:
+    assert read_autoscaler(WHOLE).to_json() == WHOLE
+
+
+def test_what_is_left_out_has_the_defaults_of_eas() -> None:
+    assert read_autoscaler({"min": 0, "max": 10}).to_json() == WHOLE
+    part = {"min": 0, "max": 10, "behavior": {"onZero": {"scaleDownGracePeriodSeconds": 60}}}
+    behavior = read_autoscaler(part).behavior
+    assert behavior.on_zero.scale_up_activation_replicas == 1
+    assert behavior.scale_down.stabilization_window_seconds == 300
+
+
+def test_options_of_the_command_line_are_the_same() -> None:
+    options = ["min=0", "max=10", "strategies.queue[avgbacklog]=10"]
+    assert read_options(options) == read_autoscaler(WHOLE)
+    more = ["strategies.qps=5", "behavior.scaleDown.stabilizationWindowSeconds=60"]
+    settings = read_options([*options, *more])
+    assert [part.metric for part in settings.scale_strategies] == [
+        Metric.AVERAGE_BACKLOG,
+        Metric.QPS,
+    ]
+    assert settings.behavior.scale_down.stabilization_window_seconds == 60
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "says"),
+    [
+        ({"min": -1}, "min", "greater than or equal to 0"),
+        ({"max": 1001}, "max", "1000"),
+        ({"max": 0}, "max", "got 0"),
+        ({"min": 11}, "", "`min` (11)"),
+        ({"min": "many"}, "min", "got 'many'"),
+        ({"minimum": 1}, "minimum", "no such key"),
+        ({"scaleStrategies": []}, "scaleStrategies", "at least 1"),
+        (
+            {"scaleStrategies": [{"metricName": "queue[depth]", "threshold": 1}]},
+            "scaleStrategies.0.metricName",
+            "queue[avgbacklog]",
+        ),
+        (
+            {"scaleStrategies": [{"metricName": "qps", "threshold": 0}]},
+            "scaleStrategies.0.threshold",
+            "greater than 0",
+        ),
+        (
+            {"scaleStrategies": [{"metricName": "qps", "threshold": float("nan")}]},
+            "scaleStrategies.0.threshold",
+            "got nan",
+        ),
+        ({"scaleStrategies": [{"metricName": "qps", "threshold": 1}] * 2}, "", "two strategies"),
+        ({"behavior": {"scaleUp": {}}}, "behavior.scaleUp.", "missing"),
+        (
+            {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 86_401}}},
+            "behavior.scaleUp.",
+            "86400",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], field: str, says: str) -> None:
+    with pytest.raises(BadAutoscaler) as refused:
+        read_autoscaler({**WHOLE, **change})
+    assert str(refused.value).startswith(field)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [None, [], "min=0", 3, {}, {"min": 1}])
+def test_what_is_no_autoscaler_is_refused(given: object) -> None:
+    with pytest.raises(BadAutoscaler):
+        read_autoscaler(given)
+
+
+@pytest.mark.parametrize("option", ["min", "=3", "strategies.qps", "min.x=1", "strategies.=3", ""])
+def test_wrong_options_are_refused(option: str) -> None:
+    with pytest.raises(BadAutoscaler):
+        read_options(["min=0", "max=3", option])
+
+
+WEEKDAYS = {
+    "ExcludeDates": ["* * * * * 6,0"],
+    "ScaleJobs": [
+        {"Name": "rush hour", "Schedule": "0 0 8 * * *", "TargetSize": 6},
+        {"Schedule": "0 30 18 * * *", "TargetSize": 1},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("now", "size"),
+    [
+        ("2026-11-26 07:59:59", 1),
+        ("2026-11-26 08:00:00", 6),
+        ("2026-11-26 18:29:59", 6),
+        ("2026-11-26 18:30:00", 1),
+        # The 28th is a Saturday: Friday's last target holds until Monday.
+        ("2026-11-28 12:00:00", 1),
+        ("2026-11-29 23:59:59", 1),
+        ("2026-11-30 08:00:00", 6),
+    ],
+)
+def test_a_target_holds_until_the_next_one_and_none_begins_on_excluded_dates(
+    now: str, size: int
+) -> None:
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    target = target_at(read_schedule(WEEKDAYS), moment)
+    assert target is not None
+    assert target.size == size
+
+
+def test_seconds_come_first() -> None:
+    schedule = read_schedule({"ScaleJobs": [{"Schedule": "0 15,45 * * * *", "TargetSize": 6}]})
+    target = target_at(schedule, datetime(2026, 11, 26, 10, 50, tzinfo=UTC))
+    assert target is not None
+    assert target.since == datetime(2026, 11, 26, 10, 45, tzinfo=UTC)
+
+
+def test_times_are_those_of_the_time_zone_also_when_clocks_change() -> None:
+    schedule = read_schedule({**WEEKDAYS, "ExcludeDates": [], "TimeZone": "Europe/Berlin"})
+    for day, hour in ((24, 6), (25, 7)):
+        before = datetime(2026, 10, day, hour - 1, 59, 59, tzinfo=UTC)
+        after = datetime(2026, 10, day, hour, 0, 0, tzinfo=UTC)
+        sizes = [found.size for now in (before, after) if (found := target_at(schedule, now))]
+        assert sizes == [1, 6]
+
+
+def test_there_is_no_target_before_the_first_one() -> None:
+    always_off = {**WEEKDAYS, "ExcludeDates": ["* * * * * *"]}
+    assert target_at(read_schedule(always_off), datetime(2026, 11, 26, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"ScaleJobs": []}, "ScaleJobs"),
+        ({"ScaleJobs": [{"Schedule": "0 8 * * *", "TargetSize": 1}]}, "six fields"),
+        ({"ScaleJobs": [{"Schedule": "0 99 8 * * *", "TargetSize": 1}]}, "no cron expression"),
+        ({"ScaleJobs": [{"Schedule": "0 0 8 * * *", "TargetSize": -1}]}, "TargetSize"),
+        ({"ExcludeDates": ["Sunday"]}, "six fields"),
+        ({"TimeZone": "Mars/Olympus"}, "Mars/Olympus"),
+        ({"TimeZone": "../../etc/passwd"}, "time zone"),
+        ({"Cron": 1}, "no such key"),
+    ],
+)
+def test_a_wrong_schedule_is_refused(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(BadAutoscaler) as refused:
+        read_schedule({**WEEKDAYS, **change})
+    assert says in str(refused.value)
