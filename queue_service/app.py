@@ -19,6 +19,7 @@ from queue_service.service.services import Services
 from queue_service.settings.process import Settings
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.scripts import Scripts
+from queue_service.web import routes
 from queue_service.web.address import Addresses
 from queue_service.web.browsers import let_pages_read
 from queue_service.web.budget import Budget
@@ -26,6 +27,7 @@ from queue_service.web.ids import RequestIds
 from queue_service.web.keys import (
     ADDRESSES,
     BUDGET,
+    ERROR_FORMATS,
     METRICS,
     REQUEST_IDS,
     SERVICES,
@@ -34,7 +36,6 @@ from queue_service.web.keys import (
     VISITORS,
 )
 from queue_service.web.middleware import answer_errors
-from queue_service.web.routes import routes
 from queue_service.web.server import ConnectionLimits, Runner
 from queue_service.web.visitors import Visitors
 
@@ -55,6 +56,7 @@ def build_app(settings: Settings) -> web.Application:
     app[METRICS] = Metrics()
     app[ADDRESSES] = Addresses(settings)
     app[VISITORS] = Visitors(settings)
+    app[ERROR_FORMATS] = routes.ERROR_FORMATS
     app[REQUEST_IDS] = RequestIds()
     app[BUDGET] = Budget(settings.max_buffered_bytes, app[METRICS].connections.held_bytes.set)
     app[STRANGERS] = Tally(log, "%d requests came without the right token, the last from %s.")
@@ -74,7 +76,7 @@ def build_app(settings: Settings) -> web.Application:
     app.on_shutdown.append(_drain)
     if app[VISITORS].origins:
         app.on_response_prepare.append(let_pages_read)
-    app.add_routes(routes(settings))
+    app.add_routes(routes.routes(settings))
     return app
 
 

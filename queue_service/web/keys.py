@@ -1,4 +1,4 @@
-"""Where handlers find what the app was built of."""
+"""Where handlers find what the application was built from."""
 
 from aiohttp import web
 
@@ -9,6 +9,7 @@ from queue_service.service.services import Services
 from queue_service.settings.process import Settings
 from queue_service.web.address import Addresses
 from queue_service.web.budget import Budget, Held
+from queue_service.web.error_formats import ErrorFormats
 from queue_service.web.ids import RequestIds
 from queue_service.web.visitors import Visitors
 
@@ -24,3 +25,4 @@ HELD = web.RequestKey("held", Held)
 STRANGERS = web.AppKey("strangers", Tally)
 ADDRESSES = web.AppKey("addresses", Addresses)
 VISITORS = web.AppKey("visitors", Visitors)
+ERROR_FORMATS = web.AppKey("error_formats", ErrorFormats)

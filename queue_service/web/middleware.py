@@ -1,67 +1,27 @@
-"""From an error to an answer: the one table, for every face."""
+"""Around every handler: web pages are judged first, and errors become responses at the end."""
 
 import logging
-import re
-from collections.abc import Awaitable, Callable
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
-from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from client_sdk.wire.errors import WireError
 from queue_service import errors
 from queue_service.web.address import keep_prefix
 from queue_service.web.body import drop_rest_of_body
 from queue_service.web.browsers import admit
-from queue_service.web.jobs import problem
-from queue_service.web.keys import ADDRESSES, ADMISSION, HELD, METRICS, STRANGERS
-from queue_service.web.openai import refusals
-from queue_service.web.strict_json import json_response
-from queue_service.web.upgrade import UpgradeRequired
+from queue_service.web.keys import (
+    ADDRESSES,
+    ADMISSION,
+    ERROR_FORMATS,
+    HELD,
+    METRICS,
+    STRANGERS,
+)
+from queue_service.web.routing import Handler
+from queue_service.web.statuses import ErrorWithStatus
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-#: No answer carries Retry-After: the EAS SDK's HTTP library obeys it with 36 requests for one.
-STATUS: dict[type[errors.ServiceError], int] = {
-    errors.BadParameter: 400,
-    UpgradeRequired: 426,
-    errors.Unauthorized: 401,
-    errors.NoAdmin: 401,
-    errors.CredentialEnded: 401,
-    errors.Forbidden: 403,
-    errors.HostNotAllowed: 421,
-    errors.OriginNotAllowed: 403,
-    errors.NoSuchService: 404,
-    errors.ServiceStopped: 503,
-    errors.ServiceFixed: 409,
-    errors.RevisionChanged: 412,
-    errors.NoSuchEntry: 404,
-    errors.NoSuchToken: 404,
-    errors.NoSuchDeadLetter: 404,
-    errors.RequestIdInUse: 409,
-    errors.NotInLineYet: 409,
-    errors.ForeignEntry: 409,
-    errors.AmbiguousId: 409,
-    errors.NoSuchPath: 404,
-    errors.MethodNotAllowed: 405,
-    errors.NotAcceptable: 406,
-    errors.SlowBody: 408,
-    errors.FrameTooBig: 413,
-    errors.QueueFull: 429,
-    errors.QuotaExceeded: 429,
-    errors.TooMuchAtOnce: 429,
-    errors.BuffersFull: 503,
-    errors.UnknownEncoding: 415,
-    errors.QueueEnded: 409,
-    errors.LeaseLost: 409,
-    errors.Draining: 503,
-    errors.StoreUnavailable: 503,
-    errors.OutcomeUnknown: 503,
-    errors.NewerFormat: 503,
-    errors.StoreError: 500,
-}
 
 #: A body above this size is not written at once: the system takes it as its client reads, in bytes.
 LARGE_BYTES = 64 * 1024
@@ -71,22 +31,6 @@ CLIENT_LEFT = 499
 
 #: What the HTTP library itself refuses, in our words.
 _LIBRARY_CODES = {404: Code.NOT_FOUND, 413: Code.FRAME_TOO_BIG}
-
-
-#: The paths whose errors are problem details.
-_PROBLEM_PATHS = re.compile(r"/v1/services/[^/]+/jobs(?:/|$)")
-
-
-def wants_problem(request: web.BaseRequest) -> bool:
-    """Say whether errors of this request are answered as problem details."""
-    return _PROBLEM_PATHS.match(request.path) is not None
-
-
-def status_of(request: web.BaseRequest, error: errors.ServiceError) -> int:
-    """The status of an error on the face that was asked."""
-    if wants_problem(request):
-        return problem.status_of(error, STATUS.get(type(error), 500))
-    return STATUS[type(error)] if not isinstance(error, refusals.Refused) else error.status
 
 
 @web.middleware
@@ -140,64 +84,38 @@ def _allowed(request: web.Request, error: Exception) -> Exception:
 
 
 def _response_to(request: web.Request, error: Exception) -> web.StreamResponse:
+    def render(status: int, code: Code, sentence: str) -> web.Response:
+        return request.app[ERROR_FORMATS].render(request, status, code, sentence)
+
     match error:
         case errors.ServiceError():
             return _refuse(request, error)
         case WireError():
-            return render(request, 400, Code.BAD_PARAMETER, str(error))
+            return render(400, Code.BAD_PARAMETER, str(error))
         case web.HTTPException():
             code = _LIBRARY_CODES.get(error.status, Code.BAD_PARAMETER)
-            return render(request, error.status, code, error.reason)
+            return render(error.status, code, error.reason)
         case RecursionError():
             sentence = "the body: expected JSON, got brackets nested too deep"
-            return render(request, 400, Code.BAD_PARAMETER, sentence)
+            return render(400, Code.BAD_PARAMETER, sentence)
         case ConnectionError():
             # The client left; the answer goes nowhere, and the library need not log that.
             return web.Response(status=CLIENT_LEFT)
         case _:
             log.error("%s %s failed.", request.method, request.path, exc_info=error)
-            return render(request, 500, Code.INTERNAL, "the service failed; its log says how")
-
-
-async def answer_expectation(request: web.Request) -> web.StreamResponse | None:
-    """Answer an `Expect` header, which the library's own way fails on when it is no text."""
-    expected = request.headers.get("Expect", "")
-    if expected.lower() != "100-continue":
-        came = expected.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:64]
-        sentence = f"Expect: expected 100-continue or nothing, got {came!r}"
-        return render(request, 417, Code.BAD_PARAMETER, sentence)
-    if request.version == HttpVersion11:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-    return None
+            return render(500, Code.INTERNAL, "the service failed; its log says how")
 
 
 def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:
-    status = status_of(request, error)
+    form = request.app[ERROR_FORMATS].of(request)
+    status = form.status_of(error)
     if status == 401:
         request.app[METRICS].wrong_tokens.inc()
         request.app[STRANGERS].note(request.remote or "")
-    if status == 500 and not isinstance(error, refusals.Refused):
+    # An API that chooses 500 itself reports an engine's failure, which is not ours.
+    if status == 500 and not isinstance(error, ErrorWithStatus):
         log.error("%s %s failed.", request.method, request.path, exc_info=error)
-    if refusals.is_ours(request):
-        response = refusals.render(status, error, error.code)
-    elif wants_problem(request):
-        described = problem.describe(error, status)
-        response = problem.render(status, described, problem.headers_of(error))
-    else:
-        response = render(request, status, error.code, str(error))
+    response = form.render(request, status, error.code, error)
     if isinstance(error, errors.MethodNotAllowed):
         response.headers["Allow"] = error.allowed
     return response
-
-
-def render(request: web.BaseRequest, status: int, code: Code, sentence: str) -> web.Response:
-    """Write an error: JSON to whoever asks for JSON, a line of text to everybody else."""
-    if refusals.is_ours(request):
-        return refusals.render(status, Exception(sentence), code)
-    if wants_problem(request):
-        return problem.render(status, problem.members(status, code, sentence))
-    headers = {names.ERROR_CODE_HEADER: code}
-    if names.JSON in request.headers.get("Accept", ""):
-        return json_response({"code": code, "message": sentence}, status=status, headers=headers)
-    return web.Response(text=sentence, status=status, headers=headers)

@@ -15,7 +15,8 @@ from client_sdk.wire.codes import Code
 from queue_service.process.metrics import ConnectionMetrics
 from queue_service.process.tally import Tally
 from queue_service.web.connection import Blockage, Connection
-from queue_service.web.middleware import render
+from queue_service.web.error_formats import ErrorFormats
+from queue_service.web.keys import ERROR_FORMATS
 from queue_service.web.waits import Waits
 
 log = logging.getLogger(__name__)
@@ -67,13 +68,19 @@ class Server(web.Server):
     """Admits connections, and ends those that are too slow."""
 
     def __init__(
-        self, made: web.Server, limits: ConnectionLimits, metrics: ConnectionMetrics, **kwargs: Any
+        self,
+        made: web.Server,
+        limits: ConnectionLimits,
+        metrics: ConnectionMetrics,
+        errors: ErrorFormats,
+        **kwargs: Any,
     ) -> None:
         """Serve what another server was made to serve; kwargs: those of RequestHandler."""
         super().__init__(made.request_handler, request_factory=made.request_factory, **kwargs)
         self.blocked: dict[Connection, Blockage] = {}
         self._limits = limits
         self._metrics = metrics
+        self._errors = errors
         self._heads: Waits[Connection] = Waits(limits.header_timeout_s)
         self._spare_heads: Waits[Connection] = Waits(SPARE_HEAD_S)
         self._open = 0
@@ -174,7 +181,7 @@ class Server(web.Server):
         else:
             self._refuse(request.remote or "")
             sentence = f"this process takes {self._limits.connections} connections and has them"
-            response = render(request, 503, Code.OVERLOADED, sentence)
+            response = self._errors.render(request, 503, Code.OVERLOADED, sentence)
         response.force_close()
         return response
 
@@ -201,7 +208,8 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         if self._root_path:
             made.request_factory = without_prefix(self._root_path, made.request_factory)
-        server = Server(made, self._limits, self._metrics, **made._kwargs)
+        errors = self.app[ERROR_FORMATS]
+        server = Server(made, self._limits, self._metrics, errors, **made._kwargs)
         self._sweeping = asyncio.create_task(server.sweep(), name="sweep of connections")
         return server
 

@@ -21,10 +21,9 @@ from queue_service.errors import (
     ServiceStopped,
     Unauthorized,
 )
-from queue_service.service.access import Access, Scope, Token, putter_of
+from queue_service.service.access import Access, Scope, Token
 from queue_service.service.admission import Admission
 from queue_service.service.service import Service
-from queue_service.store.putter import Putter
 from queue_service.web.connection import cut
 from queue_service.web.keys import ADMISSION, SERVICES, SETTINGS
 
@@ -245,11 +244,6 @@ def _admit_somewhere(request: web.Request, scope: Scope) -> bool:
 
 def _nothing(_: Token) -> bool:
     return False
-
-
-def putter_with(service: Service, token: Token | None) -> Putter | None:
-    """Who puts with this token into the service; None, in both, is the service's own."""
-    return None if token is None else putter_of(token)
 
 
 def require_admin(request: web.Request) -> None:

@@ -8,7 +8,7 @@ import pytest
 from client_sdk.wire.codes import CloseCode, Code
 from queue_service import errors
 from queue_service.error_advice import QUOTAS
-from queue_service.web.middleware import STATUS
+from queue_service.web.statuses import STATUS
 
 ROW = re.compile(r"^\| (.+?) \| (.*?) ?\| (.*) \| (.*?) ?\|$", re.MULTILINE)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"

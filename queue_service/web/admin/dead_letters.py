@@ -20,31 +20,17 @@ from queue_service.service.queues import Queue
 from queue_service.store.dead_letters import Choice, DeadLetter
 from queue_service.web.body import read_body
 from queue_service.web.keys import SETTINGS
-from queue_service.web.middleware import STATUS
 from queue_service.web.parameters import MAX_INDEX, MAX_INDEXES, Parameters
+from queue_service.web.statuses import status_of
 from queue_service.web.strict_json import json_response
-from queue_service.web.tokens import require_admin, seek_admitted
+from queue_service.web.tokens import seek_admitted
 
-PATH = "/v1/services/{service}/dead-letters"
 #: Letters on one page, unless asked otherwise, and at most.
 PAGE, LONGEST_PAGE = 100, 1000
 #: What an edit may take beside the data, in bytes.
 FRAMING_BYTES = 64 * 1024
 #: No owner can be called so.
 _EVERYBODY = "*"
-
-
-def routes() -> list[web.RouteDef]:
-    """The routes of this face."""
-    return [
-        web.get(PATH, list_letters),
-        web.delete(PATH, purge),
-        web.post(PATH + "/replay", replay),
-        web.get(PATH + "/{id}", show),
-        web.patch(PATH + "/{id}", edit),
-        web.delete(PATH + "/{id}", purge_one),
-        web.post(PATH + "/{id}/replay", replay_one),
-    ]
 
 
 async def list_letters(request: web.Request) -> web.Response:
@@ -129,7 +115,7 @@ async def replay(request: web.Request) -> web.Response:
     sentence = f"{refusal}; {len(outcome.replayed)} were put back before"
     return json_response(
         {"code": refusal.code, "message": sentence, **told},
-        status=STATUS[type(refusal)],
+        status=status_of(refusal),
         headers={names.ERROR_CODE_HEADER: refusal.code},
     )
 
@@ -150,7 +136,6 @@ async def purge(request: web.Request) -> web.Response:
 
 
 async def _queue(request: web.Request) -> tuple[Queue, Parameters]:
-    require_admin(request)
     service = await seek_admitted(request, request.match_info["service"])
     parameters = Parameters(request)
     match parameters.text("queue", "input"):

@@ -1,13 +1,15 @@
-"""The chat page and its two companions.
+"""The chat page and its files.
 
-The files hold no secret and are open to everybody; what the page does it does with the token that
-its user gives it, through the same API as every other client.
+The files hold no secret and are public.  The page uses the token that its user enters, and the
+same API as every other client.
 """
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
 from aiohttp import web
+
+from queue_service.web.routing import PUBLIC, Api, Route
 
 #: Only our own files, and talk only to us; nobody puts the page into a frame.
 _POLICY = (
@@ -28,11 +30,6 @@ _FILES = {
 }
 
 
-def routes() -> list[web.RouteDef]:
-    """The routes of the page."""
-    return [web.get(path, _serve(*file)) for path, file in _FILES.items()]
-
-
 def _serve(name: str, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     body = (files(__package__) / name).read_bytes()
 
@@ -40,3 +37,6 @@ def _serve(name: str, content_type: str) -> Callable[[web.Request], Awaitable[we
         return web.Response(body=body, content_type=content_type, charset="utf-8", headers=_HEADERS)
 
     return handle
+
+
+API = Api(tuple(Route("GET", path, PUBLIC, _serve(*file)) for path, file in _FILES.items()))

@@ -1,4 +1,4 @@
-"""The EAS face: one URL for each queue, the operation chosen by method and query.
+"""The operations of the EAS protocol: each handler is a row of the table in `routes.py`.
 
 Alibaba's Python, Go and Java clients work against it unchanged.  Their spellings stop here.
 """
@@ -10,19 +10,11 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.errors import (
-    BadParameter,
-    Forbidden,
-    MethodNotAllowed,
-    NoSuchPath,
-    ServiceError,
-)
+from queue_service.errors import BadParameter, Forbidden, MethodNotAllowed, ServiceError
 from queue_service.service.access import Scope
 from queue_service.service.queues import Queue
-from queue_service.service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, NewEntry, Read, Rejected
 from queue_service.store.owners import AT, UNSURE, owned_name
-from queue_service.store.putter import Putter
 from queue_service.web.body import read_body
 from queue_service.web.connection import has_left, has_taken_all, is_half_closed, leaving
 from queue_service.web.eas.reader import Reader
@@ -33,27 +25,16 @@ from queue_service.web.eas.render import (
     wants_protobuf,
 )
 from queue_service.web.eas.stream import stream
-from queue_service.web.eas.watch import watch
+from queue_service.web.eas.watch import watch_over_websocket
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
-from queue_service.web.tokens import (
-    admission_of,
-    check_admission,
-    putter_with,
-    require_scope,
-    seek,
-    settle,
-)
+from queue_service.web.tokens import admission_of, check_admission, settle
 
 log = logging.getLogger(__name__)
 
 #: A long poll is answered this much before its time is over.  The Python SDK stops reading at
 #: the very moment its own poll ends, and asks again: six requests for one (queue_client.py).
 ANSWER_EARLY_S = 0.25
-#: What a GET may ask for that takes nothing.
-_LOOKS = (names.ATTRIBUTES, names.SEARCH, names.COUNT)
-_INPUT_SCOPES = {"POST": Scope.SUBMIT, "DELETE": Scope.CANCEL}
-_BELOW_SINK = f"{names.SINK}/"
 #: Parameters of other methods: a GET that has one was meant to be something else than a read.
 _CHANGES = (names.INDEXES, names.TRUNCATE, names.NEGATIVE, names.END_OF_STREAM, names.FORCE)
 #: The methods of a queue.
@@ -62,69 +43,20 @@ ALLOWED = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 MAX_FORM_BYTES = 64 * 1024
 
 
-async def serve_queue(request: web.Request) -> web.StreamResponse:
-    """Serve `/api/predict/{service}` and whatever lies below it."""
-    if request.method == "OPTIONS":
-        return web.Response(status=204, headers={"Allow": ALLOWED})
-    name = request.match_info["service"]
-    services = request.app[SERVICES]
-    service = services.get(name) or await seek(request, name)
-    return await _serve(request, service, request.match_info["suffix"])
+async def end_stream(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
+    """End the queue's stream, or open it again (`_eos_=false`)."""
+    queue = reader.queue
+    if reader.owner:
+        # All tokens share the stream, and so its end.
+        raise Forbidden(queue.service, (Scope.ALL,))
+    ended = parameters.flag(names.END_OF_STREAM)
+    settle(request)
+    await queue.end_stream(ended=ended, drop=ended and parameters.flag(names.FORCE))
+    return web.Response(text="OK")
 
 
-async def serve_bare(request: web.Request) -> web.StreamResponse:
-    """Serve the first service at the root, where a gateway has taken the prefix off."""
-    service = request.app[SERVICES].first()
-    if service is None:
-        raise NoSuchPath(request.path)
-    return await _serve(request, service, request.match_info.get("suffix", ""))
-
-
-async def _serve(request: web.Request, service: Service, suffix: str) -> web.StreamResponse:
-    path = suffix.strip("/")
-    queue = service.input
-    if path == names.SINK or path.startswith(_BELOW_SINK):
-        queue, path = service.sink, path[len(_BELOW_SINK) :]
-    parameters = Parameters(request)
-    token = require_scope(request, service, *_scopes(request.method, queue, parameters))
-    reader = Reader.of(queue, token)
-    match request.method:
-        case "POST" if names.END_OF_STREAM in parameters:
-            if reader.owner:
-                # A stream is everybody's, and so is its end.
-                raise Forbidden(service.name, (Scope.ALL,))
-            ended = parameters.flag(names.END_OF_STREAM)
-            settle(request)
-            await queue.end_stream(ended=ended, drop=ended and parameters.flag(names.FORCE))
-            return web.Response(text="OK")
-        case "POST":
-            whose = putter_with(service, token) if queue.role == "input" else None
-            return await put(request, reader, parameters, path, putter=whose)
-        case "GET" | "HEAD":
-            return await _read(request, reader, parameters)
-        case "PUT" if parameters.flag(names.NEGATIVE):
-            return await reject(request, reader, parameters)
-        case "PUT":
-            settle(request)
-            gid, uid = reader.group(parameters), reader.user(parameters)
-            await queue.commit(gid, uid, parameters.indexes())
-            return web.Response(text="OK")
-        case "DELETE":
-            settle(request)
-            return await delete(reader, parameters)
-        case method:
-            raise MethodNotAllowed(method, ALLOWED)
-
-
-async def put(
-    request: web.Request,
-    reader: Reader,
-    parameters: Parameters,
-    path: str,
-    *,
-    putter: Putter | None,
-) -> web.Response:
-    """Store the body.  The answer is the index in plain digits: Go and Java parse it so."""
+async def put(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
+    """Store the body.  The response is the index in plain digits, as Go and Java parse it."""
     settings, queue = request.app[SETTINGS], reader.queue
     request_id = parameters.request_id()
     entry_id = request_id or request.app[REQUEST_IDS].next()
@@ -143,10 +75,10 @@ async def put(
             data,
             tags=parameters.tags(),
             priority=parameters.priority(),
-            path=path,
+            path=reader.path,
             content_type=parameters.content_type(),
             idempotency_key=key,
-            putter=putter,
+            putter=reader.putter,
             owner=reader.owner,
             meant=_meant(request, reader, request_id),
         )
@@ -168,40 +100,33 @@ def _meant(request: web.Request, reader: Reader, request_id: str) -> str:
     return f"{'' if is_owner else UNSURE}{owned_name(owner, plain)}"
 
 
-def _scopes(method: str, queue: Queue, parameters: Parameters) -> tuple[Scope, ...]:
-    """What a token must be good for: one of these is enough.
-
-    The sink is its readers'; the input queue takes from those who submit and gives to those who
-    work.  How long the line is, everybody may know who has to do with the service.
-    """
-    if method in ("GET", "HEAD") and any(map(parameters.flag, _LOOKS)):
-        return tuple(Scope)
-    if method == "POST" and names.END_OF_STREAM in parameters:
-        method = "DELETE"
-    if queue.role == "sink":
-        return (Scope.WORK,) if method == "POST" else (Scope.READ,)
-    return (_INPUT_SCOPES.get(method, Scope.WORK),)
+async def attributes(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
+    """Answer with the queue's attributes: its length, its groups and its subscribers."""
+    state = await reader.queue.attributes(reader.viewer)
+    return render_attributes(request, reader.queue, state)
 
 
-async def _read(request: web.Request, reader: Reader, parameters: Parameters) -> web.StreamResponse:
-    queue = reader.queue
-    if parameters.flag(names.ATTRIBUTES):
-        return render_attributes(request, queue, await queue.attributes(reader.viewer))
-    if parameters.flag(names.SEARCH):
-        index = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
-        place = await queue.search(reader.group(parameters), index, viewer=reader.viewer)
-        return render_place(parameters.group(), place)
-    if parameters.flag(names.COUNT):
-        priority = parameters.priority() if names.PRIORITY in parameters else None
-        wanted = reader.wanted(parameters)
-        return web.Response(text=str(await queue.count(wanted, priority=priority)))
-    if parameters.flag(names.WATCH):
-        if request.method == "HEAD":
-            raise MethodNotAllowed("HEAD", "GET")
-        if "Upgrade" in request.headers:
-            return await watch(request, reader, parameters)
-        return await stream(request, reader, parameters)
-    return await get(request, reader, parameters)
+async def search(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
+    """Answer with where an entry is: who holds it, or how many go before it."""
+    index = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
+    place = await reader.queue.search(reader.group(parameters), index, viewer=reader.viewer)
+    return render_place(parameters.group(), place)
+
+
+async def count(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
+    """Answer with how many entries match."""
+    priority = parameters.priority() if names.PRIORITY in parameters else None
+    wanted = reader.wanted(parameters)
+    return web.Response(text=str(await reader.queue.count(wanted, priority=priority)))
+
+
+async def watch(request: web.Request, reader: Reader, parameters: Parameters) -> web.StreamResponse:
+    """Subscribe the client: over a WebSocket when it asks for one, else over plain HTTP."""
+    if request.method == "HEAD":
+        raise MethodNotAllowed("HEAD", "GET")
+    if "Upgrade" in request.headers:
+        return await watch_over_websocket(request, reader, parameters)
+    return await stream(request, reader, parameters)
 
 
 async def get(request: web.Request, reader: Reader, parameters: Parameters) -> web.StreamResponse:
@@ -212,7 +137,7 @@ async def get(request: web.Request, reader: Reader, parameters: Parameters) -> w
     length = parameters.number(names.LENGTH, default=1, least=1, most=settings.max_get_length)
     timeout_s = parameters.duration_s(names.TIMEOUT, most_s=settings.max_timeout_s)
     _refuse_changes(parameters)
-    delete = parameters.flag(names.AUTO_DELETE, default=takes_unasked(request, queue))
+    delete = parameters.flag(names.AUTO_DELETE, default=deletes_by_default(request, queue))
     if request.method == "HEAD":
         # It asks what a GET would find, and takes nothing.
         delete, timeout_s = False, 0.0
@@ -238,16 +163,16 @@ async def get(request: web.Request, reader: Reader, parameters: Parameters) -> w
     return response
 
 
-def takes_unasked(request: web.Request, queue: Queue) -> bool:
-    """Say whether a get without `_auto_delete_` takes what it reads.
+def deletes_by_default(request: web.Request, queue: Queue) -> bool:
+    """Say whether a get without `_auto_delete_` deletes what it reads.
 
-    A poll of the sink does: PAI's predictors fetch their result so.  The input queue is its
-    workers', and PAI's readiness check is a bare GET of it.  A browser that opens a link, or loads
-    it ahead, asks for nothing at all.
+    On the sink it does: PAI's predictors fetch their result with such a poll.  On the input queue
+    it does not: its entries are for workers, and PAI's readiness check is a bare GET of it.  A
+    browser that opens or prefetches a link does not ask for a deletion either.
     """
     opens_a_page = request.headers.get("Sec-Fetch-Mode") in ("navigate", "no-cors")
-    loads_ahead = "Sec-Purpose" in request.headers or "Purpose" in request.headers
-    return queue.role == "sink" and not opens_a_page and not loads_ahead
+    prefetches = "Sec-Purpose" in request.headers or "Purpose" in request.headers
+    return queue.role == "sink" and not opens_a_page and not prefetches
 
 
 def _refuse_changes(parameters: Parameters) -> None:
@@ -293,14 +218,26 @@ async def _write_then_delete(
         log.warning("%d entries were read and could not be deleted: %s", len(indexes), error)
 
 
-async def delete(reader: Reader, parameters: Parameters) -> web.Response:
-    """Remove entries by their indexes, or every one below an index."""
-    queue = reader.queue
-    if parameters.flag(names.TRUNCATE):
-        below = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
-        await queue.truncate(below, viewer=reader.changes)
-    else:
-        await queue.delete(parameters.indexes(), viewer=reader.changes)
+async def commit(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
+    """Commit deliveries of this user by their indexes."""
+    settle(request)
+    gid, uid = reader.group(parameters), reader.user(parameters)
+    await reader.queue.commit(gid, uid, parameters.indexes())
+    return web.Response(text="OK")
+
+
+async def delete(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
+    """Delete entries by their indexes."""
+    settle(request)
+    await reader.queue.delete(parameters.indexes(), viewer=reader.changes)
+    return web.Response(text="OK")
+
+
+async def truncate(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
+    """Delete every entry below an index."""
+    settle(request)
+    below = parameters.number(names.INDEX, default=None, least=0, most=MAX_INDEX)
+    await reader.queue.truncate(below, viewer=reader.changes)
     return web.Response(text="OK")
 
 
@@ -318,3 +255,10 @@ async def reject(request: web.Request, reader: Reader, parameters: Parameters) -
     reason = form.get(names.REASON, "")[:MAX_REASON_LENGTH]
     await reader.queue.reject([Rejected(gid, uid, index, 0, code, reason) for index in indexes])
     return web.Response(text="OK")
+
+
+async def refuse_method(
+    request: web.Request, reader: Reader, parameters: Parameters
+) -> web.StreamResponse:
+    """Refuse a method that no operation has."""
+    raise MethodNotAllowed(request.method, ALLOWED)

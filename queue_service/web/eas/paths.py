@@ -1,18 +1,18 @@
-"""Where the queues of every service are: one look at a path, whatever services there are."""
+"""The paths of all queues: one resource, because services come and go."""
 
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.web.middleware import Handler, answer_expectation
+from queue_service.web.routing import Handler, answer_expectation
 
 _BEFORE = f"{names.EAS_PREFIX}/"
 
 
 class QueuePaths(web.AbstractRouteDef):
-    """Serves `/api/predict/{service}` and whatever lies below it, which is the `suffix`.
+    """Serves `/api/predict/{service}` and everything below it, which is the `suffix`.
 
-    Services come and go, while the library's table of paths is fixed once it serves; and
-    matching one of its patterns costs a tenth of a put, which cutting a path at a slash does not.
+    The library's table of paths cannot change once it serves.  Matching one of its patterns costs a
+    tenth of a put; splitting the path at a slash costs nearly nothing.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -34,7 +34,7 @@ class _Below(web.PlainResource):
 
 
 def _decoded(part: str) -> str:
-    """Undo the two escapes that the library leaves in a path, so as to tell slashes apart."""
+    """Undo the two escapes that the library leaves in a path, to keep slashes apart."""
     if "%" not in part:
         return part
     return part.replace("%2F", "/").replace("%25", "%")

@@ -7,10 +7,11 @@ nobody can take another one's place.
 
 from dataclasses import dataclass
 
-from queue_service.service.access import Scope, Token, viewer_of
+from queue_service.service.access import Scope, Token, putter_of, viewer_of
 from queue_service.service.queues import Queue
 from queue_service.store.entry import Filter
 from queue_service.store.owners import EVERYBODYS, Viewer, owned_name
+from queue_service.store.putter import Putter
 from queue_service.web.parameters import Parameters
 
 
@@ -19,19 +20,30 @@ class Reader:
     """One request's view.
 
     viewer: whose entries it sees.  owner: the caller's; "" for a caller that sees everything.
+    path: what follows the queue in the URL, for engines that are HTTP servers.
+    putter: as whom it puts into the input queue; None for the service's own token, which has no
+        limits, and for the sink, where limits are those of the input.
     """
 
     queue: Queue
     viewer: Viewer
     owner: str
+    path: str
+    putter: Putter | None
 
     @classmethod
-    def of(cls, queue: Queue, token: Token | None) -> "Reader":
+    def of(cls, queue: Queue, token: Token | None, path: str) -> "Reader":
         """The view of a request with this token; None is the service's own."""
         viewer = viewer_of(token)
         works = token is not None and Scope.WORK in token.scopes
-        sees_all = queue.role == "input" and works
-        return cls(queue, EVERYBODYS if sees_all else viewer, viewer.owner)
+        is_input = queue.role == "input"
+        return cls(
+            queue,
+            EVERYBODYS if is_input and works else viewer,
+            viewer.owner,
+            path,
+            putter_of(token) if is_input and token is not None else None,
+        )
 
     @property
     def changes(self) -> Viewer:

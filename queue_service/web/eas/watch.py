@@ -20,24 +20,12 @@ from queue_service.web.eas.render import to_frame
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.tokens import admission_of
+from queue_service.web.websocket import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
 
 log = logging.getLogger(__name__)
 
-#: What a closing connection says of its subscriber's end.
-CLOSINGS = {
-    Ended.LEASE_LOST: (CloseCode.LEASE_LOST, b"no sign of life for longer than the lease"),
-    Ended.TAKEN_OVER: (CloseCode.TAKEN_OVER, b"the same user has connected again"),
-    Ended.STOPPING: (CloseCode.GOING_AWAY, b"this replica stops; connect again"),
-    Ended.REVOKED: (CloseCode.UNAUTHORIZED, b"the token is not valid any more"),
-    Ended.SERVICE_STOPPED: (CloseCode.SERVICE_STOPPED, b"the service is stopped"),
-    Ended.SERVICE_DELETED: (CloseCode.SERVICE_DELETED, b"the service was deleted"),
-    Ended.STORE_LOST: (CloseCode.STORE_UNAVAILABLE, b"the store went away; connect again"),
-}
-
 #: Clients send nothing but control frames; whatever is larger is refused unread.
 MAX_MESSAGE_BYTES = 64 * 1024
-#: How long a client may take to answer our close, in seconds.
-CLOSE_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +83,9 @@ async def subscribe(
     return subscriber
 
 
-async def watch(request: web.Request, reader: Reader, parameters: Parameters) -> web.StreamResponse:
+async def watch_over_websocket(
+    request: web.Request, reader: Reader, parameters: Parameters
+) -> web.StreamResponse:
     """Subscribe the client and stream frames until either side ends it.
 
     Errors come as an HTTP status, before the connection is upgraded: the Python SDK takes
@@ -182,23 +172,3 @@ async def _send_frames(
     if subscriber.ended is not None:
         code, reason = CLOSINGS[subscriber.ended]
         await socket.close(code=code, message=reason)
-
-
-def send_ping(socket: web.WebSocketResponse, pings: set[asyncio.Task[None]]) -> None:
-    """Ask for a sign of life without waiting for a client that reads nothing."""
-
-    async def ping() -> None:
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            await socket.ping()
-
-    if not pings and not socket.closed:
-        task = asyncio.create_task(ping())
-        pings.add(task)
-        task.add_done_callback(pings.discard)
-
-
-async def end_task(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -20,7 +20,6 @@ from queue_service.web.jobs.options import read_options
 from queue_service.web.jobs.show import path_of
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
-from queue_service.web.middleware import STATUS
 from queue_service.web.strict_json import dumps, no_constant
 from queue_service.web.tokens import check_admission, settle
 
@@ -162,7 +161,7 @@ def _not_so_many(came: str) -> BadParameter:
 
 
 def _refusal(number: int, error: ServiceError) -> dict[str, object]:
-    status = problem.status_of(error, STATUS.get(type(error), 500))
+    status = problem.ERRORS.status_of(error)
     return {"line": number, "status": status, "problem": problem.describe(error, status)}
 
 

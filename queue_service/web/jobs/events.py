@@ -17,15 +17,15 @@ from client_sdk.wire import events as wire
 from client_sdk.wire.failures import type_named
 from queue_service.delivery.doorbell import Doorbell, wait_for_any
 from queue_service.errors import BadParameter
-from queue_service.service.access import Scope
 from queue_service.service.service import Service
 from queue_service.store.ticket import Event, Seen, State
 from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.connection import begin_stream, cut, has_left, leaving
-from queue_service.web.jobs.find import admitted, find
+from queue_service.web.jobs.find import find, viewer_for
 from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import iso, show
 from queue_service.web.keys import SERVICES
+from queue_service.web.routing import Caller
 from queue_service.web.strict_json import dumps, read_object
 from queue_service.web.tokens import admission_of
 
@@ -42,9 +42,9 @@ WRITE_TIMEOUT_S = 60.0
 RETRY_MS = 2000
 
 
-async def get_events(request: web.Request) -> web.StreamResponse:
+async def get_events(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Stream the events of a job, from the beginning or after the one last seen."""
-    service, viewer = await admitted(request, Scope.READ)
+    service, viewer = caller.service, viewer_for(request, caller)
     last = request.headers.get("Last-Event-ID") or request.query.get("after", "")
     seen = await find(request, service, viewer)
     if last == END:

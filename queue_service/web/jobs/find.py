@@ -7,39 +7,34 @@ from aiohttp import web
 
 from queue_service.delivery.doorbell import wait_for_any
 from queue_service.errors import AmbiguousId, BadParameter, Forbidden
-from queue_service.service.access import Scope, Token, viewer_of
+from queue_service.service.access import Scope
 from queue_service.service.service import Service
 from queue_service.store.owners import OWNED, Viewer, owned_name
 from queue_service.store.ticket import Seen
 from queue_service.web.connection import has_left, is_half_closed, leaving
 from queue_service.web.jobs.problem import no_such_job
 from queue_service.web.keys import SERVICES
-from queue_service.web.tokens import admission_of, require_scope, seek
+from queue_service.web.routing import Caller
+from queue_service.web.tokens import admission_of
 
 #: The longest that a look waits for a ring: the job's own, or of its queues.
 LOOK_AGAIN_S = 15.0
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-async def admitted(request: web.Request, *any_of: Scope) -> tuple[Service, Viewer]:
-    """The service that the path names, for a token with one of these scopes, and whose jobs it
-    sees there; `?owner=` chooses among everybody's."""
-    service = await seek(request, request.match_info["service"])
-    viewer = viewer_of(require_scope(request, service, *any_of))
-    owner = request.query.get("owner")
+def viewer_for(request: web.Request, caller: Caller) -> Viewer:
+    """Return whose jobs the request is about: the caller's, or with `?owner=` another owner's.
+
+    Raises Forbidden when the caller may not see those, and BadParameter.
+    """
+    viewer, owner = caller.viewer, request.query.get("owner")
     if owner is None or owner == viewer.owner:
-        return service, viewer
+        return viewer
     if not viewer.sees_all:
-        raise Forbidden(service.name, (Scope.ALL,))
+        raise Forbidden(caller.service.name, (Scope.ALL,))
     if not _OWNER.fullmatch(owner):
         raise BadParameter("owner", "the id or the owner of a token", repr(owner[:64]))
-    return service, Viewer(owner)
-
-
-async def admitted_putter(request: web.Request) -> tuple[Service, Token | None]:
-    """The service that the path names, and the token that puts there, None for its own."""
-    service = await seek(request, request.match_info["service"])
-    return service, require_scope(request, service, Scope.SUBMIT)
+    return Viewer(owner)
 
 
 async def find(request: web.Request, service: Service, viewer: Viewer) -> Seen:

@@ -1,9 +1,12 @@
-"""The jobs face as an OpenAPI 3.1 document, kept by hand: tests hold it against the routes and
-against answers."""
+"""The jobs API as an OpenAPI 3.1 document.
 
+What each operation needs comes from the table of routes; the rest is written by hand, and tests
+compare it with the table and with real responses.
+"""
+
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
-
-from aiohttp import web
+from typing import Any
 
 from client_sdk.wire import names
 from queue_service.store.ticket import State
@@ -23,8 +26,10 @@ from queue_service.web.jobs.schemas import (
     ref,
     text,
 )
-from queue_service.web.keys import ADDRESSES
-from queue_service.web.strict_json import json_response
+from queue_service.web.routing import Requirement, Route
+
+#: The methods that an item of the document may have.
+METHODS = {"get", "put", "post", "delete"}
 
 
 def parameter(name: str, about: str, schema: Schema | None = None, where: str = "query") -> Schema:
@@ -216,9 +221,9 @@ def _cancel() -> Schema:
     return {"parameters": _ONE, "post": verb("Cancel a job.", answers, parameters=waits)}
 
 
-def document() -> Schema:
-    """The whole document."""
-    jobs = names.JOBS_PATH
+def document(routes: Iterable[Route]) -> Schema:
+    """Return the whole document.  routes: the table that says what each operation needs."""
+    needs = {(route.documented_path, route.method.lower()): route.needs for route in routes}
     page = {
         "jobs": {"type": "array", "items": _A_JOB},
         "after": or_null(text("Where the next page begins; null at the end.")),
@@ -228,19 +233,10 @@ def document() -> Schema:
         "info": {
             "title": "Penstock",
             "version": version("penstock"),
-            "description": "The jobs API. The other faces are described elsewhere.",
+            "description": "The jobs API. The other APIs are described elsewhere.",
         },
         "security": [{"token": []}],
-        "paths": {
-            "/healthz": {"get": _open("The process runs.")},
-            "/readyz": {"get": _open("It can serve.", answer("It cannot."))},
-            "/openapi.json": {"get": _open("This document.")},
-            jobs: _many(),
-            f"{jobs}/{{job}}": _one(),
-            f"{jobs}/{{job}}/result": _result(),
-            f"{jobs}/{{job}}/events": _events(),
-            f"{jobs}/{{job}}/cancel": _cancel(),
-        },
+        "paths": {path: _secured(path, item, needs) for path, item in _paths().items()},
         "components": {
             "securitySchemes": {
                 "token": {"type": "apiKey", "in": "header", "name": "Authorization"}
@@ -258,12 +254,32 @@ def document() -> Schema:
     }
 
 
+def _paths() -> dict[str, Schema]:
+    jobs = names.JOBS_PATH
+    return {
+        "/healthz": {"get": _open("The process runs.")},
+        "/readyz": {"get": _open("It can serve.", answer("It cannot."))},
+        "/openapi.json": {"get": _open("This document.")},
+        jobs: _many(),
+        f"{jobs}/{{job}}": _one(),
+        f"{jobs}/{{job}}/result": _result(),
+        f"{jobs}/{{job}}/events": _events(),
+        f"{jobs}/{{job}}/cancel": _cancel(),
+    }
+
+
+def _secured(path: str, item: Schema, needs: Mapping[tuple[str, str], Requirement[Any]]) -> Schema:
+    """Add to each operation which scopes a token needs, one of the listed; none when public."""
+    secured = dict(item)
+    for method in METHODS & item.keys():
+        any_of = needs[path, method].any_of
+        secured[method] = {
+            **item[method],
+            "security": [{"token": [str(scope)]} for scope in any_of],
+        }
+    return secured
+
+
 def _open(about: str, absent: Schema | None = None) -> Schema:
     answers = {"200": answer(about), **({"503": absent} if absent else {})}
-    return {"summary": about, "security": [], "responses": answers}
-
-
-async def show_document(request: web.Request) -> web.Response:
-    """Answer with the document; it is open to everybody."""
-    here = request.app[ADDRESSES].of(request)
-    return json_response({**document(), "servers": [{"url": here.url("")}]})
+    return {"summary": about, "responses": answers}

@@ -1,6 +1,6 @@
-"""Errors of the jobs face, as problem details (RFC 9457)."""
+"""Errors of the jobs API, as problem details (RFC 9457)."""
 
-import math
+import re
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -8,13 +8,13 @@ from aiohttp import web
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from queue_service import errors
+from queue_service.web.error_formats import ErrorFormat
+from queue_service.web.statuses import ErrorWithStatus, Statuses, retry_headers
 from queue_service.web.strict_json import dumps
 
-#: When a full queue or an absent store is worth another try, in seconds.
-RETRY_AFTER_S = 2
-
-#: Where this face has another status than the others: here 429 is for a caller's own quota.
-_STATUS: dict[type[errors.ServiceError], int] = {errors.QueueFull: 503}
+_PATHS = re.compile(r"/v1/services/[^/]+/jobs(?:/|$)")
+#: In this API 429 is for a token's own quota, and a full queue is nobody's quota.
+_STATUSES: Statuses = {errors.QueueFull: 503}
 
 _TITLES: dict[str, str] = {
     Code.ID_IN_USE: "The id or key stands for another job",
@@ -41,12 +41,11 @@ _TITLES: dict[str, str] = {
 }
 
 
-class Problem(errors.ServiceError):
-    """An error of this face: its status and code, a sentence, and fields beside them."""
+class Problem(ErrorWithStatus):
+    """An error of this API: its status and code, a sentence, and additional fields."""
 
     def __init__(self, status: int, code: Code, sentence: str, **fields: object) -> None:
-        super().__init__(sentence)
-        self.status = status
+        super().__init__(status, sentence)
         self.code = code
         self.fields = fields
 
@@ -60,11 +59,6 @@ def conflict(request_id: str, status: int) -> Problem:
     """An id or a key was used for something else."""
     sentence = "expected the same input and options as before under this id or key, got others"
     return Problem(status, Code.ID_IN_USE, sentence, job_id=request_id)
-
-
-def status_of(error: errors.ServiceError, usual: int) -> int:
-    """The status of an error on this face."""
-    return error.status if isinstance(error, Problem) else _STATUS.get(type(error), usual)
 
 
 def describe(error: errors.ServiceError, status: int) -> dict[str, object]:
@@ -93,20 +87,15 @@ def members(status: int, code: Code, sentence: str, **fields: object) -> dict[st
     }
 
 
-def headers_of(error: errors.ServiceError) -> dict[str, str]:
-    """What is said beside the problem: when the caller's quota may have room again."""
-    if not isinstance(error, errors.QuotaExceeded):
-        return {}
-    wait_s = RETRY_AFTER_S if error.retry_after_s is None else math.ceil(error.retry_after_s)
-    return {"Retry-After": str(max(1, wait_s))}
+def _render(request: web.BaseRequest, status: int, code: Code, error: Exception) -> web.Response:
+    if isinstance(error, errors.ServiceError):
+        body = describe(error, status)
+    else:
+        body = members(status, code, str(error))
+    headers = {names.ERROR_CODE_HEADER: str(body["code"]), **retry_headers(error, status)}
+    return web.Response(
+        text=dumps(body), status=status, headers=headers, content_type=names.PROBLEM_JSON
+    )
 
 
-def render(
-    status: int, body: Mapping[str, object], more_headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """Answer with a problem."""
-    headers = {names.ERROR_CODE_HEADER: str(body["code"]), **(more_headers or {})}
-    if status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
-    text = dumps(body)
-    return web.Response(text=text, status=status, headers=headers, content_type=names.PROBLEM_JSON)
+ERRORS = ErrorFormat(_PATHS, _render, _STATUSES)

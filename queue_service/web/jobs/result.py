@@ -7,15 +7,15 @@ from aiohttp import web
 
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
-from queue_service.service.access import Scope
 from queue_service.service.service import Service
 from queue_service.store.entry import Entry, Filter, Read
 from queue_service.store.ticket import Seen, State
 from queue_service.web.header_text import header_json, header_text
-from queue_service.web.jobs.find import admitted, find, wait_for_end
+from queue_service.web.jobs.find import find, viewer_for, wait_for_end
 from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.show import error_of, retry_after, show
 from queue_service.web.jobs.wanted_wait import wanted_wait
+from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response, no_constant
 
 #: A result up to this size is looked into for what it is, in bytes.
@@ -24,9 +24,9 @@ LOOK_INTO_BYTES = 1024 * 1024
 MAX_DETAIL = 8192
 
 
-async def get_result(request: web.Request) -> web.StreamResponse:
+async def get_result(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Answer with the result, or say why there is none."""
-    service, viewer = await admitted(request, Scope.READ)
+    service, viewer = caller.service, viewer_for(request, caller)
     seen = await find(request, service, viewer)
     wait_s = wanted_wait(request)
     if wait_s and not seen.has_ended:

@@ -1,23 +1,25 @@
-"""The routes of the jobs face."""
-
-from aiohttp import web
+"""The table of the jobs API."""
 
 from client_sdk.wire.names import JOBS_PATH
-from queue_service.web.jobs import events, openapi, result, submit, verbs
+from queue_service.service.access import Scope
+from queue_service.web.jobs import events, result, submit, verbs
+from queue_service.web.jobs.problem import ERRORS
+from queue_service.web.routing import Api, OnService, Route
 
+# Without a pattern the library's `{job}` takes no braces, and an id may have some.
+_JOB = f"{JOBS_PATH}/{{job:[^/]+}}"
 
-def routes() -> list[web.RouteDef]:
-    """The routes of this face."""
-    # Every id that can stand in a path; without a pattern the library leaves out braces.
-    job = JOBS_PATH + "/{job:[^/]+}"
-    return [
-        web.get("/openapi.json", openapi.show_document),
-        web.post(JOBS_PATH, submit.post_job),
-        web.get(JOBS_PATH, verbs.list_jobs),
-        web.put(job, submit.put_job),
-        web.get(job, verbs.get_job),
-        web.delete(job, verbs.delete_job),
-        web.get(job + "/result", result.get_result),
-        web.get(job + "/events", events.get_events),
-        web.post(job + "/cancel", verbs.cancel_job),
-    ]
+API = Api(
+    (
+        Route("POST", JOBS_PATH, OnService(Scope.SUBMIT), submit.post_job, lasts=True),
+        Route("GET", JOBS_PATH, OnService(Scope.READ), verbs.list_jobs),
+        Route("PUT", _JOB, OnService(Scope.SUBMIT), submit.put_job, lasts=True),
+        Route("GET", _JOB, OnService(Scope.SUBMIT, Scope.READ), verbs.get_job),
+        # A waiting job needs `cancel` and a result `read`: the handler knows which it is.
+        Route("DELETE", _JOB, OnService(Scope.CANCEL, Scope.READ), verbs.delete_job),
+        Route("GET", f"{_JOB}/result", OnService(Scope.READ), result.get_result, lasts=True),
+        Route("GET", f"{_JOB}/events", OnService(Scope.READ), events.get_events, lasts=True),
+        Route("POST", f"{_JOB}/cancel", OnService(Scope.CANCEL), verbs.cancel_job, lasts=True),
+    ),
+    ERRORS,
+)

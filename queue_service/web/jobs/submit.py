@@ -6,13 +6,13 @@ from aiohttp import web
 
 from client_sdk.wire import names
 from queue_service.errors import BadParameter
-from queue_service.service.access import Scope, Token
+from queue_service.service.access import Scope
 from queue_service.service.service import Service
 from queue_service.store.ticket import Seen
 from queue_service.web.body import let_go_of_body, read_body
 from queue_service.web.jobs.batch import NDJSON, put_batch
 from queue_service.web.jobs.events import EVENT_STREAM, stream_events
-from queue_service.web.jobs.find import admitted_putter, find_by_name, wait_for_end
+from queue_service.web.jobs.find import find_by_name, wait_for_end
 from queue_service.web.jobs.options import from_query, read_options
 from queue_service.web.jobs.problem import conflict
 from queue_service.web.jobs.result import answer_with_result
@@ -21,28 +21,25 @@ from queue_service.web.jobs.submission import to_submission
 from queue_service.web.jobs.wanted_wait import WAIT, wanted_wait
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.parameters import read_key
+from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
-from queue_service.web.tokens import check_admission, may, putter_with, settle
+from queue_service.web.tokens import check_admission, may, settle
 
 
-async def post_job(request: web.Request) -> web.StreamResponse:
+async def post_job(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Put a job, or many when the body is NDJSON."""
-    service, token = await admitted_putter(request)
     if request.content_type == NDJSON:
-        return await put_batch(request, service, putter_with(service, token))
-    return await _put(request, service, token, {})
+        return await put_batch(request, caller.service, caller.putter)
+    return await _put(request, caller, {})
 
 
-async def put_job(request: web.Request) -> web.StreamResponse:
+async def put_job(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Put a job under the id that the path names; the same again changes nothing."""
-    service, token = await admitted_putter(request)
-    return await _put(request, service, token, {"id": request.match_info["job"]})
+    return await _put(request, caller, {"id": request.match_info["job"]})
 
 
-async def _put(
-    request: web.Request, service: Service, token: Token | None, given: dict[str, Any]
-) -> web.StreamResponse:
-    settings = request.app[SETTINGS]
+async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> web.StreamResponse:
+    settings, service = request.app[SETTINGS], caller.service
     # The wait is not part of the request: a repetition may wait longer.
     asked_for = [(name, value) for name, value in request.query.items() if name != WAIT]
     query = from_query(dict(asked_for), request.query.getall("tag", []))
@@ -72,8 +69,9 @@ async def _put(
     else:
         settle(request)
     job_id = options.id or request.app[REQUEST_IDS].next()
-    putter = putter_with(service, token)
-    submission = to_submission(service, options, data, job_id=job_id, asked=asked, putter=putter)
+    submission = to_submission(
+        service, options, data, job_id=job_id, asked=asked, putter=caller.putter
+    )
     try:
         is_new, name = await service.tickets.submit(submission)
     except KeyError as standing:
@@ -84,7 +82,7 @@ async def _put(
     seen = await find_by_name(service, name)
     # A request may return the result of what it has put itself.  A repeated put returns that of an
     # earlier request, maybe by another token of the same owner, which needs the scope `read`.
-    reads = is_new or token is None or may(request, service, Scope.READ)
+    reads = is_new or caller.token is None or may(request, service, Scope.READ)
     return await _answer(request, service, seen, wait_s=wait_s, reads=reads)
 
 

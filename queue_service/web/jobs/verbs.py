@@ -12,12 +12,13 @@ from queue_service.service.service import Service
 from queue_service.store.batching import all_of
 from queue_service.store.owners import Viewer
 from queue_service.store.ticket import Canceled, State
-from queue_service.web.jobs.find import admitted, find, find_by_name, wait_for_end
+from queue_service.web.jobs.find import find, find_by_name, viewer_for, wait_for_end
 from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import show
 from queue_service.web.jobs.wanted_wait import wanted_wait
 from queue_service.web.parameters import Parameters
+from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import require_scope, settle
 
@@ -38,16 +39,16 @@ _PARTS_OF = {
 }
 
 
-async def get_job(request: web.Request) -> web.Response:
+async def get_job(request: web.Request, caller: Caller) -> web.Response:
     """Answer with where a job is."""
-    service, viewer = await admitted(request, Scope.SUBMIT, Scope.READ)
+    service, viewer = caller.service, viewer_for(request, caller)
     seen = await find(request, service, viewer)
     return json_response(await show_whole(request, service, seen))
 
 
-async def cancel_job(request: web.Request) -> web.Response:
+async def cancel_job(request: web.Request, caller: Caller) -> web.Response:
     """Cancel: 200 when the job is canceled, 202 when its worker is told, 409 when it had ended."""
-    service, viewer = await admitted(request, Scope.CANCEL)
+    service, viewer = caller.service, viewer_for(request, caller)
     found = await find(request, service, viewer)
     settle(request)
     outcome = await service.tickets.cancel(found.request_id)
@@ -69,12 +70,12 @@ async def cancel_job(request: web.Request) -> web.Response:
     return json_response(job, status=200 if seen.has_ended else 202, headers=headers)
 
 
-async def delete_job(request: web.Request) -> web.Response:
+async def delete_job(request: web.Request, caller: Caller) -> web.Response:
     """Remove a job's result, events and ticket; one that waits is canceled first.
 
     The right to cancel is enough for one that waits; a result is its readers'.
     """
-    service, viewer = await admitted(request, Scope.CANCEL, Scope.READ)
+    service, viewer = caller.service, viewer_for(request, caller)
     seen = await find(request, service, viewer)
     if seen.state is State.QUEUED:
         require_scope(request, service, Scope.CANCEL)
@@ -94,9 +95,9 @@ async def delete_job(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-async def list_jobs(request: web.Request) -> web.Response:
+async def list_jobs(request: web.Request, caller: Caller) -> web.Response:
     """Answer with some jobs, and with where to go on."""
-    service, viewer = await admitted(request, Scope.READ)
+    service, viewer = caller.service, viewer_for(request, caller)
     parameters = Parameters(request)
     limit = parameters.number("limit", default=PAGE, least=1, most=MAX_PAGE)
     wanted = _state(parameters.text("state"))

@@ -25,7 +25,6 @@ from queue_service.errors import (
     ServiceError,
     StoreUnavailable,
 )
-from queue_service.service.access import Scope
 from queue_service.service.service import Service
 from queue_service.store.entry import Filter, Read
 from queue_service.store.owners import plain_name
@@ -37,15 +36,9 @@ from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
 from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, INVALID_KEY, Refused, failure
+from queue_service.web.routing import CallerSomewhere
 from queue_service.web.strict_json import json_response, read_object
-from queue_service.web.tokens import (
-    admission_of,
-    check_admission,
-    putter_with,
-    require_scope,
-    require_scope_somewhere,
-    seek_admitted,
-)
+from queue_service.web.tokens import admission_of, check_admission
 
 #: How long a result is kept whose client did not stay to the end, or whose replica died, in ms:
 #: a worker may have answered in the very moment in which it was told to stop.
@@ -61,27 +54,27 @@ HEARTBEAT_S = 10.0
 WRITE_TIMEOUT_S = 60.0
 
 
-def serve(kind: Kind) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def answer(
+    kind: Kind,
+) -> Callable[[web.Request, CallerSomewhere], Awaitable[web.StreamResponse]]:
     """Return the handler for one kind of request."""
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return await _serve(request, kind)
+    async def handle(request: web.Request, caller: CallerSomewhere) -> web.StreamResponse:
+        return await _answer(request, kind, caller)
 
     return handle
 
 
-async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, kind: Kind, somewhere: CallerSomewhere
+) -> web.StreamResponse:
     settings, services = request.app[SETTINGS], request.app[SERVICES]
-    if services.draining:
-        raise Draining
-    # The service is known only from the body, which is not for strangers to send.
-    await require_scope_somewhere(request, Scope.SUBMIT)
     # Nobody sends more of it than any service takes.
     limit = max((s.input.limits.payload_bytes for s in services), default=0)
     body = await read_body(request, limit_bytes=limit, timeout_s=settings.body_timeout_s)
     asked = read_asked(kind, body)
-    service = await seek_admitted(request, asked.service)
-    token = require_scope(request, service, Scope.SUBMIT)
+    caller = await somewhere.to(asked.service)
+    service = caller.service
     request_id = request.app[REQUEST_IDS].next()
     submission = Submission(
         request_id=request_id,
@@ -92,7 +85,7 @@ async def _serve(request: web.Request, kind: Kind) -> web.StreamResponse:
         path=asked.path,
         content_type=names.JSON,
         events=asked.stream,
-        putter=putter_with(service, token),
+        putter=caller.putter,
     )
     try:
         _, name = await service.tickets.submit(submission)

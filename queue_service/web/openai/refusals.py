@@ -1,4 +1,4 @@
-"""Errors of the OpenAI face: what went wrong, with the status that OpenAI's clients know."""
+"""Errors of the OpenAI API, with the statuses and the body that OpenAI's clients know."""
 
 import re
 
@@ -10,9 +10,10 @@ from client_sdk.wire.failures import FailureType, type_named
 from queue_service import errors
 from queue_service.store.entry import Entry
 from queue_service.store.ticket import Seen, State
+from queue_service.web.error_formats import ErrorFormat
 from queue_service.web.header_text import header_text
-from queue_service.web.jobs import problem
 from queue_service.web.openai.answers import error_body
+from queue_service.web.statuses import ErrorWithStatus, retry_headers
 from queue_service.web.strict_json import json_response
 
 _PATHS = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models)(?:/|$)")
@@ -41,7 +42,7 @@ DIVERGED = "ANSWER_DIVERGED"
 BAD_ANSWER = "BAD_ANSWER"
 
 
-class Refused(errors.ServiceError):
+class Refused(ErrorWithStatus):
     """A request that was taken on and did not succeed.
 
     status: of the answer, unless it has begun.  word: the machine word, an engine's own where it
@@ -49,8 +50,7 @@ class Refused(errors.ServiceError):
     """
 
     def __init__(self, status: int, word: str, sentence: str, failure: str = "") -> None:
-        super().__init__(sentence)
-        self.status = status
+        super().__init__(status, sentence)
         self.word = word
         self.failure = failure
 
@@ -74,22 +74,13 @@ def failure(seen: Seen, entry: Entry | None) -> Refused:
     return Refused(status, word, sentence, kind)
 
 
-def is_ours(request: web.BaseRequest) -> bool:
-    """Say whether errors of this request are answered as OpenAI does."""
-    return _PATHS.match(request.path) is not None
-
-
-def render(status: int, error: Exception, code: str) -> web.Response:
-    """Answer with an error."""
+def _render(request: web.BaseRequest, status: int, code: Code, error: Exception) -> web.Response:
     parameter = error.name if isinstance(error, errors.BadParameter) else None
-    if isinstance(error, Refused):
-        status, code = error.status, error.word
-    word = _WORDS.get(Code(code), code) if code in list(Code) else code
-    kind = error.failure if isinstance(error, Refused) else ""
+    kind, own = (error.failure, error.word) if isinstance(error, Refused) else ("", str(code))
+    word = _WORDS.get(Code(own), own) if own in list(Code) else own
     body = error_body(status, word, str(error), parameter, kind)
-    headers = {names.ERROR_CODE_HEADER: header_text(code)}
-    if isinstance(error, errors.QuotaExceeded):
-        headers |= problem.headers_of(error)
-    elif status == 503:
-        headers["Retry-After"] = str(problem.RETRY_AFTER_S)
+    headers = {names.ERROR_CODE_HEADER: header_text(own), **retry_headers(error, status)}
     return json_response(body, status=status, headers=headers)
+
+
+ERRORS = ErrorFormat(_PATHS, _render)

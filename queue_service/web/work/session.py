@@ -25,18 +25,23 @@ from client_sdk.wire.errors import WireError
 from client_sdk.wire.events import Events
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import CredentialEnded, ServiceError, StoreUnavailable
-from queue_service.service.access import Scope, viewer_of
 from queue_service.service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery
 from queue_service.store.owners import Viewer, plain_name
 from queue_service.web.body import held_by
 from queue_service.web.connection import cut, measure
-from queue_service.web.eas.watch import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
 from queue_service.web.keys import SETTINGS
-from queue_service.web.tokens import admission_of, require_scope, seek, time_limit
-from queue_service.web.upgrade import require_upgrade
+from queue_service.web.routing import Caller
+from queue_service.web.tokens import admission_of, time_limit
+from queue_service.web.websocket import (
+    CLOSE_TIMEOUT_S,
+    CLOSINGS,
+    end_task,
+    require_upgrade,
+    send_ping,
+)
 from queue_service.web.work.deliveries import to_rejected, to_wire
-from queue_service.web.work.following import Following
+from queue_service.web.work.event_recorder import EventRecorder
 from queue_service.web.work.intake import Intake
 
 log = logging.getLogger(__name__)
@@ -57,10 +62,9 @@ _MAX_NAME_LENGTH = 256
 _ABOUT = ("engine", "version", "host", "gpu")
 
 
-async def serve_work(request: web.Request) -> web.StreamResponse:
+async def serve_work(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Serve one worker until either side ends it."""
-    service = await seek(request, request.match_info["service"])
-    viewer = viewer_of(require_scope(request, service, Scope.WORK))
+    service = caller.service
     require_upgrade(request)
     socket = web.WebSocketResponse(
         autoping=False,
@@ -69,7 +73,7 @@ async def serve_work(request: web.Request) -> web.StreamResponse:
         compress=False,
     )
     await socket.prepare(request)
-    connection = _Work(request, socket, service, viewer)
+    connection = _Work(request, socket, service, caller.viewer)
     try:
         await connection.run()
     except CredentialEnded:
@@ -120,7 +124,7 @@ class _Work:
         self._admission = admission_of(request)
         self._settings = request.app[SETTINGS]
         self._queue = service.input
-        self._following = Following(service.tickets, self._send, self._give_up)
+        self._events = EventRecorder(service.tickets, self._send, self._give_up)
         self._answering: set[asyncio.Task[None]] = set()
         self._intake = Intake(
             held_by(request), self._refuse, message_timeout_s=self._settings.body_timeout_s
@@ -179,7 +183,7 @@ class _Work:
     async def _let_go(self, subscriber: Subscriber) -> None:
         """End the subscription; doing it again changes nothing."""
         # What the worker answered before it went is still written down.
-        await self._following.noted()
+        await self._events.noted()
         if self._answering:
             await asyncio.wait(self._answering)
         with contextlib.suppress(ServiceError):
@@ -236,7 +240,7 @@ class _Work:
                 ):
                     await asyncio.wait(self._answering, return_when=asyncio.FIRST_COMPLETED)
             case Events(events):
-                self._following.note(subscriber, events)
+                self._events.note(subscriber, events)
             case wire.SetWindow(window):
                 if window > self._settings.max_window:
                     raise WireError(f"a window of at most {self._settings.max_window}", str(window))
@@ -253,7 +257,7 @@ class _Work:
         """Write answers down and tell what became of them."""
         try:
             # What came before this answer was not written down: the worker says all of it again.
-            if await self._following.noted():
+            if await self._events.noted():
                 await self._write_down(subscriber, message)
         finally:
             self._answering_bytes -= size
@@ -313,12 +317,12 @@ class _Work:
             )
         accepted = await self._queue.complete(done)
         for item, is_accepted in zip(items, accepted, strict=True):
-            self._following.ended(item.index, completed=is_accepted)
+            self._events.ended(item.index, completed=is_accepted)
         return too_big + [_outcome(*pair) for pair in zip(items, accepted, strict=True)]
 
     async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
         for item in message.rejections:
-            self._following.ended(item.index, completed=False)
+            self._events.ended(item.index, completed=False)
         accepted = await self._queue.reject(
             [to_rejected(subscriber, item) for item in message.rejections]
         )
@@ -348,7 +352,7 @@ class _Work:
         await self._socket.close(code=code, message=reason)
 
     def _to_wire(self, delivery: Delivery) -> wire.Delivery:
-        self._following.began(delivery.entry.index)
+        self._events.began(delivery.entry.index)
         return to_wire(self._service, delivery)
 
     def _refuse(self, error: ServiceError | None) -> None:

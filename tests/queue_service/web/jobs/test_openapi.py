@@ -1,4 +1,4 @@
-"""The published document is OpenAPI 3.1, knows every route of the face, and is true of answers."""
+"""The published document is OpenAPI 3.1, knows every route of the API, and fits its responses."""
 
 import json
 from typing import Any
@@ -8,32 +8,50 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from queue_service.web.jobs.openapi import document
-from queue_service.web.jobs.routes import routes
+from queue_service.web.jobs.routes import API
+from queue_service.web.routes import TABLE
 from tests.conftest import StartWorker
 from tests.queue_service.web.jobs.face import Answer, Face
 
 pytestmark = pytest.mark.leaves_entries
 
+DOCUMENT = document(TABLE)
 METHODS = {"get", "put", "post", "delete"}
 
 
 def test_the_document_is_valid() -> None:
-    assert list(OpenAPIV31SpecValidator(document()).iter_errors()) == []
+    assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []
 
 
 def test_every_route_is_in_the_document_and_the_other_way_round() -> None:
-    served = {(route.path.replace(":[^/]+", ""), route.method.lower()) for route in routes()}
     described = {
-        (path, method)
-        for path, item in document()["paths"].items()
-        for method in item
-        if method in METHODS and path not in {"/healthz", "/readyz"}
+        (path, method) for path, item in DOCUMENT["paths"].items() for method in METHODS & set(item)
     }
-    assert described == served
+    served = {(route.documented_path, route.method.lower()) for route in API.routes}
+    public = {(path, "get") for path in ("/healthz", "/readyz", "/openapi.json")}
+    assert described == served | public
+
+
+def test_every_operation_says_which_scopes_it_needs() -> None:
+    """The scopes of a token are alternatives: any one of them is enough."""
+    told = {
+        (path, method): [one["token"] for one in item[method]["security"]]
+        for path, item in DOCUMENT["paths"].items()
+        for method in METHODS & set(item)
+    }
+    jobs = "/v1/services/{service}/jobs"
+    assert told["/healthz", "get"] == []
+    assert told[jobs, "post"] == [["submit"]]
+    assert told[f"{jobs}/{{job}}", "delete"] == [["cancel"], ["read"]]
+    assert told == {
+        (path, method): [[str(scope)] for scope in route.needs.any_of]
+        for route in TABLE
+        if (path := route.documented_path, method := route.method.lower()) in told
+    }
 
 
 def test_whatever_finds_jobs_can_be_told_whose() -> None:
-    for path, item in document()["paths"].items():
+    for path, item in DOCUMENT["paths"].items():
         if "/jobs" not in path:
             continue
         for method in METHODS & set(item):
@@ -44,7 +62,7 @@ def test_whatever_finds_jobs_can_be_told_whose() -> None:
 
 def check(answer: Answer, path: str, method: str) -> None:
     """Hold an answer against what the document says about it."""
-    published = document()
+    published = DOCUMENT
     responses = published["paths"][f"/v1/services/{{service}}/jobs{path}"][method]["responses"]
     assert str(answer.status) in responses, answer
     content: dict[str, Any] = responses[str(answer.status)].get("content", {})
@@ -78,7 +96,7 @@ async def test_answers_are_as_the_document_says(face: Face, start_worker: StartW
     ndjson = {"Content-Type": "application/x-ndjson"}
     await call("post", "", "", data=b'{"input": 1}\nnothing', headers=ndjson)
     await call("get", "/one", "/{job}")
-    described = set(document()["components"]["schemas"]["Job"]["properties"])
+    described = set(DOCUMENT["components"]["schemas"]["Job"]["properties"])
     assert set((await call("get", "/one", "/{job}")).json) == described
     await call("get", "/none", "/{job}")
     await call("get", "/one/result", "/{job}/result")
@@ -106,7 +124,7 @@ async def test_a_failed_attempt_is_as_the_document_says(
         engine="handler:tests.queue_service.web.jobs.failing_handler:Handler",
     )
     kinds = {"oom": 1, "bad": 1, "done": 0}
-    schema = {"$ref": "#/components/schemas/FailedAttempt", "components": document()["components"]}
+    schema = {"$ref": "#/components/schemas/FailedAttempt", "components": DOCUMENT["components"]}
     for kind, failures in kinds.items():
         job_id = await face.submit(kind.encode())
         told = [event async for event in face.events(job_id)]
@@ -114,13 +132,11 @@ async def test_a_failed_attempt_is_as_the_document_says(
         assert len(failed) == failures, told
         for one in failed:
             assert list(Draft202012Validator(schema).iter_errors(one)) == []
-            assert set(one) == set(
-                document()["components"]["schemas"]["FailedAttempt"]["properties"]
-            )
+            assert set(one) == set(DOCUMENT["components"]["schemas"]["FailedAttempt"]["properties"])
 
 
 def test_the_document_explains_what_it_says_of_retries() -> None:
-    schemas = document()["components"]["schemas"]
+    schemas = DOCUMENT["components"]["schemas"]
     (retry,) = (
         one for one in schemas["Job"]["properties"]["retry"]["oneOf"] if "properties" in one
     )
@@ -137,12 +153,12 @@ async def test_the_document_is_open_to_everybody(face: Face) -> None:
         assert answer.status == 200
         published = await answer.json()
         assert published.pop("servers") == [{"url": face.url}]
-        assert published == document()
+        assert published == DOCUMENT
 
 
 def test_programs_that_write_clients_find_bodies_that_they_know() -> None:
-    text = json.dumps(document())
+    text = json.dumps(DOCUMENT)
     assert "*/*" not in text
     for path, method in (("", "post"), ("/{job}", "put")):
-        body = document()["paths"][f"/v1/services/{{service}}/jobs{path}"][method]["requestBody"]
+        body = DOCUMENT["paths"][f"/v1/services/{{service}}/jobs{path}"][method]["requestBody"]
         assert {"application/json", "application/octet-stream"} <= body["content"].keys()

@@ -1,4 +1,4 @@
-"""What one worker tells of deliveries that go on, and how long it holds each."""
+"""The events that a worker reports of running deliveries, and how long their runs take."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 MAX_JSON_BYTES = 64 * 1024
 
 
-class Following:
-    """Writes down what one connection tells.
+class EventRecorder:
+    """Stores the events of one connection.
 
-    send: sends a message to the worker.  give_up: ends the connection when the store does not
-    take what was told; the worker keeps it, and says it again on its next one.
+    send: sends a message to the worker.  give_up: ends the connection when the store does not take
+    the events; the worker keeps them, and sends them again on its next connection.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Following:
         self._began: dict[int, float] = {}
 
     def note(self, subscriber: Subscriber, events: tuple[wire.Event, ...]) -> None:
-        """Begin to write down; raises WireError for what is no event."""
+        """Begin to store events; raises WireError for an invalid one."""
         for event in events:
             _check(event)
         task = asyncio.create_task(self._note(subscriber, events))
@@ -51,17 +51,17 @@ class Following:
         task.add_done_callback(self._noting.discard)
 
     async def noted(self) -> bool:
-        """Wait until everything so far is written down; False when something was not."""
+        """Wait until all events so far are stored; False when one could not be."""
         if self._noting:
             await asyncio.wait(set(self._noting))
         return not self._broken
 
     def began(self, index: int) -> None:
-        """A delivery goes out now."""
+        """Note that a delivery is sent now."""
         self._began[index] = time.monotonic()
 
     def ended(self, index: int, *, completed: bool) -> None:
-        """A delivery was answered; one that was completed tells how long that takes."""
+        """Note that a delivery was answered; a completed one says how long a run takes."""
         began_at = self._began.pop(index, None)
         if completed and began_at is not None:
             self._tickets.note_run(time.monotonic() - began_at)

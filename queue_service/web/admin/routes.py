@@ -1,0 +1,35 @@
+"""The table of the admin API, with what machines ask of a process: health and metrics."""
+
+from client_sdk.wire import names
+from queue_service.service.access import Scope
+from queue_service.web.admin import dead_letters, health, services, tokens, workers
+from queue_service.web.routing import OPERATOR, PUBLIC, Api, OnService, Route
+
+_SERVICE = "/v1/services/{service}"
+_LETTERS = f"{_SERVICE}/dead-letters"
+_LETTER = f"{_LETTERS}/{{id}}"
+
+API = Api(
+    (
+        Route("GET", "/healthz", PUBLIC, health.healthz),
+        Route("GET", "/readyz", PUBLIC, health.readyz),
+        Route("GET", "/metrics", OPERATOR, health.metrics),
+        Route("GET", "/v1/services", OPERATOR, services.list_services),
+        Route("GET", _SERVICE, OPERATOR, services.show_service),
+        Route("PUT", _SERVICE, OPERATOR, services.put_service, lasts=True),
+        Route("DELETE", _SERVICE, OPERATOR, services.delete_service),
+        Route("POST", f"{_SERVICE}/stop", OPERATOR, services.stop_service),
+        Route("POST", f"{_SERVICE}/start", OPERATOR, services.start_service),
+        Route("GET", "/v1/tokens", OPERATOR, tokens.list_tokens),
+        Route("POST", "/v1/tokens", OPERATOR, tokens.make_token, lasts=True),
+        Route("DELETE", "/v1/tokens/{token}", OPERATOR, tokens.revoke_token),
+        Route("GET", _LETTERS, OPERATOR, dead_letters.list_letters),
+        Route("DELETE", _LETTERS, OPERATOR, dead_letters.purge),
+        Route("POST", f"{_LETTERS}/replay", OPERATOR, dead_letters.replay),
+        Route("GET", _LETTER, OPERATOR, dead_letters.show),
+        Route("PATCH", _LETTER, OPERATOR, dead_letters.edit, lasts=True),
+        Route("DELETE", _LETTER, OPERATOR, dead_letters.purge_one),
+        Route("POST", f"{_LETTER}/replay", OPERATOR, dead_letters.replay_one),
+        Route("GET", names.WORKERS_PATH, OnService(Scope.WORK), workers.list_workers),
+    )
+)

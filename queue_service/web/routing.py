@@ -1,0 +1,213 @@
+"""A row of an API's table: the route, what a request needs to be let in, and the handler.
+
+    Route("POST", JOBS_PATH, OnService(Scope.SUBMIT), submit.post_job)
+
+Each requirement wraps the handlers that it is for, and only the wrapped handler is registered, so
+no handler runs without its check.  `OnService` hands the handler a `Caller`, which nothing else
+makes: a handler that needs one cannot be registered as public.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from aiohttp import HttpVersion11, web
+
+from client_sdk.wire.codes import Code
+from queue_service.errors import Draining
+from queue_service.service.access import Scope, Token, putter_of, viewer_of
+from queue_service.service.service import Service
+from queue_service.store.owners import Viewer
+from queue_service.store.putter import Putter
+from queue_service.web.error_formats import ErrorFormat
+from queue_service.web.keys import ERROR_FORMATS, SERVICES
+from queue_service.web.tokens import (
+    may,
+    require_admin,
+    require_scope,
+    require_scope_somewhere,
+    seek,
+    seek_admitted,
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who was let in to a service.  token: None for the service's own, which may do everything."""
+
+    service: Service
+    token: Token | None
+
+    @property
+    def viewer(self) -> Viewer:
+        """Whose jobs it sees and changes."""
+        return viewer_of(self.token)
+
+    @property
+    def putter(self) -> Putter | None:
+        """As whom it puts; None for the service's own token, which has no limits."""
+        return None if self.token is None else putter_of(self.token)
+
+
+class CallerSomewhere:
+    """Who was let in because of some service, before its body said which one it is about."""
+
+    def __init__(self, request: web.Request, scope: Scope) -> None:
+        self._request = request
+        self._scope = scope
+
+    async def to(self, name: str) -> Caller:
+        """Let it in to this service, with the scope of the route; raises as `OnService` does."""
+        service = await seek_admitted(self._request, name)
+        return Caller(service, require_scope(self._request, service, self._scope))
+
+    def may_use(self, service: Service) -> bool:
+        """Say whether it would be let in to this service."""
+        return may(self._request, service, self._scope)
+
+
+ServiceHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+SomewhereHandler = Callable[[web.Request, CallerSomewhere], Awaitable[web.StreamResponse]]
+HandlerT = TypeVar("HandlerT")
+_HandlerT_contra = TypeVar("_HandlerT_contra", contravariant=True)
+
+
+class Requirement(Protocol[_HandlerT_contra]):
+    """What a request needs to be let in."""
+
+    @property
+    def any_of(self) -> tuple[Scope, ...]:
+        """The scopes of which a token needs one; none when it needs no token."""
+
+    def guard(self, handler: _HandlerT_contra) -> Handler:
+        """Return a handler that checks first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """Open to everybody, without a token."""
+
+    any_of: tuple[Scope, ...] = ()
+
+    def guard(self, handler: Handler) -> Handler:
+        return handler
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The admin token, or a token with the scope `admin` for every service."""
+
+    any_of: tuple[Scope, ...] = (Scope.ADMIN,)
+
+    def guard(self, handler: Handler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            require_admin(request)
+            return await handler(request)
+
+        return answer
+
+
+class OnService:
+    """A token with one of these scopes on the service that the path names as `{service}`."""
+
+    def __init__(self, *any_of: Scope) -> None:
+        self.any_of = any_of
+
+    def guard(self, handler: ServiceHandler) -> Handler:
+        any_of = self.any_of
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            name = request.match_info["service"]
+            service = request.app[SERVICES].get(name) or await seek(request, name)
+            return await handler(request, Caller(service, require_scope(request, service, *any_of)))
+
+        return answer
+
+
+class OnSomeService:
+    """A token with this scope on at least one service: the body says which service is meant.
+
+    open_when_empty: let everybody in while there is no service at all.
+    refuse_when_draining: send every client to another replica, before its token is looked at.
+    """
+
+    def __init__(
+        self, scope: Scope, *, open_when_empty: bool = False, refuse_when_draining: bool = False
+    ) -> None:
+        self.any_of = (scope,)
+        self._scope = scope
+        self._open_when_empty = open_when_empty
+        self._refuse_when_draining = refuse_when_draining
+
+    def guard(self, handler: SomewhereHandler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            services = request.app[SERVICES]
+            if self._refuse_when_draining and services.draining:
+                raise Draining
+            if not self._open_when_empty or list(services):
+                await require_scope_somewhere(request, self._scope)
+            return await handler(request, CallerSomewhere(request, self._scope))
+
+        return answer
+
+
+PUBLIC, OPERATOR = Public(), Operator()
+
+
+class Route:
+    """One row.
+
+    needs: what a request needs to be let in; the handler has to be one that it is for.
+    lasts: whether a request may outlive its credential, because it reads a body, waits or streams;
+        the handler must then look for the end of the credential.
+    """
+
+    __slots__ = ("_answer", "lasts", "method", "needs", "path")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        needs: Requirement[HandlerT],
+        handler: HandlerT,
+        *,
+        lasts: bool = False,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.needs: Requirement[Any] = needs
+        self.lasts = lasts
+        self._answer = needs.guard(handler)
+
+    @property
+    def documented_path(self) -> str:
+        """The path as documents write it: without the patterns of its parts."""
+        return self.path.replace(":[^/]+", "")
+
+    def definition(self) -> web.RouteDef:
+        """Return the route with its check, for the application's router."""
+        kwargs = {"expect_handler": answer_expectation}
+        return web.RouteDef(self.method, self.path, self._answer, kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One API: its table, and how it writes errors, unless it does so as plain text."""
+
+    routes: tuple[Route, ...]
+    errors: ErrorFormat | None = None
+
+
+async def answer_expectation(request: web.Request) -> web.StreamResponse | None:
+    """Answer an `Expect` header; the library's own answer fails when the header is not text."""
+    expected = request.headers.get("Expect", "")
+    if expected.lower() != "100-continue":
+        came = expected.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:64]
+        sentence = f"Expect: expected 100-continue or nothing, got {came!r}"
+        return request.app[ERROR_FORMATS].render(request, 417, Code.BAD_PARAMETER, sentence)
+    if request.version == HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    return None
