@@ -1,4 +1,4 @@
-"""The composition root of the queue service: the only file that knows every room."""
+"""The composition root of the queue service: the only file that imports every layer."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ LINGER_S = 1.0
 #: Connections that may wait to be accepted.
 BACKLOG = 1024
 #: How long clients have to ask once more on a kept connection, which that answer ends, in seconds.
-GOODBYE_S = 1.0
+CLOSE_KEPT_S = 1.0
 
 
 def build_app(settings: Settings) -> web.Application:
@@ -59,7 +59,7 @@ def build_app(settings: Settings) -> web.Application:
     app[ERROR_FORMATS] = routes.ERROR_FORMATS
     app[REQUEST_IDS] = RequestIds()
     app[BUDGET] = Budget(settings.max_buffered_bytes, app[METRICS].connections.held_bytes.set)
-    app[STRANGERS] = Tally(log, "%d requests came without the right token, the last from %s.")
+    app[STRANGERS] = Tally(log, "%d requests came without a valid token, the last from %s.")
     confirmation = confirmation_for(settings)
     servers = connect(settings, confirmation)
     scripts = Scripts(servers, confirmation, timeout_s=settings.store_timeout_s)
@@ -91,7 +91,7 @@ async def _run_services(app: web.Application) -> AsyncIterator[None]:
 
 
 def _stop_on_defect(running: "asyncio.Task[None]") -> None:
-    """A process whose queues no longer run must not look alive: stop, to be started anew."""
+    """Stop a process whose queues no longer run: it must not look alive, and is restarted."""
     if not running.cancelled() and running.exception() is not None:
         log.critical("The queues have stopped; so does the process.", exc_info=running.exception())
         os.kill(os.getpid(), signal.SIGTERM)
@@ -179,7 +179,7 @@ async def serve(settings: Settings, *, share_port: bool) -> None:
         await stop.wait()
         log.info("Draining.")
         app[SERVICES].drain()
-        await runner.say_goodbye(min(GOODBYE_S, settings.drain_s / 2))
+        await runner.close_kept_connections(min(CLOSE_KEPT_S, settings.drain_s / 2))
     finally:
         await runner.cleanup()
     log.info("Stopped.")

@@ -1,36 +1,36 @@
-"""Wording: which limit a token has reached, what Redis refuses, and what helps."""
+"""Wording: which limit a token has reached, why Redis refuses a write, and what to do."""
 
 from collections.abc import Mapping
 
 #: By the name of the limit; each takes `count`, what the token has, and `limit`.
 QUOTAS: Mapping[str, str] = {
     "rate": "the token puts faster than {limit} a second; put again in {wait} s",
-    "in_line": "the owner of the token has {count} entries in line, and may have {limit}; put "
-    "again when some have been done, or cancel some",
+    "in_line": "the owner of the token has {count} entries waiting, and may have {limit}; put "
+    "again when some are done, or cancel some",
     "unread": "the owner of the token has {count} results in the sink, and may have {limit}; read "
     "them from the sink or delete their jobs",
-    "input_share": "the owner of the token has {count} entries in the input queue and leaves the "
-    "rest of it to others; put again when some have been done, or cancel some",
-    "sink_share": "the owner of the token has {count} results in the sink and leaves the rest of "
-    "it to others; read them from the sink or delete their jobs",
-    "groups": "there are {count} groups of subscribers in this queue, and may be {limit}; use the "
-    "same group name again, or close some watches",
+    "input_share": "the owner of the token has {count} entries in the input queue, which is its "
+    "share; put again when some are done, or cancel some",
+    "sink_share": "the owner of the token has {count} results in the sink, which is its share; "
+    "read them from the sink or delete their jobs",
+    "groups": "this queue has {count} groups of subscribers, and may have {limit}; use the same "
+    "group name again, or close some watches",
     "users": "the owner of the token has {count} users in the groups of this queue, and may have "
     "{limit}; use the same user names again, or close some watches",
-    "requests": "the token has {count} requests open at this process, and may have {limit} "
+    "requests": "the token has {count} open requests at this process, and may have {limit} "
     "(PENSTOCK_MAX_REQUESTS_PER_TOKEN); end some watches, long polls or event streams first",
 }
 
 
 def what_helps(reason: str) -> str:
-    """Return a clause for the sentence with the reason that Redis gave; "" where none is known."""
+    """Return what to do about the reason that Redis gave, as a clause; "" when it is unknown."""
     word = reason.removeprefix("-").partition(" ")[0]
     if word == "MISCONF" or "No space left on device" in reason:
         return (
             ": Redis cannot write to its disk; free space where its data is (the data directory of "
-            "local mode), and it goes on by itself"
+            "local mode), and it recovers by itself"
         )
-    # The client library takes the word off the text of this one.
+    # The Redis client removes this word from the text.
     if word == "OOM" or "used memory > 'maxmemory'" in reason:
         return ": Redis has reached its `maxmemory`; raise it, or let results be read or deleted"
     return ""

@@ -1,37 +1,43 @@
-"""What can go wrong, in the service's own words.
+"""Every error of the service that a client sees: its class, its code and its sentence.
 
     ServiceError
-    ├── Unauthorized         no token, or another one
-    │   └── NoAdmin          where only operators may come in
-    ├── Forbidden            a known token that may not do this
-    ├── HostNotAllowed       addressed under a name that is not ours
-    ├── OriginNotAllowed     asked by a web page of another site
-    ├── NoSuchService        no service of this name
-    ├── ServiceStopped       the service takes nothing until it is started again
-    ├── ServiceFixed         the environment says what this service is
-    ├── RevisionChanged      somebody else has changed it meanwhile
-    ├── NoSuchEntry          no entry with this index
-    ├── NoSuchToken          no token with this id
-    ├── NoSuchDeadLetter     no dead letter with this index
-    ├── RequestIdInUse       the request id of a dead letter is in the queue already
-    ├── NotInLineYet         the request id is that of a job which waits for its time
-    ├── NoSuchPath           nothing is served there
-    ├── MethodNotAllowed     not this verb, there
-    ├── BadParameter         a parameter is not what the protocol promises
+    ├── Unauthorized         no valid token
+    │   ├── CredentialEnded  the token ended during the request
+    │   └── NoAdmin          only operators may do this
+    ├── Forbidden            the token is valid but lacks the scope
+    ├── HostNotAllowed       the `Host` header is not a name of this service
+    ├── OriginNotAllowed     a web page of another site sent the request
+    ├── NoSuchService        no service has this name
+    ├── ServiceStopped       an operator has stopped the service
+    ├── ServiceFixed         the service is defined in the environment
+    ├── RevisionChanged      another client has changed the service
+    ├── NoSuchEntry          no entry has this index
+    ├── NoSuchToken          no token has this id
+    ├── NoSuchDeadLetter     no dead letter has this index
+    ├── RequestIdInUse       another entry has the request id of the dead letter
+    ├── ForeignEntry         the result is for an entry that this worker does not hold
+    ├── AmbiguousId          several owners have a job with this id
+    ├── NotInLineYet         a job that waits for its `not_before` has the request id
+    ├── NoSuchPath           the path does not exist
+    ├── MethodNotAllowed     the path does not support the method
+    ├── BadParameter         a parameter, header or field is invalid
     ├── SlowBody             the body did not arrive in time
     ├── FrameTooBig          the payload is above the queue's limit
-    ├── NotAcceptable        the answer cannot be had in the form that was asked for
-    ├── QueueFull            the queue takes no more entries now
-    ├── QuotaExceeded        the token has as much as it may have
-    ├── QueueEnded           somebody has ended the queue's stream
-    ├── LeaseLost            the subscriber is no longer this connection's
+    ├── NotAcceptable        the response does not exist in the requested format
+    ├── UnknownEncoding      the body is compressed in an unsupported way
+    ├── QueueFull            the queue is full
+    ├── QuotaExceeded        the token has reached one of its limits
+    │   └── TooMuchAtOnce    the token's requests fill its share of this process's memory
+    ├── BuffersFull          requests fill this process's memory
+    ├── QueueEnded           the queue's stream was ended
+    ├── LeaseLost            the subscription has ended, or another connection has it
     ├── Draining             this replica is stopping
-    ├── StoreUnavailable     Redis is away, and nothing was decided
-    │   ├── OutcomeUnknown   Redis is away, or not sure, and the verb may have been carried out
-    │   └── NewerFormat      the entries were stored by a newer version
-    └── StoreError           a script failed: a defect of ours
+    ├── StoreUnavailable     Redis is unavailable; nothing was changed
+    │   ├── OutcomeUnknown   Redis did not confirm the change, and may have applied it
+    │   └── NewerFormat      a newer version has stored the entries
+    └── StoreError           a script failed: a bug of ours
 
-No HTTP status here: `web/middleware.py` holds the one table from error to answer.
+HTTP statuses are not here: `web/statuses.py` has the table.
 """
 
 from collections.abc import Sequence
@@ -41,7 +47,7 @@ from queue_service.error_advice import QUOTAS, what_helps
 
 
 class ServiceError(Exception):
-    """Every error that a client is told about: a code, a sentence, and fields."""
+    """An error that a client sees: a code, a sentence, and fields."""
 
     code = Code.INTERNAL
 
@@ -50,12 +56,14 @@ class Unauthorized(ServiceError):
     code = Code.UNAUTHORIZED
 
     def __init__(self) -> None:
-        helps = "its operator has it, or makes one (`penstock tokens create`)"
-        super().__init__(f"expected this service's token in the Authorization header; {helps}")
+        super().__init__(
+            "expected this service's token in the Authorization header; ask the operator for one "
+            "(`penstock tokens create`)"
+        )
 
 
 class CredentialEnded(Unauthorized):
-    """The token ended while the request was under way."""
+    """The token ended during the request."""
 
     def __init__(self) -> None:
         ServiceError.__init__(
@@ -79,10 +87,10 @@ class Forbidden(ServiceError):
 
     def __init__(self, where: str, any_of: Sequence[str]) -> None:
         scopes = " or ".join(any_of)
-        came = "got one without; use another, or make one that has it (`penstock tokens create`)"
-        super().__init__(f"expected a token with scope {scopes} for {where}, {came}")
-        self.where = where
-        self.any_of = any_of
+        super().__init__(
+            f"expected a token with scope {scopes} for {where}, got one without; use another, or "
+            "make one that has it (`penstock tokens create`)"
+        )
 
 
 class HostNotAllowed(ServiceError):
@@ -94,7 +102,6 @@ class HostNotAllowed(ServiceError):
             f"got {host[:128]!r}; set PENSTOCK_ALLOWED_HOSTS of the queue service to the names "
             "under which clients reach it"
         )
-        self.host = host
 
 
 class OriginNotAllowed(ServiceError):
@@ -107,7 +114,6 @@ class OriginNotAllowed(ServiceError):
             "set PENSTOCK_ALLOWED_ORIGINS of the queue service to the origins whose pages may use "
             "it, such as https://app.example.com"
         )
-        self.origin = origin
 
 
 class NoSuchService(ServiceError):
@@ -134,8 +140,8 @@ class ServiceFixed(ServiceError):
 
     def __init__(self, service: str) -> None:
         super().__init__(
-            f"the service {service!r} comes from PENSTOCK_SERVICES in the environment of the "
-            "queue service; it is changed and removed there"
+            f"the service {service!r} is defined in PENSTOCK_SERVICES, in the environment of the "
+            "queue service; change or remove it there"
         )
         self.service = service
 
@@ -150,9 +156,6 @@ class RevisionChanged(ServiceError):
         if not expected:
             sentence += "; it exists already: change it with `penstock modify`, or delete it first"
         super().__init__(sentence)
-        self.service = service
-        self.expected = expected
-        self.came = came
 
 
 class NoSuchEntry(ServiceError):
@@ -168,7 +171,6 @@ class NoSuchToken(ServiceError):
 
     def __init__(self, token_id: str) -> None:
         super().__init__(f"there is no token {token_id!r}")
-        self.token_id = token_id
 
 
 class NoSuchDeadLetter(ServiceError):
@@ -176,10 +178,9 @@ class NoSuchDeadLetter(ServiceError):
 
     def __init__(self, index: int) -> None:
         super().__init__(
-            f"expected the index of a dead letter, got {index}: it may have been replayed, "
-            "purged or crowded out"
+            f"there is no dead letter {index}: it may have been replayed, purged, or dropped for "
+            "newer ones"
         )
-        self.index = index
 
 
 class RequestIdInUse(ServiceError):
@@ -187,10 +188,9 @@ class RequestIdInUse(ServiceError):
 
     def __init__(self, index: int) -> None:
         super().__init__(
-            f"expected dead letter {index} to be alone with its request id, got another entry of "
-            "the queue that has it"
+            f"cannot replay dead letter {index}: another entry of the queue has its request id; "
+            "replay it when that one has ended"
         )
-        self.index = index
 
 
 class ForeignEntry(ServiceError):
@@ -198,10 +198,9 @@ class ForeignEntry(ServiceError):
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            f"the entry with the request id {request_id!r} is not held by a worker of this token; "
-            "expected a result of an entry that it was given"
+            f"no worker of this token holds the entry with the request id {request_id!r}; put a "
+            "result before you commit the entry, with the token that took it"
         )
-        self.request_id = request_id
 
 
 class AmbiguousId(ServiceError):
@@ -209,10 +208,9 @@ class AmbiguousId(ServiceError):
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            f"several owners have something under {request_id!r}: "
-            "add ?owner= with the owner that the list of jobs shows"
+            f"several owners have a job {request_id!r}: add ?owner= with the owner that the list "
+            "of jobs shows"
         )
-        self.request_id = request_id
 
 
 class NotInLineYet(ServiceError):
@@ -220,19 +218,17 @@ class NotInLineYet(ServiceError):
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            f"the request id {request_id!r} stands for a job that waits for its time to begin; "
-            "expected another id, or the job's end first"
+            f"a job that waits for its `not_before` has the request id {request_id!r}; use "
+            "another id, or wait until the job has ended"
         )
-        self.request_id = request_id
 
 
 class NoSuchPath(ServiceError):
     code = Code.NOT_FOUND
 
     def __init__(self, path: str, *, hint: str = "") -> None:
-        super().__init__(f"nothing is served at {path!r}" + (f": {hint}" if hint else ""))
+        super().__init__(f"there is no path {path!r}" + (f": {hint}" if hint else ""))
         self.path = path
-        self.hint = hint
 
 
 class MethodNotAllowed(ServiceError):
@@ -240,7 +236,6 @@ class MethodNotAllowed(ServiceError):
 
     def __init__(self, method: str, allowed: str) -> None:
         super().__init__(f"expected one of {allowed} here, got {method}")
-        self.method = method
         self.allowed = allowed
 
 
@@ -258,8 +253,10 @@ class SlowBody(ServiceError):
     code = Code.BAD_PARAMETER
 
     def __init__(self, limit_s: float) -> None:
-        super().__init__(f"expected the whole body within {limit_s:g} s, got less")
-        self.limit_s = limit_s
+        super().__init__(
+            f"expected the whole body within {limit_s:g} s, got part of it; send it faster, or "
+            "raise PENSTOCK_BODY_TIMEOUT_S of the queue service"
+        )
 
 
 class FrameTooBig(ServiceError):
@@ -268,7 +265,8 @@ class FrameTooBig(ServiceError):
     def __init__(self, size: int | None, limit: int) -> None:
         came = "more" if size is None else f"{size} bytes"
         super().__init__(
-            f"expected a payload of at most {limit} bytes (max_payload_size_kb), got {came}"
+            f"expected a payload of at most {limit} bytes, got {came}; raise the limit with "
+            "`penstock up --max-payload-kb`, or max_payload_size_kb of the queue"
         )
         self.size = size
         self.limit = limit
@@ -278,16 +276,19 @@ class QueueFull(ServiceError):
     code = Code.QUEUE_FULL
 
     def __init__(self, role: str, capacity: int) -> None:
-        super().__init__(f"the {role} queue is full: it holds at most {capacity} entries")
+        super().__init__(
+            f"the {role} queue is full: it holds at most {capacity} entries; retry when some are "
+            "done"
+        )
         self.role = role
         self.capacity = capacity
 
 
 class QuotaExceeded(ServiceError):
-    """A limit of the token that puts.
+    """The token has reached one of its limits.
 
-    quota: which one, or which share of a queue.  limit, count: what it may have, and has.
-    retry_after_s: until there may be room; None when nobody knows.
+    quota: which limit, or which share of a queue.  limit, count: what it may have, and has.
+    retry_after_s: when to try again; None when that is unknown.
     """
 
     code = Code.QUOTA_EXCEEDED
@@ -310,8 +311,8 @@ class TooMuchAtOnce(QuotaExceeded):
     def __init__(self, share_bytes: int, held_bytes: int, retry_after_s: float) -> None:
         ServiceError.__init__(
             self,
-            f"the requests of this token hold {held_bytes} bytes of this process, its share is "
-            f"about {share_bytes}: send fewer at a time, or raise PENSTOCK_MAX_BUFFERED_BYTES",
+            f"the requests of this token hold {held_bytes} bytes in this process, and its share is "
+            f"about {share_bytes}: send fewer at once, or raise PENSTOCK_MAX_BUFFERED_BYTES",
         )
         self.quota = "buffered_bytes"
         self.limit = share_bytes
@@ -324,7 +325,8 @@ class BuffersFull(ServiceError):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(
-            f"this process holds {limit_bytes} bytes of requests (PENSTOCK_MAX_BUFFERED_BYTES)"
+            f"this process holds {limit_bytes} bytes of requests; retry later, or raise "
+            "PENSTOCK_MAX_BUFFERED_BYTES"
         )
 
 
@@ -339,7 +341,10 @@ class QueueEnded(ServiceError):
     code = Code.QUEUE_ENDED
 
     def __init__(self, role: str) -> None:
-        super().__init__(f"the {role} queue was ended (_eos_=true) and takes no more entries")
+        super().__init__(
+            f"the {role} queue was ended (_eos_=true) and takes no more entries; reopen it with "
+            "POST ?_eos_=false"
+        )
         self.role = role
 
 
@@ -347,8 +352,7 @@ class NotAcceptable(ServiceError):
     code = Code.BAD_PARAMETER
 
     def __init__(self, accept: str) -> None:
-        super().__init__(f"Accept: expected protobuf or JSON to be among it, got {accept!r}")
-        self.accept = accept
+        super().__init__(f"Accept: expected protobuf or JSON in it, got {accept!r}")
 
 
 class LeaseLost(ServiceError):
@@ -356,8 +360,6 @@ class LeaseLost(ServiceError):
 
     def __init__(self, gid: str, uid: str) -> None:
         super().__init__(f"{uid!r} of group {gid!r} is no longer subscribed on this connection")
-        self.gid = gid
-        self.uid = uid
 
 
 class Draining(ServiceError):
@@ -372,18 +374,17 @@ class StoreUnavailable(ServiceError):
 
     def __init__(self, verb: str, reason: str) -> None:
         super().__init__(f"{verb}: the store does not answer ({reason}){what_helps(reason)}")
-        self.verb = verb
         self.reason = reason
 
 
 class OutcomeUnknown(StoreUnavailable):
-    """The verb may have been carried out all the same."""
+    """Redis did not confirm the verb, and may have carried it out."""
 
     code = Code.OUTCOME_UNKNOWN
 
 
 class NewerFormat(StoreUnavailable):
-    """The store has what this version might misread; nothing was done, and nothing will be."""
+    """The store holds what this version might misread, so nothing was done."""
 
     code = Code.NEWER_FORMAT
 
@@ -395,5 +396,3 @@ class NewerFormat(StoreUnavailable):
 class StoreError(ServiceError):
     def __init__(self, verb: str, reason: str) -> None:
         super().__init__(f"{verb}: {reason}")
-        self.verb = verb
-        self.reason = reason

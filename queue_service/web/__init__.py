@@ -1,1 +1,1 @@
-"""The faces: EAS, workers, operators."""
+"""HTTP: one package for each API, and what the APIs share."""

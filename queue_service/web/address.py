@@ -1,4 +1,4 @@
-"""Under which address a client has asked: that of a proxy in front of us, where there is one."""
+"""The address that a client used: that of the proxy in front of us, if there is one."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from queue_service.settings.process import Settings
 
 HOST, PROTO, PREFIX = "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix"
 
-#: A path that can stand before ours in a link, so that nothing else gets into one.
+#: What may precede our paths in a link; nothing else gets into one.
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%@+-]+)+")
 
 
@@ -21,7 +21,7 @@ _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%@+-]+)+")
 class Address:
     """What a client wrote into its URL.
 
-    authority: host and port.  prefix: what stands before our own paths, "" for nothing.
+    authority: host and port.  prefix: what precedes our own paths, "" for nothing.
     """
 
     scheme: str
@@ -36,7 +36,7 @@ class Address:
 class Addresses:
     """Finds the address of each request.
 
-    Anybody can send the headers of a proxy, so only those of a trusted one hold.
+    Any client can send a proxy's headers, so only those of a trusted proxy count.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -44,7 +44,7 @@ class Addresses:
         self._prefix = settings.root_path.rstrip("/")
 
     def of(self, request: web.BaseRequest) -> Address:
-        """Return the address at which the client of this request has asked."""
+        """Return the address that the client of this request used."""
         said = _last if self._trusts(request.remote) else _nothing
         prefix = said(request, PREFIX).rstrip("/")
         return Address(
@@ -54,13 +54,13 @@ class Addresses:
         )
 
     def prefix(self, request: web.BaseRequest) -> str:
-        """Return what stands before our paths, "" for nothing."""
+        """Return what precedes our paths, "" for nothing."""
         if self._networks and self._trusts(request.remote):
             return self.of(request).prefix
         return self._prefix
 
     def authority(self, request: web.BaseRequest) -> str:
-        """Return host and port alone, which every request is asked for."""
+        """Return host and port alone; called for every request."""
         if self._networks and self._trusts(request.remote):
             return _last(request, HOST) or authority_of(request)
         return authority_of(request)
@@ -69,7 +69,7 @@ class Addresses:
         if not self._networks or not remote:
             return False
         address = ip_address(remote.partition("%")[0])
-        # A dual-stack socket writes IPv4 addresses so.
+        # A dual-stack socket shows IPv4 addresses as mapped ones.
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self._networks)
 
@@ -77,7 +77,7 @@ class Addresses:
 def authority_of(request: web.BaseRequest) -> str:
     """Return the host and port that the request itself names, "" for none.
 
-    Two different `Host` headers, and a target with a host of its own, are joined: that is no name.
+    Different names, in two `Host` headers or in the target, are joined: that matches no name.
     """
     named = request.headers.getall("Host", [])
     target = request._message.url
@@ -86,18 +86,18 @@ def authority_of(request: web.BaseRequest) -> str:
     return named[0] if len(named) == 1 else ",".join(dict.fromkeys(named))
 
 
-#: What stands before the links in the answer to this request, which has a task of its own.
+#: What precedes the links in the response; each request has its own, because it has its own task.
 _prefix: ContextVar[str] = ContextVar("prefix", default="")
 
 
 def keep_prefix(request: web.BaseRequest, addresses: Addresses) -> None:
-    """Have the links in the answer to this request begin as its client needs them."""
+    """Have links in the response to this request begin as its client needs them."""
     if prefix := addresses.prefix(request):
         _prefix.set(prefix)
 
 
 def linked(path: str) -> str:
-    """Return one of our paths as the client of this request finds it."""
+    """Return one of our paths as the client of this request has to write it."""
     return _prefix.get() + path
 
 
@@ -105,7 +105,7 @@ Say = Callable[[web.BaseRequest, str], str]
 
 
 def _last(request: web.BaseRequest, header: str) -> str:
-    # The nearest proxy adds its own at the end; what stands before it came from outside.
+    # The nearest proxy appends its value; what precedes it came from outside.
     values = request.headers.getall(header, [])
     return values[-1].rpartition(",")[2].strip() if values else ""
 

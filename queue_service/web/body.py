@@ -1,4 +1,4 @@
-"""Reading a request's body within its limits, and within what the process may hold."""
+"""Reads a request's body within its limits, and within what the process may hold."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,25 +10,25 @@ from queue_service.web.budget import SMALL_BYTES, Held
 from queue_service.web.keys import ADMISSION, BUDGET, HELD
 from queue_service.web.tokens import time_limit
 
-#: Others are served after so much of one body, in bytes.
+#: Other requests get a turn after this much of one body, in bytes.
 PAUSE_BYTES = 1024 * 1024
-#: What the HTTP library unpacks, a piece at a time; it passes on as it is what it does not know.
+#: What the HTTP library decompresses piece by piece; it passes on any other encoding unchanged.
 _ENCODINGS = frozenset(("", "identity", "gzip", "deflate"))
 
 
 async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float) -> bytes:
     """Return the whole body.
 
-    Raises FrameTooBig as soon as it is known to be too big, before the rest is read, and
-    TooMuchAtOnce or BuffersFull when this process holds too much already.  Otherwise it raises
-    what `read_pieces` raises.
+    Raises FrameTooBig as soon as the body is known to be too large, before the rest is read, and
+    TooMuchAtOnce or BuffersFull when this process holds too much already; also what `read_pieces`
+    raises.
     """
     announced = request.content_length
     if announced is not None and announced > limit_bytes:
         raise FrameTooBig(announced, limit_bytes)
     content = request.content
     if content.is_eof():
-        # It came together with the head, as most do: no timer, no waiting.
+        # Most bodies arrive together with the head: no timer and no waiting.
         _check_encoding(request)
         body = content.read_nowait()
         if len(body) > limit_bytes:
@@ -36,7 +36,7 @@ async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float)
         if len(body) > SMALL_BYTES:
             held_by(request).set(len(body))
         return body
-    # One buffer: of a client that sends byte by byte the pieces take forty times their size.
+    # One buffer: a list of one-byte pieces would take forty times their size.
     body_so_far = bytearray()
     async for chunk in read_pieces(request, timeout_s=timeout_s):
         body_so_far += chunk
@@ -48,17 +48,17 @@ async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float)
 
 
 async def read_pieces(request: web.Request, *, timeout_s: float) -> AsyncIterator[bytes]:
-    """Give the body as it arrives, unpacked.
+    """Yield the body as it arrives, decompressed.
 
     Raises SlowBody when the client takes too long, UnknownEncoding, and BadParameter when the body
-    is not encoded as its head says.  A connection that ends midway raises what aiohttp raises.
+    is not encoded as its head says; aiohttp's error when the connection ends midway.
     """
     _check_encoding(request)
     content, loop = request.content, asyncio.get_running_loop()
     left_s, since_pause = timeout_s, 0
     try:
         while True:
-            # Only the client's time counts, not the consumer's.
+            # Only the client's time counts, not the time that the caller spends on a piece.
             began = loop.time()
             async with time_limit(request, max(0.0, left_s)):
                 chunk = await content.readany()
@@ -68,23 +68,23 @@ async def read_pieces(request: web.Request, *, timeout_s: float) -> AsyncIterato
             yield chunk
             since_pause += len(chunk)
             if since_pause >= PAUSE_BYTES:
-                # A small packet may unpack to a giant, which never makes the loop wait.
+                # A small packet may decompress to a huge body without ever waiting for the network.
                 since_pause = 0
                 await asyncio.sleep(0)
     except TimeoutError:
         raise SlowBody(timeout_s) from None
     except web.RequestPayloadError as error:
-        # Nothing can be read behind it.
+        # Nothing after the error can be read.
         drop_rest_of_body(request)
         came = " ".join(str(error).split())[:128]
         raise BadParameter("the body", "one that is encoded as the head says", came) from None
 
 
 def drop_rest_of_body(request: web.BaseRequest) -> None:
-    """Read no more of a packed body that was not read to its end.
+    """Read no more of a compressed body that was not read to its end.
 
-    The library reads the rest of a refused body for a while, so that the sender sees the answer.
-    Of a packed one that would be unpacking for nothing, and others would wait for it.
+    The library reads the rest of a refused body for a while, so that its client sees the response.
+    For a compressed one that would be decompressing in vain, while other requests wait.
     """
     if "Content-Encoding" in request.headers and not request.content.is_eof():
         request.content.feed_eof()
@@ -92,18 +92,18 @@ def drop_rest_of_body(request: web.BaseRequest) -> None:
 
 
 def held_by(request: web.Request) -> Held:
-    """The bytes that this request holds of the process's budget."""
+    """Return the bytes of the process's budget that this request holds."""
     held = request.get(HELD)
     if held is None:
         admission = request.get(ADMISSION)
-        # Without an admission it is the operator's: nobody else's body is read.
+        # Only the admin token has no admission: no other body is read without one.
         holder = admission.holder if admission is not None else "operator"
         held = request[HELD] = request.app[BUDGET].hold(holder)
     return held
 
 
 def let_go_of_body(request: web.Request) -> None:
-    """Say that the body is stored and kept here no longer."""
+    """Release the bytes of the body: it is stored, and no longer held here."""
     if (held := request.get(HELD)) is not None:
         held.release()
 

@@ -1,8 +1,8 @@
-"""What web pages may do here, and how they are answered (CORS).
+"""What web pages may do here (CORS).
 
-The rules themselves are in `client_sdk/wire/browsers.py`.  A page of an allowed origin is answered
-with the headers that let it read the answer: on every face, on errors, and on streams.  Cookies
-do not exist here, so credentials are never allowed for.
+The rules themselves are in `client_sdk/wire/browsers.py`.  A page of an allowed origin gets the
+headers that let it read the response: on every API, on errors, and on streams.  There are no
+cookies, so credentials are never allowed.
 """
 
 import re
@@ -14,15 +14,15 @@ from client_sdk.wire.browsers import Verdict, Visit, is_same_origin, judge
 from queue_service.errors import HostNotAllowed, OriginNotAllowed
 from queue_service.web.keys import ADDRESSES, VISITORS
 
-#: What other sites may link to: pages and documents that change nothing.
+#: What other sites may link to: pages and documents that only read.
 PAGES = frozenset(("/chat", "/openapi.json", "/healthz", "/readyz"))
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-#: Headers of requests that a page may send where its browser names none.
+#: Request headers that a page may send when its preflight names none.
 REQUEST_HEADERS = (
     "Authorization, Content-Type, Accept, Prefer, Last-Event-ID, If-Match, If-None-Match, "
     f"{names.IDEMPOTENCY_HEADER}, {names.USER_HEADER}, {names.GROUP_HEADER}"
 )
-#: Headers of answers that a page may read.
+#: Response headers that a page may read.
 EXPOSED = (
     f"{names.REQUEST_ID_HEADER}, {names.INDEX_HEADER}, {names.TAGS_HEADER}, "
     f"{names.ERROR_CODE_HEADER}, ETag, Location, Preference-Applied, Retry-After, x-request-id"
@@ -35,7 +35,7 @@ _OWN_SITE = (None, "none", "same-origin")
 
 
 def admit(request: web.Request) -> web.Response | None:
-    """Answer a preflight; None for what is to be answered otherwise.
+    """Answer a preflight; return None for any other request.
 
     Raises HostNotAllowed or OriginNotAllowed.
     """
@@ -43,7 +43,7 @@ def admit(request: web.Request) -> web.Response | None:
     host = request.app[ADDRESSES].authority(request)
     origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
     if origin is None and site in _OWN_SITE and visitors.hosts.allows(host):
-        # All but browsers, and our own page.
+        # Every client but a browser, and our own page.
         return None
     visit = Visit(
         host=host,
@@ -79,9 +79,9 @@ def _preflight(request: web.Request) -> web.Response:
 
 
 async def let_pages_read(request: web.Request, response: web.StreamResponse) -> None:
-    """Add what lets a page of an allowed origin read this answer; called before each is sent."""
+    """Add what lets a page of an allowed origin read the response; called before each is sent."""
     visitors = request.app[VISITORS]
-    # Caches must not give one origin's answer to another.
+    # Caches must not serve one origin's response to another.
     varies = response.headers.get("Vary")
     response.headers["Vary"] = f"{varies}, Origin" if varies else "Origin"
     origin = request.headers.get("Origin")

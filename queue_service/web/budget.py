@@ -1,10 +1,10 @@
-"""How many bytes of requests this process holds at a time, and how they are shared.
+"""How many bytes of requests this process holds at once, and how tokens share them.
 
-Bytes count from the moment they are read until the request is stored or answered, as they are
-after unpacking.  Each limit below stands for one body; this bounds all of them together:
+Bytes count after decompression, from when they are read until the request is stored or answered.
+Other limits are for one body; this one is for all bodies together:
 
-* One token may hold as much as is left free.  So one alone gets half, two get a third each, and
-  there is always room for another one.
+* One token may hold as much as is left free.  So one token alone gets half, two get a third each,
+  and there is always space for another one.
 * A process that holds nothing takes a body of any size that its queue takes.
 """
 
@@ -12,17 +12,17 @@ from collections.abc import Callable
 
 from queue_service.errors import BuffersFull, TooMuchAtOnce
 
-#: Bodies up to this size are not counted: they came with the head of their request, in the buffer
-#: that every connection has anyway.
+#: Bodies up to this size are not counted: they arrive with the head, in the buffer that every
+#: connection has anyway.
 SMALL_BYTES = 16 * 1024
-#: How long a refused client is asked to wait, in seconds.
+#: When a refused client is asked to try again, in seconds.
 RETRY_AFTER_S = 1.0
 
 
 class Budget:
     """The bytes of one process.
 
-    total_bytes: how many it may hold.  on_change: called with how many it holds.
+    total_bytes: how many it may hold.  on_change: called with the number that it holds.
     """
 
     def __init__(self, total_bytes: int, on_change: Callable[[int], None] = lambda _: None) -> None:
@@ -32,16 +32,16 @@ class Budget:
         self._by_holder: dict[str, int] = {}
 
     def hold(self, holder: str) -> "Held":
-        """Begin to hold bytes for a request.  holder: whose they are."""
+        """Begin to hold bytes for a request.  holder: the token or service that sent it."""
         return Held(self, holder)
 
     def has_room(self, holder: str, more: int) -> bool:
-        """Say whether this holder would have no more than is then left free."""
+        """Say whether this holder would then have no more than is left free."""
         own = self._by_holder.get(holder, 0) + more
         return own <= self.total_bytes - self.used_bytes - more
 
     def take(self, holder: str, more: int) -> None:
-        """Hold more bytes, or fewer when negative, whether there is room or not."""
+        """Hold more bytes, or fewer when negative, even above the limit."""
         self.used_bytes += more
         own = self._by_holder.get(holder, 0) + more
         if own > 0:
@@ -51,7 +51,7 @@ class Budget:
         self._on_change(self.used_bytes)
 
     def refusal(self, holder: str) -> TooMuchAtOnce | BuffersFull:
-        """Why there is no room: this holder has its share, or all together have everything."""
+        """Return why there is no space: this holder has its share, or all holders have it all."""
         own = self._by_holder.get(holder, 0)
         fair = self.total_bytes // (len(self._by_holder) + 1)
         if own * 2 >= fair:
@@ -60,7 +60,7 @@ class Budget:
 
 
 class Held:
-    """The bytes that are held for one request."""
+    """The bytes that one request holds."""
 
     __slots__ = ("_budget", "_bytes", "_holder")
 
@@ -72,11 +72,11 @@ class Held:
     def set(self, size: int, *, whatever: bool = False) -> None:
         """Hold this many bytes from now on.
 
-        Raises TooMuchAtOnce or BuffersFull for too many, unless `whatever`: what is here already
-        counts, so that there is less room for what is not.
+        Raises TooMuchAtOnce or BuffersFull when that is too much, unless `whatever`: bytes that
+        have arrived already must count, or others would get their space.
         """
         more = size - self._bytes
-        # What only this request holds may grow: otherwise the largest body could never come.
+        # A request that is alone may always grow, or the largest body could never arrive.
         alone = self._budget.used_bytes == self._bytes
         if (
             more > 0
@@ -89,7 +89,7 @@ class Held:
         self._bytes = size
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Release all bytes; releasing them twice changes nothing."""
         if self._bytes:
             self._budget.take(self._holder, -self._bytes)
             self._bytes = 0

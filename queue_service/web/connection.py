@@ -1,12 +1,13 @@
-"""One connection, with the limits that the HTTP library does not know.
+"""One connection, with the limits that the HTTP library lacks, and what handlers ask of it.
 
-The library reads requests and writes answers.  This adds how long a head may take to come, and how
-long a client may read nothing of what was written for it.  A request that comes and is answered at
-once costs a comparison more; the time is looked at by one sweep a second in `server.py`.
+The library reads requests and writes responses.  This adds two time-outs: for the head of a
+request, and for a client that does not read its response.  A request that is answered at once costs
+one more comparison; `server.py` checks the times once a second.
 """
 
 import asyncio
 import fcntl
+import socket
 import sys
 import termios
 from collections.abc import Awaitable, Callable
@@ -23,26 +24,26 @@ from queue_service.web.waits import Waits
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-#: How long a client that sends nothing more may take to confirm an answer, and between two looks,
-#: in seconds.
+#: How long a half-closed client may take to confirm a response, and the time between two checks, in
+#: seconds.
 CONFIRM_S = 5.0
 CONFIRM_LOOK_S = 0.01
 
 
-class Door(Protocol):
-    """What a connection asks of the server that it belongs to: see `server.Server`."""
+class ConnectionOwner(Protocol):
+    """The server that a connection belongs to: see `server.Server`."""
 
     blocked: "dict[Connection, Blockage]"
 
     def enter(self, connection: "Connection") -> "Waits[Connection] | None":
-        """Where the connection waits for its heads, or None when it is refused."""
+        """Count the connection; return where it waits for heads, or None to refuse it."""
 
     def leave(self, connection: "Connection") -> None:
         """The connection has ended."""
 
 
 class Blockage:
-    """Since when a client has taken nothing of what waits for it, and how much that is."""
+    """How long a client has not read, and how many bytes are waiting for it."""
 
     __slots__ = ("since", "waiting_bytes")
 
@@ -51,7 +52,7 @@ class Blockage:
         self.waiting_bytes = waiting_bytes
 
     def look(self, now: float, waiting_bytes: int) -> float:
-        """Note how much waits now; return for how many seconds nothing was taken."""
+        """Note how many bytes are waiting; return for how many seconds none was read."""
         if waiting_bytes < self.waiting_bytes:
             self.since = now
         # More is no progress: an answer to each of the client's pings may still be added.
@@ -62,28 +63,29 @@ class Blockage:
 class Connection(RequestHandler):
     """A client's connection.
 
-    address: where it comes from.  half_closed: whether the client has said that it sends nothing
-    more; it may still read, or have left: nobody can tell before something is written.
-    send_timeout_s: how long the client may read nothing; a watch grants more, because its client
-    may rightly be busy with what it was given before.
+    address: the client's IP address.
+    half_closed: whether the client has closed its sending side.  It may still read, or be gone:
+        only a write can tell.
+    send_timeout_s: how long the client may read nothing.  A watch gets longer, because its client
+        may be busy with earlier entries.
     """
 
     __slots__ = (
         "_awaits_head",
         "_bell",
-        "_door",
         "_has_part",
         "_heads",
         "_newest",
         "_on_data",
+        "_owner",
         "address",
         "half_closed",
         "send_timeout_s",
     )
 
-    def belong_to(self, door: Door, *, send_timeout_s: float) -> None:
-        """Say whose connection this is; called once, before it is made."""
-        self._door = door
+    def belong_to(self, owner: ConnectionOwner, *, send_timeout_s: float) -> None:
+        """Set the server of this connection; called once, before `connection_made`."""
+        self._owner = owner
         self._heads: Waits[Connection] | None = None
         self._awaits_head = False
         self._has_part = False
@@ -98,9 +100,9 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else ""
-        self._heads = self._door.enter(self)
+        self._heads = self._owner.enter(self)
         if self._heads is None:
-            # Whatever comes is dropped unread from now on.
+            # Drop what the client sends, unread.
             self._force_close = True
             refusal = "this process has as many connections as it takes; try again later"
             cast(asyncio.Transport, transport).write(_answer(503, Code.OVERLOADED, refusal))
@@ -114,19 +116,19 @@ class Connection(RequestHandler):
         if self._heads is not None:
             self._heads.end(self)
             self._heads = None
-            self._door.blocked.pop(self, None)
-            self._door.leave(self)
+            self._owner.blocked.pop(self, None)
+            self._owner.leave(self)
         if self._bell is not None:
             self._bell.ring()
         super().connection_lost(error)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Keep the connection for the answers to what was asked; True keeps it.
+        """Keep the connection for the responses to earlier requests; True keeps it.
 
-        Handlers that wait learn that the client may have left, and answer with what they have.
+        Handlers that wait are notified that the client may be gone, and answer with what they have.
         """
         super().eof_received()
-        # Between two requests, with half a body, or as a WebSocket there is nothing to answer.
+        # Between two requests, after half a body, and on a WebSocket there is nothing to answer.
         is_idle = self._newest is None or (self._waiter is not None and not self._waiter.done())
         if is_idle or self._newest is None or not self._newest.is_eof() or self._upgraded:
             return None
@@ -148,9 +150,9 @@ class Connection(RequestHandler):
         return answer
 
     async def has_taken_all(self) -> bool:
-        """Say whether the other side's system has confirmed all that was written, within a while.
+        """Wait for the client's system to confirm all that was written; False if it does not.
 
-        One that has left answers with a reset, and confirms nothing.
+        A client that is gone answers with a reset and confirms nothing.
         """
         for _ in range(int(CONFIRM_S / CONFIRM_LOOK_S)):
             if self.transport is None:
@@ -168,58 +170,58 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             if self._messages:
-                # Those before it are whole, or it could not have been read.
+                # Earlier requests are complete, or this one could not have been read.
                 self._newest = self._messages[-1][1]
             if self._awaits_head and self._heads is not None:
                 self._awaits_head = self._has_part = False
                 self._heads.end(self)
         elif (self._waiter is not None or before == 0) and data and self._heads is not None:
-            # The start of a head, where no request is under way.
+            # The start of a head, with no request in progress.
             self._awaits_head = self._has_part = True
             self._heads.begin(self, self._loop.time())
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._door.blocked[self] = Blockage(self._loop.time(), self.unsent_bytes)
+        self._owner.blocked[self] = Blockage(self._loop.time(), self.unsent_bytes)
 
     def resume_writing(self) -> None:
-        self._door.blocked.pop(self, None)
+        self._owner.blocked.pop(self, None)
         super().resume_writing()
 
     def leaving(self) -> Doorbell:
-        """The bell that rings when the client leaves."""
+        """The bell that rings when the client disconnects."""
         if self._bell is None:
             self._bell = Doorbell()
         return self._bell
 
     @property
     def unsent_bytes(self) -> int:
-        """How much was written and not taken by the other side."""
+        """How much was written and not yet taken by the system."""
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def measure(self, on_data: Callable[[int], None]) -> None:
-        """Call this with the size of whatever comes from now on."""
+        """Call this with the size of each piece that arrives from now on."""
         self._on_data = on_data
 
     def serve_with(self, handler: "Answer") -> None:
-        """Let another handler than the application answer what comes here."""
+        """Let this handler answer in place of the application."""
         self._request_handler = handler
 
     def give_up_head(self) -> None:
-        """The head did not come in time: say so to whoever has begun one, and close."""
+        """The head did not arrive in time: close, with a 408 if part of it did."""
         if self.transport is not None and self._has_part:
             sentence = "expected a whole request head in time, got a part of one"
             self.transport.write(_answer(408, Code.BAD_PARAMETER, sentence))
         self.force_close()
 
     def cut(self) -> None:
-        """End the connection at once, with whatever still waits to be sent."""
+        """End the connection at once, and drop what is still to be sent."""
         if self.transport is not None:
             self.transport.abort()
 
 
 def _unconfirmed_bytes(descriptor: int) -> int:
-    """How much of what was sent the other side has not confirmed; 0 where nobody can tell."""
+    """Return how many sent bytes the client has not confirmed; 0 where the system cannot tell."""
     try:
         reply = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
     except OSError:
@@ -228,7 +230,7 @@ def _unconfirmed_bytes(descriptor: int) -> int:
 
 
 def _answer(status: int, code: Code, sentence: str) -> bytes:
-    """Write an answer for which there is no request."""
+    """Return a response for a connection without a request."""
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         "Content-Type: text/plain; charset=utf-8",
@@ -240,51 +242,85 @@ def _answer(status: int, code: Code, sentence: str) -> bytes:
 
 
 def cut(request: web.Request) -> None:
-    """End a connection without a word; nothing happens when it has ended."""
+    """End a connection without a response; does nothing when it has ended."""
     if request.transport is not None:
         request.transport.abort()
 
 
 def grant_patience(request: web.Request, send_timeout_s: float) -> None:
-    """Let the client of this request read nothing for so long."""
+    """Let the client of this request read nothing for this long."""
     if isinstance(request.protocol, Connection):
         request.protocol.send_timeout_s = send_timeout_s
 
 
 def measure(request: web.Request, on_data: Callable[[int], None]) -> None:
-    """Call this with the size of whatever comes on the connection of this request from now on."""
+    """Call this with the size of each piece that arrives on this connection from now on."""
     if isinstance(request.protocol, Connection):
         request.protocol.measure(on_data)
 
 
 def leaving(request: web.Request) -> Doorbell:
-    """The bell that rings when the client of this request leaves."""
+    """Return the bell that rings when the client of this request disconnects."""
     protocol = request.protocol
     return protocol.leaving() if isinstance(protocol, Connection) else Doorbell()
 
 
 def is_half_closed(request: web.Request) -> bool:
-    """Say whether the client of this request sends nothing more."""
+    """Say whether the client of this request has closed its sending side."""
     protocol = request.protocol
     return isinstance(protocol, Connection) and protocol.half_closed
 
 
 def has_left(request: web.Request) -> bool:
-    """Say whether the client's connection is gone, or may be: it sends nothing more."""
+    """Say whether the client is gone, or may be: it has closed its sending side."""
     gone = request.transport is None or request.transport.is_closing()
     return gone or is_half_closed(request)
 
 
-async def has_taken_all(request: web.Request) -> bool:
-    """Say whether the client of this request has confirmed all that was written."""
+async def write_whole(request: web.Request, response: web.Response) -> None:
+    """Write a response and wait until the client has it; raises ConnectionError when it has not."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client has disconnected")
+    # Without a buffer of ours, `drain` waits until the system has taken everything; else it would
+    # return while bytes wait here for a client that may never read them.
+    transport.set_write_buffer_limits(0)
+    writer = await response.prepare(request)
+    await response.write_eof()
+    if writer is not None:
+        await writer.drain()
     protocol = request.protocol
-    return not isinstance(protocol, Connection) or await protocol.has_taken_all()
+    if protocol.writing_paused:
+        raise ConnectionResetError("the client disconnected before it had read the response")
+    transport.set_write_buffer_limits()
+    if not isinstance(protocol, Connection) or not protocol.half_closed:
+        return
+    if not await protocol.has_taken_all():
+        raise ConnectionResetError("the client has disconnected")
+
+
+def probe(request: web.Request, *, every_s: int, give_up_s: float) -> None:
+    """Have the system probe the client's machine, and end the connection when it is gone.
+
+    give_up_s: how long sent bytes may stay unconfirmed.
+    """
+    connection = request.get_extra_info("socket")
+    if connection is None or not hasattr(socket, "TCP_KEEPIDLE"):
+        return
+    for option, value in (
+        (socket.TCP_KEEPIDLE, every_s),
+        (socket.TCP_KEEPINTVL, every_s),
+        (socket.TCP_KEEPCNT, 2),
+        (socket.TCP_USER_TIMEOUT, int(give_up_s * 1000)),
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 async def begin_stream(request: web.Request, response: web.StreamResponse) -> None:
-    """Send the head of an answer of unknown length, which proxies are to pass on as it grows."""
+    """Send the head of a response of unknown length, which proxies are to pass on unbuffered."""
     response.headers["X-Accel-Buffering"] = "no"
     if request.version < HttpVersion11:
-        # Without chunks the end of the connection is the only end of the answer.
+        # Without chunks only the end of the connection ends the response.
         response.force_close()
     await response.prepare(request)

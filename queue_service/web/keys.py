@@ -17,10 +17,10 @@ SETTINGS = web.AppKey("settings", Settings)
 SERVICES = web.AppKey("services", Services)
 REQUEST_IDS = web.AppKey("request_ids", RequestIds)
 METRICS = web.AppKey("metrics", Metrics)
-#: What admitted a request; `web.tokens` sets it and the middleware ends it.
+#: What admitted a request: `web.tokens` sets it, the middleware ends it.
 ADMISSION = web.RequestKey("admission", Admission)
 BUDGET = web.AppKey("budget", Budget)
-#: The bytes that a request holds of the budget; `web.body` sets it and the middleware ends it.
+#: The bytes of the budget that a request holds: `web.body` sets it, the middleware ends it.
 HELD = web.RequestKey("held", Held)
 STRANGERS = web.AppKey("strangers", Tally)
 ADDRESSES = web.AppKey("addresses", Addresses)

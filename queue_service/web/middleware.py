@@ -1,4 +1,4 @@
-"""Around every handler: web pages are judged first, and errors become responses at the end."""
+"""Around every handler: checks web pages first, and turns errors into responses at the end."""
 
 import logging
 
@@ -23,25 +23,25 @@ from queue_service.web.statuses import ErrorWithStatus
 
 log = logging.getLogger(__name__)
 
-#: A body above this size is not written at once: the system takes it as its client reads, in bytes.
+#: A body above this size may take as long to write as its client takes to read it, in bytes.
 LARGE_BYTES = 64 * 1024
 
-#: The status of a request whose client is gone, as gateways log it.
+#: The status of a request whose client has disconnected, as gateways log it.
 CLIENT_LEFT = 499
 
-#: What the HTTP library itself refuses, in our words.
+#: The codes of what the HTTP library itself refuses.
 _LIBRARY_CODES = {404: Code.NOT_FOUND, 413: Code.FRAME_TOO_BIG}
 
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn what a handler raises into an answer with a code and a sentence.
+    """Turn what a handler raises into a response with a code and a sentence.
 
-    Nothing is answered to a request whose credential has ended, except that.
+    A request whose credential has ended gets no other response than that.
     """
     try:
         keep_prefix(request, request.app[ADDRESSES])
-        # For all but a page's preflight this is None; what is not to be answered raises.
+        # None for all but a page's preflight; raises for a page that may not ask.
         if (preflight := admit(request)) is not None:
             return preflight
         return await _hand_over(request, await handler(request))
@@ -54,29 +54,29 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             held.release()
         drop_rest_of_body(request)
     if request.writer.output_size and request.transport is not None:
-        # An answer that has begun can only be broken off: another one within it would be taken
-        # for a piece of it.
+        # A response that has begun can only be cut: a second one inside it would be read as a part
+        # of the first.
         request.transport.close()
     return response
 
 
 async def _hand_over(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Give the response back when it may be written; raises CredentialEnded when not."""
+    """Return the response if it may be written; raises CredentialEnded if not."""
     admission = request.get(ADMISSION)
     if admission is None or response.prepared:
         return response
     if not admission.settled:
         admission.check()
     if (response.content_length or 0) > LARGE_BYTES:
-        # A slow reader would take it long after this function has returned. It is written here,
-        # where the end of the credential can still cut the connection.
+        # A slow client would read it long after this function has returned.  Written here, it is
+        # cut when the credential ends.
         await response.prepare(request)
         await response.write_eof()
     return response
 
 
 def _allowed(request: web.Request, error: Exception) -> Exception:
-    """The error to answer with: its text may hold what only a valid credential may read."""
+    """Return the error to show: its text may hold what only a valid credential may read."""
     admission = request.get(ADMISSION)
     if admission is None or not admission.ended or admission.settled:
         return error
@@ -99,11 +99,11 @@ def _response_to(request: web.Request, error: Exception) -> web.StreamResponse:
             sentence = "the body: expected JSON, got brackets nested too deep"
             return render(400, Code.BAD_PARAMETER, sentence)
         case ConnectionError():
-            # The client left; the answer goes nowhere, and the library need not log that.
+            # The client disconnected: nobody gets this response, and the library logs nothing.
             return web.Response(status=CLIENT_LEFT)
         case _:
             log.error("%s %s failed.", request.method, request.path, exc_info=error)
-            return render(500, Code.INTERNAL, "the service failed; its log says how")
+            return render(500, Code.INTERNAL, "the service failed; see its log")
 
 
 def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:

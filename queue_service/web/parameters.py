@@ -1,4 +1,4 @@
-"""The EAS face's query parameters and headers, read and checked."""
+"""Query parameters and headers, read and checked."""
 
 import re
 import uuid
@@ -15,7 +15,7 @@ from queue_service.store.entry import Filter
 
 #: The largest index: Java reads it as a signed 64-bit number.
 MAX_INDEX = 2**63 - 1
-#: Most indexes in one commit or delete.
+#: The most indexes in one commit or delete.
 MAX_INDEXES = 10_000
 _MAX_NAME_LENGTH = 256
 _NAME = re.compile(r"[^\x00-\x1f\x7f]*")
@@ -23,12 +23,12 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]*")
 
 
 class Parameters:
-    """One request's parameters; each method raises BadParameter on what it cannot read."""
+    """One request's parameters; each method raises BadParameter for an invalid one."""
 
     def __init__(self, request: web.Request) -> None:
-        # Building a query costs more than the rest of a put without one.
+        # Parsing an empty query costs more than the rest of a put.
         raw = request.rel_url.raw_query_string
-        # With a repeated name the last one wins.
+        # The last value of a repeated name wins.
         self._query: Mapping[str, str] = dict(request.query.items()) if raw else {}
         if not raw.isascii():
             self._query = {as_text(name): as_text(self._query[name]) for name in self._query}
@@ -65,7 +65,7 @@ class Parameters:
             raise BadParameter(name, error.expected, error.came) from None
 
     def indexes(self) -> list[int]:
-        """The indexes of `_indexes_`, in the order in which they came."""
+        """The indexes of `_indexes_`, in their order."""
         text = self._query.get(names.INDEXES, "")
         parts = text.split(",")
         numbers = [_integer(part) for part in parts]
@@ -78,7 +78,7 @@ class Parameters:
         return [number for number in numbers if number is not None]
 
     def tags(self) -> dict[str, str]:
-        """Every parameter that is not the protocol's own."""
+        """Every parameter that the protocol does not define."""
         if not self._query:
             return {}
         return {
@@ -88,7 +88,7 @@ class Parameters:
         }
 
     def request_id(self) -> str:
-        """The request id that the client gave, or ""."""
+        """The request id that the client chose, or ""."""
         text = self._query.get(names.REQUEST_ID_TAG, "")
         if len(text) > _MAX_NAME_LENGTH or not _REQUEST_ID.fullmatch(text):
             raise BadParameter(
@@ -99,11 +99,11 @@ class Parameters:
         return text
 
     def wanted(self, from_index: int = 0, *, owner: str = "") -> Filter:
-        """Which entries a get or a watch is for.  owner: whose alone there are, "" for any."""
+        """Which entries a get or a watch is for.  owner: only this owner's, "" for any."""
         return Filter(from_index, self._query.get(names.REQUEST_ID_TAG, ""), self.tags(), owner)
 
     def priority(self) -> int:
-        """The priority, from the query or else from the header: Java sends both."""
+        """The priority from the query, else from the header: Java sends both."""
         if names.PRIORITY in self._query:
             return self.number(names.PRIORITY, default=0, least=0, most=2**31 - 1)
         text = self._headers.get(names.PRIORITY_HEADER)
@@ -118,11 +118,11 @@ class Parameters:
         return self._name(names.GROUP_HEADER) or names.DEFAULT_GROUP
 
     def user(self) -> str:
-        """Who asks; a name of its own for whoever gives none."""
+        """The user of the request; a random name when it has none."""
         return self._name(names.USER_HEADER) or str(uuid.uuid4())
 
     def idempotency_key(self) -> str:
-        # A key that is malformed as a string is no key, and another one than it looks like.
+        # A malformed key is refused: read in another way, it would be another key.
         return read_key(self._name(names.IDEMPOTENCY_HEADER))
 
     def content_type(self) -> str:
@@ -140,25 +140,25 @@ class Parameters:
 
 
 def as_text(text: str) -> str:
-    """The text without the bytes that are none: the store and every client read text."""
+    """Return the text with its invalid bytes replaced: the store and every client read text."""
     if text.isascii():
         return text
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:
-        # Half of a surrogate pair, which JSON has a text for.
+        # Half of a surrogate pair, which JSON can write.
         return text.encode("utf-8", "replace").decode()
 
 
 def _integer(text: str | None) -> int | None:
-    """The whole number that `text` is, in plain ASCII digits, or None."""
+    """Return the whole number in plain ASCII digits, or None."""
     if text is None or len(text) > 20 or not re.fullmatch(r"-?[0-9]+", text):
         return None
     return int(text)
 
 
 def read_key(text: str) -> str:
-    """Return the idempotency key of its header, with quotes or without; raises BadParameter."""
+    """Return the idempotency key of a header, quoted or not; raises BadParameter."""
     try:
         return read_string(text)
     except WireError as error:

@@ -1,4 +1,4 @@
-"""The server: how many connections there may be, and which of them have had their time."""
+"""The server: limits the number of connections, and ends those that are too slow."""
 
 import asyncio
 import contextlib
@@ -21,21 +21,21 @@ from queue_service.web.waits import Waits
 
 log = logging.getLogger(__name__)
 
-#: Connections above the limit that still get a proper answer: the health to whoever asks for it,
-#: a refusal to everybody else.
+#: Connections above the limit that still get a proper response: health checks are served, all other
+#: requests are refused.
 SPARE = 64
-#: How long the head of their one request may take, in seconds.
+#: How long the head of the one request on such a connection may take, in seconds.
 SPARE_HEAD_S = 2.0
-#: What they are served.
+#: The paths that such a connection is served.
 SPARE_PATHS = frozenset(("/healthz", "/readyz", "/metrics"))
 
-#: How often connections are looked at, in seconds.
+#: How often connections are checked, in seconds.
 SWEEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What the connections of one process may be and do; for each limit 0 is none.
+    """The limits of one process; 0 for no limit.
 
     header_timeout_s: how long a request's head may take.  send_timeout_s: how long a client may
     read nothing of an answer.
@@ -51,7 +51,7 @@ MakeRequest = Callable[..., web.BaseRequest]
 
 
 def without_prefix(prefix: str, make: MakeRequest) -> MakeRequest:
-    """Make requests as if the prefix were not in their paths: some proxies pass it on."""
+    """Make requests without the prefix in their paths: some proxies pass it on."""
 
     def make_request(message: Any, *args: Any, **kwargs: Any) -> web.BaseRequest:
         rest = message.path.removeprefix(prefix)
@@ -75,7 +75,7 @@ class Server(web.Server):
         errors: ErrorFormats,
         **kwargs: Any,
     ) -> None:
-        """Serve what another server was made to serve; kwargs: those of RequestHandler."""
+        """Serve what `made` was made to serve; kwargs: those of RequestHandler."""
         super().__init__(made.request_handler, request_factory=made.request_factory, **kwargs)
         self.blocked: dict[Connection, Blockage] = {}
         self._limits = limits
@@ -84,7 +84,7 @@ class Server(web.Server):
         self._heads: Waits[Connection] = Waits(limits.header_timeout_s)
         self._spare_heads: Waits[Connection] = Waits(SPARE_HEAD_S)
         self._open = 0
-        self._says_goodbye = False
+        self._closes_kept = False
         self._empty = asyncio.Event()
         self._of_address: Counter[str] = Counter()
         self._refusals = Tally(log, "%d connections above the limit were refused, the last of %s.")
@@ -93,12 +93,12 @@ class Server(web.Server):
     def __call__(self) -> Connection:
         connection = Connection(self, loop=self._loop, **self._kwargs)
         connection.belong_to(self, send_timeout_s=self._limits.send_timeout_s)
-        if self._says_goodbye:
+        if self._closes_kept:
             connection.serve_with(self._answer_last)
         return connection
 
     def enter(self, connection: Connection) -> Waits[Connection] | None:
-        """Count a new connection in; give where it waits for its heads, None to refuse it."""
+        """Count a new connection; return where it waits for heads, None to refuse it."""
         most, most_of_one = self._limits.connections, self._limits.per_address
         is_spare = most and self._open >= most
         address = connection.address
@@ -117,7 +117,7 @@ class Server(web.Server):
         return self._spare_heads
 
     def leave(self, connection: Connection) -> None:
-        """Count a connection out."""
+        """Count an ended connection."""
         self._open -= 1
         if not self._open:
             self._empty.set()
@@ -127,13 +127,13 @@ class Server(web.Server):
             if not self._of_address[connection.address]:
                 del self._of_address[connection.address]
 
-    async def say_goodbye(self, most_s: float) -> None:
-        """Answer what still comes with the end of its connection; return when all have ended.
+    async def close_kept_connections(self, most_s: float) -> None:
+        """Close each kept connection with its next response; return when all have ended.
 
-        A kept connection that we end may be used in this very moment, and its client could not
-        know whether its request was carried out.  One that the answer ends is not.
+        If we closed an idle one, its client might be sending a request at that moment, and could
+        not know whether it was carried out.
         """
-        self._says_goodbye = True
+        self._closes_kept = True
         for connection in self.connections:
             if isinstance(connection, Connection):
                 connection.serve_with(self._answer_last)
@@ -148,7 +148,7 @@ class Server(web.Server):
         return await self.request_handler(request)
 
     async def sweep(self) -> None:
-        """End what is too slow, again and again, for ever."""
+        """End connections that are too slow; runs until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_S)
             now = self._loop.time()
@@ -174,20 +174,20 @@ class Server(web.Server):
         self._refusals.note(address)
 
     async def _answer_spare(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer on a connection above the limit, which ends with that."""
+        """Answer on a connection above the limit, and close it."""
         response: web.StreamResponse
         if request.path in SPARE_PATHS:
             response = await self.request_handler(request)
         else:
             self._refuse(request.remote or "")
-            sentence = f"this process takes {self._limits.connections} connections and has them"
+            sentence = f"this process has {self._limits.connections} connections, and takes no more"
             response = self._errors.render(request, 503, Code.OVERLOADED, sentence)
         response.force_close()
         return response
 
 
 class Runner(web.AppRunner):
-    """Runs an application behind such a server."""
+    """Runs an application on a `Server`."""
 
     def __init__(
         self,
@@ -213,12 +213,12 @@ class Runner(web.AppRunner):
         self._sweeping = asyncio.create_task(server.sweep(), name="sweep of connections")
         return server
 
-    async def say_goodbye(self, most_s: float) -> None:
-        """Take no new connections, and let the clients leave those that there are."""
+    async def close_kept_connections(self, most_s: float) -> None:
+        """Accept no new connections, and close the kept ones with their next response."""
         for site in list(self.sites):
             await site.stop()
         if isinstance(self.server, Server):
-            await self.server.say_goodbye(most_s)
+            await self.server.close_kept_connections(most_s)
 
     async def _cleanup_server(self) -> None:
         if self._sweeping is not None:

@@ -1,7 +1,7 @@
-"""JSON that every parser reads: without NaN, Infinity and depths beyond them.
+"""JSON that every parser reads: without NaN and Infinity, and not nested too deep.
 
-Engines and clients say what they like; Python reads `NaN` and `1e999` and writes them again, and
-browsers and most other languages refuse the whole document then.  Here they become null.
+Python reads `NaN` and `1e999` from engines and clients and writes them back; browsers and most
+other languages then refuse the whole document.  Here they become null.
 """
 
 import json
@@ -12,12 +12,12 @@ from typing import Any
 
 from aiohttp import web
 
-#: Whatever is nested deeper becomes null: parsers give up at a few hundred.
+#: Anything nested deeper becomes null: parsers give up at a few hundred.
 MAX_DEPTH = 200
 
 
 def dumps(value: object, *, ensure_ascii: bool = True) -> str:
-    """Write JSON; a number that JSON has no text for is null."""
+    """Write JSON; NaN and Infinity become null."""
     try:
         return json.dumps(value, ensure_ascii=ensure_ascii, allow_nan=False)
     except (ValueError, RecursionError):
@@ -25,7 +25,7 @@ def dumps(value: object, *, ensure_ascii: bool = True) -> str:
 
 
 def read_object(text: bytes) -> dict[str, Any]:
-    """Read what an engine said; nothing of what is no JSON object."""
+    """Read an engine's JSON object; empty for anything else."""
     try:
         read = json.loads(text)
     except (ValueError, RecursionError):
@@ -34,8 +34,8 @@ def read_object(text: bytes) -> dict[str, Any]:
 
 
 def no_constant(name: str) -> None:
-    """Refuse NaN and Infinity as JSON itself does; for `parse_constant`."""
-    raise ValueError(f"{name} is no JSON number")
+    """Refuse NaN and Infinity, which are not JSON; for `parse_constant`."""
+    raise ValueError(f"{name} is not a JSON number")
 
 
 json_response = partial(web.json_response, dumps=dumps)

@@ -1,11 +1,11 @@
-"""The rules for web pages, as the settings have them: which hosts are ours, which pages may ask."""
+"""The settings for web pages: which hosts are ours, and which origins may send requests."""
 
 from client_sdk.wire.browsers import Hosts, Origins, read_hosts, read_origins
 from queue_service.settings.process import Settings
 
 
 class Visitors:
-    """The rules for web pages, as the settings have them."""
+    """The hosts and origins that the settings allow."""
 
     def __init__(self, settings: Settings) -> None:
         hosts = {*read_hosts(settings.allowed_hosts), *_named_by(settings)}
@@ -14,7 +14,7 @@ class Visitors:
 
 
 def _named_by(settings: Settings) -> list[str]:
-    """Names that other settings have given this service already."""
+    """Return the names of this service in other settings."""
     endpoints = settings.direct_endpoints.split(",")
-    told = [endpoint.strip().rpartition(":")[0] for endpoint in endpoints]
-    return [name.strip("[]") for name in (settings.host, *told) if name]
+    hosts = [endpoint.strip().rpartition(":")[0] for endpoint in endpoints]
+    return [name.strip("[]") for name in (settings.host, *hosts) if name]

@@ -1,4 +1,4 @@
-"""Who waits for something, the longest first: one time limit for all, and no timer for each."""
+"""Time-outs of many waiters without a timer for each: all have the same limit."""
 
 from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
@@ -7,9 +7,9 @@ Waiter = TypeVar("Waiter", bound=Hashable)
 
 
 class Waits(Generic[Waiter]):
-    """Those that wait, in the order in which they began.
+    """The waiters, in the order in which they began.
 
-    limit_s: how long each may wait; 0 is without limit.
+    limit_s: how long each may wait; 0 for no limit.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -20,15 +20,15 @@ class Waits(Generic[Waiter]):
         return len(self._since)
 
     def begin(self, waiter: Waiter, now: float) -> None:
-        """Wait from now on; one that waits already goes on as it is."""
+        """Wait from now on; an earlier beginning stays."""
         self._since.setdefault(waiter, now)
 
     def end(self, waiter: Waiter) -> None:
-        """Wait no more; nothing happens when it does not."""
+        """Stop waiting; does nothing for one that does not wait."""
         self._since.pop(waiter, None)
 
     def take_overdue(self, now: float) -> Iterator[Waiter]:
-        """Give those that have waited for too long, and forget them."""
+        """Yield those that have waited too long, and forget them."""
         while self.limit_s and self._since:
             waiter, since = next(iter(self._since.items()))
             if now - since < self.limit_s:

@@ -16,7 +16,7 @@ from queue_service.service.queues import Queue
 from queue_service.store.entry import MAX_REASON_LENGTH, NewEntry, Read, Rejected
 from queue_service.store.owners import AT, UNSURE, owned_name
 from queue_service.web.body import read_body
-from queue_service.web.connection import has_left, has_taken_all, is_half_closed, leaving
+from queue_service.web.connection import has_left, leaving, write_whole
 from queue_service.web.eas.reader import Reader
 from queue_service.web.eas.render import (
     render_attributes,
@@ -188,24 +188,10 @@ async def _write_then_delete(
     indexes: list[int],
     taker: str,
 ) -> None:
-    """Delete only what a client was there to receive."""
-    transport = request.transport
+    """Delete the entries once their client has received them, else put them back."""
     try:
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client has left")
         check_admission(request)
-        # Without a buffer of ours, written is what the system has taken and not what waits here
-        # for a client that may never read it.
-        transport.set_write_buffer_limits(0)
-        writer = await response.prepare(request)
-        await response.write_eof()
-        if writer is not None:
-            await writer.drain()
-        if request.protocol.writing_paused:
-            raise ConnectionResetError("the client has left before it had read it all")
-        transport.set_write_buffer_limits()
-        if is_half_closed(request) and not await has_taken_all(request):
-            raise ConnectionResetError("the client has left")
+        await write_whole(request, response)
     except BaseException:
         with contextlib.suppress(ServiceError):
             await queue.restore(indexes)
@@ -213,8 +199,8 @@ async def _write_then_delete(
     try:
         await queue.delete(indexes, taker=taker)
     except ServiceError as error:
-        # The answer is on its way, so this can only be said here.  The entries are seen again
-        # when their taking ends: read twice rather than lost.
+        # The response is sent, so this can only be logged.  The entries become visible again when
+        # the read's hold on them expires: read twice rather than lost.
         log.warning("%d entries were read and could not be deleted: %s", len(indexes), error)
 
 

@@ -1,13 +1,12 @@
-"""A watch without a WebSocket: one HTTP answer without an end, of frames behind their lengths.
+"""A watch without a WebSocket: an endless HTTP response of length-prefixed frames.
 
-Each frame is a DataFrameProto behind its length, 4 bytes with the highest first: what the Go
-client reads when it is told to do without WebSockets, and the first Python client read.
+Each frame is a DataFrameProto after its length, 4 bytes in big-endian order.  The Go client reads
+this when it is configured not to use WebSockets, and so did the first Python client.
 """
 
 import asyncio
 import contextlib
 import logging
-import socket
 import struct
 
 from aiohttp import web
@@ -15,9 +14,8 @@ from aiohttp import web
 from client_sdk.wire import frame, names
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import ServiceError
-from queue_service.settings.process import Settings
 from queue_service.store.entry import Delivery
-from queue_service.web.connection import begin_stream, cut, grant_patience, has_left
+from queue_service.web.connection import begin_stream, cut, grant_patience, has_left, probe
 from queue_service.web.eas.reader import Reader
 from queue_service.web.eas.render import to_frame
 from queue_service.web.eas.watch import Wish, read_wish, subscribe
@@ -29,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _LENGTH = struct.Struct(">I")
 
-#: How often a handler looks whether its client is still there, in seconds: nobody tells it.
+#: How often a handler checks whether its client is still connected, in seconds.
 LOOK_S = 1.0
 
 
@@ -38,8 +36,8 @@ async def stream(
 ) -> web.StreamResponse:
     """Subscribe the client and write frames until either side ends it.
 
-    A client has no way to say that it lives: it does while its connection stands, and the
-    system is told to find out about that as often as a lease wants it.
+    A client cannot send a sign of life here: it counts as alive while its connection is open, and
+    the system probes the connection often enough for the lease.
     """
     settings = request.app[SETTINGS]
     wish = read_wish(parameters, settings)
@@ -54,7 +52,9 @@ async def stream(
     admission_of(request).on_end(lambda: subscriber.end(Ended.REVOKED))
     response = web.StreamResponse(headers={"Content-Type": names.PROTOBUF})
     try:
-        _probe_connection(request, settings)
+        # Notice within about a lease that the other machine is gone.
+        every_s = max(1, settings.lease_ms // 3000)
+        probe(request, every_s=every_s, give_up_s=settings.watch_send_timeout_s)
         grant_patience(request, settings.watch_send_timeout_s)
         await begin_stream(request, response)
         await _write_frames(request, response, reader, subscriber, wish)
@@ -96,19 +96,3 @@ async def _write_frames(
             except ServiceError as error:
                 log.warning("A watch ends: %s", error)
                 return
-
-
-def _probe_connection(request: web.Request, settings: Settings) -> None:
-    """Have the system notice within about a lease that the other machine has gone."""
-    connection = request.get_extra_info("socket")
-    if connection is None or not hasattr(socket, "TCP_KEEPIDLE"):
-        return
-    every_s = max(1, settings.lease_ms // 3000)
-    for option, value in (
-        (socket.TCP_KEEPIDLE, every_s),
-        (socket.TCP_KEEPINTVL, every_s),
-        (socket.TCP_KEEPCNT, 2),
-        (socket.TCP_USER_TIMEOUT, int(settings.watch_send_timeout_s * 1000)),
-    ):
-        connection.setsockopt(socket.IPPROTO_TCP, option, value)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,1 +1,1 @@
-"""The jobs face: one request id, seen over both queues as one job."""
+"""The jobs API: one request id in both queues, shown as one job."""

@@ -1,1 +1,1 @@
-"""The OpenAI face: any OpenAI client gets a queue and a window in front of its model."""
+"""The OpenAI API: puts a queue in front of a model for any OpenAI client."""
