@@ -1,4 +1,4 @@
-"""A row of an API's table: the route, what a request needs to be let in, and the handler.
+"""A row of an API's table: the route, what a request needs to be admitted, and the handler.
 
     Route("POST", JOBS_PATH, OnService(Scope.SUBMIT), submit.post_job)
 
@@ -35,7 +35,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who was let in to a service.  token: None for the service's own, which may do everything."""
+    """An admitted request.
+
+    token: None for the service's own, which may do everything.
+    """
 
     service: Service
     token: Token | None
@@ -52,19 +55,19 @@ class Caller:
 
 
 class CallerSomewhere:
-    """Who was let in because of some service, before its body said which one it is about."""
+    """A request with a scope on some service, before its body says which service is meant."""
 
     def __init__(self, request: web.Request, scope: Scope) -> None:
         self._request = request
         self._scope = scope
 
     async def to(self, name: str) -> Caller:
-        """Let it in to this service, with the scope of the route; raises as `OnService` does."""
+        """Admit it to this service with the scope of the route; raises as `OnService` does."""
         service = await seek_admitted(self._request, name)
         return Caller(service, require_scope(self._request, service, self._scope))
 
     def may_use(self, service: Service) -> bool:
-        """Say whether it would be let in to this service."""
+        """Say whether it would be admitted to this service."""
         return may(self._request, service, self._scope)
 
 
@@ -75,11 +78,11 @@ _HandlerT_contra = TypeVar("_HandlerT_contra", contravariant=True)
 
 
 class Requirement(Protocol[_HandlerT_contra]):
-    """What a request needs to be let in."""
+    """What a request needs to be admitted."""
 
     @property
     def any_of(self) -> tuple[Scope, ...]:
-        """The scopes of which a token needs one; none when it needs no token."""
+        """The scopes of which a token needs one; empty when no token is needed."""
 
     def guard(self, handler: _HandlerT_contra) -> Handler:
         """Return a handler that checks first."""
@@ -129,8 +132,8 @@ class OnService:
 class OnSomeService:
     """A token with this scope on at least one service: the body says which service is meant.
 
-    open_when_empty: let everybody in while there is no service at all.
-    refuse_when_draining: send every client to another replica, before its token is looked at.
+    open_when_empty: needs no token while there is no service.
+    refuse_when_draining: send every client to another replica, before its token is checked.
     """
 
     def __init__(
@@ -159,9 +162,9 @@ PUBLIC, OPERATOR = Public(), Operator()
 class Route:
     """One row.
 
-    needs: what a request needs to be let in; the handler has to be one that it is for.
+    needs: what a request needs to be admitted; it determines what the handler is called with.
     lasts: whether a request may outlive its credential, because it reads a body, waits or streams;
-        the handler must then look for the end of the credential.
+        the handler must then notice the end of the credential.
     """
 
     __slots__ = ("_answer", "lasts", "method", "needs", "path")

@@ -1,6 +1,7 @@
-"""Who may come in.
+"""Authorization: which service a request is about, and whether its token may do what it asks.
 
 An admitted request holds an `Admission` until it ends: see queue_service/service/admission.py.
+Handlers rarely call this: the tables of routes do (`routing.py`).
 """
 
 import asyncio
@@ -27,24 +28,24 @@ from queue_service.service.service import Service
 from queue_service.web.connection import cut
 from queue_service.web.keys import ADMISSION, SERVICES, SETTINGS
 
-#: A wrong name is compared with so many services, as that takes time.
+#: The most services that a wrong name is compared with, because comparing takes time.
 MOST_COMPARED = 200
 _BEARER = "bearer "
-#: What stands for the id of a service's own token for its workers; those of operators are hex.
+#: The id of a service's own token for its workers; ids of other tokens are hexadecimal.
 _WORKERS_ID = "workers"
 
 
 async def seek(request: web.Request, name: str) -> Service:
-    """The service of this name, be it made a moment ago in another process.
+    """Return the service with this name, also one that another process has just made.
 
-    Raises NoSuchService, but Unauthorized where the request has no valid token: a service that
-    exists answers the same, so strangers cannot probe names.
+    Raises NoSuchService, or Unauthorized when the request has no valid token: an existing service
+    answers the same, so strangers cannot probe names.
     """
     services = request.app[SERVICES]
     try:
         return services.get(name) or await services.seek(name)
     except NoSuchService:
-        # It may be as new as the service could have been.
+        # The token may be new as well.
         await services.access.refresh()
         if not _is_known(request):
             raise Unauthorized from None
@@ -52,7 +53,7 @@ async def seek(request: web.Request, name: str) -> Service:
 
 
 async def seek_admitted(request: web.Request, name: str) -> Service:
-    """The service of this name, for a request whose token is known already."""
+    """Return the service with this name, for a request whose token is known to be valid."""
     try:
         return await request.app[SERVICES].seek(name)
     except NoSuchService:
@@ -60,7 +61,7 @@ async def seek_admitted(request: web.Request, name: str) -> Service:
 
 
 def meant(request: web.Request, name: str) -> str:
-    """The service whose name is closest, of those that the request's token opens; "" for none."""
+    """Return the closest name of the services that the token may use; "" when none is close."""
     text = token_text(request)
     token, is_admin = _access(request).find(text), _is_admin(request, text)
     opened = (
@@ -75,7 +76,7 @@ def meant(request: web.Request, name: str) -> str:
 
 
 def _is_known(request: web.Request) -> bool:
-    """Say whether the request carries a token that is valid somewhere; none is not."""
+    """Say whether the request has a token that is valid for some service."""
     text = token_text(request)
     return (
         _is_admin(request, text)
@@ -95,11 +96,11 @@ def _is_admin(request: web.Request, text: str) -> bool:
 
 
 def require_scope(request: web.Request, service: Service, *any_of: Scope) -> Token | None:
-    """Raise unless the request may do one of these on this service.
+    """Admit the request to this service if its token has one of the scopes.
 
-    Returns the token that it carries, or None for the service's own, which may do everything
-    there.  Raises Unauthorized for no token or an unknown one, Forbidden for one that is known
-    and may not do this, and ServiceStopped to whoever could do it otherwise.
+    Returns the token, or None for the service's own, which may do everything there.  Raises
+    Unauthorized without a valid token, Forbidden when it lacks the scope, and ServiceStopped when
+    it would be admitted to a running service.
     """
     token = _checked(request, service, any_of)
     if service.stopped:
@@ -109,7 +110,7 @@ def require_scope(request: web.Request, service: Service, *any_of: Scope) -> Tok
 
 
 def may(request: web.Request, service: Service, *any_of: Scope) -> bool:
-    """Say whether the request may do one of these on this service, without admitting it."""
+    """Say whether `require_scope` would admit the request, without admitting it."""
     try:
         _checked(request, service, any_of)
     except (Unauthorized, Forbidden):
@@ -134,13 +135,13 @@ def _allows(token: Token, service: Service, any_of: tuple[Scope, ...]) -> bool:
 
 
 def _of_workers(service: Service, text: str) -> Token | None:
-    """The token of the service's workers, if this is its text."""
+    """Return the token of the service's workers if this is its text."""
     if not service.admits_worker(text):
         return None
     return Token(
         id=_WORKERS_ID,
         name="",
-        # Its workers answer for everybody, under names of their own.
+        # Its workers answer jobs of every owner, and their names belong to no owner.
         scopes=frozenset((Scope.WORK, Scope.ALL)),
         services=frozenset((service.name,)),
         digest="",
@@ -154,13 +155,13 @@ def _hold(
     token: Token | None,
     permits: Callable[[Token], bool],
 ) -> None:
-    """Let the request go on for as long as what admitted it is valid."""
+    """Admit the request for as long as its credential is valid."""
     if (earlier := request.get(ADMISSION)) is not None:
         earlier.leave()
     if token is not None and token.id != _WORKERS_ID:
         limit = request.app[SETTINGS].max_requests_per_token
         if (count := _access(request).under_way(token)) >= limit:
-            # Each may wait for minutes; one token must leave connections for the others.
+            # Each may wait for minutes, and one token must not use up the connections.
             raise QuotaExceeded("requests", limit=limit, count=count)
         request[ADMISSION] = _access(request).admit(token, permits, lambda: cut(request))
     elif service is not None:
@@ -168,19 +169,19 @@ def _hold(
 
 
 def admission_of(request: web.Request) -> Admission:
-    """What the request was admitted by; only for one that `require_scope` has admitted."""
+    """Return the admission of a request that `require_scope` has admitted."""
     return request[ADMISSION]
 
 
 def check_admission(request: web.Request) -> None:
-    """Raise CredentialEnded when what admitted the request has ended."""
+    """Raise CredentialEnded when the request's credential has ended."""
     if (admission := request.get(ADMISSION)) is not None:
         admission.check()
 
 
 @contextlib.asynccontextmanager
 async def time_limit(request: web.Request, timeout_s: float) -> AsyncIterator[None]:
-    """Raise TimeoutError when the block takes longer, and CredentialEnded as soon as that is so."""
+    """Raise TimeoutError when the block takes longer; CredentialEnded when the credential ends."""
     admission = request.get(ADMISSION)
     try:
         async with asyncio.timeout(timeout_s) as limit:
@@ -202,23 +203,23 @@ async def time_limit(request: web.Request, timeout_s: float) -> AsyncIterator[No
 
 
 def settle(request: web.Request) -> None:
-    """Say that the request is carried out; raises CredentialEnded when it came too late.
+    """Commit to carrying the request out; raises CredentialEnded when it is too late for that.
 
-    The answer to what is settled only says so, and goes out even if the token ends meanwhile.
+    Its response only confirms it, and is sent even if the token ends meanwhile.
     """
     if (admission := request.get(ADMISSION)) is not None:
         admission.settle()
 
 
 async def require_scope_somewhere(request: web.Request, scope: Scope) -> None:
-    """Raise unless the request may do this on some service: before more of it is read.
+    """Admit the request, before its body is read, if its token has the scope on some service.
 
     Raises Unauthorized or Forbidden.
     """
     services = request.app[SERVICES]
     if _admit_somewhere(request, scope):
         return
-    # Another process may have made the service, or the token, a moment ago.
+    # Another process may just have made the service or the token.
     await services.look(None)
     await services.access.refresh()
     if not _admit_somewhere(request, scope):
@@ -247,8 +248,7 @@ def _nothing(_: Token) -> bool:
 
 
 def require_admin(request: web.Request) -> None:
-    """Raise NoAdmin or Forbidden unless the request carries the admin token or one with its
-    scope."""
+    """Admit the admin token, or a token with its scope; raises NoAdmin or Forbidden."""
     text = token_text(request)
     if _is_admin(request, text):
         return
@@ -265,7 +265,7 @@ def _is_operators(token: Token) -> bool:
 
 
 def token_text(request: web.Request) -> str:
-    """The token as EAS clients send it, bare, or as everybody else does, after `Bearer`."""
+    """Return the token: EAS clients send it alone, all others after `Bearer`."""
     text = request.headers.get("Authorization", "")
     if text[: len(_BEARER)].lower() == _BEARER:
         return text[len(_BEARER) :]

@@ -1,7 +1,6 @@
-"""Dead letters for operators: listed, read, changed, put back and removed, over HTTP.
+"""The admin API for dead letters: list, read, edit, replay and purge them.
 
-`/v1/services/{service}/dead-letters`, with the admin token; `queue` chooses the input queue
-(the default) or the sink.
+`/v1/services/{service}/dead-letters`; `queue` selects the input queue (the default) or the sink.
 """
 
 import base64
@@ -25,16 +24,16 @@ from queue_service.web.statuses import status_of
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import seek_admitted
 
-#: Letters on one page, unless asked otherwise, and at most.
+#: Letters on one page: the default and the maximum.
 PAGE, LONGEST_PAGE = 100, 1000
-#: What an edit may take beside the data, in bytes.
+#: The size of an edit beside its data, in bytes.
 FRAMING_BYTES = 64 * 1024
-#: No owner can be called so.
+#: No owner can have this name.
 _EVERYBODY = "*"
 
 
 async def list_letters(request: web.Request) -> web.Response:
-    """One page of letters, the oldest first; `next` is the `after` of the next page."""
+    """Answer with one page of letters, oldest first; `next` is the next page's `after`."""
     queue, parameters = await _queue(request)
     letters, go_on = await queue.dead_letters.list(
         _filter(parameters),
@@ -47,14 +46,14 @@ async def list_letters(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """One letter with its data: as text where it is text, else in base64."""
+    """Answer with one letter and its data, as text or else in base64."""
     queue, _ = await _queue(request)
     letter, data = await queue.dead_letters.show(_id(request))
     return json_response({**_render(letter), **_render_data(data)})
 
 
 class Edit(BaseModel):
-    """What a PATCH may say; tags are laid over the letter's own, and null takes one away."""
+    """The body of a PATCH.  tags: replace the letter's tags of these names; null removes one."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -64,12 +63,12 @@ class Edit(BaseModel):
 
 
 async def edit(request: web.Request) -> web.Response:
-    """Change data or tags of a letter; the answer is the letter as it is then."""
+    """Change data or tags of a letter; answer with the changed letter."""
     queue, _ = await _queue(request)
     index = _id(request)
     body = await read_body(
         request,
-        # JSON may take six bytes for one, `\\u0000`.
+        # JSON may need six bytes for one, `\\u0000`.
         limit_bytes=6 * queue.limits.payload_bytes + FRAMING_BYTES,
         timeout_s=request.app[SETTINGS].body_timeout_s,
     )
@@ -87,7 +86,7 @@ async def edit(request: web.Request) -> web.Response:
 
 
 async def replay_one(request: web.Request) -> web.Response:
-    """Put one letter back; the answer names its new index."""
+    """Put one letter back; answer with its new index."""
     queue, _ = await _queue(request)
     index = _id(request)
     outcome = await queue.dead_letters.replay(Choice(ids=(index,)))
@@ -101,27 +100,27 @@ async def replay_one(request: web.Request) -> web.Response:
 
 
 async def replay(request: web.Request) -> web.Response:
-    """Put back some letters, or all; a full queue is said with what was put back before."""
+    """Put back some letters, or all; the error for a full queue lists what was put back."""
     queue, parameters = await _queue(request)
     outcome = await queue.dead_letters.replay(_choice(parameters))
-    told: dict[str, Any] = {
+    outcomes: dict[str, Any] = {
         "replayed": _render_replayed(outcome.replayed),
         "absent": outcome.absent,
         "in_use": outcome.in_use,
     }
     refusal = outcome.refusal
     if refusal is None:
-        return json_response(told)
+        return json_response(outcomes)
     sentence = f"{refusal}; {len(outcome.replayed)} were put back before"
     return json_response(
-        {"code": refusal.code, "message": sentence, **told},
+        {"code": refusal.code, "message": sentence, **outcomes},
         status=status_of(refusal),
         headers={names.ERROR_CODE_HEADER: refusal.code},
     )
 
 
 async def purge_one(request: web.Request) -> web.Response:
-    """Remove one letter for good."""
+    """Remove one letter permanently."""
     queue, _ = await _queue(request)
     index = _id(request)
     if not await queue.dead_letters.purge(Choice(ids=(index,))):
@@ -130,7 +129,7 @@ async def purge_one(request: web.Request) -> web.Response:
 
 
 async def purge(request: web.Request) -> web.Response:
-    """Remove some letters for good, or all."""
+    """Remove some letters permanently, or all."""
     queue, parameters = await _queue(request)
     return json_response({"purged": await queue.dead_letters.purge(_choice(parameters))})
 
@@ -164,7 +163,7 @@ def _filter(parameters: Parameters) -> Choice:
 
 
 def _owner(parameters: Parameters) -> str | None:
-    """Read whose letters are meant; an empty one is the service's own token."""
+    """Read whose letters are meant; empty for those of the service's own token."""
     owner = parameters.text("owner", _EVERYBODY)
     if owner == _EVERYBODY:
         return None
@@ -174,7 +173,7 @@ def _owner(parameters: Parameters) -> str | None:
 
 
 def _choice(parameters: Parameters) -> Choice:
-    """Read which letters are meant; that it is all of them has to be said."""
+    """Read which letters are meant; all of them only with `all=true`."""
     chosen = _filter(parameters)
     text = parameters.text("ids")
     if text:

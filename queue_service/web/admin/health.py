@@ -1,4 +1,4 @@
-"""What operators and their machines read: health and metrics."""
+"""Health, readiness and metrics of the process."""
 
 import asyncio
 
@@ -12,12 +12,12 @@ from queue_service.web.keys import METRICS, SERVICES
 
 
 async def healthz(_: web.Request) -> web.Response:
-    """The process runs."""
+    """Answer that the process runs."""
     return web.Response(text="ok")
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """The process can do its work: the store answers, and it is not stopping."""
+    """Answer whether the process can serve: Redis is available, and it is not stopping."""
     services = request.app[SERVICES]
     if services.draining:
         return web.Response(status=503, text="draining")
@@ -29,7 +29,7 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus' text format; the gauges are read from the store at this moment."""
+    """Answer in Prometheus' text format; gauges are read from the store now."""
     kept = request.app[METRICS]
     for service in request.app[SERVICES]:
         for queue in service.queues:
@@ -47,7 +47,7 @@ async def metrics(request: web.Request) -> web.Response:
             kept.subscribers.labels(*labels).set(len(state.subscribers))
     registry = kept.registry
     if shares_metrics():
-        # Each process counts for itself into shared files; this adds them up.
+        # Each process counts into its own shared file; this adds them up.
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     text = await asyncio.to_thread(generate_latest, registry)

@@ -1,4 +1,4 @@
-"""Services, as operators list, make, change, stop, start and delete them."""
+"""The admin API for services: list, make, change, stop, start and delete them."""
 
 import json
 from dataclasses import asdict
@@ -20,34 +20,34 @@ from queue_service.web.tokens import seek_admitted
 
 #: The largest description of a service.
 MAX_DESCRIPTION_BYTES = 256 * 1024
-#: So much of what came is said again.
+#: The longest part of a bad value that an error shows, in characters.
 _SHOWN = 100
 
 
 async def list_services(request: web.Request) -> web.Response:
-    """All services, with their queues, groups and subscribers, and the processes that serve."""
+    """List all services with their queues and subscribers, and the replicas."""
     services = request.app[SERVICES]
     described = [await _describe(service) for service in services]
     return json_response({"services": described, "replicas": await _replicas(request)})
 
 
 async def show_service(request: web.Request) -> web.Response:
-    """One service, with its queues, groups and subscribers, and its instances."""
+    """Describe one service with its queues and subscribers, and the replicas."""
     service = await seek_admitted(request, request.match_info["service"])
     return await _answer(request, service)
 
 
 async def put_service(request: web.Request) -> web.Response:
-    """Make a service, or give it other settings; its entries and subscribers stay.
+    """Make a service, or change its settings; its entries and subscribers stay.
 
-    A new service whose settings name no token gets one, and one for its workers, which only this
-    answer tells.
+    A new service without a token in its settings gets one, and one for its workers; only this
+    response shows them.
     """
     services = request.app[SERVICES]
     name = request.match_info["service"]
     fields = await _read_fields(request)
     expected = _expected_revision(request)
-    # Whether it is new is known only once it is written: another process may have made it.
+    # Only writing it shows whether it is new: another process may have made it.
     made = {
         name: new_token()
         for name in ("token", "worker_token")
@@ -55,22 +55,22 @@ async def put_service(request: web.Request) -> web.Response:
     }
     if_new = {name: SecretStr(text) for name, text in made.items()}
     service, is_new = await services.put(_settings(name, fields), if_new=if_new, expected=expected)
-    said: dict[str, object] = {**made} if is_new else {}
-    return await _answer(request, service, status=201 if is_new else 200, **said)
+    shown: dict[str, object] = {**made} if is_new else {}
+    return await _answer(request, service, status=201 if is_new else 200, **shown)
 
 
 async def stop_service(request: web.Request) -> web.Response:
-    """Refuse everybody from now on, and keep the entries."""
+    """Stop a service: it refuses every request, and keeps its entries."""
     return await _set_state(request, State.STOPPED)
 
 
 async def start_service(request: web.Request) -> web.Response:
-    """Take entries and subscribers again."""
+    """Start a stopped service."""
     return await _set_state(request, State.RUNNING)
 
 
 async def delete_service(request: web.Request) -> web.Response:
-    """Delete a service with its queues, and say what went with it."""
+    """Delete a service and its queues; answer with what was deleted."""
     name = request.match_info["service"]
     await seek_admitted(request, name)
     deleted = await request.app[SERVICES].delete(name, expected=_expected_revision(request))
@@ -98,7 +98,7 @@ async def _answer(
 
 
 async def _replicas(request: web.Request) -> list[dict[str, object]]:
-    """The processes of the queue service; each serves every service that is not stopped."""
+    """Describe the replicas; each serves every service that is not stopped."""
     return [asdict(replica) for replica in await request.app[SERVICES].replicas()]
 
 
@@ -133,7 +133,7 @@ async def _read_fields(request: web.Request) -> dict[str, Any]:
     )
     try:
         fields = json.loads(body or b"{}")
-        # Half of a surrogate pair is text in JSON and nowhere else.
+        # JSON can hold half of a surrogate pair, and nothing else can.
         json.dumps(fields, ensure_ascii=False).encode()
     except ValueError as error:
         raise BadParameter("the body", "JSON", str(error)) from None
@@ -161,7 +161,7 @@ def _shown(value: object) -> str:
 
 
 def _expected_revision(request: web.Request) -> int | None:
-    """What `If-Match` names, or 0 for `If-None-Match: *`, which wants to make a new service."""
+    """Return the revision in `If-Match`; 0 for `If-None-Match: *`, which asks for a new service."""
     if request.headers.get("If-None-Match", "").strip() == "*":
         return 0
     wanted = request.headers.get("If-Match", "").strip()

@@ -1,4 +1,4 @@
-"""The tokens, as operators make, list and revoke them."""
+"""The admin API for tokens: make, list and revoke them."""
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -11,20 +11,20 @@ from queue_service.web.keys import SERVICES, SETTINGS
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import settle
 
-#: The largest wish for a token.
-MAX_WISH_BYTES = 64 * 1024
+#: The largest description of a token.
+MAX_TOKEN_BYTES = 64 * 1024
 
 
 async def list_tokens(request: web.Request) -> web.Response:
-    """Every token, without its text."""
+    """List every token, without its text."""
     found = await request.app[SERVICES].access.list()
     return json_response({"tokens": [token.described() for token in found]})
 
 
 async def make_token(request: web.Request) -> web.Response:
-    """Make a token; this answer is the only one that has its text."""
+    """Make a token; only this response shows its text."""
     limit_s = request.app[SETTINGS].body_timeout_s
-    body = await read_body(request, limit_bytes=MAX_WISH_BYTES, timeout_s=limit_s)
+    body = await read_body(request, limit_bytes=MAX_TOKEN_BYTES, timeout_s=limit_s)
     try:
         wanted = WantedToken.model_validate_json(body)
     except ValidationError as error:
@@ -32,7 +32,7 @@ async def make_token(request: web.Request) -> web.Response:
         raise BadParameter(first.name, first.expected, first.came) from None
     wanted = _with_every_service(wanted)
     services = request.app[SERVICES]
-    # The token is for these services, and not for later ones of the same names.
+    # The token is for these services, and not for later ones with the same names.
     await services.look(None)
     found = {name: services.get(name) for name in wanted.services}
     incarnations = {name: service.incarnation for name, service in found.items() if service}

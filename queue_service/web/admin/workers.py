@@ -1,4 +1,4 @@
-"""Who works for a service, as JSON: what its workers and local mode read."""
+"""The connected workers of a service, for its workers and for local mode."""
 
 from aiohttp import web
 
@@ -8,9 +8,9 @@ from queue_service.web.strict_json import json_response
 
 
 async def list_workers(_: web.Request, caller: Caller) -> web.Response:
-    """List the connected workers of a service, without what only operators may know.
+    """List the connected workers, without what only operators may know.
 
-    A worker's own token is enough: a worker asks whether others can take over its jobs.
+    A worker's token is enough: a worker asks whether others can take over its jobs.
     """
     service = caller.service
     state = await service.input.attributes()

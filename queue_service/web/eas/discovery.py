@@ -1,6 +1,6 @@
-"""Where a client of type DIRECT finds the addresses at which a service is served.
+"""The addresses of a service, for EAS clients of type DIRECT.
 
-It asks without a token, every few seconds, and then speaks to `ip:port` as to the gateway.
+They ask every few seconds, without a token, and use `ip:port` as they use the gateway.
 """
 
 from aiohttp import web
@@ -14,20 +14,20 @@ from queue_service.web.strict_json import json_response
 async def upstreams(request: web.Request) -> web.Response:
     """List the addresses of one service, each with its weight.
 
-    They are the same for every name.  Whether the service exists, only its token tells.
+    They are the same for every name, so that a stranger does not learn which services exist.
     """
-    addresses = _told(request.app[SETTINGS]) or [_own_address(request)]
+    addresses = _configured(request.app[SETTINGS]) or [_own_address(request)]
     items = [{"ip": host, "port": port, "weight": 100} for host, port in addresses]
     return json_response({"endpoints": {"items": items}})
 
 
-def _told(settings: Settings) -> list[tuple[str, int]]:
+def _configured(settings: Settings) -> list[tuple[str, int]]:
     parts = [part.strip().rpartition(":") for part in settings.direct_endpoints.split(",")]
     return [(host, int(port)) for host, _, port in parts if host]
 
 
 def _own_address(request: web.Request) -> tuple[str, int]:
-    """The address at which this very request has arrived: its client can reach that one."""
+    """Return the address at which this request arrived: its client can reach it."""
     name = request.get_extra_info("sockname")
     if not isinstance(name, tuple):
         raise NoSuchPath(request.path)

@@ -32,10 +32,10 @@ from queue_service.web.tokens import admission_of, check_admission, settle
 
 log = logging.getLogger(__name__)
 
-#: A long poll is answered this much before its time is over.  The Python SDK stops reading at
-#: the very moment its own poll ends, and asks again: six requests for one (queue_client.py).
+#: A long poll is answered this much before its time is over, in seconds.  The Python SDK stops
+#: reading when its own poll ends, and asks again: six requests for one (queue_client.py).
 ANSWER_EARLY_S = 0.25
-#: Parameters of other methods: a GET that has one was meant to be something else than a read.
+#: Parameters of other methods: a GET that has one was not meant as a read.
 _CHANGES = (names.INDEXES, names.TRUNCATE, names.NEGATIVE, names.END_OF_STREAM, names.FORCE)
 #: The methods of a queue.
 ALLOWED = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
@@ -62,8 +62,7 @@ async def put(request: web.Request, reader: Reader, parameters: Parameters) -> w
     entry_id = request_id or request.app[REQUEST_IDS].next()
     key = parameters.idempotency_key()
     if not key and queue.role == "input":
-        # One request id is one piece of work, however often its put is repeated.  A sink may
-        # hold several results for it.
+        # A repeated put with one request id is one job.  A sink may hold several results for it.
         key = request_id
     data = await read_body(
         request, limit_bytes=queue.limits.payload_bytes, timeout_s=settings.body_timeout_s
@@ -87,11 +86,10 @@ async def put(request: web.Request, reader: Reader, parameters: Parameters) -> w
 
 
 def _meant(request: web.Request, reader: Reader, request_id: str) -> str:
-    """The stored name that a result's id says with its owner, as it came with the input; or "".
+    """Return the stored name that a result's id means when it names an owner (id@owner), else "".
 
-    An id may have an @ of its own.  Where this process knows no such owner, because the token is
-    gone or was made on another replica a moment ago, the store decides: the name begins with
-    UNSURE then.
+    A plain id may contain an @ as well.  If this process does not know the owner, because its token
+    is gone or was just made on another replica, the store decides: the name begins with UNSURE.
     """
     plain, _, owner = request_id.rpartition(AT)
     if reader.queue.role == "input" or not plain or not owner:
@@ -130,7 +128,7 @@ async def watch(request: web.Request, reader: Reader, parameters: Parameters) ->
 
 
 async def get(request: web.Request, reader: Reader, parameters: Parameters) -> web.StreamResponse:
-    """Read entries, with a long poll; delete what was read once it is written."""
+    """Read entries, with a long poll; delete them once the client has received them."""
     settings, queue = request.app[SETTINGS], reader.queue
     raw = parameters.flag(names.RAW, default=True)
     index = parameters.number(names.INDEX, default=0, least=-1, most=MAX_INDEX)
@@ -139,10 +137,10 @@ async def get(request: web.Request, reader: Reader, parameters: Parameters) -> w
     _refuse_changes(parameters)
     delete = parameters.flag(names.AUTO_DELETE, default=deletes_by_default(request, queue))
     if request.method == "HEAD":
-        # It asks what a GET would find, and takes nothing.
+        # It asks what a GET would find, and deletes nothing.
         delete, timeout_s = False, 0.0
     if raw:
-        # Raw shows one payload; reading more would delete what nobody sees.
+        # A raw response has one payload; reading more would delete entries unseen.
         length = 1
     protobuf = wants_protobuf(request, raw=raw)
     if index == -1:
@@ -228,7 +226,7 @@ async def truncate(request: web.Request, reader: Reader, parameters: Parameters)
 
 
 async def reject(request: web.Request, reader: Reader, parameters: Parameters) -> web.Response:
-    """Negative commit: the form says why; `Shutdown` is not counted against the entry."""
+    """Negative commit: the form says why; `Shutdown` does not count against the entry."""
     settings = request.app[SETTINGS]
     indexes = parameters.indexes()
     body = await read_body(request, limit_bytes=MAX_FORM_BYTES, timeout_s=settings.body_timeout_s)

@@ -1,8 +1,8 @@
-"""How one request on the EAS API sees a queue: whose entries, and under which names.
+"""How one EAS request sees a queue: whose entries, and under which names.
 
-Workers take entries of every owner from the input queue; a token without the scope `all` sees
-nothing else of it than its own.  Names of groups and users are kept apart by owner, so that
-nobody can take another one's place.
+Workers take entries of every owner from the input queue; any other token without the scope `all`
+sees only its own.  Names of groups and users are kept apart by owner, so that nobody can take over
+the subscription of another owner.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from queue_service.web.parameters import Parameters
 class Reader:
     """One request's view.
 
-    viewer: whose entries it sees.  owner: the caller's; "" for a caller that sees everything.
+    viewer: whose entries it sees.  owner: the token's; "" for a token that sees everything.
     path: what follows the queue in the URL, for engines that are HTTP servers.
     putter: as whom it puts into the input queue; None for the service's own token, which has no
         limits, and for the sink, where limits are those of the input.
@@ -33,7 +33,7 @@ class Reader:
 
     @classmethod
     def of(cls, queue: Queue, token: Token | None, path: str) -> "Reader":
-        """The view of a request with this token; None is the service's own."""
+        """Return the view of a request with this token; None is the service's own."""
         viewer = viewer_of(token)
         works = token is not None and Scope.WORK in token.scopes
         is_input = queue.role == "input"
@@ -52,12 +52,12 @@ class Reader:
 
     @property
     def taker(self) -> str:
-        """Whose users' work a get that deletes may take from them; "" for everybody's."""
+        """Whose subscribers a get that deletes may take entries from; "" for all."""
         return self.owner if self.queue.role == "input" else ""
 
     @property
     def shows_owner(self) -> bool:
-        """Whether ids say whose an entry is: to workers, whose answers then say it too."""
+        """Whether ids name the owner: for workers, whose results then name it too."""
         return self.queue.role == "input"
 
     def group(self, parameters: Parameters) -> str:

@@ -1,4 +1,4 @@
-"""Entries and queues as EAS clients read them."""
+"""Entries and queues in the formats of EAS clients."""
 
 import json
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from queue_service.store.entry import Entry, Place, QueueState, SubscriberState
 from queue_service.web.header_text import header_json, header_text
 from queue_service.web.strict_json import json_response
 
-#: How long those who have left are listed, in milliseconds.
+#: How long subscribers are listed after they have left, in milliseconds.
 DEPARTED_LISTED_MS = 600_000
 
 
 def to_frame(entry: Entry, *, index_only: bool = False, with_owner: bool = False) -> Frame:
-    """The entry as it crosses the wire."""
+    """Return the entry as a frame."""
     data = b"" if index_only else entry.data
     return Frame(entry.index, entry.tags(with_owner=with_owner), data)
 
@@ -26,8 +26,8 @@ def to_frame(entry: Entry, *, index_only: bool = False, with_owner: bool = False
 def wants_protobuf(request: web.Request, *, raw: bool = False) -> bool:
     """Say whether `Accept` asks for protobuf rather than JSON; raise NotAcceptable for neither.
 
-    Only FlatBuffers are refused: the Go client has the name and no reader for them.  Whoever
-    asks for anything else, or for nothing, reads JSON.
+    Only FlatBuffers are refused: the Go client names them and cannot read them.  Any other value,
+    or none, gets JSON.
     """
     accept = request.headers.get("Accept", "")
     if names.PROTOBUF in accept:
@@ -40,7 +40,7 @@ def wants_protobuf(request: web.Request, *, raw: bool = False) -> bool:
 def render_entries(
     entries: Sequence[Entry], *, raw: bool, protobuf: bool, with_owner: bool = False
 ) -> web.Response:
-    """Answer a get: 204 for nothing, one payload when raw, else a list."""
+    """Answer a get: 204 for no entries, one payload when raw, else a list."""
     if not entries:
         return web.Response(status=204)
     if raw:
@@ -55,14 +55,14 @@ def _render_raw(entry: Entry, *, with_owner: bool) -> web.Response:
     headers = {
         names.INDEX_HEADER: str(entry.index),
         names.REQUEST_ID_HEADER: header_text(entry.shown_id(with_owner=with_owner)),
-        # ASCII by JSON's own escapes, as a header must be.
+        # JSON escapes make it ASCII, as a header must be.
         names.TAGS_HEADER: header_json(json.dumps(entry.tags(with_owner=with_owner))),
     }
     return web.Response(body=entry.data, content_type="application/octet-stream", headers=headers)
 
 
 def render_attributes(request: web.Request, queue: Queue, state: QueueState) -> web.Response:
-    """Answer with the attributes, every value a text: protobuf for Go, JSON for the others."""
+    """Answer with the attributes, all of them strings: protobuf for Go, JSON for others."""
     attributes = attributes_of(queue, state)
     if wants_protobuf(request):
         body = frame.encode_attributes(attributes)
@@ -110,7 +110,7 @@ def _describe(queue: Queue, subscriber: SubscriberState, now_ms: int) -> str:
     auto_commit = bool(about.get("auto_commit"))
     window = 0 if auto_commit else subscriber.window
     slots = max(0, window - subscriber.held)
-    # A lease is counted from the last sign of life, or from the end of the connection.
+    # A lease begins at the last sign of life, or at the end of the connection.
     lease_ms = queue.lease_ms if subscriber.connected else queue.release_grace_ms
     idle_s = max(0, lease_ms - (subscriber.lease_ends_ms - now_ms)) / 1000
     tags = about.get("tags") or {}
@@ -126,7 +126,7 @@ def _describe(queue: Queue, subscriber: SubscriberState, now_ms: int) -> str:
 
 
 def _describe_departed(state: QueueState) -> list[str]:
-    """Those who left lately: Complete with empty hands, Exit when others had to take over."""
+    """Describe who left lately: Complete with nothing held, Exit when others had to take over."""
     return [
         f"Id: {group.gid}.{one.uid}, Index: 0, Pending: 0, "
         f"Status: {'Exit' if one.held else 'Complete'}, Idle: {idle_ms / 1000:.3f}s, "

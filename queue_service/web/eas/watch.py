@@ -1,4 +1,4 @@
-"""A watch: a subscriber rendered as an EAS WebSocket, one frame in each binary message."""
+"""A watch over a WebSocket: one frame in each binary message."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from queue_service.web.websocket import CLOSE_TIMEOUT_S, CLOSINGS, end_task, sen
 
 log = logging.getLogger(__name__)
 
-#: Clients send nothing but control frames; whatever is larger is refused unread.
+#: Clients send only control frames; larger messages are refused unread.
 MAX_MESSAGE_BYTES = 64 * 1024
 
 
@@ -32,8 +32,8 @@ MAX_MESSAGE_BYTES = 64 * 1024
 class Wish:
     """What a watch asks for.
 
-    index: the lowest it wants, -1 for what comes from now on.
-    window: how many entries it may hold; with auto_commit, how many are on their way.
+    index: the lowest that it wants, -1 for entries from now on.
+    window: how many entries it may hold; with auto_commit, how many may be in transit.
     """
 
     index: int
@@ -63,7 +63,7 @@ async def subscribe(
     ping: Callable[[], None],
     cut: Callable[[], None],
 ) -> Subscriber:
-    """Make a connection a subscriber that gets what was wished for."""
+    """Subscribe a connection to what it asks for."""
     subscriber, _ = await reader.queue.subscribe(
         reader.group(parameters),
         reader.user(parameters),
@@ -94,8 +94,8 @@ async def watch_over_websocket(
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
     wish = read_wish(parameters, request.app[SETTINGS])
-    # We answer pings ourselves: each is a sign of life, and the Python SDK sends them every
-    # two seconds even while its caller reads nothing, when it could not answer one of ours.
+    # We answer pings ourselves, because each is a sign of life.  The Python SDK sends one every two
+    # seconds even while its caller reads nothing, when it could not answer one of ours.
     socket = web.WebSocketResponse(
         autoping=False,
         timeout=CLOSE_TIMEOUT_S,
@@ -103,7 +103,7 @@ async def watch_over_websocket(
         compress=False,
     )
     if not socket.can_prepare(request).ok:
-        # Before it is a subscriber: it would take over from a live one of its name.
+        # Before it subscribes: it would take over from a live subscriber of its name.
         raise BadParameter("the request", "a WebSocket handshake", "another")
     pings: set[asyncio.Task[None]] = set()
     queue = reader.queue
@@ -160,7 +160,7 @@ async def _send_frames(
                     )
                 )
             if wish.auto_commit and subscriber.ended is not Ended.REVOKED:
-                # After the sending, so that what never left is handed to somebody else.
+                # After sending, so that what was not sent is delivered to another subscriber.
                 indexes = [delivery.entry.index for delivery in batch]
                 await reader.queue.commit(subscriber.gid, subscriber.uid, indexes)
     except ConnectionResetError:

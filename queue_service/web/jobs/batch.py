@@ -1,4 +1,4 @@
-"""Putting many jobs at once: a line of JSON for each, and a line for what became of it."""
+"""Many jobs in one request: a line of JSON for each, and a line of the response for each."""
 
 import asyncio
 import base64
@@ -24,20 +24,20 @@ from queue_service.web.strict_json import dumps, no_constant
 from queue_service.web.tokens import check_admission, settle
 
 NDJSON = "application/x-ndjson"
-#: The largest body of many jobs after unpacking, in bytes, and the most lines.
+#: The largest body after decompression, in bytes, and the most lines.
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 MAX_BATCH_LINES = 10_000
-#: So many are put at a time, and so many bytes: others are served in between.
+#: How many lines, and how many bytes, are put at once; other requests get a turn in between.
 STEP, STEP_BYTES = 256, 1024 * 1024
-#: What a line may take beside its input, in bytes.
+#: The size of a line beside its input, in bytes.
 FRAMING_BYTES = 64 * 1024
 
 
 async def put_batch(request: web.Request, service: Service, putter: Putter | None) -> web.Response:
-    """Put a job for each line as it arrives; answer with a line for each, in their order.
+    """Put a job for each line as it arrives; answer with a line for each, in the same order.
 
-    What is wrong with the body as a whole is answered with a status while nothing was put, and in
-    the last line afterwards.
+    An error of the body as a whole is the status of the response while nothing has been put, and
+    its last line afterwards.
     """
     batch = _Batch(request, service, putter)
     try:
@@ -47,18 +47,18 @@ async def put_batch(request: web.Request, service: Service, putter: Putter | Non
     except ServiceError as error:
         if not batch.outcomes:
             raise
-        # Each whole line has an answer, although what follows it is wrong.
+        # Each complete line gets its outcome, although what follows it is wrong.
         await batch.put_step()
         batch.add(_refusal(batch.lines + 1, error))
-    # The answer only after the body: most clients read nothing before they have sent it all.
+    # Only after the body: most clients read nothing before they have sent everything.
     settle(request)
     return web.Response(body="".join(batch.outcomes).encode(), content_type=NDJSON)
 
 
 class _Batch:
-    """The lines of one body, and what became of them.
+    """The lines of one body, and their outcomes.
 
-    lines: how many there were.  outcomes: a line of the answer for each.
+    lines: how many there were.  outcomes: a line of the response for each.
     """
 
     def __init__(self, request: web.Request, service: Service, putter: Putter | None) -> None:
@@ -68,13 +68,13 @@ class _Batch:
         self._request = request
         self._service = service
         self._putter = putter
-        # JSON may take two bytes for one; more of them are not even kept.
+        # JSON may need two bytes for one; longer lines are not even kept.
         self._line_bytes = 2 * service.input.limits.payload_bytes + FRAMING_BYTES
         self._step: list[tuple[int, bytes | TooLong]] = []
         self._step_bytes = 0
 
     async def read(self) -> None:
-        """Read and put everything; raises what is wrong with the body as a whole."""
+        """Read and put everything; raises an error of the body as a whole."""
         timeout_s = self._request.app[SETTINGS].body_timeout_s
         cutter, held = LineCutter(self._line_bytes), held_by(self._request)
         size = breaks = 0
@@ -85,7 +85,7 @@ class _Batch:
                 await self.put_step()
                 raise FrameTooBig(None, MAX_BATCH_BYTES)
             if breaks > 2 * MAX_BATCH_LINES:
-                # What has far too many is not even cut up: that takes longer than unpacking it.
+                # A body with far too many is not even split: that costs more than decompression.
                 await self.put_step()
                 raise _not_so_many(f"{breaks} lines or more")
             for line in cutter.cut(piece):
@@ -98,7 +98,7 @@ class _Batch:
             raise _not_so_many(f"{breaks} lines")
 
     def add(self, outcome: dict[str, object]) -> None:
-        """Note what became of a line."""
+        """Add the outcome of a line."""
         text = dumps(outcome) + "\n"
         self.outcomes.append(text)
         self._outcomes_bytes += len(text)
@@ -115,7 +115,7 @@ class _Batch:
         self._step_bytes += size
 
     async def put_step(self) -> None:
-        """Put the lines that were read and not put yet."""
+        """Put the lines that have been read and not yet put."""
         step, self._step, self._step_bytes = self._step, [], 0
         check_admission(self._request)
         for outcome in await asyncio.gather(*(self._put(number, line) for number, line in step)):
@@ -170,7 +170,7 @@ def _shown(line: bytes) -> str:
 
 
 def _parse(line: bytes) -> tuple[dict[str, Any], bytes]:
-    """Read {"input": ...} or {"input_base64": ...} and options; give the options and the input."""
+    """Read a line: `input` or `input_base64`, and options; return the options and the input."""
     try:
         given = json.loads(line, parse_constant=no_constant)
     except (ValueError, RecursionError):
@@ -193,5 +193,5 @@ def _parse(line: bytes) -> tuple[dict[str, Any], bytes]:
         text = data if is_text else json.dumps(data, ensure_ascii=False, allow_nan=False)
         return given, text.encode()
     except ValueError:
-        # A number beyond all, or half a character: an engine could not read it back.
+        # An infinite number, or half of a surrogate pair: an engine could not read it.
         raise BadParameter("input", "JSON that can be written again", _shown(line)) from None

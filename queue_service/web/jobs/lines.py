@@ -1,31 +1,31 @@
-"""Cutting a body into lines as it arrives, without keeping one that is too long."""
+"""Splits a body into lines as it arrives, without keeping a line that is too long."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """A line above the limit, of which nothing was kept."""
+    """A line above the limit; nothing of it was kept."""
 
     size: int
 
 
 class LineCutter:
-    """Cuts pieces into lines.  limit_bytes: the longest line that is kept."""
+    """Splits pieces into lines.  limit_bytes: the longest line that is kept."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        # One buffer: of a client that sends byte by byte the pieces take forty times their size.
+        # One buffer: a list of one-byte pieces would take forty times their size.
         self._kept = bytearray()
         self._size = 0
 
     @property
     def kept_bytes(self) -> int:
-        """How much of a line without an end is kept."""
+        """How much of an incomplete line is kept."""
         return len(self._kept)
 
     def cut(self, piece: bytes) -> list[bytes | TooLong]:
-        """Give the lines that this piece completes, without the empty ones."""
+        """Return the lines that this piece completes, without empty ones."""
         *ended, rest = piece.split(b"\n")
         lines: list[bytes | TooLong] = []
         for part in ended:
@@ -35,7 +35,7 @@ class LineCutter:
         return lines
 
     def last(self) -> list[bytes | TooLong]:
-        """Give the line that has no end yet, unless it is empty."""
+        """Return the line that is still incomplete, unless it is empty."""
         line, size = bytes(self._kept), self._size
         self._kept.clear()
         self._size = 0

@@ -60,22 +60,22 @@ def with_headers(response: Schema, headers: dict[str, str]) -> Schema:
 
 _A_JOB = ref("Job")
 #: What `Retry-After` says, always in seconds.
-_LOOK_AGAIN = {"Retry-After": "In how many seconds the result may be there, from the estimate."}
-_SEND_AGAIN = {"Retry-After": "In how many seconds the same request may succeed."}
+_LOOK_AGAIN = {"Retry-After": "Seconds until the result may be there, by the estimate."}
+_SEND_AGAIN = {"Retry-After": "Seconds until the same request may succeed."}
 _OPTIONS = [
-    parameter("priority", "Above 0 goes first.", WHOLE),
+    parameter("priority", "Jobs above 0 run first.", WHOLE),
     parameter("tag", "`name:value`; repeated.", {"type": "array", "items": {"type": "string"}}),
     parameter("path", "The sub-path, for engines that are HTTP servers."),
     parameter("not_before", "A time (RFC 3339), or a duration from now (`90s`)."),
-    parameter("start_by", "It expires when it has not begun by then."),
-    parameter("finish_by", "It expires when it has not ended by then."),
+    parameter("start_by", "The job expires if it has not started by then."),
+    parameter("finish_by", "The job expires if it has not ended by then."),
     parameter("run_timeout", "The longest that one attempt may run, as a duration."),
     *(parameter(*option) for option in RETRY_OPTIONS),
-    parameter("events", "Whether its output can be followed.", {"type": "boolean"}),
-    parameter("wait", "Answer with the result when it is there in this time, such as `5s`."),
+    parameter("events", "Whether clients can follow its output.", {"type": "boolean"}),
+    parameter("wait", "How long to wait for the result, such as `5s`."),
     parameter("Prefer", "`wait=N`: the same, in seconds.", where="header"),
 ]
-#: Any type will do; programs that write clients want each by its name, and know no `*/*`.
+#: Any type is accepted; client generators need each by name, and do not know `*/*`.
 _ANYTHING: Schema = {
     names.JSON: {"schema": {}},
     "text/plain": {"schema": {"type": "string"}},
@@ -87,23 +87,25 @@ _PUT_ANSWERS = {
         "content": _ANYTHING,
     },
     "202": with_headers(
-        answer("The job is taken.", names.JSON, _A_JOB),
+        answer("The job is stored.", names.JSON, _A_JOB),
         {"Location": "The job's path.", **_LOOK_AGAIN},
     ),
-    "204": answer("With `wait`: it succeeded and nothing came of it."),
-    "409": answer("The id stands for another job, or the job did not succeed.", "P"),
+    "204": answer("With `wait`: it succeeded without a result."),
+    "409": answer("The id belongs to another job, or the job did not succeed.", "P"),
     "413": answer("The input is above the limit.", "P"),
-    "429": with_headers(answer("The token has as much as its limits permit.", "P"), _SEND_AGAIN),
-    "503": with_headers(answer("The queue is full, or the store away.", "P"), _SEND_AGAIN),
+    "429": with_headers(answer("The token has reached a limit.", "P"), _SEND_AGAIN),
+    "503": with_headers(
+        answer("The queue is full, or the store is unavailable.", "P"), _SEND_AGAIN
+    ),
 }
 _FAILURES = {
-    "400": answer("A parameter is malformed.", "P"),
-    "401": answer("The token is missing or wrong.", "P"),
-    "403": answer("The token does not permit this.", "P"),
+    "400": answer("A parameter is invalid.", "P"),
+    "401": answer("The token is missing or invalid.", "P"),
+    "403": answer("The token lacks the scope.", "P"),
     "404": answer("There is no such service, or no such job.", "P"),
-    "503": with_headers(answer("The store is away.", "P"), _SEND_AGAIN),
+    "503": with_headers(answer("The store is unavailable.", "P"), _SEND_AGAIN),
 }
-_INPUT = {"content": _ANYTHING, "description": "The input, as it is.", "required": True}
+_INPUT = {"content": _ANYTHING, "description": "The input.", "required": True}
 
 
 def verb(about: str, answers: dict[str, Schema], **more: object) -> Schema:
@@ -120,13 +122,13 @@ def _with_problems(answers: dict[str, Schema]) -> dict[str, Schema]:
 
 
 _WAIT = parameter("wait", "How long to wait for the end, as a duration.")
-_OWNER = parameter("owner", "Whose jobs are meant; others' are for tokens that see everything.")
+_OWNER = parameter("owner", "Whose jobs; only tokens that see all jobs may name another owner.")
 _ONE = [in_path("service"), in_path("job")]
 
 
 def _many() -> Schema:
     limit = {**WHOLE, "minimum": 1, "maximum": 1000}
-    listed = "What became of each of many, or as with PUT."
+    listed = "The outcome of each of many jobs, or as with PUT."
     return {
         "parameters": [in_path("service")],
         "get": verb(
@@ -134,8 +136,8 @@ def _many() -> Schema:
             {"200": answer("Some jobs.", names.JSON, ref("Page"))},
             parameters=[
                 parameter("state", "Only these.", ref("State")),
-                parameter("limit", "Most of one page.", limit),
-                parameter("after", "What an earlier page gave."),
+                parameter("limit", "The most jobs of one page.", limit),
+                parameter("after", "The `after` of the page before."),
                 _OWNER,
             ],
         ),
@@ -144,11 +146,11 @@ def _many() -> Schema:
             {
                 **_PUT_ANSWERS,
                 "200": answer(listed, NDJSON, ref("Outcome")),
-                "422": answer("The key stands for another job.", "P"),
+                "422": answer("The key belongs to another job.", "P"),
             },
             parameters=[
                 *_OPTIONS,
-                parameter("Idempotency-Key", "The same again puts nothing.", where="header"),
+                parameter("Idempotency-Key", "A repeated key puts nothing.", where="header"),
             ],
             requestBody={**_INPUT, "content": {**_ANYTHING, NDJSON: {"schema": ref("Line")}}},
         ),
@@ -159,7 +161,7 @@ def _one() -> Schema:
     return {
         "parameters": _ONE,
         "get": verb(
-            "Where a job is.",
+            "Get a job.",
             {"200": answer("The job.", names.JSON, _A_JOB)},
             parameters=[_OWNER],
         ),
@@ -167,8 +169,8 @@ def _one() -> Schema:
             "Put a job under an id.", _PUT_ANSWERS, parameters=_OPTIONS, requestBody=_INPUT
         ),
         "delete": verb(
-            "Remove everything of a job.",
-            {"204": answer("Gone."), "409": answer("It runs.", "P")},
+            "Delete a job and its result.",
+            {"204": answer("It is deleted."), "409": answer("It is running.", "P")},
             parameters=[_OWNER],
         ),
     }
@@ -178,10 +180,10 @@ def _result() -> Schema:
     answers = {
         "200": {"description": "The result.", "content": _ANYTHING},
         "202": with_headers(answer("It is not there yet.", names.JSON, _A_JOB), _LOOK_AGAIN),
-        "204": answer("It succeeded and nothing came of it."),
-        "304": answer("As `If-None-Match` has it."),
+        "204": answer("It succeeded without a result."),
+        "304": answer("The client has it already (`If-None-Match`)."),
         "409": answer("It did not succeed.", "P"),
-        "410": answer("It is gone.", "P"),
+        "410": answer("It is no longer stored.", "P"),
     }
     etag = parameter("If-None-Match", "An ETag.", where="header")
     return {
@@ -197,11 +199,11 @@ def _events() -> Schema:
     )
     answers = {
         "200": answer(about, EVENT_STREAM, {"type": "string"}),
-        "204": answer("The end was seen already."),
+        "204": answer("The client has seen the end."),
     }
     parameters = [
-        parameter("Last-Event-ID", "The last one that was seen.", where="header"),
-        parameter("after", "The same, for who cannot send headers."),
+        parameter("Last-Event-ID", "The last event that the client has seen.", where="header"),
+        parameter("after", "The same, for clients that cannot send headers."),
         _OWNER,
     ]
     return {"parameters": _ONE, "get": verb("Follow a job.", answers, parameters=parameters)}
@@ -210,8 +212,8 @@ def _events() -> Schema:
 def _cancel() -> Schema:
     answers = {
         "200": answer("It is canceled.", names.JSON, _A_JOB),
-        "202": answer("Its worker is told.", names.JSON, _A_JOB),
-        "409": answer("It had ended.", "P"),
+        "202": answer("Its worker is stopping it.", names.JSON, _A_JOB),
+        "409": answer("It has ended.", "P"),
     }
     waits = [
         parameter("wait", "Wait for the worker, such as `5s`."),

@@ -1,4 +1,4 @@
-"""What can be asked for beside a job's input: in the query of one job, or in a line of many."""
+"""The options of a job: in the query of one job, or in the line of one of many."""
 
 import re
 import time
@@ -16,17 +16,17 @@ from queue_service.errors import BadParameter
 from queue_service.settings.retry import Wish
 from queue_service.settings.wrong_fields import wrong_fields
 
-#: The furthest moment that may be asked for, in ms from now: ten years.
+#: The furthest time that an option may name, in ms from now: ten years.
 MOST_AHEAD_MS = 10 * 365 * 86_400_000
 MAX_TAGS = 64
 MAX_TEXT = 256
-#: Engines write both into requests of their own.
+#: Engines write these texts into their own requests.
 _NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
 _ID = re.compile(r"[\x21-\x7e]{1,256}")
 
 
 def _moment(value: object) -> int:
-    """Read a time (RFC 3339) or a duration from now; give ms since 1970, 0 for none."""
+    """Read a time (RFC 3339) or a duration from now; return ms since 1970."""
     if not isinstance(value, str):
         raise ValueError("a time such as 2030-01-31T12:00:00Z, or a duration such as 90s")
     now_ms = int(time.time() * 1000)
@@ -51,7 +51,7 @@ def _timestamp(value: str) -> int:
 
 
 def _milliseconds(value: object) -> int:
-    """Read a duration; give ms."""
+    """Read a duration; return ms."""
     try:
         seconds = parse_duration(value if isinstance(value, str) else "-")
     except WireError as error:
@@ -62,14 +62,14 @@ def _milliseconds(value: object) -> int:
 
 
 def _tags(value: object) -> dict[str, str]:
-    """Read tags, which are texts; those of the protocol's own form are no tags."""
+    """Read tags: texts, with names that the protocol does not reserve."""
     if not isinstance(value, dict) or len(value) > MAX_TAGS:
         raise ValueError(f"at most {MAX_TAGS} tags")
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str):
-            raise ValueError("tags whose values are texts")
+            raise ValueError("tags whose values are strings")
         if not name or names.is_reserved(name) or name == names.REQUEST_ID_TAG:
-            raise ValueError("names of tags that are not of the form _name_")
+            raise ValueError("names of tags that are not reserved, such as _name_")
         if len(name) > MAX_TEXT or len(text) > 4 * MAX_TEXT or not (name + text).isprintable():
             raise ValueError(f"printable tags of at most {MAX_TEXT} and {4 * MAX_TEXT} characters")
     return value
@@ -79,12 +79,12 @@ def _id(value: object) -> str:
     if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ValueError("1 to 256 printable ASCII characters")
     if value in (".", ".."):
-        raise ValueError("an id that can stand in a path")
+        raise ValueError("an id other than . and .., which a path cannot contain")
     return value
 
 
 def _pause(value: object) -> float:
-    """Read a duration; give seconds."""
+    """Read a duration; return seconds."""
     expected = f"a duration such as 5s, of at most {MOST_PAUSE_S:g}s"
     try:
         seconds = parse_duration(value if isinstance(value, str) else "-")
@@ -124,7 +124,7 @@ class Options(BaseModel):
     idempotency_key: JobId | None = None
 
     def retry(self) -> Wish:
-        """How the job is to be tried again, as far as it says so."""
+        """Return what the job says of its retries."""
         return Wish(
             self.max_attempts,
             self.retry_pause,
@@ -135,9 +135,10 @@ class Options(BaseModel):
 
 
 def read_options(given: Mapping[str, Any], *, most_not_before_s: float) -> Options:
-    """Check what was given; raises BadParameter, which names the first thing that is wrong.
+    """Check options; raises BadParameter for the first invalid one.
 
-    most_not_before_s: how far ahead a job may be put; it takes up a place of the queue until then.
+    most_not_before_s: how far ahead `not_before` may be, because the job counts towards the queue's
+        capacity until then.
     """
     try:
         options = Options.model_validate(given)
@@ -155,7 +156,7 @@ def read_options(given: Mapping[str, Any], *, most_not_before_s: float) -> Optio
 
 
 def from_query(query: "Mapping[str, str]", tags: list[str]) -> dict[str, Any]:
-    """The options that stand in a query.  tags: each `name:value`; raises BadParameter."""
+    """Return the options in a query; raises BadParameter.  tags: each `name:value`."""
     given: dict[str, Any] = {name: value for name, value in query.items() if name != "tag"}
     if tags:
         for tag in tags:

@@ -17,23 +17,23 @@ _PATHS = re.compile(r"/v1/services/[^/]+/jobs(?:/|$)")
 _STATUSES: Statuses = {errors.QueueFull: 503}
 
 _TITLES: dict[str, str] = {
-    Code.ID_IN_USE: "The id or key stands for another job",
+    Code.ID_IN_USE: "The id or key belongs to another job",
     Code.ENDED: "The job has ended",
     Code.NOT_ENDED: "The job has not ended",
     Code.NO_RESULT: "The job ended without a result",
     Code.GONE: "The result is gone",
     Code.FRAME_TOO_BIG: "The input is too big",
     Code.QUEUE_FULL: "The queue is full",
-    Code.QUOTA_EXCEEDED: "The token has as much as it may have",
+    Code.QUOTA_EXCEEDED: "The token has reached a limit",
     Code.NOT_FOUND: "Not found",
-    Code.UNAUTHORIZED: "The token is missing or wrong",
-    Code.HOST_NOT_ALLOWED: "The service has another name",
-    Code.ORIGIN_NOT_ALLOWED: "Pages of this origin may not ask",
+    Code.UNAUTHORIZED: "The token is missing or invalid",
+    Code.HOST_NOT_ALLOWED: "The host is not a name of this service",
+    Code.ORIGIN_NOT_ALLOWED: "This origin is not allowed",
     Code.FORBIDDEN: "The token does not permit this",
-    Code.BAD_PARAMETER: "The request is malformed",
-    Code.STORE_UNAVAILABLE: "The store is away",
-    Code.OUTCOME_UNKNOWN: "The store did not answer, and may have done it",
-    Code.NEWER_FORMAT: "This replica is too old for what is stored",
+    Code.BAD_PARAMETER: "The request is invalid",
+    Code.STORE_UNAVAILABLE: "The store is unavailable",
+    Code.OUTCOME_UNKNOWN: "The store did not respond, and may have applied the change",
+    Code.NEWER_FORMAT: "This replica is older than what is stored",
     Code.NO_SUCH_SERVICE: "There is no such service",
     Code.SERVICE_STOPPED: "The service is stopped",
     Code.DRAINING: "This replica is stopping",
@@ -51,18 +51,18 @@ class Problem(ErrorWithStatus):
 
 
 def no_such_job(request_id: str) -> Problem:
-    """Nothing is known under this id, or nothing any more."""
+    """Return the error for an id that no job has, or no longer has."""
     return Problem(404, Code.NOT_FOUND, f"there is no job {request_id[:64]!r}", job_id=request_id)
 
 
 def conflict(request_id: str, status: int) -> Problem:
-    """An id or a key was used for something else."""
-    sentence = "expected the same input and options as before under this id or key, got others"
+    """Return the error for an id or a key that another job has."""
+    sentence = "another job has this id or key: expected the same input and options as for that one"
     return Problem(status, Code.ID_IN_USE, sentence, job_id=request_id)
 
 
 def describe(error: errors.ServiceError, status: int) -> dict[str, object]:
-    """The problem's members."""
+    """Return the members of an error's problem."""
     fields: Mapping[str, object] = error.fields if isinstance(error, Problem) else {}
     if isinstance(error, errors.FrameTooBig):
         fields = {"limit_bytes": error.limit, "size_bytes": error.size}
@@ -76,7 +76,7 @@ def describe(error: errors.ServiceError, status: int) -> dict[str, object]:
 
 
 def members(status: int, code: Code, sentence: str, **fields: object) -> dict[str, object]:
-    """What every problem has, and some fields."""
+    """Return what every problem has, and these fields."""
     return {
         "type": f"urn:penstock:problem:{code}",
         "title": _TITLES.get(code, str(code)),

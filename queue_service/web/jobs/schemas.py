@@ -1,4 +1,4 @@
-"""The schemas of the OpenAPI document: jobs, problems, and what many are put with."""
+"""The schemas of the OpenAPI document: jobs, problems, and the lines of a batch."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Schema = dict[str, Any]
 
 
 def text(about: str, **more: object) -> Schema:
-    """A text."""
+    """A string."""
     return {"type": "string", "description": about, **more}
 
 
@@ -24,7 +24,7 @@ def moment(about: str) -> Schema:
 
 
 def ref(name: str) -> Schema:
-    """A schema that stands among the components."""
+    """A reference to a schema of the components."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -39,7 +39,7 @@ _SECONDS = {"type": "number", "minimum": 0}
 _MOMENTS = an_object(
     {
         "p50": text("The median.", format="date-time"),
-        "p90": text("What nine of ten stay below.", format="date-time"),
+        "p90": text("The 90th percentile.", format="date-time"),
         "p50_s": {**_SECONDS, "description": "The same in seconds from now."},
         "p90_s": _SECONDS,
     }
@@ -53,8 +53,10 @@ _ERROR = an_object(
             "enum": [*(str(kind) for kind in FailureType), None],
             "description": "What kind of failure; null for a job that was canceled.",
         },
-        "code": or_null(text("The failure, as a machine word.")),
-        "message": or_null(text("What the handler said; not in a list, nor without scope `read`.")),
+        "code": or_null(text("The failure, as a code.")),
+        "message": or_null(
+            text("The handler's message; not in lists, nor without the scope `read`.")
+        ),
     }
 )
 _RETRY = an_object(
@@ -84,9 +86,9 @@ FAILED_ATTEMPT = an_object(
     },
     description="The data of the event `failed`: an attempt failed.",
 )
-#: What a put may say of further attempts: name, what it is, and its schema.
+#: The options for further attempts: name, description, schema.
 RETRY_OPTIONS: list[tuple[str, str, Schema]] = [
-    ("max_attempts", "Most attempts; 1 never tries again.", {"type": "integer", "minimum": 1}),
+    ("max_attempts", "The most attempts; 1 for no retry.", {"type": "integer", "minimum": 1}),
     ("retry_pause", "The pause before the second attempt, as a duration.", {"type": "string"}),
     (
         "retry_factor",
@@ -101,22 +103,25 @@ RETRY_OPTIONS: list[tuple[str, str, Schema]] = [
     ),
 ]
 
-#: A job, as it is shown.
+#: A job.
 JOB = an_object(
     {
         "id": text("The request id."),
-        "owner": or_null(text("Whose it is; null: put with the service's own token.")),
-        "service": text("The service that it was put into."),
+        "owner": or_null(text("Its owner; null if put with the service's own token.")),
+        "service": text("The service."),
         "state": ref("State"),
-        "reason": or_null(text("Why it did not succeed, as a machine word.")),
+        "reason": or_null(text("Why it did not succeed, as a code.")),
         "error": {"oneOf": [{"type": "null"}, _ERROR]},
         "progress": {
             "oneOf": [
                 {"type": "null"},
                 an_object(
                     {
-                        "fraction": {"type": "number", "description": "As the handler told it."},
-                        "note": text("What it said with it."),
+                        "fraction": {
+                            "type": "number",
+                            "description": "As the handler reported it.",
+                        },
+                        "note": text("The text that it reported with it."),
                     }
                 ),
             ]
@@ -129,25 +134,28 @@ JOB = an_object(
         "position": {
             "type": ["integer", "null"],
             "minimum": 0,
-            "description": "How many go out before it; `position_is` says how good the number is.",
+            "description": "How many jobs are ahead; `position_is` says how exact that is.",
         },
         "position_is": or_null(text("`exact`, `at_most` or `about`; other tokens' jobs compete.")),
-        "scheduled": {"type": "boolean", "description": "It is not in line before its time."},
-        "canceling": {"type": "boolean", "description": "Its worker is told to stop it."},
-        "worker": or_null(text("The worker that has it, or had it last.")),
+        "scheduled": {"type": "boolean", "description": "It waits for its `not_before`."},
+        "canceling": {"type": "boolean", "description": "Its worker is stopping it."},
+        "worker": or_null(text("The worker that runs it, or ran it last.")),
         "index": {"type": ["integer", "null"], "description": "Its entry in the input queue."},
         "created_at": moment("When it was put."),
         "started_at": moment("When the newest attempt began."),
         "ended_at": moment("When it ended."),
         "result_expires_at": moment("Until when its result is kept."),
         "next_attempt_at": moment("When its pause after a failed attempt ends."),
-        "not_before": moment("Before this it is not in line."),
-        "start_by": moment("It expires when it has not begun by then."),
-        "finish_by": moment("It expires when it has not ended by then."),
-        "run_timeout_s": {"type": ["number", "null"], "description": "The longest attempt."},
+        "not_before": moment("It does not start before this time."),
+        "start_by": moment("It expires if it has not started by then."),
+        "finish_by": moment("It expires if it has not ended by then."),
+        "run_timeout_s": {
+            "type": ["number", "null"],
+            "description": "How long an attempt may run.",
+        },
         "max_attempts": {
             "type": ["integer", "null"],
-            "description": "Most attempts; null: any number.",
+            "description": "The most attempts; null for any number.",
         },
         "retry": {"oneOf": [{"type": "null"}, _RETRY]},
         "estimate": {
@@ -162,20 +170,20 @@ JOB = an_object(
     }
 )
 
-#: A refusal.
+#: An error.
 PROBLEM = {
     "type": "object",
     "properties": {
         "type": text("urn:penstock:problem: and the code."),
         "title": text("The kind of problem."),
         "status": {"type": "integer"},
-        "detail": text("What was expected and what came."),
-        "code": text("The machine word.", enum=[str(code) for code in Code]),
+        "detail": text("What was expected and what arrived."),
+        "code": text("The code.", enum=[str(code) for code in Code]),
         "job_id": text("The job that it is about."),
         "state": ref("State"),
         "reason": or_null(text("Why the job did not succeed.")),
         "error": {"oneOf": [{"type": "null"}, _ERROR]},
-        "limit_bytes": {"type": "integer", "description": "The most that is taken."},
+        "limit_bytes": {"type": "integer", "description": "The largest size that is accepted."},
     },
     "required": ["type", "title", "status", "detail", "code"],
 }
@@ -185,9 +193,9 @@ LINE = {
     "type": "object",
     "description": "A job of many: `input` or `input_base64`, and options.",
     "properties": {
-        "id": text("An id of your own."),
-        "idempotency_key": text("The same key again puts nothing."),
-        "input": {"description": "Text, or anything that becomes JSON."},
+        "id": text("An id that you choose."),
+        "idempotency_key": text("A repeated key puts nothing."),
+        "input": {"description": "Text, or any JSON value."},
         "input_base64": text("Bytes."),
         "priority": WHOLE,
         "tags": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -203,7 +211,7 @@ LINE = {
     "additionalProperties": False,
 }
 
-#: What became of a line.
+#: The outcome of a line.
 OUTCOME = {
     "type": "object",
     "properties": {

@@ -1,4 +1,4 @@
-"""A job as this face shows it."""
+"""A job as the jobs API shows it."""
 
 import json
 import math
@@ -13,24 +13,24 @@ from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Seen, State
 from queue_service.web.address import linked
 
-#: What Retry-After says at least and at most, in seconds, and when nothing can be estimated.
+#: The least and the most that Retry-After says, in seconds, and its value without an estimate.
 LEAST_RETRY_S, MOST_RETRY_S, UNKNOWN_RETRY_S = 1, 3600, 5
 
 _SENTENCES = {
     State.CANCELED: "it was canceled",
-    State.EXPIRED: "it was not begun by `start_by`, or not done by `finish_by`",
+    State.EXPIRED: "it had not started by `start_by`, or not ended by `finish_by`",
 }
 
 
 def path_of(service: str, job_id: str) -> str:
-    """The path of a job, as the client of this request finds it."""
+    """Return the path of a job, as the client of this request has to write it."""
     return linked(f"/v1/services/{service}/jobs/{quote(job_id, safe='')}")
 
 
 async def show(service: Service, seen: Seen, *, whole: bool = False) -> dict[str, object]:
-    """Describe a job that is known, with an estimate while it is open.
+    """Describe a job, with an estimate until it has ended.
 
-    whole: with what its handler said of a failure.
+    whole: with its handler's error message.
     """
     estimate = None if seen.has_ended else await service.tickets.estimate(seen)
     own = str(seen.ticket.get("retry", ""))
@@ -89,7 +89,7 @@ def describe(
 
 
 def retry_after(estimate: object) -> str:
-    """When the result may be there, as Retry-After says it; from what `describe` made."""
+    """Return `Retry-After`: when the result may be there, by the estimate in a description."""
     if not isinstance(estimate, Mapping):
         return str(UNKNOWN_RETRY_S)
     finish = estimate["finish"]
@@ -97,7 +97,7 @@ def retry_after(estimate: object) -> str:
 
 
 def iso(at_ms: float) -> str | None:
-    """A moment in ms since 1970 as RFC 3339 has it; None for 0."""
+    """Return a time in ms since 1970 in the format of RFC 3339; None for 0."""
     if not at_ms:
         return None
     moment = datetime.fromtimestamp(at_ms / 1000, UTC)
@@ -105,9 +105,9 @@ def iso(at_ms: float) -> str | None:
 
 
 def error_of(seen: Seen, *, whole: bool) -> dict[str, object] | None:
-    """Why it did not succeed, or how its last attempt failed; None when another one succeeded.
+    """Return why a job did not succeed, or how its last attempt failed; None after a success.
 
-    whole: with the sentence, which a handler may have made of the input or of the output.
+    whole: with the message, in which a handler may quote the input or the output.
     """
     failure = seen.failure
     if seen.state is State.SUCCEEDED or not (failure or seen.has_ended):
@@ -135,12 +135,12 @@ def _reason(seen: Seen) -> str | None:
 
 
 def _progress(seen: Seen) -> dict[str, object] | None:
-    """What the running attempt told last."""
-    told, ticket = seen.ticket.get("progress"), seen.ticket
-    if seen.state is not State.RUNNING or not told or ticket.get("progress_of") != seen.attempt:
+    """Return the newest progress that the running attempt has reported."""
+    text, ticket = seen.ticket.get("progress"), seen.ticket
+    if seen.state is not State.RUNNING or not text or ticket.get("progress_of") != seen.attempt:
         return None
     try:
-        progress = json.loads(str(told))
+        progress = json.loads(str(text))
         return {"fraction": float(progress["fraction"]), "note": str(progress.get("note") or "")}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

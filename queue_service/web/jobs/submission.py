@@ -1,4 +1,4 @@
-"""From what a client asks for to what the store is to remember."""
+"""From a request's options and input to what is stored."""
 
 import hashlib
 
@@ -19,7 +19,7 @@ def to_submission(
     asked: str,
     putter: Putter | None,
 ) -> Submission:
-    """What the store is to remember.  asked: the options as they came, to know them again."""
+    """Return what is stored.  asked: the options as sent, to recognize a repeated put."""
     digest = hashlib.sha256(f"{asked}\n{options.content_type}\n".encode("utf-8", "surrogatepass"))
     digest.update(data)
     return Submission(

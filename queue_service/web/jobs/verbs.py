@@ -1,4 +1,4 @@
-"""Looking at jobs, ending them, and removing what is left of them."""
+"""Get, list, cancel and delete jobs."""
 
 import re
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import require_scope, settle
 
-#: Most jobs of one page, and how many it has when nobody says.
+#: The most jobs of one page, and the default.
 MAX_PAGE, PAGE = 1000, 100
-#: Jobs that one page may look at to find those of the wanted state.
+#: How many jobs one page may look at to find those with the wanted state.
 SCAN_LIMIT = 5000
 
-#: Where jobs of each state are, in the order in which they are listed.
+#: Where jobs with each state are, in the order in which they are listed.
 _PARTS = ("input", "delayed", "sink", "ended")
 _PARTS_OF = {
     State.QUEUED: ("input", "delayed"),
@@ -40,14 +40,14 @@ _PARTS_OF = {
 
 
 async def get_job(request: web.Request, caller: Caller) -> web.Response:
-    """Answer with where a job is."""
+    """Answer with a job."""
     service, viewer = caller.service, viewer_for(request, caller)
     seen = await find(request, service, viewer)
     return json_response(await show_whole(request, service, seen))
 
 
 async def cancel_job(request: web.Request, caller: Caller) -> web.Response:
-    """Cancel: 200 when the job is canceled, 202 when its worker is told, 409 when it had ended."""
+    """Cancel: 200 if the job is canceled, 202 while its worker stops it, 409 if it had ended."""
     service, viewer = caller.service, viewer_for(request, caller)
     found = await find(request, service, viewer)
     settle(request)
@@ -61,19 +61,19 @@ async def cancel_job(request: web.Request, caller: Caller) -> web.Response:
         headers["Preference-Applied"] = f"wait={wait_s:g}"
         seen = await wait_for_end(request, service, seen, wait_s)
     if seen.has_ended and seen.state is not State.CANCELED:
-        sentence = f"expected a job that is queued or running, this one has {seen.state}"
+        sentence = f"expected a job that is queued or running, got one that has {seen.state}"
         raise Problem(409, Code.ENDED, sentence, job_id=seen.id, state=str(seen.state))
     job = await show(service, seen)
     if not seen.has_ended:
-        # Also for one that was put without a ticket, which does not remember the wish.
+        # Also for a job that was put without a ticket, where the request is not stored.
         job["canceling"] = True
     return json_response(job, status=200 if seen.has_ended else 202, headers=headers)
 
 
 async def delete_job(request: web.Request, caller: Caller) -> web.Response:
-    """Remove a job's result, events and ticket; one that waits is canceled first.
+    """Remove a job's result, events and ticket; a waiting one is canceled first.
 
-    The right to cancel is enough for one that waits; a result is its readers'.
+    A waiting job needs the scope `cancel`, a result the scope `read`.
     """
     service, viewer = caller.service, viewer_for(request, caller)
     seen = await find(request, service, viewer)
@@ -81,7 +81,7 @@ async def delete_job(request: web.Request, caller: Caller) -> web.Response:
         require_scope(request, service, Scope.CANCEL)
         settle(request)
         if await service.tickets.cancel(seen.request_id) is not Canceled.CANCELED:
-            # It was begun or has ended meanwhile.
+            # It has started or ended meanwhile.
             seen = await find_by_name(service, seen.request_id)
     if seen.state in (State.SUCCEEDED, State.FAILED, State.EXPIRED):
         require_scope(request, service, Scope.READ)
@@ -90,13 +90,13 @@ async def delete_job(request: web.Request, caller: Caller) -> web.Response:
     if word == "unknown":
         raise no_such_job(seen.id)
     if word == "open":
-        sentence = "expected a job that does not run; cancel it and delete it when it has ended"
+        sentence = "expected a job that is not running; cancel it, and delete it when it has ended"
         raise Problem(409, Code.NOT_ENDED, sentence, job_id=seen.id, state=str(State.RUNNING))
     return web.Response(status=204)
 
 
 async def list_jobs(request: web.Request, caller: Caller) -> web.Response:
-    """Answer with some jobs, and with where to go on."""
+    """Answer with one page of jobs, and with where the next one begins."""
     service, viewer = caller.service, viewer_for(request, caller)
     parameters = Parameters(request)
     limit = parameters.number("limit", default=PAGE, least=1, most=MAX_PAGE)
@@ -158,13 +158,15 @@ def _cursor(text: str, parts: tuple[str, ...], viewer: Viewer) -> tuple[str, str
         return parts[0], "0"
     part, _, start = text.partition(":")
     if part not in parts or not _is_cursor(part, start, viewer):
-        raise BadParameter("after", "what an earlier page gave", repr(text[:64]))
+        raise BadParameter("after", "the `after` of an earlier page", repr(text[:64]))
     return part, start
 
 
 def _is_cursor(part: str, start: str, viewer: Viewer) -> bool:
-    """Say whether the store can continue from there: a number, a stream's id, or, in a list of one
-    owner's jobs, "=" and a job's id."""
+    """Say whether the store can continue from there.
+
+    A number, a stream's id or, in a list of one owner's jobs, "=" and a job's id.
+    """
     if part == "ended" and not viewer.sees_all and start != "0":
         return re.fullmatch(r"=[\x21-\x7e]{1,256}", start) is not None
     is_id = part == "delayed" and start != "0"

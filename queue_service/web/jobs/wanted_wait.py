@@ -1,4 +1,4 @@
-"""For how long a request wants to wait for the end of a job: `?wait=5s`, or `Prefer: wait=5`."""
+"""How long a request waits for the end of a job: `?wait=5s`, or `Prefer: wait=5`."""
 
 import re
 
@@ -7,15 +7,15 @@ from aiohttp import web
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import Parameters
 
-#: The parameter of the query, which is no option of a job.
+#: The query parameter; it is not an option of the job.
 WAIT = "wait"
 _PREFERENCE = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
 
 def wanted_wait(request: web.Request) -> float:
-    """Return the seconds, at most the service's longest wait; 0 for not at all.
+    """Return the seconds, at most the service's longest wait; 0 for no wait.
 
-    The query goes before the header.  Raises BadParameter for a `wait` that is no duration.
+    The query overrides the header.  Raises BadParameter for a `wait` that is not a duration.
     """
     most_s = request.app[SETTINGS].max_timeout_s
     if WAIT in request.query:

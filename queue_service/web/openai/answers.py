@@ -1,8 +1,8 @@
-"""Results of engines as OpenAI's clients expect them: whole, in chunks, as errors.
+"""Engines' results in OpenAI's format: whole, in chunks, as errors.
 
-An engine's result is one of three: an object that is OpenAI's already (another OpenAI server
-made it) and goes through as it is; the object of our own language engine, `{"text",
-"finish_reason", "usage", "choices"?, "logprobs"?}`; or anything else, which is the text.
+An engine's result is one of three: an object in OpenAI's format, from another OpenAI server, which
+passes through unchanged; the object of our own language engine, `{"text", "finish_reason", "usage",
+"choices"?, "logprobs"?}`; or anything else, which is the text.
 """
 
 import base64
@@ -22,9 +22,9 @@ _TEXT_OBJECT = "text_completion"
 
 
 def whole(asked: Asked, request_id: str, created_s: int, output: bytes) -> Json:
-    """Return the answer to a request without a stream.
+    """Return the response to a request without a stream.
 
-    Raises ValueError for a result that is none: embeddings that hold no numbers.
+    Raises ValueError for an invalid result: embeddings without numbers.
     """
     made = _read(output)
     if asked.kind is Kind.EMBEDDINGS:
@@ -42,14 +42,14 @@ def whole(asked: Asked, request_id: str, created_s: int, output: bytes) -> Json:
 
 
 class Diverged(Exception):
-    """Another attempt gives another text than the one that the client has begun to read."""
+    """A further attempt makes a text other than the one that the client has begun to read."""
 
     def __init__(self) -> None:
-        super().__init__("the worker was lost, and another one gives another answer; ask again")
+        super().__init__("the worker was lost, and the next one gave another answer; send it again")
 
 
 class Chunks:
-    """The chunks of one streamed answer, in the order in which they are sent."""
+    """The chunks of one streamed response, in their order."""
 
     def __init__(self, asked: Asked, request_id: str, created_s: int) -> None:
         self._asked = asked
@@ -62,10 +62,10 @@ class Chunks:
         self._attempt = 0
 
     def piece(self, text: str, attempt: int) -> bytes:
-        """A piece of the text of the first choice, and of what was sent already nothing.
+        """Return a piece of the first choice's text, without what was sent already.
 
-        An attempt after the first begins the text anew, and what a client has read cannot be
-        taken back: raises Diverged when this text is another.
+        Each attempt begins the text again, and what a client has read cannot be taken back: raises
+        Diverged when this attempt's text differs from that.
         """
         if attempt != self._attempt:
             self._attempt, self._now = attempt, ""
@@ -78,10 +78,10 @@ class Chunks:
         return self._event([self._delta(0, new)]) if new else b""
 
     def end(self, output: bytes, usage: Json | None = None) -> bytes:
-        """What is missing when the result is there: the rest of the text, the other choices, the
-        reasons why they ended, and the counts for who wants them.
+        """Return the last chunks: the rest of the text, the other choices, the finish reasons, and
+        the usage if the client asked for it.
 
-        usage: as the engine told it on the way, for a result that does not say it.
+        usage: what the engine reported while it ran, for a result without it.
         """
         made = _read(output)
         choices = _choices(made)
@@ -91,7 +91,7 @@ class Chunks:
             if index == 0 and text.startswith(self._sent):
                 text = text[len(self._sent) :]
             elif index == 0 and self._sent:
-                # The engine's pieces were no parts of its result; the pieces are what counts.
+                # The pieces that were sent are not a part of the result; the pieces count.
                 text = ""
             if text:
                 events += self._event([self._delta(index, text)])
@@ -126,10 +126,10 @@ class Chunks:
         return {"index": index, "delta": delta, "finish_reason": finish_reason}
 
 
-def usage_of(told: Json) -> Json:
-    """Return counts as clients read them, from what an engine told."""
+def usage_of(reported: Json) -> Json:
+    """Return the usage in OpenAI's format, from what an engine reported."""
     prompt, completion = (
-        count if isinstance(count := told.get(name), int) else 0
+        count if isinstance(count := reported.get(name), int) else 0
         for name in ("prompt_tokens", "completion_tokens")
     )
     return {
@@ -142,10 +142,10 @@ def usage_of(told: Json) -> Json:
 def error_body(
     status: int, code: str, sentence: str, parameter: str | None = None, failure: str = ""
 ) -> Json:
-    """Return an error as OpenAI's clients read it.
+    """Return an error in OpenAI's format.
 
-    failure: the type of the failure of a job, of `client_sdk.wire.failures`; OpenAI's `type` has
-    words of its own, by the status.
+    failure: the type of a job's failure, from `client_sdk.wire.failures`.  OpenAI's own `type`
+    follows from the status.
     """
     kind = {
         400: "invalid_request_error",
@@ -160,17 +160,17 @@ def error_body(
 
 
 def error_event(status: int, code: str, sentence: str, failure: str = "") -> bytes:
-    """Return the same in a stream that has begun, which then ends."""
+    """Return an error as the last event of a stream."""
     return _data(error_body(status, code, sentence, failure=failure)) + DONE
 
 
 def comment(text: str) -> bytes:
-    """Return a line that clients pass over, and people see."""
+    """Return a line that clients ignore, and people can read."""
     return f": {text}\n\n".encode()
 
 
 def models(names: list[str], created_s: int) -> Json:
-    """Return the list of models: the services that one may ask."""
+    """Return the list of models: the services that a token may use."""
     return {"object": "list", "data": [model(name, created_s) for name in names]}
 
 

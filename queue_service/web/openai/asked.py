@@ -1,7 +1,7 @@
-"""What an OpenAI client asks for: as much of it as the queue service has to understand.
+"""The part of an OpenAI request that the queue service understands.
 
-The rest is the engine's: the body goes to it nearly as it came, under the path it came to, so
-that an engine in front of another OpenAI server replays it.
+The rest is for the engine: it gets the body nearly unchanged, with the path, so that an engine in
+front of another OpenAI server can send it on.
 """
 
 import json
@@ -15,7 +15,7 @@ from queue_service.web.strict_json import no_constant
 
 
 class Kind(StrEnum):
-    """What is asked for, by the path below `/v1/`."""
+    """The kind of a request: its path below `/v1/`."""
 
     CHAT = "chat/completions"
     TEXT = "completions"
@@ -23,7 +23,7 @@ class Kind(StrEnum):
 
     @property
     def input_name(self) -> str:
-        """The parameter without which there is nothing to do."""
+        """The required parameter."""
         return {"chat/completions": "messages", "completions": "prompt"}.get(self, "input")
 
 
@@ -31,9 +31,10 @@ class Kind(StrEnum):
 class Asked:
     """One request.
 
-    service: who is to do it; `model` of the request up to its first slash, and for an engine that
-    serves several models the rest is the model it is told.  data: the body for the engine.
-    base64: embeddings are wanted as base64 instead of as numbers.
+    service: the request's `model` up to its first slash.  An engine that serves several models gets
+        the rest as its model.
+    data: the body for the engine.
+    base64: the client asks for embeddings in base64 instead of numbers.
     """
 
     kind: Kind
@@ -46,7 +47,7 @@ class Asked:
 
     @property
     def path(self) -> str:
-        """Where the engine's own server, if it has one, is asked."""
+        """The path at the engine's own server, if it has one."""
         return f"v1/{self.kind}"
 
 
@@ -70,7 +71,7 @@ def read_asked(kind: Kind, body: bytes) -> Asked:
     service, _, rest = model.partition("/")
     passed_on = dict(wanted, model=rest or model, stream=stream)
     if kind is Kind.EMBEDDINGS:
-        # The bytes are made here, whatever the engine; it is asked for numbers.
+        # Base64 is made here for every engine; engines return numbers.
         del passed_on["stream"]
         passed_on.pop("encoding_format", None)
     return Asked(

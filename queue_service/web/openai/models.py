@@ -9,7 +9,7 @@ from queue_service.web.routing import CallerSomewhere
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import meant, seek_admitted
 
-#: Services have no date of their own that says anything about their model.
+#: A service has no date that says anything about its model.
 CREATED_S = 0
 
 

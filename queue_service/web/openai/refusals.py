@@ -18,35 +18,35 @@ from queue_service.web.strict_json import json_response
 
 _PATHS = re.compile(r"/v1/(?:chat/completions|completions|embeddings|models)(?:/|$)")
 
-#: OpenAI's word for a token that is not valid.
+#: OpenAI's code for an invalid token.
 INVALID_KEY = "invalid_api_key"
-#: OpenAI's own words for what its clients look for by word.
+#: OpenAI's codes, for errors that its clients recognize by code.
 _WORDS = {
     Code.NO_SUCH_SERVICE: "model_not_found",
     Code.UNAUTHORIZED: INVALID_KEY,
     Code.QUOTA_EXCEEDED: "rate_limit_exceeded",
 }
-#: The longest sentence of an engine that is passed on, in characters.
+#: The longest part of an engine's message that is shown, in characters.
 MAX_SENTENCE = 8192
 
-#: The statuses of failures that have none of their own; of the others it is 500.
+#: The statuses of failures without their own status; 500 for types that are not here.
 STATUSES = {
     FailureType.BAD_INPUT: 400,
     FailureType.TRANSIENT: 503,
     FailureType.TIMEOUT: 504,
 }
 
-#: The code of an answer that began and could not be gone on with.
+#: The code of a stream that could not be continued.
 DIVERGED = "ANSWER_DIVERGED"
-#: The code of a result that no client could read.
+#: The code of a result that is not in OpenAI's format.
 BAD_ANSWER = "BAD_ANSWER"
 
 
 class Refused(ErrorWithStatus):
-    """A request that was taken on and did not succeed.
+    """A request whose job did not succeed.
 
-    status: of the answer, unless it has begun.  word: the machine word, an engine's own where it
-    gave one.  failure: the type of the failure of a job, else "".
+    status: of the response, unless it is a stream that has begun.  word: the code, an engine's own
+    if it gave one.  failure: the type of the job's failure, else "".
     """
 
     def __init__(self, status: int, word: str, sentence: str, failure: str = "") -> None:
@@ -56,21 +56,25 @@ class Refused(ErrorWithStatus):
 
 
 def failure(seen: Seen, entry: Entry | None) -> Refused:
-    """Say why there is no answer."""
+    """Return why there is no answer."""
     tags = entry.tags() if entry else {}
     word = tags.get(names.ERROR_CODE_TAG) or str(seen.ticket.get("code") or seen.state)
     if not seen.known:
-        return Refused(410, "GONE", "the request is gone, and perhaps its service")
+        return Refused(
+            410, "GONE", "the job of this request is gone; its service may have been deleted"
+        )
     if seen.state is State.CANCELED:
         return Refused(409, word, "the request was canceled")
     if seen.state is State.SUCCEEDED:
-        return Refused(410, "GONE", "the answer was read by somebody else")
-    told = tags.get(names.LAST_CODE_TAG, "")
+        return Refused(410, "GONE", "another client has read the answer from the sink")
+    reported = tags.get(names.LAST_CODE_TAG, "")
     kind = type_named(tags.get(names.ERROR_TYPE_TAG, ""), word)
-    status = int(told) if re.fullmatch(r"[45][0-9]{2}", told) else 500
-    # The number for whatever has none of its own says less than the type does.
+    status = int(reported) if re.fullmatch(r"[45][0-9]{2}", reported) else 500
+    # 500 is the status of every failure without one, so the type says more.
     status = STATUSES.get(kind, status) if status == 500 else status
-    sentence = entry.data.decode("utf-8", "replace")[:MAX_SENTENCE] if entry else "it has failed"
+    sentence = (
+        entry.data.decode("utf-8", "replace")[:MAX_SENTENCE] if entry else "the job has failed"
+    )
     return Refused(status, word, sentence, kind)
 
 

@@ -9,7 +9,7 @@ from queue_service.store.ticket import EVENTS
 
 
 def to_wire(service: Service, delivery: Delivery) -> wire.Delivery:
-    """Return a delivery as the worker gets it: without the name of its owner."""
+    """Return a delivery for the worker: without the name of its owner."""
     entry = delivery.entry
     ticket = entry.ticket()
     retry, most = service.retry_of(delivery.retry, has_ticket=bool(ticket))
@@ -35,7 +35,7 @@ def to_wire(service: Service, delivery: Delivery) -> wire.Delivery:
 
 
 def to_rejected(subscriber: Subscriber, item: wire.Rejection) -> Rejected:
-    """Return a rejection as the store takes it."""
+    """Return a rejection for the store."""
     pause_ms = min(item.pause_ms, round(MOST_PAUSE_S * 1000))
     return Rejected(
         subscriber.gid,

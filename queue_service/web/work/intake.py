@@ -1,7 +1,7 @@
 """What a worker's connection holds of the process's budget: messages that are not stored yet.
 
-The library joins a message of up to 16 MiB before anybody sees it.  So bytes count as they arrive,
-until the message that they belong to has come, and the message until its answers are stored.
+The library collects a whole message, of up to 16 MiB, before it passes it on.  So bytes count as
+they arrive, until their message is complete, and the message counts until its answers are stored.
 """
 
 import asyncio
@@ -10,15 +10,16 @@ from collections.abc import Callable
 from queue_service.errors import BuffersFull, TooMuchAtOnce
 from queue_service.web.budget import Held
 
-#: Less than this of an unfinished message is not counted: every connection has such a buffer.
+#: Less than this of an incomplete message is not counted: every connection has such a buffer.
 COUNTED_BYTES = 64 * 1024
 
 
 class Intake:
     """The bytes of one connection.
 
-    refuse: closes the connection, because there is no room.  message_timeout_s: how long a message
-    may take to come once it has begun; without that a slow one would hold its bytes for ever.
+    refuse: closes the connection, because there is no space.
+    message_timeout_s: how long a message may take once it has begun; a slow one would otherwise
+        hold its bytes for ever.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Intake:
         self._limit: asyncio.TimerHandle | None = None
 
     def arrive(self, size: int) -> None:
-        """Bytes have come; they belong to a message that is not complete."""
+        """Count bytes that have arrived, of a message that is not complete."""
         self._unfinished_bytes += size
         if self._unfinished_bytes < COUNTED_BYTES:
             return
@@ -46,7 +47,7 @@ class Intake:
         self._count(or_refuse=True)
 
     def complete(self) -> None:
-        """A message has come; what came behind it is less than one packet."""
+        """Note that a message is complete; what arrived after it is less than one packet."""
         if self._unfinished_bytes < COUNTED_BYTES:
             self._unfinished_bytes = 0
             return
@@ -55,17 +56,17 @@ class Intake:
         self._count()
 
     def store(self, size: int) -> None:
-        """A message is being stored."""
+        """Count a message that is being stored."""
         self._stored_later_bytes += size
         self._count()
 
     def stored(self, size: int) -> None:
-        """It is stored."""
+        """Release a message that is stored."""
         self._stored_later_bytes -= size
         self._count()
 
     def close(self) -> None:
-        """The connection has ended."""
+        """Release everything: the connection has ended."""
         self._stop_clock()
         self._held.release()
 

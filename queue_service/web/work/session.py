@@ -1,4 +1,4 @@
-"""The worker face: one WebSocket, deliveries out, answers in.
+"""The worker protocol: one WebSocket, deliveries out, answers in.
 
 worker                          service
   Hello(uid, window, held)  ->
@@ -48,15 +48,15 @@ log = logging.getLogger(__name__)
 
 #: How long a new connection may take to say Hello, in seconds.
 HELLO_TIMEOUT_S = 10.0
-#: The least that a message may hold, whatever the sink's payload limit; and what it may hold
-#: above that limit, for tags and framing.
+#: The least limit of a message, for any payload limit of the sink; and what a message may have
+#: above the payload limit, for tags and framing.
 LEAST_MESSAGE_BYTES = 16 * 1024 * 1024
 FRAMING_BYTES = 1024 * 1024
-#: Answers of one worker that the store works on at the same time: so many bytes, so many messages.
-#: Beyond that its connection is read no further.
+#: The most answers of one worker that are being stored at once, in bytes and in messages.  Beyond
+#: that its connection is not read.
 MOST_ANSWERING_BYTES = 32 * 1024 * 1024
 MOST_ANSWERING = 256
-#: A close reason has room for this many bytes.
+#: The longest close reason, in bytes.
 MAX_REASON_BYTES = 120
 _MAX_NAME_LENGTH = 256
 _ABOUT = ("engine", "version", "host", "gpu")
@@ -134,7 +134,7 @@ class _Work:
         self._pings: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Greet, then deliver and listen until the connection ends."""
+        """Receive Hello, then deliver and listen until the connection ends."""
         measure(self._request, self._intake.arrive)
         try:
             await self._run()
@@ -146,7 +146,7 @@ class _Work:
         self._admission.check()
         subscriber, lost = await self._queue.subscribe(
             self._service.workers_gid,
-            # Kept apart by owner: another token's worker of this name is another worker.
+            # Names are kept apart by owner: another owner's worker of this name is another worker.
             self._viewer.stored(hello.uid),
             window=hello.window,
             ping=lambda: send_ping(self._socket, self._pings),
@@ -182,7 +182,7 @@ class _Work:
 
     async def _let_go(self, subscriber: Subscriber) -> None:
         """End the subscription; doing it again changes nothing."""
-        # What the worker answered before it went is still written down.
+        # What the worker answered before it left is still stored.
         await self._events.noted()
         if self._answering:
             await asyncio.wait(self._answering)
@@ -213,7 +213,7 @@ class _Work:
     async def _listen(self, subscriber: Subscriber) -> None:
         async for message in self._socket:
             if subscriber.ended is Ended.REVOKED:
-                # Nothing is taken from it any more; the loop ends when the socket has closed.
+                # Nothing more is accepted from it; the loop ends when the socket has closed.
                 continue
             subscriber.hear()
             self._intake.complete()
@@ -228,7 +228,7 @@ class _Work:
     async def _handle(self, subscriber: Subscriber, message: wire.FromWorker, size: int) -> None:
         match message:
             case wire.Completions() | wire.Rejections():
-                # A task of its own, so that the next message is read while the store works.
+                # In its own task, so that the next message is read while the store works.
                 task = asyncio.create_task(self._answer(subscriber, message, size))
                 self._answering_bytes += size
                 self._intake.store(size)
@@ -254,16 +254,16 @@ class _Work:
     async def _answer(
         self, subscriber: Subscriber, message: wire.Completions | wire.Rejections, size: int
     ) -> None:
-        """Write answers down and tell what became of them."""
+        """Store answers and send their outcomes."""
         try:
-            # What came before this answer was not written down: the worker says all of it again.
+            # If the events before this answer were not stored, the worker sends all of it again.
             if await self._events.noted():
-                await self._write_down(subscriber, message)
+                await self._store(subscriber, message)
         finally:
             self._answering_bytes -= size
             self._intake.stored(size)
 
-    async def _write_down(
+    async def _store(
         self, subscriber: Subscriber, message: wire.Completions | wire.Rejections
     ) -> None:
         try:
@@ -296,7 +296,7 @@ class _Work:
             if result is not None and (
                 len(result.data) > limit or _size(result.tags) > self._settings.max_header_bytes
             ):
-                # The delivery stays the worker's, which answers it with something smaller.
+                # The worker keeps the delivery, and answers it with something smaller.
                 too_big.append(wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG))
                 continue
             items.append(item)
@@ -334,7 +334,7 @@ class _Work:
                 batch = await subscriber.next_batch()
                 if subscriber.ended is Ended.REVOKED:
                     break
-                # Before the deliveries: the same entry may come again, as another attempt.
+                # Before the deliveries: the same entry may be delivered again, as another attempt.
                 if taken := subscriber.take_taken():
                     await self._send(wire.Taken(tuple(wire.Held(*pair) for pair in taken)))
                 if batch:
@@ -342,7 +342,7 @@ class _Work:
                 if stops := subscriber.take_stops():
                     await self._send(wire.Stops(tuple(wire.Held(*pair) for pair in stops)))
             if subscriber.ended is Ended.REVOKED:
-                # What it holds is for others now, however long it takes to answer the close.
+                # Others get what it holds now, however long it takes to answer the close.
                 await asyncio.gather(self._let_go(subscriber), self._close(Ended.REVOKED))
             elif subscriber.ended is not None:
                 await self._close(subscriber.ended)
@@ -356,8 +356,8 @@ class _Work:
         return to_wire(self._service, delivery)
 
     def _refuse(self, error: ServiceError | None) -> None:
-        """Close the connection: there is no room for its message, or it came too slowly."""
-        reason = "expected the whole message in time, got less" if error is None else str(error)
+        """Close the connection: there is no space for its message, or it was too slow."""
+        reason = "expected the whole message in time, got part" if error is None else str(error)
         if not self._refusals:
             closing = _close(self._socket, CloseCode.TRY_AGAIN_LATER, reason)
             task = asyncio.create_task(closing)
@@ -365,7 +365,7 @@ class _Work:
             task.add_done_callback(lambda _: cut(self._request))
 
     async def _give_up(self, error: ServiceError) -> None:
-        """Undecided: the worker says it all again on its next connection."""
+        """Close the connection: the worker sends everything again on its next one."""
         await _close(self._socket, CloseCode.STORE_UNAVAILABLE, str(error))
 
     async def _send(self, message: wire.ToWorker) -> None:
@@ -373,7 +373,7 @@ class _Work:
 
 
 def _size(tags: Mapping[str, str]) -> int:
-    """How many characters tags have: a reader may get them as headers."""
+    """Return how many characters tags have: a client may get them as headers."""
     return sum(len(name) + len(value) for name, value in tags.items())
 
 
