@@ -22,6 +22,21 @@ QUOTAS: Mapping[str, str] = {
 }
 
 
+def too_big(size: int | None, limit: int, *, is_fixed: bool) -> str:
+    """Return the sentence for a body above a limit.
+
+    size: None when only the beginning has been read.  is_fixed: no setting changes the limit.
+    """
+    came = "more" if size is None else f"{size} bytes"
+    if is_fixed:
+        return f"expected a body of at most {limit} bytes, got {came}"
+    return (
+        f"expected a payload of at most {limit} bytes, got {came}; to raise the limit, use "
+        "`penstock up --max-payload-kb`, PENSTOCK_MAX_PAYLOAD_KB in compose, or "
+        "`max_payload_size_kb` of the queue in service.json"
+    )
+
+
 def what_helps(reason: str) -> str:
     """Return what to do about the reason that Redis gave, as a clause; "" when it is unknown."""
     word = reason.removeprefix("-").partition(" ")[0]

@@ -43,7 +43,7 @@ HTTP statuses are not here: `web/statuses.py` has the table.
 from collections.abc import Sequence
 
 from client_sdk.wire.codes import Code
-from queue_service.error_advice import QUOTAS, what_helps
+from queue_service.error_advice import QUOTAS, too_big, what_helps
 
 
 class ServiceError(Exception):
@@ -262,12 +262,8 @@ class SlowBody(ServiceError):
 class FrameTooBig(ServiceError):
     code = Code.FRAME_TOO_BIG
 
-    def __init__(self, size: int | None, limit: int) -> None:
-        came = "more" if size is None else f"{size} bytes"
-        super().__init__(
-            f"expected a payload of at most {limit} bytes, got {came}; raise the limit with "
-            "`penstock up --max-payload-kb`, or max_payload_size_kb of the queue"
-        )
+    def __init__(self, size: int | None, limit: int, *, is_fixed: bool = False) -> None:
+        super().__init__(too_big(size, limit, is_fixed=is_fixed))
         self.size = size
         self.limit = limit
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client_sdk.errors import FrameTooBig, NoSuchService, QueueError
+from client_sdk.errors import NoSuchService, QueueError
 from deploy.admin import AdminFace
 from deploy.errors import DeployError
 from deploy.local.data_dir import DataDir
@@ -27,17 +27,6 @@ class Asked:
 
 async def advice(error: QueueError, asked: Asked | None) -> str:
     """Return what helps against an error; "" when nothing is known."""
-    if isinstance(error, FrameTooBig):
-        if asked is None or asked.url:
-            return (
-                "The operator permits more with PENSTOCK_MAX_PAYLOAD_KB, or with "
-                "`max_payload_size_kb` in the service's settings."
-            )
-        return (
-            "`penstock up --max-payload-kb N` permits more (KiB); for a service of `penstock "
-            "create`, `queue.source.max_payload_size_kb` and `queue.sink.max_payload_size_kb` in "
-            "its service.json do, with `penstock modify`."
-        )
     if isinstance(error, NoSuchService) and asked is not None and "did you mean" not in str(error):
         return alike(asked.service, await _names(asked))
     return ""

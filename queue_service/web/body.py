@@ -16,8 +16,10 @@ PAUSE_BYTES = 1024 * 1024
 _ENCODINGS = frozenset(("", "identity", "gzip", "deflate"))
 
 
-async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float) -> bytes:
-    """Return the whole body.
+async def read_body(
+    request: web.Request, *, limit_bytes: int, timeout_s: float, is_fixed: bool = False
+) -> bytes:
+    """Return the whole body.  is_fixed: the limit is not that of a payload, and cannot be changed.
 
     Raises FrameTooBig as soon as the body is known to be too large, before the rest is read, and
     TooMuchAtOnce or BuffersFull when this process holds too much already; also what `read_pieces`
@@ -25,14 +27,14 @@ async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float)
     """
     announced = request.content_length
     if announced is not None and announced > limit_bytes:
-        raise FrameTooBig(announced, limit_bytes)
+        raise FrameTooBig(announced, limit_bytes, is_fixed=is_fixed)
     content = request.content
     if content.is_eof():
         # Most bodies arrive together with the head: no timer and no waiting.
         _check_encoding(request)
         body = content.read_nowait()
         if len(body) > limit_bytes:
-            raise FrameTooBig(None, limit_bytes)
+            raise FrameTooBig(None, limit_bytes, is_fixed=is_fixed)
         if len(body) > SMALL_BYTES:
             held_by(request).set(len(body))
         return body
@@ -41,7 +43,7 @@ async def read_body(request: web.Request, *, limit_bytes: int, timeout_s: float)
     async for chunk in read_pieces(request, timeout_s=timeout_s):
         body_so_far += chunk
         if len(body_so_far) > limit_bytes:
-            raise FrameTooBig(None, limit_bytes)
+            raise FrameTooBig(None, limit_bytes, is_fixed=is_fixed)
         if len(body_so_far) > SMALL_BYTES:
             held_by(request).set(len(body_so_far))
     return bytes(body_so_far)

@@ -29,6 +29,7 @@ async def test_a_wrong_name_and_a_big_payload_say_what_helps(serve: Serve) -> No
         assert "did you mean 'sentiment'?" in told, words
     assert "Services here: chat, sentiment." in await _refused("put", "zzz", "x", url=url)
     told = await _refused("put", "chat", "x" * 10_000, url=url)
+    assert told.count("--max-payload-kb") == 1
     assert "PENSTOCK_MAX_PAYLOAD_KB" in told
     assert "max_payload_size_kb" in told
 

@@ -130,6 +130,7 @@ async def _read_fields(request: web.Request) -> dict[str, Any]:
         request,
         limit_bytes=MAX_DESCRIPTION_BYTES,
         timeout_s=request.app[SETTINGS].body_timeout_s,
+        is_fixed=True,
     )
     try:
         fields = json.loads(body or b"{}")

@@ -24,7 +24,7 @@ async def list_tokens(request: web.Request) -> web.Response:
 async def make_token(request: web.Request) -> web.Response:
     """Make a token; only this response shows its text."""
     limit_s = request.app[SETTINGS].body_timeout_s
-    body = await read_body(request, limit_bytes=MAX_TOKEN_BYTES, timeout_s=limit_s)
+    body = await read_body(request, limit_bytes=MAX_TOKEN_BYTES, timeout_s=limit_s, is_fixed=True)
     try:
         wanted = WantedToken.model_validate_json(body)
     except ValidationError as error:

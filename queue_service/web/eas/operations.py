@@ -229,7 +229,12 @@ async def reject(request: web.Request, reader: Reader, parameters: Parameters) -
     """Negative commit: the form says why; `Shutdown` does not count against the entry."""
     settings = request.app[SETTINGS]
     indexes = parameters.indexes()
-    body = await read_body(request, limit_bytes=MAX_FORM_BYTES, timeout_s=settings.body_timeout_s)
+    body = await read_body(
+        request,
+        limit_bytes=MAX_FORM_BYTES,
+        timeout_s=settings.body_timeout_s,
+        is_fixed=True,
+    )
     settle(request)
     form = dict(parse_qsl(body.decode("utf-8", "replace")))
     code = form.get(names.CODE, "")

@@ -83,7 +83,7 @@ class _Batch:
             breaks += piece.count(b"\n")
             if size > MAX_BATCH_BYTES:
                 await self.put_step()
-                raise FrameTooBig(None, MAX_BATCH_BYTES)
+                raise FrameTooBig(None, MAX_BATCH_BYTES, is_fixed=True)
             if breaks > 2 * MAX_BATCH_LINES:
                 # A body with far too many is not even split: that costs more than decompression.
                 await self.put_step()

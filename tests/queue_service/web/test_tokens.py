@@ -258,3 +258,17 @@ async def test_a_token_does_not_open_the_next_service_of_the_same_name(
     again = await _make(operator, second, "read", services=["new"])
     assert await status(second.url, again["token"]) == 200
     await change("DELETE")
+
+
+async def test_only_a_limit_that_can_be_raised_is_said_with_how(
+    start_service: StartService, operator: aiohttp.ClientSession
+) -> None:
+    service = await start_service()
+    async with operator.post(f"{service.url}/v1/tokens", data=b"x" * 100_000) as answer:
+        assert answer.status == 413
+        told = (await answer.json())["message"]
+    assert told == "expected a body of at most 65536 bytes, got 100000 bytes"
+    path, headers = f"{service.url}/api/predict/svc", {"Authorization": TOKEN}
+    async with operator.post(path, data=b"x" * 100_000, headers=headers) as answer:
+        assert answer.status == 413
+        assert "penstock up --max-payload-kb" in (await answer.json())["message"]
