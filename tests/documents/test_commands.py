@@ -213,6 +213,8 @@ def test_the_commands_for_entries_and_results(local_mode: Folder) -> None:
     assert local_mode.paste(put).startswith("What is a sink?")
     request_id = local_mode.paste(put_file).strip()
     assert local_mode.paste(get.replace("<request id>", request_id)) == "What is a sink?"
+    # `put --wait` and `get` have removed their results, and the watch needs one.
+    local_mode.paste(put_file)
     with local_mode.started(watch, until='"data"'):
         pass
     local_mode.paste(create)
