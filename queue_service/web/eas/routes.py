@@ -110,8 +110,10 @@ API = Api((Route("GET", names.DISCOVERY_PATH, PUBLIC, discovery.upstreams),))
 
 def operation_of(method: str, parameters: Parameters) -> Operation:
     """Return the operation that method and query select."""
-    rows = _BY_METHOD.get(method, ())
-    return next((row for row in rows if row.is_selected(parameters)), _OTHER)
+    for row in _BY_METHOD.get(method, ()):
+        if row.is_selected(parameters):
+            return row
+    return _OTHER
 
 
 def queue_paths(*, bare: bool) -> list[web.AbstractRouteDef]:
