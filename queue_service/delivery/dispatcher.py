@@ -32,8 +32,7 @@ class Dispatcher:
     """Hands a queue's entries to the subscribers that are connected to this process."""
 
     def __init__(self, store: Store, bell: Doorbell, metrics: QueueMetrics) -> None:
-        #: The queue's store; another one takes its place when the limits change.
-        self.store = store
+        self._store = store
         self._bell = bell
         self._metrics = metrics
         self._lines: dict[str, Line[Subscriber]] = {}
@@ -142,7 +141,7 @@ class Dispatcher:
 
     async def _ask(self, gid: str, asked: list[Subscriber]) -> Handout:
         try:
-            return await self.store.deliver(
+            return await self._store.deliver(
                 gid,
                 [
                     Ask(member.uid, member.session, member.window.room or member.window.size)

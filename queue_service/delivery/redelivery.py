@@ -35,7 +35,6 @@ class Redelivery:
         *,
         lease_ms: int,
         tick_ms: int,
-        max_idle_ms: int = 0,
         followers: Followers | None = None,
     ) -> None:
         self._store = store
@@ -45,7 +44,6 @@ class Redelivery:
         # The store takes a longer gap for an outage, after which no lease may end (expire.lua).
         self._tick_s = min(tick_ms, lease_ms / 3) / 1000
         self._look = Doorbell()
-        self._max_idle_ms = max_idle_ms
         self._changed = Doorbell()
         self._followers = followers
 
@@ -53,10 +51,8 @@ class Redelivery:
         """End what is over after this delay: a lease was just cut short."""
         asyncio.get_running_loop().call_later(delay_s, self._look.ring)
 
-    def change(self, store: Store, *, max_idle_ms: int) -> None:
-        """Go on with other limits; what is handed out from now on is due after another time."""
-        self._store = store
-        self._max_idle_ms = max_idle_ms
+    def rules_changed(self) -> None:
+        """Look at deadlines by the new `max_idle`, which may be the first one."""
         self._changed.ring()
 
     async def run(self) -> None:
@@ -153,12 +149,13 @@ class Redelivery:
         # What is handed out from now on is due after `max_idle`, so nothing is missed meanwhile.
         seen, wait_s = 0, 0.0
         while True:
-            # While it is off, nothing but a change of the settings wakes this.
-            timeout_s = wait_s if self._max_idle_ms else None
+            # While `max_idle` is off, only a change of the rules wakes this.
+            timeout_s = wait_s if self._store.rules.max_idle_ms else None
             seen = await self._changed.wait(seen, timeout_s=timeout_s)
-            if not self._max_idle_ms:
+            max_idle_ms = self._store.rules.max_idle_ms
+            if not max_idle_ms:
                 continue
-            wait_s = longest_s = min(self._tick_s, self._max_idle_ms / 1000)
+            wait_s = longest_s = min(self._tick_s, max_idle_ms / 1000)
             try:
                 wait_ms = await self._take_overdue()
             except StoreUnavailable as error:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 
 from queue_service.errors import FrameTooBig, NoSuchDeadLetter, QueueEnded, QueueFull
-from queue_service.store.dead_letters import Choice, DeadLetter, DeadLetterStore
+from queue_service.store.dead_letters import Choice, DeadLetter
+from queue_service.store.store import Store
 
 #: Letters that one call of the store puts back or removes, so that Redis serves others in between.
 STEP = 100
@@ -29,13 +30,9 @@ class Replay:
 class DeadLetters:
     """The dead letters of one queue."""
 
-    def __init__(
-        self, store: DeadLetterStore, *, role: str, capacity: int, payload_bytes: int
-    ) -> None:
-        self._store = store
-        self._role = role
-        self._capacity = capacity
-        self._payload_bytes = payload_bytes
+    def __init__(self, store: Store) -> None:
+        self._store = store.dead_letters
+        self._queue = store
 
     async def list(
         self, choice: Choice, *, after: str = "", most: int = 100
@@ -62,8 +59,9 @@ class DeadLetters:
 
         tags: laid over the letter's own; None takes one away.
         """
-        if data is not None and len(data) > self._payload_bytes:
-            raise FrameTooBig(len(data), self._payload_bytes)
+        most_bytes = self._queue.rules.limits.payload_bytes
+        if data is not None and len(data) > most_bytes:
+            raise FrameTooBig(len(data), most_bytes)
         if not await self._store.edit_dead(index, data=data, tags=tags):
             raise NoSuchDeadLetter(index)
 
@@ -79,9 +77,9 @@ class DeadLetters:
                 step = await self._store.replay(part, after=after, last=last, most=STEP)
                 after, last = step.go_on, step.last
                 if step.refusal == "full":
-                    outcome.refusal = QueueFull(self._role, self._capacity)
+                    outcome.refusal = QueueFull(self._queue.role, self._queue.rules.limits.capacity)
                 elif step.refusal == "ended":
-                    outcome.refusal = QueueEnded(self._role)
+                    outcome.refusal = QueueEnded(self._queue.role)
                 outcome.replayed += step.replayed
                 outcome.absent += step.absent
                 outcome.in_use += step.in_use

@@ -4,10 +4,8 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from dataclasses import replace as replaced
 
-from client_sdk.wire.retry import AttemptPolicy
 from queue_service.delivery.dispatcher import Dispatcher
 from queue_service.delivery.doorbell import Doorbell, wait_for_any
 from queue_service.delivery.followers import Followers
@@ -37,19 +35,11 @@ from queue_service.store.entry import (
     Rejected,
     Subscription,
 )
-from queue_service.store.keys import Role
 from queue_service.store.owners import EVERYBODYS, Viewer
 from queue_service.store.reading import read_whole
+from queue_service.store.rules import Limits, Rules
 from queue_service.store.store import Store
 from queue_service.store.ticket import Stop
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one queue holds at most."""
-
-    capacity: int
-    payload_bytes: int
 
 
 class Queue:
@@ -57,27 +47,22 @@ class Queue:
 
     def __init__(
         self,
-        role: Role,
         store: Store,
         *,
         service: str,
-        limits: Limits,
         settings: Settings,
         metrics: QueueMetrics,
-        max_idle_ms: int = 0,
-        retry: AttemptPolicy | None = None,
         followers: Followers | None = None,
     ) -> None:
-        self.role = role
+        self.store = store
+        self.role = store.role
         self.service = service
-        self.limits = limits
         self.bell = Doorbell()
         self.metrics = metrics
         self.lease_ms = settings.lease_ms
         self.release_grace_ms = settings.release_grace_ms
-        self._store = store
+        self.dead_letters = DeadLetters(store)
         self._settings = settings
-        self._retry = retry
         self._followers = followers
         self._dispatcher = Dispatcher(store, self.bell, metrics)
         self._redelivery = Redelivery(
@@ -86,17 +71,15 @@ class Queue:
             metrics,
             lease_ms=settings.lease_ms,
             tick_ms=settings.tick_ms,
-            max_idle_ms=max_idle_ms,
             followers=followers,
         )
-        self.dead_letters = self._dead_letters()
         self._draining = False
         self._closed: Ended | None = None
 
     @property
-    def store(self) -> Store:
-        """The store of now; a change of the settings makes another."""
-        return self._store
+    def limits(self) -> Limits:
+        """The most that this queue holds now."""
+        return self.store.rules.limits
 
     async def run(self) -> None:
         """Deliver and look after leases, for ever."""
@@ -130,26 +113,12 @@ class Queue:
         self._closed = None
         self.bell.ring()
 
-    def change(
-        self, store: Store, limits: Limits, *, max_idle_ms: int, retry: AttemptPolicy | None
-    ) -> None:
-        """Go on with other limits; what is under way ends as it began."""
-        self._store = store
-        self._retry = retry
-        self.limits = limits
-        self.dead_letters = self._dead_letters()
-        self._dispatcher.store = store
-        self._redelivery.change(store, max_idle_ms=max_idle_ms)
+    def change(self, rules: Rules) -> None:
+        """Use other rules from now on; what is under way ends as it began."""
+        self.store.change(rules)
+        self._redelivery.rules_changed()
         # There may be more room than before, here or in the sink.
         self.bell.ring(windows_changed=True)
-
-    def _dead_letters(self) -> DeadLetters:
-        return DeadLetters(
-            self._store.dead_letters,
-            role=self.role,
-            capacity=self.limits.capacity,
-            payload_bytes=self.limits.payload_bytes,
-        )
 
     async def put(self, entry: NewEntry) -> tuple[int, str]:
         """Store an entry; give its index and request id.
@@ -162,7 +131,7 @@ class Queue:
             raise NoSuchService(self.service)
         if len(entry.data) > self.limits.payload_bytes:
             raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
-        stored = await self._store.put(entry)
+        stored = await self.store.put(entry)
         if not isinstance(stored, tuple) or stored[0] == 0:
             self.metrics.refusals.inc()
             raise refusal_of(entry, stored, role=self.role, capacity=self.limits.capacity)
@@ -191,7 +160,7 @@ class Queue:
         while True:
             bells = (self.bell, *also)
             seen = [bell.rings for bell in bells]
-            entries = await read_whole(self._store, look)
+            entries = await read_whole(self.store, look)
             if seen_before and seen_before + len(entries) >= read.length:
                 # What was there before may have gone meanwhile.
                 look, seen_before = whole, 0
@@ -199,7 +168,7 @@ class Queue:
             left_s = deadline - time.monotonic()
             if len(entries) >= read.length or left_s <= 0 or self._is_ending:
                 if seen_before or (look.take != read.take and entries):
-                    entries = await read_whole(self._store, read)
+                    entries = await read_whole(self.store, read)
                 self.metrics.gets.inc(len(entries))
                 return entries
             if entries:
@@ -212,7 +181,7 @@ class Queue:
 
     async def restore(self, indexes: Iterable[int]) -> None:
         """Show taken entries to other reads again."""
-        await self._store.restore(indexes)
+        await self.store.restore(indexes)
 
     async def subscribe(
         self,
@@ -237,7 +206,7 @@ class Queue:
         if self._is_ending:
             raise Draining
         session = secrets.token_hex(8)
-        held, lost = await self._store.subscribe(
+        held, lost = await self.store.subscribe(
             Subscription(
                 gid=gid,
                 uid=uid,
@@ -279,7 +248,7 @@ class Queue:
             return
         revoked = subscriber.ended is Ended.REVOKED
         grace_ms = 0 if revoked else self._settings.release_grace_ms
-        held = await self._store.release(
+        held = await self.store.release(
             subscriber.gid,
             subscriber.uid,
             session=subscriber.session,
@@ -291,7 +260,7 @@ class Queue:
 
     async def resize(self, subscriber: Subscriber, window: int) -> None:
         """Change a subscriber's window."""
-        if not await self._store.resize(
+        if not await self.store.resize(
             subscriber.gid, subscriber.uid, session=subscriber.session, window=window
         ):
             self._dispatcher.end(subscriber, Ended.LEASE_LOST)
@@ -317,15 +286,15 @@ class Queue:
 
     async def complete(self, done: Sequence[Completed]) -> list[bool]:
         """End deliveries with their results; False where one was no longer the subscriber's."""
-        accepted = await all_of([self._store.complete(item) for item in done])
+        accepted = await all_of([self.store.complete(item) for item in done])
         self.metrics.completions.inc(accepted.count(True))
         self.metrics.stale.inc(accepted.count(False))
         return accepted
 
     async def reject(self, rejected: Sequence[Rejected]) -> list[bool]:
         """Give deliveries back; False where one was no longer the subscriber's."""
-        decided = [decide(item, self._retry) for item in rejected]
-        accepted = await all_of([self._store.reject(item) for item in decided])
+        decided = [decide(item, self.store.rules.retry) for item in rejected]
+        accepted = await all_of([self.store.reject(item) for item in decided])
         if self._followers is not None and any(any(item.pauses_ms) for item in decided):
             # This process now learns when it is to look again.
             self._followers.due.ring()
@@ -335,7 +304,7 @@ class Queue:
 
     async def commit(self, gid: str, uid: str, indexes: Sequence[int]) -> None:
         """The group is done with entries; those that another user holds are left alone."""
-        words = await all_of([self._store.commit((gid, uid, index)) for index in indexes])
+        words = await all_of([self.store.commit((gid, uid, index)) for index in indexes])
         committed = words.count("committed")
         self.metrics.commits.inc(committed)
         self.metrics.stale.inc(words.count("foreign"))
@@ -347,19 +316,19 @@ class Queue:
         self, indexes: Sequence[int], *, viewer: Viewer = EVERYBODYS, taker: str = ""
     ) -> int:
         """Remove entries for all groups; give how many there were."""
-        deleted = await self._store.delete(indexes, owner=viewer.owner, taker=taker)
+        deleted = await self.store.delete(indexes, owner=viewer.owner, taker=taker)
         self.metrics.deletions.inc(deleted)
         return deleted
 
     async def truncate(self, below: int, *, viewer: Viewer = EVERYBODYS) -> int:
         """Remove every entry with a lower index; give how many there were."""
-        deleted = await self._store.truncate(below, owner=viewer.owner)
+        deleted = await self.store.truncate(below, owner=viewer.owner)
         self.metrics.deletions.inc(deleted)
         return deleted
 
     async def search(self, gid: str, index: int, *, viewer: Viewer = EVERYBODYS) -> Place:
         """Say where an entry is; raises NoSuchEntry."""
-        place = await self._store.search(gid, index, workers_gid=self.service, owner=viewer.owner)
+        place = await self.store.search(gid, index, workers_gid=self.service, owner=viewer.owner)
         if place is None:
             raise NoSuchEntry
         return place
@@ -367,18 +336,18 @@ class Queue:
     async def count(self, wanted: Filter, *, priority: int | None = None) -> int:
         """Count the entries that a filter wants, of any priority, of none or of one above 0."""
         lane = None if priority is None else min(1, priority)
-        return await self._store.count(wanted, lane=lane)
+        return await self.store.count(wanted, lane=lane)
 
     async def newest(self, wanted: Filter, length: int) -> int:
         """Give the index at which the newest `length` wanted entries begin; 0 for none."""
-        return await self._store.newest(wanted, length)
+        return await self.store.newest(wanted, length)
 
     async def end_stream(self, *, ended: bool, drop: bool = False) -> int:
         """Take no more puts, or take them again; give how many waiting entries were dropped."""
-        dropped = await self._store.end_stream(ended=ended, drop=drop)
+        dropped = await self.store.end_stream(ended=ended, drop=drop)
         self.metrics.deletions.inc(dropped)
         return dropped
 
     async def attributes(self, viewer: Viewer = EVERYBODYS) -> QueueState:
         """The queue in numbers, with its groups and subscribers."""
-        return await self._store.attributes(viewer.owner)
+        return await self.store.attributes(viewer.owner)

@@ -11,7 +11,7 @@ from queue_service.delivery.subscriber import Ended
 from queue_service.process.metrics import Metrics
 from queue_service.service.admission import Admission, recheck_all
 from queue_service.service.description import Description
-from queue_service.service.queues import Limits, Queue
+from queue_service.service.queues import Queue
 from queue_service.service.tickets import Tickets
 from queue_service.settings.process import Settings
 from queue_service.settings.retry import fewest, policy_of
@@ -19,6 +19,7 @@ from queue_service.settings.service import capacity
 from queue_service.store.entry import Dropped
 from queue_service.store.keys import Keys, Role
 from queue_service.store.registry import State
+from queue_service.store.rules import Limits, Rules
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
 from queue_service.store.ticket import read_retry
@@ -44,20 +45,15 @@ class Service:
         self.followers = Followers()
         #: Requests under way that the service's own token has admitted.
         self._admitted: set[Admission] = set()
-        self._scripts = scripts
         self._settings = settings
         self._take(description)
 
         def queue(role: Role) -> Queue:
             return Queue(
-                role,
-                self._store(role),
+                Store(scripts, self.keys, role, self._rules(role)),
                 service=description.name,
-                limits=self._limits(role),
                 settings=settings,
                 metrics=metrics.queue(description.name, role),
-                max_idle_ms=description.settings.max_idle_ms,
-                retry=self._retry,
                 followers=self.followers if role == "input" else None,
             )
 
@@ -131,12 +127,7 @@ class Service:
         # Another token, or a token where there was none.
         recheck_all(self._admitted)
         for queue in self.queues:
-            queue.change(
-                self._store(queue.role),
-                self._limits(queue.role),
-                max_idle_ms=description.settings.max_idle_ms,
-                retry=self._retry,
-            )
+            queue.change(self._rules(queue.role))
         if self.stopped and not was_stopped:
             self._close(Ended.SERVICE_STOPPED)
         if was_stopped and not self.stopped:
@@ -149,7 +140,7 @@ class Service:
 
     async def drop(self) -> dict[Role, Dropped]:
         """Remove every key of the service; give what each queue had."""
-        entries, results = await self._store("input").drop()
+        entries, results = await self.input.store.drop()
         # Whoever waits for a result is not to find out by a slow tick.
         self.followers.ring_all()
         return {"input": entries, "sink": results}
@@ -166,32 +157,26 @@ class Service:
     def _take(self, description: Description) -> None:
         self.description = description
         self.max_delivery = description.settings.most_attempts
-        retry = description.settings.retry
-        self._retry = retry.policy() if retry else None
         self._token_digest = description.settings.token_digest()
         self._worker_digest = description.settings.worker_digest()
         self._open = description.settings.is_open
 
-    def _limits(self, role: Role) -> Limits:
-        return Limits(*capacity(self.description.settings, role))
-
-    def _store(self, role: Role) -> Store:
-        wanted = self.description.settings
-        return Store(
-            self._scripts,
-            self.keys,
-            role,
-            capacity=capacity(wanted, role)[0],
-            auto_evict=(wanted.sink if role == "sink" else wanted.input).auto_evict,
+    def _rules(self, role: Role) -> Rules:
+        wanted, process = self.description.settings, self._settings
+        return Rules(
+            limits=Limits(*capacity(wanted, role)),
+            evicts=(wanted.sink if role == "sink" else wanted.input).auto_evict,
             sink_capacity=capacity(wanted, "sink")[0],
             sink_evicts=wanted.sink.auto_evict,
             max_delivery=wanted.most_attempts,
+            retry=wanted.retry.policy() if wanted.retry else None,
             dead_message_policy=wanted.dead_message_policy,
-            dead_letters_max_length=wanted.dead_letters_max_length,
+            max_dead_letters=wanted.dead_letters_max_length,
             max_idle_ms=wanted.max_idle_ms,
-            idempotency_ttl_ms=self._settings.idempotency_ttl_ms,
             fair=wanted.fair,
-            bounded=wanted.retry is not None,
-            most_events=self._settings.max_events,
-            events_ms=self._settings.events_ttl_ms,
+            idempotency_ms=process.idempotency_ttl_ms,
+            max_events=process.max_events,
+            max_event_bytes=process.max_event_bytes,
+            events_ms=process.events_ttl_ms,
+            workers_gid=self.workers_gid,
         )

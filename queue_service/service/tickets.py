@@ -56,13 +56,7 @@ class Tickets:
         self.told_ms = settings.ticket_ttl_ms
         self._queue = queue
         self._gid = gid
-        self._store = TicketStore(
-            lambda: queue.store,
-            keys,
-            gid=gid,
-            submission_ms=settings.idempotency_ttl_ms,
-            most_event_bytes=settings.max_event_bytes,
-        )
+        self._store = TicketStore(queue.store, keys, gid=gid)
         #: Each takes one item and gives a future of its outcome; see TicketStore.
         self.look = self._store.look
         self.cancel = self._store.cancel

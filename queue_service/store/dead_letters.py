@@ -117,10 +117,8 @@ class Replayed:
 class DeadLetterStore:
     """The dead letters of one queue."""
 
-    def __init__(self, run: Run, *, capacity: int, auto_evict: bool) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._capacity = capacity
-        self._evict = int(auto_evict)
 
     async def list_dead(
         self, choice: Choice, *, after: str, most: int
@@ -145,10 +143,7 @@ class DeadLetterStore:
         self, choice: Choice, *, after: str = "", last: str = "", most: int
     ) -> Replayed:
         """Put letters back at the tail of the queue, one step of a walk."""
-        reply = await self._run(
-            "replay",
-            [self._capacity, self._evict, after or "0", last, choice.to_json(), most],
-        )
+        reply = await self._run("replay", [after or "0", last, choice.to_json(), most])
         return Replayed(
             last=reply[0].decode(),
             go_on=reply[1].decode(),

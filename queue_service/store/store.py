@@ -28,6 +28,7 @@ from queue_service.store.entry import (
 from queue_service.store.keys import Keys, Role, other
 from queue_service.store.owners import Foreign, owned_name, plain_name
 from queue_service.store.putter import QuotaReached, read_put
+from queue_service.store.rules import Rules
 from queue_service.store.scripts import Scripts
 from queue_service.store.state import read_state
 
@@ -42,54 +43,19 @@ GROUP_REMEMBERED_MS = 3_600_000
 
 
 class Store:
-    """The store of one queue.
+    """The store of one queue, for as long as this process serves it.
 
-    capacity: most entries.  auto_evict: drop the oldest instead of refusing new ones.
-    sink_capacity, sink_evicts: the same of the service's sink.
-    max_idle_ms: the longest that one delivery may be held; 0 is for ever.
-    fair: whether the owner of an entry decides when its turn is, or its index alone.
-    dead_letters_max_length: more than so many dead letters crowd out the oldest.
-    bounded: a retry policy of the service bounds the hand-outs: what used them up is answered, and
-    does not go to the rear.
+    A change of the settings swaps its rules; everything else stays.
     """
 
-    def __init__(
-        self,
-        scripts: Scripts,
-        keys: Keys,
-        role: Role,
-        *,
-        capacity: int,
-        auto_evict: bool,
-        sink_capacity: int,
-        sink_evicts: bool,
-        max_delivery: int,
-        dead_message_policy: str,
-        dead_letters_max_length: int,
-        max_idle_ms: int,
-        idempotency_ttl_ms: int,
-        fair: bool,
-        bounded: bool,
-        most_events: int,
-        events_ms: int,
-    ) -> None:
+    def __init__(self, scripts: Scripts, keys: Keys, role: Role, rules: Rules) -> None:
+        self.role = role
         self._scripts = scripts
         self._names = keys
-        self._role = role
         self._keys = keys.queue(role) + keys.queue(other(role)) + keys.shared()
-        # As prelude/rules.lua reads them.
-        rules = f"{max_delivery} {dead_message_policy} {dead_letters_max_length}"
-        rules += f" {sink_capacity} {int(sink_evicts)} {max_idle_ms} {int(fair)} "
-        rules += f"{int(bounded)} {most_events} {events_ms} {keys.service}"
-        self._first = (keys.channel, role, rules)
-        self._capacity = capacity
-        self._evict = int(auto_evict)
-        # The sink bounds what may be computed only where results are what it stores.
-        bounded = role == "input" and not sink_evicts
-        self._sink_bound = sink_capacity if bounded else -1
-        self._idempotency_ttl_ms = idempotency_ttl_ms
+        self.change(rules)
 
-        self.dead_letters = DeadLetterStore(self._run, capacity=capacity, auto_evict=auto_evict)
+        self.dead_letters = DeadLetterStore(self._run)
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
         self.put: Batcher[NewEntry, tuple[int, str] | QuotaReached | Foreign | None] = Batcher(
@@ -102,6 +68,16 @@ class Store:
         self.commit: Batcher[tuple[str, str, int], str] = Batcher(self._commit)
         self.reject: Batcher[Rejected, bool] = Batcher(self._reject)
 
+    @property
+    def rules(self) -> Rules:
+        """The limits and policies of the queue now; every call of a script carries them."""
+        return self._rules
+
+    def change(self, rules: Rules) -> None:
+        """Use these rules from the next call of a script on."""
+        self._rules = rules
+        self._first = (self._names.channel, self.role, rules.to_json())
+
     async def _put(
         self, entries: Sequence[NewEntry]
     ) -> list[tuple[int, str] | QuotaReached | Foreign | None]:
@@ -110,17 +86,18 @@ class Store:
         None when the queue is full; the index 0 when its stream was ended, or, with the request
         id, when a job of that id is not in line yet.
         """
-        keys, arguments = list(self._keys), [self._capacity, self._evict, self._idempotency_ttl_ms]
+        keys: list[str] = list(self._keys)
+        arguments: list[Any] = []
         for entry in entries:
             if entry.idempotency_key:
                 key = owned_name(entry.owner, entry.idempotency_key)
-                keys.append(self._names.idempotency(self._role, key))
+                keys.append(self._names.idempotency(self.role, key))
             if entry.putter is not None and entry.putter.rate_per_s:
                 keys.append(self._names.rate(entry.putter.token_id))
             tags = json.dumps(entry.tags) if entry.tags else "{}"
             # A result's name is found by the script: it is that of the entry which it answers.
-            is_input = self._role == "input"
-            arguments += (  # type: ignore[arg-type]
+            is_input = self.role == "input"
+            arguments += (
                 owned_name(entry.owner, entry.request_id) if is_input else entry.request_id,
                 tags,
                 entry.data,
@@ -157,11 +134,7 @@ class Store:
 
     async def deliver(self, gid: str, asks: Sequence[Ask]) -> Handout:
         """Hand entries to subscribers of one group, in the order in which they are named."""
-        arguments: list[Any] = [
-            gid,
-            self._sink_bound,
-            DELIVER_BYTES,
-        ]
+        arguments: list[Any] = [gid, DELIVER_BYTES]
         for ask in asks:
             arguments += (ask.uid, ask.session, ask.room)
         waiting, *batches = await self._run("deliver", arguments)
@@ -354,11 +327,6 @@ class Store:
         """Describe the queue, its groups and its subscribers, or what is an owner's of them."""
         reply = await self._run("attributes", [owner])
         return read_state(reply)
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        """Capacity, and 1 when a full queue drops its oldest entry."""
-        return self._capacity, self._evict
 
     async def run(
         self, verb: str, arguments: Sequence[Any], *, more_keys: Sequence[str] = ()

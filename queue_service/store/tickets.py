@@ -1,6 +1,6 @@
 """Requests that are remembered, in Redis: a method for each verb that is about them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -34,25 +34,13 @@ LIST_STEP = 100
 class TicketStore:
     """The tickets of one service.
 
-    store: gives that of its input queue, as it is now.
-    most_event_bytes: what is kept of one request's events; their number and how long they are kept
-        are rules of the queue.
+    store: that of its input queue.
     """
 
-    def __init__(
-        self,
-        store: Callable[[], Store],
-        keys: Keys,
-        *,
-        gid: str,
-        submission_ms: int,
-        most_event_bytes: int,
-    ) -> None:
+    def __init__(self, store: Store, keys: Keys, *, gid: str) -> None:
         self._store = store
         self._names = keys
         self._gid = gid
-        self._submission_ms = submission_ms
-        self._most_event_bytes = most_event_bytes
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
         self.submit: Batcher[Submission, tuple[Submitted, str] | QuotaReached | TooLate] = Batcher(
@@ -69,7 +57,7 @@ class TicketStore:
     ) -> list[tuple[Submitted, str] | QuotaReached | TooLate]:
         """Put and remember requests; give what became of each, and its name as stored."""
         keys: list[str] = []
-        arguments: list[Any] = [*self._store().limits, self._submission_ms]
+        arguments: list[Any] = []
         for item in items:
             if item.submission_key:
                 keys.append(self._names.submission(item.stored(item.submission_key)))
@@ -90,12 +78,12 @@ class TicketStore:
                 1 if item.submission_key else 0,
                 "" if item.putter is None else item.putter.to_text(),
             )
-        reply = await self._store().run("submit", arguments, more_keys=keys)
+        reply = await self._store.run("submit", arguments, more_keys=keys)
         return [_read_submitted(item) for item in reply]
 
     async def _look(self, request_ids: Sequence[str]) -> list[Seen]:
         """Say where requests are."""
-        sums, now_ms, *seen = await self._store().run("look", [self._gid, *request_ids])
+        sums, now_ms, *seen = await self._store.run("look", [self._gid, *request_ids])
         crew = Crew(*map(int, sums))
         return [
             parse_seen(request_id, reply, crew=crew, now_ms=int(now_ms))
@@ -104,19 +92,19 @@ class TicketStore:
 
     async def _cancel(self, request_ids: Sequence[str]) -> list[Canceled]:
         """End requests, or have workers stop them."""
-        reply = await self._store().run("cancel", request_ids)
+        reply = await self._store.run("cancel", request_ids)
         return [Canceled(word.decode()) for word in reply]
 
     async def stops(self) -> list[Stop]:
         """What workers are to stop now."""
-        reply = await self._store().run("stops", [self._gid])
+        reply = await self._store.run("stops", [self._gid])
         return [Stop(uid.decode(), int(index), int(attempt)) for uid, index, attempt in reply]
 
     async def _note(self, items: Sequence[Noted]) -> list[bool]:
         """Write down what engines have told; False where the delivery was lost."""
         outcomes: list[bool] = []
         for gid, group in groupby(items, key=lambda item: item.gid):
-            arguments: list[Any] = [gid, self._most_event_bytes]
+            arguments: list[Any] = [gid]
             keys = []
             for item in group:
                 keys.append(self._names.events(item.request_id))
@@ -130,7 +118,7 @@ class TicketStore:
                     item.data,
                     item.tokens,
                 )
-            reply = await self._store().run("note", arguments, more_keys=keys)
+            reply = await self._store.run("note", arguments, more_keys=keys)
             outcomes += [done == 1 for done in reply]
         return outcomes
 
@@ -143,29 +131,29 @@ class TicketStore:
                 Event(int(number), kind.decode(), int(attempt), data, int(tokens))
                 for number, kind, attempt, data, tokens in found
             ]
-            for found in await self._store().run("events", arguments, more_keys=keys)
+            for found in await self._store.run("events", arguments, more_keys=keys)
         ]
 
     async def owners(self, request_id: str) -> "list[str]":
         """Some owners, two at most, that have something under a request id."""
-        found: list[bytes] = await self._store().run("owners", [request_id])
+        found: list[bytes] = await self._store.run("owners", [request_id])
         return [owner.decode() for owner in found]
 
     async def due(self) -> tuple[int, int]:
         """Do what is due: how many things that were, and ms until the next or -1."""
-        done, wait_ms = await self._store().run("due", [])
+        done, wait_ms = await self._store.run("due", [])
         return int(done), int(wait_ms)
 
     async def purge_ticket(self, request_id: str) -> str:
         """Remove what is stored of a request: "forgotten", "open" or "unknown"."""
         keys = [self._names.events(request_id)]
-        word: bytes = await self._store().run("purge_ticket", [request_id], more_keys=keys)
+        word: bytes = await self._store.run("purge_ticket", [request_id], more_keys=keys)
         return word.decode()
 
     async def history(self, held_ms: Sequence[int]) -> list[int]:
         """Add to how long deliveries were held, and give what is known, the newest first."""
         arguments = [HISTORY_LENGTH, HISTORY_MS, *held_ms[-HISTORY_LENGTH:]]
-        reply = await self._store().run("history", arguments, more_keys=[self._names.history])
+        reply = await self._store.run("history", arguments, more_keys=[self._names.history])
         return [int(number) for number in reply]
 
     async def list(
@@ -176,7 +164,7 @@ class TicketStore:
         owner: whose alone; "" for everybody's.
         """
         arguments = [part, start, min(most, LIST_STEP), owner]
-        go_on, *found = await self._store().run_slice("list", arguments)
+        go_on, *found = await self._store.run_slice("list", arguments)
         return go_on.decode(), [request_id.decode() for request_id in found]
 
 

@@ -16,6 +16,7 @@ from queue_service.store.entry import (
 )
 from queue_service.store.keys import Keys
 from queue_service.store.putter import Putter, QuotaReached
+from queue_service.store.rules import Limits, Rules
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
 from queue_service.store.ticket import Canceled, Submission
@@ -26,21 +27,23 @@ SERVICE = "svc"
 #: The lease of a worker, in ms: no test is as slow as that.
 LEASE_MS = 60_000
 
-_RULES: dict[str, Any] = {
-    "capacity": 100_000,
-    "auto_evict": False,
-    "sink_capacity": 100_000,
-    "sink_evicts": False,
-    "max_delivery": 0,
-    "dead_message_policy": "Rear",
-    "dead_letters_max_length": 100,
-    "max_idle_ms": 0,
-    "bounded": False,
-    "most_events": 10,
-    "events_ms": 60_000,
-    "idempotency_ttl_ms": 60_000,
-    "fair": True,
-}
+_RULES = Rules(
+    limits=Limits(capacity=100_000, payload_bytes=1_000_000),
+    evicts=False,
+    sink_capacity=100_000,
+    sink_evicts=False,
+    max_delivery=0,
+    retry=None,
+    dead_message_policy="Rear",
+    max_dead_letters=100,
+    max_idle_ms=0,
+    fair=True,
+    idempotency_ms=60_000,
+    max_events=10,
+    max_event_bytes=10_000,
+    events_ms=60_000,
+    workers_gid=SERVICE,
+)
 
 
 @dataclass(eq=False)
@@ -53,30 +56,21 @@ class Shop:
 
     scripts: Scripts
     keys: Keys
-    rules: dict[str, Any] = field(default_factory=dict)
     owner_of: dict[int, str] = field(default_factory=dict)
     given: list[str] = field(default_factory=list)
     held: dict[str, dict[int, Delivery]] = field(default_factory=lambda: defaultdict(dict))
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _windows: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    @property
-    def store(self) -> Store:
-        return Store(self.scripts, self.keys, "input", **(_RULES | self.rules))
+    def __post_init__(self) -> None:
+        self.store = Store(self.scripts, self.keys, "input", _RULES)
+        self.sink = Store(self.scripts, self.keys, "sink", _RULES)
+        self.tickets = TicketStore(self.store, self.keys, gid=SERVICE)
 
-    @property
-    def sink(self) -> Store:
-        return Store(self.scripts, self.keys, "sink", **(_RULES | self.rules))
-
-    @property
-    def tickets(self) -> TicketStore:
-        return TicketStore(
-            lambda: self.store,
-            self.keys,
-            gid=SERVICE,
-            submission_ms=60_000,
-            most_event_bytes=10_000,
-        )
+    def change(self, **rules: Any) -> None:
+        """Change rules of the service."""
+        for store in (self.store, self.sink):
+            store.change(replace(store.rules, **rules))
 
     async def put(
         self, owner: str, count: int = 1, *, priority: int = 0, tag: str = "", **limits: Any

@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from queue_service.store.dead_letters import Choice
+from queue_service.store.rules import Limits
 from queue_service.store.ticket import Canceled
 from tests.fair.shop import SERVICE, Shop
 
@@ -113,7 +114,7 @@ async def test_a_priority_without_the_right_goes_before_the_owner_s_own_entries_
 async def test_one_token_s_priority_starves_nobody(
     shop: Shop, fair: bool, limits: dict[str, Any], differences: Differences
 ) -> None:
-    shop.rules["fair"] = fair
+    shop.change(fair=fair)
     (mine,) = await shop.put("b")
     await shop.put("a", 50, priority=1, **limits)
     await shop.join("w")
@@ -128,7 +129,7 @@ async def test_one_token_s_priority_starves_nobody(
 
 
 async def test_what_is_replayed_is_in_its_owner_s_line_again(shop: Shop) -> None:
-    shop.rules |= {"max_delivery": 1, "dead_message_policy": "Park"}
+    shop.change(max_delivery=1, dead_message_policy="Park")
     await shop.put("a", 3, running=1)
     for _ in range(3):
         await shop.join("v")
@@ -143,7 +144,7 @@ async def test_what_is_replayed_is_in_its_owner_s_line_again(shop: Shop) -> None
 
 
 async def test_a_right_to_priority_outlives_a_dead_letter(shop: Shop) -> None:
-    shop.rules |= {"max_delivery": 1, "dead_message_policy": "Park"}
+    shop.change(max_delivery=1, dead_message_policy="Park")
     await shop.put("a", 1, priority=1, urgent=True)
     await shop.put("c", 1, priority=1)
     await shop.join("v", 2)
@@ -164,7 +165,7 @@ async def test_with_the_setting_off_the_entry_that_waits_longest_is_next(shop: S
     await shop.put("", 2)
     await shop.put("one")
     await shop.put("", 1)
-    shop.rules["fair"] = False
+    shop.change(fair=False)
     await shop.put("many", 1)
     await shop.join("w", 4)
     taken = [item.entry.index for item in await shop.take("w")]
@@ -258,7 +259,7 @@ async def test_what_goes_while_it_waits_leaves_its_line(
 async def test_a_full_queue_that_evicts_takes_the_oldest_out_of_its_line(
     shop: Shop, differences: Differences
 ) -> None:
-    shop.rules |= {"capacity": 5, "auto_evict": True}
+    shop.change(limits=Limits(5, 1_000_000), evicts=True)
     await shop.put("a", 5)
     kept = await shop.put("b", 3)
     assert not differences()
@@ -304,7 +305,7 @@ async def test_workers_with_filters_share_a_fair_line(shop: Shop, differences: D
 async def test_what_its_workers_lose_ends_by_the_policy(
     shop: Shop, policy: str, given: int, differences: Differences
 ) -> None:
-    shop.rules |= {"max_delivery": 2, "dead_message_policy": policy}
+    shop.change(max_delivery=2, dead_message_policy=policy)
     await shop.put("a", 2)
     await shop.put("b", 1)
     for number in range(2):

@@ -85,7 +85,7 @@ class Model:
             self.there.discard(index)
 
     async def switch(self) -> None:
-        self.shop.rules["fair"] = self.random.random() < 0.7
+        self.shop.change(fair=self.random.random() < 0.7)
 
     async def step(self) -> None:
         often = {
@@ -128,7 +128,7 @@ async def test_whatever_happens_every_entry_ends_once(
 
 
 async def test_dead_letters_keep_their_owner(shop: Shop) -> None:
-    shop.rules |= {"max_delivery": 1, "dead_message_policy": "Park"}
+    shop.change(max_delivery=1, dead_message_policy="Park")
     await shop.put("a", 1, running=1)
     await shop.put("b", 1)
     await shop.join("v", 2)

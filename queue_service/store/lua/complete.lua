@@ -22,7 +22,7 @@ local function note_failure(uid, index, record, code, sentence, kind)
         fair_line().note_broken_off(gid, index)
     end
     local poison = code == 'PoisonJob' or code == 'EngineDied' and is_poison(gid, index)
-    if not poison and rules().policy ~= 'Park' then
+    if not poison and rules().dead_message_policy ~= 'Park' then
         return
     end
     local fields, lane = read(own, index, record.lane)

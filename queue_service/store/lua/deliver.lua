@@ -1,30 +1,31 @@
 -- deliver: hand entries to subscribers of one group that have room.
 --
 -- argv     4  group
---          5  sink capacity in entries; "-1" when the sink does not bound this queue
---          6  bytes after which this call hands out no more
+--          5  bytes after which this call delivers no more
 --          then for each subscriber, the emptiest-handed first: user, session, room asked
 -- returns  {entries still waiting, then for each subscriber
 --          {"ok", "lost" or "taken" over, how many it holds now, {index, attempt, lane, request id, tags, stored at, data, path,
 --          content type, different workers' engines that died on it, the request's own retry policy
 --          or "", "1" when it is to run alone, "1" when other owners have something to do too}...}}
 write_although_full()
-local gid, sink_capacity = ARGV[4], tonumber(ARGV[5])
-local max_delivery, bytes_left = rules().max_delivery, tonumber(ARGV[6])
+local gid, bytes_left = ARGV[4], tonumber(ARGV[5])
+local max_delivery = rules().max_delivery
 local SCAN_LIMIT = 1000 -- entries that a filter may pass over in one call
 local scan_left = SCAN_LIMIT
 local set_aside = false
 local deadline = rules().max_idle_ms > 0 and now_ms() + rules().max_idle_ms
 -- Whether this group takes new entries from lines, and what it knows of each owner.
-local lined = lined_from and role == 'input' and gid == rules().workers
+local lined = lined_from and role == 'input' and gid == rules().workers_gid
 local owners = lined and fair_line().accounts()
 -- Whose entries this group sees; "" sees all.
 local reader = owner_of(gid)
 
 local left = waiting(own, gid)
+-- A sink that drops its oldest entry for a new one always has room.
+local is_sink_bound = role == 'input' and not rules().sink_evicts
 local sink_room = math.huge
-if sink_capacity >= 0 then
-    sink_room = sink_capacity - length(peer) - tonumber(redis.call('HGET', own.meta, 'held') or 0)
+if is_sink_bound then
+    sink_room = rules().sink_capacity - length(peer) - tonumber(redis.call('HGET', own.meta, 'held') or 0)
 end
 
 -- One that was put back before it was handed out too often, by the limit of that time.
@@ -148,7 +149,7 @@ local function is_below_most(fields)
     if most > 0 and runs >= most then
         return false
     end
-    if sink_capacity >= 0 and name ~= '' then
+    if is_sink_bound and name ~= '' then
         local results = shares_of_sink.results
         results[name] = results[name] or length_for(sink, name)
         if not quotas().may_have_result(results[name] + runs, sink_room) then
@@ -384,7 +385,7 @@ local function deliver_to(uid, session, asked)
 end
 
 local reply = { 0 }
-for position = 7, #ARGV, 3 do
+for position = 6, #ARGV, 3 do
     reply[#reply + 1] = deliver_to(ARGV[position], ARGV[position + 1], tonumber(ARGV[position + 2]))
 end
 if left > 0 and (sink_room <= 0 or shares_of_sink.held_back) then

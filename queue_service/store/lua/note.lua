@@ -4,11 +4,10 @@
 --
 -- keys     52..  for each item: the events of its request
 -- argv     4  group
---          5  most bytes kept of one request
 --          then for each item: user, index, attempt, request id, the worker's number, kind, data,
 --          tokens
 -- returns  for each item 1, or 0 when the delivery was no longer this user's
-local gid, most_bytes = ARGV[4], tonumber(ARGV[5])
+local gid, most_bytes = ARGV[4], rules().max_event_bytes
 local BEFORE_CUT = 3 / 4 -- what is left of the bytes when the oldest events are dropped
 
 local last_events = {}
@@ -39,10 +38,10 @@ local function cut(key, last)
 end
 
 local results, keys = {}, {}
-for position = 6, #ARGV, 8 do
+for position = 5, #ARGV, 8 do
     local uid, index, attempt, request_id = unpack(ARGV, position, position + 3)
     local said, kind, data, tokens = unpack(ARGV, position + 4, position + 7)
-    local key = KEYS[OWN_KEYS + (position - 6) / 8]
+    local key = KEYS[OWN_KEYS + (position - 5) / 8]
     local name = request_id
     local record = record_of(own, gid, index)
     attempt, said = tonumber(attempt), tonumber(said)

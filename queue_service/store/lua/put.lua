@@ -1,10 +1,7 @@
 -- put: append entries, as long as there is room.
 --
 -- keys     52..  for each item that has one: its idempotency key, then the key of its putter's rate
--- argv     4  capacity in entries
---          5  "1" when a full queue drops its oldest entry for a new one
---          6  how long an idempotency key is kept, in ms
---          then for each item: request id, tags (JSON), data, lane, path, content type,
+-- argv     4  then for each item: request id, tags (JSON), data, lane, path, content type,
 --          "1" when it has an idempotency key, putter (see prelude/quotas), and for a result
 --          the owner of the token that puts it, "" for one that sees everything, and the name that its
 --          request id means when that is "<request id>@<owner>", else ""
@@ -12,7 +9,7 @@
 --          already if any; {"0", request id} when that is not in line yet, {} when the queue is full,
 --          {"0", ""} when its stream was ended, {"foreign"} for a result of an entry that another
 --          owner's worker is to answer, or what quota_refusal says
-local capacity, evicts, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6]
+local capacity, evicts, kept_ms = rules().capacity, rules().evicts, rules().idempotency_ms
 local now = now_ms()
 local held_off = role == 'input' and redis.call('XLEN', delayed) or 0
 local stored = length(own) + held_off
@@ -93,7 +90,7 @@ end
 
 local STEP = 10
 local request_ids, foreign = {}, {}
-for position = 7, #ARGV, STEP do
+for position = 4, #ARGV, STEP do
     local request_id = ARGV[position]
     if role == 'sink' then
         local name = name_of_result(request_id, ARGV[position + 8], ARGV[position + 9])
@@ -164,7 +161,7 @@ local function put_one(position)
         end
         local index = append(own, lane, fields)
         if key then
-            local key_ms = quotas().key_ms(owner_of(request_id), tonumber(kept_ms), now)
+            local key_ms = quotas().key_ms(owner_of(request_id), kept_ms, now)
             redis.call('SET', key, index .. ' ' .. request_id, 'PX', string.format('%.0f', key_ms))
         end
         stored = stored + 1
@@ -173,7 +170,7 @@ local function put_one(position)
     end
 end
 
-for position = 7, #ARGV, STEP do
+for position = 4, #ARGV, STEP do
     put_one(position)
 end
 

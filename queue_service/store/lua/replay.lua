@@ -3,18 +3,16 @@
 -- An error that answers the request and that nobody has read is taken out of the sink, so that
 -- there is never more than one answer.
 --
--- argv     4  capacity in entries
---          5  "1" when a full queue drops its oldest entry for a new one
---          6  number to go on after, "0" for the beginning
---          7  last number, "" for that of now
---          8  the choice (JSON): ids, or code, reason, request_id, owner
---          9  most letters
+-- argv     4  number to go on after, "0" for the beginning
+--          5  last number, "" for that of now
+--          6  the choice (JSON): ids, or code, reason, request_id, owner
+--          7  most letters
 -- returns  {last number, "" or the number to go on after, "full", "ended" or "",
 --          {{index, new index, request id}...}, {indexes without a letter},
 --          {indexes whose request id is in the queue already}}
-local capacity, evicts = tonumber(ARGV[4]), ARGV[5] == '1'
-local last = last_number(ARGV[7])
-local found, go_on = next_letters(cjson.decode(ARGV[8]), ARGV[6], last, tonumber(ARGV[9]))
+local capacity, evicts = rules().capacity, rules().evicts
+local last = last_number(ARGV[5])
+local found, go_on = next_letters(cjson.decode(ARGV[6]), ARGV[4], last, tonumber(ARGV[7]))
 local stored = length(own) + (role == 'input' and redis.call('XLEN', delayed) or 0)
 if role == 'sink' and not evicts then
     stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)

@@ -1,17 +1,14 @@
 -- submit: put requests that are remembered, as long as there is room.
 --
 -- keys     52..  for each item that has one: its submission key, then the key of its putter's rate
--- argv     4  capacity in entries
---          5  "1" when a full queue drops its oldest entry for a new one
---          6  how long a submission key is kept after its request is forgotten, in ms
---          then for each item: request id, tags (JSON, with the ticket's tag), data, lane, path,
+-- argv     4  then for each item: request id, tags (JSON, with the ticket's tag), data, lane, path,
 --          content type, ticket (JSON, see prelude/tickets), digest of what was asked for,
 --          not before, start by, finish by (ms since 1970, "0" for none), "1" when it has a
 --          submission key, putter (see prelude/quotas)
 -- returns  for each item {"new" or "known", request id}, {"conflict", request id} when the id or key
 --          stands for something else, {"full"} when the queue is, {"ended"} when its stream is, {"late", "start_by" or "finish_by",
 --          ms since that time} when it has passed, or what quota_refusal says
-local capacity, evicts, kept_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
+local capacity, evicts, kept_ms = rules().capacity, rules().evicts, rules().idempotency_ms
 local now = now_ms()
 local STEP = 13
 
@@ -81,7 +78,7 @@ end
 local results, next_key = {}, OWN_KEYS
 local ended = redis.call('HGET', own.meta, 'ended')
 local stored = length(own) + redis.call('XLEN', delayed)
-for position = 7, #ARGV, STEP do
+for position = 4, #ARGV, STEP do
     local item = {
         request_id = ARGV[position], tags = ARGV[position + 1], data = ARGV[position + 2],
         lane = tonumber(ARGV[position + 3]), path = ARGV[position + 4],

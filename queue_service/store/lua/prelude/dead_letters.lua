@@ -81,7 +81,7 @@ local function park(gid, index, fields, lane, letter)
     redis.call('HSET', own.dead_data, index, fields[DATA])
     redis.call('ZADD', own.dead_order, number, index)
     redis.call('HINCRBY', own.meta, 'parked', 1)
-    local beyond = redis.call('ZCARD', own.dead_order) - rules().most_letters
+    local beyond = redis.call('ZCARD', own.dead_order) - rules().max_dead_letters
     if beyond <= 0 then
         return
     end
@@ -144,7 +144,7 @@ end
 -- bounds does not go to the rear, where its attempts would count from 0 again.
 -- Returns "parked", "answered", "dropped" or "reared".
 local function end_by_policy(gid, index, record, reason)
-    local policy, _, bounded = rules().policy, most_attempts(own, record)
+    local policy, _, bounded = rules().dead_message_policy, most_attempts(own, record)
     if reason == 'PoisonJob' then
         policy = 'Park'
     elseif policy == 'Rear' and bounded and role == 'input' then

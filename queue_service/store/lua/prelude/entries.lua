@@ -109,7 +109,7 @@ local function finish(q, gid, index, record)
     if not fields then
         return false
     end
-    if lined_from and q == input and gid == rules().workers
+    if lined_from and q == input and gid == rules().workers_gid
         and not (record and record.state == 'h')
     then
         fair_line().leave(index, found, fields)

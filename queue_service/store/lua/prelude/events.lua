@@ -25,7 +25,7 @@ local function event_stream()
 
     function event.add(key, last, kind, data, tokens)
         last.number, last.bytes = last.number + 1, last.bytes + #data
-        redis.call('XADD', key, 'MAXLEN', '~', rules().most_events, string.format('%.0f-0', last.number),
+        redis.call('XADD', key, 'MAXLEN', '~', rules().max_events, string.format('%.0f-0', last.number),
             'k', kind, 'a', last.attempt, 'q', last.said, 'b', string.format('%.0f', last.bytes),
             'd', data, 'n', tokens)
     end

@@ -310,7 +310,7 @@ local function fair_line()
 
     -- Whether the workers' group has yet to look at entries from before the lines.
     function fair.has_unseen(lane)
-        local cursor = redis.call('HGET', input.groups, rules().workers .. SEP .. 'cursor' .. lane)
+        local cursor = redis.call('HGET', input.groups, rules().workers_gid .. SEP .. 'cursor' .. lane)
         return redis.call('XRANGE', input.lanes[lane], '(' .. (cursor or '0') .. '-0',
             '(' .. lined_from .. '-0', 'COUNT', 1)[1] ~= nil
     end
@@ -320,7 +320,7 @@ local function fair_line()
         if redis.call('EXISTS', lines, running) > 0 then
             return
         end
-        local workers = rules().workers
+        local workers = rules().workers_gid
         if redis.call('HEXISTS', input.members, workers) == 1 then
             if fair.has_unseen(0) or fair.has_unseen(1) then
                 return
@@ -352,7 +352,7 @@ local function fair_line()
         local unlined = 0
         if owner == '' then
             local bound = is_lined(index or lined_from) and lined_from or index
-            unlined = gap_notes().unseen_below(rules().workers, lane, bound)
+            unlined = gap_notes().unseen_below(rules().workers_gid, lane, bound)
         end
         return lined_below(owner, lane, index) + unlined
     end

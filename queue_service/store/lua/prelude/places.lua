@@ -39,7 +39,7 @@ local function places()
             -- Results are read from the sink in any order, and no gap is written down.
             local cursor = redis.call('HGET', own.groups, prefix .. 'cursor' .. lane) or '0'
             return released + math.max(0, tonumber(index) - tonumber(cursor) - 1), 'at_most'
-        elseif lined_from and gid == rules().workers then
+        elseif lined_from and gid == rules().workers_gid then
             local ahead, alone = fair_line().ahead(index, lane, fields)
             return released + ahead, alone and quality or 'about'
         end

@@ -1,21 +1,28 @@
--- prelude/rules: the rules of a service, by which its entries go out and end.
---
--- ARGV[3] is "<max_delivery> <policy> <most dead letters> <capacity of the sink> <1: it evicts>
--- <max_idle in ms> <1: owners have fair shares> <1: a retry policy bounds the hand-outs>
--- <most events kept of one request> <how long they are kept after the last, in ms> <the workers' group>".
+-- prelude/rules: the limits and policies of the queue, as rules.py writes them.
 local rules_read
 
 local function rules()
-    if not rules_read then
-        local most, policy, kept, capacity, evicts, idle_ms, fair, bounded, most_events, events_ms, workers =
-            string.match(ARGV[3],
-                '^(%d+) (%a+) (%d+) (%d+) ([01]) (%d+) ([01]) ([01]) (%d+) (%d+) (%S+)$')
-        rules_read = {
-            max_delivery = tonumber(most), policy = policy, most_letters = tonumber(kept),
-            sink_capacity = tonumber(capacity), sink_evicts = evicts == '1',
-            max_idle_ms = tonumber(idle_ms), fair = fair == '1', bounded = bounded == '1',
-            most_events = tonumber(most_events), events_ms = tonumber(events_ms), workers = workers,
-        }
+    if rules_read then
+        return rules_read
     end
-    return rules_read
+    local EXPECTED = {
+        capacity = 'number', evicts = 'boolean', sink_capacity = 'number', sink_evicts = 'boolean',
+        max_delivery = 'number', has_retry_policy = 'boolean', dead_message_policy = 'string',
+        max_dead_letters = 'number', max_idle_ms = 'number', fair = 'boolean',
+        idempotency_ms = 'number', max_events = 'number', max_event_bytes = 'number',
+        events_ms = 'number', workers_gid = 'string',
+    }
+    local found = cjson.decode(ARGV[3])
+    for name, kind in pairs(EXPECTED) do
+        if type(found[name]) ~= kind then
+            error('rule ' .. name .. ': expected a ' .. kind .. ', got ' .. type(found[name]), 0)
+        end
+    end
+    for name in pairs(found) do
+        if not EXPECTED[name] then
+            error('rule ' .. tostring(name) .. ': prelude/rules.lua does not know it', 0)
+        end
+    end
+    rules_read = found
+    return found
 end

@@ -103,7 +103,7 @@ end
 -- service's rule, or the request's own where that is less.  A job always has a policy, if only the
 -- default one, so its attempts are never counted from 0 again.
 local function most_attempts(q, record)
-    local most, bounded = rules().max_delivery, rules().bounded
+    local most, bounded = rules().max_delivery, rules().has_retry_policy
     local ticket = q == input and may_have_ticket(record.tags) and ticket_of(record.request_id)
     local wanted = ticket and ticket.retry and tonumber(string.match(ticket.retry, '^%d+')) or 0
     if wanted > 0 and (most == 0 or wanted < most) then

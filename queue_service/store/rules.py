@@ -1,0 +1,76 @@
+"""The limits and policies of one queue, as its scripts see them."""
+
+import json
+from dataclasses import dataclass
+
+from client_sdk.wire.retry import AttemptPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one queue holds."""
+
+    capacity: int
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The limits and policies of one queue.
+
+    A change of the settings makes new rules and swaps them in its store (`Store.change`), so
+    nobody needs to track changes: read `store.rules` when you need a rule.
+
+    evicts: a full queue drops its oldest entry instead of refusing a new one.  sink_capacity,
+    sink_evicts: the same of the service's sink.
+    max_delivery: most attempts of one entry, 0 for any number.  retry: the retry policy of the
+    service, if it has one.
+    max_idle_ms: the longest that one delivery may be held, 0 for any time.
+    max_dead_letters: a newer dead letter above this number replaces an old one.
+    fair: owners take turns; otherwise entries go out in the order of their indexes.
+    idempotency_ms: how long the key of a repeatable put is kept.
+    max_events, max_event_bytes: the most events kept of one request.  events_ms: how long they
+    are kept after the newest.
+    workers_gid: the group of the service's workers.
+    """
+
+    limits: Limits
+    evicts: bool
+    sink_capacity: int
+    sink_evicts: bool
+    max_delivery: int
+    retry: AttemptPolicy | None
+    dead_message_policy: str
+    max_dead_letters: int
+    max_idle_ms: int
+    fair: bool
+    idempotency_ms: int
+    max_events: int
+    max_event_bytes: int
+    events_ms: int
+    workers_gid: str
+
+    def to_json(self) -> str:
+        """Return the rules as prelude/rules.lua reads them."""
+        return json.dumps(
+            {
+                "capacity": self.limits.capacity,
+                "evicts": self.evicts,
+                "sink_capacity": self.sink_capacity,
+                "sink_evicts": self.sink_evicts,
+                "max_delivery": self.max_delivery,
+                # An entry whose attempts a retry policy has used up is answered: at the rear of
+                # the queue its attempts would count from 0 again.
+                "has_retry_policy": self.retry is not None,
+                "dead_message_policy": self.dead_message_policy,
+                "max_dead_letters": self.max_dead_letters,
+                "max_idle_ms": self.max_idle_ms,
+                "fair": self.fair,
+                "idempotency_ms": self.idempotency_ms,
+                "max_events": self.max_events,
+                "max_event_bytes": self.max_event_bytes,
+                "events_ms": self.events_ms,
+                "workers_gid": self.workers_gid,
+            },
+            separators=(",", ":"),
+        )
