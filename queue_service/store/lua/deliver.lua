@@ -8,8 +8,7 @@
 --          content type, different workers' engines that died on it, the request's own retry policy
 --          or "", "1" when it is to run alone, "1" when other owners have something to do too}...}}
 write_although_full()
-local gid, bytes_left = ARGV[4], tonumber(ARGV[5])
-local max_delivery = rules().max_delivery
+local gid, bytes_left, max_delivery = ARGV[4], tonumber(ARGV[5]), rules().max_delivery
 local SCAN_LIMIT = 1000 -- entries that a filter may pass over in one call
 local scan_left = SCAN_LIMIT
 local set_aside = false
