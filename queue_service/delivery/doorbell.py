@@ -1,8 +1,12 @@
 """The doorbell: "look again".
 
-A ring carries no data: what is there to be delivered is the store's to say, and two truths
-would be one too many.  Redis pub/sub may lose a ring, so the bell also rings whenever its
-connection is made anew and on a slow tick: a lost ring costs a tick, never a hang.
+A ring says that something may have changed, not what: a listener reads that in the store, or in the
+object whose bell it is.  So a ring too many is harmless, and several rings cost one look.
+
+Rings of other processes come over Redis pub/sub, which may lose them.  Bells that depend on it
+therefore also ring at every tick and after every reconnect (see RingListener), or after the next
+look at the leases (see TicketBells): a lost ring costs that time.  All other bells, such as that of
+a client's connection, ring within one process and lose nothing.
 """
 
 import asyncio
@@ -10,12 +14,13 @@ from collections.abc import Sequence
 
 
 class Doorbell:
-    """One queue's bell in one process; any number of listeners."""
+    """A bell for any number of listeners in one process."""
 
     def __init__(self) -> None:
-        #: How often it rang; a listener waits for this to pass what it has seen.
+        #: How often it rang.  A listener waits until this is above the number that it knows.
         self.rings = 0
-        #: True when the store may know of more room than the copies of windows here.
+        #: Whether the windows in the store may be more open than their copies in this process.
+        #: Rings add up: the dispatcher resets it before it looks.
         self.windows_changed = False
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -45,11 +50,11 @@ class Doorbell:
         return self.rings
 
     def join(self, future: "asyncio.Future[None]") -> None:
-        """Wake this too at the next ring."""
+        """Set this future at the next ring."""
         self._waiting.add(future)
 
     def leave(self, future: "asyncio.Future[None]") -> None:
-        """Wake it no more."""
+        """Do not set this future any more."""
         self._waiting.discard(future)
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace as replaced
 
 from queue_service.delivery.dispatcher import Dispatcher
 from queue_service.delivery.doorbell import Doorbell, wait_for_any
-from queue_service.delivery.followers import Followers
-from queue_service.delivery.redelivery import Redelivery
+from queue_service.delivery.leases import Leases
 from queue_service.delivery.subscriber import Ended, Subscriber
+from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.delivery.window import Window
 from queue_service.errors import (
     Draining,
@@ -52,7 +52,7 @@ class Queue:
         service: str,
         settings: Settings,
         metrics: QueueMetrics,
-        followers: Followers | None = None,
+        ticket_bells: TicketBells | None = None,
     ) -> None:
         self.store = store
         self.role = store.role
@@ -63,15 +63,15 @@ class Queue:
         self.release_grace_ms = settings.release_grace_ms
         self.dead_letters = DeadLetters(store)
         self._settings = settings
-        self._followers = followers
+        self._ticket_bells = ticket_bells
         self._dispatcher = Dispatcher(store, self.bell, metrics)
-        self._redelivery = Redelivery(
+        self._leases = Leases(
             store,
             self._dispatcher,
             metrics,
             lease_ms=settings.lease_ms,
             tick_ms=settings.tick_ms,
-            followers=followers,
+            ticket_bells=ticket_bells,
         )
         self._draining = False
         self._closed: Ended | None = None
@@ -85,7 +85,7 @@ class Queue:
         """Deliver and look after leases, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._dispatcher.run())
-            group.create_task(self._redelivery.run())
+            group.create_task(self._leases.run())
 
     @property
     def _is_ending(self) -> bool:
@@ -116,7 +116,7 @@ class Queue:
     def change(self, rules: Rules) -> None:
         """Use other rules from now on; what is under way ends as it began."""
         self.store.change(rules)
-        self._redelivery.rules_changed()
+        self._leases.rules_changed()
         # There may be more room than before, here or in the sink.
         self.bell.ring(windows_changed=True)
 
@@ -256,7 +256,7 @@ class Queue:
             charged=not revoked,
         )
         if held > 0:
-            self._redelivery.look_in(grace_ms / 1000)
+            self._leases.look_in(grace_ms / 1000)
 
     async def resize(self, subscriber: Subscriber, window: int) -> None:
         """Change a subscriber's window."""
@@ -295,9 +295,9 @@ class Queue:
         """Give deliveries back; False where one was no longer the subscriber's."""
         decided = [decide(item, self.store.rules.retry) for item in rejected]
         accepted = await all_of([self.store.reject(item) for item in decided])
-        if self._followers is not None and any(any(item.pauses_ms) for item in decided):
-            # This process now learns when it is to look again.
-            self._followers.due.ring()
+        if self._ticket_bells is not None and any(any(item.pauses_ms) for item in decided):
+            # This process learns when the next pause ends.
+            self._ticket_bells.due.ring()
         self.metrics.rejections.inc(accepted.count(True))
         self.metrics.stale.inc(accepted.count(False))
         return accepted

@@ -6,8 +6,8 @@ import hmac
 from collections.abc import Callable
 
 from client_sdk.wire.retry import AttemptPolicy
-from queue_service.delivery.followers import Followers
 from queue_service.delivery.subscriber import Ended
+from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.process.metrics import Metrics
 from queue_service.service.admission import Admission, recheck_all
 from queue_service.service.description import Description
@@ -26,7 +26,7 @@ from queue_service.store.ticket import read_retry
 
 #: From the end of a deleted service to the last look for what a late put may have left, in s.
 LATE_S = 1.0
-#: How long what stands for an owner is.
+#: The length of an owner's mark.
 MARK_BYTES = 8
 
 
@@ -42,7 +42,7 @@ class Service:
         self.name = description.name
         self.workers_gid = description.name
         self.keys = Keys(settings.key_prefix, description.name, description.incarnation)
-        self.followers = Followers()
+        self.ticket_bells = TicketBells()
         #: Requests under way that the service's own token has admitted.
         self._admitted: set[Admission] = set()
         self._settings = settings
@@ -54,13 +54,18 @@ class Service:
                 service=description.name,
                 settings=settings,
                 metrics=metrics.queue(description.name, role),
-                followers=self.followers if role == "input" else None,
+                ticket_bells=self.ticket_bells if role == "input" else None,
             )
 
         self.input = queue("input")
         self.sink = queue("sink")
         self.tickets = Tickets(
-            self.input, self.keys, self.followers, settings, gid=self.workers_gid
+            self.input,
+            self.keys,
+            self.ticket_bells,
+            settings,
+            gid=self.workers_gid,
+            sink_bell=self.sink.bell,
         )
         if self.stopped:
             self._close(Ended.SERVICE_STOPPED)
@@ -85,13 +90,14 @@ class Service:
         return self._open
 
     def retry_of(self, own: str, *, has_ticket: bool) -> tuple[AttemptPolicy | None, int]:
-        """The retry policy of an entry, as its ticket keeps its own, and its most hand-outs."""
+        """The retry policy of an entry, as its ticket keeps its own, and its largest number of
+        deliveries."""
         settings = self.description.settings.retry
         policy = policy_of(settings, read_retry(own), has_ticket=has_ticket)
         return policy, fewest(self.max_delivery, policy.max_attempts if policy else 0)
 
     def mark_of(self, owner: str) -> bytes:
-        """What stands for an owner where a worker is not to know it; the same in every process."""
+        """Return a mark that a worker gets in place of the owner; every process makes the same."""
         if not owner:
             return b""
         key = self._token_digest
@@ -141,8 +147,8 @@ class Service:
     async def drop(self) -> dict[Role, Dropped]:
         """Remove every key of the service; give what each queue had."""
         entries, results = await self.input.store.drop()
-        # Whoever waits for a result is not to find out by a slow tick.
-        self.followers.ring_all()
+        # Followers learn of it now, and not at the next tick.
+        self.ticket_bells.ring_all()
         return {"input": entries, "sink": results}
 
     async def drop_what_came_late(self) -> None:

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from queue_service.delivery.doorbell import Doorbell
-from queue_service.delivery.followers import Followers
-from queue_service.delivery.wire import Wire
+from queue_service.delivery.ring_listener import RingListener
+from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.errors import (
     NoSuchService,
     RevisionChanged,
@@ -65,9 +65,9 @@ class Services:
             self._registry.channel: {SERVICES: self._bell},
             self.access.store.channel: {TOKENS: self.access.bell},
         }
-        self._followers: dict[str, Followers] = {}
+        self._ticket_bells: dict[str, TicketBells] = {}
         tick_s = settings.tick_ms / 1000
-        self._wire = Wire(servers, self._bells, self._followers, tick_s=tick_s)
+        self._ring_listener = RingListener(servers, self._bells, self._ticket_bells, tick_s=tick_s)
         self._group: asyncio.TaskGroup | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
         self._by_name: dict[str, Service] = {}
@@ -75,7 +75,7 @@ class Services:
         self._deleted: list[tuple[str, int]] = []
         #: The registry's revision that is served here; before it was read, none.
         self._revision = -1
-        #: Reads the registry; whoever asks in the same moment shares the answer.
+        #: Reads the registry; concurrent callers share the answer.
         self.look: Batcher[None, None] = Batcher(self._look, most=10_000)
         for wanted in settings.services:
             self._add(Description(wanted))
@@ -197,7 +197,7 @@ class Services:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                group.create_task(self._wire.run())
+                group.create_task(self._ring_listener.run())
                 group.create_task(self.access.run())
                 group.create_task(self._keep_up())
                 group.create_task(self._announcement.run())
@@ -213,7 +213,7 @@ class Services:
         for service in self:
             for queue in service.queues:
                 queue.drain()
-            service.followers.ring_all()
+            service.ticket_bells.ring_all()
 
     @property
     def unreadable(self) -> str:
@@ -297,13 +297,13 @@ class Services:
         service = Service(description, self._scripts, self._settings, self._metrics)
         self._by_name[service.name] = service
         self._bells[service.keys.channel] = {queue.role: queue.bell for queue in service.queues}
-        self._followers[service.keys.channel] = service.followers
+        self._ticket_bells[service.keys.channel] = service.ticket_bells
         if self.draining:
             for queue in service.queues:
                 queue.drain()
         if self._group is not None:
             self._start(service)
-            self._wire.listen_anew()
+            self._ring_listener.change_channels()
 
     def _start(self, service: Service) -> None:
         assert self._group is not None
@@ -314,8 +314,8 @@ class Services:
             return
         del self._by_name[service.name]
         self._bells.pop(service.keys.channel, None)
-        self._followers.pop(service.keys.channel, None)
-        self._wire.listen_anew()
+        self._ticket_bells.pop(service.keys.channel, None)
+        self._ring_listener.change_channels()
         service.delete()
         self._metrics.forget(service.name)
         if (task := self._running.pop(service.name, None)) is not None:
@@ -324,7 +324,7 @@ class Services:
             self._group.create_task(_quietly_drop(service))
 
     async def _see_deleted(self, name: str, incarnation: int) -> None:
-        """See a deletion to its end, whoever has begun it."""
+        """Complete a deletion, also one that another process has begun."""
         gone = Description(ServiceSettings(name=name), Origin.REGISTRY, incarnation=incarnation)
         service = Service(gone, self._scripts, self._settings, self._metrics)
         if await _quietly_drop(service):

@@ -1,15 +1,17 @@
-"""Requests that are remembered: put, looked at, followed, stopped, ended in time.
+"""Requests with a ticket: submitted, looked up, followed, cancelled.
 
-A request's state is its ticket's or, for one that was put without, what both queues tell of it.
+The state of a request is that of its ticket or, without a ticket, what both queues say about it.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 
+from queue_service.delivery.dispatcher import STORE_PAUSE_S
 from queue_service.delivery.doorbell import Doorbell
-from queue_service.delivery.followers import Followers
+from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.errors import (
     BadParameter,
     FrameTooBig,
@@ -19,8 +21,10 @@ from queue_service.errors import (
     StoreUnavailable,
 )
 from queue_service.service.estimate import Estimate, RunTimes, estimate
+from queue_service.service.follow import LOOK_AGAIN_S, Follow
 from queue_service.service.queues import Queue
 from queue_service.service.refusals import quota_exceeded
+from queue_service.service.ticket_timers import TicketTimers
 from queue_service.settings.process import Settings
 from queue_service.store.batching import all_of
 from queue_service.store.keys import Keys
@@ -39,8 +43,6 @@ from queue_service.store.tickets import HISTORY_LENGTH, TicketStore
 
 log = logging.getLogger(__name__)
 
-#: How long to leave a store alone that does not answer, in seconds.
-STORE_PAUSE_S = 0.2
 #: Run times are written down and read again no more often than this, in seconds.
 HISTORY_S = 1.0
 
@@ -49,14 +51,22 @@ class Tickets:
     """The tickets of one service, in one process."""
 
     def __init__(
-        self, queue: Queue, keys: Keys, followers: Followers, settings: Settings, *, gid: str
+        self,
+        queue: Queue,
+        keys: Keys,
+        bells: TicketBells,
+        settings: Settings,
+        *,
+        gid: str,
+        sink_bell: Doorbell,
     ) -> None:
-        self.followers = followers
+        self._bells = bells
         self.keep_ms = settings.result_retention_ms
         self.told_ms = settings.ticket_ttl_ms
         self._queue = queue
-        self._gid = gid
+        self._sink_bell = sink_bell
         self._store = TicketStore(queue.store, keys, gid=gid)
+        self._timers = TicketTimers(queue, self._store, bells, gid=gid)
         #: Each takes one item and gives a future of its outcome; see TicketStore.
         self.look = self._store.look
         self.cancel = self._store.cancel
@@ -71,10 +81,9 @@ class Tickets:
         self._history_at = 0.0
 
     async def run(self) -> None:
-        """Tell workers what to stop, do what is due, and keep the history, for ever."""
+        """Run the timers and keep the history, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._stop_for_ever())
-            group.create_task(self._do_what_is_due())
+            group.create_task(self._timers.run())
             group.create_task(self._keep_history())
             group.create_task(self._put_away_what_is_left_over())
 
@@ -107,8 +116,8 @@ class Tickets:
         if outcome is Submitted.NEW:
             self._queue.metrics.puts.inc()
             if submission.begin_ms or submission.start_by_ms or submission.finish_by_ms:
-                # This process now learns when it is to look again.
-                self.followers.due.ring()
+                # This process learns when the next time comes.
+                self._bells.due.ring()
         return outcome is Submitted.NEW, request_id
 
     async def put_away(self, request_id: str) -> None:
@@ -121,6 +130,30 @@ class Tickets:
         except StoreUnavailable:
             self._left_over[request_id] = None
             self._new_left_over.ring()
+
+    def follow(
+        self,
+        request_id: str,
+        *,
+        also: Sequence[Doorbell] = (),
+        given_up: Callable[[], bool] = lambda: False,
+        longest_wait_s: Callable[[], float] = lambda: LOOK_AGAIN_S,
+        watches_position: bool = False,
+        least_pause_s: float = 0.0,
+    ) -> Follow:
+        """Give where a request is each time that it may have changed, until it ends."""
+        return Follow(
+            request_id,
+            self.look,
+            bell=self._bells.of(request_id),
+            input_bell=self._queue.bell,
+            sink_bell=self._sink_bell,
+            also=also,
+            given_up=given_up,
+            longest_wait_s=longest_wait_s,
+            watches_position=watches_position,
+            least_pause_s=least_pause_s,
+        )
 
     async def events(self, request_id: str, after: int) -> list[Event]:
         """What engines have told of a request after an event's number, some at a time."""
@@ -198,37 +231,3 @@ class Tickets:
                 except StoreError:
                     log.exception("Request %s was not put away.", plain_name(request_id))
                 del self._left_over[request_id]
-
-    async def _stop_for_ever(self) -> None:
-        seen = 0
-        while True:
-            seen = await self.followers.stops.wait(seen)
-            try:
-                self._queue.stop(self._gid, await self._store.stops())
-            except StoreUnavailable:
-                await asyncio.sleep(STORE_PAUSE_S)
-            except StoreError:
-                log.exception("What workers are to stop was not read.")
-
-    async def _do_what_is_due(self) -> None:
-        seen = 0
-        next_look: asyncio.TimerHandle | None = None
-        while True:
-            seen = await self.followers.due.wait(seen)
-            if next_look is not None:
-                next_look.cancel()
-                next_look = None
-            try:
-                done, wait_ms = await self._store.due()
-            except StoreUnavailable:
-                # The next look at the leases rings again.
-                await asyncio.sleep(STORE_PAUSE_S)
-                continue
-            except StoreError:
-                log.exception("What was due was not done.")
-                continue
-            if done and wait_ms == 0:
-                self.followers.due.ring()
-            elif wait_ms >= 0:
-                loop = asyncio.get_running_loop()
-                next_look = loop.call_later((wait_ms + 1) / 1000, self.followers.due.ring)

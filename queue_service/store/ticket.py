@@ -244,6 +244,11 @@ class Seen:
     def has_ended(self) -> bool:
         return self.state not in (State.QUEUED, State.RUNNING)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it cannot change any more: it has ended, or nothing is known of it."""
+        return self.has_ended or not self.known
+
 
 def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int) -> Seen:
     """Read one item of what look.lua returns."""

@@ -1,8 +1,8 @@
-"""Following one job: server-sent events of its place in line, its output, its end.
+"""Streams one job as server-sent events: its position in the queue, its output, its end.
 
-Everything that an engine has told has a number, which is the event's id: whoever comes back with
-`Last-Event-ID` goes on after it.  What is said of the state has no id, for it is told anew.  A
-client that has seen the end and comes back is told, by 204, that there is nothing more.
+Every event of the engine has a number, which is its id: a client that reconnects with
+`Last-Event-ID` continues after it.  Events about the state have no id, because each connection
+begins with the current state.  A client that reconnects after the end gets 204.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from aiohttp import web
 
 from client_sdk.wire import events as wire
 from client_sdk.wire.failures import type_named
-from queue_service.delivery.doorbell import Doorbell, wait_for_any
 from queue_service.errors import BadParameter
 from queue_service.service.service import Service
 from queue_service.store.ticket import Event, Seen, State
 from queue_service.store.tickets import EVENTS_AT_ONCE
-from queue_service.web.connection import begin_stream, cut, has_left, leaving
+from queue_service.web.connection import begin_stream, cut
+from queue_service.web.follow import follow
 from queue_service.web.jobs.find import find, viewer_for
 from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import iso, show
@@ -32,25 +32,26 @@ from queue_service.web.tokens import admission_of
 EVENT_STREAM = "text/event-stream"
 #: The id of the last event of all.
 END = "end"
-#: A comment is sent after so much silence, in seconds, so that nobody takes the line for dead.
+#: A comment follows this much silence, in seconds, so that no proxy closes the connection.
 HEARTBEAT_S = 15.0
-#: The least time between two looks at one job, in seconds.
+#: The least time between two looks at one job, in seconds: it joins pieces of output that come
+#: close together.
 LEAST_PAUSE_S = 0.05
-#: How long a client that reads nothing is waited for, in seconds.
+#: How long to wait for a client that reads nothing, in seconds.
 WRITE_TIMEOUT_S = 60.0
-#: What a client is told to wait before it comes back, in ms.
+#: How long clients wait before they reconnect, in ms; sent in the stream.
 RETRY_MS = 2000
 
 
 async def get_events(request: web.Request, caller: Caller) -> web.StreamResponse:
-    """Stream the events of a job, from the beginning or after the one last seen."""
+    """Stream the events of a job, all or those after the last one that the client has seen."""
     service, viewer = caller.service, viewer_for(request, caller)
     last = request.headers.get("Last-Event-ID") or request.query.get("after", "")
     seen = await find(request, service, viewer)
     if last == END:
         return web.Response(status=204)
     if request.method == "HEAD":
-        # The body of a GET has no end before the job's.
+        # The body of a GET ends with the job, so its length is unknown.
         return web.Response(content_type=EVENT_STREAM, charset="utf-8")
     if not re.fullmatch(r"[0-9]{0,15}", last):
         raise BadParameter("Last-Event-ID", "the id of an event of this job", repr(last[:64]))
@@ -65,7 +66,7 @@ async def stream_events(
     after: int,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Stream until the job has ended or the client has left."""
+    """Stream until the job ends or the client disconnects."""
     response = web.StreamResponse(headers={"Cache-Control": "no-store", **(headers or {})})
     response.content_type = EVENT_STREAM
     response.charset = "utf-8"
@@ -76,7 +77,7 @@ async def stream_events(
     try:
         await stream.run()
     except (ConnectionResetError, TimeoutError):
-        # The client has left, or reads nothing; the job goes on.
+        # The client has disconnected, or reads nothing; the job goes on.
         if request.transport is not None:
             request.transport.abort()
     return response
@@ -102,39 +103,32 @@ class _Stream:
         self._written_at = time.monotonic()
 
     async def run(self) -> None:
-        tickets, services = self._service.tickets, self._request.app[SERVICES]
+        services = self._request.app[SERVICES]
         await self._write(f"retry: {RETRY_MS}\n\n")
-        with tickets.followers.follow(self._seen.request_id) as bell:
-            while True:
-                bells = [bell, leaving(self._request), *self._other_bells()]
-                rings = [one.rings for one in bells]
-                # The state first: what was told before an end is in the store when that is.
-                self._seen = await tickets.look(self._seen.request_id)
-                if await self._tell() or services.draining:
-                    return
-                await asyncio.sleep(LEAST_PAUSE_S)
-                await wait_for_any(bells, rings, timeout_s=HEARTBEAT_S)
-                if has_left(self._request):
-                    return
-                if time.monotonic() - self._written_at >= HEARTBEAT_S:
-                    await self._write(": still here\n\n")
-
-    def _other_bells(self) -> list[Doorbell]:
-        # The place in line changes with others' entries, and of what has no ticket only the
-        # sink's bell tells the end.
-        if self._seen.ticket and self._seen.state is not State.QUEUED:
-            return []
-        return [self._service.input.bell, self._service.sink.bell]
+        async for seen in follow(
+            self._request,
+            self._service,
+            self._seen.request_id,
+            longest_wait_s=lambda: HEARTBEAT_S,
+            watches_position=True,
+            least_pause_s=LEAST_PAUSE_S,
+        ):
+            # The state before the events: those that came before an end are in the store by then.
+            self._seen = seen
+            if await self._tell() or services.draining:
+                return
+            if time.monotonic() - self._written_at >= HEARTBEAT_S:
+                await self._write(": still here\n\n")
 
     async def _tell(self) -> bool:
-        """Say what is new; True when there will be nothing more."""
+        """Send what is new; True when nothing more will come."""
         if not self._seen.known:
             await self._event("gone", {"id": self._seen.id}, number=END)
             return True
         if self._seen.has_ended:
             await self._tell_events()
             job = await show_whole(self._request, self._service, self._seen)
-            # In one write: a client that comes back after the end gets neither again.
+            # In one write: a client that reconnects after the end gets neither again.
             await self._write(self._last_failure(job) + _event_text("end", job, number=END))
             return True
         seen = self._seen
@@ -155,7 +149,7 @@ class _Stream:
         while True:
             events = await self._service.tickets.events(self._seen.request_id, self._number)
             if events and events[0].number > self._number + 1:
-                # The oldest were dropped; the result is not.
+                # The oldest events were dropped; the result is complete.
                 await self._event("cut", {"resumed_at": events[0].number})
             for event in events:
                 self._number = event.number
@@ -166,7 +160,7 @@ class _Stream:
                 return
 
     def _last_failure(self, job: Mapping[str, object]) -> str:
-        """The event of the attempt whose failure has ended the job; "" for any other end."""
+        """Return the event of the attempt whose failure has ended the job; "" for another end."""
         error, attempt = job["error"], job["attempt"]
         has_failed = self._seen.state is State.FAILED and self._seen.ticket.get("events")
         if not has_failed or not isinstance(error, Mapping) or attempt == self._failed_attempt:

@@ -5,20 +5,17 @@ import time
 
 from aiohttp import web
 
-from queue_service.delivery.doorbell import wait_for_any
 from queue_service.errors import AmbiguousId, BadParameter, Forbidden
 from queue_service.service.access import Scope
 from queue_service.service.service import Service
 from queue_service.store.owners import OWNED, Viewer, owned_name
 from queue_service.store.ticket import Seen
-from queue_service.web.connection import has_left, is_half_closed, leaving
+from queue_service.web.connection import has_left, is_half_closed
+from queue_service.web.follow import follow
 from queue_service.web.jobs.problem import no_such_job
 from queue_service.web.keys import SERVICES
 from queue_service.web.routing import Caller
-from queue_service.web.tokens import admission_of
 
-#: The longest that a look waits for a ring: the job's own, or of its queues.
-LOOK_AGAIN_S = 15.0
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -38,12 +35,13 @@ def viewer_for(request: web.Request, caller: Caller) -> Viewer:
 
 
 async def find(request: web.Request, service: Service, viewer: Viewer) -> Seen:
-    """Where the job is that the path names; raises a problem when this viewer has none."""
+    """Return where the job is that the path names; raises a problem when this viewer has none."""
     job_id = request.match_info["job"]
     seen = await service.tickets.look(viewer.stored(_plain(job_id)))
     if seen.known or not viewer.sees_all:
         return _known(seen)
-    # The service's own goes first; another one is found by its plain id when it is alone.
+    # The service's own job comes first.  Another one is found by its plain id if only one owner has
+    # such a job.
     owners = await service.tickets.owners(job_id)
     if len(owners) > 1:
         raise AmbiguousId(job_id)
@@ -51,12 +49,12 @@ async def find(request: web.Request, service: Service, viewer: Viewer) -> Seen:
 
 
 async def find_by_name(service: Service, name: str) -> Seen:
-    """Where a job is whose name as it is stored is known; raises a problem when there is none."""
+    """Return where the job is that is stored under a name; raises a problem when there is none."""
     return _known(await service.tickets.look(name))
 
 
 def _plain(job_id: str) -> str:
-    """The id, unless it is written as a name is stored: no client gives such a one."""
+    """Return the id; raises a problem for one that looks like a stored name."""
     if OWNED in job_id:
         raise no_such_job(job_id)
     return job_id
@@ -69,25 +67,17 @@ def _known(seen: Seen) -> Seen:
 
 
 async def wait_for_end(request: web.Request, service: Service, seen: Seen, wait_s: float) -> Seen:
-    """Wait until a job has ended, at most so long; give where it is then."""
-    services, name = request.app[SERVICES], seen.request_id
-    deadline = time.monotonic() + wait_s
-    left, admission = leaving(request), admission_of(request)
-    with service.tickets.followers.follow(name) as bell:
-        while not seen.has_ended and seen.known and not services.draining:
-            bells = [bell, left, admission.bell]
-            if not seen.ticket:
-                bells.append(service.sink.bell)
-            rings = [one.rings for one in bells]
-            seen = await service.tickets.look(name)
-            left_s = deadline - time.monotonic()
-            if seen.has_ended or not seen.known or left_s <= 0:
-                break
-            await wait_for_any(bells, rings, timeout_s=min(left_s, LOOK_AGAIN_S))
-            if is_half_closed(request):
-                # It may have left, and may still read: what is known now is the answer.
-                break
-            if has_left(request):
-                raise ConnectionResetError("the client has left")
-            admission.check()
-    return seen
+    """Wait at most this long until a job has ended; return what is known of it then."""
+    services, until = request.app[SERVICES], time.monotonic() + wait_s
+    latest = seen
+    if latest.is_over or services.draining:
+        return latest
+    async for latest in follow(
+        request, service, seen.request_id, longest_wait_s=lambda: until - time.monotonic()
+    ):
+        if services.draining or time.monotonic() >= until:
+            return latest
+    if has_left(request) and not is_half_closed(request) and not latest.is_over:
+        raise ConnectionResetError("the client has disconnected")
+    # A client that sends nothing more may still read, so it gets what is known now.
+    return latest

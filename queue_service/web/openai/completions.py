@@ -1,7 +1,7 @@
-"""Chat, text and embeddings: a request becomes a job, waits in line, and is answered.
+"""Chat, text and embeddings: a request becomes a job, waits for a worker, and is answered.
 
-The job carries the request's id, so that it can be looked at under `/v1/services/{service}/jobs`.
-A client that leaves cancels it, in line or running; what was answered is not kept.
+The job has the request's id, so you find it under `/v1/services/{service}/jobs`.  Disconnecting
+cancels it, waiting or running.  Nothing is kept after the response.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from aiohttp import web
 
 from client_sdk.wire import events as wire
 from client_sdk.wire import names
-from queue_service.delivery.doorbell import wait_for_any
 from queue_service.errors import (
     CredentialEnded,
     Draining,
@@ -31,26 +30,25 @@ from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Event, Seen, State, Submission
 from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.body import let_go_of_body, read_body
-from queue_service.web.connection import begin_stream, has_left, leaving
+from queue_service.web.connection import begin_stream, has_left
+from queue_service.web.follow import follow
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
 from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, INVALID_KEY, Refused, failure
 from queue_service.web.routing import CallerSomewhere
 from queue_service.web.strict_json import json_response, read_object
-from queue_service.web.tokens import admission_of, check_admission
+from queue_service.web.tokens import check_admission
 
-#: How long a result is kept whose client did not stay to the end, or whose replica died, in ms:
-#: a worker may have answered in the very moment in which it was told to stop.
+#: How long a result is kept if the client disconnected or the replica died, in ms: the worker may
+#: have answered at the moment of the cancellation.
 KEPT_MS = 10_000
-#: A stream begins with the first thing there is to say, or after so long in line, in seconds:
-#: until then a request that is refused by the engine has the status that says so.
+#: A stream begins with the first output, or after this much waiting, in seconds.  Until then a
+#: refusal by the engine is the status of the response.
 HOLD_BACK_S = 0.5
-#: The least time between two looks of one that is in line at how that moves, in seconds.
-LEAST_PAUSE_S = 0.05
-#: A comment is sent after so much silence, in seconds.
+#: A comment follows this much silence, in seconds.
 HEARTBEAT_S = 10.0
-#: How long a client that reads nothing is waited for, in seconds.
+#: How long to wait for a client that reads nothing, in seconds.
 WRITE_TIMEOUT_S = 60.0
 
 
@@ -69,7 +67,7 @@ async def _answer(
     request: web.Request, kind: Kind, somewhere: CallerSomewhere
 ) -> web.StreamResponse:
     settings, services = request.app[SETTINGS], request.app[SERVICES]
-    # Nobody sends more of it than any service takes.
+    # No body may be larger than what the most generous service takes.
     limit = max((s.input.limits.payload_bytes for s in services), default=0)
     body = await read_body(request, limit_bytes=limit, timeout_s=settings.body_timeout_s)
     asked = read_asked(kind, body)
@@ -105,7 +103,7 @@ async def _answer(
 
 
 async def _put_away(service: Service, name: str, *, done: bool) -> None:
-    """Keep nothing of what was answered, and let nobody work for a client that has left."""
+    """Keep nothing of an answered job, and cancel one whose client has disconnected."""
     if done:
         await service.tickets.purge(name)
     else:
@@ -113,11 +111,11 @@ async def _put_away(service: Service, name: str, *, done: bool) -> None:
 
 
 class _Answering:
-    """One request, from the line to its answer."""
+    """One request, from the submission to its response."""
 
     def __init__(self, request: web.Request, service: Service, asked: Asked, name: str) -> None:
-        """Answer a request whose name, as it is stored, is this."""
-        #: Whether the job has ended; a client may have been answered although it has not.
+        """Answer the request that is stored under this name."""
+        #: Whether the job has ended; the response may end earlier, with an error.
         self.done = False
         self._request = request
         self._service = service
@@ -140,7 +138,7 @@ class _Answering:
         self._usage: dict[str, Any] = {}
 
     async def run(self) -> web.StreamResponse:
-        """Answer; raises Refused for a failure that the client was not told in its stream."""
+        """Answer; raises Refused for a failure before the stream began."""
         try:
             return await self._run()
         except (Refused, Diverged, Draining, StoreUnavailable, CredentialEnded) as error:
@@ -159,31 +157,27 @@ class _Answering:
             return self._response
 
     async def _run(self) -> web.StreamResponse:
-        left, admission = leaving(self._request), admission_of(self._request)
-        with self._service.tickets.followers.follow(self._name) as bell:
-            while True:
-                bells = [bell, left, admission.bell]
-                if follows_line := bool(self._ahead):
-                    # It was told its place, and that may change with every entry of others.
-                    bells.append(self._service.input.bell)
-                    await asyncio.sleep(LEAST_PAUSE_S)
-                rings = [one.rings for one in bells]
-                seen = await self._service.tickets.look(self._name)
-                if has_left(self._request):
-                    raise ConnectionResetError("the client has left")
-                admission.check()
-                if seen.has_ended or not seen.known:
-                    return await self._end(seen)
-                if self._request.app[SERVICES].draining and self._response is None:
-                    raise Draining
-                if self._asked.stream:
-                    await self._tell(seen)
-                if self._ahead and not follows_line:
-                    continue
-                wait_s = HEARTBEAT_S
-                if self._asked.stream and self._response is None:
-                    wait_s = max(0.0, self._begun_at + HOLD_BACK_S - time.monotonic())
-                await wait_for_any(bells, rings, timeout_s=wait_s)
+        following = follow(
+            self._request, self._service, self._name, longest_wait_s=self._longest_wait_s
+        )
+        async for seen in following:
+            if has_left(self._request):
+                break
+            check_admission(self._request)
+            if seen.is_over:
+                return await self._end(seen)
+            if self._request.app[SERVICES].draining and self._response is None:
+                raise Draining
+            if self._asked.stream:
+                await self._tell(seen)
+            # A client that has seen its position gets each change of it.
+            following.watches_position = bool(self._ahead)
+        raise ConnectionResetError("the client has disconnected")
+
+    def _longest_wait_s(self) -> float:
+        if self._asked.stream and self._response is None:
+            return max(0.0, self._begun_at + HOLD_BACK_S - time.monotonic())
+        return HEARTBEAT_S
 
     async def _tell(self, seen: Seen) -> None:
         await self._tell_events()
@@ -194,7 +188,7 @@ class _Answering:
         elif seen.state is State.RUNNING and (
             self._ahead or (self._response is None and waited_s >= HOLD_BACK_S)
         ):
-            # Also of one that never waited, when its engine is slow to say the first word.
+            # Also of one that never waited, if its engine is slow to begin.
             self._ahead = 0
             await self._write(comment("running"))
         elif time.monotonic() - self._written_at >= HEARTBEAT_S:
@@ -240,7 +234,7 @@ class _Answering:
         return self._response
 
     async def _write(self, data: bytes) -> None:
-        """Write what only a valid credential may read."""
+        """Write what requires a valid credential."""
         if data:
             check_admission(self._request)
             await self._send(data)

@@ -1,8 +1,8 @@
-"""Leases: renewed for the subscribers that are heard of, ended for those that are not.
+"""Leases: renewed for subscribers that show signs of life, ended for those that do not.
 
-Each lease is one subscriber's, and is renewed by the process that holds its connection, up to
-one lease after the last sign of life.  Any process ends the leases that are over, so nothing
-hangs on a lock or on one process; ending one twice changes nothing.
+The process that has a subscriber's connection renews its lease, up to one lease after the last
+sign of life.  Any process ends the leases that are over.  So nothing depends on a lock or on one
+process; ending a lease twice changes nothing.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ import logging
 
 from queue_service.delivery.dispatcher import STORE_PAUSE_S, Dispatcher
 from queue_service.delivery.doorbell import Doorbell
-from queue_service.delivery.followers import Followers
 from queue_service.delivery.subscriber import Ended
+from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.process.metrics import QueueMetrics
-from queue_service.store.entry import Expired, Renewal
+from queue_service.store.entry import Renewal
 from queue_service.store.owners import plain_name
 from queue_service.store.store import Store
 
@@ -24,8 +24,11 @@ log = logging.getLogger(__name__)
 RENEW_STEP = 500
 
 
-class Redelivery:
-    """Keeps and ends the leases of one queue."""
+class Leases:
+    """Renews and ends the leases of one queue, and ends deliveries that were held for too long.
+
+    ticket_bells: those of the service; only its input queue has them.
+    """
 
     def __init__(
         self,
@@ -35,45 +38,47 @@ class Redelivery:
         *,
         lease_ms: int,
         tick_ms: int,
-        followers: Followers | None = None,
+        ticket_bells: TicketBells | None = None,
     ) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._lease_ms = lease_ms
-        # The store takes a longer gap for an outage, after which no lease may end (expire.lua).
+        # After a longer gap between two looks the store assumes an outage, and ends no lease
+        # (expire.lua).
         self._tick_s = min(tick_ms, lease_ms / 3) / 1000
         self._look = Doorbell()
         self._changed = Doorbell()
-        self._followers = followers
+        self._ticket_bells = ticket_bells
 
     def look_in(self, delay_s: float) -> None:
-        """End what is over after this delay: a lease was just cut short."""
+        """Look at the leases after this delay: one was just shortened."""
         asyncio.get_running_loop().call_later(delay_s, self._look.ring)
 
     def rules_changed(self) -> None:
-        """Look at deadlines by the new `max_idle`, which may be the first one."""
+        """Look at the deliveries with the new `max_idle`, which may be the first one."""
         self._changed.ring()
 
     async def run(self) -> None:
-        """Renew and expire for ever."""
+        """Renew and end leases until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._ping_for_ever())
-            group.create_task(self._renew_for_ever())
-            group.create_task(self._expire_for_ever())
-            group.create_task(self._take_overdue_for_ever())
+            group.create_task(self._keep_pinging())
+            group.create_task(self._keep_renewing())
+            group.create_task(self._keep_expiring())
+            group.create_task(self._keep_taking_overdue())
 
-    async def _ping_for_ever(self) -> None:
-        # Beside the renewals, so that nobody seems silent because the store was.
+    async def _keep_pinging(self) -> None:
+        # In its own task: subscribers would seem silent if they were not asked while the store is
+        # away.
         while True:
             await asyncio.sleep(self._lease_ms / 3000)
             for subscriber in self._dispatcher:
                 silent = subscriber.silence_s() * 1000 >= self._lease_ms / 3
                 if silent or subscriber.own_commits:
-                    # A worker counts on hearing from us too, even when it has just spoken.
+                    # A worker expects signs of life from us too, even if it has just sent one.
                     subscriber.ping()
 
-    async def _renew_for_ever(self) -> None:
+    async def _keep_renewing(self) -> None:
         pause_s = self._lease_ms / 3000
         while True:
             await asyncio.sleep(pause_s)
@@ -81,8 +86,8 @@ class Redelivery:
             try:
                 await self._renew()
             except StoreUnavailable as error:
-                # Time is short: a failover may have taken most of the leases, and not enough of
-                # it to count as an outage.
+                # A failover may take most of a lease and still be too short to count as an outage,
+                # so the next try must come soon.
                 pause_s = min(pause_s, STORE_PAUSE_S)
                 log.debug("Leases were not renewed: %s", error)
             except StoreError:
@@ -94,7 +99,8 @@ class Redelivery:
             step, renewals = [], []
             for subscriber in subscribers[start : start + RENEW_STEP]:
                 silence_ms = int(subscriber.silence_s() * 1000)
-                # A silent one's lease still ends where its last sign of life put it.
+                # Renewing does not prolong the lease of a silent one: it ends one lease after its
+                # last sign of life.
                 step.append(subscriber)
                 renewals.append(
                     Renewal(
@@ -111,8 +117,8 @@ class Redelivery:
                 reason = Ended.TAKEN_OVER if taken_over else Ended.LEASE_LOST
                 self._dispatcher.end(step[position], reason)
 
-    async def _expire_for_ever(self) -> None:
-        # The first look is taken at once: it tells what ended while nobody was here.
+    async def _keep_expiring(self) -> None:
+        # The first look comes at once: leases may have ended while no process ran.
         seen, wait_s, looked_before = 0, 0.0, False
         while True:
             seen = await self._look.wait(seen, timeout_s=wait_s)
@@ -128,25 +134,20 @@ class Redelivery:
             looked_before = True
             if expired.subscribers:
                 log.info(
-                    "%d leases ended; %d deliveries go out again.",
+                    "%d leases expired; %d deliveries were released.",
                     expired.subscribers,
                     expired.released,
                 )
                 self._metrics.releases.inc(expired.released)
             if expired.wait_ms >= 0:
-                # A millisecond more, so that the lease is over when we look.
+                # A millisecond more, so that the lease has ended when we look.
                 wait_s = min(self._tick_s, (expired.wait_ms + 1) / 1000)
-            if self._followers is not None:
-                self._tell(self._followers, expired)
+            if self._ticket_bells is not None:
+                # The look has also read these, at no cost, in case a ring was lost.
+                self._ticket_bells.announce(expired)
 
-    def _tell(self, followers: Followers, seen: Expired) -> None:
-        if seen.stops:
-            followers.stops.ring()
-        if 0 <= seen.due_ms <= self._tick_s * 1000:
-            asyncio.get_running_loop().call_later((seen.due_ms + 1) / 1000, followers.due.ring)
-
-    async def _take_overdue_for_ever(self) -> None:
-        # What is handed out from now on is due after `max_idle`, so nothing is missed meanwhile.
+    async def _keep_taking_overdue(self) -> None:
+        # A delivery of now is overdue after `max_idle`, so a wait of that length misses none.
         seen, wait_s = 0, 0.0
         while True:
             # While `max_idle` is off, only a change of the rules wakes this.

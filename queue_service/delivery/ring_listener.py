@@ -1,4 +1,4 @@
-"""The way of a ring from one process to the others: one pub/sub connection in each."""
+"""Receives the rings of Redis: one pub/sub connection in each process."""
 
 import asyncio
 import logging
@@ -10,66 +10,71 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError, RedisError
 
 from queue_service.delivery.doorbell import Doorbell
-from queue_service.delivery.followers import Followers
+from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.store.cancellation import notice_cancellation
 from queue_service.store.servers import Servers
 
 log = logging.getLogger(__name__)
 
-#: What a channel says after the role when windows may have opened by another replica's doing.
+#: A message is the name of a bell, such as a queue's role, and may have another word behind it.
+#: This one says that the windows of subscribers may have opened in another process.
 WINDOWS = "windows"
 
-#: What a channel says after the role when workers have something to stop.
+#: This one says that workers must stop deliveries.
 STOPS = "stops"
-#: What a channel says before the names of requests that somebody may follow.
+#: A message that begins with this word names requests that may be followed.
 EVENTS = "events"
 
-#: How long to wait before the channels are listened to again, in seconds.
+#: How long to wait before subscribing to the channels again, in seconds.
 RECONNECT_S = 0.2
 
-#: Silence after which a connection is asked for a sign of life, and after twice which it is made
-#: anew, in seconds: the machine at its other end may be gone without a word.
+#: After this much silence the connection is asked for a sign of life, after twice as much it is
+#: replaced, in seconds: the machine at its other end may have disappeared without closing it.
 SILENCE_S = 3.0
 
 
-class Wire:
-    """Carries rings between the processes, over one pub/sub connection in each.
+class RingListener:
+    """Rings the bells of this process when any process rings in Redis.
 
-    bells: by channel, then by role; followers: by channel, whoever follows single requests.
-    After a change of either call `listen_anew`.
+    bells: by channel, then by name.  ticket_bells: by channel.  Call `change_channels` after a
+    change of either.
     """
 
     def __init__(
         self,
         servers: Servers,
         bells: Mapping[str, Mapping[str, Doorbell]],
-        followers: Mapping[str, Followers],
+        ticket_bells: Mapping[str, TicketBells],
         *,
         tick_s: float,
     ) -> None:
         self._servers = servers
         self._bells = bells
-        self._followers = followers
+        self._ticket_bells = ticket_bells
         self._tick_s = tick_s
         self._listening: asyncio.Task[None] | None = None
 
-    def listen_anew(self) -> None:
-        """The channels have changed: listen to those that there are now."""
+    def change_channels(self) -> None:
+        """Listen to the channels that there are now."""
         if self._listening is not None:
             self._listening.cancel()
 
     async def run(self) -> None:
-        """Listen for ever; every tick and every new connection rings all bells."""
+        """Listen until cancelled.
+
+        Pub/sub loses the rings that arrive while there is no connection, and says nothing.  So each
+        tick and each new connection rings every bell, except the two of all tickets.
+        """
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tick())
-            group.create_task(self._listen_again_and_again())
+            group.create_task(self._keep_listening())
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(self._tick_s)
             self._ring_all()
 
-    async def _listen_again_and_again(self) -> None:
+    async def _keep_listening(self) -> None:
         while True:
             listening = self._listening = asyncio.create_task(self._listen())
             try:
@@ -78,12 +83,12 @@ class Wire:
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
             if listening.cancelled():
-                # The channels have changed: nothing is wrong, so there is nothing to wait for.
+                # The channels have changed.  The connection is fine, so there is no pause.
                 continue
             error = listening.exception()
             if not isinstance(error, RedisError | OSError):
-                raise error or RuntimeError("the doorbells' connection ended without an error")
-            log.debug("The doorbells' connection is gone: %s", error)
+                raise error or RuntimeError("the connection for rings ended without an error")
+            log.debug("The connection for rings was lost: %s", error)
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:
@@ -98,9 +103,9 @@ class Wire:
                 notice_cancellation()
                 if message is not None:
                     heard_at = time.monotonic()
-                    self._take(message)
+                    self._ring(message)
                 elif (silence_s := time.monotonic() - heard_at) > 2 * SILENCE_S:
-                    raise ConnectionError(f"nothing was heard for {silence_s:.1f} s")
+                    raise ConnectionError(f"no message for {silence_s:.1f} s")
                 elif silence_s > SILENCE_S:
                     await pubsub.ping()
         except (RedisError, OSError):
@@ -109,22 +114,22 @@ class Wire:
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    def _take(self, message: Mapping[str, Any]) -> None:
+    def _ring(self, message: Mapping[str, Any]) -> None:
         if message["type"] != "message":
             return
-        heard_on = message["channel"].decode()
-        role, _, what = message["data"].decode().partition(" ")
-        followers = self._followers.get(heard_on)
-        if followers is not None and role == EVENTS:
-            followers.ring(what.split(" "))
-        elif followers is not None and what == STOPS:
-            followers.stops.ring()
-        elif (bell := self._bells.get(heard_on, {}).get(role)) is not None:
-            bell.ring(windows_changed=what == WINDOWS)
+        channel = message["channel"].decode()
+        name, _, about = message["data"].decode().partition(" ")
+        ticket_bells = self._ticket_bells.get(channel)
+        if ticket_bells is not None and name == EVENTS:
+            ticket_bells.ring(about.split(" "))
+        elif ticket_bells is not None and about == STOPS:
+            ticket_bells.stops.ring()
+        elif (bell := self._bells.get(channel, {}).get(name)) is not None:
+            bell.ring(windows_changed=about == WINDOWS)
 
     def _ring_all(self) -> None:
-        for followers in list(self._followers.values()):
-            followers.ring_all()
-        for by_role in list(self._bells.values()):
-            for bell in by_role.values():
+        for ticket_bells in list(self._ticket_bells.values()):
+            ticket_bells.ring_all()
+        for by_name in list(self._bells.values()):
+            for bell in by_name.values():
                 bell.ring(windows_changed=True)

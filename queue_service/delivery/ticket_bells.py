@@ -1,0 +1,71 @@
+"""The bells of one service's tickets: one for each request that is followed, and two for all."""
+
+import asyncio
+from collections.abc import Iterable
+from weakref import WeakValueDictionary
+
+from queue_service.delivery.doorbell import Doorbell
+from queue_service.store.entry import Expired
+
+
+class TicketBells:
+    """The bells of one service's tickets in one process.
+
+    stops: rings when workers must stop deliveries.  due: rings when the time of a ticket may have
+    come.  A tick rings neither.  Each look at the leases reads both counts in the store and rings
+    again, so a lost ring costs the time until the next look.
+    """
+
+    def __init__(self) -> None:
+        # A bell exists while a follower holds it, so following a request needs no clean-up.
+        self._of_requests: WeakValueDictionary[str, Doorbell] = WeakValueDictionary()
+        self.stops = Doorbell()
+        self.due = Doorbell()
+        self._due_timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """How many requests are followed."""
+        return len(self._of_requests)
+
+    def of(self, request_id: str) -> Doorbell:
+        """Return the bell of a request, which rings as long as the caller keeps it."""
+        bell = self._of_requests.get(request_id)
+        if bell is None:
+            bell = self._of_requests[request_id] = Doorbell()
+        return bell
+
+    def ring(self, request_ids: Iterable[str]) -> None:
+        """Wake the followers of these requests.
+
+        A ring names the request and says nothing about it: followers look in the store.
+        """
+        for request_id in request_ids:
+            if (bell := self._of_requests.get(request_id)) is not None:
+                bell.ring()
+
+    def ring_all(self) -> None:
+        """Wake the followers of every request: a ring may have been lost."""
+        for bell in list(self._of_requests.values()):
+            bell.ring()
+
+    def announce(self, looked: Expired) -> None:
+        """Ring for what a look at the leases has read about the tickets."""
+        if looked.stops:
+            self.stops.ring()
+        if looked.due_ms >= 0:
+            self.ring_due_in(looked.due_ms)
+
+    def ring_due_in(self, wait_ms: int) -> None:
+        """Ring `due` after this time, or earlier if that was announced before."""
+        loop = asyncio.get_running_loop()
+        # A millisecond more, so that the time has come when the store is asked.
+        at = loop.time() + (wait_ms + 1) / 1000
+        if self._due_timer is not None:
+            if self._due_timer.when() <= at:
+                return
+            self._due_timer.cancel()
+        self._due_timer = loop.call_at(at, self._ring_due)
+
+    def _ring_due(self) -> None:
+        self._due_timer = None
+        self.due.ring()
