@@ -15,6 +15,7 @@
     ├── NoSuchToken          no token has this id
     ├── NoSuchDeadLetter     no dead letter has this index
     ├── RequestIdInUse       another entry has the request id of the dead letter
+    ├── IdInUse              a different job has the id or the key
     ├── ForeignEntry         the result is for an entry that this worker does not hold
     ├── AmbiguousId          several owners have a job with this id
     ├── NotInLineYet         a job that waits for its `not_before` has the request id
@@ -30,7 +31,6 @@
     │   └── TooMuchAtOnce    the token's requests fill its share of this process's memory
     ├── BuffersFull          requests fill this process's memory
     ├── QueueEnded           the queue's stream was ended
-    ├── LeaseLost            the subscription has ended, or another connection has it
     ├── Draining             this replica is stopping
     ├── StoreUnavailable     Redis is unavailable; nothing was changed
     │   ├── OutcomeUnknown   Redis did not confirm the change, and may have applied it
@@ -193,6 +193,16 @@ class RequestIdInUse(ServiceError):
         )
 
 
+class IdInUse(ServiceError):
+    code = Code.ID_IN_USE
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            "another job has this id or key: expected the same input and options as for that one"
+        )
+        self.request_id = request_id
+
+
 class ForeignEntry(ServiceError):
     code = Code.LEASE_LOST
 
@@ -349,13 +359,6 @@ class NotAcceptable(ServiceError):
 
     def __init__(self, accept: str) -> None:
         super().__init__(f"Accept: expected protobuf or JSON in it, got {accept!r}")
-
-
-class LeaseLost(ServiceError):
-    code = Code.LEASE_LOST
-
-    def __init__(self, gid: str, uid: str) -> None:
-        super().__init__(f"{uid!r} of group {gid!r} is no longer subscribed on this connection")
 
 
 class Draining(ServiceError):

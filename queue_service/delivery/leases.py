@@ -108,14 +108,13 @@ class Leases:
                         subscriber.uid,
                         subscriber.session,
                         self._lease_ms - silence_ms,
-                        about=subscriber.take_news(),
+                        about=subscriber.changed_about(),
                     )
                 )
             if not renewals:
                 continue
-            for position, taken_over in await self._store.renew(renewals):
-                reason = Ended.TAKEN_OVER if taken_over else Ended.LEASE_LOST
-                self._dispatcher.end(step[position], reason)
+            for position, gone in (await self._store.renew(renewals)).items():
+                self._dispatcher.end(step[position], Ended.after(gone))
 
     async def _keep_expiring(self) -> None:
         # The first look comes at once: leases may have ended while no process ran.
@@ -139,7 +138,7 @@ class Leases:
                     expired.released,
                 )
                 self._metrics.releases.inc(expired.released)
-            if expired.wait_ms >= 0:
+            if expired.wait_ms is not None:
                 # A millisecond more, so that the lease has ended when we look.
                 wait_s = min(self._tick_s, (expired.wait_ms + 1) / 1000)
             if self._ticket_bells is not None:
@@ -165,23 +164,24 @@ class Leases:
             except StoreError:
                 log.exception("Deadlines were not looked at.")
                 continue
-            if wait_ms >= 0:
+            if wait_ms is not None:
                 wait_s = min(longest_s, (wait_ms + 1) / 1000)
 
-    async def _take_overdue(self) -> int:
+    async def _take_overdue(self) -> int | None:
+        """Take overdue deliveries back; give the ms until the next one is overdue."""
         here = {(one.gid, one.uid): one for one in self._dispatcher}
-        wait_ms, taken = await self._store.overdue(
+        overdue = await self._store.overdue(
             [(one.gid, one.uid, one.session) for one in here.values()]
         )
-        for gid, uid, index, attempt in taken:
+        for taken in overdue.taken:
             log.info(
                 "Delivery %d of entry %d was held for too long by %s.",
-                attempt,
-                index,
-                plain_name(uid),
+                taken.attempt,
+                taken.index,
+                plain_name(taken.uid),
             )
-            subscriber = here[gid, uid]
-            subscriber.take_away(index, attempt)
+            subscriber = here[taken.gid, taken.uid]
+            subscriber.take(taken.index, taken.attempt)
             self._dispatcher.window_changed(subscriber)
-        self._metrics.overdue.inc(len(taken))
-        return wait_ms
+        self._metrics.overdue.inc(len(overdue.taken))
+        return overdue.wait_ms

@@ -117,14 +117,14 @@ class RingListener:
     def _ring(self, message: Mapping[str, Any]) -> None:
         if message["type"] != "message":
             return
-        channel = message["channel"].decode()
+        heard_on = message["channel"].decode()
         name, _, about = message["data"].decode().partition(" ")
-        ticket_bells = self._ticket_bells.get(channel)
+        ticket_bells = self._ticket_bells.get(heard_on)
         if ticket_bells is not None and name == EVENTS:
             ticket_bells.ring(about.split(" "))
         elif ticket_bells is not None and about == STOPS:
             ticket_bells.stops.ring()
-        elif (bell := self._bells.get(channel, {}).get(name)) is not None:
+        elif (bell := self._bells.get(heard_on, {}).get(name)) is not None:
             bell.ring(windows_changed=about == WINDOWS)
 
     def _ring_all(self) -> None:

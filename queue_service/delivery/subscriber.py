@@ -1,4 +1,4 @@
-"""A subscriber: one live connection with a window, and what is on its way to it."""
+"""A subscriber: one live connection with a window and an outbox."""
 
 import asyncio
 import time
@@ -9,28 +9,34 @@ from enum import Enum, auto
 
 from queue_service.delivery.window import Window
 from queue_service.store.entry import Delivery
+from queue_service.store.outcomes import Gone
 
-#: What may be on its way to one subscriber before it is asked for no more, in bytes.  Its window
-#: bounds the number of entries; this bounds their size, for one that reads slowly or nothing.
+#: How many bytes one subscriber's outbox may hold before the dispatcher passes it over.  The window
+#: bounds the number of entries; this bounds their size, for a client that reads slowly or nothing.
 OUTBOX_BYTES = 8 * 1024 * 1024
 
 #: From the end of a subscriber to the end of its connection, in seconds; most are closed sooner.
 CUT_S = 2.0
 
-#: Deliveries that were taken away lately and whose answers may still come.
+#: How many deliveries that were taken are remembered: their answers may still come.
 MOST_TAKEN = 1000
 
 
 class Ended(Enum):
-    """Why a subscriber is served no more."""
+    """Why a subscriber was ended."""
 
-    LEASE_LOST = auto()  # it was silent for too long, or the store has forgotten it
+    LEASE_LOST = auto()  # it was silent for too long, or the store has lost it
     TAKEN_OVER = auto()  # the same user connected again
     STOPPING = auto()  # this replica stops
     REVOKED = auto()  # its token is not valid any more
     SERVICE_STOPPED = auto()  # the service takes nothing until it is started again
     SERVICE_DELETED = auto()  # the service is gone
-    STORE_LOST = auto()  # the store may have handed it what never came here
+    STORE_LOST = auto()  # the store may have delivered what never arrived here
+
+    @classmethod
+    def after(cls, gone: Gone) -> "Ended":
+        """Return the reason for a subscriber that is gone in the store."""
+        return cls.TAKEN_OVER if gone is Gone.TAKEN_OVER else cls.LEASE_LOST
 
 
 @dataclass(eq=False, slots=True)
@@ -38,12 +44,12 @@ class Subscriber:
     """One user of one group on one connection.
 
     session: this connection; the store knows the newest one of each (gid, uid).
-    own_commits: True when nothing but this connection ends its deliveries, so that the window
-        beside it is never behind the store's.
+    own_commits: whether only this connection ends its deliveries, so that its copy of the window is
+        never older than the store's.
     ping: asks the other side for a sign of life.
-    cut: ends the connection at once, whatever is still on its way.
+    cut: ends the connection at once, without sending what is written.
     about: what attributes show of it.
-    on_room: called when more may be put on its way, after there was too much of it.
+    on_outbox_space: called when a full outbox takes more deliveries again.
     """
 
     gid: str
@@ -59,12 +65,12 @@ class Subscriber:
     _outbox: deque[Delivery] = field(default_factory=deque)
     _taken: list[tuple[int, int]] = field(default_factory=list)
     _stops: list[tuple[int, int]] = field(default_factory=list)
-    _told_to_stop: set[tuple[int, int]] = field(default_factory=set)
-    _told_taken: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MOST_TAKEN))
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: set[tuple[int, int]] = field(default_factory=set)
+    _taken_lately: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MOST_TAKEN))
+    _has_news: asyncio.Event = field(default_factory=asyncio.Event)
     _about_changed: bool = False
-    on_room: Callable[[], None] = lambda: None
-    #: Of what was pushed: what waits here, and what `next_batch` has given to be written.
+    on_outbox_space: Callable[[], None] = lambda: None
+    #: Bytes of deliveries in the outbox, and of those that `next_batch` gave last.
     _waiting_bytes: int = 0
     _leaving_bytes: int = 0
 
@@ -77,50 +83,50 @@ class Subscriber:
         return time.monotonic() - self.last_heard
 
     def describe(self, **about: object) -> None:
-        """Note what is new about it; attributes show it from the next renewal on."""
+        """Note what is new about it; attributes show it after the next renewal."""
         self.about.update(about)
         self._about_changed = True
 
-    def take_news(self) -> dict[str, object] | None:
-        """Return what is known about it, or None when nothing of that has changed."""
+    def changed_about(self) -> dict[str, object] | None:
+        """Return what is known about it if that has changed since the last call."""
         changed, self._about_changed = self._about_changed, False
         return self.about if changed else None
 
     @property
-    def takes_more(self) -> bool:
-        """Whether what is on its way is little enough to put more on it."""
+    def has_outbox_space(self) -> bool:
+        """Whether the outbox takes more deliveries."""
         return self._waiting_bytes + self._leaving_bytes < OUTBOX_BYTES
 
     def push(self, deliveries: list[Delivery]) -> None:
-        """Put deliveries on their way; the window bounds how many there can be."""
+        """Put deliveries into the outbox; the window bounds their number."""
         self._outbox.extend(deliveries)
         for delivery in deliveries:
             self._waiting_bytes += len(delivery.entry.data)
-        self._news.set()
+        self._has_news.set()
 
     def stop(self, deliveries: set[tuple[int, int]]) -> None:
-        """Have it stop these (index, attempt); each is told once on a connection."""
-        new = deliveries - self._told_to_stop
-        self._told_to_stop = deliveries
+        """Have it stop these (index, attempt); each is sent once on a connection."""
+        new = deliveries - self._stopping
+        self._stopping = deliveries
         if new:
             self._stops += sorted(new)
-            self._news.set()
+            self._has_news.set()
 
-    def take_stops(self) -> list[tuple[int, int]]:
-        """Return what it is to be told to stop now."""
-        taken, self._stops = self._stops, []
-        return taken
+    def next_stops(self) -> list[tuple[int, int]]:
+        """Return the stops that were not sent yet."""
+        stops, self._stops = self._stops, []
+        return stops
 
     def end(self, reason: Ended) -> None:
-        """Serve it no more; the first reason stays."""
+        """End it; the first reason counts."""
         if self.ended is None:
             self.ended = reason
-            # Whoever reads nothing does not learn of it, and nobody could wait for that.
+            # A client that reads nothing never sees the close, so its connection is cut.
             asyncio.get_running_loop().call_later(CUT_S, self.cut)
-        self._news.set()
+        self._has_news.set()
 
-    def take_away(self, index: int, attempt: int) -> None:
-        """A delivery is no longer this subscriber's; a worker that has it is told of it."""
+    def take(self, index: int, attempt: int) -> None:
+        """Take a delivery from it; a worker that has it already gets a message."""
         self.window.release(1)
         for item in self._outbox:
             if (item.entry.index, item.attempt) == (index, attempt):
@@ -129,31 +135,30 @@ class Subscriber:
                 return
         if self.own_commits:
             self._taken.append((index, attempt))
-            self._told_taken.append((index, attempt))
-            self._news.set()
+            self._taken_lately.append((index, attempt))
+            self._has_news.set()
 
-    def take_taken(self) -> list[tuple[int, int]]:
-        """Return (index, attempt) of what was taken away and not told yet."""
+    def next_taken(self) -> list[tuple[int, int]]:
+        """Return (index, attempt) of what was taken and not reported to it yet."""
         taken, self._taken = self._taken, []
         return taken
 
     def was_taken(self, index: int, attempt: int) -> bool:
-        """Say whether a delivery was taken away, so that its window is open already."""
-        return (index, attempt) in self._told_taken
+        """Say whether a delivery was taken, so that its slot is free already."""
+        return (index, attempt) in self._taken_lately
 
     async def next_batch(self) -> list[Delivery]:
-        """Wait for deliveries; [] when the subscriber has ended, or has something
-        to stop.
+        """Wait for deliveries, stops, taken deliveries or the end; give the deliveries.
 
-        Called again once those of the last call are written.
+        Call it again when those of the last call are written.
         """
-        was_short = not self.takes_more
+        was_short = not self.has_outbox_space
         self._leaving_bytes = 0
-        if was_short and self.takes_more:
-            self.on_room()
+        if was_short and self.has_outbox_space:
+            self.on_outbox_space()
         while not (self._outbox or self._taken or self._stops or self.ended):
-            self._news.clear()
-            await self._news.wait()
+            self._has_news.clear()
+            await self._has_news.wait()
         if self.ended is not None:
             return []
         batch = list(self._outbox)

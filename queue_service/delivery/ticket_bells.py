@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
 from queue_service.delivery.doorbell import Doorbell
-from queue_service.store.entry import Expired
+from queue_service.store.outcomes import Expired
 
 
 class TicketBells:
@@ -52,7 +52,7 @@ class TicketBells:
         """Ring for what a look at the leases has read about the tickets."""
         if looked.stops:
             self.stops.ring()
-        if looked.due_ms >= 0:
+        if looked.due_ms is not None:
             self.ring_due_in(looked.due_ms)
 
     def ring_due_in(self, wait_ms: int) -> None:

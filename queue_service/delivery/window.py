@@ -1,8 +1,7 @@
-"""How many deliveries a subscriber may still be given, and whose turn it is.
+"""How many deliveries a subscriber may still get, and which subscriber is next.
 
-A window is arithmetic and nothing else: no clock, no socket, no Redis.  What is held, and
-until when, is the store's to know; this is the copy beside the socket that spares the store
-pointless questions.
+Pure arithmetic: no clock, no socket, no Redis.  The store decides what is held and until when.
+This copy, next to the socket, spares the store questions whose answer is known.
 """
 
 from collections.abc import Container, Hashable
@@ -13,11 +12,11 @@ from typing import Generic, TypeVar
 
 @dataclass(slots=True)
 class Window:
-    """The most deliveries a subscriber may hold, and how many it does."""
+    """The most deliveries that a subscriber may hold, and how many it holds."""
 
     size: int
     held: int = 0
-    #: Grows with each release, so that an answer of the store can be told to be older.
+    #: Grows with each release, so that an older reply of the store is recognized.
     releases: int = 0
 
     @property
@@ -28,8 +27,8 @@ class Window:
         self.held += deliveries
 
     def release(self, deliveries: int) -> None:
-        # A lease may end on its own just before the commit for it arrives, and then both
-        # release the same delivery.  The store counts it once; so do we.
+        # A lease may end just before the commit of its delivery arrives.  Both then release the
+        # same delivery, which the store counts once, and so does the window.
         self.held = max(0, self.held - deliveries)
         self.releases += 1
 
@@ -37,11 +36,11 @@ class Window:
 Member = TypeVar("Member", bound=Hashable)
 
 
-class Line(Generic[Member]):
-    """Who has room, the emptiest-handed first, and who has none.
+class Ranking(Generic[Member]):
+    """Subscribers with free slots, those that hold the fewest deliveries first, and full ones.
 
-    Members with room stand in ranks by how many deliveries they hold.  Moving one and looking
-    at the first few cost the same however many others are there, so an idle subscriber costs
+    Subscribers with free slots are in ranks by how many deliveries they hold.  Moving one and
+    finding the first few cost the same for any number of others, so an idle subscriber costs
     nothing when an entry arrives.
     """
 
@@ -55,11 +54,11 @@ class Line(Generic[Member]):
 
     @property
     def full(self) -> list[Member]:
-        """Those without room."""
+        """Those without a free slot."""
         return list(self._full)
 
     def place(self, member: Member, window: Window) -> None:
-        """Put a member at the end of its rank, or among those without room."""
+        """Put a member at the end of its rank, or among those without a free slot."""
         self.leave(member)
         if window.room:
             self._places[member] = window.held
@@ -68,7 +67,7 @@ class Line(Generic[Member]):
             self._full[member] = None
 
     def leave(self, member: Member) -> None:
-        """Take a member out; nothing happens when it is not in."""
+        """Take a member out, if it is in."""
         self._full.pop(member, None)
         held = self._places.pop(member, None)
         if held is not None:
@@ -77,7 +76,7 @@ class Line(Generic[Member]):
             if not rank:
                 del self._ranks[held]
 
-    def emptiest(self, count: int, *, without: Container[Member] = ()) -> list[Member]:
-        """The first `count` of those with room, leaving out some."""
+    def first(self, count: int, *, without: Container[Member] = ()) -> list[Member]:
+        """The first `count` of those with free slots, leaving out some."""
         members = (member for held in sorted(self._ranks) for member in self._ranks[held])
         return list(islice((member for member in members if member not in without), count))

@@ -30,7 +30,7 @@ from queue_service.store.tokens import TokenStore
 
 log = logging.getLogger(__name__)
 
-#: What stands for every service in a token's list.
+#: The word for every service in a token's list.
 EVERY_SERVICE = "*"
 #: What an owner may be called; empty is the service's own token.
 OWNER_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$"
@@ -56,7 +56,7 @@ class Scope(StrEnum):
 class TokenLimits(BaseModel):
     """What one token may have of each service; None is without limit.
 
-    A whole number for the burst: so many puts may come at once, and their rate holds after that.
+    burst: how many puts may come at once, before the rate applies.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -194,10 +194,10 @@ def viewer_of(token: Token | None) -> Viewer:
 
 
 def putter_of(token: Token) -> Putter:
-    """What the store is told of a token that puts.
+    """Return what the store needs of a token that puts.
 
-    Its entries are counted also where they wait in the order of their indexes: the room that it
-    leaves for others depends on it.
+    Its entries are counted even if they are delivered in the order of their indexes, because the
+    space that it must leave for others depends on it.
     """
     limits = token.limits
     return Putter(
@@ -301,7 +301,7 @@ class Access:
         return sorted(self._tokens.values(), key=lambda token: token.created_at_ms)
 
     async def run(self) -> None:
-        """Follow what other processes do, for ever."""
+        """Follow what other processes do, until cancelled."""
         seen = -1
         while True:
             # Pub/sub may lose a ring, and a revoked token must end within a second.

@@ -6,6 +6,7 @@ from dataclasses import replace as replaced
 
 from queue_service.errors import FrameTooBig, NoSuchDeadLetter, QueueEnded, QueueFull
 from queue_service.store.dead_letters import Choice, DeadLetter
+from queue_service.store.outcomes import Refusal
 from queue_service.store.store import Store
 
 #: Letters that one call of the store puts back or removes, so that Redis serves others in between.
@@ -35,15 +36,15 @@ class DeadLetters:
         self._queue = store
 
     async def list(
-        self, choice: Choice, *, after: str = "", most: int = 100
-    ) -> tuple[list[DeadLetter], str]:
-        """Give up to `most` letters, the oldest first, and where to go on, "" for the end."""
+        self, choice: Choice, *, after: str | None = None, most: int = 100
+    ) -> tuple[list[DeadLetter], str | None]:
+        """Give up to `most` letters, the oldest first, and where to go on; None for the end."""
         letters: list[DeadLetter] = []
-        go_on = after or "0"
-        while go_on and len(letters) < most:
-            more, go_on = await self._store.list_dead(choice, after=go_on, most=most - len(letters))
+        while True:
+            more, after = await self._store.list_dead(choice, after=after, most=most - len(letters))
             letters += more
-        return letters, go_on
+            if after is None or len(letters) >= most:
+                return letters, after
 
     async def show(self, index: int) -> tuple[DeadLetter, bytes]:
         """Give one letter and its data; raises NoSuchDeadLetter."""
@@ -68,31 +69,36 @@ class DeadLetters:
     async def replay(self, choice: Choice) -> Replay:
         """Put letters back at the tail of the queue they died in, the oldest first.
 
-        Those that die anew meanwhile are left for the next replay.
+        Those that die again meanwhile are left for the next replay.
         """
         outcome = Replay()
         for part in _parts(choice):
-            after, last = "0", ""
-            while after and outcome.refusal is None:
+            after, last = None, ""
+            while outcome.refusal is None:
                 step = await self._store.replay(part, after=after, last=last, most=STEP)
                 after, last = step.go_on, step.last
-                if step.refusal == "full":
+                if step.refusal is Refusal.FULL:
                     outcome.refusal = QueueFull(self._queue.role, self._queue.rules.limits.capacity)
-                elif step.refusal == "ended":
+                elif step.refusal is Refusal.ENDED:
                     outcome.refusal = QueueEnded(self._queue.role)
                 outcome.replayed += step.replayed
                 outcome.absent += step.absent
                 outcome.in_use += step.in_use
+                if after is None:
+                    break
         return outcome
 
     async def purge(self, choice: Choice) -> int:
         """Remove letters for good; give how many there were."""
         removed = 0
         for part in _parts(choice):
-            after, last = "0", ""
-            while after:
-                last, after, step = await self._store.purge(part, after=after, last=last, most=STEP)
-                removed += step
+            after, last = None, ""
+            while True:
+                step = await self._store.purge(part, after=after, last=last, most=STEP)
+                after, last = step.go_on, step.last
+                removed += step.removed
+                if after is None:
+                    break
         return removed
 
 

@@ -68,9 +68,9 @@ def estimate(
 ) -> Estimate | None:
     """Estimate from recent run times; None without any, or without workers.
 
-    ahead: requests that start before this one.  busy: places that are taken; free: subscribers
-    that have room.  running, elapsed_s: it runs already, and for how long if that is known.
-    delay_s: it is not in line before this.
+    ahead: requests that start before this one.  busy: deliveries that workers hold; free:
+    subscribers with free slots.  running, elapsed_s: it runs already, and for how long if that is
+    known.  delay_s: it does not start to wait for a worker before this.
     """
     places = busy + free
     if not run_times.ordered_s or not places:
@@ -80,7 +80,7 @@ def estimate(
         return Estimate(0.0, 0.0, finish_p50, finish_p90)
 
     start_p50, start_p90 = _wait(run_times, turn=ahead + 1 - free, places=places)
-    # Whoever comes later finds those that are in line now gone by then.
+    # A request that begins to wait later finds that those of now have started by then.
     start_p50, start_p90 = max(start_p50, delay_s), max(start_p90, delay_s)
     run_p50, run_p90 = quantile(run_times.ordered_s, 0.5), quantile(run_times.ordered_s, 0.9)
     finish_p50 = start_p50 + run_p50

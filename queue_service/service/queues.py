@@ -20,7 +20,7 @@ from queue_service.errors import (
 )
 from queue_service.process.metrics import QueueMetrics
 from queue_service.service.dead_letters import DeadLetters
-from queue_service.service.refusals import refusal_of
+from queue_service.service.refusals import error_of
 from queue_service.service.rejections import decide
 from queue_service.settings.process import Settings
 from queue_service.store.batching import all_of
@@ -35,6 +35,7 @@ from queue_service.store.entry import (
     Rejected,
     Subscription,
 )
+from queue_service.store.outcomes import Committed, Refused, Stored
 from queue_service.store.owners import EVERYBODYS, Viewer
 from queue_service.store.reading import read_whole
 from queue_service.store.rules import Limits, Rules
@@ -82,7 +83,7 @@ class Queue:
         return self.store.rules.limits
 
     async def run(self) -> None:
-        """Deliver and look after leases, for ever."""
+        """Deliver and look after leases, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._dispatcher.run())
             group.create_task(self._leases.run())
@@ -120,21 +121,27 @@ class Queue:
         # There may be more room than before, here or in the sink.
         self.bell.ring(windows_changed=True)
 
-    async def put(self, entry: NewEntry) -> tuple[int, str]:
-        """Store an entry; give its index and request id.
+    async def put(self, entry: NewEntry) -> Stored:
+        """Store an entry.
 
-        Raises FrameTooBig, QueueFull, QuotaExceeded, NotInLineYet, QueueEnded or, for a result,
-        ForeignEntry, with nothing stored; and StoreUnavailable, after which only a
-        put with the same idempotency key is sure not to store it twice.
+        With nothing stored it raises FrameTooBig, QueueFull, QuotaExceeded, NotInLineYet,
+        QueueEnded or, for a result, ForeignEntry.  After StoreUnavailable only a put with the same
+        idempotency key is sure not to store it twice.
         """
         if self._closed is Ended.SERVICE_DELETED:
             raise NoSuchService(self.service)
         if len(entry.data) > self.limits.payload_bytes:
             raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
         stored = await self.store.put(entry)
-        if not isinstance(stored, tuple) or stored[0] == 0:
+        if isinstance(stored, Refused):
             self.metrics.refusals.inc()
-            raise refusal_of(entry, stored, role=self.role, capacity=self.limits.capacity)
+            raise error_of(
+                stored,
+                request_id=entry.request_id,
+                putter=entry.putter,
+                role=self.role,
+                capacity=self.limits.capacity,
+            )
         self.metrics.puts.inc()
         return stored
 
@@ -149,12 +156,12 @@ class Queue:
         """Read entries; wait up to `timeout_s` for as many as were asked for.
 
         With `take` they are kept from other reads: delete or restore must follow.
-        given_up: says whether nobody waits for them any more; asked at each ring.  also: other
-        bells that may say so.
+        given_up: whether the client has stopped waiting; asked after each ring.  also: bells that
+        ring when it may have.
         """
         deadline = time.monotonic() + timeout_s
-        # Whoever wants several looks before taking, so as not to hide the first for long; and
-        # at each ring looks only behind what was there before, which is not read again.
+        # A read of several entries looks before it takes any, or it would hide the first ones from
+        # other reads for long.  After each ring it reads only what is new.
         whole = replaced(read, take=read.take and read.length == 1)
         look, seen_before = whole, 0
         while True:
@@ -255,7 +262,7 @@ class Queue:
             grace_ms=grace_ms,
             charged=not revoked,
         )
-        if held > 0:
+        if held:
             self._leases.look_in(grace_ms / 1000)
 
     async def resize(self, subscriber: Subscriber, window: int) -> None:
@@ -304,10 +311,10 @@ class Queue:
 
     async def commit(self, gid: str, uid: str, indexes: Sequence[int]) -> None:
         """The group is done with entries; those that another user holds are left alone."""
-        words = await all_of([self.store.commit((gid, uid, index)) for index in indexes])
-        committed = words.count("committed")
+        outcomes = await all_of([self.store.commit((gid, uid, index)) for index in indexes])
+        committed = outcomes.count(Committed.COMMITTED)
         self.metrics.commits.inc(committed)
-        self.metrics.stale.inc(words.count("foreign"))
+        self.metrics.stale.inc(outcomes.count(Committed.FOREIGN))
         subscriber = self._dispatcher.find(gid, uid)
         if subscriber is not None and committed:
             self.reopen(subscriber, committed)
@@ -339,8 +346,11 @@ class Queue:
         return await self.store.count(wanted, lane=lane)
 
     async def newest(self, wanted: Filter, length: int) -> int:
-        """Give the index at which the newest `length` wanted entries begin; 0 for none."""
-        return await self.store.newest(wanted, length)
+        """Give the index from which to read the newest `length` wanted entries.
+
+        Without any it is 0, from the beginning: a read that waits finds the first one.
+        """
+        return await self.store.newest(wanted, length) or 0
 
     async def end_stream(self, *, ended: bool, drop: bool = False) -> int:
         """Take no more puts, or take them again; give how many waiting entries were dropped."""

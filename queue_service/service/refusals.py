@@ -1,40 +1,55 @@
-"""Why a put was refused: from what the store says to an error."""
+"""Turns a refusal of the store into an error."""
 
 from queue_service.errors import (
+    BadParameter,
     ForeignEntry,
+    IdInUse,
     NotInLineYet,
     QueueEnded,
     QueueFull,
     QuotaExceeded,
     ServiceError,
 )
-from queue_service.store.entry import NewEntry
 from queue_service.store.keys import Role
-from queue_service.store.owners import Foreign
+from queue_service.store.outcomes import IdInUse as InUse
+from queue_service.store.outcomes import Refusal, Refused, TooLate
 from queue_service.store.putter import Putter, QuotaReached
 
 
-def refusal_of(
-    entry: NewEntry,
-    said: tuple[int, str] | QuotaReached | Foreign | None,
-    *,
-    role: Role,
-    capacity: int,
+def error_of(
+    refused: Refused, *, request_id: str, putter: Putter | None, role: Role, capacity: int
 ) -> ServiceError:
-    """The error for an entry that was not stored; see Store.put for what the store says."""
-    match said:
-        case None:
+    """Return the error for an entry or a request that was not stored."""
+    match refused.reason:
+        case Refusal() as refusal:
+            return _refused_by_queue(refusal, request_id, role, capacity)
+        case QuotaReached() as reached:
+            return _quota_exceeded(putter, reached)
+        case TooLate(option, by_ms):
+            came = f"one that passed {by_ms} ms ago; nothing was stored"
+            return BadParameter(option, "a time that is still to come", came)
+        case InUse(other_id):
+            return IdInUse(other_id)
+
+
+def _refused_by_queue(refusal: Refusal, request_id: str, role: Role, capacity: int) -> ServiceError:
+    match refusal:
+        case Refusal.FULL:
             return QueueFull(role, capacity)
-        case QuotaReached():
-            return quota_exceeded(entry.putter, said)
-        case Foreign():
-            return ForeignEntry(entry.request_id)
-        case (_, request_id):
-            return NotInLineYet(request_id) if request_id else QueueEnded(role)
+        case Refusal.ENDED:
+            return QueueEnded(role)
+        case Refusal.FOREIGN:
+            return ForeignEntry(request_id)
+        case Refusal.BEGINS_LATER:
+            return NotInLineYet(request_id)
 
 
-def quota_exceeded(putter: Putter | None, reached: QuotaReached) -> QuotaExceeded:
-    """The error for a limit that the store has found reached."""
+def is_full_or_limited(refused: Refused) -> bool:
+    """Say whether a queue or a token had no room, which the metric of refusals counts."""
+    return isinstance(refused.reason, Refusal | QuotaReached)
+
+
+def _quota_exceeded(putter: Putter | None, reached: QuotaReached) -> QuotaExceeded:
     # A share has no fixed size: it is what the token has now.
     limits: dict[str, float] = {}
     if putter is not None:
@@ -43,5 +58,5 @@ def quota_exceeded(putter: Putter | None, reached: QuotaReached) -> QuotaExceede
         reached.quota,
         limit=limits.get(reached.quota, reached.count),
         count=reached.count,
-        retry_after_s=None if reached.wait_ms < 0 else reached.wait_ms / 1000,
+        retry_after_s=None if reached.wait_ms is None else reached.wait_ms / 1000,
     )

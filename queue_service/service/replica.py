@@ -37,7 +37,7 @@ class Announcement:
         }
 
     async def run(self) -> None:
-        """Announce for ever, and take leave at the end."""
+        """Announce this process until cancelled, then withdraw it."""
         try:
             while True:
                 try:

@@ -120,7 +120,7 @@ class Service:
         return Admission(holder, self._admitted, lambda: still(token), cut)
 
     async def run(self) -> None:
-        """Run both queues, for ever."""
+        """Run both queues, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for queue in self.queues:
                 group.create_task(queue.run())

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from pydantic import SecretStr
 from redis.exceptions import RedisError
@@ -33,7 +34,14 @@ from queue_service.store.batching import Batcher
 from queue_service.store.durability import NotDurable
 from queue_service.store.entry import Dropped
 from queue_service.store.keys import Role
-from queue_service.store.registry import SERVICES, Registered, Registry, Replica, State
+from queue_service.store.registry import (
+    SERVICES,
+    Registered,
+    Registry,
+    Replica,
+    State,
+    Unreadable,
+)
 from queue_service.store.scripts import PING_TRIES, Scripts
 from queue_service.store.servers import Servers
 from queue_service.store.tokens import TOKENS, TokenStore
@@ -43,8 +51,15 @@ log = logging.getLogger(__name__)
 #: How long the store may take to answer while this process still counts as ready, in seconds.
 READY_S = 1.0
 
-#: How often a change is tried again that somebody else's has overtaken.
+#: How often a change is tried again after a concurrent one.
 MOST_TRIES = 5
+
+
+class Changed(NamedTuple):
+    """A service that was made, or whose settings were changed."""
+
+    service: Service
+    is_new: bool
 
 
 class Services:
@@ -113,8 +128,8 @@ class Services:
         *,
         if_new: Mapping[str, SecretStr] = MappingProxyType({}),
         expected: int | None = None,
-    ) -> tuple[Service, bool]:
-        """Make a service or change it; its entries stay.  Say also whether it is new.
+    ) -> Changed:
+        """Make a service or change it; its entries stay.
 
         if_new: tokens of a new service whose settings do not mention them; one that is there keeps
         its own.  expected: the revision that it must have, 0 for none.
@@ -137,8 +152,7 @@ class Services:
                 raise NoSuchService(name)
             return state, known.description.settings
 
-        service, _ = await self._change(name, decide)
-        return service
+        return (await self._change(name, decide)).service
 
     async def delete(self, name: str, *, expected: int | None = None) -> dict[Role, Dropped]:
         """Delete a service and its entries; give what there was in each queue."""
@@ -152,7 +166,7 @@ class Services:
                 raise RevisionChanged(name, expected, revision)
             # Before, so that a token that was made early never opens the next of this name.
             await self.access.bind(name, known.incarnation)
-            if await self._registry.write(name, State.DELETED, "{}", expected=revision) is not None:
+            if await self._registry.write(name, State.DELETED, "{}", expected=revision):
                 self._retire(known)
                 return await known.drop()
         raise RevisionChanged(name, expected, None)
@@ -163,8 +177,8 @@ class Services:
         decide: Callable[[Service | None], tuple[State, ServiceSettings]],
         *,
         expected: int | None = None,
-    ) -> tuple[Service, bool]:
-        """Write down what is decided about the service as it is then; say whether it is new."""
+    ) -> Changed:
+        """Store what is decided about the service as it is then."""
         for _ in range(MOST_TRIES):
             await self.look(None)
             known = self._changeable(name)
@@ -174,11 +188,10 @@ class Services:
             state, settings = decide(known)
             now = known.description if known else None
             if known and now and now.state is state and now.settings is settings:
-                return known, False
-            written = await self._registry.write(name, state, to_json(settings), expected=revision)
-            if written is not None:
+                return Changed(known, is_new=False)
+            if await self._registry.write(name, state, to_json(settings), expected=revision):
                 await self.look(None)
-                return self.find(name), known is None
+                return Changed(self.find(name), is_new=known is None)
         raise RevisionChanged(name, expected, None)
 
     async def replicas(self) -> list[Replica]:
@@ -193,7 +206,7 @@ class Services:
             log.warning("The services that were made at run time are not served yet: %s", error)
 
     async def run(self) -> None:
-        """Run every queue and the doorbells between the processes, for ever."""
+        """Run every queue, and listen to the rings of other processes, until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -252,17 +265,16 @@ class Services:
                 log.exception("The registry was not read.")
 
     async def _look(self, askers: Sequence[None]) -> list[None]:
-        revision, found = await self._registry.read(self._revision)
-        if found is not None:
-            self._serve_what_is(found)
-            self._revision = revision
+        if (snapshot := await self._registry.read(self._revision)) is not None:
+            self._serve_what_is(snapshot.services)
+            self._revision = snapshot.revision
         return [None] * len(askers)
 
-    def _serve_what_is(self, found: dict[str, Registered | None]) -> None:
+    def _serve_what_is(self, found: Mapping[str, Registered | Unreadable]) -> None:
         wanted = {
             name: description
             for name, registered in found.items()
-            if registered is not None
+            if isinstance(registered, Registered)
             and registered.state is not State.DELETED
             and (description := from_registry(name, registered))
         }
@@ -271,10 +283,10 @@ class Services:
             if known.origin is Origin.ENVIRONMENT:
                 if wanted.pop(service.name, None):
                     log.warning("Service %s of the registry: the environment's wins.", known.name)
-            elif service.name in found and found[service.name] is None:
-                # It goes on as it was: nobody has said that its entries are to go.
+            elif isinstance(registered := found.get(service.name), Unreadable):
+                # It goes on as it was: nothing says that its entries must go.
                 continue
-            elif _is_another(found.get(service.name), known.incarnation):
+            elif _is_another(registered, known.incarnation):
                 self._retire(service)
         for name, description in wanted.items():
             served = self._by_name.get(name)
@@ -283,7 +295,7 @@ class Services:
             elif served.description.revision != description.revision:
                 served.change(description)
         for name, registered in found.items():
-            if registered is not None and registered.state is State.DELETED:
+            if isinstance(registered, Registered) and registered.state is State.DELETED:
                 self._deleted.append((name, registered.incarnation))
         self._see_all_deleted()
 

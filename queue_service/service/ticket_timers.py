@@ -48,15 +48,15 @@ class TicketTimers:
         while True:
             seen = await self._bells.due.wait(seen)
             try:
-                done, wait_ms = await self._store.due()
+                due = await self._store.due()
             except StoreUnavailable:
                 # The next look at the leases rings again.
                 await asyncio.sleep(STORE_PAUSE_S)
             except StoreError:
                 log.exception("Cannot do what is due for tickets.")
             else:
-                if done and wait_ms == 0:
+                if due.done and due.wait_ms == 0:
                     # One call does a limited number of things, and there are more.
                     self._bells.due.ring()
-                elif wait_ms >= 0:
-                    self._bells.ring_due_in(wait_ms)
+                elif due.wait_ms is not None:
+                    self._bells.ring_due_in(due.wait_ms)

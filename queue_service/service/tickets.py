@@ -13,31 +13,26 @@ from queue_service.delivery.dispatcher import STORE_PAUSE_S
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.errors import (
-    BadParameter,
     FrameTooBig,
-    QueueEnded,
-    QueueFull,
     StoreError,
     StoreUnavailable,
 )
 from queue_service.service.estimate import Estimate, RunTimes, estimate
 from queue_service.service.follow import LOOK_AGAIN_S, Follow
 from queue_service.service.queues import Queue
-from queue_service.service.refusals import quota_exceeded
+from queue_service.service.refusals import error_of, is_full_or_limited
 from queue_service.service.ticket_timers import TicketTimers
 from queue_service.settings.process import Settings
 from queue_service.store.batching import all_of
 from queue_service.store.keys import Keys
+from queue_service.store.outcomes import Refused, Submitted
 from queue_service.store.owners import plain_name
-from queue_service.store.putter import QuotaReached
 from queue_service.store.ticket import (
     Event,
     Noted,
     Seen,
     State,
     Submission,
-    Submitted,
-    TooLate,
 )
 from queue_service.store.tickets import HISTORY_LENGTH, TicketStore
 
@@ -85,48 +80,44 @@ class Tickets:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._timers.run())
             group.create_task(self._keep_history())
-            group.create_task(self._put_away_what_is_left_over())
+            group.create_task(self._keep_discarding())
 
-    async def submit(self, submission: Submission) -> tuple[bool, str]:
-        """Put a request; say whether it is new, and its name as it is stored.
+    async def submit(self, submission: Submission) -> Submitted:
+        """Put a request and keep a ticket of it.
 
-        Raises FrameTooBig, QueueFull, QueueEnded, QuotaExceeded or, when it comes too late,
-        BadParameter, with nothing stored, and KeyError, with its id, when the id or the key
-        already stands for another request of this owner.
+        With nothing stored it raises FrameTooBig, QueueFull, QueueEnded, QuotaExceeded,
+        BadParameter for a time that has passed, or IdInUse if the id or the key belongs to a
+        different request of this owner.
         """
-        limits = self._queue.limits
+        queue = self._queue
+        limits = queue.limits
         if len(submission.data) > limits.payload_bytes:
             raise FrameTooBig(len(submission.data), limits.payload_bytes)
         stored = await self._store.submit(submission)
-        if isinstance(stored, QuotaReached):
-            self._queue.metrics.refusals.inc()
-            raise quota_exceeded(submission.putter, stored)
-        if isinstance(stored, TooLate):
-            came = f"one that passed {stored.by_ms} ms ago; nothing was stored"
-            raise BadParameter(stored.option, "a time that is still to come", came)
-        outcome, request_id = stored
-        if outcome is Submitted.FULL:
-            self._queue.metrics.refusals.inc()
-            raise QueueFull(self._queue.role, limits.capacity)
-        if outcome is Submitted.ENDED:
-            self._queue.metrics.refusals.inc()
-            raise QueueEnded(self._queue.role)
-        if outcome is Submitted.CONFLICT:
-            raise KeyError(plain_name(request_id))
-        if outcome is Submitted.NEW:
-            self._queue.metrics.puts.inc()
+        if isinstance(stored, Refused):
+            if is_full_or_limited(stored):
+                queue.metrics.refusals.inc()
+            raise error_of(
+                stored,
+                request_id=submission.request_id,
+                putter=submission.putter,
+                role=queue.role,
+                capacity=limits.capacity,
+            )
+        if stored.is_new:
+            queue.metrics.puts.inc()
             if submission.begin_ms or submission.start_by_ms or submission.finish_by_ms:
                 # This process learns when the next time comes.
                 self._bells.due.ring()
-        return outcome is Submitted.NEW, request_id
+        return stored
 
-    async def put_away(self, request_id: str) -> None:
-        """End a request that nobody waits for, and keep nothing of it.
+    async def discard(self, request_id: str) -> None:
+        """Cancel a request that no client waits for, and keep nothing of it.
 
-        Where the store is away that is done when it is back: nobody else would do it.
+        If the store is away, this is done when it is back: nothing else would do it.
         """
         try:
-            await self._put_away(request_id)
+            await self._discard(request_id)
         except StoreUnavailable:
             self._left_over[request_id] = None
             self._new_left_over.ring()
@@ -156,11 +147,11 @@ class Tickets:
         )
 
     async def events(self, request_id: str, after: int) -> list[Event]:
-        """What engines have told of a request after an event's number, some at a time."""
+        """Return events of a request after an event's number, some at a time."""
         return await self._store.events((request_id, after))
 
     async def note(self, items: list[Noted]) -> None:
-        """Write down what engines have told of deliveries."""
+        """Store what workers have reported about running deliveries."""
         await all_of([self._store.note(item) for item in items])
 
     def note_run(self, seconds: float) -> None:
@@ -213,21 +204,21 @@ class Tickets:
                 log.debug("Run times were not written down: %s", error)
                 self._new_runs.ring()
 
-    async def _put_away(self, request_id: str) -> None:
+    async def _discard(self, request_id: str) -> None:
         await self.cancel(request_id)
         await self.purge(request_id)
 
-    async def _put_away_what_is_left_over(self) -> None:
+    async def _keep_discarding(self) -> None:
         seen = 0
         while True:
             seen = await self._new_left_over.wait(seen)
             while self._left_over:
                 request_id = next(iter(self._left_over))
                 try:
-                    await self._put_away(request_id)
+                    await self._discard(request_id)
                 except StoreUnavailable:
                     await asyncio.sleep(STORE_PAUSE_S)
                     continue
                 except StoreError:
-                    log.exception("Request %s was not put away.", plain_name(request_id))
+                    log.exception("Request %s was not discarded.", plain_name(request_id))
                 del self._left_over[request_id]

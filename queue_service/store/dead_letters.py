@@ -7,7 +7,13 @@ from typing import Any
 
 from client_sdk.wire.failures import type_named
 from client_sdk.wire.names import REQUEST_ID_TAG
+from queue_service.store.outcomes import Refusal
 from queue_service.store.owners import owner_of, plain_name
+
+#: Where a walk over dead letters begins, as the scripts take it.
+BEGIN = "0"
+#: Why a queue takes no more, in the words of replay.lua.
+_REFUSALS = {b"": None, b"full": Refusal.FULL, b"ended": Refusal.ENDED}
 
 #: Calls a script: the verb and its arguments.
 Run = Callable[[str, Sequence[Any]], Awaitable[Any]]
@@ -15,13 +21,13 @@ Run = Callable[[str, Sequence[Any]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An entry that is handed out no more, and how it came to that.
+    """An entry that is not delivered any more, and why.
 
-    index: the one that the entry had; it names the letter too.  reason: `MaxDelivery` when it was
-    handed out as often as permitted, `Failed` when its worker gave it up, `PoisonJob` when it
-    killed engines.  code, error, type: how its last hand-out failed.  attempts: hand-outs.  uid:
-    who had it last.  deaths: the users whose engines died while they ran it.  Times are
-    milliseconds since 1970, by Redis' clock.  owner: whose the entry is, "" for the service's own.
+    index: that of the entry, which also names the letter.  reason: `MaxDelivery` after the last
+    permitted delivery, `Failed` when its worker gave it up, `PoisonJob` when it killed engines.
+    code, error, type: how its last delivery failed.  attempts: deliveries.  uid: who had it last.
+    deaths: the users whose engines died while they ran it.  Times are milliseconds since 1970, by
+    Redis' clock.  owner: "" for the service itself.
     """
 
     index: int
@@ -100,18 +106,27 @@ class Choice:
 class Replayed:
     """What one step of a replay did.
 
-    last, go_on: where the walk ends, and where it goes on, "" when all were seen.
-    refusal: "full" or "ended" when the queue took no more, else "".
+    last: where the walk ends.  go_on: where it goes on; None when it has ended.
+    refusal: why the queue took no more, if so.
     replayed: (index, new index, request id) of each.
     absent: indexes without a letter.  in_use: those whose request id is in the queue already.
     """
 
     last: str
-    go_on: str
-    refusal: str
+    go_on: str | None
+    refusal: Refusal | None
     replayed: list[tuple[int, int, str]]
     absent: list[int]
     in_use: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class PurgedLetters:
+    """What one step of a purge did: how many letters it removed; the rest as for Replayed."""
+
+    last: str
+    go_on: str | None
+    removed: int
 
 
 class DeadLetterStore:
@@ -121,11 +136,14 @@ class DeadLetterStore:
         self._run = run
 
     async def list_dead(
-        self, choice: Choice, *, after: str, most: int
-    ) -> tuple[list[DeadLetter], str]:
-        """Give letters, the oldest first, and where to go on, "" when all were seen."""
-        go_on, *letters = await self._run("list_dead", [after or "0", choice.to_json(), most])
-        return [DeadLetter.from_reply(letter) for letter in letters], go_on.decode()
+        self, choice: Choice, *, after: str | None, most: int
+    ) -> tuple[list[DeadLetter], str | None]:
+        """Give letters, the oldest first, and where to go on; None when all were seen.
+
+        after: where an earlier call said to go on; None is the beginning.
+        """
+        go_on, *letters = await self._run("list_dead", [after or BEGIN, choice.to_json(), most])
+        return [DeadLetter.from_reply(letter) for letter in letters], go_on.decode() or None
 
     async def show_dead(self, index: int) -> tuple[DeadLetter, bytes] | None:
         """Give one letter and its data."""
@@ -140,14 +158,17 @@ class DeadLetterStore:
         return bool(await self._run("edit_dead", arguments) == 1)
 
     async def replay(
-        self, choice: Choice, *, after: str = "", last: str = "", most: int
+        self, choice: Choice, *, after: str | None = None, last: str = "", most: int
     ) -> Replayed:
-        """Put letters back at the tail of the queue, one step of a walk."""
-        reply = await self._run("replay", [after or "0", last, choice.to_json(), most])
+        """Put letters back at the tail of the queue, one step of a walk.
+
+        after, last: `go_on` and `last` of the step before; without them the walk begins.
+        """
+        reply = await self._run("replay", [after or BEGIN, last, choice.to_json(), most])
         return Replayed(
             last=reply[0].decode(),
-            go_on=reply[1].decode(),
-            refusal=reply[2].decode(),
+            go_on=reply[1].decode() or None,
+            refusal=_REFUSALS[reply[2]],
             replayed=[
                 (int(old), int(new), plain_name(name.decode())) for old, new, name in reply[3]
             ],
@@ -156,8 +177,9 @@ class DeadLetterStore:
         )
 
     async def purge(
-        self, choice: Choice, *, after: str = "", last: str = "", most: int
-    ) -> tuple[str, str, int]:
-        """Remove letters, one step of a walk: (where it ends, where it goes on, how many)."""
-        end, go_on, removed = await self._run("purge", [after or "0", last, choice.to_json(), most])
-        return end.decode(), go_on.decode(), int(removed)
+        self, choice: Choice, *, after: str | None = None, last: str = "", most: int
+    ) -> PurgedLetters:
+        """Remove letters, one step of a walk; see replay."""
+        arguments = [after or BEGIN, last, choice.to_json(), most]
+        end, go_on, removed = await self._run("purge", arguments)
+        return PurgedLetters(end.decode(), go_on.decode() or None, int(removed))

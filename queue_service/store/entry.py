@@ -7,6 +7,7 @@ frozen dataclass takes three times as long to make.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from client_sdk.wire.names import REQUEST_ID_TAG, TICKET_TAG
@@ -99,11 +100,11 @@ class Entry:
 
 @dataclass(slots=True)
 class Delivery:
-    """An entry in a subscriber's hands; attempt counts its hand-outs, this one included.
+    """An entry that a subscriber holds; attempt counts its deliveries, this one included.
 
     deaths: how many different workers' engines have died while they ran it.  retry: the request's
     own retry policy, as ticket.py writes it.  alone: nothing else may run beside it.
-    has_rivals: other owners have entries in line or at workers.
+    has_rivals: other owners have entries that wait or run.
     """
 
     entry: Entry
@@ -152,7 +153,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscriber as the store is told of it.
+    """A subscriber, as it is stored.
 
     session: names the connection; a newer one of the same (gid, uid) takes over.
     newest_only: the lower bound is the entry that comes next.
@@ -195,27 +196,12 @@ class Ask:
     room: int
 
 
-@dataclass(frozen=True, slots=True)
-class Handout:
-    """What `deliver` gave.
-
-    waiting: entries that this group still waits for.
-    deliveries: for each asked user what it was given.  held: how many it holds now.
-    gone: the users that are no longer this connection's; True where a newer one took over.
-    """
-
-    waiting: int
-    deliveries: Mapping[str, list[Delivery]]
-    held: Mapping[str, int]
-    gone: Mapping[str, bool]
-
-
 @dataclass(slots=True)
 class Completed:
     """A delivery that is done; `data` None writes nothing to the sink.
 
     failed_code: that of the failure which the result tells of, "" for none; a dead letter is then
-        kept, if the policy wants one.  failed_reason: its sentence.  failed_type: its type, "" for
+        kept, if the policy says so.  failed_reason: its sentence.  failed_type: its type, "" for
         unsaid.
     """
 
@@ -246,7 +232,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A delivery given back, and why; attempt 0 stands for whichever the user holds.
+    """A rejected delivery, and why; attempt 0 is the one that the user holds.
 
     type: that of the failure, "" for unsaid.  pauses_ms: how long the entry waits after its first
     attempt, its second and so on, and the last one after all further; None in place of one that is
@@ -294,18 +280,25 @@ class Read:
     taker: str = ""
 
 
+class Quality(StrEnum):
+    """How good a position is; the words are those of the scripts and of the jobs API."""
+
+    EXACT = "exact"
+    AT_MOST = "at_most"
+    ABOUT = "about"  # it depends on how long the entries of other owners run
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an entry is: in the asking group's hands, or behind `ahead` others.
 
-    quality: whether `ahead` is "exact", "at_most", or "about" where it depends on how long the
-    entries of other owners run.
+    quality: how good the number is.
     """
 
     held: bool
     uid: str
     ahead: int
-    quality: str = "exact"
+    quality: Quality = Quality.EXACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,22 +308,6 @@ class Departed:
     uid: str
     left_at_ms: int
     held: int
-
-
-@dataclass(frozen=True, slots=True)
-class Expired:
-    """What `expire` did and saw.
-
-    released: deliveries that go out again.  subscribers: how many ended.  wait_ms: to the end of
-    the next lease; due_ms: until something is due (see due.lua); each -1 for never.
-    stops: how many deliveries their workers are to stop.
-    """
-
-    released: int
-    subscribers: int
-    wait_ms: int
-    stops: int
-    due_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +337,7 @@ class DeadLetterSums:
     """How many dead letters there are, and what became of entries since the queue was made.
 
     parked: became dead letters.  dropped, reared: ended by those policies.  replayed, purged:
-    dead letters that somebody put back or removed.  crowded_out: the oldest, beyond the limit.
+    dead letters that were put back or removed.  crowded_out: the oldest, beyond the limit.
     """
 
     now: int

@@ -1,4 +1,4 @@
-"""Whose an entry is: names as they are stored, and names as they are shown.
+"""Owners of entries: names as they are stored, and names as they are shown.
 
 What a token puts is stored under `<owner>\\x1e<request id>`; see lua/prelude/owners.lua.  The
 service's own token owns by "" and its names are stored as they are.
@@ -6,17 +6,17 @@ service's own token owns by "" and its names are stored as they are.
 
 from dataclasses import dataclass
 
-#: Stands between an owner and a name; neither may contain it.
+#: Separates an owner from a name; neither may contain it.
 OWNED = "\x1e"
-#: Stands between a name and its owner where a worker that speaks EAS reads an owned entry's id.
+#: Separates a name from its owner in the id that a worker reads over the EAS protocol.
 AT = "@"
-#: Goes before the name that a result may answer, where only the store can say whether it does.
+#: Precedes the name that a result may answer, if only the store can say whether it does.
 UNSURE = "?"
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Whose entries a request may see and change; the owner "" stands for everybody's.
+    """Whose entries a request may see and change; the owner "" sees all.
 
     What it puts is its owner's.
     """
@@ -34,10 +34,6 @@ class Viewer:
 
 #: The service's own token, and tokens with the scope `all`.
 EVERYBODYS = Viewer()
-
-
-class Foreign:
-    """A result was not stored: another owner's worker is to answer the entry."""
 
 
 def owned_name(owner: str, name: str) -> str:

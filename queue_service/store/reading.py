@@ -16,7 +16,7 @@ async def read_whole(store: Store, read: Read) -> list[Entry]:
     is_walk = bool(read.wanted.tags) or read.length > SHORT_READ
     look = store.scan if is_walk else store.get
     entries, go_on = await look(read)
-    while go_on and len(entries) < read.length:
+    while go_on is not None and len(entries) < read.length:
         if sum(len(entry.data) for entry in entries) >= MOST_BYTES:
             break
         wanted = replace(read.wanted, from_index=go_on)

@@ -6,10 +6,10 @@
 | `<prefix>:{*}:replicas`   | hash | id of a process -> until when it is believed to live      |
 
 The field `#revision` of the first counts the changes of all services, so that a process asks for
-one number on each tick and reads the rest only when it is another one.  The incarnation is the
-revision with which a service was made: it is a part of the names of the service's keys, so that a
-process which has missed that a service was deleted and made anew cannot touch the new one's.
-Neither `#` nor `*` may stand in a service's name.
+one number on each tick and reads the rest only when it has changed.  The incarnation is the
+revision with which a service was made.  It is part of the names of the service's keys, so a process
+that missed the deletion of a service cannot touch the keys of a new one with the same name.
+A service's name contains neither `#` nor `*`.
 """
 
 import contextlib
@@ -57,6 +57,18 @@ class Registered:
         return cls(int(revision), int(incarnation), State(state), description)
 
 
+class Unreadable:
+    """A service whose record this version cannot read: it exists, and nothing else is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All services by name, at one revision of the registry."""
+
+    revision: int
+    services: Mapping[str, Registered | Unreadable]
+
+
 @dataclass(frozen=True, slots=True)
 class Replica:
     """One process of the queue service that has lately said that it lives.
@@ -79,40 +91,40 @@ class Registry:
         #: The pub/sub channel that rings when a service was changed.
         self.channel = f"{prefix}:{{*}}:ring"
 
-    async def read(self, known: int) -> tuple[int, dict[str, Registered | None] | None]:
-        """Give the revision and all services by name; None when it is still the known one.
-
-        What cannot be read is None too: of that service nothing is known.
-        """
+    async def read(self, known: int) -> Snapshot | None:
+        """Give all services, or None when the revision is still the known one."""
         revision, *pairs = await self._ask("registered", self._services, known)
         if not revision.isdigit():
             raise StoreError("registered", f"the revision is no number: {revision[:64]!r}")
         if int(revision) == known:
-            return known, None
-        return int(revision), {
-            name.decode("utf-8", "replace"): _read(name, text)
-            for name, text in zip(pairs[::2], pairs[1::2], strict=True)
-        }
+            return None
+        return Snapshot(
+            int(revision),
+            {
+                name.decode("utf-8", "replace"): _read(name, text)
+                for name, text in zip(pairs[::2], pairs[1::2], strict=True)
+            },
+        )
 
     async def write(
         self, name: str, state: State, description: str, *, expected: int | None
-    ) -> int | None:
-        """Write a service down; give its new revision, or None when it is not the expected one.
+    ) -> bool:
+        """Store a service; False, with nothing changed, when its revision is not the expected one.
 
-        expected: 0 is a service that must not exist; None takes whatever is there.
+        expected: 0 is a service that must not exist; None accepts any.
         """
         wanted = "" if expected is None else expected
-        word, revision, *_ = await self._ask(
+        word, *_ = await self._ask(
             "register", self._services, self.channel, name, state, description, wanted
         )
-        return int(revision) if word == b"ok" else None
+        return bool(word == b"ok")
 
     async def forget(self, name: str, incarnation: int) -> None:
-        """Remove the last trace of a deleted service, unless it was made anew."""
+        """Remove the last trace of a deleted service, unless there is a new one."""
         await self._ask("forget", self._services, name, incarnation)
 
     async def announce(self, replica: str, about: Mapping[str, object], *, kept_ms: int) -> None:
-        """Say that this process lives, for so long."""
+        """Say that this process will live for this time."""
         await self._ask("announce", self._replicas, replica, json.dumps(about), kept_ms)
 
     async def leave(self, replica: str) -> None:
@@ -133,9 +145,9 @@ class Registry:
         return await self._scripts.ask(verb, keys, arguments)
 
 
-def _read(name: bytes, text: bytes) -> Registered | None:
+def _read(name: bytes, text: bytes) -> Registered | Unreadable:
     try:
         return Registered.from_bytes(text)
     except ValueError as error:
         log.error("What the registry has of service %r cannot be read: %s", name[:64], error)
-        return None
+        return Unreadable()

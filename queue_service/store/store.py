@@ -14,11 +14,10 @@ from queue_service.store.entry import (
     Delivery,
     Dropped,
     Entry,
-    Expired,
     Filter,
-    Handout,
     NewEntry,
     Place,
+    Quality,
     QueueState,
     Read,
     Rejected,
@@ -26,8 +25,19 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Keys, Role, other
-from queue_service.store.owners import Foreign, owned_name, plain_name
-from queue_service.store.putter import QuotaReached, read_put
+from queue_service.store.outcomes import (
+    Committed,
+    Delivered,
+    Expired,
+    Gone,
+    Overdue,
+    Refused,
+    Stored,
+    Taken,
+    read_put,
+    time_or_none,
+)
+from queue_service.store.owners import owned_name, plain_name
 from queue_service.store.rules import Rules
 from queue_service.store.scripts import Scripts
 from queue_service.store.state import read_state
@@ -40,6 +50,8 @@ REMOVE_STEP = 100
 TAKEN_MS = 30_000
 #: How long a group is remembered after its last member has left, in ms.
 GROUP_REMEMBERED_MS = 3_600_000
+#: The limit that refuses a subscriber, by the number that subscribe.lua returns in its place.
+_SUBSCRIBE_QUOTAS = {-1: "groups", -2: "users"}
 
 
 class Store:
@@ -58,14 +70,14 @@ class Store:
         self.dead_letters = DeadLetterStore(self._run)
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
-        self.put: Batcher[NewEntry, tuple[int, str] | QuotaReached | Foreign | None] = Batcher(
+        self.put: Batcher[NewEntry, Stored | Refused] = Batcher(
             self._put, weigh=lambda item: len(item.data)
         )
-        self.get: Batcher[Read, tuple[list[Entry], int]] = Batcher(self._get, most=64)
+        self.get: Batcher[Read, tuple[list[Entry], int | None]] = Batcher(self._get, most=64)
         self.complete: Batcher[Completed, bool] = Batcher(
             self._complete, weigh=lambda item: len(item.data or b"")
         )
-        self.commit: Batcher[tuple[str, str, int], str] = Batcher(self._commit)
+        self.commit: Batcher[tuple[str, str, int], Committed] = Batcher(self._commit)
         self.reject: Batcher[Rejected, bool] = Batcher(self._reject)
 
     @property
@@ -78,14 +90,8 @@ class Store:
         self._rules = rules
         self._first = (self._names.channel, self.role, rules.to_json())
 
-    async def _put(
-        self, entries: Sequence[NewEntry]
-    ) -> list[tuple[int, str] | QuotaReached | Foreign | None]:
-        """Store entries; give (index, request id) of each.
-
-        None when the queue is full; the index 0 when its stream was ended, or, with the request
-        id, when a job of that id is not in line yet.
-        """
+    async def _put(self, entries: Sequence[NewEntry]) -> list[Stored | Refused]:
+        """Store entries."""
         keys: list[str] = list(self._keys)
         arguments: list[Any] = []
         for entry in entries:
@@ -112,13 +118,13 @@ class Store:
         reply = await self._run("put", arguments, keys)
         return [read_put(item) for item in reply]
 
-    async def scan(self, read: Read) -> tuple[list[Entry], int]:
+    async def scan(self, read: Read) -> tuple[list[Entry], int | None]:
         """The same as `get` for a read that may have to look at many entries."""
         async with self._scripts.slices.turn(self._names.service):
             return (await self._get([read]))[0]
 
-    async def _get(self, reads: Sequence[Read]) -> list[tuple[list[Entry], int]]:
-        """Read entries; give those of each read, and the index to go on at (0: all seen)."""
+    async def _get(self, reads: Sequence[Read]) -> list[tuple[list[Entry], int | None]]:
+        """Read entries; give those of each read, and the index to continue at; None at the end."""
         arguments: list[Any] = [TAKEN_MS]
         for read in reads:
             arguments += (
@@ -129,25 +135,26 @@ class Store:
             )
         reply = await self._run("get", arguments)
         return [
-            ([Entry.from_reply(entry) for entry in item[1:]], int(item[0] or 0)) for item in reply
+            ([Entry.from_reply(entry) for entry in item[1:]], int(item[0] or 0) or None)
+            for item in reply
         ]
 
-    async def deliver(self, gid: str, asks: Sequence[Ask]) -> Handout:
-        """Hand entries to subscribers of one group, in the order in which they are named."""
+    async def deliver(self, gid: str, asks: Sequence[Ask]) -> Delivered:
+        """Deliver entries to subscribers of one group, in the order in which they are named."""
         arguments: list[Any] = [gid, DELIVER_BYTES]
         for ask in asks:
             arguments += (ask.uid, ask.session, ask.room)
         waiting, *batches = await self._run("deliver", arguments)
         deliveries: dict[str, list[Delivery]] = {}
         held: dict[str, int] = {}
-        gone: dict[str, bool] = {}
+        gone: dict[str, Gone] = {}
         for ask, (state, count, *batch) in zip(asks, batches, strict=True):
             if state != b"ok":
-                gone[ask.uid] = state == b"taken"
+                gone[ask.uid] = Gone.read(state)
                 continue
             held[ask.uid] = int(count)
             deliveries[ask.uid] = [Delivery.from_reply(item) for item in batch]
-        return Handout(int(waiting), deliveries, held, gone)
+        return Delivered(int(waiting), deliveries, held, gone)
 
     async def _complete(self, items: Sequence[Completed]) -> list[bool]:
         """Store results and remove their inputs; False where the delivery was lost."""
@@ -159,14 +166,15 @@ class Store:
             outcomes += [done == 1 for done in await self._run("complete", arguments)]
         return outcomes
 
-    async def _commit(self, items: Sequence[tuple[str, str, int]]) -> list[str]:
-        """Commit (gid, uid, index); give "committed", "absent" or "foreign" for each."""
-        outcomes: list[str] = []
+    async def _commit(self, items: Sequence[tuple[str, str, int]]) -> list[Committed]:
+        """Commit (gid, uid, index)."""
+        outcomes: list[Committed] = []
         for gid, group in groupby(items, key=lambda item: item[0]):
             arguments: list[Any] = [gid]
             for _, uid, index in group:
                 arguments += (uid, index)
-            outcomes += [word.decode() for word in await self._run("commit", arguments)]
+            reply = await self._run("commit", arguments)
+            outcomes += [Committed(word.decode()) for word in reply]
         return outcomes
 
     async def _reject(self, items: Sequence[Rejected]) -> list[bool]:
@@ -196,35 +204,33 @@ class Store:
         for index, attempt in subscription.claims:
             arguments += (index, attempt)
         held, lost = await self._run("subscribe", arguments)
-        if held < 0:
-            quota = "groups" if held == -1 else "users"
-            raise QuotaExceeded(quota, limit=int(lost), count=int(lost))
+        if held in _SUBSCRIBE_QUOTAS:
+            raise QuotaExceeded(_SUBSCRIBE_QUOTAS[held], limit=int(lost), count=int(lost))
         return int(held), [subscription.claims[int(position)] for position in lost]
 
     async def resize(self, gid: str, uid: str, *, session: str, window: int) -> bool:
         """Change a window; False when the subscriber is no longer this connection's."""
         return bool(await self._run("resize", [gid, uid, session, window]) == 1)
 
-    async def renew(self, renewals: Sequence[Renewal]) -> list[tuple[int, bool]]:
-        """Put off the ends of leases.
-
-        Gives (position, taken over) of those that are no longer this connection's.
-        """
+    async def renew(self, renewals: Sequence[Renewal]) -> dict[int, Gone]:
+        """Renew leases; give the positions of those that are not this connection's any more."""
         arguments: list[Any] = []
         for one in renewals:
             about = "" if one.about is None else json.dumps(one.about)
             arguments += (one.gid, one.uid, one.session, one.lease_ms, about)
         reply = await self._run("renew", arguments)
-        return [(int(position), state == b"taken") for position, state in reply]
+        return {int(position): Gone.read(state) for position, state in reply}
 
     async def release(
         self, gid: str, uid: str, *, session: str, grace_ms: int, charged: bool = True
     ) -> int:
-        """End a subscriber after a grace; give what it held, -1 when it was taken over.
+        """End a subscriber after a grace; give how many deliveries it held.
 
+        These are none when a newer connection took over, because they are that one's now.
         charged: whether the deliveries count as attempts; only without a grace they may not.
         """
-        return int(await self._run("release", [gid, uid, session, grace_ms, int(charged)]))
+        reply = await self._run("release", [gid, uid, session, grace_ms, int(charged)])
+        return max(0, int(reply))
 
     async def expire(self, lease_ms: int, *, looked_before: bool = False) -> Expired:
         """End leases that are over.
@@ -233,20 +239,25 @@ class Store:
         shortens the extension of leases after a gap in which nobody could renew them.
         """
         arguments = [lease_ms, GROUP_REMEMBERED_MS, int(looked_before)]
-        return Expired(*map(int, await self._run("expire", arguments)))
+        released, subscribers, wait_ms, stops, due_ms = await self._run("expire", arguments)
+        return Expired(
+            released=int(released),
+            subscribers=int(subscribers),
+            wait_ms=time_or_none(wait_ms),
+            stops=int(stops),
+            due_ms=time_or_none(due_ms),
+        )
 
-    async def overdue(
-        self, subscribers: Sequence[tuple[str, str, str]]
-    ) -> tuple[int, list[tuple[str, str, int, int]]]:
-        """Take back what these (group, user, session) have held for longer than max_idle.
-
-        Gives ms until the next deadline or -1, and (group, user, index, attempt) of each.
-        """
+    async def overdue(self, subscribers: Sequence[tuple[str, str, str]]) -> Overdue:
+        """Take back what these (group, user, session) have held for longer than max_idle."""
         wait_ms, *taken = await self._run("overdue", [name for one in subscribers for name in one])
-        return int(wait_ms), [
-            (gid.decode(), uid.decode(), int(index), int(attempt))
-            for gid, uid, index, attempt in taken
-        ]
+        return Overdue(
+            [
+                Taken(gid.decode(), uid.decode(), int(index), int(attempt))
+                for gid, uid, index, attempt in taken
+            ],
+            time_or_none(wait_ms),
+        )
 
     async def restore(self, indexes: Iterable[int]) -> int:
         """Show taken entries to other reads again; give how many were still taken."""
@@ -288,15 +299,15 @@ class Store:
             count += more
         return int(count)
 
-    async def newest(self, wanted: Filter, most: int) -> int:
-        """Give the index at which the newest `most` that a filter wants begin, or 0."""
+    async def newest(self, wanted: Filter, most: int) -> int | None:
+        """Give the index of the first of the newest `most` that a filter wants, if any."""
         lowest, below, text = b"", b"", wanted.to_json()
         while most > 0:
             found, first, below = await self.run_slice("newest", [text, most, below])
             most, lowest = most - int(found), first or lowest
             if not below:
                 break
-        return int(lowest or 0)
+        return int(lowest) if lowest else None
 
     async def end_stream(self, *, ended: bool, drop: bool) -> int:
         """Take no more puts, or take them again; drop what nobody holds, and give how many."""
@@ -320,8 +331,8 @@ class Store:
         reply = await self._run("search", [gid, index, workers_gid, owner])
         if not reply:
             return None
-        uid, ahead, quality = plain_name(reply[1].decode()), int(reply[2]), reply[3].decode()
-        return Place(reply[0] == b"1", uid, ahead, quality)
+        uid, ahead = plain_name(reply[1].decode()), int(reply[2])
+        return Place(reply[0] == b"1", uid, ahead, Quality(reply[3].decode()))
 
     async def attributes(self, owner: str = "") -> QueueState:
         """Describe the queue, its groups and its subscribers, or what is an owner's of them."""

@@ -1,6 +1,7 @@
-"""What the store takes and gives about requests that are remembered: plain values, no Redis.
+"""Values about tickets that the store takes and returns: no Redis here.
 
-A ticket stands for a request id from its submission until some time after its result has gone.
+A ticket is what is known of a request, from its submission until some time after its result is
+gone.
 """
 
 import json
@@ -12,10 +13,11 @@ from typing import Any
 from client_sdk.wire.failures import FailureType, type_named
 from client_sdk.wire.names import ERROR_CODE_TAG, ERROR_TYPE_TAG, TICKET_TAG
 from client_sdk.wire.retry import AttemptPolicy
+from queue_service.store.entry import Quality
 from queue_service.store.owners import owned_name, owner_of, plain_name
 from queue_service.store.putter import Putter
 
-#: The value of the ticket's tag on an entry of which nothing is written down while it runs.
+#: The value of the ticket's tag on an entry whose events are not stored.
 NO_EVENTS = "-"
 #: The same when its events are wanted; the longest run in ms may follow either.
 EVENTS = "e"
@@ -36,14 +38,13 @@ class State(StrEnum):
 class Submission:
     """A request to put and remember.
 
-    digest: tells a repetition from another request with the same id or key.
+    digest: distinguishes a repetition from a different request with the same id or key.
     keep_ms: how long the result is kept; 0 is until it is read from the sink.
-    told_ms: how long the ticket is kept when there is no result any more.
+    told_ms: how long the ticket is kept after the result.
     begin_ms, start_by_ms, finish_by_ms: ms since 1970; 0 for none.  run_timeout_ms: 0 for none.
-    events: whether what an engine tells while it runs is to be written down.
-    retry: how it is tried again where that is not as the service has it; see write_retry.
-    putter: the token that puts it; None is the service's own.  It owns the request, and no other
-    owner's id or key is the same.
+    events: whether to store what an engine reports while it runs.
+    retry: its retry policy, if it is not that of the service; see write_retry.
+    putter: the token that puts it; None is the service's own.  Each owner has its own ids and keys.
     """
 
     request_id: str
@@ -105,31 +106,22 @@ def read_retry(text: str) -> AttemptPolicy | None:
     return AttemptPolicy(int(most), *map(float, numbers))
 
 
-class Submitted(StrEnum):
-    """What became of a submission."""
-
-    NEW = "new"
-    KNOWN = "known"  # the same was submitted before
-    CONFLICT = "conflict"  # something else was, under the same id or key
-    FULL = "full"
-    ENDED = "ended"  # the queue's stream was ended
-
-
-@dataclass(frozen=True, slots=True)
-class TooLate:
-    """Nothing was stored: a time by which the request was to begin or end has passed."""
-
-    option: str
-    by_ms: int
-
-
 class Canceled(StrEnum):
     """What became of the wish to cancel."""
 
     CANCELED = "canceled"
-    STOPPING = "stopping"  # its worker is told, and has the last word
+    STOPPING = "stopping"  # its worker gets a stop, and decides how it ends
     ENDED = "ended"  # it had ended before
     UNKNOWN = "unknown"
+
+
+class Part(StrEnum):
+    """One part of the list of requests, in the words of list.lua and of the cursors of the API."""
+
+    INPUT = "input"
+    DELAYED = "delayed"
+    SINK = "sink"
+    ENDED = "ended"  # without a result
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +135,9 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something that an engine has told of a delivery, to be written down.
+    """Something that an engine has reported about a delivery, to be stored.
 
-    said: the worker's own number of it, growing within the attempt.
+    said: the worker's number for it, growing within the attempt.
     data: a piece of output for the kind "delta", else JSON.
     """
 
@@ -162,7 +154,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The same, written down: number counts the events of the request from 1."""
+    """A stored event; number counts the events of the request from 1."""
 
     number: int
     kind: str
@@ -194,30 +186,30 @@ class Seen:
     """Where a request is.
 
     request_id: its name as it is stored; `id` and `owner` are what it is made of.
-    ticket: {} for one that has none.  index: of the input entry; 0 when there is none.
-    ahead: entries that go out before it.  quality: how good that is, as for a Place.
-    result_index, result_tags: of its result, 0 and {}
-    when there is none.  now_ms: ms since 1970 by Redis' clock.
+    ticket: {} for one that has none.  index: of the input entry, if there is one.
+    ahead: entries that are delivered before it.  quality: how good that number is.
+    result_index, result_tags: of its result; None and {} without one.
+    now_ms: ms since 1970 by Redis' clock.
     paused_until_ms: when its pause after a failed attempt ends; 0 for none.
     failure: how its last attempt failed, or why it has ended.
     """
 
     request_id: str
     ticket: Mapping[str, Any]
-    index: int
+    index: int | None
     held: bool
     attempt: int
     uid: str
     ahead: int
     stored_at_ms: int
-    result_index: int
+    result_index: int | None
     result_tags: Mapping[str, str]
     lane: int
     crew: Crew
     now_ms: int
     paused_until_ms: int = 0
     failure: "Failed | None" = None
-    quality: str = "exact"
+    quality: Quality = Quality.EXACT
 
     @property
     def id(self) -> str:
@@ -257,20 +249,20 @@ def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int
     return Seen(
         request_id=request_id,
         ticket=told,
-        index=int(index or 0),
+        index=int(index or 0) or None,
         held=held == b"1",
         attempt=int(attempt),
         uid=uid.decode(),
         ahead=int(ahead),
         stored_at_ms=int(stored_at or 0),
-        result_index=int(result_index or 0),
+        result_index=int(result_index or 0) or None,
         result_tags=json.loads(tags) if tags else {},
         lane=int(lane),
         crew=crew,
         now_ms=now_ms,
         paused_until_ms=int(reply[10]),
         failure=_failure(told, json.loads(tags) if tags else {}, reply[11], reply[12]),
-        quality=reply[13].decode(),
+        quality=Quality(reply[13].decode()),
     )
 
 

@@ -6,18 +6,24 @@ from typing import Any
 
 from queue_service.store.batching import Batcher
 from queue_service.store.keys import Keys
-from queue_service.store.putter import QuotaReached, read_refusal
+from queue_service.store.outcomes import (
+    Due,
+    Purged,
+    Refused,
+    Submitted,
+    read_submitted,
+    time_or_none,
+)
 from queue_service.store.store import Store
 from queue_service.store.ticket import (
     Canceled,
     Crew,
     Event,
     Noted,
+    Part,
     Seen,
     Stop,
     Submission,
-    Submitted,
-    TooLate,
     parse_seen,
 )
 
@@ -27,6 +33,8 @@ HISTORY_LENGTH = 512
 HISTORY_MS = 7 * 24 * 3600 * 1000
 #: Most events of one read.
 EVENTS_AT_ONCE = 500
+#: Where each part of the list of requests begins.
+LIST_BEGIN = "0"
 #: Most request ids of one list call, whose entries are read for them.
 LIST_STEP = 100
 
@@ -43,7 +51,7 @@ class TicketStore:
         self._gid = gid
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
-        self.submit: Batcher[Submission, tuple[Submitted, str] | QuotaReached | TooLate] = Batcher(
+        self.submit: Batcher[Submission, Submitted | Refused] = Batcher(
             self._submit, weigh=lambda item: len(item.data)
         )
         # Each reads a whole entry: no more of them at once than a slice of a walk.
@@ -52,10 +60,8 @@ class TicketStore:
         self.note: Batcher[Noted, bool] = Batcher(self._note, weigh=lambda item: len(item.data))
         self.events: Batcher[tuple[str, int], list[Event]] = Batcher(self._read_events, most=64)
 
-    async def _submit(
-        self, items: Sequence[Submission]
-    ) -> list[tuple[Submitted, str] | QuotaReached | TooLate]:
-        """Put and remember requests; give what became of each, and its name as stored."""
+    async def _submit(self, items: Sequence[Submission]) -> list[Submitted | Refused]:
+        """Put requests and keep a ticket of each."""
         keys: list[str] = []
         arguments: list[Any] = []
         for item in items:
@@ -79,7 +85,7 @@ class TicketStore:
                 "" if item.putter is None else item.putter.to_text(),
             )
         reply = await self._store.run("submit", arguments, more_keys=keys)
-        return [_read_submitted(item) for item in reply]
+        return [read_submitted(item) for item in reply]
 
     async def _look(self, request_ids: Sequence[str]) -> list[Seen]:
         """Say where requests are."""
@@ -139,16 +145,16 @@ class TicketStore:
         found: list[bytes] = await self._store.run("owners", [request_id])
         return [owner.decode() for owner in found]
 
-    async def due(self) -> tuple[int, int]:
-        """Do what is due: how many things that were, and ms until the next or -1."""
+    async def due(self) -> Due:
+        """Do what is due now."""
         done, wait_ms = await self._store.run("due", [])
-        return int(done), int(wait_ms)
+        return Due(int(done), time_or_none(wait_ms))
 
-    async def purge_ticket(self, request_id: str) -> str:
-        """Remove what is stored of a request: "forgotten", "open" or "unknown"."""
+    async def purge_ticket(self, request_id: str) -> Purged:
+        """Remove everything that is stored of a request that has ended."""
         keys = [self._names.events(request_id)]
         word: bytes = await self._store.run("purge_ticket", [request_id], more_keys=keys)
-        return word.decode()
+        return Purged(word.decode())
 
     async def history(self, held_ms: Sequence[int]) -> list[int]:
         """Add to how long deliveries were held, and give what is known, the newest first."""
@@ -157,21 +163,12 @@ class TicketStore:
         return [int(number) for number in reply]
 
     async def list(
-        self, part: str, start: str, *, most: int, owner: str = ""
-    ) -> tuple[str, list[str]]:
-        """Give where to go on ("" at the end) and names as stored; part as list.lua has it.
+        self, part: Part, start: str, *, most: int, owner: str = ""
+    ) -> tuple[str | None, list[str]]:
+        """Give where to go on, or None at the end, and names as they are stored.
 
-        owner: whose alone; "" for everybody's.
+        start: where an earlier call said to go on, or LIST_BEGIN.  owner: whose alone; "" for all.
         """
         arguments = [part, start, min(most, LIST_STEP), owner]
         go_on, *found = await self._store.run_slice("list", arguments)
-        return go_on.decode(), [request_id.decode() for request_id in found]
-
-
-def _read_submitted(reply: Sequence[Any]) -> tuple[Submitted, str] | QuotaReached | TooLate:
-    if reply[0] == b"late":
-        return TooLate(reply[1].decode(), int(reply[2]))
-    return read_refusal(reply) or (
-        Submitted(reply[0].decode()),
-        reply[1].decode() if len(reply) > 1 else "",
-    )
+        return go_on.decode() or None, [request_id.decode() for request_id in found]

@@ -189,7 +189,7 @@ class Connection(RequestHandler):
         super().resume_writing()
 
     def leaving(self) -> Doorbell:
-        """The bell that rings when the client disconnects."""
+        """Return the bell that rings when the client disconnects, or may have: see half_closed."""
         if self._bell is None:
             self._bell = Doorbell()
         return self._bell
@@ -260,7 +260,7 @@ def measure(request: web.Request, on_data: Callable[[int], None]) -> None:
 
 
 def leaving(request: web.Request) -> Doorbell:
-    """Return the bell that rings when the client of this request disconnects."""
+    """Return the bell that rings when the client of this request disconnects, or may have."""
     protocol = request.protocol
     return protocol.leaving() if isinstance(protocol, Connection) else Doorbell()
 

@@ -15,6 +15,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Keys
+from queue_service.store.outcomes import Refused, Stored
 from queue_service.store.putter import Putter, QuotaReached
 from queue_service.store.rules import Limits, Rules
 from queue_service.store.scripts import Scripts
@@ -86,8 +87,8 @@ class Shop:
         indexes = []
         for future in futures:
             stored = await future
-            assert isinstance(stored, tuple), stored
-            indexes.append(stored[0])
+            assert isinstance(stored, Stored), stored
+            indexes.append(stored.index)
         self.owner_of.update(dict.fromkeys(indexes, owner))
         return indexes
 
@@ -95,8 +96,9 @@ class Shop:
         """Put one that must not be taken; say why it was not."""
         entry = NewEntry(f"r{next(self._numbers)}", b"x", putter=Putter(owner, **limits))
         stored = await self.store.put(entry)
-        assert isinstance(stored, QuotaReached), stored
-        return stored
+        assert isinstance(stored, Refused), stored
+        assert isinstance(stored.reason, QuotaReached), stored
+        return stored.reason
 
     async def submit(self, owner: str, *, begin_ms: int = 0, **limits: Any) -> str:
         """Submit a request; give its id, or the word of its refusal."""
@@ -104,10 +106,10 @@ class Shop:
         submission = Submission(request_id, b"x", "digest", 0, 60_000, begin_ms=begin_ms)
         putter = Putter(owner, **limits) if owner else None
         stored = await self.tickets.submit(replace(submission, putter=putter))
-        if isinstance(stored, QuotaReached):
-            return stored.quota
-        assert isinstance(stored, tuple), stored
-        return stored[1]
+        if isinstance(stored, Refused):
+            assert isinstance(stored.reason, QuotaReached), stored
+            return stored.reason.quota
+        return stored.name
 
     async def cancel(self, request_id: str) -> Canceled:
         return await self.tickets.cancel(request_id)

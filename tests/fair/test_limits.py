@@ -60,7 +60,7 @@ async def test_more_in_line_than_a_token_may_have_are_refused_until_some_are_out
 ) -> None:
     await shop.put("a", 3, in_line=3)
     refusal = await shop.refused("a", in_line=3)
-    assert (refusal.quota, refusal.count, refusal.wait_ms) == ("in_line", 3, -1)
+    assert (refusal.quota, refusal.count, refusal.wait_ms) == ("in_line", 3, None)
     assert await shop.submit("a", in_line=3) == "in_line"
     await shop.put("b", 1, in_line=3)
     await shop.put("", 5)
@@ -141,6 +141,7 @@ async def test_puts_beyond_the_rate_are_refused_with_the_time_until_there_is_roo
     await shop.put("a", 2, **limits)
     refusal = await shop.refused("a", **limits)
     assert refusal.quota == "rate"
+    assert refusal.wait_ms is not None
     assert 90_000 < refusal.wait_ms <= 100_000
     assert await shop.submit("a", **limits) == "rate"
     # Another token has a rate of its own, and a lower one is not held against what was.
@@ -191,7 +192,7 @@ async def test_what_comes_back_alone_keeps_to_the_limit_of_running(
 
     async def are_due() -> bool:
         nonlocal due
-        due += (await shop.tickets.due())[0]
+        due += (await shop.tickets.due()).done
         return due == 3
 
     # Nothing else is in line: only what came back says that there is still a limit to keep.

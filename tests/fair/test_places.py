@@ -13,7 +13,7 @@ Differences = Callable[[], list[str]]
 
 
 async def _places(shop: Shop, indexes: list[int], gid: str = SERVICE) -> dict[int, tuple[int, str]]:
-    found = {}
+    found: dict[int, tuple[int, str]] = {}
     for index in indexes:
         place = await shop.store.search(gid, index, workers_gid=SERVICE)
         if place is not None and index not in shop.held["w"]:

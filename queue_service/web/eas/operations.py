@@ -68,7 +68,7 @@ async def put(request: web.Request, reader: Reader, parameters: Parameters) -> w
         request, limit_bytes=queue.limits.payload_bytes, timeout_s=settings.body_timeout_s
     )
     settle(request)
-    index, stored_id = await queue.put(
+    stored = await queue.put(
         NewEntry(
             entry_id,
             data,
@@ -82,7 +82,8 @@ async def put(request: web.Request, reader: Reader, parameters: Parameters) -> w
             meant=_meant(request, reader, request_id),
         )
     )
-    return web.Response(text=str(index), headers={names.REQUEST_ID_HEADER: stored_id})
+    headers = {names.REQUEST_ID_HEADER: stored.request_id}
+    return web.Response(text=str(stored.index), headers=headers)
 
 
 def _meant(request: web.Request, reader: Reader, request_id: str) -> str:

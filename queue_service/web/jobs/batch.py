@@ -9,7 +9,13 @@ from typing import Any
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.errors import BadParameter, CredentialEnded, FrameTooBig, ServiceError
+from queue_service.errors import (
+    BadParameter,
+    CredentialEnded,
+    FrameTooBig,
+    IdInUse,
+    ServiceError,
+)
 from queue_service.service.service import Service
 from queue_service.store.owners import plain_name
 from queue_service.store.putter import Putter
@@ -140,17 +146,17 @@ async def _put_line(
         submission = to_submission(
             service, options, data, job_id=job_id, asked=asked, putter=putter
         )
-        is_new, name = await service.tickets.submit(submission)
-        job_id = plain_name(name)
-    except KeyError as standing:
-        return _refusal(number, problem.conflict(standing.args[0], 409 if options.id else 422))
+        submitted = await service.tickets.submit(submission)
+        job_id = plain_name(submitted.name)
+    except IdInUse as error:
+        return _refusal(number, problem.conflict(error, 409 if options.id else 422))
     except ServiceError as error:
         return _refusal(number, error)
     except RecursionError:
         return _refusal(number, BadParameter("line", "JSON", "brackets nested too deep"))
     return {
         "line": number,
-        "status": 202 if is_new else 200,
+        "status": 202 if submitted.is_new else 200,
         "id": job_id,
         "location": path_of(service.name, job_id),
     }

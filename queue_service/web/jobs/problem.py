@@ -55,10 +55,9 @@ def no_such_job(request_id: str) -> Problem:
     return Problem(404, Code.NOT_FOUND, f"there is no job {request_id[:64]!r}", job_id=request_id)
 
 
-def conflict(request_id: str, status: int) -> Problem:
+def conflict(error: errors.IdInUse, status: int) -> Problem:
     """Return the error for an id or a key that another job has."""
-    sentence = "another job has this id or key: expected the same input and options as for that one"
-    return Problem(status, Code.ID_IN_USE, sentence, job_id=request_id)
+    return Problem(status, error.code, str(error), job_id=error.request_id)
 
 
 def describe(error: errors.ServiceError, status: int) -> dict[str, object]:

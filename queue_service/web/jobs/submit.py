@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from client_sdk.wire import names
-from queue_service.errors import BadParameter
+from queue_service.errors import BadParameter, IdInUse
 from queue_service.service.access import Scope
 from queue_service.service.service import Service
 from queue_service.store.ticket import Seen
@@ -73,16 +73,16 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
         service, options, data, job_id=job_id, asked=asked, putter=caller.putter
     )
     try:
-        is_new, name = await service.tickets.submit(submission)
-    except KeyError as standing:
-        raise conflict(standing.args[0], 409 if options.id else 422) from None
+        submitted = await service.tickets.submit(submission)
+    except IdInUse as error:
+        raise conflict(error, 409 if options.id else 422) from None
     # The wait for the result may be long, and the input is stored.
     del data, submission
     let_go_of_body(request)
-    seen = await find_by_name(service, name)
+    seen = await find_by_name(service, submitted.name)
     # A request may return the result of what it has put itself.  A repeated put returns that of an
     # earlier request, maybe by another token of the same owner, which needs the scope `read`.
-    reads = is_new or caller.token is None or may(request, service, Scope.READ)
+    reads = submitted.is_new or caller.token is None or may(request, service, Scope.READ)
     return await _answer(request, service, seen, wait_s=wait_s, reads=reads)
 
 

@@ -10,8 +10,10 @@ from queue_service.errors import BadParameter
 from queue_service.service.access import Scope
 from queue_service.service.service import Service
 from queue_service.store.batching import all_of
+from queue_service.store.outcomes import Purged
 from queue_service.store.owners import Viewer
-from queue_service.store.ticket import Canceled, State
+from queue_service.store.ticket import Canceled, Part, State
+from queue_service.store.tickets import LIST_BEGIN
 from queue_service.web.jobs.find import find, find_by_name, viewer_for, wait_for_end
 from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.result import show_whole
@@ -28,14 +30,14 @@ MAX_PAGE, PAGE = 1000, 100
 SCAN_LIMIT = 5000
 
 #: Where jobs with each state are, in the order in which they are listed.
-_PARTS = ("input", "delayed", "sink", "ended")
+_PARTS = (Part.INPUT, Part.DELAYED, Part.SINK, Part.ENDED)
 _PARTS_OF = {
-    State.QUEUED: ("input", "delayed"),
-    State.RUNNING: ("input",),
-    State.SUCCEEDED: ("sink", "ended"),
-    State.FAILED: ("sink", "ended"),
-    State.CANCELED: ("ended",),
-    State.EXPIRED: ("sink", "ended"),
+    State.QUEUED: (Part.INPUT, Part.DELAYED),
+    State.RUNNING: (Part.INPUT,),
+    State.SUCCEEDED: (Part.SINK, Part.ENDED),
+    State.FAILED: (Part.SINK, Part.ENDED),
+    State.CANCELED: (Part.ENDED,),
+    State.EXPIRED: (Part.SINK, Part.ENDED),
 }
 
 
@@ -86,10 +88,10 @@ async def delete_job(request: web.Request, caller: Caller) -> web.Response:
     if seen.state in (State.SUCCEEDED, State.FAILED, State.EXPIRED):
         require_scope(request, service, Scope.READ)
     settle(request)
-    word = await service.tickets.purge(seen.request_id)
-    if word == "unknown":
+    purged = await service.tickets.purge(seen.request_id)
+    if purged is Purged.UNKNOWN:
         raise no_such_job(seen.id)
-    if word == "open":
+    if purged is Purged.OPEN:
         sentence = "expected a job that is not running; cancel it, and delete it when it has ended"
         raise Problem(409, Code.NOT_ENDED, sentence, job_id=seen.id, state=str(State.RUNNING))
     return web.Response(status=204)
@@ -112,35 +114,36 @@ async def _page(
     service: Service,
     viewer: Viewer,
     wanted: State | None,
-    parts: tuple[str, ...],
+    parts: tuple[Part, ...],
     *,
     start: str,
     limit: int,
 ) -> tuple[list[dict[str, object]], str | None]:
     jobs: list[dict[str, object]] = []
     scanned = 0
-    for part, following in _with_next(parts):
+    for part, next_part in _with_next(parts):
         while True:
             most = limit - len(jobs) if wanted is None else limit
-            start, found = await service.tickets.list(
+            go_on, found = await service.tickets.list(
                 part, start, most=max(1, most), owner=viewer.owner
             )
             scanned += len(found)
             for seen in await all_of([service.tickets.look(name) for name in found]):
                 if seen.known and (wanted is None or seen.state is wanted):
                     jobs.append(await show(service, seen))
-            if not start:
+            if go_on is None:
                 break
+            start = go_on
             if len(jobs) >= limit or scanned >= SCAN_LIMIT:
                 return jobs, f"{part}:{start}"
-        start = "0"
-        if following and (len(jobs) >= limit or scanned >= SCAN_LIMIT):
-            return jobs, f"{following}:0"
+        start = LIST_BEGIN
+        if next_part and (len(jobs) >= limit or scanned >= SCAN_LIMIT):
+            return jobs, f"{next_part}:{start}"
     return jobs, None
 
 
-def _with_next(parts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    return zip(parts, (*parts[1:], ""), strict=True)
+def _with_next(parts: tuple[Part, ...]) -> Iterator[tuple[Part, Part | None]]:
+    return zip(parts, (*parts[1:], None), strict=True)
 
 
 def _state(text: str) -> State | None:
@@ -153,23 +156,24 @@ def _state(text: str) -> State | None:
         raise BadParameter("state", f"one of {states}", repr(text[:64])) from None
 
 
-def _cursor(text: str, parts: tuple[str, ...], viewer: Viewer) -> tuple[str, str]:
+def _cursor(text: str, parts: tuple[Part, ...], viewer: Viewer) -> tuple[Part, str]:
     if not text:
-        return parts[0], "0"
-    part, _, start = text.partition(":")
-    if part not in parts or not _is_cursor(part, start, viewer):
+        return parts[0], LIST_BEGIN
+    word, _, start = text.partition(":")
+    part = next((part for part in parts if part == word), None)
+    if part is None or not _is_cursor(part, start, viewer):
         raise BadParameter("after", "the `after` of an earlier page", repr(text[:64]))
     return part, start
 
 
-def _is_cursor(part: str, start: str, viewer: Viewer) -> bool:
+def _is_cursor(part: Part, start: str, viewer: Viewer) -> bool:
     """Say whether the store can continue from there.
 
     A number, a stream's id or, in a list of one owner's jobs, "=" and a job's id.
     """
-    if part == "ended" and not viewer.sees_all and start != "0":
+    if part is Part.ENDED and not viewer.sees_all and start != LIST_BEGIN:
         return re.fullmatch(r"=[\x21-\x7e]{1,256}", start) is not None
-    is_id = part == "delayed" and start != "0"
+    is_id = part is Part.DELAYED and start != LIST_BEGIN
     return all(
         re.fullmatch("[0-9]{1,20}", number) and int(number) < 2**64 - 1
         for number in (start.split("-", 1) if is_id else [start])

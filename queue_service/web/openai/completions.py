@@ -86,9 +86,9 @@ async def _answer(
         putter=caller.putter,
     )
     try:
-        _, name = await service.tickets.submit(submission)
+        name = (await service.tickets.submit(submission)).name
     except OutcomeUnknown:
-        await service.tickets.put_away(submission.stored(request_id))
+        await service.tickets.discard(submission.stored(request_id))
         raise
     # The wait for the answer may be long, and the request is stored.
     asked = replace(asked, data=b"")
@@ -99,15 +99,15 @@ async def _answer(
         return await answering.run()
     finally:
         with contextlib.suppress(ServiceError):
-            await asyncio.shield(_put_away(service, name, done=answering.done))
+            await asyncio.shield(_discard(service, name, done=answering.done))
 
 
-async def _put_away(service: Service, name: str, *, done: bool) -> None:
+async def _discard(service: Service, name: str, *, done: bool) -> None:
     """Keep nothing of an answered job, and cancel one whose client has disconnected."""
     if done:
         await service.tickets.purge(name)
     else:
-        await service.tickets.put_away(name)
+        await service.tickets.discard(name)
 
 
 class _Answering:

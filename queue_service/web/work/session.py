@@ -335,11 +335,11 @@ class _Work:
                 if subscriber.ended is Ended.REVOKED:
                     break
                 # Before the deliveries: the same entry may be delivered again, as another attempt.
-                if taken := subscriber.take_taken():
+                if taken := subscriber.next_taken():
                     await self._send(wire.Taken(tuple(wire.Held(*pair) for pair in taken)))
                 if batch:
                     await self._send(wire.Deliveries(tuple(map(self._to_wire, batch))))
-                if stops := subscriber.take_stops():
+                if stops := subscriber.next_stops():
                     await self._send(wire.Stops(tuple(wire.Held(*pair) for pair in stops)))
             if subscriber.ended is Ended.REVOKED:
                 # Others get what it holds now, however long it takes to answer the close.

@@ -1,0 +1,197 @@
+"""What became of a call: the types that the store returns.
+
+Scripts reply with words, numbers and empty lists.  Only the store reads those, once, here or in the
+method of the verb; the layers above see types.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import Any
+
+from queue_service.store.entry import Delivery
+from queue_service.store.owners import plain_name
+from queue_service.store.putter import QuotaReached
+
+
+class Refusal(Enum):
+    """Why a queue did not store an entry, apart from the quotas of a token."""
+
+    FULL = auto()
+    ENDED = auto()  # its stream was ended
+    FOREIGN = auto()  # a result of an entry that another owner's worker must answer
+    BEGINS_LATER = auto()  # a job of this request id still waits for its time to begin
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """The time before which the request had to begin or end has passed, by this much."""
+
+    option: str
+    by_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class IdInUse:
+    """The id or the key belongs to a different request of the same owner, which has this id."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing was stored."""
+
+    reason: Refusal | QuotaReached | TooLate | IdInUse
+
+
+@dataclass(slots=True)
+class Stored:
+    """An entry is stored, by this put or by an earlier one with the same idempotency key.
+
+    request_id: as its owner knows it.
+    """
+
+    index: int
+    request_id: str
+
+
+@dataclass(slots=True)
+class Submitted:
+    """A request is stored, by this submission or, if it is not new, by the same one before.
+
+    name: under which it is stored.
+    """
+
+    name: str
+    is_new: bool
+
+
+def read_put(reply: Sequence[Any]) -> Stored | Refused:
+    """Read what put.lua returns for one entry."""
+    # The usual case first: the patterns below take longer than all the rest of it.
+    if len(reply) == 2 and reply[0] != b"0":
+        return Stored(int(reply[0]), plain_name(reply[1].decode()))
+    match reply:
+        case []:
+            return Refused(Refusal.FULL)
+        case [b"foreign"]:
+            return Refused(Refusal.FOREIGN)
+        case [b"quota", *quota]:
+            return Refused(_read_quota(quota))
+        case [_, b""]:
+            return Refused(Refusal.ENDED)
+        case _:
+            return Refused(Refusal.BEGINS_LATER)
+
+
+def read_submitted(reply: Sequence[Any]) -> Submitted | Refused:
+    """Read what submit.lua returns for one request."""
+    match reply:
+        case [b"full"]:
+            return Refused(Refusal.FULL)
+        case [b"ended"]:
+            return Refused(Refusal.ENDED)
+        case [b"quota", *quota]:
+            return Refused(_read_quota(quota))
+        case [b"late", option, by_ms]:
+            return Refused(TooLate(option.decode(), int(by_ms)))
+        case [b"conflict", name]:
+            return Refused(IdInUse(plain_name(name.decode())))
+        case _:
+            return Submitted(reply[1].decode(), is_new=reply[0] == b"new")
+
+
+def _read_quota(reply: Sequence[Any]) -> QuotaReached:
+    quota, count, wait_ms = reply
+    return QuotaReached(quota.decode(), int(count), time_or_none(wait_ms))
+
+
+def time_or_none(reply: Any) -> int | None:
+    """Read a number of ms; -1 means never, or unknown."""
+    return None if int(reply) < 0 else int(reply)
+
+
+class Gone(Enum):
+    """Why a connection is not the subscriber any more."""
+
+    TAKEN_OVER = auto()  # a newer connection of the same user is
+    LEASE_LOST = auto()  # its lease has ended
+
+    @classmethod
+    def read(cls, word: bytes) -> "Gone":
+        """Read the word of deliver.lua and renew.lua."""
+        return cls.TAKEN_OVER if word == b"taken" else cls.LEASE_LOST
+
+
+class Committed(StrEnum):
+    """What became of a commit, in the words of commit.lua."""
+
+    COMMITTED = "committed"
+    ABSENT = "absent"  # the group has nothing of this index
+    FOREIGN = "foreign"  # another user holds it
+
+
+class Purged(StrEnum):
+    """What became of removing a request, in the words of purge_ticket.lua."""
+
+    FORGOTTEN = "forgotten"
+    OPEN = "open"  # it has not ended
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What `deliver` gave.
+
+    waiting: entries that still wait for this group.
+    deliveries: what each user got.  held: how many each one holds now.
+    gone: the users that are not the subscriber any more, and why.
+    """
+
+    waiting: int
+    deliveries: Mapping[str, list[Delivery]]
+    held: Mapping[str, int]
+    gone: Mapping[str, Gone]
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What `expire` did and read.
+
+    released: deliveries.  subscribers: how many ended.  wait_ms: until the next lease ends.
+    stops: how many deliveries workers must stop.  due_ms: until the time of a ticket comes (see
+    due.lua).  None is never.
+    """
+
+    released: int
+    subscribers: int
+    wait_ms: int | None
+    stops: int
+    due_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A delivery that a subscriber held for too long, and does not hold any more."""
+
+    gid: str
+    uid: str
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """What `overdue` did.  wait_ms: until the next delivery is overdue; None is never."""
+
+    taken: list[Taken]
+    wait_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What `due` did: how many things, and in how many ms the next one is due; None is never."""
+
+    done: int
+    wait_ms: int | None

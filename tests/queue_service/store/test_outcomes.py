@@ -1,0 +1,57 @@
+"""What the scripts reply becomes a type, once; nothing above the store reads words or index 0."""
+
+from typing import Any
+
+import pytest
+
+from queue_service.store.outcomes import (
+    Gone,
+    IdInUse,
+    Refusal,
+    Refused,
+    Stored,
+    Submitted,
+    TooLate,
+    read_put,
+    read_submitted,
+    time_or_none,
+)
+from queue_service.store.putter import QuotaReached
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        ([b"7", b"id"], Stored(7, "id")),
+        ([b"7", b"owner\x1eid"], Stored(7, "id")),
+        ([], Refused(Refusal.FULL)),
+        ([b"0", b""], Refused(Refusal.ENDED)),
+        ([b"0", b"id"], Refused(Refusal.BEGINS_LATER)),
+        ([b"foreign"], Refused(Refusal.FOREIGN)),
+        ([b"quota", b"in_line", 3, -1], Refused(QuotaReached("in_line", 3, None))),
+        ([b"quota", b"rate", 0, 250], Refused(QuotaReached("rate", 0, 250))),
+    ],
+)
+def test_the_reply_of_a_put(reply: list[Any], outcome: Stored | Refused) -> None:
+    assert read_put(reply) == outcome
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        ([b"new", b"owner\x1eid"], Submitted("owner\x1eid", is_new=True)),
+        ([b"known", b"id"], Submitted("id", is_new=False)),
+        ([b"conflict", b"owner\x1eid"], Refused(IdInUse("id"))),
+        ([b"full"], Refused(Refusal.FULL)),
+        ([b"ended"], Refused(Refusal.ENDED)),
+        ([b"late", b"start_by", b"12"], Refused(TooLate("start_by", 12))),
+        ([b"quota", b"unread", 5, -1], Refused(QuotaReached("unread", 5, None))),
+    ],
+)
+def test_the_reply_of_a_submission(reply: list[Any], outcome: Submitted | Refused) -> None:
+    assert read_submitted(reply) == outcome
+
+
+def test_why_a_subscriber_is_gone_and_a_time_that_never_comes() -> None:
+    assert [Gone.read(word) for word in (b"taken", b"lost")] == [Gone.TAKEN_OVER, Gone.LEASE_LOST]
+    assert [time_or_none(reply) for reply in (-1, b"-1", 0, 5)] == [None, None, 0, 5]
