@@ -1,14 +1,15 @@
-"""Which requests of web pages a listener answers: the rules of `Host` and `Origin`.
+"""Which requests of web pages a listener answers: the rules for `Host` and `Origin`.
 
 Any page on the web can make its reader's browser send requests to this machine and its network.
-Two attacks follow, and one header tells each:
+That allows two attacks, and one header reveals each:
 
-* DNS rebinding: the page's own name is made to resolve to this machine.  The browser then sees one
-  origin, but `Host` still carries the attacker's name.
+* DNS rebinding: the attacker lets the page's own name resolve to this machine.  The browser then
+  sees one origin, but `Host` still carries the attacker's name.
 * Cross-site requests: forms, images, WebSockets and `fetch` reach other origins.  The browser names
   the page in `Origin`, or its relation to us in `Sec-Fetch-Site`.
 
-Programs other than browsers send neither `Origin` nor `Sec-Fetch-Site`, and a `Host` that is ours.
+Programs other than browsers send neither `Origin` nor `Sec-Fetch-Site`, and one of our names as
+`Host`.
 """
 
 import re
@@ -19,11 +20,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from client_sdk.wire.errors import WireError
 
-#: Stands for every name, or for every origin.
+#: Allows every name, or every origin.
 ANY = "*"
 #: Names that resolve to this machine on every system (RFC 6761).
 LOCALHOST = "localhost"
-#: Authorities whose verdict is remembered; an attacker may send a new one each time.
+#: The most authorities whose verdict is cached; an attacker may send a new one each time.
 MAX_KNOWN = 1024
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::([0-9]{1,5}))?")
@@ -34,7 +35,7 @@ _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
 class Verdict(Enum):
-    """What becomes of a request."""
+    """Whether a request is answered."""
 
     ADMITTED = "admitted"
     FOREIGN_HOST = "foreign host"
@@ -43,10 +44,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What a request says of where it comes from; "" for a header that is absent.
+    """What the headers of a request say about its origin; "" for an absent header.
 
-    host: the authority that it addresses.  opens_page: whether it asks for a page that changes
-    nothing and may be linked to from everywhere.
+    host: the authority that it addresses.  opens_page: whether it requests a page that changes
+    nothing and may be linked to from every site.
     """
 
     host: str
@@ -60,8 +61,8 @@ class Visit:
 class Hosts:
     """The names under which a listener may be addressed.
 
-    An IP address always may: a browser sends one only if its user, or the page, wrote the address
-    itself, and no DNS answer can change where it leads.
+    Every IP address is allowed: a browser sends one only if its user, or the page, wrote the
+    address itself, and DNS cannot change where it leads.
     """
 
     def __init__(self, names: Collection[str] = ()) -> None:
@@ -72,7 +73,7 @@ class Hosts:
         self._known: dict[str, bool] = {}
 
     def allows(self, authority: str) -> bool:
-        """Say whether this `Host` is one of ours; an absent one is, for no browser omits it."""
+        """Return whether this `Host` is allowed; an absent one is, as every browser sends it."""
         known = self._known.get(authority)
         if known is None:
             known = self.any or not authority or self._is_ours(host_of(authority))
@@ -83,7 +84,7 @@ class Hosts:
     def _is_ours(self, host: str | None) -> bool:
         if not host:
             return False
-        # `.example.com` allows the name itself as well as what lies below it.
+        # `.example.com` allows the name itself and all its subdomains.
         return (
             host in self._names
             or f".{host}".endswith(self._suffixes)
@@ -102,12 +103,12 @@ class Origins:
         return bool(self._origins)
 
     def allows(self, origin: str) -> bool:
-        """Say whether a page of this origin may use us."""
+        """Return whether a page of this origin may use the listener."""
         return self.any or (bool(self._origins) and normal_origin(origin) in self._origins)
 
 
 def judge(visit: Visit, hosts: Hosts, origins: Origins) -> Verdict:
-    """Decide on a request by what its headers say."""
+    """Return the verdict on a request."""
     if not hosts.allows(visit.host):
         return Verdict.FOREIGN_HOST
     if visit.origin:
@@ -115,8 +116,8 @@ def judge(visit: Visit, hosts: Hosts, origins: Origins) -> Verdict:
         return Verdict.ADMITTED if own or origins.allows(visit.origin) else Verdict.FOREIGN_ORIGIN
     if visit.site in ("", "none", "same-origin"):
         return Verdict.ADMITTED
-    # Without `Origin`: an image, a script or a link of another site, whose effect is the same.
-    # Only following a link to a page is harmless, because the other site sees nothing of it.
+    # A cross-site request without `Origin`: an image, a script or a link of another site.  Only a
+    # link to a page is harmless, because the other site cannot see the response.
     is_link = visit.mode == "navigate" and visit.destination == "document"
     return Verdict.ADMITTED if is_link and visit.opens_page else Verdict.FOREIGN_ORIGIN
 
@@ -128,11 +129,11 @@ def host_of(authority: str) -> str | None:
 
 
 def is_same_origin(origin: str, authority: str) -> bool:
-    """Say whether a page of this origin was served by the host and port that it asks now.
+    """Return whether a page of this origin was served by the host and port of the request.
 
-    The scheme does not count: a proxy may have taken TLS off, and a page of the same host and port
-    is ours in either case.  Nor does a path: browsers send none, and EAS's Go client sends the
-    whole URL that it connects to.
+    The scheme is ignored: a proxy may terminate TLS, and a page of the same host and port is ours
+    in either case.  So is a path: browsers send none, and EAS's Go client sends the whole URL that
+    it connects to.
     """
     page = _ORIGIN_OF_URL.fullmatch(origin.lower())
     ours = _AUTHORITY.fullmatch(authority)
@@ -146,7 +147,7 @@ def is_same_origin(origin: str, authority: str) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Say whether this is an IP address as browsers write it."""
+    """Return whether this is an IP address as browsers write it."""
     try:
         ip_address(text)
     except ValueError:
@@ -155,7 +156,7 @@ def is_address(text: str) -> bool:
 
 
 def normal_origin(origin: str) -> str:
-    """Write an origin in the one form in which it is compared; "null" stays what it is."""
+    """Return the normal form of an origin, for comparisons; "null" stays unchanged."""
     match = _ORIGIN.fullmatch(origin.lower())
     if match is None:
         return origin
@@ -165,9 +166,9 @@ def normal_origin(origin: str) -> str:
 
 
 def read_hosts(text: str) -> tuple[str, ...]:
-    """Read names with commas between them; raises WireError for what is no name."""
+    """Parse names separated by commas; raises WireError for an invalid name."""
     parts = (part.strip().removesuffix(".") for part in text.split(","))
-    # People know `*.example.com` from certificates.
+    # `*.example.com` is accepted too, because certificates write it so.
     names = tuple(part[1:] if part.startswith("*.") else part for part in parts if part)
     for name in names:
         if name != ANY and not _NAME.fullmatch(name) and not is_address(name.strip("[]")):
@@ -176,7 +177,7 @@ def read_hosts(text: str) -> tuple[str, ...]:
 
 
 def read_origins(text: str) -> tuple[str, ...]:
-    """Read origins with commas between them; raises WireError for what is no origin."""
+    """Parse origins separated by commas; raises WireError for an invalid origin."""
     origins = [part.strip() for part in text.split(",") if part.strip()]
     for origin in origins:
         if origin not in (ANY, "null") and not _ORIGIN.fullmatch(origin.lower()):
@@ -185,7 +186,7 @@ def read_origins(text: str) -> tuple[str, ...]:
 
 
 def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Read addresses and networks with commas between them; raises WireError for anything else."""
+    """Parse addresses and networks separated by commas; raises WireError for anything else."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
         return tuple(ip_network(part, strict=False) for part in parts)

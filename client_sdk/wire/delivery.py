@@ -1,4 +1,4 @@
-"""An input entry handed to a worker, as a plain value."""
+"""A delivery: an input entry that the service sends to a worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from client_sdk.wire.retry import AttemptPolicy
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An input entry handed to a worker.
+    """An input entry that the service sends to a worker.
 
-    attempt: 1 on the first hand-out.  max_delivery: the most hand-outs; 0 is without limit.
-    path: the sub-path of the original request, without the service's own; "" for none.
+    attempt: the attempt number, from 1.  max_delivery: the most attempts; 0 means without limit.
+    path: the sub-path of the original request below the service's; "" for none.
     stored_at_ms: when the entry was stored, in milliseconds since 1970 by Redis' clock.
-    deaths: how many different workers' engines have died while they ran it.
-    events: whether what the engine tells while it runs is wanted.
-    run_timeout_ms: the longest this attempt may run; 0 is without such a limit.
-    retry: how it pauses after a failure; None where it goes out again at once.  How often it is
-    tried, max_delivery says.
-    alone: nothing else may run beside it.
-    owner_mark: the same for entries of one owner, and it says nothing else of that one.
-    has_rivals: whether other owners have entries in line or at workers.
+    deaths: the number of different workers whose engine died while it ran this entry.
+    events: whether clients follow the engine's events.
+    run_timeout_ms: the longest this attempt may run; 0 means without limit.
+    retry: the pauses after failures; None: it is delivered again at once.  The number of attempts
+    is max_delivery.
+    alone: no other job may run beside it.
+    owner_mark: an opaque mark, the same for all entries of one owner.
+    has_rivals: whether other owners have entries that wait or run.
     """
 
     index: int
@@ -44,12 +44,12 @@ class Delivery:
 
     @property
     def last_attempt(self) -> bool:
-        """True when a rejection of this delivery would be followed by the dead-letter policy."""
+        """True if the dead-letter policy applies after a rejection of this delivery."""
         return 0 < self.max_delivery <= self.attempt
 
 
 def delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
-    """Return it as protobuf has it."""
+    """Encode a delivery."""
     proto = worker_pb2.Delivery(
         index=delivery.index,
         attempt=delivery.attempt,
@@ -81,7 +81,7 @@ def delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
 
 
 def delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
-    """Read a delivery."""
+    """Decode a delivery."""
     retry = None
     if proto.HasField("retry"):
         retry = AttemptPolicy(

@@ -1,7 +1,7 @@
 """Durations as the Go clients write them: `5s`, `1m30s`, `1.5h`, `100ms`, and bare seconds.
 
-The grammar is that of Go's time.ParseDuration, and a number without a unit is taken as
-seconds because two EAS clients in the field send one.
+The grammar is that of Go's time.ParseDuration.  A number without a unit means seconds, because two
+EAS clients in the field send one.
 """
 
 import math
@@ -15,14 +15,14 @@ _BARE = re.compile(_NUMBER)
 _PART = re.compile(rf"({_NUMBER})(h|ms|m|us|µs|ns|s)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 
-#: Longer texts are refused before they are looked at.
+#: Longer texts are refused without parsing.
 MAX_TEXT_LENGTH = 32
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that `text` names.
+    """Return a duration in seconds.
 
-    Raises WireError when it is no duration, is negative, or is too large to be one.
+    Raises WireError if the text is not a duration, is negative or too large.
     """
     expected = "a duration such as 5s, 1m30s or 100ms"
     if len(text) > MAX_TEXT_LENGTH:

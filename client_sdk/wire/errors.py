@@ -1,10 +1,10 @@
-"""What a decoder raises when bytes from a socket are not what the protocol promises."""
+"""The exception for bytes or text that do not follow the protocol."""
 
 
 class WireError(ValueError):
     """Bytes or text that do not follow the protocol.
 
-    The sentence says what was expected and what came, so that a border can pass it on as it is.
+    The sentence says what was expected and what arrived, so callers can pass it on unchanged.
     """
 
     code = "BAD_MESSAGE"

@@ -1,6 +1,6 @@
-"""What an engine tells of a delivery that goes on, and what nobody wants any more, as plain values.
+"""Events of running deliveries, and their confirmations, as plain values.
 
-`proto/worker.proto` holds the field numbers; `worker.py` puts these among the other messages.
+`proto/worker.proto` has the field numbers; `worker.py` has the other messages.
 """
 
 from collections.abc import Iterable
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 from client_sdk.wire.proto import worker_pb2
 
-#: The kinds of events.  The data of a delta is a piece of output, of the others it is JSON.
+#: The kinds of events.  The data of a delta is a piece of output; of the others it is JSON.
 DELTA, PROGRESS, USAGE = "delta", "progress", "usage"
 KINDS = (DELTA, PROGRESS, USAGE)
-#: What the service itself writes down of an attempt that failed and is followed by another.
+#: An event that the service itself stores after a failed attempt that is followed by another.
 FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that an engine has told.
+    """One event of an engine.
 
-    number: the worker's own count within the attempt, from 1.  tokens: of a delta, where known.
+    number: counts the events of an attempt, from 1.  tokens: of a delta, if known.
     """
 
     index: int
@@ -38,7 +38,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class EventNoted:
-    """Everything up to this number was written down, or was no longer wanted."""
+    """All events up to this number were stored, or are no longer needed."""
 
     index: int
     attempt: int
@@ -51,7 +51,7 @@ class EventsNoted:
 
 
 def events_to_proto(events: Iterable[Event]) -> worker_pb2.Events:
-    """Return events as protobuf has them."""
+    """Encode events."""
     return worker_pb2.Events(
         events=[
             worker_pb2.Event(
@@ -69,7 +69,7 @@ def events_to_proto(events: Iterable[Event]) -> worker_pb2.Events:
 
 
 def events_from_proto(proto: worker_pb2.Events) -> Events:
-    """Read events."""
+    """Decode events."""
     return Events(
         tuple(
             Event(
@@ -87,7 +87,7 @@ def events_from_proto(proto: worker_pb2.Events) -> Events:
 
 
 def noted_to_proto(noted: Iterable[EventNoted]) -> worker_pb2.EventsNoted:
-    """Return what was noted as protobuf has it."""
+    """Encode confirmations."""
     return worker_pb2.EventsNoted(
         noted=[
             worker_pb2.EventNoted(index=item.index, attempt=item.attempt, number=item.number)
@@ -97,7 +97,7 @@ def noted_to_proto(noted: Iterable[EventNoted]) -> worker_pb2.EventsNoted:
 
 
 def noted_from_proto(proto: worker_pb2.EventsNoted) -> EventsNoted:
-    """Read what was noted."""
+    """Decode confirmations."""
     return EventsNoted(
         tuple(EventNoted(item.index, item.attempt, item.number) for item in proto.noted)
     )

@@ -1,8 +1,8 @@
-"""The classes of failures: the word that `error.type` has wherever a job's error is shown.
+"""The types of failures: the value of `error.type` in every API.
 
 A failure has a code, which names it exactly (`BadInput`, `KeyError`, `503`), and a type, which says
-what to do about it.  A worker names the type when it knows more than the code; everybody else
-derives it from the code.  Pure.
+what to do about it.  A worker sends the type if it knows more than the code; otherwise the type is
+derived from the code.  Pure.
 """
 
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from client_sdk.wire import codes
 class FailureType(StrEnum):
     """Why an attempt failed, as far as it matters for the next one."""
 
-    BAD_INPUT = "bad_input"  # the same input fails again
+    BAD_INPUT = "bad_input"  # the same input would fail again
     TRANSIENT = "transient"  # the same job may succeed a moment later
-    OOM = "oom"  # it needed more memory than there was
-    ENGINE_LOST = "engine_lost"  # the engine's process, or its worker, went away under it
-    GPU_LOST = "gpu_lost"  # the device failed and computes nothing more
-    TIMEOUT = "timeout"  # it took longer than it may
-    INTERNAL = "internal"  # everything else: fix the code or the set-up
+    OOM = "oom"  # out of memory
+    ENGINE_LOST = "engine_lost"  # the engine's process, or its worker, ended during the job
+    GPU_LOST = "gpu_lost"  # the device failed and cannot be used any more
+    TIMEOUT = "timeout"  # it exceeded a time limit
+    INTERNAL = "internal"  # everything else: fix the code or the configuration
 
 
-#: The words of Penstock's own failures.
+#: The codes of Penstock's own failures.
 OF_CODES: Mapping[str, FailureType] = {
     "BadInput": FailureType.BAD_INPUT,
     "Retryable": FailureType.TRANSIENT,
@@ -72,7 +72,7 @@ OF_EXCEPTIONS: Mapping[str, FailureType] = {
 
 _OF_STATUSES: Mapping[int, FailureType] = {
     **dict.fromkeys((400, 404, 405, 409, 410, 411, 413, 414, 415, 422), FailureType.BAD_INPUT),
-    # The operator's: the client's input is not at fault, and sending it again changes nothing.
+    # The operator must fix these: the client's input is not the cause, and a retry does not help.
     **dict.fromkeys((401, 402, 403, 407, 501), FailureType.INTERNAL),
     **dict.fromkeys((408, 425, 429), FailureType.TRANSIENT),
     504: FailureType.TIMEOUT,
@@ -80,7 +80,7 @@ _OF_STATUSES: Mapping[int, FailureType] = {
 
 
 def type_of_status(status: int) -> FailureType:
-    """Return the type of an error that an HTTP server answered with."""
+    """Return the failure type for an HTTP status."""
     if found := _OF_STATUSES.get(status):
         return found
     if 500 <= status <= 599:
@@ -89,12 +89,12 @@ def type_of_status(status: int) -> FailureType:
 
 
 def type_of_code(code: str) -> FailureType:
-    """Return the type that a code stands for: a word of ours, a status, or a class's name."""
+    """Return the type for a code: Penstock's own, an HTTP status, or an exception's name."""
     if code.isascii() and code.isdigit() and len(code) == 3:
         return type_of_status(int(code))
     return OF_CODES.get(code) or OF_EXCEPTIONS.get(code) or FailureType.INTERNAL
 
 
 def type_named(name: str, code: str) -> FailureType:
-    """Return the type of this name; where an older version gave none, that of the code."""
+    """Return the type of this name; older workers send none, then it is derived from the code."""
     return FailureType(name) if name in list(FailureType) else type_of_code(code)

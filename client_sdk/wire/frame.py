@@ -1,7 +1,7 @@
-"""A frame is what crosses the EAS wire: index, tags, data and a message text.
+"""Frames, the messages of the EAS protocol: index, tags, data and a message text.
 
-Encodings: protobuf (one frame, or a list of frames) and JSON, in which data is base64 and
-an empty message or an empty tag map is left out, as the Go client's own codec does it.
+Encodings: protobuf (one frame, or a list of frames) and JSON.  In JSON, data is base64, and an
+empty message or an empty tag map is left out, as in the codec of EAS's Go client.
 """
 
 import base64
@@ -24,9 +24,9 @@ class Frame:
     """One item as a client sees it.
 
     index: the position in its queue, 1 to 2**63 - 1; 0 on a frame that was never stored.
-    tags: text to text; `requestId` is among them on every stored frame.
+    tags: text to text; every stored frame has `requestId`.
     data: the payload; empty for index-only watches.
-    message: text from the service to the client; empty in ordinary use.
+    message: text from the service to the client; usually empty.
     """
 
     index: int = 0
@@ -41,7 +41,7 @@ def encode(frame: Frame) -> bytes:
 
 
 def decode(data: bytes) -> Frame:
-    """Read a DataFrameProto; raise WireError when the bytes are none."""
+    """Decode a DataFrameProto; raises WireError."""
     proto = eas_pb2.DataFrameProto()
     try:
         proto.ParseFromString(data)
@@ -57,7 +57,7 @@ def encode_list(frames: Iterable[Frame]) -> bytes:
 
 
 def decode_list(data: bytes) -> list[Frame]:
-    """Read a DataFrameListProto; raise WireError when the bytes are none."""
+    """Decode a DataFrameListProto; raises WireError."""
     proto = eas_pb2.DataFrameListProto()
     try:
         proto.ParseFromString(data)
@@ -72,7 +72,7 @@ def encode_attributes(attributes: Mapping[str, str]) -> bytes:
 
 
 def decode_attributes(data: bytes) -> dict[str, str]:
-    """Read an AttributesProto; raise WireError when the bytes are none."""
+    """Decode an AttributesProto; raises WireError."""
     proto = eas_pb2.AttributesProto()
     try:
         proto.ParseFromString(data)
@@ -87,10 +87,10 @@ def encode_json_list(frames: Iterable[Frame]) -> bytes:
 
 
 def decode_json_list(data: bytes) -> list[Frame]:
-    """Read a JSON array of frames; raise WireError when the text is none."""
+    """Decode a JSON array of frames; raises WireError."""
     try:
         return [_from_json(item) for item in json.loads(data)]
-    # RecursionError: brackets nested deeper than anybody nests them in earnest.
+    # RecursionError: deeply nested brackets, which only an attacker sends.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WireError("a JSON array of frames", f"{len(data)} other bytes") from error
 
@@ -122,6 +122,6 @@ def _from_json(item: dict[str, Any]) -> Frame:
     texts = [message, *tags.keys(), *tags.values()]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("tags and message are text")
-    "".join(texts).encode()  # Half a surrogate pair is text in JSON and nowhere else.
+    "".join(texts).encode()  # Raises for unpaired surrogates, which JSON allows and UTF-8 does not.
     data = base64.b64decode(item.get("data") or "", validate=True)
     return Frame(index=index, tags=dict(tags), data=data, message=message)

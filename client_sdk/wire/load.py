@@ -1,4 +1,4 @@
-"""How busy a worker says that it is."""
+"""The load that a worker reports."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,9 +7,9 @@ from client_sdk.wire.proto import worker_pb2
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy a worker is, for its operators; a number that it cannot tell is 0.
+    """How busy a worker is, for operators; unknown numbers are 0.
 
-    running, waiting: deliveries in its engine and in front of it.  limit: how many it takes.
+    running, waiting: deliveries in its engine, and waiting for it.  limit: the engine's capacity.
     memory_bytes: of all its processes.  gpu_utilization: from 0 to 1.
     """
 
@@ -23,12 +23,12 @@ class Load:
 
 
 def load_to_proto(load: Load) -> worker_pb2.Load:
-    """Return it as protobuf has it."""
+    """Encode the load."""
     return worker_pb2.Load(**asdict(load))
 
 
 def load_from_proto(proto: worker_pb2.Load) -> Load:
-    """Read what a worker says of itself."""
+    """Decode the load."""
     return Load(
         running=proto.running,
         waiting=proto.waiting,

@@ -25,17 +25,17 @@ CODE = "_code_"
 REASON = "_reason_"
 
 # --- Tags.
-#: On every stored frame: what ties an input entry to its sink entries.
+#: On every stored frame: connects an input entry with its sink entries.
 REQUEST_ID_TAG = "requestId"
 #: On a sink frame whose job failed: the status of its last failure, always a number, because
 #: PAI's predictor reads it with int().
 LAST_CODE_TAG = "lastCode"
-#: Ours, beside it: the failure's machine word, such as `BadInput` or a class of exception.
+#: Ours, in addition: the failure's code, such as `BadInput` or the class of an exception.
 ERROR_CODE_TAG = "errorCode"
-#: Ours, beside it: the failure's type, one of `client_sdk.wire.failures`.
+#: Ours, in addition: the failure's type, one of `client_sdk.wire.failures`.
 ERROR_TYPE_TAG = "errorType"
-#: Ours, in the store only: that a request has a ticket.  No client can give it, for names of this
-#: form are the protocol's own.
+#: Ours, only in the store: the request has a ticket.  Clients cannot send it, because names of this
+#: form are reserved.
 TICKET_TAG = "_ticket_"
 
 # --- Headers.
@@ -43,21 +43,21 @@ USER_HEADER = "X-EAS-QueueService-Redis-Uid"
 GROUP_HEADER = "X-EAS-QueueService-Redis-Gid"
 PRIORITY_HEADER = "X-EAS-QueueService-Redis-Priority"
 REQUEST_ID_HEADER = "X-Eas-Queueservice-Request-Id"
-#: Ours, on raw answers: index and tags (JSON) of the frame whose data is the body.
+#: Ours, on raw responses: index and tags (JSON) of the frame whose data is the body.
 INDEX_HEADER = "X-Eas-Queueservice-Index"
 TAGS_HEADER = "X-Eas-Queueservice-Tags"
-#: Ours, on a put: a second put with the same key is answered with the first one's index.
+#: Ours, on a put: a second put with the same key gets the first one's index.
 IDEMPOTENCY_HEADER = "Idempotency-Key"
-#: Ours, on a job that a worker replays to an HTTP server: the how-manieth hand-out it is, from 1.
+#: Ours, on a job that a worker sends to an HTTP server: the attempt number, from 1.
 ATTEMPT_HEADER = "X-Penstock-Attempt"
-#: Ours, on every error: the machine word of `codes.Code`.
+#: Ours, on every error: one of `codes.Code`.
 ERROR_CODE_HEADER = "X-Penstock-Error-Code"
 
 # --- Media types.
 PROTOBUF = "application/vnd.google.protobuf"
 JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
-#: A name that the Go client knows; nobody reads or writes it.
+#: Only a name: EAS's Go client defines it, but no known client uses it.
 FLATBUFFERS = "application/x-flatbuffers"
 
 # --- Paths.
@@ -68,10 +68,10 @@ WORK_PATH = "/v1/services/{service}/work"
 WORKERS_PATH = "/v1/services/{service}/workers"
 JOBS_PATH = "/v1/services/{service}/jobs"
 
-#: The group of a subscriber that names none.
+#: The default group of a subscriber.
 DEFAULT_GROUP = "eas"
 
 
 def is_reserved(name: str) -> bool:
-    """Say whether a query parameter belongs to the protocol and is never a tag."""
+    """Return whether a query parameter is reserved by the protocol and never a tag."""
     return len(name) > 2 and name.startswith("_") and name.endswith("_")

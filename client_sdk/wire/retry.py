@@ -1,15 +1,15 @@
-"""What follows a failed attempt: another one, when and how, or the end.  Pure.
+"""Decides whether, when and how a failed attempt is repeated.  Pure.
 
-| type                    | what follows                                                           |
+| type                    | the next attempt                                                       |
 |-------------------------|------------------------------------------------------------------------|
-| bad_input               | the end                                                                |
+| bad_input               | none                                                                   |
 | oom                     | at once, alone on the same worker; then elsewhere after a pause        |
 | engine_lost, gpu_lost   | at once on another worker; from the second failure on after a pause    |
 | transient, timeout,     | after a pause                                                          |
 | internal                |                                                                        |
 
-The n-th pause is `first_pause_s * factor ** (n - 1)`, at most `longest_pause_s`, and up to `jitter`
-of it longer, so that what failed together does not come back together.
+The n-th pause is `first_pause_s * factor ** (n - 1)`, at most `longest_pause_s`.  Up to `jitter` of
+it is added at random, so that jobs that failed together do not all come back together.
 """
 
 import math
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 from client_sdk.wire.failures import FailureType
 
-#: The longest pause that a handler, a server or a policy can ask for, in seconds.
+#: The longest pause that a handler, a server or a policy can request, in seconds.
 MOST_PAUSE_S = 3600.0
-#: The shortest pause that a handler or a server can ask for, in seconds: no job spins.
+#: The shortest pause that a handler or a server can request, in seconds; it prevents busy loops.
 LEAST_ASKED_S = 0.1
-#: The most that `max_attempts` may be.
+#: The largest value of `max_attempts`.
 MOST_ATTEMPTS = 1000
 
 _FIRST_AT_ONCE = (FailureType.ENGINE_LOST, FailureType.GPU_LOST)
@@ -29,9 +29,9 @@ _FIRST_AT_ONCE = (FailureType.ENGINE_LOST, FailureType.GPU_LOST)
 
 @dataclass(frozen=True, slots=True)
 class AttemptPolicy:
-    """How often a job is tried, and how long it pauses in between.
+    """How often a job is tried, and the pauses between the attempts.
 
-    max_attempts: 0 means as many as the service's `max_delivery`.
+    max_attempts: 0 means the service's `max_delivery`.
     """
 
     max_attempts: int = 0
@@ -43,7 +43,7 @@ class AttemptPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Another attempt.  alone: on the same worker, with nothing else running in its engine."""
+    """Another attempt.  alone: on the same worker, with no other job in its engine."""
 
     pause_s: float = 0.0
     alone: bool = False
@@ -58,10 +58,10 @@ def next_attempt(
     asked_s: float | None = None,
     draw: float = 0.0,
 ) -> Again | None:
-    """Return what follows this failure of the attempt; None is the end.
+    """Return the next attempt after this failure; None if there is none.
 
-    was_alone: it ran alone already.  asked_s: how long the handler or the server asked to wait.
-    draw: a random number from 0 to 1.
+    was_alone: this attempt already ran alone.  asked_s: the pause that the handler or the server
+    requested.  draw: a random number from 0 to 1.
     """
     if failure is FailureType.BAD_INPUT or 0 < policy.max_attempts <= attempt:
         return None
@@ -75,7 +75,7 @@ def next_attempt(
 
 
 def asked_pause_s(asked_s: float) -> float:
-    """Return a pause that somebody asked for, within its bounds."""
+    """Return a requested pause, limited to the allowed range."""
     return LEAST_ASKED_S if math.isnan(asked_s) else min(MOST_PAUSE_S, max(LEAST_ASKED_S, asked_s))
 
 
@@ -83,7 +83,7 @@ def _pause_s(policy: AttemptPolicy, number: int, draw: float) -> float:
     longest_s = policy.longest_pause_s
     if policy.first_pause_s <= 0:
         return 0.0
-    # In logarithms, because a power of a thousand attempts is no number any more.
+    # In logarithms, because after a thousand attempts the power would overflow a float.
     steps = (number - 1) * math.log(policy.factor)
     if steps >= math.log(max(longest_s, policy.first_pause_s) / policy.first_pause_s):
         pause_s = longest_s

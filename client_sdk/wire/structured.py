@@ -1,4 +1,4 @@
-"""Strings of structured fields (RFC 8941), as `Idempotency-Key` has them."""
+"""Strings of structured fields (RFC 8941), for `Idempotency-Key`."""
 
 import re
 
@@ -9,14 +9,14 @@ _ESCAPE = re.compile(r'\\(["\\])')
 
 
 def read_string(text: str) -> str:
-    """Return what a quoted string says; text without a quote in front is taken as it is.
+    """Return the content of a quoted string; text without a quote is returned unchanged.
 
-    Raises WireError for a string that is not closed, or has an escape that does not exist.
+    Raises WireError for a string that is not closed or has an unknown escape.
     """
     text = text.strip(" \t")
     if not text.startswith('"'):
         return text
     match = _STRING.fullmatch(text)
     if match is None:
-        raise WireError('a string such as "abc", in which \\" and \\\\ stand for themselves', text)
+        raise WireError('a string such as "abc", with \\" and \\\\ as its only escapes', text)
     return _ESCAPE.sub(r"\1", match[1])

@@ -1,11 +1,11 @@
 """The messages of the worker connection, as plain values.
 
-A worker opens a WebSocket, says Hello and is answered Welcome.  From then on it is sent
-Deliveries, up to its window, and answers each with a Completion or a Rejection; every
-answer gets an Outcome.  (index, attempt) is the fencing token: an answer that carries an
-attempt which is no longer the newest is refused and changes nothing.
+A worker opens a WebSocket, sends Hello and gets Welcome.  Then the service sends Deliveries, up to
+the worker's window.  The worker answers each with a Completion or a Rejection, and the service
+confirms every answer with an Outcome.  (index, attempt) is the fencing token: an answer whose
+attempt is no longer the newest is refused and changes nothing.
 
-`proto/worker.proto` holds the field numbers; nothing outside this file sees protobuf.
+`proto/worker.proto` has the field numbers; code outside this package does not use protobuf.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ from client_sdk.wire.versions import PROTOCOL
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One hand-out of one entry: which entry, and the how-manieth hand-out (from 1)."""
+    """One delivery of one entry: the entry's index, and the attempt number, from 1."""
 
     index: int
     attempt: int
@@ -41,8 +41,8 @@ class Held:
 class Hello:
     """The worker's first message.
 
-    uid: names this worker process; a reconnect with the same uid takes over what it held.
-    window: how many deliveries it takes at once.
+    uid: the name of this worker process; a reconnect with the same uid keeps its deliveries.
+    window: the most deliveries that it holds at once.
     held: deliveries of an earlier connection that it still works on.
     version, engine, host, gpu, pid: for operators; host is the machine's name, gpu the GPUs' names,
     pid the process id on that machine, 0 for unknown.
@@ -63,8 +63,8 @@ class Hello:
 class Welcome:
     """The service's first message.
 
-    lease_ms: silence of this length ends the lease; the worker renews every third of it.
-    lost: of what Hello claimed, what is no longer this worker's; it should stop those.
+    lease_ms: after a silence of this length the lease expires; the worker renews every third of it.
+    lost: deliveries in Hello that no longer belong to this worker; it should stop them.
     """
 
     service: str
@@ -80,7 +80,7 @@ class Deliveries:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What goes to the sink; its tags are laid over the input entry's."""
+    """The result for the sink; its tags are added to the input entry's and replace equal names."""
 
     data: bytes
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job has failed for good; type: one of client_sdk.wire.failures, "" for unsaid."""
+    """Why a job has failed for good; type: one of client_sdk.wire.failures, "" if unknown."""
 
     code: str
     reason: str = ""
@@ -97,10 +97,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The delivery is done.  Without a result the input entry goes and the sink gets nothing.
+    """The delivery is done.  Without a result, the input entry is removed and the sink gets
+    nothing.
 
-    failed: the result tells of this failure; the service keeps a dead letter, if its policy wants
-    one.  None for a success, and for a failure that is the client's own.
+    failed: the result describes this failure; the service keeps a dead letter, if its policy says
+    so.  None for a success, and for a failure that the client caused.
     """
 
     index: int
@@ -116,12 +117,12 @@ class Completions:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The delivery was not done and goes out again; code `Shutdown` is not counted against it.
+    """The delivery was not done and is delivered again; `Shutdown` does not use up an attempt.
 
-    type: one of client_sdk.wire.failures; "" from a worker that leaves the rest to the service.
-    pause_ms: for how long the entry waits before.  alone: it goes to the same worker, which runs
-    it alone.  request_id: that of a request whose events are wanted, else "".
-    uncharged: the engine died with jobs of several owners in it, so this attempt does not count.
+    type: one of client_sdk.wire.failures; "" from an older worker.
+    pause_ms: how long the entry waits before it.  alone: it goes to the same worker, which runs it
+    alone.  request_id: of a request whose events are followed, else "".
+    uncharged: the engine died with jobs of several owners, so this attempt does not count.
     """
 
     index: int
@@ -149,14 +150,14 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class SetWindow:
-    """The worker takes this many at once from now on; 0 while it drains."""
+    """Changes the most deliveries that the worker holds at once; 0 while it drains."""
 
     window: int
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer to one Completion or Rejection; `code` says why when it was not accepted."""
+    """The reply to one Completion or Rejection; `code` is the reason if it was not accepted."""
 
     index: int
     attempt: int
@@ -171,14 +172,14 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """These deliveries are no longer this worker's: it held them for too long."""
+    """These deliveries no longer belong to this worker: it held them for too long."""
 
     deliveries: tuple[Held, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """Nobody wants these any more: the worker stops them, then rejects them with `Canceled`."""
+    """These were canceled: the worker stops them, then rejects them with `Canceled`."""
 
     stops: tuple[Held, ...]
 
@@ -188,7 +189,7 @@ ToWorker = Welcome | Deliveries | Outcomes | EventsNoted | Stops | Taken
 
 
 def encode_from_worker(message: FromWorker) -> bytes:
-    """Return a message of the worker as bytes."""
+    """Encode a message of the worker."""
     proto = worker_pb2.FromWorker()
     match message:
         case Completions(completions):
@@ -236,7 +237,7 @@ def encode_from_worker(message: FromWorker) -> bytes:
 
 
 def decode_from_worker(data: bytes) -> FromWorker:
-    """Read a message of a worker; raise WireError when the bytes are none."""
+    """Decode a message of a worker; raises WireError."""
     proto = worker_pb2.FromWorker()
     try:
         proto.ParseFromString(data)
@@ -290,7 +291,7 @@ def decode_from_worker(data: bytes) -> FromWorker:
 
 
 def encode_to_worker(message: ToWorker) -> bytes:
-    """Return a message of the queue service as bytes."""
+    """Encode a message of the queue service."""
     proto = worker_pb2.ToWorker()
     match message:
         case Deliveries(deliveries):
@@ -321,7 +322,7 @@ def encode_to_worker(message: ToWorker) -> bytes:
 
 
 def decode_to_worker(data: bytes) -> ToWorker:
-    """Read a message of the queue service; raise WireError when the bytes are none."""
+    """Decode a message of the queue service; raises WireError."""
     proto = worker_pb2.ToWorker()
     try:
         proto.ParseFromString(data)
@@ -370,7 +371,7 @@ def _add_completion(proto: worker_pb2.Completions, completion: Completion) -> No
     item.index = completion.index
     item.attempt = completion.attempt
     if completion.result is not None:
-        # SetInParent: a result of no bytes and no tags is still a result.
+        # SetInParent: an empty result without tags is still a result.
         item.result.SetInParent()
         item.result.data = completion.result.data
         item.result.tags.update(completion.result.tags)
