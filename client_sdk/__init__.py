@@ -1,6 +1,6 @@
-"""The Penstock client: put work in, read results, watch, and run a worker's connection.
+"""The Penstock client: submit work, read results, watch a queue, connect a worker.
 
-QueueClient blocks and AsyncQueueClient awaits; both have the same verbs.  Every error is a
+QueueClient blocks and AsyncQueueClient awaits; both have the same methods.  Every error is a
 QueueError.  WorkConnection is for workers.
 """
 
@@ -54,8 +54,7 @@ from client_sdk.transport import RetryPolicy
 from client_sdk.wire.failures import FailureType
 from client_sdk.wire.frame import Frame
 from client_sdk.work import WorkConnection
-from client_sdk.work_events import Lost, Stop
-from client_sdk.work_statistics import WorkStatistics
+from client_sdk.work_events import Lost, Stop, WorkStatistics
 
 __all__ = [
     "AnswerLost",

@@ -1,4 +1,4 @@
-"""A middleware that keeps web pages out of small listeners: metrics ports and local control."""
+"""A middleware that protects small listeners (metrics ports, local control) from web pages."""
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -7,10 +7,10 @@ from client_sdk.wire.browsers import Hosts, Origins, Verdict, Visit, judge
 
 
 def keep_pages_out(hosts: Hosts, *, setting: str, may_be_linked: bool) -> Middleware:
-    """Return a middleware that refuses other names and pages of other origins.
+    """Return a middleware that refuses unknown host names and pages of other origins.
 
-    setting: where more names can be allowed, "" for nowhere.  may_be_linked: whether other sites
-    may link to what is served, because reading it changes nothing.
+    setting: the setting that allows more names, "" if there is none.  may_be_linked: whether other
+    sites may link to what is served, because reading it changes nothing.
     """
     nobody = Origins()
 
@@ -33,7 +33,7 @@ def keep_pages_out(hosts: Hosts, *, setting: str, may_be_linked: bool) -> Middle
                 return web.Response(status=421, text=sentence)
             case Verdict.FOREIGN_ORIGIN:
                 came = repr(visit.origin[:128]) if visit.origin else "another site's page"
-                sentence = f"Origin: web pages of other origins may not ask here, got {came}"
+                sentence = f"Origin: expected no web page of another origin, got {came}"
                 return web.Response(status=403, text=sentence)
         return await handler(request)
 

@@ -1,7 +1,7 @@
-"""One pure function per verb: from arguments to the request that says it.  No I/O.
+"""One pure function per operation: from arguments to a request.  No I/O.
 
-A `Call` is everything that has to be known about a request before it is sent: where it goes,
-what it carries, how its answer is read, and whether it may be sent a second time.
+A `Call` has everything about a request before it is sent: its target and body, how to parse the
+response, and whether it may be sent a second time.
 """
 
 import json
@@ -14,18 +14,18 @@ from urllib.parse import quote, urlencode
 
 from client_sdk import errors
 from client_sdk.refusals import from_answer
-from client_sdk.wire import frame as wire
+from client_sdk.wire import frame as frames
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.frame import Frame
 
 T = TypeVar("T")
 
-#: Indexes in one request: 20 digits and a comma each stay below the 8 KB that a request line
-#: may have with most servers.
+#: Most indexes in one request.  At 20 digits and a comma each, they stay below the 8 KB that most
+#: servers accept as a request line.
 MAX_INDEXES = 350
 
-#: What names an entry: its index or the frame that carries it.
+#: An entry is named by its index, or by the frame that carries it.
 Entry = int | Frame
 Entries = Entry | Iterable[Entry]
 
@@ -33,16 +33,16 @@ Entries = Entry | Iterable[Entry]
 class Retry(Enum):
     """When a call may be sent again after it failed."""
 
-    #: Twice does the same as once: reads, idempotent verbs, and a put under its key.
+    #: A repetition changes nothing: reads, idempotent operations, and a put with its key.
     FREELY = "freely"
-    #: Only when it surely was not carried out: the connection never stood, or the service
-    #: itself said that it did nothing.
+    #: Only if the service certainly did not execute it: no connection was made, or the service
+    #: itself reported that it changed nothing.
     IF_NOT_DONE = "if not done"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that was read to its end."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -55,9 +55,9 @@ class Call(Generic[T]):
 
     path: below the queue's own, percent-encoded; "" or beginning with a slash.
     query: encoded, without the question mark.
-    parse: reads the answer; raises WireError when it is not what the protocol promises.
-    passes: the statuses that `parse` is given; any other is an error.
-    wait_s: how long the service was asked to wait before it answers, in seconds.
+    parse: reads the response; raises WireError if it does not follow the protocol.
+    passes: the statuses that `parse` accepts; any other is an error.
+    wait_s: how long the service is asked to wait before it responds, in seconds.
     """
 
     verb: str
@@ -74,7 +74,7 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a put returns: where the entry is, and what its result will carry."""
+    """What a put returns: the entry's index, and the request id that its result will carry."""
 
     index: int
     request_id: str
@@ -82,10 +82,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where an entry is.
+    """The position of an entry in its queue.
 
-    pending: a subscriber works on it now.  waiting: how many entries are before it.
-    subscriber: who holds it, as group.user; "" for nobody.
+    pending: a subscriber works on it now.  waiting: the number of entries before it.
+    subscriber: the holder, as group.user; "" if there is none.
     """
 
     pending: bool
@@ -105,19 +105,19 @@ def put(
 ) -> Call[Receipt]:
     """Store an entry.
 
-    The idempotency key is part of the call, so every sending of it stores one entry at most.
-    Raises BadParameter when a tag or a path has a name that the protocol keeps for itself, or an
-    id cannot travel in a header, and TypeError for data that is neither bytes nor text.
+    The idempotency key is part of the call, so repetitions store at most one entry.
+    Raises BadParameter if a tag or path has a reserved name or an id does not fit into a header,
+    and TypeError for data that is neither bytes nor text.
     """
     body = _body(data)
     if path.strip("/").split("/")[0] == names.SINK:
-        raise errors.BadParameter("the path 'sink' is that of the sink itself")
+        raise errors.BadParameter("the path 'sink' is reserved for the sink itself")
     for name, text in (("request id", request_id), ("idempotency key", idempotency_key)):
-        # They travel in headers, which have no room for anything else.
+        # Both are sent as headers, which allow nothing else.
         if not (text.isascii() and text.isprintable()) or " " in text:
             raise errors.BadParameter(f"expected a {name} of printable ASCII, got {text[:64]!r}")
-    # Several entries may share a request id, as the results of one request do.  So only an id
-    # that was made here and now can stand for this put alone.
+    # Several entries may share a request id, as the results of one request do.  So a request id of
+    # the caller does not identify this put, and a new key is made.
     key = idempotency_key or str(uuid.uuid4())
     fields = dict(tags) if tags else {}
     for name in fields:
@@ -126,7 +126,7 @@ def put(
     fields[names.REQUEST_ID_TAG] = request_id or key
     if priority:
         fields[names.PRIORITY] = str(priority)
-    # Most puts carry nothing but an id of ours, in which there is nothing to encode.
+    # Hot path: most puts carry only a generated id, which needs no encoding.
     plain = len(fields) == 1 and not request_id and not idempotency_key
     headers = {names.IDEMPOTENCY_HEADER: key}
     if content_type:
@@ -151,11 +151,11 @@ def get(
     request_id: str = "",
     tags: Mapping[str, str] | None = None,
 ) -> Call[list[Frame]]:
-    """Read frames, and with `auto_delete` remove what was read.
+    """Read frames, and with `auto_delete` remove them.
 
-    A get that deletes is not sent again when its answer was lost on the way: the frames may be
-    deleted by then, and a second get would return the next ones, or nothing, as if all were
-    well.  It raises AnswerLost instead, and the caller knows.
+    A get that deletes is not repeated after its response was lost: the frames may already be
+    deleted, and a second get would return the next ones as if nothing had happened.  It raises
+    AnswerLost instead.
     """
     query = {
         names.INDEX: str(index),
@@ -178,15 +178,15 @@ def get(
 
 
 def commit(entries: Entries) -> Call[None]:
-    """Say that these are done with; at most MAX_INDEXES at once."""
+    """Commit entries: they are done and leave the queue; at most MAX_INDEXES at once."""
     return Call("commit", "PUT", _nothing, query=_indexes(entries))
 
 
 def reject(entries: Entries, *, code: str = "", reason: str = "") -> Call[None]:
-    """Give these back to be delivered again; EAS calls it a negative commit.
+    """Return entries to be delivered again; EAS calls it a negative commit.
 
-    Not sent again when it may have been carried out: by then the same subscriber can have been
-    given the entry anew, and a second reject would hit that delivery.
+    Not repeated if it may have been executed: the entry may already be delivered to the same
+    subscriber again, and a second reject would hit that new delivery.
     """
     return Call(
         "reject",
@@ -200,19 +200,19 @@ def reject(entries: Entries, *, code: str = "", reason: str = "") -> Call[None]:
 
 
 def delete(entries: Entries) -> Call[None]:
-    """Remove these, whoever holds them; at most MAX_INDEXES at once."""
+    """Remove entries, even if a subscriber holds them; at most MAX_INDEXES at once."""
     return Call("delete", "DELETE", _nothing, query=_indexes(entries))
 
 
 def truncate(index: int) -> Call[None]:
-    """Remove every entry before `index`, which itself stays."""
+    """Remove every entry before `index`; the entry at `index` stays."""
     return Call(
         "truncate", "DELETE", _nothing, query=f"{names.INDEX}={index}&{names.TRUNCATE}=true"
     )
 
 
 def search(index: int) -> Call[Position | None]:
-    """Ask where an entry is; None when the queue has none with this index."""
+    """Look up the position of an entry; None if the queue has no entry with this index."""
     return Call(
         "search",
         "GET",
@@ -223,18 +223,18 @@ def search(index: int) -> Call[Position | None]:
 
 
 def attributes() -> Call[dict[str, str]]:
-    """Ask for the queue's attributes: its limits, its length, its subscribers."""
+    """Read the queue's attributes: its limits, its length, its subscribers."""
     return Call(
         "attributes",
         "GET",
-        lambda answer: wire.decode_attributes(answer.body),
+        lambda answer: frames.decode_attributes(answer.body),
         query=f"{names.ATTRIBUTES}=true",
         headers={"Accept": names.PROTOBUF},
     )
 
 
 def count(*, tags: Mapping[str, str] | None = None, priority: int | None = None) -> Call[int]:
-    """Ask how many entries are stored that have these tags and this priority."""
+    """Count the stored entries with these tags and this priority."""
     query = {names.COUNT: "true", **_filter(tags)}
     if priority is not None:
         query[names.PRIORITY] = str(priority)
@@ -242,7 +242,7 @@ def count(*, tags: Mapping[str, str] | None = None, priority: int | None = None)
 
 
 def end_stream(*, ended: bool, force: bool = False) -> Call[None]:
-    """Let the queue take no more puts, or take them again; `force` drops what nobody holds."""
+    """End the stream, so that puts are refused, or reopen it; `force` drops waiting entries."""
     query = {names.END_OF_STREAM: _boolean(ended), names.FORCE: _boolean(force)}
     return Call("end_stream", "POST", _nothing, query=urlencode(query))
 
@@ -269,7 +269,7 @@ def watch_query(
 
 
 def in_batches(entries: Entries) -> Iterator[list[int]]:
-    """Divide entries into as many requests as their number asks for."""
+    """Split entries into batches of at most MAX_INDEXES."""
     indexes = _index_list(entries)
     for start in range(0, len(indexes), MAX_INDEXES):
         yield indexes[start : start + MAX_INDEXES]
@@ -284,9 +284,9 @@ def _body(data: object) -> bytes:
         case bytearray() | memoryview():
             return bytes(data)
         case _:
-            # Anything else aiohttp would send in a form of its own, or fail at half-way.
+            # aiohttp would encode anything else in its own way, or fail halfway.
             kind = type(data).__name__
-            raise TypeError(f"put takes bytes or str, got {kind}; for JSON, json.dumps(...) it")
+            raise TypeError(f"expected bytes or str, got {kind}; for JSON, use json.dumps(...)")
 
 
 def _indexes(entries: Entries) -> str:
@@ -303,7 +303,7 @@ def _filter(tags: Mapping[str, str] | None, request_id: str = "") -> dict[str, s
     query = dict(tags) if tags else {}
     for name in query:
         if names.is_reserved(name):
-            raise errors.BadParameter(f"no tag is named {name!r}: the protocol uses that name")
+            raise errors.BadParameter(f"a tag cannot be named {name!r}: the protocol uses it")
     if request_id:
         query[names.REQUEST_ID_TAG] = request_id
     return query
@@ -318,7 +318,7 @@ def _receipt(answer: Answer) -> Receipt:
 
 
 def _frames(answer: Answer) -> list[Frame]:
-    return wire.decode_list(answer.body) if answer.body else []
+    return frames.decode_list(answer.body) if answer.body else []
 
 
 def _nothing(answer: Answer) -> None:

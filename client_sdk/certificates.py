@@ -1,18 +1,18 @@
-"""Which certificates a TLS connection trusts, and what is said of one that is not trusted."""
+"""Which certificates a TLS connection trusts, and the wording of TLS errors."""
 
 import os
 import ssl
 
 from client_sdk.errors import BadParameter
 
-#: Names the file wherever nothing else does: in a worker, in the SDK, on the command line.
+#: The default file of workers, the SDK and the command line.
 CA_FILE_VARIABLE = "PENSTOCK_CA_FILE"
 
 
 def trusted(ca_file: str = "") -> ssl.SSLContext | bool:
-    """Return what aiohttp takes as `ssl`: the certificates in this file only, or the system's.
+    """Return aiohttp's `ssl` argument: trust only this file's certificates, or the system's.
 
-    Raises BadParameter for a file that cannot be read or holds no certificates.
+    Raises BadParameter for a file that cannot be read or has no certificates.
     """
     path = ca_file or os.environ.get(CA_FILE_VARIABLE, "")
     if not path:

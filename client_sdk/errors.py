@@ -1,7 +1,7 @@
-"""What the client raises.
+"""The exceptions of the client.
 
     QueueError                  code, status, url and one sentence
-    ├── Refused                 asking again in the same way will be refused again
+    ├── Refused                 the same request will be refused again
     │   ├── BadParameter        400: a parameter, header or field is malformed
     │   ├── BadMessage          a message that one side could not read
     │   ├── Unauthorized        401: the token is missing or wrong
@@ -9,31 +9,31 @@
     │   │   └── HostNotAllowed (421), OriginNotAllowed: see PENSTOCK_ALLOWED_HOSTS, _ORIGINS
     │   ├── NotFound            404: no entry with this index, or no such path
     │   │   └── NoSuchService   404: the service itself does not exist
-    │   ├── Conflict            409, 412: it is not as expected, or not to be changed
+    │   ├── Conflict            409, 412: it is not as expected, or cannot be changed here
     │   ├── FrameTooBig         413: the payload is above the queue's limit
-    │   ├── RequestIdInUse      another entry, or a job not begun, has this request id
-    │   ├── IdInUse             409, 422: the job's id or key stands for another one
+    │   ├── RequestIdInUse      another entry, or a job that has not begun, has this request id
+    │   ├── IdInUse             409, 422: another job has this id or key
     │   ├── NoResult            409: the job failed, was canceled or expired
-    │   ├── Gone                410: the job's result was read, or kept for its time
-    │   ├── JobEnded            409: the job has ended, and cannot be canceled
-    │   ├── JobNotEnded         409: the job runs, and cannot be deleted
-    │   ├── TextChanged         a new attempt of the job does not say what was streamed before
-    │   ├── LeaseLost           the delivery is no longer this subscriber's
+    │   ├── Gone                410: the job's result was already read, or its retention ended
+    │   ├── JobEnded            409: the job has ended and cannot be canceled
+    │   ├── JobNotEnded         409: the job is running and cannot be deleted
+    │   ├── TextChanged         a new attempt's output differs from what was already streamed
+    │   ├── LeaseLost           the delivery no longer belongs to this subscriber
     │   └── TakenOver           the same uid connected a second time
-    ├── QueueFull               429: the queue takes no more entries now
-    │   └── QuotaExceeded       429: the token puts too fast, or has too many in line
-    ├── Unavailable             502, 503, 504: nobody could answer
-    │   ├── StoreUnavailable    503: Redis is away
-    │   │   └── OutcomeUnknown  503: and it may have been carried out
-    │   ├── ServiceStopped      503: the service takes nothing until it is started again
+    ├── QueueFull               429: the queue is full
+    │   └── QuotaExceeded       429: the token puts too fast, or has too many waiting entries
+    ├── Unavailable             502, 503, 504: no backend could respond
+    │   ├── StoreUnavailable    503: Redis is unreachable
+    │   │   └── OutcomeUnknown  503: the request may or may not have been executed
+    │   ├── ServiceStopped      503: the service is stopped and accepts nothing
     │   └── Draining            503: this replica is stopping
-    ├── ServerFault             500 and what else nobody expected
-    ├── NotInTime               the job has not ended within `timeout_s`; it goes on
-    ├── ConnectionFailed        no answer came: refused, cut off, timed out
-    │   └── AnswerLost          the request may have been carried out, and its answer is gone
+    ├── ServerFault             500, and any unexpected status
+    ├── NotInTime               the job has not ended within `timeout_s`; it keeps running
+    ├── ConnectionFailed        no response: refused, interrupted, timed out
+    │   └── AnswerLost          the request may have been executed; its response was lost
     └── Closed                  this client was closed by its owner
 
-`transient` says whether asking again later can help.
+`transient` is True if the same request may succeed later.
 """
 
 from collections.abc import Mapping
@@ -45,12 +45,12 @@ from client_sdk.wire.failures import FailureType
 
 
 class QueueError(Exception):
-    """Anything that kept a verb of the queue from being done.
+    """The base class: an operation failed.
 
-    code: the machine word, one of `client_sdk.wire.codes.Code` or a word of this module.
-    status: the HTTP status or the WebSocket close code that said so; None when none came.
-    url: what was asked, without its query, which can hold a user's data, and without a password.
-    fields: what the service told beside the sentence, such as the `state` of a job.
+    code: machine-readable, one of `client_sdk.wire.codes.Code` or of this module.
+    status: the HTTP status or the WebSocket close code; None if there was no response.
+    url: of the request, without its query, which may have a user's data, and without a password.
+    fields: further fields of the response, such as the `state` of a job.
     """
 
     code: str = "ERROR"
@@ -78,17 +78,18 @@ class QueueError(Exception):
         return f"{self.code}{status}: {self.sentence}{url}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments need this to survive pickling, for example from a process pool.
-        said = {name: getattr(self, name) for name in ("code", "status", "url", "fields")}
-        return (_rebuild, (type(self), self.sentence, said))
+        # Exceptions with keyword-only arguments cannot be pickled without this, and a process pool
+        # pickles them.
+        options = {name: getattr(self, name) for name in ("code", "status", "url", "fields")}
+        return (_rebuild, (type(self), self.sentence, options))
 
 
-def _rebuild(kind: type[QueueError], sentence: str, said: dict[str, Any]) -> QueueError:
-    return kind(sentence, **said)
+def _rebuild(kind: type[QueueError], sentence: str, options: dict[str, Any]) -> QueueError:
+    return kind(sentence, **options)
 
 
 class Refused(QueueError):
-    """The service said no, and would say it again."""
+    """The service refused the request, and would refuse it again."""
 
 
 class BadParameter(Refused):
@@ -110,19 +111,19 @@ class Unauthorized(Refused):
 
 
 class Forbidden(Refused):
-    """The token is right and does not permit this."""
+    """The token is valid but lacks the scope."""
 
     code = Code.FORBIDDEN
 
 
 class HostNotAllowed(Forbidden):
-    """The URL has a name that the service does not know as its own (PENSTOCK_ALLOWED_HOSTS)."""
+    """The service does not accept the host name of the URL (PENSTOCK_ALLOWED_HOSTS)."""
 
     code = Code.HOST_NOT_ALLOWED
 
 
 class OriginNotAllowed(Forbidden):
-    """An `Origin` was sent that may not use the service (PENSTOCK_ALLOWED_ORIGINS)."""
+    """The service does not accept requests of this `Origin` (PENSTOCK_ALLOWED_ORIGINS)."""
 
     code = Code.ORIGIN_NOT_ALLOWED
 
@@ -140,7 +141,7 @@ class NoSuchService(NotFound):
 
 
 class Conflict(Refused):
-    """What was to be changed is not as expected, or not to be changed here."""
+    """The object to change is not in the expected state, or cannot be changed here."""
 
     code = Code.CONFLICT
 
@@ -158,133 +159,133 @@ class RequestIdInUse(Refused):
 
 
 class LeaseLost(Refused):
-    """The delivery is no longer this subscriber's."""
+    """The delivery no longer belongs to this subscriber."""
 
     code = Code.LEASE_LOST
 
 
 class QueueEnded(Refused):
-    """Somebody has ended the queue's stream; nothing was stored."""
+    """The queue's stream was ended; nothing was stored."""
 
     code = Code.QUEUE_ENDED
 
 
 class IdInUse(Refused):
-    """The id or the idempotency key of the job stands for another one."""
+    """Another job has this id or idempotency key."""
 
     code = Code.ID_IN_USE
 
 
 class NoResult(Refused):
-    """The job failed, was canceled or expired; the sentence says how.
+    """The job failed, was canceled or expired; the sentence says which.
 
-    fields: `state` as the job has it, `reason`, the word that its worker gave, or None, and
-    `error` with `type`, `code` and `message`, or None.
+    fields: `state` of the job; `reason`, the code given by its worker, or None; `error` with
+    `type`, `code` and `message`, or None.
     """
 
     code = Code.NO_RESULT
 
     @property
     def type(self) -> FailureType | None:
-        """What kind of failure it was; None when the job did not fail."""
+        """The type of the failure; None if the job did not fail."""
         error = self.fields.get("error")
         kind = error.get("type") if isinstance(error, dict) else None
         return FailureType(kind) if kind in list(FailureType) else None
 
 
 class Gone(Refused):
-    """The job succeeded, and its result was read from the sink or kept for its time."""
+    """The job succeeded, but its result was already read, or its retention ended."""
 
     code = Code.GONE
 
 
 class JobEnded(Refused):
-    """The job has ended, and cannot be canceled any more."""
+    """The job has ended and cannot be canceled any more."""
 
     code = Code.ENDED
 
 
 class JobNotEnded(Refused):
-    """The job runs, and cannot be deleted before it has ended."""
+    """The job is running and cannot be deleted before it has ended."""
 
     code = Code.NOT_ENDED
 
 
 class TextChanged(Refused):
-    """The job was begun anew, and does not say again what was streamed before."""
+    """A new attempt of the job produces other text than what was already streamed."""
 
     code = "TEXT_CHANGED"
 
 
 class TakenOver(Refused):
-    """The same uid connected a second time; this connection made way and stays away."""
+    """The same uid connected a second time; this connection was closed and stays closed."""
 
     code = "TAKEN_OVER"
 
 
 class QueueFull(QueueError):
-    """The queue takes no more entries now; nothing was stored."""
+    """The queue is full; nothing was stored."""
 
     code = Code.QUEUE_FULL
     transient = True
 
 
 class QuotaExceeded(QueueFull):
-    """The token puts faster, or has more in line, than it may; nothing was stored."""
+    """The token puts too fast, or has too many waiting entries; nothing was stored."""
 
     code = Code.QUOTA_EXCEEDED
 
 
 class Unavailable(QueueError):
-    """Nobody could answer: a gateway without a backend, or a service without its store."""
+    """No backend could respond: a gateway without a service, or a service without its store."""
 
     code = "UNAVAILABLE"
     transient = True
 
 
 class StoreUnavailable(Unavailable):
-    """The service is there and its store is not."""
+    """The service is running, but cannot reach its store."""
 
     code = Code.STORE_UNAVAILABLE
 
 
 class ServiceStopped(Unavailable):
-    """The service takes nothing until somebody starts it again."""
+    """The service is stopped; it accepts nothing until an operator starts it again."""
 
     code = Code.SERVICE_STOPPED
 
 
 class OutcomeUnknown(StoreUnavailable):
-    """The store did not say, or not surely, whether it did what was asked.
+    """The store did not confirm the change, so it may or may not have been applied.
 
-    A put is sent again under its idempotency key, which stores it once.
+    A put is sent again with its idempotency key, which stores it only once.
     """
 
     code = Code.OUTCOME_UNKNOWN
 
 
 class Draining(Unavailable):
-    """This replica of the service is stopping; another one may answer."""
+    """This replica of the service is stopping; another one may respond."""
 
     code = Code.DRAINING
 
 
 class Overloaded(Unavailable):
-    """This replica of the service has as many connections as it takes."""
+    """This replica of the service has reached its limit of connections."""
 
     code = Code.OVERLOADED
 
 
 class NewerFormat(Unavailable):
-    """This replica is too old for what a newer one has stored."""
+    """This replica is too old to read what a newer one has stored."""
 
     code = Code.NEWER_FORMAT
 
 
 class ServerFault(QueueError):
-    """A defect of the service, or an answer that the protocol does not know.
+    """A defect of the service, or a response that is not part of the protocol.
 
-    A connection that ends like this is tried again; a single call is not.
+    A connection that ends like this is opened again; a single call is not repeated.
     """
 
     code = Code.INTERNAL
@@ -292,7 +293,7 @@ class ServerFault(QueueError):
 
 
 class NotInTime(QueueError, TimeoutError):
-    """The job has not ended within the time that was given; it goes on, and can be asked for again.
+    """The job has not ended within `timeout_s`.  It keeps running; you can ask for it again.
 
     It is a TimeoutError too.
     """
@@ -301,7 +302,7 @@ class NotInTime(QueueError, TimeoutError):
 
 
 class ConnectionFailed(QueueError):
-    """No answer came: the connection was refused, cut off, or nothing was heard in time."""
+    """There was no response: the connection was refused, was interrupted, or timed out."""
 
     code = "CONNECTION_FAILED"
     transient = True
@@ -315,15 +316,15 @@ class CertificateRefused(ConnectionFailed):
 
 
 class NoUpgrade(Refused):
-    """Something between here and the service passes no WebSocket on."""
+    """A proxy before the service does not pass WebSockets on."""
 
     code = Code.UPGRADE_REQUIRED
 
 
 class VersionMismatch(QueueError):
-    """The service and this client speak no common version of the worker protocol.
+    """The service and this client have no common version of the worker protocol.
 
-    Tried again, because during an upgrade another replica, or this one's successor, may.
+    The client tries again: during an upgrade, another replica or a restarted one may have one.
     """
 
     code = "VERSION_MISMATCH"
@@ -331,9 +332,10 @@ class VersionMismatch(QueueError):
 
 
 class AnswerLost(ConnectionFailed):
-    """The request may have been carried out, and its answer is gone.
+    """The request may have been executed, but its response was lost.
 
-    Raised instead of a second attempt where that attempt could hide a loss: see `Retry`.
+    The client raises this instead of trying again where a second attempt could hide a loss; see
+    `client_sdk.calls.Retry`.
     """
 
     code = "ANSWER_LOST"

@@ -1,4 +1,4 @@
-"""The text of a job as its events let it grow.  No I/O."""
+"""A job's text, assembled from its events across attempts.  No I/O."""
 
 import base64
 import codecs
@@ -8,9 +8,9 @@ from client_sdk.job_calls import JobEvent
 
 
 class GrowingText:
-    """Says what is new of a text, through attempts that begin it anew.
+    """Returns only the new part of a text, even if a later attempt starts it again.
 
-    given: what was given out so far, in all.
+    given: all text returned so far.
     """
 
     def __init__(self) -> None:
@@ -19,10 +19,10 @@ class GrowingText:
         self._decoder = _decoder()
 
     def feed(self, event: JobEvent) -> str:
-        """Take in an event; return the piece of text that it adds, often "".
+        """Process an event; return the text that it adds, often "".
 
-        A new attempt says again what was said before, of which nothing is returned twice.  Raises
-        TextChanged when it says something else; `begin_anew` then gives it all.
+        A new attempt usually repeats the text of the one before; no part is returned twice.  Raises
+        TextChanged if the new text differs; call `start_over` to get it from its beginning.
         """
         if event.kind == "attempt":
             self._text, self._decoder = "", _decoder()
@@ -31,18 +31,20 @@ class GrowingText:
         self._text += self._decoded(event)
         shared = min(len(self._text), len(self.given))
         if self._text[:shared] != self.given[:shared]:
-            raise errors.TextChanged("a new attempt says something else than the last")
+            raise errors.TextChanged(
+                "a new attempt of the job produces other text than what was already streamed"
+            )
         piece = self._text[len(self.given) :]
         self.given += piece
         return piece
 
-    def begin_anew(self) -> str:
-        """Forget what was given out; return the text of the attempt that runs now."""
+    def start_over(self) -> str:
+        """Forget the returned text; return the text of the current attempt so far."""
         self.given = self._text
         return self.given
 
     def _decoded(self, event: JobEvent) -> str:
-        # A piece that ends within a character comes as bytes, and so does the one after it.
+        # A piece that ends inside a character is sent as bytes, and so is the next one.
         if "base64" in event.data:
             return self._decoder.decode(base64.b64decode(event.data["base64"]))
         return self._decoder.decode(str(event.data.get("text", "")).encode())

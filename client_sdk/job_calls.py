@@ -1,4 +1,4 @@
-"""One pure function for each verb of the jobs API: from arguments to the request.  No I/O."""
+"""One pure function per operation of the jobs API: from arguments to a request.  No I/O."""
 
 import json
 import math
@@ -12,16 +12,16 @@ from client_sdk.calls import Answer, Call
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 
-#: The states in which a job will not change any more.
+#: The final states of a job.
 FINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the service told of it.
+    """A job as the service described it.
 
-    state: queued, running, succeeded, failed, canceled or expired.  position: how many go out
-    before it, while it is queued.  data: everything else that was told, by its name there.
+    state: queued, running, succeeded, failed, canceled or expired.  position: while it is queued,
+    the number of entries that are delivered before it.  data: all fields of the response.
     """
 
     id: str
@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One event of a job: its kind, what it says, and its id, "" for one that has none."""
+    """One event of a job: its kind, its data, and its id, "" if it has none."""
 
     kind: str
     data: Mapping[str, Any]
@@ -46,14 +46,14 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """A result, or that it is not there yet (`open`)."""
+    """A result; `open` if the job has not ended."""
 
     data: bytes
     open: bool
 
 
 def submit(data: bytes | str, options: Mapping[str, Any], *, job_id: str) -> Call[Job]:
-    """Put a job; under an id that was made here, so that every sending puts one at most."""
+    """Submit a job, by default with a generated id, so that repetitions submit it only once."""
     body = data.encode() if isinstance(data, str) else data
     fields = [(name, _text(value)) for name, value in options.items() if value not in (None, "")]
     tags = dict(options.get("tags") or {})
@@ -73,12 +73,12 @@ def submit(data: bytes | str, options: Mapping[str, Any], *, job_id: str) -> Cal
 
 
 def get(job_id: str) -> Call[Job]:
-    """Say where a job is."""
+    """Read the state of a job."""
     return Call("get", "GET", _job, path=_path(job_id))
 
 
 def result(job_id: str, *, wait_s: float) -> Call[JobResult]:
-    """Read a result, and leave it where it is."""
+    """Read a result, which stays in the service."""
     return Call(
         "result",
         "GET",
@@ -91,7 +91,7 @@ def result(job_id: str, *, wait_s: float) -> Call[JobResult]:
 
 
 def cancel(job_id: str, *, wait_s: float) -> Call[Job]:
-    """Cancel a job; wait for its worker to say what came of that."""
+    """Cancel a job; wait up to `wait_s` until its worker has stopped it."""
     return Call(
         "cancel",
         "POST",
@@ -104,7 +104,7 @@ def cancel(job_id: str, *, wait_s: float) -> Call[Job]:
 
 
 def delete(job_id: str) -> Call[None]:
-    """Remove everything that is stored of a job that has ended or waits."""
+    """Delete a job that has ended or waits, with all its data."""
     return Call("delete", "DELETE", lambda _: None, path=_path(job_id), passes=frozenset({204}))
 
 
@@ -118,7 +118,7 @@ def _text(value: object) -> str:
 
 def _job(answer: Answer) -> Job:
     try:
-        told = json.loads(answer.body)
-        return Job(told["id"], told["state"], told["attempt"], told["position"], told)
+        data = json.loads(answer.body)
+        return Job(data["id"], data["state"], data["attempt"], data["position"], data)
     except (ValueError, KeyError, TypeError):
         raise WireError("a job", names.JSON) from None

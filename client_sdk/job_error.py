@@ -1,4 +1,4 @@
-"""What a result says about a job that failed: its worker answered with the error instead."""
+"""The error in the result of a failed job."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ from client_sdk.wire.frame import Frame
 class JobError:
     """Why a job failed.
 
-    code: the worker's word, such as `BadInput` or `ValueError`; "" when it gave none.
+    code: the worker's error code, such as `BadInput` or `ValueError`; "" if it gave none.
     status: the number that PAI EAS clients read, as text: 400 for a bad input, else mostly 500.
-    text: the sentence.  type: what kind of failure; see client_sdk.wire.failures.
+    text: the message.  type: the type of the failure; see client_sdk.wire.failures.
     """
 
     code: str
@@ -23,7 +23,7 @@ class JobError:
 
 
 def error_of(frame: Frame) -> JobError | None:
-    """Return why the job of this result failed, or None when it did not."""
+    """Return the error of the job that this result belongs to, or None if it succeeded."""
     status = frame.tags.get(names.LAST_CODE_TAG)
     if status is None:
         return None

@@ -1,4 +1,4 @@
-"""How one job is retried after a failure, within the limits of its service."""
+"""The retry options of one job, within the limits of its service."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,12 +8,12 @@ from client_sdk.errors import BadParameter
 
 @dataclass(frozen=True, slots=True)
 class JobRetry:
-    """What a job asks for; None leaves it as the service has it.
+    """The retry options of a job; None leaves a value to the service.
 
-    max_attempts: attempts in all; 1 never tries again.  first_pause_s: seconds from the first
-    failure to the second attempt.  factor: how much longer each further pause is.
-    longest_pause_s: no pause is longer, but for jitter, the share of a pause that is added at
-    random, from 0 to 1.
+    max_attempts: the total number of attempts; 1 means no retry.  first_pause_s: seconds from the
+    first failure to the second attempt.  factor: multiplies each further pause.  longest_pause_s:
+    the longest pause, without jitter.  jitter: up to this share of a pause, 0 to 1, is added at
+    random.
     """
 
     max_attempts: int | None = None
@@ -23,7 +23,7 @@ class JobRetry:
     jitter: float | None = None
 
     def options(self) -> dict[str, object]:
-        """The options of the jobs API that say the same."""
+        """Return the corresponding options of the jobs API."""
         wanted: dict[str, object] = {
             "max_attempts": self.max_attempts,
             "retry_pause": _duration(self.first_pause_s),
@@ -35,7 +35,7 @@ class JobRetry:
 
 
 def retry_options(retry: JobRetry | Mapping[str, float] | None) -> dict[str, object]:
-    """The same of a wish, of its fields by name, or of none.  Raises BadParameter for others."""
+    """Return the options of a JobRetry, or of its fields by name.  Raises BadParameter."""
     if retry is None or isinstance(retry, JobRetry):
         return retry.options() if retry else {}
     known = [field.name for field in fields(JobRetry)]

@@ -1,14 +1,14 @@
-"""Tie the life of a program to its parent's: the one place that asks the kernel for it.
+"""End a program when its parent ends, by asking the kernel (PR_SET_PDEATHSIG).
 
-A process may tie itself with `tie`.  To tie a program that knows nothing of this, run this file by
-path in an interpreter without site-packages, and it becomes the program:
+A process calls `tie` for itself.  For a program that does not, run this file by path in an
+interpreter without site-packages; it then becomes the program:
 
     python -I -S leash.py <pid of the parent> <signal> <program> [arguments...]
 
-Linux sends the signal to the program when the thread that started it ends, however that
-happens, kill -9 included.  Elsewhere there is no such thing and the program is just started.
-This is a program and not a `preexec_fn`, because Python code between fork and exec is not safe in
-a process that has threads.  It imports only the standard library.
+Linux sends the signal when the thread that started the program ends, for any reason including
+kill -9.  Other systems have no such call; there the program is only started.  This is a program and
+not a `preexec_fn`, because Python code between fork and exec is not safe in a process with threads.
+It imports only the standard library.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-#: This file, for those who run it.
+#: The path of this file, to run it as a program.
 LEASH = Path(__file__)
 
 #: prctl's "signal me when my parent dies", from linux/prctl.h.
@@ -24,10 +24,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def tie(parent_pid: int, signal_number: int) -> bool:
-    """Ask for the signal when the parent ends; return whether the parent was still there."""
+    """Ask for the signal when the parent ends; return whether the parent is still alive."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
-    # A parent that ended before the tie was made will never send the signal.
+    # Checked after the call: the kernel sends no signal for a parent that ended before it.
     return os.getppid() == parent_pid
 
 

@@ -1,7 +1,7 @@
-"""How a log record becomes text: one line for its message, and an indented one for each of a trace.
+"""The format of log records: one line per message; lines of a traceback are indented.
 
-A message may quote what a client sent, so its line ends and control characters are escaped here,
-once for every log call.  No text of a client can begin a line.
+A message may quote text of a client.  Line ends and control characters are escaped here, once for
+every log call, so that a client cannot forge a log line.
 """
 
 import logging
@@ -12,7 +12,7 @@ _INDENT = "  "
 
 
 class PlainFormatter(logging.Formatter):
-    """Text for people; `form` is that of `logging`."""
+    """Log lines for people; `form` is a format string of `logging`."""
 
     def __init__(self, form: str) -> None:
         super().__init__(form)
@@ -28,5 +28,5 @@ class PlainFormatter(logging.Formatter):
 
 
 def _indented(text: str) -> str:
-    # An exception's text may have been a client's too, and may have line ends.
+    # The text of an exception may also come from a client and have line ends.
     return "\n".join(_INDENT + harmless(line) for line in text.splitlines())

@@ -1,27 +1,27 @@
-"""Text of others, shown or logged: characters that steer a terminal or end a line are made visible.
+"""Makes control characters visible in text that is shown or logged.
 
-What clients and workers send is shown by the commands and written to logs.  An escape sequence in
-it would command the reader's terminal, and a line end would forge a log line.
+Commands and logs show text of clients and workers.  An escape sequence in it would control the
+reader's terminal, and a line end would forge a log line.
 """
 
 import re
 
-#: Control characters other than tab and line end; line and paragraph separators; marks that turn
-#: the direction of the text around; halves of surrogate pairs, which cannot be written.
+#: Control characters other than tab and line end; line and paragraph separators; marks that change
+#: the direction of text; unpaired surrogates, which cannot be encoded.
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-#: The same, and what separates columns and lines.
+#: The same, and tabs and line ends.
 _NOT_IN_A_LINE = re.compile(_STEERING.pattern.replace("[", "[\t\n", 1))
-#: Where the pictures of the control characters begin.
+#: The first of Unicode's symbols for control characters.
 _PICTURES = 0x2400
-#: What stands between the scheme of a URL and its host, up to the last @ before the path.
+#: The user and password of a URL: from its scheme to the last @ before the path.
 _LOGIN = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s]*@")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def harmless(text: str) -> str:
-    """Return a text with pictures in place of control characters; a carriage return is dropped."""
+    """Return a text with symbols in place of control characters; carriage returns are dropped."""
     return _STEERING.sub(_picture, text)
 
 
@@ -31,12 +31,12 @@ def one_line(text: str) -> str:
 
 
 def safe_json(document: str) -> str:
-    r"""Return a JSON document with such characters as `\u009b`, which stays the same document."""
+    r"""Return an equal JSON document in which such characters are escaped, as in `\u009b`."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def without_login(url: str) -> str:
-    """Return a URL without the user and password that may stand before its host."""
+    """Return a URL without a user and password."""
     return _LOGIN.sub(r"\1", url)
 
 

@@ -1,4 +1,4 @@
-"""From an answer of the service, or of something before it, to the error that it means."""
+"""From an error response, of the service or of a proxy before it, to an exception."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ from client_sdk.wire.codes import Code
 
 _OF_EVERY_PROBLEM = frozenset({"type", "title", "status", "detail", "code"})
 
-#: An error answer is quoted up to here; a gateway's error page can be long.
+#: The most characters of an error response that are quoted; a gateway's error page can be long.
 MAX_SENTENCE_LENGTH = 500
 
 _BY_CODE: dict[str, type[QueueError]] = {
@@ -76,7 +76,7 @@ _BY_CODE: dict[str, type[QueueError]] = {
     Code.INTERNAL: ServerFault,
 }
 
-# For answers of somebody between us and the service, who knows nothing of our codes.
+# For responses without a code, which come from a proxy before the service.
 _BY_STATUS: dict[int, type[QueueError]] = {
     400: BadParameter,
     401: Unauthorized,
@@ -93,12 +93,12 @@ _BY_STATUS: dict[int, type[QueueError]] = {
 def from_answer(
     status: int, headers: Mapping[str, str], body: bytes = b"", *, url: str = ""
 ) -> QueueError:
-    """Return the error that an answer of this status means.
+    """Return the exception for a response with an error status.
 
-    headers: looked up case-insensitively by the caller's mapping, as aiohttp's is.
+    headers: a mapping that ignores case, such as aiohttp's.
     """
     code = headers.get(names.ERROR_CODE_HEADER, "")
-    sentence = _sentence(headers, body) or f"the answer had status {status} and no explanation"
+    sentence = _sentence(headers, body) or f"the response had status {status} and no explanation"
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
     if kind is None:
         kind = Refused if 400 <= status < 500 else ServerFault
@@ -106,7 +106,7 @@ def from_answer(
 
 
 def _fields(headers: Mapping[str, str], body: bytes) -> dict[str, object]:
-    """Return what problem details say beside what every problem says."""
+    """Return the extension members of problem details (RFC 9457)."""
     if not headers.get("Content-Type", "").startswith(names.PROBLEM_JSON):
         return {}
     with contextlib.suppress(ValueError, RecursionError):
@@ -120,7 +120,7 @@ def _sentence(headers: Mapping[str, str], body: bytes) -> str:
     text = body.decode(errors="replace").strip()
     for kind, member in ((names.JSON, "message"), (names.PROBLEM_JSON, "detail")):
         if headers.get("Content-Type", "").startswith(kind):
-            # If it is not our shape of error, the raw text says more than a complaint about it.
+            # If the body is not one of our errors, its raw text is the best explanation.
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 text = str(json.loads(text)[member])
     return text[:MAX_SENTENCE_LENGTH]

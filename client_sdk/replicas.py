@@ -1,25 +1,45 @@
-"""The replicas of one queue service: which of them to talk to, and when to try another."""
+"""The replicas of one queue service: which one to use, and when to try another."""
 
 import asyncio
+from urllib.parse import urlsplit
 
 from client_sdk import errors
-from client_sdk.address import service_address
 from client_sdk.backoff import Backoff
+from client_sdk.plain_text import without_login
 from client_sdk.wire.codes import CloseCode
 
-#: A connection that lived this long, in seconds, was a good one: the next wait is a short one.
+#: After a connection of at least this length, in seconds, the next wait is short again.
 GOOD_CONNECTION_S = 5.0
 
-#: The longest wait from one try of a worker to connect to the next, in seconds.  Short, because
-#: entries that wait for it wait for that too when the service or its store comes back.
+#: The longest pause between two attempts of a worker to connect, in seconds.  Short, because after
+#: an outage of the service or its store, waiting entries are delayed by this pause.
 MOST_WAIT_S = 2.0
 
 
+def service_address(url: str) -> str:
+    """Return the URL of a queue service without a slash at its end.
+
+    Raises BadParameter if it is not such a URL: a typing error must be reported at once, and not
+    be retried like a service that is unreachable.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and (parts.port or 1)
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment:
+        raise errors.BadParameter(
+            "expected the URL of a queue service such as http://127.0.0.1:8080, got "
+            f"{without_login(url)!r}"
+        )
+    return url.rstrip("/")
+
+
 class Replicas:
-    """The addresses of a service's replicas; everybody talks to one until that one fails."""
+    """The addresses of a service's replicas; all calls use one until it fails."""
 
     def __init__(self, urls: str) -> None:
-        """urls: one URL, or several with commas between them.  Raises BadParameter."""
+        """urls: one URL, or several separated by commas.  Raises BadParameter."""
         self._urls = [service_address(url.strip()) for url in urls.split(",")]
         self._position = 0
 
@@ -28,32 +48,33 @@ class Replicas:
 
     @property
     def current(self) -> str:
-        """The one to talk to now."""
+        """The replica to use now."""
         return self._urls[self._position]
 
     def pass_over(self, url: str) -> None:
-        """Talk to the next one from now on, unless somebody has done with `url` already."""
+        """Use the next replica from now on, unless another call has moved on from `url` already."""
+        # Several calls may fail at the same replica at once; together they must move on only once.
         if url == self.current:
             self._position = (self._position + 1) % len(self._urls)
 
 
 def is_about_replica(error: errors.QueueError) -> bool:
-    """Say whether another replica may do at once what this one could not."""
+    """Return whether another replica may succeed at once where this one failed."""
     if isinstance(error, errors.StoreUnavailable) or error.status in _ABOUT_MORE:
         return False
     kinds = errors.ConnectionFailed | errors.Unavailable | errors.VersionMismatch
     return isinstance(error, kinds)
 
 
-#: Ends of a connection that have nothing to do with where it led.
+#: Reasons for a close that are the same at every replica.
 _ABOUT_MORE = {int(CloseCode.LEASE_LOST), int(CloseCode.STORE_UNAVAILABLE)}
 
 
 class Reconnect:
-    """After how long a connection that ended is to be made anew, and to which replica.
+    """How long to wait before reconnecting, and to which replica.
 
-    There is no wait while there are replicas that were not tried, nor after one has said that it
-    goes away: whoever is behind the same address by now is asked at once.
+    There is no wait while a replica is untried, nor after a replica announced that it stops: its
+    successor may already listen at the same address.
     """
 
     def __init__(self, replicas: Replicas, backoff: Backoff) -> None:
@@ -63,7 +84,7 @@ class Reconnect:
         self._connected_at: float | None = None
 
     def connected(self) -> None:
-        """Note that a connection was made."""
+        """Record that a connection was made."""
         self._connected_at = asyncio.get_running_loop().time()
 
     def next_delay_s(self, error: errors.QueueError) -> float:

@@ -1,13 +1,11 @@
-"""The name of every setting of Penstock, so that a misspelled one is noticed.
+"""The name of every setting of Penstock, to report a misspelled one.
 
-One environment often serves a queue service, its workers and the command line, and none of them
-knows the settings of the others; so each knows these names.  A test compares them with the
-settings.
+A queue service, its workers and the command line often share one environment, and none of them
+knows the settings of the others.  So each knows all names; a test compares them with the settings.
 """
 
-from collections.abc import Iterator, Mapping
-
-from client_sdk.words import did_you_mean
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 
 _PREFIX, _WORKER_PREFIX = "PENSTOCK_", "PENSTOCK_WORKER_"
 
@@ -46,13 +44,28 @@ KNOWN = frozenset(
 )
 
 
+def in_any_case(came: object, words: Iterable[str]) -> object:
+    """Return the word that equals `came` but for its case; `came` itself if there is none."""
+    if not isinstance(came, str):
+        return came
+    folded = came.strip().casefold()
+    return next((word for word in words if word.casefold() == folded), came)
+
+
+def did_you_mean(came: str, words: Iterable[str]) -> str:
+    """Return `; did you mean X?` for the closest of these words, "" if none is close."""
+    by_folded = {word.casefold(): word for word in words}
+    close = get_close_matches(came.casefold(), by_folded, n=1)
+    return f"; did you mean {by_folded[close[0]]}?" if close else ""
+
+
 def is_unknown(name: str) -> bool:
-    """Say whether a variable begins as ours do and is none of ours."""
+    """Return whether a variable has Penstock's prefix but is not one of its settings."""
     # Names in lower case are settings too, as pydantic reads them.
     return name.upper().startswith(_PREFIX) and name.upper() not in KNOWN
 
 
 def unknown_in(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each of them."""
+    """Yield a sentence for each unknown setting."""
     for name in filter(is_unknown, sorted(environ)):
-        yield f"{name} is no setting, and does nothing{did_you_mean(name, KNOWN)}"
+        yield f"{name} is not a setting and has no effect{did_you_mean(name, KNOWN)}"

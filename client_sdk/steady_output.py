@@ -1,7 +1,7 @@
-"""Standard output and standard error that never fail: what cannot be written is dropped.
+"""Standard output and standard error that never fail: output that cannot be written is dropped.
 
-A log line is worth less than the work that it tells of.  A closed terminal (EIO), a reader that
-has left (EPIPE) or a full disk (ENOSPC) must not end a process, nor a job whose handler prints.
+A log line is worth less than the work that it describes.  A closed terminal (EIO), a closed pipe
+(EPIPE) or a full disk (ENOSPC) must not end a process, nor a job whose handler prints.
 """
 
 import errno
@@ -13,13 +13,13 @@ from typing import TextIO
 
 
 class _Steady(io.FileIO):
-    """A file whose writes succeed, or seem to."""
+    """A file whose writes never raise."""
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
         left = memoryview(data).cast("B")
         size = len(left)
         with suppress(OSError):
-            # None: a descriptor that somebody made non-blocking, and whose reader is slow.
+            # None: the descriptor is non-blocking and its reader is slow.
             while left and (written := super().write(left)) is not None:
                 left = left[written:]
         return size
@@ -33,7 +33,7 @@ def steady(stream: TextIO | None, descriptor: int) -> TextIO:
     raw = _Steady(descriptor, "w", closefd=False)
     unbuffered = getattr(stream, "write_through", False)
     return io.TextIOWrapper(
-        # `buffer` has to be there for handlers that write bytes, and a raw file will do.
+        # Handlers that write bytes use `.buffer`; a raw file is enough for them.
         raw if unbuffered else io.BufferedWriter(raw),  # type: ignore[type-var]
         encoding=getattr(stream, "encoding", None) or "utf-8",
         errors="backslashreplace",
@@ -58,12 +58,12 @@ def make_output_steady() -> None:
 def fill_closed_descriptors() -> None:
     """Open /dev/null in place of a standard stream that is closed.
 
-    Otherwise the next socket or file gets its number, and is written to by whatever prints.
+    Otherwise the next socket or file would get its number, and receive all printed output.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError as error:
             if error.errno == errno.EBADF:
-                # The lowest free number, which is this one.
+                # The kernel assigns the lowest free number, which is this one.
                 os.open(os.devnull, os.O_RDWR)

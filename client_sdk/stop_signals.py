@@ -1,4 +1,4 @@
-"""Which signals ask a program to stop in order."""
+"""The signals that ask a program to shut down gracefully."""
 
 import signal
 
@@ -6,7 +6,7 @@ import signal
 def stop_signals() -> list[signal.Signals]:
     """Return SIGTERM, SIGINT, and SIGHUP, which a terminal sends when it is closed.
 
-    `nohup` starts a program with SIGHUP ignored, and then it stays ignored.
+    `nohup` starts a program with SIGHUP ignored; then it stays ignored.
     """
     stops = [signal.SIGTERM, signal.SIGINT]
     hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)

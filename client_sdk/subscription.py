@@ -1,12 +1,13 @@
-"""A watch: frames pushed over a WebSocket that connects again by itself.
+"""A watch: frames pushed over a WebSocket that reconnects by itself.
 
     async with client.sink.watch(window=5) as frames:
         async for frame in frames:
             ...
             await client.sink.commit(frame)
 
-Frames are read when they are asked for, so the window and TCP are all the buffering there is.
-Only pings go out by themselves, so that a slow loop body does not look like a dead subscriber.
+Frames are read from the socket only when the caller asks for one, so the window and TCP are the
+only buffers.  Pings are sent in the background, so that a slow loop body does not look like a dead
+subscriber.
 """
 
 import asyncio
@@ -30,13 +31,13 @@ from client_sdk.wire.frame import Frame, decode
 
 log = logging.getLogger(__name__)
 
-#: How often the service is told that this subscriber is alive, in seconds.
+#: The time between two pings, in seconds; they renew the lease.
 PING_INTERVAL_S = 2.0
 
-#: The most often that the service is told so, in seconds.
+#: The shortest time between two pings, in seconds.
 LEAST_PING_INTERVAL_S = 0.05
 
-#: A connection on which even pings stay unanswered for so long is broken, in seconds.
+#: A connection without any response, even to pings, for this long, in seconds, is broken.
 SILENCE_S = 10.0
 
 #: The longest wait for a connection, in seconds.
@@ -46,9 +47,9 @@ CONNECT_TIMEOUT_S = 10.0
 class Subscription:
     """An async iterator over the frames of one queue.
 
-    It connects when the first frame is asked for and ends after `close`.  It raises a QueueError
-    when connecting again cannot help (Unauthorized, NoSuchService, BadParameter, TakenOver), and
-    otherwise goes on for ever: a service that is away is waited for.
+    It connects at the first frame and ends after `close`.  It raises a QueueError if reconnecting
+    cannot help (Unauthorized, NoSuchService, BadParameter, TakenOver).  It waits without limit for
+    a service that is unreachable.
     """
 
     def __init__(
@@ -61,10 +62,10 @@ class Subscription:
         ping_interval_s: float,
         silence_s: float,
     ) -> None:
-        """Made by `watch`.
+        """`watch` creates subscriptions; do not create one yourself.
 
-        path: the queue's, below the service's own.
-        query: from the index to start at to the query of the handshake.
+        path: the queue's path below the service's.
+        query: returns the query of the handshake, for the index to start at.
         """
         self._transport = transport
         self._path = path
@@ -103,14 +104,14 @@ class Subscription:
                 raise errors.BadMessage(str(error), url=self._url) from error
             else:
                 if self._index < 0:
-                    # "From now on" is asked once.  Asked again after a reconnect it would skip
-                    # what arrived meanwhile and what we hold without a commit.
+                    # "From now on" applies only to the first connection.  After a reconnect it
+                    # would skip frames that arrived meanwhile, and frames that were not committed.
                     self._index = frame.index
                 return frame
         raise StopAsyncIteration
 
     async def close(self) -> None:
-        """Stop watching: what was not committed goes to others.  A second call does nothing."""
+        """Stop watching; other subscribers get uncommitted frames.  A second call does nothing."""
         self._closing.set()
         await self._disconnect()
 
@@ -126,9 +127,9 @@ class Subscription:
         await self.close()
 
     def _ping_more_often(self) -> None:
-        # Nothing on the wire tells a watcher how long its lease is, but the close says that the
-        # pings were too far apart for it.  A process that was stopped for a while comes here
-        # too; some more pings are all that it costs.
+        # The EAS protocol does not tell a watcher the length of its lease, but this close code
+        # means that the pings were too far apart.  A process that was suspended gets here too; the
+        # only cost is more pings.
         self._ping_interval_s = max(self._ping_interval_s / 2, LEAST_PING_INTERVAL_S)
 
     async def _pause(self, seconds: float) -> None:
@@ -160,19 +161,19 @@ class Subscription:
                 pinger.cancel()
                 await asyncio.gather(pinger, return_exceptions=True)
         finally:
-            # Also when whoever asked for a frame is cancelled just now: a connection left open
-            # would go on taking deliveries.
+            # In `finally`, because the caller may be cancelled right now: a connection left open
+            # would keep receiving deliveries.
             if websocket is not None:
                 await websocket.close()
 
     async def _read(self, websocket: aiohttp.ClientWebSocketResponse) -> bytes:
-        """Return the next frame's bytes; raise when the connection has ended."""
+        """Return the next frame's bytes; raise if the connection has ended."""
         self._hear()
         try:
             async with asyncio.timeout(None) as self._silence:
                 return await next_binary(websocket, url=self._url, heard=self._hear)
         except (aiohttp.ClientError, OSError) as error:
-            sentence = str(error) or f"nothing was heard for {self._silence_s:g} s"
+            sentence = str(error) or f"no data received for {self._silence_s:g} s"
             raise errors.ConnectionFailed(sentence, url=self._url) from error
         finally:
             self._reading_since = None
@@ -181,7 +182,7 @@ class Subscription:
         self._reading_since = asyncio.get_running_loop().time()
 
     async def _ping(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
-        """Say that we are here, and end a read on which nothing comes back."""
+        """Send pings, and end a read that gets no response."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -192,4 +193,4 @@ class Subscription:
                     return
                 await websocket.ping(b"ping")
         except (aiohttp.ClientError, OSError):
-            return  # The reading side meets the same end and knows its reason.
+            return  # The reader sees the same end, and reports its reason.

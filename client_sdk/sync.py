@@ -1,10 +1,10 @@
-"""The blocking client: the same verbs as the asyncio one, for scripts and threads.
+"""The blocking client: the same methods as the asyncio one, for scripts and threads.
 
     with QueueClient("http://127.0.0.1:8080", "demo", token=token) as client:
         receipt = client.put(b"a question")
         frames = client.sink.get(request_id=receipt.request_id, timeout_s=30)
 
-Every method is one line into `AsyncQueue`, whose documentation holds here too.
+Every method calls the one of `AsyncQueue` with the same name; see its documentation.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 from client_sdk import errors
 from client_sdk.calls import Entries, Position, Receipt
 from client_sdk.client import AsyncQueue, AsyncQueueClient
-from client_sdk.portal import Portal
+from client_sdk.loop_thread import LoopThread
 from client_sdk.subscription import PING_INTERVAL_S, SILENCE_S, Subscription
 from client_sdk.sync_jobs import Jobs
 from client_sdk.transport import RetryPolicy
@@ -29,27 +29,29 @@ _Pick = Callable[[AsyncQueueClient], AsyncQueue]
 class Watch:
     """A blocking iterator over the frames of one queue; see `Subscription`."""
 
-    def __init__(self, portal: Portal, subscription: Subscription) -> None:
-        """Made by `watch`."""
-        self._portal = portal
+    def __init__(self, thread: LoopThread, subscription: Subscription) -> None:
+        """`watch` creates this object; do not create one yourself."""
+        self._thread = thread
         self._subscription = subscription
-        self._loop = portal.loop
+        self._loop = thread.loop
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Frame:
-        if self._portal.loop is not self._loop:
-            raise errors.Closed("this watch belongs to a client that was closed, or to a parent")
+        if self._thread.loop is not self._loop:
+            raise errors.Closed(
+                "the client of this watch was closed, or belongs to the parent process"
+            )
         try:
-            return self._portal.run(lambda client: self._subscription.__anext__())
+            return self._thread.run(lambda client: self._subscription.__anext__())
         except StopAsyncIteration:
             raise StopIteration from None
 
     def close(self) -> None:
-        """Stop watching: what was not committed goes to others.  A second call does nothing."""
-        if self._portal.loop is self._loop and self._loop is not None:
-            self._portal.run(lambda client: self._subscription.close())
+        """Stop watching; other subscribers get uncommitted frames.  A second call does nothing."""
+        if self._thread.loop is self._loop and self._loop is not None:
+            self._thread.run(lambda client: self._subscription.close())
 
     def __enter__(self) -> Self:
         return self
@@ -64,14 +66,14 @@ class Watch:
 
 
 class Queue:
-    """One queue of a service; every method is that of `AsyncQueue`, waited for.
+    """One queue of a service; the blocking version of `AsyncQueue`.
 
-    May be used from several threads at once, not from inside a running event loop.
+    You can use it from several threads at once, but not inside a running event loop.
     """
 
-    def __init__(self, portal: Portal, pick: _Pick) -> None:
-        """Made by QueueClient.  pick: from the asyncio client to this queue of it."""
-        self._portal = portal
+    def __init__(self, thread: LoopThread, pick: _Pick) -> None:
+        """QueueClient creates queues.  pick: returns this queue of the asyncio client."""
+        self._thread = thread
         self._pick = pick
 
     def put(
@@ -131,7 +133,7 @@ class Queue:
         ping_interval_s: float = PING_INTERVAL_S,
         silence_s: float = SILENCE_S,
     ) -> Watch:
-        """Return an iterator over frames that connects again by itself."""
+        """Return an iterator over frames that reconnects by itself."""
 
         async def made(queue: AsyncQueue) -> Subscription:
             return queue.watch(
@@ -144,26 +146,26 @@ class Queue:
                 silence_s=silence_s,
             )
 
-        return Watch(self._portal, self._run(made))
+        return Watch(self._thread, self._run(made))
 
     def commit(self, entries: Entries) -> None:
-        """Say that these are done with: they leave the queue."""
+        """Commit entries: they are done and leave the queue."""
         self._run(lambda queue: queue.commit(entries))
 
     def reject(self, entries: Entries, *, code: str = "", reason: str = "") -> None:
-        """Give back deliveries that were not done; they go out again."""
+        """Return deliveries that were not done; they are delivered again."""
         self._run(lambda queue: queue.reject(entries, code=code, reason=reason))
 
     def delete(self, entries: Entries) -> None:
-        """Remove these, whoever holds them."""
+        """Remove entries, even if a subscriber holds them."""
         self._run(lambda queue: queue.delete(entries))
 
     def truncate(self, index: int) -> None:
-        """Remove every entry before `index`, which itself stays."""
+        """Remove every entry before `index`; the entry at `index` stays."""
         self._run(lambda queue: queue.truncate(index))
 
     def search(self, index: int) -> Position | None:
-        """Return where an entry is; None when the queue has none with this index."""
+        """Return the position of an entry; None if the queue has no entry with this index."""
         return self._run(lambda queue: queue.search(index))
 
     def attributes(self) -> dict[str, str]:
@@ -171,19 +173,19 @@ class Queue:
         return self._run(lambda queue: queue.attributes())
 
     def count(self, *, tags: Mapping[str, str] | None = None, priority: int | None = None) -> int:
-        """Return how many entries are stored that have these tags and this priority."""
+        """Return the number of stored entries with these tags and this priority."""
         return self._run(lambda queue: queue.count(tags=tags, priority=priority))
 
     def end_stream(self, *, force: bool = False) -> None:
-        """Let the queue take no more puts; what it has is delivered as before."""
+        """Refuse further puts; stored entries are delivered as before."""
         self._run(lambda queue: queue.end_stream(force=force))
 
     def open_stream(self) -> None:
-        """Let an ended queue take puts again."""
+        """Accept puts again after `end_stream`."""
         self._run(lambda queue: queue.open_stream())
 
     def _run(self, verb: Callable[[AsyncQueue], Awaitable[T]]) -> T:
-        return self._portal.run(lambda client: verb(self._pick(client)))
+        return self._thread.run(lambda client: verb(self._pick(client)))
 
 
 class QueueClient(Queue):
@@ -205,8 +207,8 @@ class QueueClient(Queue):
         retry: RetryPolicy | None = None,
         ca_file: str = "",
     ) -> None:
-        """Describe a client; nothing is sent before the first verb.  As AsyncQueueClient."""
-        portal = Portal(
+        """Create a client; nothing is sent before the first call.  See AsyncQueueClient."""
+        thread = LoopThread(
             lambda: AsyncQueueClient(
                 url,
                 service,
@@ -219,18 +221,18 @@ class QueueClient(Queue):
                 ca_file=ca_file,
             )
         )
-        super().__init__(portal, lambda client: client)
-        self.sink = Queue(portal, lambda client: client.sink)
-        self.jobs = Jobs(portal)
+        super().__init__(thread, lambda client: client)
+        self.sink = Queue(thread, lambda client: client.sink)
+        self.jobs = Jobs(thread)
 
     @property
     def uid(self) -> str:
         """The name under which this client watches and commits."""
-        return self._portal.run(_uid)
+        return self._thread.run(_uid)
 
     def close(self) -> None:
-        """Close the connections of both queues.  A second call does nothing."""
-        self._portal.close()
+        """Close all connections.  A second call does nothing."""
+        self._thread.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The blocking jobs: every method is one line into `AsyncJobs`, whose documentation holds here."""
+"""Blocking jobs: every method calls the one of `AsyncJobs` with the same name; see there."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
@@ -8,18 +8,18 @@ from client_sdk import errors
 from client_sdk.job_calls import Job, JobEvent
 from client_sdk.job_retry import JobRetry
 from client_sdk.jobs import AsyncJobs
+from client_sdk.loop_thread import LoopThread
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
-from client_sdk.portal import Portal
 
 T = TypeVar("T")
 
 
 class Jobs:
-    """The jobs of one service; every method is that of `AsyncJobs`, waited for."""
+    """The jobs of one service; the blocking version of `AsyncJobs`."""
 
-    def __init__(self, portal: Portal) -> None:
-        """Made by QueueClient."""
-        self._portal = portal
+    def __init__(self, thread: LoopThread) -> None:
+        """QueueClient creates this object; do not create one yourself."""
+        self._thread = thread
 
     def submit(
         self,
@@ -37,8 +37,8 @@ class Jobs:
         retry: JobRetry | Mapping[str, float] | None = None,
         events: bool = True,
     ) -> Job:
-        """Put a job; retries never put it twice."""
-        return self._portal.run(
+        """Submit a job; retries never submit it twice."""
+        return self._thread.run(
             lambda client: client.jobs.submit(
                 data,
                 tags=tags,
@@ -56,8 +56,8 @@ class Jobs:
         )
 
     def get(self, job_id: str) -> Job:
-        """Say where a job is."""
-        return self._portal.run(lambda client: client.jobs.get(job_id))
+        """Return the current state of a job."""
+        return self._thread.run(lambda client: client.jobs.get(job_id))
 
     def run(
         self,
@@ -77,8 +77,8 @@ class Jobs:
         timeout_s: float | None = None,
         keep: bool = False,
     ) -> bytes:
-        """Put a job, wait until it has ended, and return its result."""
-        return self._portal.run(
+        """Submit a job, wait until it has ended, and return its result."""
+        return self._thread.run(
             lambda client: client.jobs.run(
                 data,
                 tags=tags,
@@ -99,22 +99,22 @@ class Jobs:
 
     def result(self, job_id: str, *, timeout_s: float | None = None) -> bytes:
         """Wait until a job has ended, and return its result, which stays in the service."""
-        return self._portal.run(lambda client: client.jobs.result(job_id, timeout_s=timeout_s))
+        return self._thread.run(lambda client: client.jobs.result(job_id, timeout_s=timeout_s))
 
     def cancel(self, job_id: str, *, timeout_s: float = 0.0) -> Job:
-        """Cancel a job; a running one stops when its worker says so."""
-        return self._portal.run(lambda client: client.jobs.cancel(job_id, timeout_s=timeout_s))
+        """Cancel a job; a running job ends as soon as its worker has stopped it."""
+        return self._thread.run(lambda client: client.jobs.cancel(job_id, timeout_s=timeout_s))
 
     def delete(self, job_id: str) -> None:
-        """Remove everything of a job that has ended or waits."""
-        self._portal.run(lambda client: client.jobs.delete(job_id))
+        """Delete a job that has ended or waits, with its data."""
+        self._thread.run(lambda client: client.jobs.delete(job_id))
 
     def events(self, job_id: str, *, after: str = "") -> Iterator[JobEvent]:
-        """Give the events of a job until its end, through broken connections."""
+        """Yield the events of a job until it ends, across broken connections."""
         return self._iterate(lambda jobs: jobs.events(job_id, after=after))
 
     def stream(self, job_id: str) -> Iterator[str]:
-        """Give the pieces of a job's text as they come."""
+        """Yield the pieces of a job's text as they are generated."""
         return self._iterate(lambda jobs: jobs.stream(job_id))
 
     def map(
@@ -131,32 +131,32 @@ class Jobs:
         options: Mapping[str, Any] | None = None,
         on_wait: Callable[[errors.QueueError], None] | None = None,
     ) -> Iterator[Mapped]:
-        """Give what becomes of many inputs as it comes, each of which is a job.
+        """Submit a job for each of many inputs; yield the results as they arrive.
 
-        The inputs are taken in the caller's own thread, as far as there is room for them.
+        The inputs are read in your own thread, at most `in_flight` ahead of the results.
         """
         chosen = MapOptions(
             in_flight, ordered, failures, keep, cancel, patience_s, run_id, options or {}, on_wait
         )
-        run = self._portal.run(lambda client: client.jobs._begin_map(chosen))
+        run = self._thread.run(lambda client: client.jobs._begin_map(chosen))
         try:
             for one in inputs:
                 while run.is_ready or not run.has_room:
-                    yield from self._handed(run)
+                    yield from self._next_of(run)
                 self._start(run, one)
             while run.is_open:
-                yield from self._handed(run)
+                yield from self._next_of(run)
         finally:
             with contextlib.suppress(errors.Closed):
-                self._portal.run(lambda client: run.close())
+                self._thread.run(lambda client: run.close())
 
     def _start(self, run: MapRun, one: Item) -> None:
-        self._portal.run(lambda client: run.start(one))
+        self._thread.run(lambda client: run.start(one))
 
-    def _handed(self, run: MapRun) -> Iterator[Mapped]:
-        mapped = self._portal.run(lambda client: run.next())
+    def _next_of(self, run: MapRun) -> Iterator[Mapped]:
+        mapped = self._thread.run(lambda client: run.next())
         yield mapped
-        self._portal.run(lambda client: run.settle(mapped))
+        self._thread.run(lambda client: run.settle(mapped))
 
     def _iterate(self, begin: Callable[[AsyncJobs], AsyncGenerator[T, None]]) -> Iterator[T]:
         made: list[AsyncGenerator[T, None]] = []
@@ -167,11 +167,11 @@ class Jobs:
 
         try:
             try:
-                yield self._portal.run(lambda client: first(client.jobs))
+                yield self._thread.run(lambda client: first(client.jobs))
                 while True:
-                    yield self._portal.run(lambda client: anext(made[0]))
+                    yield self._thread.run(lambda client: anext(made[0]))
             except StopAsyncIteration:
                 return
         finally:
             if made:
-                self._portal.run(lambda client: made[0].aclose())
+                self._thread.run(lambda client: made[0].aclose())

@@ -1,4 +1,4 @@
-"""Sends Calls over one HTTP session, and sends them again where that is harmless."""
+"""Sends Calls over one HTTP session, and repeats them if that is safe."""
 
 import asyncio
 import io
@@ -22,18 +22,18 @@ from client_sdk.wire.errors import WireError
 
 T = TypeVar("T")
 
-#: From this size on, in bytes, a body is written piece by piece, so that one large put does not
-#: hold up the event loop.
+#: Bodies above this size, in bytes, are written piece by piece, so that one large put does not
+#: block the event loop.
 LARGE_BODY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how patiently a call is repeated after a failure that can pass.
+    """How often a call is repeated after a transient failure, and after which pauses.
 
-    retries: how many times after the first; 0 for none.
-    first_delay_s, most_delay_s: bounds of the first and of any wait, in seconds.
-    when_full: whether a full queue (QueueFull) is such a failure.
+    retries: the number of repetitions; 0 for none.
+    first_delay_s, most_delay_s: the longest first pause, and the longest of all, in seconds.
+    when_full: whether to repeat after QueueFull too.
     """
 
     retries: int = 6
@@ -48,7 +48,7 @@ class RetryPolicy:
 class Transport:
     """The HTTP session that both queues of one service share.
 
-    The session is opened by the first call, because only then there is an event loop for sure.
+    The first call opens the session, because before it there may be no event loop.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Transport:
 
     @property
     def base_url(self) -> str:
-        """The service's input queue, at the replica that is talked to now."""
+        """The URL of the service's input queue at the current replica."""
         return self.replicas.current + self._path
 
     @property
@@ -94,22 +94,22 @@ class Transport:
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
                 connector=aiohttp.TCPConnector(limit=self.connections, ssl=self._ssl),
-                # Cookies are no part of the protocol; looking for them costs every request.
+                # The protocol has no cookies, and the default jar costs time at every request.
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
 
     async def close(self) -> None:
-        """Close the connections; calls that are under way fail.  A second call does nothing."""
+        """Close the connections; running calls fail.  A second call does nothing."""
         self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     async def send(self, queue: str, call: Call[T], *, jobs: bool = False) -> T:
-        """Send a call to a queue, `self.base_url` with this path below it; return what it says.
+        """Send a call to a queue and return its parsed response.
 
-        jobs: the path is below the service's jobs instead.
+        queue: the path below `self.base_url`, or below the service's jobs with `jobs`.
 
         Raises the QueueError of the last attempt.
         """
@@ -163,7 +163,7 @@ class Transport:
 
 
 def may_repeat(error: errors.QueueError, policy: RetryPolicy) -> bool:
-    """Say whether a call that failed like this may be sent again."""
+    """Return whether a call that failed with this error may be sent again."""
     if isinstance(error, errors.AnswerLost | errors.ServerFault):
         return False
     if isinstance(error, errors.QueueFull):
@@ -178,9 +178,10 @@ class _Cut(Exception):
 async def _only_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    # aiohttp itself sends a GET, PUT or DELETE a second time when a kept connection ends before
-    # its answer.  Only the policy decides on retries: a put that was stored would else be reported
-    # as refused, if its token ended in between.  aiohttp knows these two errors by type.
+    # aiohttp itself sends a GET, PUT or DELETE a second time if a keep-alive connection ends before
+    # the response.  Only the policy may decide on retries: otherwise a put that was stored could be
+    # reported as refused, if its token ended in between.  aiohttp repeats only after these two
+    # errors, so they are replaced by a third.
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -190,20 +191,20 @@ async def _only_once(
 
 
 def _failed(call: Call[T], error: Exception, url: str) -> errors.QueueError:
-    """Return what it means that no answer came."""
-    sentence = why(error) or f"no answer to {call.verb} in time"
+    """Return the exception for a call without a response."""
+    sentence = why(error) or f"no response to {call.verb} in time"
     if isinstance(error, aiohttp.InvalidURL):
-        return errors.BadParameter(f"this is no URL of a service: {error}", url=url)
+        return errors.BadParameter(f"expected the URL of a service: {error}", url=url)
     never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     if call.retry is Retry.IF_NOT_DONE and not never_sent:
-        return errors.AnswerLost(f"{call.verb} may have been carried out: {sentence}", url=url)
+        return errors.AnswerLost(f"{call.verb} may have been executed: {sentence}", url=url)
     return failed_connection(error, sentence, url=url)
 
 
 def _refused(call: Call[T], answer: Answer, url: str) -> errors.QueueError:
-    """Return what an answer with an error status means."""
+    """Return the exception for a response with an error status."""
     error = from_answer(answer.status, answer.headers, answer.body, url=url)
     if answer.status in {502, 504} and call.retry is Retry.IF_NOT_DONE:
-        # A gateway that lost the service's answer cannot know what the service did.
+        # A gateway that lost the service's response cannot know whether the service executed it.
         return errors.AnswerLost(error.sentence, status=answer.status, url=url)
     return error

@@ -1,4 +1,4 @@
-"""Why there is no connection, in words for whoever has to mend it."""
+"""The wording of failed connections, for the person who has to fix them."""
 
 import os
 import socket
@@ -11,9 +11,9 @@ from client_sdk.certificates import why_not_trusted
 
 
 def failed_connection(error: Exception, otherwise: str, *, url: str) -> errors.QueueError:
-    """Return what a connection that could not be made means.
+    """Return the exception for a connection that could not be made.
 
-    otherwise: the sentence for an error that has none, which is one of time.
+    otherwise: the sentence for an error without one, which is a time-out.
     """
     sentence = why(error) or otherwise
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -22,10 +22,10 @@ def failed_connection(error: Exception, otherwise: str, *, url: str) -> errors.Q
 
 
 def why(error: Exception) -> str:
-    """Return a sentence about a failed connection or request; "" when the error has none."""
+    """Return a sentence about a failed connection or request; "" if the error has none."""
     if not isinstance(error, aiohttp.ClientConnectorError):
         return str(error)
-    # The library's own text names its settings of TLS and repeats the address as a tuple.
+    # aiohttp's own text shows internal TLS settings and the address as a tuple.
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = why_not_trusted(error.certificate_error)
         return f"cannot connect to {error.host}:{error.port}: {reason}"

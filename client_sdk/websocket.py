@@ -1,4 +1,4 @@
-"""Opening the service's WebSockets, and what their ends mean."""
+"""Opens the service's WebSockets, and turns their close codes into exceptions."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import CloseCode, Code
 from client_sdk.wire.errors import WireError
 
-#: How long to wait for the other side's half of a close, in seconds.
+#: How long to wait for the other side's close frame, in seconds.
 CLOSE_TIMEOUT_S = 1.0
 
 NO_UPGRADE = (
@@ -21,19 +21,19 @@ NO_UPGRADE = (
     "the headers `Upgrade` and `Connection` on"
 )
 
-#: What a proxy, or a service that got no upgrade, answers in place of 101.
+#: Statuses of a proxy, or of a service that got no upgrade, instead of 101.
 _NO_WEBSOCKET = {101, 200, 204, 400, 405, 426, 501, 505}
 
-# What the service says by closing; any other end is a connection that failed.
-_SAID: dict[int, tuple[type[errors.QueueError], str]] = {
+# The meaning of a close code; with any other code the connection failed.
+_MEANINGS: dict[int, tuple[type[errors.QueueError], str]] = {
     CloseCode.UNAUTHORIZED: (errors.Unauthorized, "the token is not valid any more"),
     CloseCode.TAKEN_OVER: (errors.TakenOver, "the same uid connected again and took over"),
     CloseCode.SERVICE_DELETED: (errors.NoSuchService, "the service was deleted"),
     CloseCode.BAD_MESSAGE: (errors.BadMessage, "the service could not read our message"),
     CloseCode.VERSION_MISMATCH: (errors.VersionMismatch, "the versions of both sides differ"),
-    CloseCode.GOING_AWAY: (errors.ConnectionFailed, "this replica goes away"),
-    CloseCode.UNSUPPORTED: (errors.BadMessage, "the service takes no messages of this kind"),
-    aiohttp.WSCloseCode.PROTOCOL_ERROR: (errors.BadMessage, "the WebSocket protocol was broken"),
+    CloseCode.GOING_AWAY: (errors.ConnectionFailed, "this replica is stopping"),
+    CloseCode.UNSUPPORTED: (errors.BadMessage, "the service expects binary messages"),
+    aiohttp.WSCloseCode.PROTOCOL_ERROR: (errors.BadMessage, "the WebSocket protocol was violated"),
     aiohttp.WSCloseCode.POLICY_VIOLATION: (errors.Refused, "the service refuses this connection"),
 }
 
@@ -48,8 +48,8 @@ async def open_websocket(
 ) -> aiohttp.ClientWebSocketResponse:
     """Connect within `timeout_s`; `query` is encoded and has no question mark.
 
-    Raises the typed error that the service answered, or ConnectionFailed when none came.
-    Pings are left to the caller, who wants to know that one came.
+    Raises the exception for the service's error response, or ConnectionFailed without a response.
+    The caller answers pings, because a ping is a sign of life that it must see.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -57,28 +57,28 @@ async def open_websocket(
                 URL(f"{url}?{query}" if query else url, encoded=True),
                 headers=headers,
                 autoping=False,
-                # The service is trusted with the size of its messages: it knows its limits.
+                # No limit: the service enforces its own limits.
                 max_msg_size=0,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
             )
     except aiohttp.WSServerHandshakeError as error:
         if _lacks_upgrade(error):
             raise errors.NoUpgrade(
-                f"{NO_UPGRADE} (it answered {error.status})", status=error.status, url=url
+                f"{NO_UPGRADE} (the response was {error.status})", status=error.status, url=url
             ) from None
         # aiohttp does not read the body of a refused handshake; its headers carry the code.
         raise from_answer(
             error.status, error.headers or {}, error.message.encode(), url=url
         ) from None
     except aiohttp.InvalidURL as error:
-        raise errors.BadParameter(f"this is no URL of a service: {error}") from error
+        raise errors.BadParameter(f"expected the URL of a service: {error}") from error
     except (aiohttp.ClientError, OSError) as error:
         no_time = f"no connection within {timeout_s:g} s"
         raise failed_connection(error, no_time, url=url) from error
 
 
 def _lacks_upgrade(error: aiohttp.WSServerHandshakeError) -> bool:
-    """Say whether the service, or what stands before it, never saw that a WebSocket is wanted."""
+    """Return whether the service, or a proxy before it, never saw the upgrade request."""
     code = error.headers.get(names.ERROR_CODE_HEADER, "") if error.headers else ""
     return code == Code.UPGRADE_REQUIRED or (not code and error.status in _NO_WEBSOCKET)
 
@@ -86,10 +86,10 @@ def _lacks_upgrade(error: aiohttp.WSServerHandshakeError) -> bool:
 async def next_binary(
     websocket: aiohttp.ClientWebSocketResponse, *, url: str, heard: Callable[[], None]
 ) -> bytes:
-    """Return the next binary message, and answer pings until it comes.
+    """Return the next binary message; answer pings until it arrives.
 
-    heard: called for every sign of life.
-    Raises what the end of the connection means, and WireError for a text message.
+    heard: called for every received message, pings included.
+    Raises the exception for the end of the connection, and WireError for a text message.
     """
     while True:
         message = await websocket.receive()
@@ -104,16 +104,16 @@ async def next_binary(
             case aiohttp.WSMsgType.TEXT:
                 raise WireError("a binary message", "a text message")
             case aiohttp.WSMsgType.CLOSE:
-                # Not `websocket.close_code`: when our reply to the close cannot be written any
-                # more, aiohttp replaces the code that came by 1006.
+                # Not `websocket.close_code`: aiohttp replaces the received code by 1006 if our
+                # reply to the close cannot be written any more.
                 raise closed_error(message.data, url=url, reason=message.extra or "")
             case _:
                 raise closed_error(websocket.close_code, url=url)
 
 
 def closed_error(close_code: int | None, *, url: str, reason: str = "") -> errors.QueueError:
-    """Return what the end of a connection means; `transient` when connecting again can help."""
-    kind, sentence = _SAID.get(
+    """Return the exception for a close code; it is `transient` if reconnecting can help."""
+    kind, sentence = _MEANINGS.get(
         close_code or aiohttp.WSCloseCode.ABNORMAL_CLOSURE,
         (errors.ConnectionFailed, "the connection ended"),
     )

@@ -1,4 +1,4 @@
-"""A worker's connection: deliveries in; completions and rejections out.
+"""A worker's connection: receives deliveries, sends completions and rejections.
 
     async with WorkConnection(url, "demo", token=token, uid="gpu-1", window=5) as connection:
         async for event in connection:
@@ -9,9 +9,9 @@
                 case Lost(deliveries) | Stop(deliveries):
                     # Stop working on these; those of a Stop are then rejected with `Canceled`.
 
-The connection keeps itself up.  When it breaks it connects again, claims what the worker
-still holds, is told what of that is lost, and sends every answer again that was not
-confirmed.  The owner sees nothing of it but `Lost`.
+The connection repairs itself.  When it breaks, it connects again, claims the deliveries that the
+worker still holds, learns which of them are lost, and sends every unconfirmed answer again.  The
+caller notices only `Lost`.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ import aiohttp
 from client_sdk import errors
 from client_sdk.backoff import Backoff
 from client_sdk.certificates import trusted
-from client_sdk.holding import Holding
+from client_sdk.event_buffer import EventBuffer
+from client_sdk.held_deliveries import HeldDeliveries
 from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
-from client_sdk.telling import Telling
-from client_sdk.undecided import Undecided
+from client_sdk.unanswered_hellos import UnansweredHellos
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
@@ -57,22 +57,21 @@ from client_sdk.wire.worker import (
     decode_to_worker,
     encode_from_worker,
 )
-from client_sdk.work_events import Lost, Stop
-from client_sdk.work_statistics import WorkStatistics
+from client_sdk.work_events import Lost, Stop, WorkStatistics
 
 log = logging.getLogger(__name__)
 
-#: The longest wait for the connection and, after it, for the Welcome, in seconds.
+#: The longest wait for the connection, and again for the Welcome, in seconds.
 CONNECT_TIMEOUT_S = 10.0
 
 
 class WorkConnection:
-    """One worker, as the queue service sees it.
+    """The connection of one worker to the queue service.
 
-    Iterating yields `Delivery`, `Lost` and `Stop` in the order in which they came.  It ends after
-    `close`, and raises a QueueError when connecting again cannot help: Unauthorized,
-    NoSuchService, BadMessage, TakenOver and their like.  Such an error also reaches everybody
-    who waits for an outcome.
+    Iterate over it to get `Delivery`, `Lost` and `Stop` in the order of arrival.  The iteration
+    ends after `close`, and raises a QueueError if reconnecting cannot help (Unauthorized,
+    NoSuchService, BadMessage, TakenOver and similar).  Callers that wait for an outcome get the
+    same error.
 
     All methods belong to the event loop that `start` was called in.
     """
@@ -95,13 +94,13 @@ class WorkConnection:
         load: Callable[[], Load | None] = lambda: None,
         ca_file: str = "",
     ) -> None:
-        """Describe a connection; nothing is sent before `start`.
+        """Create a connection; nothing is sent before `start`.
 
-        url: the queue service, for example http://127.0.0.1:8080; several replicas with commas.
-        window: how many deliveries the worker takes at once.
-        uid: names this worker process; by default a name nobody else has.
-        version, engine, host, gpu, pid, and again and again what `load` returns: for operators.
-        ca_file: the certificates that are trusted; by default PENSTOCK_CA_FILE's or the system's.
+        url: the queue service, for example http://127.0.0.1:8080; separate replicas with commas.
+        window: the most deliveries that the worker holds at once.
+        uid: the name of this worker process; unique by default.
+        version, engine, host, gpu, pid: shown to operators, like the regular reports of `load`.
+        ca_file: the trusted certificates; by default those of PENSTOCK_CA_FILE, or the system's.
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._replicas = Replicas(url)
@@ -113,7 +112,8 @@ class WorkConnection:
         self._ssl = trusted(ca_file)
 
         self._window, self._window_unsent = window, False
-        self._holding, self._telling, self._undecided = Holding(), Telling(), Undecided()
+        self._held, self._event_buffer = HeldDeliveries(), EventBuffer()
+        self._unanswered = UnansweredHellos()
         self._events: deque[Delivery | Lost | Stop] = deque()
         self._arrived, self._to_send = asyncio.Event(), asyncio.Event()
         self._connected = asyncio.Event()
@@ -121,7 +121,7 @@ class WorkConnection:
         self._ended: Exception | None = None
         self._duty: asyncio.Task[None] | None = None
 
-    # --- What the owner does
+    # --- For the caller
 
     def start(self) -> None:
         """Begin to connect; a second call does nothing."""
@@ -129,9 +129,9 @@ class WorkConnection:
             self._duty = asyncio.create_task(self._run(), name=f"work connection {self.uid}")
 
     async def close(self) -> None:
-        """Leave: what is still held goes to other workers.  A second call does nothing.
+        """Close; held deliveries go to other workers.  A second call does nothing.
 
-        Whoever still waits for an outcome gets `Closed`; await what matters first.
+        Calls that still wait for an outcome raise `Closed`; await the important ones first.
         """
         self._end(errors.Closed("the work connection was closed", url=self._url))
         if self._duty is not None:
@@ -139,50 +139,52 @@ class WorkConnection:
             await asyncio.gather(self._duty, return_exceptions=True)
 
     async def complete(self, completion: Completion) -> Outcome:
-        """Answer that a delivery is done, and return what the service said to that.
+        """Complete a delivery, and return the outcome that the service reports.
 
-        Waits through reconnects.  An outcome that is not accepted has the code LEASE_LOST when
-        the delivery is no longer this worker's, or when an earlier sending of this very answer
-        was accepted on a connection that broke before it could say so; both mean that the
-        request has its one result or will have it from somebody else.  FRAME_TOO_BIG means that
-        the result does not fit; the delivery is then still held and wants another answer.
+        Waits across reconnects.  An outcome that is not accepted has the code LEASE_LOST if the
+        delivery no longer belongs to this worker, or if this answer was already accepted on a
+        connection that broke before it was confirmed.  In both cases the request has its one
+        result, or gets it from another worker.  FRAME_TOO_BIG means that the result is too large;
+        the delivery is still held and needs another answer.
 
         Raises the QueueError that ended this connection for good.
         """
         return await self.answer(completion)
 
     async def reject(self, rejection: Rejection) -> Outcome:
-        """Answer that a delivery was not done and is to go out again; otherwise as `complete`."""
+        """Reject a delivery, so that it is delivered again; otherwise like `complete`."""
         return await self.answer(rejection)
 
     def answer(self, answer: Completion | Rejection) -> asyncio.Future[Outcome]:
-        """Give an answer without waiting; the outcome will be in the future.
+        """Send an answer without waiting; return the future of its outcome.
 
-        For callers with many answers at once: `complete` and `reject` are this and the wait.
+        For callers with many answers at once; `complete` and `reject` await this future.
         """
         if self._ended is not None:
             raise self._ended
-        outcome = self._holding.answer(answer)
-        # The sender wakes at the end of this turn of the loop: what is answered until then
-        # leaves in one message.
+        outcome = self._held.answer(answer)
+        # The sender wakes after this iteration of the event loop, so all answers given until then
+        # are sent in one message.
         self._to_send.set()
         return outcome
 
-    def tell(self, event: Event) -> None:
-        """Say what an engine has told of a delivery that is held, and whose events are wanted."""
+    def send_event(self, event: Event) -> None:
+        """Send an event of a held delivery whose events are followed."""
         if self._ended is None:
-            self._telling.tell(event)
+            self._event_buffer.add(event)
             self._to_send.set()
 
+    tell = send_event  # The old name.
+
     def set_window(self, window: int) -> None:
-        """Take this many deliveries at once from now on; 0 while draining."""
+        """Change the most deliveries that are held at once; 0 while draining."""
         if window != self._window:
             self._window = window
             self._window_unsent = True
             self._to_send.set()
 
     async def wait_connected(self) -> None:
-        """Wait until the service has said Welcome; raise what ended the connection for good."""
+        """Wait for the Welcome; raise the error that ended the connection for good."""
         await self._connected.wait()
         if self._ended is not None:
             raise self._ended
@@ -193,8 +195,8 @@ class WorkConnection:
             connected=self._connected.is_set() and self._ended is None,
             connections=self._connections,
             window=self._window,
-            working=self._holding.working,
-            unconfirmed=self._holding.answered,
+            working=self._held.working,
+            unconfirmed=self._held.answered,
         )
 
     def __aiter__(self) -> Self:
@@ -225,7 +227,7 @@ class WorkConnection:
     # --- Keeping the connection up
 
     async def _run(self) -> None:
-        """Connect, again and again, until it cannot help any more."""
+        """Connect again and again, until an error that reconnecting cannot fix."""
         try:
             connector = aiohttp.TCPConnector(ssl=self._ssl)
             async with aiohttp.ClientSession(connector=connector) as session:
@@ -233,20 +235,20 @@ class WorkConnection:
                     error = await self._one_connection(session)
                     await asyncio.sleep(self._reconnect.next_delay_s(error))
         except Exception as error:
-            # Not swallowed: whoever iterates or waits for an outcome gets it.
+            # Not swallowed: `_end` passes it to the iteration and to everyone awaiting an outcome.
             self._end(error)
 
     async def _one_connection(self, session: aiohttp.ClientSession) -> errors.QueueError:
-        """Serve one connection and return its end; raise only what the next one could not cure."""
+        """Serve one connection and return why it ended; raise if reconnecting cannot help."""
         try:
             await self._serve(session)
         except errors.QueueError as error:
-            # A certificate that was trusted will be so again.
-            passes = self._connections and isinstance(error, errors.CertificateRefused)
-            if not (error.transient or passes or self._undecided.explains(error)):
+            # A certificate that was trusted before is probably being replaced right now.
+            was_trusted = self._connections and isinstance(error, errors.CertificateRefused)
+            if not (error.transient or was_trusted or self._unanswered.explains(error)):
                 raise
             if error.status == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-                self._holding.shrink()
+                self._held.shrink()
             log.warning("The work connection of %s ended: %s", self.uid, error)
             return error
         except WireError as error:
@@ -264,9 +266,9 @@ class WorkConnection:
             session, self._url, headers=self._headers, timeout_s=self._connect_timeout_s
         )
         try:
-            with self._undecided.unless_welcomed():
+            with self._unanswered.expect_welcome():
                 lease_s = await self._greet(websocket)
-            # Tasks of their own, so that a slow peer that blocks one does not block the others.
+            # Separate tasks, so that a slow peer that blocks one does not block the others.
             async with asyncio.TaskGroup() as companions, asyncio.timeout(None) as silence:
                 companions.create_task(self._send(websocket))
                 companions.create_task(self._renew(websocket, lease_s))
@@ -274,18 +276,18 @@ class WorkConnection:
                 while True:
                     self._receive(await self._next_message(websocket))
         except BaseExceptionGroup as group:
-            # The first to fail says why; the others were cancelled because of it.
+            # The first error is the reason; the other tasks were cancelled because of it.
             first = group.exceptions[0]
             if isinstance(first, aiohttp.ClientError | OSError):
-                sentence = str(first) or "nothing was heard for the length of the lease"
+                sentence = str(first) or "no data received for the length of the lease"
                 raise errors.ConnectionFailed(sentence, url=self._url) from first
             raise first from None
         finally:
             await websocket.close()
 
     async def _greet(self, websocket: aiohttp.ClientWebSocketResponse) -> float:
-        """Say Hello, await the Welcome, put both sides in step; return the lease in seconds."""
-        hello = self._hello(self.uid, self._window, self._holding.held())
+        """Send Hello, await Welcome, synchronize both sides; return the lease in seconds."""
+        hello = self._hello(self.uid, self._window, self._held.held())
         self._window_unsent = False
         try:
             async with asyncio.timeout(self._connect_timeout_s):
@@ -302,8 +304,8 @@ class WorkConnection:
             raise WireError("a lease above zero", f"{welcome.lease_ms} ms")
 
         self._lose(welcome.lost)
-        self._holding.send_again()
-        self._telling.send_again()
+        self._held.send_again()
+        self._event_buffer.send_again()
         self._to_send.set()
         self._connections += 1
         self._reconnect.connected()
@@ -314,16 +316,16 @@ class WorkConnection:
         match message:
             case Deliveries(deliveries):
                 for delivery in deliveries:
-                    self._holding.take(delivery)
+                    self._held.add(delivery)
                 self._events.extend(deliveries)
                 self._arrived.set()
             case Outcomes(outcomes):
                 for outcome in outcomes:
-                    self._holding.settle(outcome)
+                    self._held.settle(outcome)
             case Taken(deliveries):
                 self._lose(deliveries)
             case EventsNoted(noted):
-                self._telling.settle(noted)
+                self._event_buffer.confirm(noted)
             case Stops(stops):
                 self._events.append(Stop(stops))
                 self._arrived.set()
@@ -331,10 +333,10 @@ class WorkConnection:
                 raise WireError("anything else", "a second Welcome")
 
     def _lose(self, lost: Iterable[Held]) -> None:
-        stopped = set(self._holding.lose(lost))
+        stopped = set(self._held.lose(lost))
         if not stopped:
             return
-        # What the owner has not seen yet needs no stopping: it simply does not come.
+        # Deliveries that the caller has not seen yet are only removed from the queue of events.
         unseen = {Held(e.index, e.attempt) for e in self._events if isinstance(e, Delivery)}
         self._events = deque(
             event
@@ -360,13 +362,13 @@ class WorkConnection:
                 if self._window_unsent:
                     self._window_unsent = False
                     await websocket.send_bytes(encode_from_worker(SetWindow(self._window)))
-                # First what was told, so that a delivery's events come before its answer.
-                for batch in self._telling.batches():
+                # Events first: a delivery's events must arrive before its answer.
+                for batch in self._event_buffer.batches():
                     await websocket.send_bytes(batch)
-                for batch in self._holding.batches():
+                for batch in self._held.batches():
                     await websocket.send_bytes(batch)
         except (aiohttp.ClientError, OSError):
-            return  # The receiving side meets the same end and knows its reason.
+            return  # The receiver sees the same end, and reports its reason.
 
     async def _renew(self, websocket: aiohttp.ClientWebSocketResponse, lease_s: float) -> None:
         try:
@@ -377,11 +379,11 @@ class WorkConnection:
             return  # As in `_send`.
 
     async def _watch_silence(self, silence: asyncio.Timeout, lease_s: float) -> None:
-        """End a connection on which nothing was heard for a lease; TCP may notice much later."""
+        """End a connection that was silent for a lease; TCP may notice much later."""
         loop = asyncio.get_running_loop()
         while True:
-            # The service pings every third of it.  To look once in each third would find its end
-            # up to a third too late.
+            # Sleeps exactly until the deadline.  A check every third of the lease, which is how
+            # often the service pings, could be a third too late.
             left_s = self._heard_at + lease_s - loop.time()
             if left_s <= 0:
                 silence.reschedule(loop.time())
@@ -389,10 +391,10 @@ class WorkConnection:
             await asyncio.sleep(left_s)
 
     def _end(self, error: Exception) -> None:
-        """Tell everybody that waits; the first reason stays."""
+        """Wake everyone who waits; later reasons are ignored."""
         if self._ended is None:
             self._ended = error
             self._events.clear()
-            self._holding.fail(error)
+            self._held.fail(error)
             self._arrived.set()
             self._connected.set()

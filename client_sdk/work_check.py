@@ -1,4 +1,4 @@
-"""Would a service take this worker?  Asked before a model is loaded, which may take minutes."""
+"""Checks that a service accepts this worker, before its model loads, which may take minutes."""
 
 import asyncio
 from urllib.parse import quote
@@ -13,15 +13,15 @@ from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
 from client_sdk.unreachable import failed_connection
 from client_sdk.wire import names
 
-#: How long one replica may take to answer, in seconds.
+#: How long one replica may take to respond, in seconds.
 ANSWER_TIMEOUT_S = 5.0
 
 
 async def check_welcome(url: str, service: str, *, token: str, ca_file: str = "") -> None:
-    """Return once a replica has let the token in; ask again while none answers.
+    """Return once a replica has accepted the token; try again while none responds.
 
-    Raises what the work connection would end with: Unauthorized, Forbidden, NoSuchService, or a
-    certificate that is not trusted.
+    Raises the error that the work connection would end with: Unauthorized, Forbidden,
+    NoSuchService, or CertificateRefused.
     """
     replicas = Replicas(url)
     reconnect = Reconnect(replicas, Backoff(most_s=MOST_WAIT_S))
@@ -42,12 +42,13 @@ async def check_welcome(url: str, service: str, *, token: str, ca_file: str = ""
 
 
 async def _refusal(session: aiohttp.ClientSession, url: str) -> errors.QueueError | None:
-    """Ask one replica; return why it would not take the worker, None when it would."""
+    """Ask one replica; return why it would refuse the worker, None if it would accept it."""
     try:
-        # Without an upgrade, which is asked for last: what comes is what stands before it.
+        # Without an upgrade header: the service checks the token and the service first, so the
+        # response shows whether those are right.
         async with session.get(url, allow_redirects=False) as answer:
             error = from_answer(answer.status, answer.headers, await answer.read(), url=url)
     except (aiohttp.ClientError, OSError) as failure:
-        return failed_connection(failure, f"no answer within {ANSWER_TIMEOUT_S:g} s", url=url)
-    is_told = isinstance(error, errors.Unauthorized | errors.Forbidden | errors.NotFound)
-    return error if is_told or (error.transient and answer.status >= 500) else None
+        return failed_connection(failure, f"no response within {ANSWER_TIMEOUT_S:g} s", url=url)
+    is_final = isinstance(error, errors.Unauthorized | errors.Forbidden | errors.NotFound)
+    return error if is_final or (error.transient and answer.status >= 500) else None

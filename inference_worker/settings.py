@@ -12,8 +12,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from client_sdk.certificates import CA_FILE_VARIABLE
+from client_sdk.setting_names import in_any_case
 from client_sdk.wire.browsers import read_hosts
-from client_sdk.words import in_any_case
 from inference_worker.engines.load import EngineSpec
 from inference_worker.errors import BadTokenFile
 from inference_worker.process import DEFAULT_SILENCE_S

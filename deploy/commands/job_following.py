@@ -105,4 +105,4 @@ def _tell(event: JobEvent, growing: GrowingText, shown: Shown) -> None:
         if piece := growing.feed(event):
             shown.piece(piece)
     except TextChanged:
-        shown.anew(growing.begin_anew())
+        shown.anew(growing.start_over())

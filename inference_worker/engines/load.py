@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from client_sdk.words import did_you_mean
+from client_sdk.setting_names import did_you_mean
 from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.handler import DEFAULT_CAPACITY, SHAPES, HandlerEngine

@@ -19,8 +19,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from client_sdk.setting_names import in_any_case
 from client_sdk.wire.browsers import read_hosts, read_networks, read_origins
-from client_sdk.words import in_any_case
 from queue_service.settings.redis_address import read_redis_url
 from queue_service.settings.service import ServiceSettings
 

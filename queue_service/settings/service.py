@@ -6,9 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from client_sdk.setting_names import in_any_case
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
-from client_sdk.words import in_any_case
 from queue_service.settings.retry import RetrySettings, fewest
 
 #: Share of the queue memory that is kept back, as PAI EAS does it.

@@ -32,7 +32,7 @@ def test_a_new_attempt_that_says_something_else_is_told_and_can_begin_anew() -> 
         growing.feed(event)
     with pytest.raises(TextChanged):
         growing.feed(delta("two"))
-    assert growing.begin_anew() == "two"
+    assert growing.start_over() == "two"
     assert growing.feed(delta(" more")) == " more"
 
 

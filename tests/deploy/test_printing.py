@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from client_sdk import AsyncQueueClient
-from client_sdk.address import service_address
+from client_sdk.replicas import service_address
 from client_sdk.errors import BadParameter, ConnectionFailed
 from client_sdk.plain_text import harmless, one_line, safe_json, without_login
 from client_sdk.wire.worker import Completion, Delivery, Rejection, Result

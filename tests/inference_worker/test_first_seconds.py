@@ -95,13 +95,15 @@ async def test_a_setting_that_nobody_knows_is_named(
     start_service: StartService, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = await start_service(wait=False, log_levl="INFO", worker_engine="echo")
-    line = "PENSTOCK_LOG_LEVL is no setting, and does nothing; did you mean PENSTOCK_LOG_LEVEL?"
+    line = (
+        "PENSTOCK_LOG_LEVL is not a setting and has no effect; did you mean PENSTOCK_LOG_LEVEL?"
+    )
     await wait_until(lambda: line in service.log, "the queue service says so", 30)
     worker = await start_worker("http://127.0.0.1:9", engine="echo", grace="1")
-    assert "PENSTOCK_WORKER_GRACE is no setting" in worker.log
+    assert "PENSTOCK_WORKER_GRACE is not a setting" in worker.log
     assert "did you mean PENSTOCK_WORKER_GRACE_S?" in worker.log
     for process in (service, worker):
-        assert process.log.count("is no setting") == 1
+        assert process.log.count("is not a setting") == 1
 
 
 async def test_two_workers_with_one_metrics_port_both_work(

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from client_sdk.words import in_any_case
+from client_sdk.setting_names import in_any_case
 
 
 class RunnerChoice(StrEnum):

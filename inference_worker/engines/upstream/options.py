@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from client_sdk.setting_names import in_any_case
 from client_sdk.wire import names
-from client_sdk.words import in_any_case
 
 _HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
 

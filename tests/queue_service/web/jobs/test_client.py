@@ -27,7 +27,7 @@ async def test_a_job_is_submitted_streamed_and_read(
 ) -> None:
     job = await client.jobs.submit(TEXT, tags={"color": "blue"}, priority=1)
     assert (job.state, job.position) == ("queued", 0)
-    with pytest.raises(NotInTime, match="it goes on") as early:
+    with pytest.raises(NotInTime, match="it keeps running") as early:
         await client.jobs.result(job.id, timeout_s=0.0)
     assert isinstance(early.value, TimeoutError)
     await start_worker(face.url, face.service, engine_options=STREAMING)

@@ -1,9 +1,9 @@
-"""What a worker holds, what it has answered, and what of that is confirmed.  No I/O.
+"""The deliveries that a worker holds, and its answers until they are confirmed.  No I/O.
 
-A delivery is `working` from its arrival to its answer, then `answered` until the service
-has said what became of that answer, and then forgotten:
+A delivery is `working` from its arrival to its answer, then `answered` until the service has
+reported the outcome of that answer, and then forgotten:
 
-    take ──> working ── answer ──> answered ── settle ──> (forgotten)
+    add ───> working ── answer ──> answered ── settle ──> (forgotten)
                 ├── settle, too big ───┤                     │
                 └────────── lose ──────┴─────────────────────┘
 """
@@ -24,7 +24,7 @@ from client_sdk.wire.worker import (
     encode_from_worker,
 )
 
-#: Answers are put together into messages of about this size, in bytes.
+#: Answers are combined into messages of about this size, in bytes.
 BATCH_BYTES = 256 * 1024
 
 # (index, attempt): a plain tuple is hashed several times faster than a dataclass.
@@ -33,10 +33,10 @@ _Key = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A completion or rejection on its way.
+    """An unconfirmed completion or rejection.
 
-    message: the answer as a whole FromWorker message, so that sending it again costs nothing.
-    outcome: where whoever gave the answer waits.
+    message: the encoded FromWorker message, so that sending it again needs no encoding.
+    outcome: the future that the caller awaits.
     """
 
     key: _Key
@@ -45,8 +45,8 @@ class Answer:
     outcome: asyncio.Future[Outcome]
 
 
-class Holding:
-    """The worker's side of its window."""
+class HeldDeliveries:
+    """All deliveries of one worker, and the answers to them."""
 
     def __init__(self) -> None:
         self._working: set[_Key] = set()
@@ -56,33 +56,33 @@ class Holding:
 
     @property
     def working(self) -> int:
-        """How many deliveries are without an answer."""
+        """The number of deliveries without an answer."""
         return len(self._working)
 
     @property
     def answered(self) -> int:
-        """How many answers are not confirmed yet."""
+        """The number of unconfirmed answers."""
         return len(self._answered)
 
     @property
     def unsent(self) -> bool:
-        """True when an answer waits to be sent."""
+        """True if an answer waits to be sent."""
         return bool(self._unsent)
 
     def held(self) -> tuple[Held, ...]:
-        """Return everything that the service should still count as ours."""
+        """Return every delivery that still belongs to this worker."""
         return tuple(Held(*key) for key in sorted((*self._working, *self._answered)))
 
-    def take(self, delivery: Delivery) -> None:
-        """Note a delivery that has arrived."""
+    def add(self, delivery: Delivery) -> None:
+        """Add a delivery that has arrived."""
         self._working.add((delivery.index, delivery.attempt))
 
     def answer(self, answer: Completion | Rejection) -> asyncio.Future[Outcome]:
-        """Note an answer to be sent and return where its outcome will be.
+        """Queue an answer and return the future of its outcome.
 
-        For a delivery that is not held, because it was lost or was answered before, the
-        outcome is there at once and nothing will be sent.  Raises what the encoder raises
-        for a malformed answer; the delivery is then still without an answer.
+        For a delivery that is not held, because it was lost or already answered, the outcome is
+        set at once and nothing is sent.  Raises what the encoder raises for a malformed answer;
+        the delivery is then still without an answer.
         """
         key = (answer.index, answer.attempt)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -100,21 +100,21 @@ class Holding:
         return outcome
 
     def settle(self, outcome: Outcome) -> None:
-        """Hand an outcome to whoever waits for it."""
+        """Pass an outcome to the caller that waits for it."""
         answer = self._answered.pop((outcome.index, outcome.attempt), None)
         if answer is not None and outcome.code == Code.FRAME_TOO_BIG:
-            # Nothing was carried out: the delivery is still ours, and a smaller answer ends it.
+            # The service applied nothing: the worker still holds the delivery, and may send a
+            # smaller answer.
             self._working.add(answer.key)
-        # An answer that was sent twice over a reconnect can have two outcomes: the first counts.
-        # Whoever gave the answer may also have stopped waiting.
+        # An answer that was sent again after a reconnect can have two outcomes: the first counts.
+        # The caller may also have stopped waiting, which cancels its future.
         if answer is not None and not answer.outcome.done():
             answer.outcome.set_result(outcome)
 
     def lose(self, lost: Iterable[Held]) -> tuple[Held, ...]:
-        """Forget what the service says is no longer ours; return what was being worked on.
+        """Forget deliveries that the service took away; return those without an answer.
 
-        Answers under way to a lost delivery have their outcome: sending them again would
-        only be refused.
+        An unconfirmed answer to a lost delivery gets its outcome here: the service would refuse it.
         """
         stopped = []
         for held in lost:
@@ -126,15 +126,15 @@ class Holding:
         return tuple(stopped)
 
     def send_again(self) -> None:
-        """Mark every unconfirmed answer as unsent: the connection that carried it is gone.
+        """Mark every unconfirmed answer as unsent: the connection that carried it has ended.
 
-        It may have been carried out all the same.  The fencing token makes the second one
-        harmless: it is then refused with LEASE_LOST.
+        The service may have applied it all the same.  The fencing token (index, attempt) makes the
+        repetition harmless: it is refused with LEASE_LOST.
         """
         self._unsent = list(self._answered.values())
 
     def batches(self) -> Iterator[bytes]:
-        """Empty the list of unsent answers, as few messages as their size permits."""
+        """Yield the unsent answers, combined into as few messages as their size allows."""
         unsent, self._unsent = self._unsent, []
         for is_completion in (True, False):
             yield from self._joined(
@@ -142,10 +142,10 @@ class Holding:
             )
 
     def shrink(self) -> None:
-        """A message was too big for the service: send answers one by one from now on.
+        """React to a message that was too big for the service: send answers one by one from now on.
 
-        If that is what was done already, the largest answer is the one that does not fit.  It
-        is given up, so that the others are not kept from arriving for ever.
+        If they already were, the largest answer is the one that does not fit.  It is given up, or
+        it would block all others for ever.
         """
         if self._batch_bytes:
             self._batch_bytes = 0
@@ -155,7 +155,7 @@ class Holding:
             self._batch_bytes = BATCH_BYTES
 
     def fail(self, error: Exception) -> None:
-        """Tell everybody who waits for an outcome that none will come."""
+        """Raise this error for every caller that waits for an outcome."""
         for answer in self._answered.values():
             if not answer.outcome.done():
                 answer.outcome.set_exception(error)
@@ -164,9 +164,9 @@ class Holding:
         self._working.clear()
 
     def _joined(self, messages: Iterable[bytes]) -> Iterator[bytes]:
-        # Protobuf merges a message field that occurs twice: encodings laid end to end are the
-        # encoding of one message with all their answers.  So each is encoded where it was
-        # given, a malformed one hurts its giver alone, and a batch is a join.
+        # Protobuf merges repeated fields of concatenated encodings into one message.  So each
+        # answer is encoded once, when it is given, a malformed one fails only for its caller, and
+        # a batch is a plain join.
         batch: list[bytes] = []
         size = 0
         for message in messages:

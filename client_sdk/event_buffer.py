@@ -1,7 +1,7 @@
-"""What a worker has told of deliveries that go on, until the service has noted it.  No I/O.
+"""Events of running deliveries, kept until the service confirms them.  No I/O.
 
-Events are kept until they are noted, so that a broken connection neither loses nor doubles any:
-the service knows each by its number.
+A broken connection neither loses nor repeats an event: unconfirmed events are sent again, and the
+service ignores an event whose number it has seen.
 """
 
 from collections import deque
@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator
 from client_sdk.wire.events import Event, EventNoted, Events
 from client_sdk.wire.worker import encode_from_worker
 
-#: Events of one message, and about how many bytes of their data.
+#: Most events in one message, and about how many bytes of data.
 BATCH_EVENTS = 256
 BATCH_BYTES = 256 * 1024
-#: Bytes of events that wait for a service that is away; then the oldest are given up.
-MOST_BYTES = 64 * 1024 * 1024
+#: Most bytes that are kept while the service is unreachable; beyond it the oldest are dropped.
+MAX_BYTES = 64 * 1024 * 1024
 
 
-class Telling:
-    """Events on their way to the service, in the order in which they were told."""
+class EventBuffer:
+    """Unconfirmed events, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._unsent: deque[Event] = deque()
@@ -28,16 +28,17 @@ class Telling:
     def __len__(self) -> int:
         return len(self._unsent) + len(self._sent)
 
-    def tell(self, event: Event) -> None:
-        """Add an event."""
+    def add(self, event: Event) -> None:
+        """Add an event; drop the oldest ones if the buffer is full."""
         self._unsent.append(event)
         self._bytes += len(event.data)
-        while self._bytes > MOST_BYTES and len(self) > 1:
+        # The newest event stays even if it alone is above the limit.
+        while self._bytes > MAX_BYTES and len(self) > 1:
             oldest = self._sent.popleft() if self._sent else self._unsent.popleft()
             self._bytes -= len(oldest.data)
 
-    def settle(self, noted: Iterable[EventNoted]) -> None:
-        """Forget what was noted."""
+    def confirm(self, noted: Iterable[EventNoted]) -> None:
+        """Forget the events that the service has stored."""
         newest = {(one.index, one.attempt): one.number for one in noted}
         kept: deque[Event] = deque()
         for event in self._sent:
@@ -48,12 +49,12 @@ class Telling:
         self._sent = kept
 
     def send_again(self) -> None:
-        """Mark everything as unsent: the connection that carried it is gone."""
+        """Mark everything as unsent: the connection that carried it has ended."""
         self._unsent.extendleft(reversed(self._sent))
         self._sent.clear()
 
     def batches(self) -> Iterator[bytes]:
-        """Give what is unsent, as messages."""
+        """Yield the unsent events as encoded messages."""
         while self._unsent:
             batch: list[Event] = []
             size = 0

@@ -1,7 +1,7 @@
-"""A private thread with an event loop, and the asyncio client that lives in it.
+"""A private thread with an event loop that runs the asyncio client for the blocking one.
 
-The synchronous client is a facade over the asynchronous one.  It needs a thread in any case:
-pings go out and frames come in while the caller's own loop body computes for a minute.
+A blocking watch needs a thread anyway: it must send pings and receive frames while the caller's
+loop body computes for a minute.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ class _Running:
     thread: threading.Thread
 
 
-class Portal:
-    """Runs coroutines in a thread of its own and waits for them.
+class LoopThread:
+    """Runs coroutines in its own thread and waits for them.
 
-    The thread and the client start with the first call.  A forked child has neither: it gets
-    its own, with a uid of its own unless one was given, at its first call.
+    The thread and the client start with the first call.  A forked child inherits neither; its first
+    call starts new ones, with a new uid unless one was given.
     """
 
     def __init__(self, make_client: Callable[[], AsyncQueueClient]) -> None:
@@ -45,14 +45,14 @@ class Portal:
             os.register_at_fork(after_in_child=lambda: _forget_in_child(here))
 
     def run(self, call: Callable[[AsyncQueueClient], Awaitable[T]]) -> T:
-        """Call with the client, in the thread, and return what it awaits.
+        """Call with the client, in the thread, and return the awaited result.
 
-        Raises Closed after `close`, and RuntimeError inside a running event loop, which would
-        stand still meanwhile.
+        Raises Closed after `close`, and RuntimeError inside a running event loop, which this call
+        would block.
         """
         refuse_running_loop()
-        # Under the lock, so that `close` comes either before, and is noticed here, or after,
-        # and then finds this call among those it has to end.
+        # Under the lock, so that `close` comes either before, and raises here, or after, and then
+        # finds this call among those that it ends.
         with self._lock:
             running = self._started()
             future = asyncio.run_coroutine_threadsafe(_awaited(call, running.client), running.loop)
@@ -61,7 +61,7 @@ class Portal:
         except concurrent.futures.CancelledError:
             raise errors.Closed("this client was closed") from None
         except BaseException:
-            # An interrupted caller (Ctrl-C) does not leave its call running behind it.
+            # Ctrl-C interrupts only the waiting; the call itself must not keep running.
             future.cancel()
             raise
 
@@ -85,20 +85,20 @@ class Portal:
         return None if self._running is None else self._running.loop
 
     def forget_in_child(self) -> None:
-        """After a fork: the thread stayed in the parent, and so do the connections.
+        """Reset after a fork: the thread and its connections exist only in the parent.
 
-        The copies of the parent's objects are kept alive on purpose: collecting them would
-        close sockets and warn about a session that the parent is still using.
+        The copies of the parent's objects are kept alive on purpose: collecting them would close
+        sockets and warn about a session that the parent still uses.
         """
         self._of_parent, self._running = self._running, None
-        # Another thread of the parent may have held the lock, and is not here to let it go.
+        # Another thread of the parent may have held the lock; it cannot release it here.
         self._lock = threading.Lock()
 
     def _started(self) -> _Running:
         if self._closed:
             raise errors.Closed("this client was closed")
         if self._running is None:
-            # First, because it raises for a bad address or file, and a loop has to be closed.
+            # First, because it raises for a bad address or file, and a loop would need closing.
             client = self._make_client()
             loop = asyncio.new_event_loop()
             thread = threading.Thread(
@@ -106,7 +106,7 @@ class Portal:
             )
             self._running = _Running(loop, client, thread)
             thread.start()
-            # A client that its owner forgot to close still leaves in an orderly way.
+            # For clients that were never closed: end the connections in order.
             atexit.register(self.close)
         return self._running
 
@@ -118,7 +118,7 @@ def refuse_running_loop() -> None:
     except RuntimeError:
         return
     raise RuntimeError(
-        "QueueClient blocks, and an event loop is running here: use AsyncQueueClient here"
+        "QueueClient would block the event loop that is running here: use AsyncQueueClient"
     )
 
 
@@ -139,7 +139,7 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _forget_in_child(here: "weakref.ref[Portal]") -> None:
-    portal = here()
-    if portal is not None:
-        portal.forget_in_child()
+def _forget_in_child(here: "weakref.ref[LoopThread]") -> None:
+    thread = here()
+    if thread is not None:
+        thread.forget_in_child()
