@@ -1,13 +1,13 @@
-"""The inference worker: takes deliveries up to its capacity, runs an engine, answers each once.
+"""The inference worker: receives deliveries, runs them on an engine, answers each one once.
 
-The names here are for those who write a handler; see README.md.
+The names here are for authors of handlers; import them from `penstock.worker`.
 """
 
 import sys
 
-# `python -m` looks first in the folder in which it is started: a queue.py or a redis.py there would
-# take the place of Python's and the library's.  Here, before anything else is imported, that folder
-# goes to the end.  `python -P -m`, as local mode and the images call it, leaves it out.
+# `python -m` searches the current folder first, so a queue.py or a redis.py there would replace
+# Python's or the library's.  This moves the folder to the end, before anything else is imported.
+# Local mode and the images use `python -P -m`, which leaves the folder out.
 if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
     sys.path.append(sys.path.pop(0))
 

@@ -1,4 +1,4 @@
-"""`python -m inference_worker`: one worker, told everything by PENSTOCK_WORKER_*."""
+"""`python -m inference_worker`: one worker, configured by PENSTOCK_WORKER_*."""
 
 import asyncio
 import logging
@@ -21,7 +21,6 @@ from client_sdk.stop_signals import stop_signals
 from client_sdk.wire.browsers import read_hosts
 from client_sdk.work import WorkConnection
 from client_sdk.work_check import check_welcome
-from inference_worker.bad_settings import why
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.load import load_engine
 from inference_worker.engines.named_files import check_files
@@ -30,9 +29,9 @@ from inference_worker.errors import WorkerError
 from inference_worker.gpu_names import gpu_names
 from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics
-from inference_worker.others import Others
+from inference_worker.peer_workers import PeerWorkers
 from inference_worker.process import EngineProcess
-from inference_worker.settings import Settings
+from inference_worker.settings import Settings, explain
 from inference_worker.signals import keep_from_children
 from inference_worker.status import StatusPort
 from inference_worker.worker import Worker
@@ -41,14 +40,14 @@ log = logging.getLogger("inference_worker")
 
 
 def main() -> None:
-    """Run until told to leave; exit with 0 then, and with 1 when the worker cannot work."""
+    """Run until a stop signal, then exit with 0; exit with 1 if the worker cannot work."""
     make_output_steady()
     try:
         settings = Settings()
     except (ValidationError, SettingsError) as error:
-        sys.exit(why(error))
+        sys.exit(explain(error))
     unknown = list(unknown_in(os.environ))
-    # Before anything is started, so that nothing that is started has them.
+    # Before any other process starts, so that none inherits the token.
     forget_settings()
     uid = new_uid()
     logs = LogSettings(settings.log_level, settings.log_json, settings.name or uid)
@@ -64,32 +63,32 @@ def main() -> None:
         log.error("%s: %s", error.code, error)
         status = 1
     except QueueError as error:
-        # Its text begins with its code.
+        # The text of a QueueError begins with its code.
         log.error("%s%s", error, _advice(error, settings.service))
         status = 1
-    # A handler that runs in this process may sit in a call that never returns, and its thread
-    # would keep the interpreter from exiting.
+    # A handler in this process may be inside a call that never returns, and its thread would keep
+    # the interpreter from exiting.
     logging.shutdown()
     sys.stdout.flush()
     os._exit(status)
 
 
 def _advice(error: QueueError, service: str) -> str:
-    """Return what to check when the queue service does not let the worker in, else ""."""
+    """Return what to check if the queue service refuses the worker, else ""."""
     if not isinstance(error, Unauthorized):
         return ""
-    # To a stranger's token a service that does not exist looks like any other.
+    # With a wrong token the response is the same for a service that does not exist.
     return (
         f"; check PENSTOCK_WORKER_SERVICE, which is {service!r}, and PENSTOCK_WORKER_TOKEN or "
-        "PENSTOCK_WORKER_TOKEN_FILE, which want that service's worker token"
+        "PENSTOCK_WORKER_TOKEN_FILE, which must have that service's worker token"
     )
 
 
 def new_uid() -> str:
-    """Return a name for this process that no other, and no earlier one, has.
+    """Return a name for this process that no other process has or had.
 
-    A worker that was restarted is a new subscriber: what the old one held is released and not
-    taken over by a process that knows nothing of it.
+    A restarted worker must be a new subscriber.  With the old name it would take over deliveries
+    that it knows nothing about, instead of letting them be released.
     """
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
@@ -119,7 +118,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         )
 
     metrics = Metrics()
-    others = Others(
+    peers = PeerWorkers(
         settings.queue_url, settings.service, token=token, uid=uid, ca_file=settings.ca_file
     )
     worker = Worker(
@@ -129,7 +128,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         grace_s=settings.grace_s,
         run_timeout_s=settings.run_timeout_s,
         sick_after=settings.sick_after,
-        others=others.number,
+        count_peers=peers.count,
         check=check,
     )
     _leave_on_signals(worker)
@@ -146,8 +145,8 @@ def _engine(settings: Settings, logs: LogSettings) -> Engine:
     own_process = settings.engine_process
     if own_process is None:
         own_process = spec.wants_own_process
-    # Made in any case, which loads nothing yet: a name that makes no sense is told at once, and
-    # not by a process that had to be spawned for it.
+    # Created even if the engine runs in another process; this loads nothing yet.  An invalid name
+    # is reported at once, without spawning a process for it.
     check_files(spec, Path.cwd())
     engine = load_engine(spec)
     if not own_process:
@@ -156,18 +155,18 @@ def _engine(settings: Settings, logs: LogSettings) -> Engine:
 
 
 def _leave_on_signals(worker: Worker) -> None:
-    """The first SIGTERM, SIGINT or SIGHUP drains; the second leaves at once."""
+    """Drain at the first SIGTERM, SIGINT or SIGHUP; leave at once at the second."""
     loop = asyncio.get_running_loop()
-    told = False
+    is_second = False
 
     def leave(number: signal.Signals) -> None:
-        nonlocal told
-        log.info("%s: leaving%s.", number.name, " at once" if told else "")
-        if told:
+        nonlocal is_second
+        log.info("%s: leaving%s.", number.name, " at once" if is_second else "")
+        if is_second:
             worker.drain_at_once()
         else:
             worker.drain()
-        told = True
+        is_second = True
 
     for number in stop_signals():
         loop.add_signal_handler(number, leave, number)

@@ -1,14 +1,16 @@
-"""From the end of a job to the answer that the queue service is given.  Pure.
+"""From the end of a job to the answer for the queue service.  Pure.
 
 Finished with output          completion; the output goes to the sink
 Finished without output       completion without a result; the sink gets nothing
-Failed, another try helps     rejection with its code and its type; the entry goes out again, after
+Failed, a retry may help      rejection with its code and type; the entry is delivered again, after
                               the pause of its retry policy if it has one
-The engine died with jobs of  a rejection that is not counted, the first time: it is not known whose
-several owners in it          job was to blame, and each runs alone the next time
-Failed for good               completion; the sink gets the sentence, or the data that the engine
-                              gave in its place, tagged with its codes; unless the input is to
-                              blame the service is told, which may keep a dead letter
+The engine died with jobs of  the first time, a rejection that does not count: any of the jobs may
+several owners in it          be the cause, and each runs alone the next time
+Failed for good               completion; the sink gets the message, or the data that the engine
+                              gave instead, tagged with the codes; unless the input is the cause,
+                              the failure is reported too, and the service may keep a dead letter
+
+`refusal_of` decides about deliveries that are not run at all.
 """
 
 from http import HTTPStatus
@@ -25,13 +27,16 @@ from inference_worker.engines.upstream.answer import (
 
 Answer = Completion | Rejection
 
-#: The failure of a job that ran for longer than it may.
+#: The failure of a job that exceeded its run time-out.
 RUN_TIMEOUT = "RunTimeout"
 
-#: The failure of a job under which the engines of several workers have died.
+#: The failure of a job that crashed the engines of several workers.
 POISON_JOB = "PoisonJob"
 
-#: A failure is told in at most so many characters; an exception can quote a whole tensor.
+#: A job that crashed the engines of this many workers is not run again.
+MAX_DEATHS = 2
+
+#: The most characters of a failure's message; an exception can quote a whole tensor.
 MAX_MESSAGE_LENGTH = 1000
 
 _STATUSES = {
@@ -44,8 +49,21 @@ _STATUSES = {
 }
 
 
+def refusal_of(delivery: Delivery, *, is_leaving: bool, is_resting: bool) -> Failed | None:
+    """Return why this delivery is answered without running it; None if it is run."""
+    if delivery.deaths >= MAX_DEATHS:
+        sentence = f"the engines of {delivery.deaths} workers died while they ran it"
+        return Failed(POISON_JOB, sentence, retryable=False)
+    # These two cases were sent before the service knew that the window is 0.
+    if is_leaving:
+        return Failed(codes.SHUTDOWN, "the worker is leaving")
+    if is_resting:
+        return Failed(codes.SHUTDOWN, "the worker's engine is being restarted")
+    return None
+
+
 def answer_to(delivery: Delivery, end: Finished | Failed, *, draw: float = 0.0) -> Answer:
-    """Return what this end of its job means for the delivery.
+    """Return the answer for this end of a delivery's job.
 
     draw: a random number from 0 to 1, for the jitter of a pause.
     """
@@ -54,10 +72,9 @@ def answer_to(delivery: Delivery, end: Finished | Failed, *, draw: float = 0.0) 
             result = Result(output, tags) if output else None
             return Completion(delivery.index, delivery.attempt, result)
         case Failed(code, message, retryable, data):
-            # The name of a file, quoted in an exception, may have bytes that are no character.
+            # A file name in an exception may have bytes that are not valid UTF-8.
             message = message[:MAX_MESSAGE_LENGTH].encode(errors="replace").decode()
-            # A job that the worker could not even begin is never charged for it, and therefore
-            # never at its last attempt.
+            # Shutdown: the job never started, so it does not use up an attempt, even the last one.
             if code == codes.SHUTDOWN:
                 return Rejection(delivery.index, delivery.attempt, code, message)
             uncharged = end.uncharged and delivery.deaths == 0
@@ -87,11 +104,11 @@ def answer_to(delivery: Delivery, end: Finished | Failed, *, draw: float = 0.0) 
 
 
 def next_of(delivery: Delivery, failed: Failed, *, draw: float) -> Again | None:
-    """Return what follows a failure that another attempt may cure; None for the end."""
+    """Return the next attempt after a retryable failure; None if there is none."""
     if delivery.last_attempt:
         return None
     if delivery.retry is None:
-        # PAI EAS's rules: at once, whatever it was; but nobody asks for a pause in vain.
+        # PAI EAS's rule: at once, for every failure, unless the handler requested a pause.
         return Again() if failed.after_s is None else Again(asked_pause_s(failed.after_s))
     return next_attempt(
         delivery.retry,
@@ -104,9 +121,9 @@ def next_of(delivery: Delivery, failed: Failed, *, draw: float) -> Again | None:
 
 
 def cut_short(answer: Answer) -> Answer | None:
-    """Return a failure's answer with less of its data, or None for any other answer.
+    """Return the answer of a failure with less data, or None for any other answer.
 
-    For a sink that found it too big: its codes are what the client needs most.
+    For a sink that refused it as too big: the client needs the codes most.
     """
     match answer:
         case Completion(index, attempt, Result(data, tags), failed) if (
@@ -118,7 +135,7 @@ def cut_short(answer: Answer) -> Answer | None:
 
 
 def too_big(answer: Answer) -> Failed:
-    """Return the failure of a job whose result the sink did not take for its size."""
+    """Return the failure of a job whose result is larger than the sink's limit."""
     result = answer.result if isinstance(answer, Completion) else None
     size = len(result.data) if result else 0
     sentence = (
@@ -129,9 +146,9 @@ def too_big(answer: Answer) -> Failed:
 
 
 def status_of(code: str) -> str:
-    """Return a failure's code as the number that `lastCode` has to be.
+    """Return the number for the tag `lastCode`.
 
-    PAI's predictor reads that tag with int(), so a word there would break every client of it.
+    PAI's predictor reads that tag with int(), so a word would break its clients.
     """
     if code.isascii() and code.isdigit():
         return code

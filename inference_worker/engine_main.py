@@ -1,9 +1,9 @@
-"""The engine's own process: what runs on the other end of the pipe.
+"""The main function of the engine's process.
 
-It lives no longer than its supervisor, however that ends.  On Linux the kernel kills it when the
-parent goes; everywhere else the end of the pipe does, as long as the loop gets to see it.
+The process never outlives its supervisor.  On Linux the kernel kills it when the supervisor ends;
+elsewhere it exits when the pipe closes, which needs a running event loop.
 
-The main thread belongs to the user's code (engines/user_thread.py); the pipe has one of its own.
+The user's code has the main thread (engines/user_thread.py); the pipe has a separate one.
 """
 
 import asyncio
@@ -30,38 +30,38 @@ from inference_worker.engines.engine import (
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import EngineFailed, WorkerError
+from inference_worker.heartbeat import HeartbeatThread
 from inference_worker.leash import die_with, leave_terminal
 from inference_worker.logs import LogSettings
-from inference_worker.pulse import PulseThread
 from inference_worker.signals import restore_defaults
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
-    """What the supervisor gives its engine's process at the start."""
+class ProcessArguments:
+    """The arguments of the engine's process, from its supervisor."""
 
     spec: EngineSpec
     supervisor_pid: int
     logs: LogSettings
 
 
-def main(ends: pipe.Ends, birth: Birth) -> None:
-    """Run one engine until the pipe ends or says Stop."""
+def main(ends: pipe.Ends, arguments: ProcessArguments) -> None:
+    """Run one engine until the pipe closes or Stop arrives."""
     try:
         restore_defaults()
         leave_terminal()
-        die_with(birth.supervisor_pid)
-        # A handler may print, and a full disk is no reason for its job to fail.
+        die_with(arguments.supervisor_pid)
+        # A handler may print; on a full disk that must not fail its job.
         make_output_steady()
-        birth.logs.apply()
-        pulse = PulseThread(ends.pulse)
-        pulse.start()
+        arguments.logs.apply()
+        heartbeat = HeartbeatThread(ends.heartbeat)
+        heartbeat.start()
         main_thread = MainThread()
         serving = threading.Thread(
             target=_serve_until_end,
-            args=(ends, birth.spec, pulse, main_thread),
+            args=(ends, arguments.spec, heartbeat, main_thread),
             name="engine",
             daemon=True,
         )
@@ -69,19 +69,19 @@ def main(ends: pipe.Ends, birth: Birth) -> None:
         main_thread.serve()
     except BaseException:
         log.exception("The engine's process ends.")
-    # Threads of the engine would keep the interpreter from exiting.
+    # Not sys.exit: it would wait for threads of the engine.
     _exit(1)
 
 
 def _serve_until_end(
-    ends: pipe.Ends, spec: EngineSpec, pulse: PulseThread, main_thread: MainThread
+    ends: pipe.Ends, spec: EngineSpec, heartbeat: HeartbeatThread, main_thread: MainThread
 ) -> None:
     try:
-        asyncio.run(_serve(ends, spec, pulse, main_thread))
+        asyncio.run(_serve(ends, spec, heartbeat, main_thread))
     except BaseException:
         log.exception("The engine's process ends.")
         _exit(1)
-    # The main thread, or another one, may be inside a long call; nobody waits for what it computes.
+    # The main thread, or another one, may be inside a long call whose result is not needed.
     _exit(0)
 
 
@@ -94,7 +94,7 @@ def _exit(status: int) -> None:
 
 
 async def _serve(
-    ends: pipe.Ends, spec: EngineSpec, pulse: PulseThread, main_thread: MainThread
+    ends: pipe.Ends, spec: EngineSpec, heartbeat: HeartbeatThread, main_thread: MainThread
 ) -> None:
     channel = await pipe.Pipe.over(ends)
     loop = asyncio.get_running_loop()
@@ -107,14 +107,14 @@ async def _serve(
     hearing = asyncio.create_task(channel.receive())
     await asyncio.wait({loading, hearing}, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
-        # Stop, or the end of the pipe, while the engine loads: nothing has to be finished.
+        # Stop arrived, or the pipe closed, while the engine loads: there is no job to finish.
         return
     engine = loading.result()
     if isinstance(engine, pipe.Broken):
         hearing.cancel()
         channel.send(engine)
     else:
-        pulse.gauges = engine.gauges
+        heartbeat.gauges = engine.gauges
         channel.send(pipe.Ready(engine.capacity))
         engine.changed = lambda: channel.send(pipe.Ready(engine.capacity))
         await _Jobs(engine, channel).serve(hearing)
@@ -136,7 +136,7 @@ async def _load(
 
 
 class _Jobs:
-    """The jobs that run in this process, by their number on the pipe."""
+    """The running jobs of this process, by their number on the pipe."""
 
     def __init__(self, engine: Engine, channel: pipe.Pipe) -> None:
         self._engine = engine
@@ -153,8 +153,8 @@ class _Jobs:
                 case pipe.Cancel(number):
                     self._cancel(number)
                 case pipe.AskHealth():
-                    # Not awaited here: a health that hangs must not keep jobs from beginning.
-                    task = asyncio.create_task(self._tell_health())
+                    # In a task: a health check that hangs must not block other messages.
+                    task = asyncio.create_task(self._send_health())
                     self._asking.add(task)
                     task.add_done_callback(self._asking.discard)
                 case pipe.Stop(grace_s):
@@ -179,11 +179,11 @@ class _Jobs:
         else:
             self._pipe.send(pipe.Ended(number))
 
-    async def _tell_health(self) -> None:
+    async def _send_health(self) -> None:
         try:
             health = await self._engine.health()
         except Exception as error:
-            log.exception("The engine raised when it was asked how it is.")
+            log.exception("The engine's health check raised.")
             health = Health(State.DEAD, repr(error))
         self._pipe.send(pipe.HealthIs(health))
 

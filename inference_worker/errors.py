@@ -1,22 +1,22 @@
-"""The errors of a worker: a machine word, a sentence, and what it is about.
+"""The exceptions of a worker.
 
 WorkerError
-    BadEngine          the engine's name or its options make no sense
+    BadEngine          the engine's name or its options are invalid
     EngineFailed       the engine did not load
     BadTokenFile       the file of the token cannot be read
 
-What goes wrong with one job is not among them: that is a `Failed` event of the engine.
+The failure of a job is not an exception of the worker, but a `Failed` event of the engine.
 """
 
 
 class WorkerError(Exception):
-    """What ends a worker with a sentence instead of a traceback."""
+    """Ends the worker with a message instead of a traceback."""
 
     code = "WORKER_ERROR"
 
 
 class BadEngine(WorkerError):
-    """The engine that the settings name cannot be made."""
+    """The engine cannot be created from the settings."""
 
     code = "BAD_ENGINE"
 
@@ -27,7 +27,7 @@ class BadEngine(WorkerError):
 
 
 class BadTokenFile(WorkerError):
-    """The file that should have the token has none."""
+    """The token file cannot be read or is empty."""
 
     code = "BAD_TOKEN_FILE"
 
@@ -38,7 +38,7 @@ class BadTokenFile(WorkerError):
 
 
 class EngineFailed(WorkerError):
-    """The engine could not be loaded; `cause` is its own last line."""
+    """The engine did not load; `cause` is the last line of its error."""
 
     code = "ENGINE_FAILED"
 

@@ -2,8 +2,8 @@
 
     job r-1 succeeded: attempt 1, waited 0.042 s, ran 1.310 s
 
-A record for each would cost a fast worker a tenth of its time, so the lines of a moment are written
-together, by one record.  A formatter that knows `JOBS` writes each as its own line.
+One log record per job would cost a fast worker a tenth of its time.  So the lines of 0.1 s share
+one record; our formatters know `JOBS` and write one line per job.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from typing import NamedTuple
 from client_sdk.plain_text import one_line
 from client_sdk.wire.worker import Delivery
 
-#: How long a line may wait for others, in seconds.
+#: How long lines are collected for one record, in seconds.
 GATHER_S = 0.1
 
-#: The attribute of a record that has the jobs.
+#: The attribute of a log record that has the jobs.
 JOBS = "finished_jobs"
 
 log = logging.getLogger(__name__)
 
 
 class FinishedJob(NamedTuple):
-    """What the line says.  wait_s: from the put to this attempt.  run_s: this attempt."""
+    """The content of a line.  wait_s: from the put to this attempt.  run_s: this attempt."""
 
     id: str
     state: str
@@ -43,7 +43,7 @@ class FinishedJob(NamedTuple):
 
 
 class FinishedJobs:
-    """Gathers jobs that have finished, and logs them."""
+    """Collects finished jobs, and logs them."""
 
     def __init__(self) -> None:
         self._jobs: list[FinishedJob] = []
@@ -53,7 +53,7 @@ class FinishedJobs:
         """Log a job soon."""
         if not log.isEnabledFor(logging.INFO):
             return
-        # Redis' clock and ours need not agree; before this field there was no time to go by.
+        # Redis' clock may be ahead of ours, so never negative; older entries have no time.
         stored_at = delivery.stored_at_ms / 1000
         wait_s = max(0.0, time.time() - run_s - stored_at) if stored_at else 0.0
         self._jobs.append(FinishedJob(delivery.request_id, state, delivery.attempt, wait_s, run_s))
@@ -61,7 +61,7 @@ class FinishedJobs:
             self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.flush)
 
     def flush(self) -> None:
-        """Log now what has gathered."""
+        """Log the collected jobs now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -71,19 +71,19 @@ class FinishedJobs:
 
 
 class _Lines(list[FinishedJob]):
-    """The message of a record, for a handler that does not know `JOBS`."""
+    """The message of a record, for formatters that do not know `JOBS`."""
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
 
 
 def lines_of(record: logging.LogRecord) -> Sequence[FinishedJob]:
-    """Return the jobs that a record is about; none for every other record."""
+    """Return the finished jobs of a record; other records have none."""
     jobs: Sequence[FinishedJob] = getattr(record, JOBS, ())
     return jobs
 
 
 def as_json(line: Mapping[str, object], job: FinishedJob) -> str:
-    """Return one job's line of a JSON log."""
+    """Return the line of one job in a JSON log."""
     shown = job._asdict() | {"wait_s": round(job.wait_s, 3), "run_s": round(job.run_s, 3)}
     return json.dumps({**line, "message": str(job), "job": shown}, ensure_ascii=False)

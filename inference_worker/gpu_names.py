@@ -1,7 +1,7 @@
-"""Which GPUs a worker may use, by their names, for its operators.
+"""The names of the GPUs that a worker may use, for operators.
 
-Linux' driver lists them in a folder, which costs no process and no library.  Where there is no such
-folder nothing is told.
+NVIDIA's driver for Linux lists them in /proc, so this needs no process and no library.  Without
+that folder there are no names.
 """
 
 import os
@@ -12,9 +12,9 @@ DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
 def gpu_names(folder: Path = DRIVER, visible: str | None = None) -> str:
-    """Return the names, such as `2 x NVIDIA H100`; "" where none is seen.
+    """Return the names, such as `2 x NVIDIA H100`; "" if there are none.
 
-    visible: as CUDA_VISIBLE_DEVICES says it, which is the default.
+    visible: a list in the format of CUDA_VISIBLE_DEVICES, which is the default.
     """
     if visible is None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")

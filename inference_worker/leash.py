@@ -1,7 +1,7 @@
-"""Tie the engine's process, and the programs that it starts, to the life of its supervisor.
+"""Ends the engine's process, and the programs that it starts, with its supervisor.
 
-On Linux the kernel kills the engine when the supervisor ends, but not what the engine has started.
-So a small process watches both, and kills the engine's group when either ends.
+On Linux the kernel kills the engine when the supervisor ends, but not the programs that the engine
+has started.  So a small process watches both, and kills the engine's group when either ends.
 """
 
 import os
@@ -13,11 +13,11 @@ from client_sdk.leash import tie
 
 
 def leave_terminal() -> None:
-    """Move this process to a session of its own.
+    """Move this process to a new session.
 
-    Ctrl-C and a hang-up reach every process of the terminal's session.  Only the supervisor acts on
-    them, because the jobs that the engine holds are finished first.  The new session has a process
-    group with this process's id, and the programs that a handler starts belong to it.
+    Ctrl-C and SIGHUP reach every process of the terminal's session.  Only the supervisor may react,
+    because the engine must finish its jobs first.  The new session also has a new process group, to
+    which all programs of the handler belong.
     """
     os.setsid()
 
@@ -42,8 +42,8 @@ def _watch_group(supervisor_pid: int) -> None:
         os.close(engine)
         os.waitpid(middle, 0)
         return
-    # Forked twice, so that the watcher is no child of the engine: a handler that waits for any of
-    # its children must not meet it.  In a session of its own, or it would kill itself.
+    # Forked twice, so that the watcher is not a child of the engine: a handler that waits for any
+    # child must not get it.  In its own session, or killing the group would kill the watcher too.
     os.setsid()
     if os.fork():
         os._exit(0)
@@ -56,7 +56,7 @@ def _watch_group(supervisor_pid: int) -> None:
 def _watch(supervisor: int, engine: int, group: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    # A pipe that this process kept open would not end for its reader.
+    # Close all inherited descriptors: a reader of a pipe sees no end while this process holds it.
     low, high = sorted((supervisor, engine))
     os.closerange(0, low)
     os.closerange(low + 1, high)
@@ -64,8 +64,8 @@ def _watch(supervisor: int, engine: int, group: int) -> None:
     poll = select.poll()
     poll.register(supervisor, select.POLLIN)
     poll.register(engine, select.POLLIN)
-    # Either end counts.  The kernel kills the engine while a killed supervisor is still ending, so
-    # the engine's end is often seen first.
+    # Watch both: after a kill of the supervisor, the kernel kills the engine while the supervisor
+    # is still exiting, so the engine's end is often visible first.
     poll.poll()
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)

@@ -13,10 +13,10 @@ from inference_worker.finished_jobs import as_json, lines_of
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """How this worker logs; its engine's process is told the same.
+    """How this worker and its engine's process log.
 
-    level: DEBUG, INFO, WARNING or ERROR.  as_json: one JSON object per line.  name: tells the
-    workers of one terminal apart.
+    level: DEBUG, INFO, WARNING or ERROR.  as_json: one JSON object per line.  name: identifies the
+    worker in logs of several workers.
     """
 
     level: str = "INFO"

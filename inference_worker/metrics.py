@@ -1,4 +1,4 @@
-"""What a worker counts, in the glossary's words."""
+"""The metrics of a worker."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -14,7 +14,7 @@ RUN_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 
 
 
 class _Gauges(Collector):
-    """Reads the load when it is asked for."""
+    """Reads the load when the metrics are read."""
 
     def __init__(self, load: Callable[[], Load], gauges: Callable[[], Mapping[str, float]]) -> None:
         self._load = load
@@ -23,18 +23,18 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         load = self._load()
         numbers = {
-            "running": ("Jobs that the engine works on.", load.running),
-            "waiting": ("Jobs that are held and wait.", load.waiting),
-            "capacity": ("Jobs that the engine takes at once.", load.limit),
+            "running": ("Jobs that run in the engine.", load.running),
+            "waiting": ("Held jobs that wait to run.", load.waiting),
+            "capacity": ("Jobs that the engine can run at once.", load.limit),
             "memory_bytes": ("Memory of the worker's processes.", load.memory_bytes),
-            "gpu_memory_bytes": ("Memory taken on its GPUs.", load.gpu_memory_bytes),
+            "gpu_memory_bytes": ("Used memory of its GPUs.", load.gpu_memory_bytes),
             "gpu_memory_total_bytes": ("Memory of its GPUs.", load.gpu_memory_total_bytes),
-            "gpu_utilization": ("How busy its GPU is, 0 to 1.", load.gpu_utilization),
+            "gpu_utilization": ("Utilization of its GPU, 0 to 1.", load.gpu_utilization),
         }
         for name, (sentence, value) in numbers.items():
             yield GaugeMetricFamily(f"penstock_worker_{name}", sentence, value=value)
         own = GaugeMetricFamily(
-            "penstock_worker_engine", "The engine's own numbers.", labels=["number"]
+            "penstock_worker_engine", "Numbers that the engine reports.", labels=["number"]
         )
         for name, value in self._gauges().items():
             own.add_metric([name], value)
@@ -42,7 +42,7 @@ class _Gauges(Collector):
 
 
 class Metrics:
-    """The counters of one worker, in a registry of their own."""
+    """The metrics of one worker, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -61,44 +61,43 @@ class Metrics:
             "failures", "Attempts that failed here, by the type of the failure.", "type"
         )
         self.refused = self._counter(
-            "refused_answers", "Answers that the queue service did not accept, by its code.", "code"
+            "refused_answers", "Answers that the queue service refused, by its code.", "code"
         )
         self.lost = self._counter(
-            "lost_deliveries", "Deliveries that were taken away while they ran here."
+            "lost_deliveries", "Deliveries that the queue service took away while they ran here."
         )
         self.stopped = self._counter(
-            "stopped_deliveries",
-            "Deliveries that were stopped because nobody wanted them any more.",
+            "stopped_deliveries", "Deliveries that were stopped because their job was canceled."
         )
         self.engine_deaths = self._counter(
-            "engine_deaths", "How many times the engine's process ended, or was replaced."
+            "engine_deaths", "How often the engine's process ended or was replaced."
         )
         self.timeouts = self._counter(
-            "run_timeouts", "Jobs that were cut off because they ran for too long."
+            "run_timeouts", "Jobs that were stopped because they exceeded their run time-out."
         )
         self.rests = self._counter(
-            "rests", "How many times the worker rested because its engine failed in a row."
+            "rests", "How often the worker paused because too many jobs in a row had failed."
         )
-        self.pieces = self._counter("pieces", "Pieces of output that engines gave.")
+        self.pieces = self._counter("pieces", "Pieces of output from the engine.")
         self.tokens = self._counter(
-            "tokens", "Tokens of prompts and of outputs, where the engine counts them.", "of"
+            "tokens", "Tokens of prompts and of outputs, if the engine counts them.", "of"
         )
-        self.progress = self._counter("progress", "How many times an engine told how far a job is.")
-        self.held = self._gauge("held", "Deliveries that run here now, or wait for it.")
-        self.window = self._gauge("window", "Deliveries taken at once.")
+        self.progress = self._counter("progress", "Progress reports from the engine.")
+        self.held = self._gauge("held", "Deliveries that run here now, or wait to run.")
+        self.window = self._gauge("window", "The most deliveries that are held at once.")
         self.run_seconds = Histogram(
             "penstock_worker_run_seconds",
-            "From the beginning of a job to its end, in seconds.",
+            "Time from the start of a job to its end, in seconds.",
             buckets=RUN_SECONDS,
             registry=self.registry,
         )
-        # `labels` costs more than the count itself; these are asked for at every job.
+        # Hot path: `labels` costs more than the count itself, and every job needs one of these.
         self.with_result = self.completions.labels("result")
         self.without_result = self.completions.labels("empty")
         self.with_error = self.completions.labels("error")
 
     def note(self, event: Event) -> None:
-        """Count what an engine told of a job that goes on."""
+        """Count an event of a running job."""
         match event:
             case Delta():
                 self.pieces.inc()
@@ -109,11 +108,11 @@ class Metrics:
                 self.tokens.labels("outputs").inc(completion_tokens)
 
     def watch(self, load: Callable[[], Load], gauges: Callable[[], Mapping[str, float]]) -> None:
-        """Show a worker's load and its engine's own numbers, as they are when somebody looks."""
+        """Add a worker's load and its engine's numbers, read whenever the metrics are read."""
         self.registry.register(_Gauges(load, gauges))
 
     def render(self) -> bytes:
-        """Return them all in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, sentence: str, *labels: str) -> Counter:

@@ -1,7 +1,7 @@
-"""How many processes the kernel has killed for want of memory: in our control group, or anywhere.
+"""How many processes the kernel's OOM killer has killed, in our control group or on the machine.
 
-A process that was killed for this ends by SIGKILL, as it does by many other hands; only the
-kernel's own counters tell the difference.
+Such a process ends by SIGKILL, like one that a user killed; only the kernel's counters tell the
+difference.
 """
 
 import re
@@ -11,10 +11,10 @@ _COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 def oom_kills(root: Path = Path("/")) -> int:
-    """Return the sum of all counters that can be read; 0 where there is none.
+    """Return the sum of all readable counters; 0 if there are none.
 
-    The control group's count what happened in a container.  The machine's counts for everybody, so
-    it is read only where no control group counts.
+    Counters of control groups cover one container.  The machine's counter covers all processes, so
+    it is read only if no control group has a counter.
     """
     groups = root / "sys/fs/cgroup"
     files = {groups / "memory.events", groups / "memory/memory.oom_control"}

@@ -1,4 +1,4 @@
-"""Answers on their way to the queue service, until their outcomes have come."""
+"""Answers to the queue service, until their outcomes have arrived."""
 
 import asyncio
 import functools
@@ -12,19 +12,19 @@ from client_sdk.work import WorkConnection
 from inference_worker.answers import Answer, answer_to, cut_short, too_big
 from inference_worker.engines.engine import Failed, Finished
 from inference_worker.finished_jobs import FinishedJobs
+from inference_worker.log_messages import NO_RESULT, LogOnce, rejection_line, with_code
 from inference_worker.metrics import Metrics
-from inference_worker.said import NO_RESULT, Once, rejection_line, with_code
 
 log = logging.getLogger(__name__)
 
 
 class Outbox:
-    """Answers each delivery once, and counts what became of it."""
+    """Answers each delivery once, and counts the outcomes."""
 
     def __init__(self, connection: WorkConnection, metrics: Metrics) -> None:
         self._connection = connection
         self._metrics = metrics
-        self._once = Once(log)
+        self._once = LogOnce(log)
         self._unconfirmed: set[asyncio.Future[Outcome]] = set()
         self._finished = FinishedJobs()
         self._ran_s: dict[int, float] = {}
@@ -32,7 +32,7 @@ class Outbox:
     def answer(
         self, delivery: Delivery, end: Finished | Failed, *, ran_s: float | None = None
     ) -> None:
-        """Say how the job of this delivery ended; ran_s: how long this attempt ran."""
+        """Answer a delivery whose job has ended; ran_s: how long this attempt ran."""
         if ran_s is not None:
             self._ran_s[delivery.index] = ran_s
         answer = answer_to(delivery, end, draw=random.random())
@@ -59,14 +59,14 @@ class Outbox:
         self._send(delivery, answer)
 
     def stopped(self, delivery: Delivery, *, ran_s: float) -> None:
-        """Say that a delivery was stopped, as the service wished."""
+        """Answer a delivery that was stopped because its job was canceled."""
         self._ran_s[delivery.index] = ran_s
         self._metrics.rejections.labels(codes.CANCELED).inc()
         reason = "it was stopped"
         self._send(delivery, Rejection(delivery.index, delivery.attempt, codes.CANCELED, reason))
 
     async def wait_empty(self, timeout_s: float) -> int:
-        """Wait for the outcomes of all answers; return how many did not come in time."""
+        """Wait for the outcomes of all answers; return how many did not arrive in time."""
         if self._unconfirmed:
             await asyncio.wait(set(self._unconfirmed), timeout=timeout_s)
         self._finished.flush()
@@ -76,8 +76,8 @@ class Outbox:
         try:
             outcome = self._connection.answer(answer)
         except QueueError:
-            # The connection has ended for good, and whoever iterates it is told why.  What this
-            # worker held goes out again, so there is nobody to answer to.
+            # The connection has ended for good; the loop over its events gets the reason.  The held
+            # deliveries go to other workers, so no answer is needed.
             return
         self._unconfirmed.add(outcome)
         outcome.add_done_callback(functools.partial(self._confirmed, delivery, answer))
@@ -88,30 +88,30 @@ class Outbox:
         self._unconfirmed.discard(outcome)
         ran_s = self._ran_s.pop(delivery.index, 0.0)
         if outcome.cancelled() or outcome.exception() is not None:
-            # As above: the connection has ended, and the entry goes out again.
+            # As above: the connection has ended, and the entry is delivered again.
             return
-        said = outcome.result()
-        if said.accepted:
+        reply = outcome.result()
+        if reply.accepted:
             if state := _state_after(answer):
                 self._finished.note(delivery, state, run_s=ran_s)
             return
-        self._metrics.refused.labels(said.code).inc()
+        self._metrics.refused.labels(reply.code).inc()
         log.warning(
             "The answer to delivery %d of %s was refused: %s",
             answer.attempt,
             delivery.request_id,
-            said.code,
+            reply.code,
         )
-        if said.code == codes.Code.FRAME_TOO_BIG and _is_result(answer):
-            # No retry makes it smaller, so the client gets the reason in its place.
+        if reply.code == codes.Code.FRAME_TOO_BIG and _is_result(answer):
+            # A retry would not make it smaller, so the client gets the reason instead.
             self.answer(delivery, too_big(answer), ran_s=ran_s)
-        elif said.code == codes.Code.FRAME_TOO_BIG and (shorter := cut_short(answer)):
+        elif reply.code == codes.Code.FRAME_TOO_BIG and (shorter := cut_short(answer)):
             self._ran_s[delivery.index] = ran_s
             self._send(delivery, shorter)
 
 
 def _state_after(answer: Answer) -> str:
-    """Return the state of a job that this answer ends; "" for one that goes out again."""
+    """Return the final state of the job after this answer; "" if it is delivered again."""
     match answer:
         case Rejection(code=codes.CANCELED):
             return "canceled"

@@ -1,14 +1,14 @@
-"""What the supervisor and its engine's process say to each other, and how it is framed.
+"""The messages between the supervisor and its engine's process, and their framing.
 
     supervisor -> engine   Run  Cancel  AskHealth  Stop
     engine -> supervisor   Loading*  then  Ready | Broken;  after Ready: Happened  Ended  HealthIs
-                           and Ready again when the engine takes another number of jobs
+                           and Ready again when the capacity changes
 
-A message is its length (four bytes, big-endian) and its pickle, of which only messages and plain
-values are read: the engine runs code that may go wrong, and the supervisor has the worker's token.
+A message is its length (four bytes, big-endian) and its pickle.  The unpickler accepts only
+messages and plain values: the engine runs foreign code, and the supervisor has the worker's token.
 
-A large payload does not go through the pipe, where it would be copied at every step: it is
-written into a file that has no name, and the file descriptor is handed over on a second socket.
+A large payload does not go through the pipe, where it would be copied at every step.  It is written
+to a file without a name, and the file descriptor is sent over a second socket.
 """
 
 import asyncio
@@ -25,26 +25,26 @@ from inference_worker.engines.engine import Event, Health, Job, Progress
 
 _LENGTH_BYTES = 4
 
-#: Payloads from this size on are handed over as files.
+#: Payloads of at least this size are sent as files.
 SPOOL_BYTES = 1024 * 1024
 
-#: Where the parts of messages are defined.
+#: The packages that define the parts of messages.
 _OURS = ("inference_worker.", "client_sdk.wire.")
 
-#: No system reads more than this in one call.
+#: One call reads at most this much; Linux limits it to about 2 GiB, macOS to less.
 _MOST_READ_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What joins the two processes, as one of them holds it.
+    """One process's ends of the sockets between the two.
 
-    messages: the pipe.  bulk: hands over the files of large payloads.  pulse: see pulse.py.
+    messages: the pipe.  bulk: sends the files of large payloads.  heartbeat: see heartbeat.py.
     """
 
     messages: socket.socket
     bulk: socket.socket
-    pulse: socket.socket
+    heartbeat: socket.socket
 
     @classmethod
     def pair(cls) -> tuple[Self, Self]:
@@ -53,14 +53,14 @@ class Ends:
         return cls(*(ours for ours, _ in pairs)), cls(*(theirs for _, theirs in pairs))
 
     def close(self) -> None:
-        """Close all that is still open."""
-        for end in (self.messages, self.bulk, self.pulse):
+        """Close all sockets."""
+        for end in (self.messages, self.bulk, self.heartbeat):
             end.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Begin this job; `number` names it on the pipe."""
+    """Start this job; other messages refer to it by `number`."""
 
     number: int
     job: Job
@@ -68,14 +68,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Nobody wants this job's result any more; answer Ended once nothing of it runs."""
+    """Cancel this job; reply with Ended once nothing of it runs."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class AskHealth:
-    """Answer HealthIs."""
+    """Reply with HealthIs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +87,21 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """How far the loading is."""
+    """Progress of the loading."""
 
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine is loaded and takes this many jobs at once; said again when that changes."""
+    """The engine is loaded and can run this many jobs at once; sent again when that changes."""
 
     capacity: int
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The engine cannot be loaded; the process exits."""
+    """The engine did not load; the process exits."""
 
     cause: str
 
@@ -116,14 +116,14 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Nothing of a cancelled job runs any more."""
+    """Nothing of a cancelled job is running any more."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class HealthIs:
-    """The answer to AskHealth."""
+    """The reply to AskHealth."""
 
     health: Health
 
@@ -144,15 +144,16 @@ class Pipe:
 
     @classmethod
     async def over(cls, ends: Ends) -> Self:
-        """Take over one side's ends."""
+        """Create a pipe over one side's sockets."""
         ends.messages.setblocking(False)
         ends.bulk.setblocking(False)
         return cls(*await asyncio.open_connection(sock=ends.messages), ends.bulk)
 
     def send(self, message: ToEngine | FromEngine) -> None:
-        """Send without waiting; to a closed pipe it is lost, which the reader is told by its end.
+        """Send without waiting.  Messages to a closed pipe are dropped; `receive` reports the
+        close.
 
-        What is sent is bounded by the window and not by the pipe, so there is nothing to wait for.
+        The window bounds what is sent, so flow control is not needed here.
         """
         if self._writer.is_closing():
             return
@@ -163,7 +164,7 @@ class Pipe:
         self._writer.write(data)
 
     async def receive(self) -> ToEngine | FromEngine | None:
-        """Return the next message, or None when the other end is gone."""
+        """Return the next message, or None if the other end is closed."""
         try:
             head = await self._reader.readexactly(_LENGTH_BYTES)
             data = await self._reader.readexactly(int.from_bytes(head))
@@ -173,34 +174,34 @@ class Pipe:
         return message
 
     async def close(self) -> None:
-        """Send what is still unsent and close; the other end receives None."""
+        """Send all unsent messages and close; the other end receives None."""
         self._writer.close()
         self._bulk.close()
         try:
             await self._writer.wait_closed()
         except ConnectionError:
-            # The other end went first.
+            # The other end closed first.
             return
 
     def abort(self) -> None:
-        """Close without sending what is unsent."""
+        """Close without sending the unsent messages."""
         self._writer.transport.abort()
         self._bulk.close()
 
 
 class _Packer(pickle.Pickler):
-    """Pickles a message; what is large in it goes the other way and leaves only its size."""
+    """Pickles a message; a large payload is sent as a file, and only its size is pickled."""
 
     def __init__(self, file: io.BytesIO, bulk: socket.socket) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self._bulk = bulk
 
     def persistent_id(self, value: object) -> int | None:
-        if isinstance(value, bytes) and len(value) >= SPOOL_BYTES and self._hand_over(value):
+        if isinstance(value, bytes) and len(value) >= SPOOL_BYTES and self._send_file(value):
             return len(value)
         return None
 
-    def _hand_over(self, data: bytes) -> bool:
+    def _send_file(self, data: bytes) -> bool:
         try:
             fd = _nameless_file()
             try:
@@ -211,25 +212,25 @@ class _Packer(pickle.Pickler):
             finally:
                 os.close(fd)
         except OSError:
-            # No file, no room, or too many on their way: the pipe carries it as it does the rest.
+            # No file, a full disk, or a full socket: the payload goes through the pipe instead.
             return False
         return True
 
 
 class _Unpacker(pickle.Unpickler):
-    """Reads a message; what is large in it has arrived before it on the other socket."""
+    """Unpickles a message; its large payloads have already arrived on the other socket."""
 
     def __init__(self, file: io.BytesIO, bulk: socket.socket) -> None:
         super().__init__(file)
         self._bulk = bulk
 
     def find_class(self, module: str, name: str) -> type:
-        # A pickle can name any function of the process that reads it, and call it.
+        # A pickle can name and call any function of this process, so only plain types are allowed.
         found = super().find_class(module, name) if module.startswith(_OURS) else None
         is_plain = is_dataclass(found) or (isinstance(found, type) and issubclass(found, Enum))
         if isinstance(found, type) and is_plain and found.__module__ == module:
             return found
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of a message")
+        raise pickle.UnpicklingError(f"{module}.{name} is not part of a message")
 
     def persistent_load(self, size: int) -> bytes:
         _, (fd,), _, _ = socket.recv_fds(self._bulk, 1, 1)
@@ -238,7 +239,7 @@ class _Unpacker(pickle.Unpickler):
             while at < size:
                 part = os.pread(fd, min(size - at, _MOST_READ_BYTES), at)
                 if not part:
-                    raise pickle.UnpicklingError(f"{size} bytes were promised, {at} came")
+                    raise pickle.UnpicklingError(f"expected {size} bytes, got {at}")
                 parts.append(part)
                 at += len(part)
         finally:

@@ -1,13 +1,13 @@
-"""An engine in a process of its own, seen from the supervisor as one more engine.
+"""An engine in a separate process; the supervisor uses it like any other engine.
 
-A long call into C, a held GIL, a crash or the OOM killer ends or stalls that process and not
-this one, which keeps the connection and its lease.  When the process ends, the jobs that it ran
-have failed with a code, the capacity is 0, and a new process is spawned, after a wait that doubles.
+A long call into C, a held GIL, a crash or the OOM killer stalls or ends only that process.  The
+supervisor keeps the connection and its lease.  When the process ends, its jobs fail with a code,
+the capacity becomes 0, and a new process is spawned after a pause that doubles.
 
     spawned ── Ready ──> running ── exit ──> waiting ──> spawned ...
-       └── Broken, exit: EngineFailed at the first start, one more wait later on
+       └── Broken, exit: EngineFailed at the first start, one more pause later on
 
-What a single process goes through is in child.py.
+child.py handles a single process.
 """
 
 import asyncio
@@ -32,30 +32,30 @@ from inference_worker.engines.engine import (
 from inference_worker.engines.load import EngineSpec
 from inference_worker.errors import EngineFailed
 from inference_worker.logs import LogSettings
-from inference_worker.vitals import Vitals
+from inference_worker.resource_usage import ResourceUsage
 
-#: When an engine that has ended is started again.
+#: The pauses before an ended engine is restarted.
 RESPAWN = Respawn(first_s=0.1, longest_s=30.0)
 
-#: How long the engine may take to say how it is, in seconds.
+#: How long the engine's health check may take, in seconds.
 HEALTH_TIMEOUT_S = 1.0
 
-#: How long the process may give no sign of life, in seconds.
+#: How long the process may be without a heartbeat, in seconds.
 DEFAULT_SILENCE_S = 120.0
 
 log = logging.getLogger(__name__)
 
 
 class EngineProcess(Engine):
-    """Spawns the process that runs the engine of this spec, and keeps one there.
+    """Runs an engine in a process, and restarts it when it ends.
 
-    silence_s: one that gives no sign of life for so long is replaced; 0 is never.
+    silence_s: after this time without a heartbeat the process is replaced; 0 means never.
     """
 
     def __init__(
         self, spec: EngineSpec, *, logs: LogSettings, silence_s: float = DEFAULT_SILENCE_S
     ) -> None:
-        # What it takes is the engine's to say; until then nothing is offered.
+        # The capacity stays 0 until the process reports it.
         super().__init__(spec.name, capacity=1)
         self.capacity = 0
         self._spec = spec
@@ -68,7 +68,7 @@ class EngineProcess(Engine):
 
     @property
     def pid(self) -> int | None:
-        """The engine's process, while there is one."""
+        """The id of the engine's process; None if there is none."""
         return self._child.pid if self._child else None
 
     async def start(self, context: Context) -> None:
@@ -77,10 +77,10 @@ class EngineProcess(Engine):
         self._duty = asyncio.create_task(self._keep(child, context), name="engine process")
 
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
-        """Run the job over there; when that process dies the job has failed, retryably."""
+        """Run the job in the process; if that dies, the job fails and may be retried."""
         child = self._child
         if child is None or not self.capacity:
-            # The engine never saw it, so it is not counted against the job.
+            # The job never started, so it does not use up an attempt.
             yield Failed(SHUTDOWN, "the engine is being restarted")
             return
         number = next(self._numbers)
@@ -100,7 +100,7 @@ class EngineProcess(Engine):
                 child.cancel(number)
 
     async def health(self) -> Health:
-        """Ask the engine; one that does not answer in time is degraded, not dead."""
+        """Ask the engine for its health; one that does not reply in time is degraded, not dead."""
         if self._child is None or not self._ready.is_set():
             return Health(State.DEAD, "the engine is loading")
         try:
@@ -117,15 +117,15 @@ class EngineProcess(Engine):
         await self._ready.wait()
 
     def gauges(self) -> Mapping[str, float]:
-        """Give what the engine over there told last."""
-        return self._child.beat.gauges if self._child else {}
+        """Return the engine's numbers from the last heartbeat."""
+        return self._child.last_heartbeat.gauges if self._child else {}
 
-    def vitals(self) -> Vitals:
-        """Give what the process over there took when it told last."""
-        return self._child.beat.vitals if self._child else Vitals()
+    def resource_usage(self) -> ResourceUsage:
+        """Return the resource use of the process from the last heartbeat."""
+        return self._child.last_heartbeat.usage if self._child else ResourceUsage()
 
     async def stop(self, grace_s: float) -> None:
-        """Ask the engine to stop; kill its process when it still lives after the grace."""
+        """Ask the engine to stop; kill its process if it is still alive after the grace period."""
         self.capacity = 0
         if self._duty is not None:
             self._duty.cancel()
@@ -134,14 +134,16 @@ class EngineProcess(Engine):
             await self._child.stop(grace_s)
             self._child = None
 
-    def _offer(self, capacity: int) -> None:
-        """Take as many as the engine over there does now, 0 of them while it is away."""
+    def _set_capacity(self, capacity: int) -> None:
+        """Adopt the capacity that the process reports."""
         self.capacity = capacity
         self.changed()
 
     async def _spawn(self, context: Context) -> "Child":
-        """Make `self._child` one that is ready; raise EngineFailed when it does not get there."""
-        child = self._child = await Child.spawn(self._spec, self._logs, offer=self._offer)
+        """Start a process as `self._child` and wait until it is ready; raises EngineFailed."""
+        child = self._child = await Child.spawn(
+            self._spec, self._logs, set_capacity=self._set_capacity
+        )
         try:
             self.capacity = await child.load(context.progress)
             self._ready.set()
@@ -152,13 +154,13 @@ class EngineProcess(Engine):
         return child
 
     async def _keep(self, child: "Child", context: Context) -> None:
-        """Serve this child and its successors."""
+        """Serve this process and its successors."""
         loop = asyncio.get_running_loop()
         ends = 0
         while True:
             born_at = loop.time()
             failed = await child.serve(silence_s=self._silence_s)
-            # Capacity first: whoever is told of the failed jobs must not offer the place again.
+            # Capacity first: when the jobs fail below, the worker must not fill their slots.
             self.capacity, self._child = 0, None
             self._ready.clear()
             self.changed()
@@ -170,7 +172,7 @@ class EngineProcess(Engine):
                 try:
                     child = await self._spawn(context)
                 except (EngineFailed, OSError) as error:
-                    # An OSError is the machine's: it has no memory or no process to give now.
+                    # An OSError comes from the machine: no memory, or no process id, is available.
                     ends += 1
                     log.error("%s; trying again in %.1f s.", error, RESPAWN.pause_s(ends))
             self.changed()

@@ -1,7 +1,7 @@
-"""What engines tell of jobs that go on, on its way to whoever follows them.
+"""Sends the events of running jobs to the service, for clients that follow them.
 
-Pieces are put together for a few hundredths of a second, so that a follower sees text grow and
-the store is not asked for every token.  A delivery whose events nobody wants costs nothing here.
+Pieces of output are collected for a few hundredths of a second: a client still sees the text grow,
+and the store does not get a request for every token.  Deliveries without followers cost nothing.
 """
 
 import asyncio
@@ -9,21 +9,21 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from client_sdk.wire import events as wire
+from client_sdk.wire import events as wire_events
 from client_sdk.wire.worker import Delivery
 from inference_worker.engines.engine import Delta, Event, Progress, Usage
 
-#: For how long pieces are put together, in seconds.
+#: For how long pieces are collected, in seconds.
 GATHER_S = 0.04
 #: The longest encoding of a character in UTF-8, in bytes.
 _LONGEST_CHARACTER = 4
 
 
 @dataclass(slots=True)
-class _Told:
-    """What was told of one delivery.
+class _Report:
+    """The events of one delivery.
 
-    output: all pieces so far; from `sent` on they have not been passed on.
+    output: all pieces so far; `sent` bytes of them were sent.
     """
 
     delivery: Delivery
@@ -36,75 +36,79 @@ class _Told:
 
 
 class Reporter:
-    """Passes on what engines tell, to one connection."""
+    """Sends the events of all running jobs over one connection."""
 
-    def __init__(self, tell: Callable[[wire.Event], None]) -> None:
-        self._tell = tell
-        self._told: dict[int, _Told] = {}
-        self._waiting: asyncio.TimerHandle | None = None
+    def __init__(self, send_event: Callable[[wire_events.Event], None]) -> None:
+        self._send_event = send_event
+        self._reports: dict[int, _Report] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, delivery: Delivery, event: Event) -> None:
-        """Note what an engine has told; it is passed on a moment later."""
-        told = self._told.get(delivery.index)
-        if told is None:
-            told = self._told[delivery.index] = _Told(delivery)
+        """Add an event; it is sent a moment later."""
+        report = self._reports.get(delivery.index)
+        if report is None:
+            report = self._reports[delivery.index] = _Report(delivery)
         match event:
             case Delta(data, tokens):
-                told.output += data
-                told.tokens += tokens
+                report.output += data
+                report.tokens += tokens
             case Progress():
-                told.progress = event
+                report.progress = event
             case Usage():
-                told.usage = event
+                report.usage = event
             case _:
                 return
-        if self._waiting is None:
-            self._waiting = asyncio.get_running_loop().call_later(GATHER_S, self._pass_on_all)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._flush_all)
 
-    def hand_over(self, newer: Delivery) -> None:
-        """The job goes on for a newer attempt, whose followers have seen nothing of it."""
-        told = self._told.get(newer.index)
-        if told is not None:
-            told.delivery, told.number, told.sent = newer, 0, 0
-            self._pass_on(told, whole=False)
+    def move_to(self, newer: Delivery) -> None:
+        """Report the job for a newer attempt, and send its output again from the beginning.
+
+        A new attempt begins with empty output for the clients that follow the job.
+        """
+        report = self._reports.get(newer.index)
+        if report is not None:
+            report.delivery, report.number, report.sent = newer, 0, 0
+            self._flush(report, whole=False)
 
     def finish(self, delivery: Delivery) -> None:
-        """Pass on the rest: the job has ended, and its answer comes after this."""
-        told = self._told.pop(delivery.index, None)
-        if told is not None:
-            self._pass_on(told, whole=True)
+        """Send the remaining events of a job that has ended; call this before its answer."""
+        report = self._reports.pop(delivery.index, None)
+        if report is not None:
+            self._flush(report, whole=True)
 
-    def _pass_on_all(self) -> None:
-        self._waiting = None
-        for told in self._told.values():
-            self._pass_on(told, whole=False)
+    def _flush_all(self) -> None:
+        self._timer = None
+        for report in self._reports.values():
+            self._flush(report, whole=False)
 
-    def _pass_on(self, told: _Told, *, whole: bool) -> None:
-        end = len(told.output) if whole else whole_characters(told.output)
-        if end > told.sent:
-            self._say(told, wire.DELTA, bytes(told.output[told.sent : end]), told.tokens)
-            told.sent, told.tokens = end, 0
-        if told.progress is not None:
-            about = {"fraction": told.progress.fraction, "note": told.progress.note}
-            self._say(told, wire.PROGRESS, json.dumps(about).encode())
-            told.progress = None
-        if told.usage is not None:
+    def _flush(self, report: _Report, *, whole: bool) -> None:
+        end = len(report.output) if whole else whole_characters(report.output)
+        if end > report.sent:
+            data = bytes(report.output[report.sent : end])
+            self._send(report, wire_events.DELTA, data, report.tokens)
+            report.sent, report.tokens = end, 0
+        if report.progress is not None:
+            about = {"fraction": report.progress.fraction, "note": report.progress.note}
+            self._send(report, wire_events.PROGRESS, json.dumps(about).encode())
+            report.progress = None
+        if report.usage is not None:
             about = {
-                "prompt_tokens": told.usage.prompt_tokens,
-                "completion_tokens": told.usage.completion_tokens,
+                "prompt_tokens": report.usage.prompt_tokens,
+                "completion_tokens": report.usage.completion_tokens,
             }
-            self._say(told, wire.USAGE, json.dumps(about).encode())
-            told.usage = None
+            self._send(report, wire_events.USAGE, json.dumps(about).encode())
+            report.usage = None
 
-    def _say(self, told: _Told, kind: str, data: bytes, tokens: int = 0) -> None:
-        told.number += 1
-        delivery = told.delivery
-        self._tell(
-            wire.Event(
+    def _send(self, report: _Report, kind: str, data: bytes, tokens: int = 0) -> None:
+        report.number += 1
+        delivery = report.delivery
+        self._send_event(
+            wire_events.Event(
                 index=delivery.index,
                 attempt=delivery.attempt,
                 request_id=delivery.request_id,
-                number=told.number,
+                number=report.number,
                 kind=kind,
                 data=data,
                 tokens=tokens,
@@ -113,7 +117,7 @@ class Reporter:
 
 
 def whole_characters(data: bytes | bytearray) -> int:
-    """Return how many bytes there are up to the end of the last whole character of UTF-8."""
+    """Return the length without an incomplete UTF-8 character at the end."""
     for back in range(1, min(_LONGEST_CHARACTER, len(data) + 1)):
         byte = data[-back]
         if byte >= 0xC0:

@@ -1,4 +1,4 @@
-"""The jobs that run here, each with the delivery that it is for."""
+"""A running job with its delivery, and the load of all of them."""
 
 import asyncio
 import time
@@ -8,15 +8,15 @@ from dataclasses import replace
 from client_sdk.wire.load import Load
 from client_sdk.wire.worker import Delivery
 from inference_worker.engines.engine import ENGINE_DIED, Engine, Failed, Finished, Job
-from inference_worker.line import Line
-from inference_worker.vitals import Vitals, measure
+from inference_worker.resource_usage import ResourceUsage, measure
+from inference_worker.start_queue import StartQueue
 
 
 class Running:
-    """One job that runs here, and the newest delivery that its answer is for.
+    """One running job, and the newest delivery of its entry, which gets the answer.
 
-    stopping: nobody wants it any more, and it is answered once nothing of it runs.
-    died_beside: the engine died while it and jobs of other owners ran.
+    stopping: it was canceled, and is answered once nothing of it runs.
+    died_beside: the engine died while this job and jobs of other owners ran.
     """
 
     __slots__ = ("began_at", "delivery", "died_beside", "stopping", "task", "timer")
@@ -31,30 +31,30 @@ class Running:
 
     @property
     def ran_s(self) -> float:
-        """For how long it has run, in seconds; 0 before it began."""
+        """How long it has run, in seconds; 0 before it started."""
         return asyncio.get_running_loop().time() - self.began_at if self.began_at else 0.0
 
     def judge(self, end: Finished | Failed) -> Finished | Failed:
-        """Say of the death of an engine whether it may be another owner's doing."""
+        """Mark the failure as uncharged if another owner's job may have killed the engine."""
         if self.died_beside and isinstance(end, Failed) and end.code == ENGINE_DIED:
             return replace(end, uncharged=True)
         return end
 
 
 def note_death(running: Iterable[Running]) -> None:
-    """Note that the engine has died under these."""
+    """Mark the running jobs of a dead engine, if they belong to several owners."""
     inside = [one for one in running if one.task is not None]
     if len({one.delivery.owner_mark for one in inside}) > 1:
         for one in inside:
             one.died_beside = True
 
 
-def load_of(engine: Engine, line: Line[Running]) -> Load:
-    """How busy a worker with this engine is."""
-    ours, theirs, gauges = measure(), engine.vitals() or Vitals(), engine.gauges()
+def load_of(engine: Engine, start_queue: StartQueue[Running]) -> Load:
+    """Return the load of a worker with this engine."""
+    ours, theirs, gauges = measure(), engine.resource_usage() or ResourceUsage(), engine.gauges()
     return Load(
-        running=int(gauges.get("running", line.inside)),
-        waiting=int(gauges.get("waiting", 0)) + line.waiting,
+        running=int(gauges.get("running", start_queue.started)),
+        waiting=int(gauges.get("waiting", 0)) + start_queue.waiting,
         limit=engine.capacity,
         memory_bytes=ours.memory_bytes + theirs.memory_bytes,
         gpu_memory_bytes=ours.gpu_memory_bytes + theirs.gpu_memory_bytes,
@@ -64,12 +64,12 @@ def load_of(engine: Engine, line: Line[Running]) -> Load:
 
 
 def timeout_of(delivery: Delivery, *, limit_s: float) -> float:
-    """How long an attempt may run, in seconds: the operator's or the client's limit; 0 is none."""
+    """Return the run time-out of an attempt, in seconds: the shorter of both limits; 0 is none."""
     return min((s for s in (limit_s, delivery.run_timeout_ms / 1000) if s), default=0.0)
 
 
 def job_of(delivery: Delivery, *, timeout_s: float) -> Job:
-    """Return what the engine is to run."""
+    """Return the job of a delivery, for the engine."""
     return Job(
         request_id=delivery.request_id,
         data=delivery.data,

@@ -6,10 +6,11 @@ Read from the environment with the prefix `PENSTOCK_WORKER_`; options of the eng
 """
 
 import os
+import re
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from client_sdk.certificates import CA_FILE_VARIABLE
 from client_sdk.setting_names import in_any_case
@@ -20,13 +21,15 @@ from inference_worker.process import DEFAULT_SILENCE_S
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
+_PREFIX = "PENSTOCK_WORKER_"
+
 
 class Settings(BaseSettings):
-    """Everything `python -m inference_worker` can be told."""
+    """The settings of `python -m inference_worker`."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_WORKER_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True)
 
-    # --- Where the work comes from
+    # --- The queue service
     queue_url: str = Field(
         default="http://127.0.0.1:8080",
         pattern=r"^https?://",
@@ -46,7 +49,7 @@ class Settings(BaseSettings):
         "default those of PENSTOCK_CA_FILE, or the system's.",
     )
 
-    # --- What computes
+    # --- The engine
     engine: str = Field(
         default="echo",
         description="`echo`, `handler:module:Class`, `http:URL`, `http`, `pmml:PATH`, or as "
@@ -95,14 +98,14 @@ class Settings(BaseSettings):
         ),
     )
 
-    # --- Leaving
+    # --- Shutdown
     grace_s: float = Field(
         default=30.0,
         ge=0,
         description=("Time from SIGTERM until the worker returns what it still holds, in seconds."),
     )
 
-    # --- Being watched
+    # --- Metrics and logs
     metrics_host: str = Field(default="127.0.0.1", description="Address of /metrics and /healthz.")
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of /metrics, /healthz and /readyz; 0 is off."
@@ -130,7 +133,7 @@ class Settings(BaseSettings):
     log_json: bool = Field(default=False, description="Log lines as JSON.")
 
     def token_text(self) -> str:
-        """Return the token; raises BadTokenFile when its file cannot be read."""
+        """Return the token; raises BadTokenFile if its file cannot be read."""
         if self.token.get_secret_value() or not self.token_file:
             return self.token.get_secret_value()
         try:
@@ -155,3 +158,19 @@ class Settings(BaseSettings):
     def engine_spec(self) -> EngineSpec:
         """Return the engine that these settings describe."""
         return EngineSpec(self.engine, self.engine_options, self.worker_threads, self.device)
+
+
+def explain(error: ValidationError | SettingsError) -> str:
+    """Return what is wrong with the settings, one line each, with the names of the variables."""
+    if isinstance(error, ValidationError):
+        problems = error.errors(include_url=False, include_input=False)
+        return "\n".join(f"{_name(problem['loc'])}: {problem['msg']}" for problem in problems)
+    # pydantic-settings raises this for invalid JSON, before any validation.
+    field = re.search(r'field "(\w+)"', str(error))
+    name = _name([field[1]] if field else [])
+    return f"{name}: expected JSON: {error.__cause__ or error}"
+
+
+def _name(place: "tuple[int | str, ...] | list[str]") -> str:
+    first, *rest = [str(part) for part in place] or ["settings"]
+    return ".".join([f"{_PREFIX}{first.upper()}", *rest])

@@ -1,23 +1,22 @@
-"""The signal handlers that a user's code, and every program it starts, finds.
+"""Signal handlers for the user's code and for the programs that it starts.
 
-A program started by `nohup`, or in the background of a script, inherits ignored signals, and an
-ignored signal stays ignored in every child: `Popen.terminate()` and `multiprocessing.Pool` would
-wait for ever.
+A program started by `nohup`, or in the background of a script, inherits ignored signals, and they
+stay ignored in every child: `Popen.terminate()` and `multiprocessing.Pool` would wait for ever.
 """
 
 import os
 import signal
 from types import FrameType
 
-#: Python ignores these in every process so that a failed write raises; `subprocess` gives its
-#: children the default.
+#: Python ignores these in every process, so that a failed write raises an exception; `subprocess`
+#: restores the default for its children.
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, getattr(signal, "SIGXFSZ", signal.SIGPIPE)}
 
 
 def restore_defaults() -> None:
-    """Give this process the handlers and the mask of a program started from a shell.
+    """Set the handlers and the mask that a program started from a shell has.
 
-    Belongs to the main thread.
+    Call it in the main thread.
     """
     for number in signal.valid_signals():
         if _is_ignored(number) or signal.getsignal(number) is _do_nothing:
@@ -28,16 +27,16 @@ def restore_defaults() -> None:
 
 
 def keep_from_children() -> None:
-    """Let the children of this process have the default handlers, whatever this one has.
+    """Give children of this process the default handlers, even if this one ignores signals.
 
-    For a handler that runs in the worker's process.  What is ignored stays without effect here; a
-    handler in its place, unlike an ignored signal, does not pass to a program that is started.
+    For engines that run in the worker's process.  Ignored signals get a handler that does nothing:
+    it has the same effect here, but started programs do not inherit it.
     """
     for number in signal.valid_signals():
         if _is_ignored(number):
             signal.signal(number, _do_nothing)
-    # The event loop's handlers write to a socket that a forked child shares with this process: a
-    # SIGTERM for the child would make this process leave.
+    # The event loop's handlers write to a socket that a forked child shares with this process, so a
+    # SIGTERM for the child would stop this process.
     os.register_at_fork(after_in_child=_in_fork)
 
 
@@ -46,7 +45,7 @@ def _is_ignored(number: int) -> bool:
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:
-    """Stand for an ignored signal."""
+    """Replace an ignored signal."""
 
 
 def _in_fork() -> None:

@@ -19,7 +19,7 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class StatusPort:
-    """Answers whoever watches this worker."""
+    """Serves metrics and health checks of this worker."""
 
     def __init__(self, worker: Worker, metrics: Metrics) -> None:
         self._worker = worker
@@ -29,9 +29,9 @@ class StatusPort:
     async def listening(
         self, host: str, *, port: int, allowed_hosts: tuple[str, ...] = ()
     ) -> AsyncIterator[None]:
-        """Listen on this address; a port of 0 is off.
+        """Listen on this address; port 0 turns it off.
 
-        allowed_hosts: names under which it may be addressed, beside loopback names and addresses.
+        allowed_hosts: host names that are accepted besides loopback names and IP addresses.
         """
         if not port:
             yield
@@ -53,10 +53,10 @@ class StatusPort:
             try:
                 await web.TCPSite(runner, host, port).start()
             except OSError as error:
-                # Nobody can watch this worker then, which is no reason not to work.
+                # The worker can work without metrics.
                 log.warning(
-                    "No metrics: %s:%d cannot be listened on (%s). Give each worker of a machine "
-                    "a PENSTOCK_WORKER_METRICS_PORT of its own.",
+                    "No metrics: cannot listen on %s:%d (%s). Give each worker of a machine its "
+                    "own PENSTOCK_WORKER_METRICS_PORT.",
                     host,
                     port,
                     error.strerror or error,
@@ -69,8 +69,8 @@ class StatusPort:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": _METRICS_TYPE})
 
     async def _get_health(self, request: web.Request) -> web.Response:
-        # Alive as long as it answers: a queue service that is away, or an engine that is being
-        # restarted, is not cured by restarting the worker.
+        # Always 200: a restart of the worker would not help if the queue service is unreachable or
+        # the engine is being restarted.
         return web.json_response(await self._state())
 
     async def _get_readiness(self, request: web.Request) -> web.Response:

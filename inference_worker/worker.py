@@ -1,7 +1,7 @@
 """A worker: connect -> admit -> run -> complete.
 
-The engine's capacity is the window, and the window is the whole of the back-pressure: the queue
-service never hands out more, so there is no queue in here.
+The window is the engine's capacity, and the only back-pressure: the queue service never delivers
+more, so the worker needs no queue for jobs.
 """
 
 import asyncio
@@ -16,24 +16,23 @@ from client_sdk.wire.load import Load
 from client_sdk.wire.worker import Delivery
 from client_sdk.work import WorkConnection
 from client_sdk.work_events import Lost, Stop
-from inference_worker.answers import RUN_TIMEOUT
+from inference_worker.answers import RUN_TIMEOUT, refusal_of
+from inference_worker.circuit_breaker import CircuitBreaker, unknown_count
+from inference_worker.consecutive_failures import ConsecutiveFailures
 from inference_worker.engines.classify import type_of_exception
 from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
-from inference_worker.line import Line
 from inference_worker.metrics import Metrics
 from inference_worker.outbox import Outbox
-from inference_worker.refusing import refusal_of
 from inference_worker.reporter import Reporter
-from inference_worker.rest import Rest, nobody_knows
 from inference_worker.running import Running, job_of, load_of, note_death, timeout_of
-from inference_worker.spared import Spared
-from inference_worker.streak import Streak
+from inference_worker.slot_cooldown import SlotCooldown
+from inference_worker.start_queue import StartQueue
 
-#: How long answers may wait for their outcome when the worker leaves, in seconds.
+#: How long a leaving worker waits for the outcomes of its answers, in seconds.
 CONFIRM_S = 3.0
-#: The same when it was told a second time to leave.
+#: The same after a second signal.
 CONFIRM_AT_ONCE_S = 0.5
-#: How long the engine may take to stop once nothing runs in it, in seconds.
+#: How long the engine may take to stop after its last job, in seconds.
 ENGINE_STOP_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -42,11 +41,11 @@ log = logging.getLogger(__name__)
 class Worker:
     """Runs the jobs of one service on one engine.
 
-    connect: makes the connection for a window; it is called once, when the engine is ready.
-    run_timeout_s: an attempt is cut off after so long; 0 is never.  sick_after: how many different
-    jobs have to fail in a row for the engine to be begun anew; 0 is never.  others: how many other
-    workers take jobs now; None when that cannot be told.  check: asks the service, while the engine
-    loads, whether it takes this worker; raises the QueueError that says why not.
+    connect: returns a connection with this window; called once, when the engine is ready.
+    run_timeout_s: the longest time of one attempt; 0 means without limit.  sick_after: after this
+    many different jobs have failed in a row the engine is restarted; 0 means never.  count_peers:
+    how many other workers accept jobs now; None if unknown.  check: checks, while the engine loads,
+    that the service accepts this worker; raises the QueueError otherwise.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Worker:
         grace_s: float,
         run_timeout_s: float = 0.0,
         sick_after: int = 0,
-        others: Callable[[], Awaitable[int | None]] = nobody_knows,
+        count_peers: Callable[[], Awaitable[int | None]] = unknown_count,
         check: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.engine = engine
@@ -70,11 +69,11 @@ class Worker:
         self._grace_s = grace_s
         self._run_timeout_s = run_timeout_s
         self._running: dict[int, Running] = {}
-        self._line: Line[Running] = Line()
-        self._streak = Streak(sick_after)
-        self._rest = Rest(engine, self._set_window, others)
-        self._spared = Spared(self._set_window)
-        self._lives = 0
+        self._start_queue: StartQueue[Running] = StartQueue()
+        self._failures = ConsecutiveFailures(sick_after)
+        self._breaker = CircuitBreaker(engine, self._set_window, count_peers)
+        self._cooldown = SlotCooldown(self._set_window)
+        self._process_number = 0
         self._window = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -85,26 +84,26 @@ class Worker:
 
     @property
     def held(self) -> int:
-        """How many deliveries run here now."""
+        """The number of held deliveries."""
         return len(self._running)
 
     def load(self) -> Load:
-        """Say how busy this worker is."""
-        return load_of(self.engine, self._line)
+        """Return how busy this worker is."""
+        return load_of(self.engine, self._start_queue)
 
     def drain(self) -> None:
-        """Begin to leave: take nothing new, finish what is held within the grace."""
+        """Begin to leave: accept nothing new, finish the held jobs within the grace period."""
         self._leaving.set()
 
     def drain_at_once(self) -> None:
-        """Leave without finishing anything; what is held goes out again."""
+        """Leave without finishing anything; held deliveries are delivered again."""
         self._leaving.set()
         self._at_once.set()
 
     async def run(self) -> None:
         """Load the engine, connect, serve until `drain`, leave.
 
-        Raises EngineFailed when the engine does not load, and the QueueError that ended the
+        Raises EngineFailed if the engine does not load, and the QueueError that ended the
         connection for good.
         """
         leaving = asyncio.create_task(self._leaving.wait())
@@ -125,7 +124,7 @@ class Worker:
     # --- Serving
 
     async def _load(self, leaving: asyncio.Task[Any]) -> bool:
-        """Load the engine and connect; return False when the worker was told to leave first."""
+        """Load the engine and connect; return False if the worker has to leave before that."""
         log.info("The engine %s is loading.", self.engine.name)
         loop = asyncio.get_running_loop()
         began_at = loop.time()
@@ -134,7 +133,7 @@ class Worker:
         )
         checking = leaving if self._check is None else asyncio.create_task(self._check())
         try:
-            # A wrong token is reported now, and not after minutes of loading.
+            # A wrong token is reported at once, not after minutes of loading.
             await asyncio.wait({loading, leaving, checking}, return_when=asyncio.FIRST_COMPLETED)
             if checking.done() and not leaving.done():
                 checking.result()
@@ -148,13 +147,13 @@ class Worker:
         loading.result()
         log.info("The engine is ready after %.1f s.", loop.time() - began_at)
 
-        # Only now, because a worker that subscribes before it can compute would hold entries
-        # that others have room for.
+        # Only now: a worker that connects before it can compute would hold deliveries that other
+        # workers could run.
         self.loading = None
         self._window = self.engine.capacity
         self.connection = self._connect(self._window)
         self._outbox = Outbox(self.connection, self._metrics)
-        self._reporter = Reporter(self.connection.tell)
+        self._reporter = Reporter(self.connection.send_event)
         self.engine.changed = self._engine_changed
         self._metrics.window.set(self._window)
         self.connection.start()
@@ -176,18 +175,19 @@ class Worker:
         self._metrics.deliveries.inc()
         running = self._running.get(delivery.index)
         if running is not None:
-            # Its earlier delivery was given up while the job went on here.  To run it twice would
-            # waste the one run that is nearly done; only its answer needs the newer attempt.
+            # The lease of the earlier delivery ended while its job kept running here.  A second run
+            # would waste the first one, which may be nearly done.  So the running job continues,
+            # and only its answer carries the newer attempt.
             if delivery.attempt > running.delivery.attempt:
                 running.delivery = delivery
-                self._reporter.hand_over(delivery)
+                self._reporter.move_to(delivery)
             return
-        is_leaving, is_resting = self._leaving.is_set(), self._rest.is_on
+        is_leaving, is_resting = self._leaving.is_set(), self._breaker.is_open
         if refusal := refusal_of(delivery, is_leaving=is_leaving, is_resting=is_resting):
             self._outbox.answer(delivery, refusal)
             return
         is_alone = delivery.alone or delivery.deaths > 0
-        if not (self._line.is_shut or is_alone) and (
+        if not (self._start_queue.is_exclusive or is_alone) and (
             end := self.engine.run_now(self._job_of(delivery))
         ):
             self._end(delivery, end)
@@ -195,12 +195,12 @@ class Worker:
         running = Running(delivery)
         self._running[delivery.index] = running
         self._idle.clear()
-        self._line.join(running, alone=is_alone)
-        self._begin_next()
+        self._start_queue.add(running, alone=is_alone)
+        self._start_next()
 
-    def _begin_next(self) -> None:
+    def _start_next(self) -> None:
         loop = asyncio.get_running_loop()
-        for running in self._line.enter():
+        for running in self._start_queue.start_next():
             running.began_at = loop.time()
             if timeout_s := self._timeout_of(running.delivery):
                 running.timer = loop.call_later(timeout_s, self._time_out, running)
@@ -220,7 +220,7 @@ class Worker:
                     if running.delivery.events:
                         self._reporter.add(running.delivery, event)
         except asyncio.CancelledError:
-            # Of one that nobody wants any more nothing runs now, so its place is free.
+            # A canceled job: nothing of it runs any more, so its slot is free.
             if not running.stopping:
                 raise
         except Exception as error:
@@ -268,8 +268,8 @@ class Worker:
 
     def _cancel(self, running: Running) -> None:
         running.stopping = False
-        # Forgotten at once and not when the task has ended, so that a redelivery that comes
-        # meanwhile is run anew instead of waiting for a job that will never answer.
+        # Forget it now, not when the task has ended: a redelivery that arrives meanwhile must run,
+        # and not wait for a job that will never answer.
         self._forget(running)
         if running.task is not None:
             running.task.cancel()
@@ -281,48 +281,53 @@ class Worker:
         self._reporter.finish(running.delivery)
         if running.timer is not None:
             running.timer.cancel()
-        was_shut = self._line.is_shut
-        self._line.leave(running)
-        if was_shut:
-            self._begin_next()
+        was_exclusive = self._start_queue.is_exclusive
+        self._start_queue.remove(running)
+        if was_exclusive:
+            self._start_next()
         if not self._running:
             self._idle.set()
 
     def _end(self, delivery: Delivery, end: Finished | Failed, *, ran_s: float = 0.0) -> None:
-        """Answer a delivery whose job has ended, and see what that says about the engine."""
+        """Answer a delivery whose job has ended, and decide whether the engine is sick."""
         if isinstance(end, Finished):
-            self._rest.succeeded()
-        elif end.spare_s:
-            # Before the answer, which opens the place.
-            self._spared.leave_empty(end.spare_s)
+            self._breaker.record_success()
+        elif end.cooldown_s:
+            # Before the answer, because the service refills the slot after it.
+            self._cooldown.start(end.cooldown_s)
             self._set_window()
-        running = (one.delivery.owner_mark for one in self._running.values())
-        now_s = time.monotonic()
-        is_sick = self._streak.note(delivery, end, life=self._lives, now_s=now_s, running=running)
-        if isinstance(end, Finished) or not is_sick or self._rest.is_on or self._leaving.is_set():
+        is_sick = self._failures.record(
+            delivery,
+            end,
+            process_number=self._process_number,
+            now_s=time.monotonic(),
+            running=(one.delivery.owner_mark for one in self._running.values()),
+        )
+        is_closed = not (self._breaker.is_open or self._leaving.is_set())
+        if isinstance(end, Finished) or not is_sick or not is_closed:
             self._outbox.answer(delivery, end, ran_s=ran_s)
             return
-        self._streak.forget()
+        self._failures.reset()
         self._metrics.rests.inc()
         log.error(
             "Different jobs failed in a row, the last one with %s: %s; the worker rests.",
             end.code,
             end.message,
         )
-        self._rest.begin()
-        self._give_back(delivery, "the worker's engine failed too often in a row")
+        self._breaker.open()
+        self._return(delivery, "the worker's engine failed too often in a row")
         for other in list(self._running.values()):
             self._cancel(other)
-            self._give_back(other.delivery, "the worker's engine is begun anew")
+            self._return(other.delivery, "the worker's engine is being restarted")
 
-    def _give_back(self, delivery: Delivery, why: str) -> None:
+    def _return(self, delivery: Delivery, why: str) -> None:
         self._outbox.answer(delivery, Failed(codes.SHUTDOWN, why))
 
     # --- The engine and the window
 
     def _engine_changed(self) -> None:
         if not self.engine.capacity:
-            self._lives += 1
+            self._process_number += 1
             note_death(self._running.values())
             self._metrics.engine_deaths.inc()
         else:
@@ -330,9 +335,9 @@ class Worker:
         self._set_window()
 
     def _set_window(self) -> None:
-        """Take as many as the engine does, unless there is a reason to take none."""
-        is_shut = self._leaving.is_set() or self._rest.is_on or self._line.is_shut
-        window = 0 if is_shut else max(0, self.engine.capacity - self._spared.count)
+        """Window = capacity, or 0 while draining, resting or running a job alone."""
+        is_shut = self._leaving.is_set() or self._breaker.is_open or self._start_queue.is_exclusive
+        window = 0 if is_shut else max(0, self.engine.capacity - self._cooldown.count)
         if self.connection is None or window == self._window:
             return
         self._window = window
@@ -353,21 +358,21 @@ class Worker:
     # --- Leaving
 
     async def _drain(self, serving: asyncio.Task[None]) -> None:
-        """Give back everything that is held, in an order that loses no time and no work.
+        """Return all held deliveries, in an order that loses neither time nor work.
 
-        1. The window becomes 0: nothing new is handed out while the rest goes on.
-        2. What is held gets the grace to finish.
-        3. What did not finish is rejected with `Shutdown`: it goes out again now, not when a
-           lease ends, and is not charged for it.
-        4. The outcomes are awaited: a result that was sent and not confirmed may be lost with
-           the connection, and would be computed again.
+        1. Set the window to 0, so that nothing new is delivered.
+        2. Give the held jobs the grace period to finish.
+        3. Reject unfinished ones with `Shutdown`: they are delivered again now, not when a lease
+           ends, and it does not use up an attempt.
+        4. Await the outcomes: an unconfirmed result may be lost with the connection, and would be
+           computed again.
 
-        Then the connection closes, and the engine stops last, because it was needed until 2.
+        Then the connection closes.  The engine stops last, because step 2 needs it.
         """
         log.info("Leaving: %d held, %g s to finish them.", self.held, self._grace_s)
         self._set_window()
 
-        # Should the connection end for good meanwhile, there is nobody left to finish for.
+        # If the connection ends for good meanwhile, no one would receive the results.
         waits = [asyncio.create_task(event.wait()) for event in (self._idle, self._at_once)]
         await asyncio.wait(
             [*waits, serving], timeout=self._grace_s, return_when=asyncio.FIRST_COMPLETED
@@ -377,15 +382,15 @@ class Worker:
 
         for running in list(self._running.values()):
             self._cancel(running)
-            self._give_back(running.delivery, "the worker is leaving")
+            self._return(running.delivery, "the worker is leaving")
 
         confirm_s = CONFIRM_AT_ONCE_S if self._at_once.is_set() else CONFIRM_S
         if left := await self._outbox.wait_empty(confirm_s):
             log.warning("Left without the outcome of %d answers.", left)
 
     async def _stop(self) -> None:
-        self._spared.stop()
-        await self._rest.stop()
+        self._cooldown.stop()
+        await self._breaker.stop()
         for running in list(self._running.values()):
             self._cancel(running)
         if self.connection is not None:

@@ -22,7 +22,7 @@ from inference_worker.engines.engine import (
     Started,
     Usage,
 )
-from inference_worker.engines.question import Question, question_of
+from inference_worker.engines.openai_requests import Question, question_of
 
 #: Seconds between the words of a chat, so that they are seen to come; all of them take no longer
 #: than the second number.

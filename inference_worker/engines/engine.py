@@ -20,7 +20,7 @@ from client_sdk.wire import codes
 from client_sdk.wire.failures import FailureType, type_of_code
 from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import BadEngine
-from inference_worker.vitals import Vitals
+from inference_worker.resource_usage import ResourceUsage
 
 #: The failure of an input that no further attempt can cure.
 BAD_INPUT = "BadInput"
@@ -102,7 +102,7 @@ class Failed:
     retryable: another attempt, here or elsewhere, may succeed.  data: what the client is given
     in place of the message, should this failure be the last.
     type: by default the one that the code stands for.  after_s: how long to wait before another
-    attempt, in seconds, as the handler or server asked.  spare_s: how long to leave the place of
+    attempt, in seconds, as the handler or server asked.  cooldown_s: how long to leave the place of
     this job empty, because the server has too much to do.  uncharged: it is not known whether this
     job or another owner's beside it ended the engine.
     """
@@ -113,7 +113,7 @@ class Failed:
     data: bytes = b""
     type: FailureType | None = None
     after_s: float | None = None
-    spare_s: float = 0.0
+    cooldown_s: float = 0.0
     uncharged: bool = False
 
     def __post_init__(self) -> None:
@@ -270,7 +270,7 @@ class Engine(ABC):
         """Give numbers of its own; `running` and `waiting` are jobs.  Called from any thread."""
         return {}
 
-    def vitals(self) -> Vitals | None:
+    def resource_usage(self) -> ResourceUsage | None:
         """What a process of its own takes; None for an engine that has none."""
         return None
 

@@ -4,7 +4,7 @@ from client_sdk.wire.failures import FailureType
 from inference_worker.engines.classify import asked_wait_s, type_of_exception
 from inference_worker.engines.engine import BAD_INPUT, DEVICE_LOST, RESULT_TOO_BIG, Failed
 from inference_worker.engines.locate import last_line, sentence_of
-from inference_worker.engines.raised import log_raised
+from inference_worker.engines.tracebacks import log_raised
 
 #: The longest code of a failure, in characters.
 MAX_CODE_LENGTH = 64

@@ -40,11 +40,11 @@ from inference_worker.engines.engine import (
     Started,
     State,
 )
-from inference_worker.engines.load_failure import log_load_failure
 from inference_worker.engines.locate import last_line, line_and_place
 from inference_worker.engines.payload import outputs_of
 from inference_worker.engines.runpod import runpod_shape
 from inference_worker.engines.shape import Shape, handler_shape
+from inference_worker.engines.tracebacks import log_load_failure
 from inference_worker.engines.user_thread import (
     LoopTask,
     PoolThread,

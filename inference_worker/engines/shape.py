@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from inference_worker.engines import openai_paths
+from inference_worker.engines import openai_requests
 from inference_worker.engines.engine import Context, Failed, Finished, Job
 from inference_worker.engines.locate import find, is_async, wants_context
 from inference_worker.engines.payload import (
@@ -22,7 +22,7 @@ from inference_worker.engines.payload import (
     to_bytes,
 )
 from inference_worker.errors import BadEngine
-from inference_worker.said import CHAT_AS_TEXT, Once
+from inference_worker.log_messages import CHAT_AS_TEXT, LogOnce
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +89,10 @@ def handler_shape(target: str) -> Shape:
     else:
         read = (item_reader_of if is_batch else reader_of)(predict, input_type)
     with_context = wants_context(predict, after=1)
-    told = Once(log)
+    told = LogOnce(log)
 
     def read_job(job: Job) -> Any:
-        if job.path in openai_paths.TEXT and reads_text(read):
+        if job.path in openai_requests.TEXT and reads_text(read):
             told.info(CHAT_AS_TEXT, target)
         return before(read(job.data)) if before else read(job.data)
 

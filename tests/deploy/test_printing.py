@@ -10,9 +10,9 @@ import pytest
 import typer
 
 from client_sdk import AsyncQueueClient
-from client_sdk.replicas import service_address
 from client_sdk.errors import BadParameter, ConnectionFailed
 from client_sdk.plain_text import harmless, one_line, safe_json, without_login
+from client_sdk.replicas import service_address
 from client_sdk.wire.worker import Completion, Delivery, Rejection, Result
 from client_sdk.work import WorkConnection
 from deploy.commands.options import read_secret

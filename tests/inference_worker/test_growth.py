@@ -3,7 +3,7 @@
 import pytest
 
 from inference_worker.process import EngineProcess
-from inference_worker.vitals import memory_bytes
+from inference_worker.resource_usage import memory_bytes
 from tests.inference_worker.conftest import HANDLERS, StartInProcess
 from tests.inference_worker.peer import Peer
 from tests.inference_worker.test_worker import delivery

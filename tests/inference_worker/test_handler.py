@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk.wire.failures import FailureType
-from inference_worker.engines import raised
+from inference_worker.engines import tracebacks
 from inference_worker.engines.engine import (
     Context,
     Event,
@@ -178,9 +178,9 @@ async def test_the_traceback_of_a_handler_is_shown_once(
     load: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = await load("obey")
-    raised._seen.clear()
+    tracebacks._seen.clear()
     for _ in range(3):
         await end_of(engine, b"raise tail")
     await end_of(engine, b"set")
-    lines = [record for record in caplog.records if record.name == raised.__name__]
+    lines = [record for record in caplog.records if record.name == tracebacks.__name__]
     assert [line.exc_info is not None for line in lines] == [True, True]

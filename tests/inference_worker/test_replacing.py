@@ -93,7 +93,7 @@ async def test_too_little_memory_is_the_failure_of_one_job(spawn: Spawn) -> None
 
 async def test_it_tells_what_its_process_takes(spawn: Spawn) -> None:
     engine = await spawn(handler("obey"))
-    await wait_until(lambda: engine.vitals().memory_bytes > 1_000_000, "a pulse has come")
+    await wait_until(lambda: engine.resource_usage().memory_bytes > 1_000_000, "a pulse has come")
 
 
 @pytest.mark.parametrize("size", [1024 * 1024 - 1, 1024 * 1024, 50_000_001])

@@ -49,7 +49,7 @@ async def test_a_newer_attempt_is_told_everything_from_the_beginning() -> None:
     reporter = Reporter(told.append)
     reporter.add(delivery(), Delta(b"one "))
     await wait_until(lambda: told, "it is passed on")
-    reporter.hand_over(delivery(attempt=2))
+    reporter.move_to(delivery(attempt=2))
     reporter.add(delivery(attempt=2), Delta(b"two"))
     reporter.finish(delivery(attempt=2))
     assert [(e.attempt, e.number, e.data) for e in told] == [

@@ -25,7 +25,7 @@ async def test_a_busy_server_says_how_long_the_job_pauses_and_is_spared_its_plac
     end = await end_of(await engine())
     assert isinstance(end, Failed)
     assert (end.code, end.data, end.kind) == (str(status), b"busy", FailureType.TRANSIENT)
-    assert (end.after_s, end.spare_s) == (7.0, 7.0)
+    assert (end.after_s, end.cooldown_s) == (7.0, 7.0)
 
 
 async def test_a_busy_server_is_spared_for_half_a_minute_at_most(
@@ -34,7 +34,7 @@ async def test_a_busy_server_is_spared_for_half_a_minute_at_most(
     server.behave = says(answer(b"busy", status=429, Retry_After="3600"))
     end = await end_of(await engine())
     assert isinstance(end, Failed)
-    assert (end.after_s, end.spare_s) == (3600.0, 30.0)
+    assert (end.after_s, end.cooldown_s) == (3600.0, 30.0)
 
 
 async def test_a_server_may_say_when_in_place_of_how_long(server: RawServer, engine: Open) -> None:
@@ -52,7 +52,7 @@ async def test_an_error_that_is_no_sign_of_load_spares_no_place(
     server.behave = says(answer(b"oops", status=500, Retry_After="7"))
     end = await end_of(await engine())
     assert isinstance(end, Failed)
-    assert (end.after_s, end.spare_s) == (7.0, 0.0)
+    assert (end.after_s, end.cooldown_s) == (7.0, 0.0)
 
 
 async def test_the_window_follows_the_server_through_the_engines_process(

@@ -26,7 +26,7 @@ from inference_worker.engines.engine import (
 )
 from inference_worker.engines.failures import BadInput, failure_of
 from inference_worker.engines.locate import last_line
-from inference_worker.engines.openai_paths import refuse_text
+from inference_worker.engines.openai_requests import refuse_text
 from inference_worker.engines.transformers.batching import BatchThread
 from inference_worker.engines.transformers.options import EmbeddingOptions
 from inference_worker.engines.transformers.request import first_mistake, read_request

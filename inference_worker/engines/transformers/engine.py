@@ -28,7 +28,7 @@ from inference_worker.engines.engine import (
 )
 from inference_worker.engines.failures import BadInput, failure_of
 from inference_worker.engines.locate import last_line
-from inference_worker.engines.openai_paths import refuse_vectors
+from inference_worker.engines.openai_requests import refuse_vectors
 from inference_worker.engines.transformers.loop import GenerationLoop, Runner, Update
 from inference_worker.engines.transformers.options import GenerationOptions
 from inference_worker.engines.transformers.reply import reply, usage_of

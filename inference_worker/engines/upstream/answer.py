@@ -39,7 +39,7 @@ MAX_ERROR_BYTES = 64 * 1024
 _LONG_JSON_BYTES = 256 * 1024
 
 #: A busy server is spared the place of a job for no longer than this, in seconds, whatever it says.
-LONGEST_SPARE_S = 30.0
+LONGEST_COOLDOWN_S = 30.0
 
 #: Statuses that say that another moment is a better one.
 _BUSY = (429, 503)
@@ -104,7 +104,7 @@ async def _error(answer: aiohttp.ClientResponse, options: UpstreamOptions) -> Fa
         retryable=answer.status not in options.final_statuses,
         data=bytes(body),
         after_s=after_s,
-        spare_s=min(after_s or 0.0, LONGEST_SPARE_S) if answer.status in _BUSY else 0.0,
+        cooldown_s=min(after_s or 0.0, LONGEST_COOLDOWN_S) if answer.status in _BUSY else 0.0,
     )
 
 

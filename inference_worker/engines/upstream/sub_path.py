@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Sequence
 from urllib.parse import quote, unquote
 
-from inference_worker.engines import openai_paths
+from inference_worker.engines import openai_requests
 
 #: What may stand in a path as it is, beside letters, digits and `_.-~`.
 _PATH_CHARACTERS = "/:@!$&'()*+,;="
@@ -24,7 +24,7 @@ _MOST_ESCAPES = 8
 _NO_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd\\?#]")
 
 #: What the face for OpenAI's clients asks for.
-_OPENAI = tuple(sorted(f"/{path}" for path in openai_paths.TEXT | openai_paths.VECTORS))
+_OPENAI = tuple(sorted(f"/{path}" for path in openai_requests.TEXT | openai_requests.VECTORS))
 
 
 class BadPath(ValueError):

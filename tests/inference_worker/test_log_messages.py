@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from inference_worker.said import NO_RESULT, Once, with_code
+from inference_worker.log_messages import NO_RESULT, LogOnce, with_code
 
 
 def test_a_code_is_not_said_twice() -> None:
@@ -14,7 +14,7 @@ def test_a_code_is_not_said_twice() -> None:
 
 def test_only_the_first_job_without_a_result_has_a_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    once = Once(logging.getLogger("test"))
+    once = LogOnce(logging.getLogger("test"))
     once.info(NO_RESULT, "r-1")
     once.info(NO_RESULT, "r-2")
     (line,) = caplog.messages

@@ -1,4 +1,4 @@
-"""Who else works for the same service: asked of the queue service, which lists its workers."""
+"""The other workers of the same service, as the queue service lists them."""
 
 import asyncio
 import logging
@@ -12,19 +12,19 @@ from client_sdk.certificates import trusted
 from client_sdk.replicas import Replicas
 from client_sdk.wire import names
 
-#: How long the queue service may take to answer, in seconds.
+#: How long the queue service may take to respond, in seconds.
 ASK_TIMEOUT_S = 5.0
 
 log = logging.getLogger(__name__)
 
 
-def others_in(workers: Iterable[Mapping[str, Any]], *, uid: str) -> int:
-    """Count the workers beside this one that take jobs now."""
+def count_peers(workers: Iterable[Mapping[str, Any]], *, uid: str) -> int:
+    """Count the workers besides this one that accept jobs now."""
     return sum(one["connected"] and one["window"] > 0 for one in workers if one["uid"] != uid)
 
 
-class Others:
-    """Asks the queue service."""
+class PeerWorkers:
+    """Asks the queue service for the other workers."""
 
     def __init__(self, url: str, service: str, *, token: str, uid: str, ca_file: str = "") -> None:
         self._replicas = Replicas(url)
@@ -33,21 +33,21 @@ class Others:
         self._uid = uid
         self._ca_file = ca_file
 
-    async def number(self) -> int | None:
-        """Return how many others take jobs now; None when no replica can tell."""
+    async def count(self) -> int | None:
+        """Return how many other workers accept jobs now; None if no replica responds."""
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 for _ in range(len(self._replicas)):
                     try:
-                        return others_in(await self._workers(), uid=self._uid)
+                        return count_peers(await self._workers(), uid=self._uid)
                     except (aiohttp.ClientError, OSError) as error:
-                        log.debug("%s does not tell who else works here: %s", self._url, error)
+                        log.debug("%s did not list the workers: %s", self._url, error)
                         self._replicas.pass_over(self._replicas.current)
         except TimeoutError:
-            log.debug("%s does not answer who else works here.", self._url)
+            log.debug("%s did not list the workers within %g s.", self._url, ASK_TIMEOUT_S)
         except (ValueError, KeyError, TypeError) as error:
-            # A queue service of an older version answers this path with something else.
-            log.debug("Who else works here cannot be told: %s", error)
+            # An older queue service responds to this path with something else.
+            log.debug("The list of workers cannot be read: %s", error)
         return None
 
     @property

@@ -1,7 +1,7 @@
-"""Places that are left empty for a while, because what computes has too much to do.
+"""Keeps slots of the engine empty for a while after its server reported an overload.
 
-The job that met this has been given back and waits in the store; without this its place would be
-taken at once by the next job, which would only meet the same.
+The rejected job waits in the store.  Without a cool-down the next job would take its slot at once
+and meet the same overload.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ import itertools
 from collections.abc import Callable
 
 
-class Spared:
-    """How many places are left empty.
+class SlotCooldown:
+    """The slots that are kept empty now.
 
-    changed: called when a place may be taken again.
+    changed: called when a slot may be used again.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
@@ -22,17 +22,17 @@ class Spared:
 
     @property
     def count(self) -> int:
-        """How many places are empty now."""
+        """The number of slots that are kept empty."""
         return len(self._timers)
 
-    def leave_empty(self, seconds: float) -> None:
-        """Leave one more place empty for so long."""
+    def start(self, seconds: float) -> None:
+        """Keep one more slot empty for this long."""
         number = next(self._numbers)
         loop = asyncio.get_running_loop()
         self._timers[number] = loop.call_later(seconds, self._over, number)
 
     def stop(self) -> None:
-        """Wait for nothing any more."""
+        """Cancel all timers."""
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

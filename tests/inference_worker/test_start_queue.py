@@ -1,42 +1,42 @@
-"""Who begins when, and when failures in a row say that the engine is sick."""
+"""Which deliveries start when, and when consecutive failures mean that the engine is sick."""
 
 from collections.abc import Iterable
 
 from client_sdk.wire.worker import Delivery
+from inference_worker.consecutive_failures import PROOF_S, ConsecutiveFailures
 from inference_worker.engines.engine import Failed, Finished
-from inference_worker.line import Line
-from inference_worker.streak import PROOF_S, Streak
+from inference_worker.start_queue import StartQueue
 
 
 def test_everybody_begins_at_once() -> None:
-    line: Line[str] = Line()
+    queue: StartQueue[str] = StartQueue()
     for name in "abc":
-        line.join(name, alone=False)
-    assert line.enter() == ["a", "b", "c"]
-    assert (line.inside, line.is_shut) == (3, False)
+        queue.add(name, alone=False)
+    assert queue.start_next() == ["a", "b", "c"]
+    assert (queue.started, queue.is_exclusive) == (3, False)
 
 
 def test_a_suspect_waits_until_it_is_alone_and_others_wait_behind_it() -> None:
-    line: Line[str] = Line()
+    queue: StartQueue[str] = StartQueue()
     for name in ("a", "suspect", "b", "c"):
-        line.join(name, alone=name == "suspect")
-    assert line.enter() == ["a"]
-    assert (line.is_shut, line.waiting) == (True, 3)
-    line.leave("a")
-    assert line.enter() == ["suspect"]
-    assert line.enter() == []
-    line.leave("suspect")
-    assert line.enter() == ["b", "c"]
-    assert not line.is_shut
+        queue.add(name, alone=name == "suspect")
+    assert queue.start_next() == ["a"]
+    assert (queue.is_exclusive, queue.waiting) == (True, 3)
+    queue.remove("a")
+    assert queue.start_next() == ["suspect"]
+    assert queue.start_next() == []
+    queue.remove("suspect")
+    assert queue.start_next() == ["b", "c"]
+    assert not queue.is_exclusive
 
 
 def test_one_that_waits_can_leave() -> None:
-    line: Line[str] = Line()
-    line.join("a", alone=False)
-    assert line.enter() == ["a"]
-    line.join("suspect", alone=True)
-    line.leave("suspect")
-    assert (line.is_shut, line.inside) == (False, 1)
+    queue: StartQueue[str] = StartQueue()
+    queue.add("a", alone=False)
+    assert queue.start_next() == ["a"]
+    queue.add("suspect", alone=True)
+    queue.remove("suspect")
+    assert (queue.is_exclusive, queue.started) == (False, 1)
 
 
 FAILED = Failed("OSError", "gone")
@@ -45,10 +45,10 @@ RED, BLUE = b"red", b"blue"
 
 
 class Row:
-    """A streak, and ends that are noted one after the other."""
+    """Consecutive failures, and ends that are recorded one after the other."""
 
     def __init__(self, limit: int) -> None:
-        self.streak = Streak(limit)
+        self.failures = ConsecutiveFailures(limit)
         self.now_s = 0.0
 
     def note(
@@ -56,13 +56,15 @@ class Row:
         index: int,
         end: Finished | Failed = FAILED,
         *,
-        life: int = 0,
+        process: int = 0,
         owner: bytes = b"",
         rivals: bool = False,
         running: Iterable[bytes] = (),
     ) -> bool:
         delivery = Delivery(index, 1, "r", b"", owner_mark=owner, has_rivals=rivals)
-        return self.streak.note(delivery, end, life=life, now_s=self.now_s, running=running)
+        return self.failures.record(
+            delivery, end, process_number=process, now_s=self.now_s, running=running
+        )
 
 
 def test_different_jobs_that_fail_in_a_row_are_a_sickness() -> None:
@@ -78,8 +80,8 @@ def test_a_success_ends_the_row() -> None:
 def test_the_death_of_one_engine_is_one_failure() -> None:
     row = Row(2)
     died = Failed("EngineDied", "killed")
-    assert not any(row.note(index, died, life=1) for index in range(5))
-    assert row.note(6, died, life=2)
+    assert not any(row.note(index, died, process=1) for index in range(5))
+    assert row.note(6, died, process=2)
 
 
 def test_bad_inputs_and_returned_jobs_say_nothing_about_an_engine() -> None:
@@ -120,7 +122,7 @@ def test_an_engine_that_worked_for_another_owner_a_while_ago_is_well() -> None:
     assert row.note(9, owner=RED)
     # Another engine has to prove itself anew.
     row.note(10, DONE, owner=BLUE)
-    row.streak.forget()
+    row.failures.reset()
     assert [row.note(index, owner=RED) for index in (11, 12, 13)] == [False, False, True]
 
 
@@ -130,5 +132,5 @@ def test_jobs_of_one_owner_say_nothing_while_another_ones_run() -> None:
     # Nobody's work is lost any more; or the other one's has failed too.
     assert row.note(9, owner=RED, running=[RED])
     assert row.note(10, owner=BLUE, running=[RED, BLUE])
-    row.streak.forget()
+    row.failures.reset()
     assert not row.note(11, owner=RED, running=[RED])

@@ -6,9 +6,9 @@ import pytest
 
 from client_sdk import AsyncQueueClient
 from deploy.local.redis_server import free_port
+from inference_worker.circuit_breaker import CircuitBreaker
 from inference_worker.engines.echo import EchoEngine, EchoOptions
-from inference_worker.others import Others, others_in
-from inference_worker.rest import Rest
+from inference_worker.peer_workers import PeerWorkers, count_peers
 from tests.conftest import StartService, StartWorker
 from tests.inference_worker.conftest import HANDLERS
 from tests.inference_worker.test_with_the_queue_service import collect
@@ -25,9 +25,9 @@ class CountingEngine(EchoEngine):
         self.restarts += 1
 
 
-async def rest(one: Rest) -> None:
-    one.begin()
-    await wait_until(lambda: not one.is_on, "the rest is over")
+async def rest(one: CircuitBreaker) -> None:
+    one.open()
+    await wait_until(lambda: not one.is_open, "the rest is over")
 
 
 @pytest.mark.parametrize(("number", "lengths"), [(0, "0.5 0.5 0.5"), (1, "0.5 1 2")])
@@ -38,7 +38,7 @@ async def test_a_rest_grows_only_where_somebody_else_takes_the_jobs(
         return number
 
     engine = CountingEngine(EchoOptions(), capacity=1)
-    one = Rest(engine, lambda: None, others)
+    one = CircuitBreaker(engine, lambda: None, others)
     with caplog.at_level(logging.INFO):
         for _ in range(3):
             await rest(one)
@@ -46,7 +46,7 @@ async def test_a_rest_grows_only_where_somebody_else_takes_the_jobs(
     assert " ".join(said) == lengths
     # Where it is alone, what was begun anew and has done nothing since is not begun anew again.
     assert engine.restarts == (3 if number else 1)
-    one.succeeded()
+    one.record_success()
     await rest(one)
     assert engine.restarts == (4 if number else 2)
 
@@ -61,7 +61,7 @@ def test_who_else_takes_jobs_is_read_from_the_list_of_workers() -> None:
         listed("rests", window=0),
         listed("leaves", connected=False),
     ]
-    assert others_in(workers, uid="me") == 1
+    assert count_peers(workers, uid="me") == 1
 
 
 WORKER_TOKEN = "a-token-of-workers"
@@ -72,18 +72,18 @@ async def test_who_else_is_there_can_be_asked_for(
 ) -> None:
     service = await start_service({"name": "svc", "worker_token": WORKER_TOKEN})
     me = await start_worker(service.url)
-    others = Others(service.url, "svc", token=TOKEN, uid="somebody")
+    others = PeerWorkers(service.url, "svc", token=TOKEN, uid="somebody")
 
     async def number() -> bool:
-        return await others.number() == 1
+        return await others.count() == 1
 
     await wait_until(number, "the worker is counted")
     # A worker's own token is enough, and a replica that is away is passed over.
     nobody = f"http://127.0.0.1:{free_port()}"
-    workers_own = Others(f"{nobody},{service.url}", "svc", token=WORKER_TOKEN, uid="somebody")
-    assert await workers_own.number() == 1
-    assert await Others(service.url, "svc", token="wrong", uid="x").number() is None
-    assert await Others(nobody, "svc", token=TOKEN, uid="x").number() is None
+    workers_own = PeerWorkers(f"{nobody},{service.url}", "svc", token=WORKER_TOKEN, uid="somebody")
+    assert await workers_own.count() == 1
+    assert await PeerWorkers(service.url, "svc", token="wrong", uid="x").count() is None
+    assert await PeerWorkers(nobody, "svc", token=TOKEN, uid="x").count() is None
     assert me
 
 
