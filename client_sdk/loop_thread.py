@@ -117,9 +117,7 @@ def refuse_running_loop() -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise RuntimeError(
-        "QueueClient would block the event loop that is running here: use AsyncQueueClient"
-    )
+    raise RuntimeError("QueueClient would block the running event loop: use AsyncQueueClient here")
 
 
 async def _awaited(call: Callable[[AsyncQueueClient], Awaitable[T]], client: AsyncQueueClient) -> T:

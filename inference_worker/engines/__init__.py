@@ -1,1 +1,1 @@
-"""The engines and the one contract they keep."""
+"""The engines, and their common interface."""

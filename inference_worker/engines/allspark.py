@@ -1,7 +1,7 @@
-"""The shape of PAI EAS: a class with `initialize` and `process(data) -> (bytes, status)`.
+"""Processors of PAI EAS: a class with `initialize` and `process(data) -> (bytes, status)`.
 
-The file moves over unchanged: `import allspark` finds the base class below, and the `runner.run()`
-at its end is behind `if __name__ == "__main__"` and never reached.
+The file needs no change: `import allspark` finds the base class below, and the `runner.run()` at
+its end is under `if __name__ == "__main__"` and never runs.
 """
 
 import os
@@ -16,7 +16,7 @@ from inference_worker.engines.payload import to_bytes
 from inference_worker.engines.shape import Shape
 from inference_worker.errors import BadEngine
 
-#: Statuses below 500 that another attempt may cure.
+#: Statuses below 500 that are retried.
 _WORTH_A_RETRY = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.TOO_EARLY,
@@ -25,41 +25,41 @@ _WORTH_A_RETRY = {
 
 
 class BaseProcessor:
-    """What `allspark.BaseProcessor` is to a class that derives from it."""
+    """Replaces `allspark.BaseProcessor` as a base class."""
 
     def __init__(
         self, worker_threads: int = 5, worker_processes: int = 1, endpoint: str = ""
     ) -> None:
-        # The worker's settings say how many jobs run at once; these are accepted and left alone.
+        # Accepted but not used: the worker's settings decide how many jobs run at once.
         self.worker_threads = worker_threads
         self.worker_processes = worker_processes
         self.endpoint = endpoint
 
     def initialize(self) -> None:
-        """Load the model; once, before the first job."""
+        """Load the model; called once, before the first job."""
 
     def pre_process(self, data: Any) -> Any:
-        """Read the input; for the class's own use."""
+        """Read the input; called only by the class itself."""
         return data
 
     def process(self, data: bytes) -> Any:
-        """Answer one job."""
+        """Process one job."""
         raise NotImplementedError("a processor needs a method process")
 
     def post_process(self, data: Any) -> Any:
-        """Write the output; for the class's own use."""
+        """Write the output; called only by the class itself."""
         return data
 
     def get_model_path(self) -> bytes:
-        """Return where the model lies: the environment's MODEL_PATH, or this folder."""
+        """Return the folder of the model: the variable MODEL_PATH, or the current folder."""
         return os.environ.get("MODEL_PATH", "./").encode()
 
     def run(self) -> None:
-        """Do nothing: the engine is what runs it."""
+        """Do nothing: the engine calls `process`."""
 
 
 def allspark_shape(target: str) -> Shape:
-    """Return the shape of a processor class `module:Class`, with the instance made."""
+    """Return the shape of a processor class `module:Class`; creates the instance."""
     module = types.ModuleType("allspark", __doc__)
     module.BaseProcessor = BaseProcessor  # type: ignore[attr-defined]
     sys.modules["allspark"] = module
@@ -72,7 +72,7 @@ def allspark_shape(target: str) -> Shape:
         read=lambda job: job.data,
         predict=lambda data, context: process(data),
         write=_write,
-        # PAI EAS calls a processor from five threads, and processors are written for that.
+        # No concurrency limit: PAI EAS calls processors from five threads, so they support it.
         setup=None if initialize is None else lambda context: initialize(),
     )
 

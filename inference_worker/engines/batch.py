@@ -1,7 +1,7 @@
-"""Jobs that wait to be computed together.
+"""Collects jobs and computes them together.
 
-The first to come waits for others until there are enough of them, or for its time; when nobody
-else can come, because all that the engine takes are here, nobody waits.
+The first job of a batch waits until the batch is full or a time-out ends.  It does not wait if no
+other job can arrive, because the engine's whole capacity is already here.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[T]):
-    """Gathers items and has them computed, `concurrency` batches at once.
+    """Collects items and computes them in batches, `concurrency` batches at once.
 
-    compute: computes one batch; never raises.  size: most items of one batch.
-    timeout_s: how long the first of a batch waits for others.
+    compute: computes one batch; must not raise.  size: the most items of one batch.
+    timeout_s: how long the first item of a batch waits for others.
     """
 
     def __init__(
@@ -38,19 +38,19 @@ class Batcher(Generic[T]):
         self._batches: dict[asyncio.Task[None], list[T]] = {}
 
     def add(self, item: T) -> None:
-        """Put one in."""
+        """Add an item."""
         self._waiting.append(item)
         self._begin()
 
     def discard(self, item: T) -> asyncio.Task[None] | None:
-        """Take one out that nobody wants; return the task of its batch when that runs already."""
+        """Remove a waiting item; if its batch is already running, return the batch's task."""
         if item in self._waiting:
             self._waiting.remove(item)
             return None
         return next((task for task, batch in self._batches.items() if item in batch), None)
 
     def items_of(self, task: asyncio.Task[None]) -> list[T]:
-        """Return what is computed by this task."""
+        """Return the items of this task's batch."""
         return self._batches.get(task, [])
 
     def _begin(self) -> None:

@@ -1,7 +1,7 @@
-"""One job while a user's code has it.
+"""One job in the user's code.
 
-The code decides how its output comes: as a value, a generator, a coroutine, an async generator,
-or one of these out of another.  A decorator or a `__call__` can hide which until it was called.
+The code may return a value, a generator, a coroutine, an async generator, or one of these from
+another.  A decorator or a `__call__` can hide which one until it was called.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from inference_worker.engines.user_thread import (
 
 
 class Call:
-    """One job: what is known of it, and what is reported of it from any thread."""
+    """One job, its state, and its events from any thread."""
 
     def __init__(self, job: Job, *, shape: Shape, user: UserThread, device: str) -> None:
         self.job = job
@@ -51,18 +51,18 @@ class Call:
         )
 
     def cancel(self) -> None:
-        """Let the code know that nobody wants the result."""
+        """Tell the code that the job was cancelled."""
         self.cancelled.set()
         self._cancel_coroutine()
 
     def report(self, event: Event) -> None:
         """Pass on an event, from any thread."""
-        # A thread that outlives a cancelled job may find the loop closed; nobody listens then.
+        # A thread may outlive its cancelled job, and find the loop closed; the event is dropped.
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.events.put_nowait, event)
 
     def run(self) -> None:
-        """Run it in this thread.  Nothing is raised, because nobody looks at its future."""
+        """Run it in this thread.  Never raises, because its future is not awaited."""
         if self.cancelled.is_set():
             return
         self.report(Started())
@@ -82,7 +82,7 @@ class Call:
         self.report(end)
 
     async def run_on_loop(self) -> None:
-        """Run it on the loop of the user's code."""
+        """Run it on the event loop of the user's code."""
         self.report(Started())
         payload: Any = None
         try:
@@ -93,17 +93,17 @@ class Call:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and self.cancelled.is_set():
                 raise
-            # SystemExit would end the process, and the CancelledError of something that the code
-            # itself waits for would end the job without a word.
+            # SystemExit would end the process.  A CancelledError that was not our cancel comes from
+            # the code itself, and must become a failure like any other.
             end = self.end_of(error)
         finally:
             self._shape.forget(payload)
         self.report(end)
 
     def end_of(self, error: BaseException) -> Failed:
-        """Return what an exception of the code means for this job."""
+        """Return the failure for an exception of the code."""
         if isinstance(error, Cancelled) and self.cancelled.is_set():
-            return Failed("Cancelled", "nobody wants the result")
+            return Failed("Cancelled", "the job was cancelled")
         return failure_of(error)
 
     async def _end_of_output(self, output: Any) -> Finished | Failed:
@@ -118,7 +118,7 @@ class Call:
             if failed := self._pass_on(piece, pieces):
                 await output.aclose()
                 return failed
-            # One that never waits would keep the loop from hearing of a cancel.
+            # A generator that never awaits would block the loop, and a cancel could not arrive.
             await asyncio.sleep(0)
         return self._shape.finish(pieces)
 
@@ -147,7 +147,7 @@ class Call:
         return None
 
     def _refresh(self) -> None:
-        # Without a process of its own there is none to replace.
+        # Only an engine in a separate process can be replaced.
         if isinstance(self._user, MainThread):
             self.report(Refresh())
 

@@ -1,7 +1,7 @@
-"""Which class of failure an exception, or the end of a process, stands for.  Pure.
+"""From an exception, or the exit of a process, to a type of failure.  Pure.
 
-Known are classes by their names, so that no library is imported for them, the sentences with which
-CUDA, ROCm and the libraries on top of them say the same, and the status of an HTTP answer.
+It knows exception classes by name, so that no library is imported, the messages of CUDA, ROCm and
+libraries on top of them, and the status of an HTTP response.
 """
 
 import datetime
@@ -28,25 +28,25 @@ _DEVICE_LOST = re.compile(
     r"NCCL error: unhandled cuda error",
     re.IGNORECASE,
 )
-#: Exceptions that these sentences come in; a handler's own may quote anything.
+#: The messages count only in these classes; the text of other exceptions may quote anything.
 _OF_DEVICES = ("RuntimeError", "AcceleratorError", "XlaRuntimeError", "Fail", "RuntimeException")
 
 
 def type_of_exception(error: BaseException) -> FailureType:
-    """Return the type of failure that an exception of a user's code stands for."""
+    """Return the failure type of an exception of the user's code."""
     names = [kind.__name__ for kind in type(error).__mro__]
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return FailureType.OOM
     if any(name in _OF_DEVICES for name in names):
         sentence = _sentence(error)
-        # First: CUDA also says "CUDA error: out of memory", which leaves the device as it was.
+        # Checked first: after "CUDA error: out of memory" the device still works.
         if _OUT_OF_MEMORY.search(sentence):
             return FailureType.OOM
         if "AcceleratorError" in names or _DEVICE_LOST.search(sentence):
             return FailureType.GPU_LOST
     if status := _status_of(error):
         found = type_of_status(status)
-        # A server that the handler asks refuses what the handler has made of the input.
+        # The handler's own request to another server was bad; the job's input need not be.
         return FailureType.INTERNAL if found is FailureType.BAD_INPUT else found
     return next((OF_EXCEPTIONS[name] for name in names if name in OF_EXCEPTIONS), _INTERNAL)
 
@@ -55,26 +55,26 @@ _INTERNAL = FailureType.INTERNAL
 
 
 def type_of_exit(code: int | None, *, was_short_of_memory: bool) -> FailureType:
-    """Return the type of failure of the jobs whose process ended.
+    """Return the failure type of the jobs whose process ended.
 
-    code: the exit code, negative for a signal, as Python has it; a shell says 128 more than it.
-    was_short_of_memory: the kernel has killed for memory while the process lived.
+    code: the exit code; minus the signal's number, as in Python, or 128 plus it, as in a shell.
+    was_short_of_memory: the OOM killer has killed a process while this one was alive.
     """
     is_killed = code in (-signal.SIGKILL, 128 + signal.SIGKILL)
     return FailureType.OOM if is_killed and was_short_of_memory else FailureType.ENGINE_LOST
 
 
 def asked_wait_s(error: BaseException) -> float | None:
-    """Return the `Retry-After` of the answer that an exception carries, in seconds."""
+    """Return the `Retry-After` header of the response in an exception, in seconds."""
     headers = getattr(getattr(error, "response", None), "headers", None)
     headers = getattr(error, "headers", None) if headers is None else headers
-    said = headers.get("Retry-After") if isinstance(headers, Mapping) else None
-    return read_retry_after(said, now=time.time()) if isinstance(said, str) else None
+    value = headers.get("Retry-After") if isinstance(headers, Mapping) else None
+    return read_retry_after(value, now=time.time()) if isinstance(value, str) else None
 
 
-def read_retry_after(said: str, *, now: float) -> float | None:
-    """Read a `Retry-After`: seconds, or a date, as seconds from now; None when it says neither."""
-    text = said.strip()
+def read_retry_after(value: str, *, now: float) -> float | None:
+    """Parse a `Retry-After` (seconds or a date) into seconds from now; None if it is invalid."""
+    text = value.strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     try:
@@ -94,10 +94,10 @@ def _sentence(error: BaseException) -> str:
 
 
 def _status_of(error: BaseException) -> int | None:
-    """Return the status of the HTTP answer that an exception of a client tells of."""
-    for told in (error, getattr(error, "response", None)):
+    """Return the HTTP status in an exception of an HTTP client."""
+    for holder in (error, getattr(error, "response", None)):
         for name in ("status_code", "status", "code"):
-            status = getattr(told, name, None)
+            status = getattr(holder, name, None)
             if isinstance(status, int) and not isinstance(status, bool) and 400 <= status <= 599:
                 return status
     return None

@@ -1,10 +1,11 @@
-"""The shape of Cog: a class with `setup` and `predict(**inputs)` or `run(**inputs)`, or a function.
+"""Cog predictors: a class with `setup` and `predict(**inputs)` or `run(**inputs)`, or a function.
 
-The file moves over unchanged: `import cog` finds the stand-ins of cog_sdk.py.  The payload is
-JSON, the inputs by name or `{"input": ...}` as Cog's own server takes it; files are data URLs.
+The file needs no change: `import cog` finds the replacements in cog_sdk.py.  The payload is JSON:
+the inputs by name, or `{"input": ...}` as in Cog's own server; files are data URLs.
 
-An output that is a file is that file.  Files inside of an output, at any depth, are data URLs.
-What is yielded under `ConcatenateIterator` is one text, and under `Iterator` a list, as with Cog.
+If the output is a file, the result is its content.  Files inside an output, at any depth, become
+data URLs.  As with Cog, the pieces of a `ConcatenateIterator` become one text, those of an
+`Iterator` a list.
 """
 
 import collections.abc
@@ -27,10 +28,10 @@ from inference_worker.engines.payload import Pieces, to_bytes
 from inference_worker.engines.shape import Shape
 from inference_worker.errors import BadEngine
 
-#: The names that Cog looks for in a module where none is given.
+#: The names that are searched in a module if no name is given.
 _USUAL_NAMES = ("Runner", "Predictor")
 
-#: Annotations of outputs whose pieces are a list, not one text.
+#: Annotations of outputs whose pieces become a list, not one text.
 _LISTS = (
     collections.abc.Iterator,
     collections.abc.AsyncIterator,
@@ -40,7 +41,7 @@ _LISTS = (
 
 
 def cog_shape(target: str) -> Shape:
-    """Return the shape of `module:Class` or `module:function`, with the instance made."""
+    """Return the shape of `module:Class` or `module:function`; creates the instance."""
     cog_sdk.install()
     found = find(target) if ":" in target else find_first(target, _USUAL_NAMES)
     predictor = found() if inspect.isclass(found) else found
@@ -75,7 +76,7 @@ def _setup_of(setup: Callable[..., Any]) -> Callable[[Context], Any]:
     if not parameters:
         return lambda context: setup()
     first = next(iter(parameters.values()))
-    # As Cog gives them: named by the environment, or in a folder beside the predictor.
+    # As in Cog: from the environment, or from a folder next to the predictor.
     folder = pathlib.Path("weights")
     weights: object = os.environ.get("COG_WEIGHTS") or (folder if folder.exists() else None)
     if weights is None and first.default is not first.empty:
@@ -103,7 +104,7 @@ def _to_bytes(output: Any) -> bytes:
 
 
 def _content(output: Any) -> bytes | None:
-    """Return what is in an output that is a file, which is how Cog returns one."""
+    """Return the content of an output that is a file; None for other outputs."""
     if isinstance(output, os.PathLike):
         return pathlib.Path(output).read_bytes()
     if isinstance(output, io.IOBase):
@@ -112,7 +113,7 @@ def _content(output: Any) -> bytes | None:
 
 
 def _in_json(output: Any) -> Any:
-    """Return an output with each file inside of it as a data URL."""
+    """Return an output with data URLs in place of files."""
     if (content := _content(output)) is not None:
         return data_url.encode(content, str(getattr(output, "name", "")))
     if (fields := _fields_of(output)) is not None:

@@ -1,7 +1,7 @@
-"""From the JSON of a job to the arguments of a Cog predictor, as their annotations say.
+"""From the JSON of a job to the arguments of a Cog predictor, by their annotations.
 
-Files come as data URLs, at any depth, and never as a path or an address: that would show any file
-of this machine, or of its network, to anybody who may put a job.
+Files are data URLs, at any depth, and never paths or addresses: those would let every client read
+files of this machine and of its network.
 """
 
 import dataclasses
@@ -26,10 +26,10 @@ from inference_worker.engines.engine import Job
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.payload import read_json
 
-#: The files that inputs are written to, and that are removed with their jobs.
+#: The prefix of files for inputs; they are removed after their jobs.
 FILE_PREFIX = "penstock-input-"
 
-#: What stands beside the inputs in a request of Cog's server.
+#: The fields of a request to Cog's server besides `input`.
 _REQUEST_FIELDS = frozenset(
     {"id", "created_at", "context", "output_file_prefix", "webhook", "webhook_events_filter"}
 )
@@ -39,7 +39,7 @@ _OPEN_FILES = (typing.IO, typing.BinaryIO, typing.TextIO)
 
 @dataclass(slots=True)
 class Inputs:
-    """The arguments of one call.  context: what came beside them.  files: to be removed."""
+    """The arguments of one call.  context: of the request.  files: to remove afterwards."""
 
     values: dict[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] | None = None
@@ -55,11 +55,11 @@ class Inputs:
 class _Parameter:
     name: str
     hint: Any
-    told: FieldInfo
+    field: FieldInfo
 
     @property
     def default(self) -> Any:
-        default = self.told.default
+        default = self.field.default
         if default is MISSING:
             return None if _may_be_none(self.hint) else MISSING
         is_path = isinstance(default, str) and _is_kind(_without_none(self.hint), os.PathLike)
@@ -67,7 +67,7 @@ class _Parameter:
 
 
 def reader_of(call: Callable[..., Any]) -> Callable[[Job], Inputs]:
-    """Return what reads the arguments of `call` from a job."""
+    """Return a function that reads the arguments of `call` from a job."""
     hints = get_type_hints(call, include_extras=True)
     takes_any = False
     parameters: dict[str, _Parameter] = {}
@@ -76,8 +76,8 @@ def reader_of(call: Callable[..., Any]) -> Callable[[Job], Inputs]:
             takes_any = True
         elif parameter.kind is not parameter.VAR_POSITIONAL:
             default = parameter.default
-            told = default if isinstance(default, FieldInfo) else FieldInfo(default)
-            parameters[name] = _Parameter(name, hints.get(name, Any), told)
+            info = default if isinstance(default, FieldInfo) else FieldInfo(default)
+            parameters[name] = _Parameter(name, hints.get(name, Any), info)
 
     def read(job: Job) -> Inputs:
         body = read_json(job.data) if job.data.strip() else {}
@@ -103,7 +103,7 @@ def reader_of(call: Callable[..., Any]) -> Callable[[Job], Inputs]:
 
 
 def _is_wrapped(body: Any, parameters: Collection[str]) -> bool:
-    """Say whether a body is a request of Cog's server, which may lack an `input` without inputs."""
+    """Return whether a body is a request to Cog's server; without inputs it may lack `input`."""
     if not isinstance(body, dict) or "input" in parameters:
         return False
     return "input" in body or (
@@ -129,33 +129,33 @@ def _value_of(parameter: _Parameter, given: Mapping[str, Any], inputs: Inputs) -
     except _Misfit as error:
         raise BadInput(f"the input {name}: {error}") from error
     for one in value if isinstance(value, list) else [value]:
-        _check(name, one, parameter.told)
+        _check(name, one, parameter.field)
     return value
 
 
-def _check(name: str, value: Any, told: FieldInfo) -> None:
+def _check(name: str, value: Any, rules: FieldInfo) -> None:
     if value is None:
         return
-    if told.ge is not None and value < told.ge:
-        raise BadInput(f"the input {name} is below {told.ge:g}")
-    if told.le is not None and value > told.le:
-        raise BadInput(f"the input {name} is above {told.le:g}")
-    if told.choices is not None and value not in told.choices:
-        raise BadInput(f"the input {name} is none of {told.choices}")
-    if told.min_length is not None and len(value) < told.min_length:
-        raise BadInput(f"the input {name} is shorter than {told.min_length}")
-    if told.max_length is not None and len(value) > told.max_length:
-        raise BadInput(f"the input {name} is longer than {told.max_length}")
-    if told.regex is not None and not re.match(told.regex, str(value)):
-        raise BadInput(f"the input {name} does not match {told.regex}")
+    if rules.ge is not None and value < rules.ge:
+        raise BadInput(f"the input {name} is below {rules.ge:g}")
+    if rules.le is not None and value > rules.le:
+        raise BadInput(f"the input {name} is above {rules.le:g}")
+    if rules.choices is not None and value not in rules.choices:
+        raise BadInput(f"the input {name} is none of {rules.choices}")
+    if rules.min_length is not None and len(value) < rules.min_length:
+        raise BadInput(f"the input {name} is shorter than {rules.min_length}")
+    if rules.max_length is not None and len(value) > rules.max_length:
+        raise BadInput(f"the input {name} is longer than {rules.max_length}")
+    if rules.regex is not None and not re.match(rules.regex, str(value)):
+        raise BadInput(f"the input {name} does not match {rules.regex}")
 
 
 class _Misfit(ValueError):
-    """A value is not what its annotation says."""
+    """A value does not fit its annotation."""
 
 
 class _Reader:
-    """Turns JSON into what an annotation says; files are written, and noted in `inputs`."""
+    """Converts JSON to the types of annotations; writes files, and lists them in `inputs`."""
 
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
@@ -186,7 +186,7 @@ class _Reader:
             }
             if not is_typeddict(hint):
                 return TypeAdapter(hint).validate_python(read)
-            # pydantic takes those of `typing` only from Python 3.12 on.
+            # pydantic supports TypedDicts of `typing` only from Python 3.12 on.
             if missing := sorted(hint.__required_keys__ - read.keys()):
                 raise _Misfit(f"expected {', '.join(missing)} in it")
             return read
@@ -206,7 +206,7 @@ class _Reader:
     def _one_of(self, value: Any, hints: list[Any]) -> Any:
         if value is None:
             return None
-        # A text is a file only if it is a data URL; otherwise it is text, or nothing at all.
+        # Try each alternative: a text is a file only if it is a data URL.
         failure: ValueError = _Misfit("fits nothing that is expected")
         for hint in hints:
             try:
@@ -256,7 +256,7 @@ def _is_kind(hint: Any, kind: type) -> bool:
 
 
 def _has_own_kind(hint: Any, seen: Collection[Any] = ()) -> bool:
-    """Say whether a file or a secret is anywhere in an annotation."""
+    """Return whether an annotation has a file or a secret anywhere."""
     hint = _plain(hint)
     if any(hint is one for one in seen):
         return False
@@ -271,7 +271,7 @@ def _has_own_kind(hint: Any, seen: Collection[Any] = ()) -> bool:
 
 
 def _fields_of(hint: Any) -> dict[str, Any] | None:
-    """Return the fields of a class that has some: a model, a dataclass, a TypedDict."""
+    """Return the fields of a model, a dataclass or a TypedDict; None for other classes."""
     if not isinstance(hint, type):
         return None
     if issubclass(hint, BaseModel) or dataclasses.is_dataclass(hint) or is_typeddict(hint):

@@ -1,7 +1,8 @@
-"""What `import cog` finds: stand-ins for Cog's public names, so that a predictor runs unchanged.
+"""The module that `import cog` finds: replaces Cog's public names, so that predictors run
+unchanged.
 
-Cog itself need not be installed.  Its server, its metrics and its downloads are not here: the
-worker is the server, metrics are logged, and files come inside the job.
+Cog need not be installed.  Its server, metrics and downloads are missing on purpose: the worker is
+the server, metrics are logged, and files are part of the job.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from pydantic_core import core_schema
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: Where a function says how many of its calls may run at once.
+#: The attribute with the number of calls of a function that may run at once.
 CONCURRENT_MAX = "__cog_concurrent_max__"
 
 MISSING = inspect.Parameter.empty
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class FieldInfo:
-    """The default of a parameter, and what its values may be."""
+    """The default of a parameter, and the rules for its values."""
 
     default: Any = MISSING
     description: str | None = None
@@ -45,13 +46,13 @@ class FieldInfo:
 
 
 def Input(default: Any = MISSING, **more: Any) -> Any:
-    """Stand for `cog.Input`; what a newer Cog adds is accepted and left alone."""
+    """Replace `cog.Input`; arguments of newer versions of Cog are accepted and ignored."""
     known = {field.name for field in dataclasses.fields(FieldInfo)}
     return FieldInfo(default, **{name: value for name, value in more.items() if name in known})
 
 
 class _InModels:
-    """What pydantic takes for a field of such a type: an instance, and never a text."""
+    """Lets pydantic accept only instances for a field of this type, never text."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
@@ -64,12 +65,12 @@ class Path(_InModels, type(pathlib.Path())):  # type: ignore[misc]
 
 
 class File(_InModels, io.IOBase):
-    """The annotation of an input that is given as an open file."""
+    """The annotation of an input that is passed as an open file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Secret(_InModels):
-    """A text that does not show itself."""
+    """A text that is not shown in logs."""
 
     secret_value: str | None = None
 
@@ -87,7 +88,7 @@ class Secret(_InModels):
 class BaseModel:
     """A base class whose subclasses become dataclasses, for structured outputs.
 
-    Trailing fields that may be None need not be given, as when Cog's own was one of pydantic's.
+    Trailing fields that may be None are optional, as in older versions of Cog, which used pydantic.
     """
 
     def __init_subclass__(cls, *, auto_dataclass: bool = True, **options: Any) -> None:
@@ -114,15 +115,15 @@ class ConcatenateIterator(Iterator[T], Generic[T]):
 
 
 class AsyncConcatenateIterator(AsyncIterator[T], Generic[T]):
-    """The same, of an async generator."""
+    """The same for an async generator."""
 
 
 class CancelationException(BaseException):
-    """What Cog raises in a predict that is canceled."""
+    """Raised by Cog in a canceled predict."""
 
 
 class ExperimentalFeatureWarning(FutureWarning):
-    """A warning that Cog does not give any more, and that predictors filter out."""
+    """A warning of older versions of Cog, which predictors filter out."""
 
 
 class Opaque:
@@ -133,7 +134,7 @@ class Metrics(dict[str, Any]):
     """The numbers that a predict records."""
 
     def record(self, name: str, value: Any, mode: str = "replace") -> None:
-        """Set a number, add to it with `incr`, or gather values with `append`."""
+        """Set a number, add to it with `incr`, or collect values with `append`."""
         if value is None:
             self.pop(name, None)
         elif mode == "incr":
@@ -145,7 +146,7 @@ class Metrics(dict[str, Any]):
 
 
 class Scope:
-    """What belongs to one job.  context: the `context` beside its input."""
+    """The state of one job.  context: the `context` of its request."""
 
     def __init__(self, context: Mapping[str, Any] | None = None) -> None:
         self.metrics = Metrics()
@@ -161,12 +162,12 @@ _scope: ContextVar[Scope | None] = ContextVar("cog_scope", default=None)
 
 
 def enter_scope(context: Mapping[str, Any] | None) -> None:
-    """Begin the scope of a job in this thread, or in this task."""
+    """Start the scope of a job in this thread or task."""
     _scope.set(Scope(context))
 
 
 def current_scope() -> Scope:
-    """Return the scope of the job that runs here; outside of one, an empty one."""
+    """Return the scope of the current job; outside of a job, an empty one."""
     return _scope.get() or Scope()
 
 
@@ -176,11 +177,11 @@ def emit_metric(name: str, value: Any) -> None:
 
 
 class BaseRunner:
-    """What `cog.BaseRunner` is to a class that derives from it."""
+    """Replaces `cog.BaseRunner` as a base class."""
 
     @property
     def scope(self) -> Scope:
-        """The scope of the job that runs here."""
+        """The scope of the current job."""
         return current_scope()
 
     def record_metric(self, key: str, value: Any, mode: str = "replace") -> None:
@@ -189,16 +190,16 @@ class BaseRunner:
 
 
 class BasePredictor(BaseRunner):
-    """The older name."""
+    """The old name of BaseRunner."""
 
 
 def streaming(function: Function | None = None) -> Any:
-    """Do nothing: whatever yields is streamed."""
+    """Do nothing: every generator is streamed."""
     return function if function is not None else lambda inner: inner
 
 
 def concurrent(function: Function | None = None, *, max: int = 1) -> Any:
-    """Say how many calls of an async function may run at once."""
+    """Set how many calls of an async function may run at once."""
 
     def decorate(inner: Function) -> Function:
         setattr(inner, CONCURRENT_MAX, max)
@@ -207,7 +208,7 @@ def concurrent(function: Function | None = None, *, max: int = 1) -> Any:
     return decorate(function) if function is not None else decorate
 
 
-#: What `cog` gives, and each of its modules that predictors import from.
+#: The names of `cog`, and of each of its modules that predictors import from.
 NAMES: dict[str, Any] = {
     "AsyncConcatenateIterator": AsyncConcatenateIterator,
     "BaseModel": BaseModel,
@@ -235,7 +236,7 @@ _MODULES = ("cog", "cog.types", "cog.input", "cog.model", "cog.predictor", "cog.
 
 
 def install() -> None:
-    """Let `import cog` find what is above."""
+    """Make `import cog` find the names above."""
     for name in _MODULES:
         module = types.ModuleType(name, __doc__)
         vars(module).update(NAMES)

@@ -1,4 +1,4 @@
-"""Files in JSON: a data URL (RFC 2397) to a file, and a file to a data URL."""
+"""Files in JSON: from a data URL (RFC 2397) to a file, and back."""
 
 import base64
 import binascii
@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, unquote_to_bytes
 
-#: Types that Python 3.11 does not know, and that a system may not name either.
+#: Types that Python 3.11 does not know, and that a system may not know either.
 _MORE_TYPES = {
     ".avif": "image/avif",
     ".flac": "audio/flac",
@@ -28,12 +28,12 @@ _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 
 
 class NoDataURL(ValueError):
-    """The text is not a data URL; the sentence says what is wrong, and does not repeat it."""
+    """The text is not a data URL; the message says why, without quoting the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The content of a data URL.  suffix: as `.png`; "" where neither name nor type gives one."""
+    """The content of a data URL.  suffix: such as `.png`; "" if name and type do not give one."""
 
     data: bytes
     media_type: str
@@ -43,7 +43,7 @@ class File:
 def decode(url: object) -> File:
     """Return the file in a data URL; raises NoDataURL."""
     if not isinstance(url, str) or url[:5].lower() != "data:":
-        # Never an address or a path: it would be opened with the rights of this machine.
+        # Never open an address or a path: it would be read with the rights of this machine.
         raise NoDataURL("is no data URL (`data:image/png;base64,...`)")
     head, comma, encoded = url[5:].partition(",")
     if not comma:
@@ -58,14 +58,14 @@ def decode(url: object) -> File:
 
 
 def encode(data: bytes, name: str = "") -> str:
-    """Return the data URL of a file; its type is that of the name."""
+    """Return the data URL of a file; its type follows from the name."""
     media_type = _types().guess_type(name)[0] or "application/octet-stream"
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def _from_base64(encoded: str) -> bytes:
-    # As browsers do it: `%2B` is `+`, the padding may be missing, and the alphabet may be the
-    # URL-safe one.
+    # As lenient as browsers: `%2B` is `+`, the padding may be missing, and the URL-safe alphabet is
+    # accepted.
     text = re.sub(r"\s", "", unquote(encoded)).rstrip("=").translate(str.maketrans("-_", "+/"))
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

@@ -1,6 +1,6 @@
-"""The engine that computes nothing: it gives the input back, late or not at all when told so.
+"""The engine `echo`: returns the input, with delays and failures on request.
 
-Of a chat, or a completion, of OpenAI's clients it gives back the question and not the request.
+For a chat or a completion of the OpenAI API it returns the question, not the whole request.
 """
 
 import asyncio
@@ -24,15 +24,14 @@ from inference_worker.engines.engine import (
 )
 from inference_worker.engines.openai_requests import Question, question_of
 
-#: Seconds between the words of a chat, so that they are seen to come; all of them take no longer
-#: than the second number.
+#: Seconds between the words of a chat, so that streaming is visible, and the most seconds for all.
 _WORD_S, _WORDS_S = 0.05, 2.0
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
 class EchoOptions(BaseModel):
-    """How an echo misbehaves; by default it does not."""
+    """The delays and failures of an echo; by default there are none."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +66,7 @@ class EchoOptions(BaseModel):
 
 
 class EchoEngine(Engine):
-    """Gives the input back."""
+    """Returns the input."""
 
     def __init__(self, options: EchoOptions, *, capacity: int) -> None:
         super().__init__("echo", capacity=capacity)
@@ -78,7 +77,7 @@ class EchoEngine(Engine):
         self._random = random.Random()
 
     async def start(self, context: Context) -> None:
-        """Nothing is loaded."""
+        """Do nothing: there is no model."""
 
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
         """Wait for the delay, then answer or fail."""
@@ -101,14 +100,14 @@ class EchoEngine(Engine):
         yield end
 
     def run_now(self, job: Job) -> Finished | Failed | None:
-        """Answer at once when nothing was asked for that takes time."""
+        """Answer at once, unless the options or the request need time."""
         if not self._at_once:
             return None
         question = question_of(job)
         return None if question and question.streamed else self._end(job, question)
 
     async def stop(self, grace_s: float) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to free."""
 
     def _end(self, job: Job, question: Question | None) -> Finished | Failed:
         self._runs += 1
@@ -119,7 +118,7 @@ class EchoEngine(Engine):
             return self._failed(f"every job that is a multiple of {options.fail_every} fails")
         if self._answer is not None:
             return Finished(self._answer)
-        # Half a character, which JSON can write, is none in UTF-8.
+        # `replace`: JSON can contain unpaired surrogates, which UTF-8 cannot encode.
         return Finished(question.text.encode("utf-8", "replace") if question else job.data)
 
     def _failed(self, message: str) -> Failed:

@@ -1,11 +1,11 @@
-"""What an engine is: the narrow contract between the worker and whatever computes.
+"""The interface of an engine, the component that computes jobs.
 
-Pure: no queue, no socket, no clock.  An engine is given a Job and yields Events:
+Pure: no queue, no socket, no clock.  An engine gets a Job and yields Events:
 
     Started?  (Delta | Progress | Usage)*  then exactly one of  Finished | Failed
 
-To cancel a job is to close its iterator.  Whether a job is cancelled, goes out again or is
-answered with its error is decided by the worker, never by the engine.
+Closing the iterator cancels the job.  The worker alone decides whether a job is cancelled,
+delivered again or answered with its error.
 """
 
 import importlib.util
@@ -22,24 +22,25 @@ from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import BadEngine
 from inference_worker.resource_usage import ResourceUsage
 
-#: The failure of an input that no further attempt can cure.
+#: The failure of an invalid input; it is not retried.
 BAD_INPUT = "BadInput"
-#: The failure of a job whose engine process died under it, or gave no sign of life any more.
+#: The failure of a job whose engine process died, or had no heartbeat any more.
 ENGINE_DIED = codes.ENGINE_DIED
-#: The failure of a job under which the device was lost: this process can compute nothing more.
+#: The failure of a job that met a lost device: its process cannot compute anything more.
 DEVICE_LOST = "DeviceLost"
-#: The failure of a job whose result is larger than may be.
+#: The failure of a job whose result is too large.
 RESULT_TOO_BIG = "ResultTooBig"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One input entry, as an engine sees it.
+    """One input entry, for an engine.
 
-    data: the payload as it was put.  tags: text to text.  attempt: from 1, the how-manieth
-    hand-out this is.  last_attempt: a failure now is answered instead of tried again.
-    path: the sub-path of the original request; "" for none.  content_type: "" when none was given.
-    deadline: when this attempt is cut off, in seconds since 1970; None for never.
+    data: the payload, unchanged.  tags: text to text.  attempt: the attempt number, from 1.
+    last_attempt: after a failure there is no retry.
+    path: the sub-path of the original request; "" for none.  content_type: "" if the client sent
+    none.
+    deadline: when this attempt is stopped, in seconds since 1970; None for never.
     """
 
     request_id: str
@@ -54,12 +55,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The engine works on the job now; before this it waited inside the engine."""
+    """The engine has started the job; before this, the job waited inside the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of the output, never cumulative; `tokens` of it where the engine counts them."""
+    """The next piece of the output; `tokens`: how many it has, if the engine counts them."""
 
     data: bytes
     tokens: int = 0
@@ -67,7 +68,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the job is, from 0 to 1, and a word about it."""
+    """The progress of the job, from 0 to 1, with a note."""
 
     fraction: float
     note: str = ""
@@ -75,7 +76,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the job took, in tokens."""
+    """The tokens that the job used."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -85,8 +86,8 @@ class Usage:
 class Finished:
     """The job is done.
 
-    output: the whole result, deltas included; empty when there is nothing for the sink.
-    tags: laid over the tags of the input.
+    output: the whole result, deltas included; empty if there is nothing for the sink.
+    tags: added to the tags of the input; they replace equal names.
     """
 
     output: bytes
@@ -96,15 +97,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The job is not done.
+    """The job has failed.
 
-    code: a machine word, or an HTTP status as text.  message: one line for the client.
-    retryable: another attempt, here or elsewhere, may succeed.  data: what the client is given
-    in place of the message, should this failure be the last.
-    type: by default the one that the code stands for.  after_s: how long to wait before another
-    attempt, in seconds, as the handler or server asked.  cooldown_s: how long to leave the place of
-    this job empty, because the server has too much to do.  uncharged: it is not known whether this
-    job or another owner's beside it ended the engine.
+    code: a code, or an HTTP status as text.  message: one line for the client.
+    retryable: another attempt, here or elsewhere, may succeed.  data: the client gets it instead of
+    the message if there is no further attempt.
+    type: by default derived from the code.  after_s: the pause before another attempt, in seconds,
+    that the handler or server requested.  cooldown_s: how long to keep the slot of this job empty,
+    because the server is overloaded.  uncharged: another owner's job may have killed the engine, so
+    this attempt does not count.
     """
 
     code: str
@@ -122,15 +123,15 @@ class Failed:
 
     @property
     def kind(self) -> FailureType:
-        """The type of the failure, which is never None."""
+        """The type of the failure; never None."""
         return self.type or type_of_code(self.code)
 
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """The engine's process is to be replaced once this job has ended, as the code wishes.
+    """The user's code asks to replace the engine's process after this job.
 
-    Only from an engine with a process of its own, and never seen by a worker.
+    Only engines in a separate process send it; the supervisor of the process handles it.
     """
 
 
@@ -138,16 +139,16 @@ Event = Started | Delta | Progress | Usage | Refresh | Finished | Failed
 
 
 class State(StrEnum):
-    """What an engine says of itself."""
+    """The health of an engine."""
 
     OK = "ok"
-    DEGRADED = "degraded"  # answers, but something is wrong with it
-    DEAD = "dead"  # takes no job now
+    DEGRADED = "degraded"  # works, but something is wrong
+    DEAD = "dead"  # cannot run jobs now
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of an engine, why, and any numbers it can give."""
+    """The state of an engine, the reason, and numbers if it has any."""
 
     state: State
     reason: str = ""
@@ -155,13 +156,14 @@ class Health:
 
 
 class Cancelled(Exception):
-    """Nobody wants the result any more; raised by `Context.raise_if_cancelled`."""
+    """The job was cancelled; raised by `Context.raise_if_cancelled`."""
 
 
 class Context:
-    """What an engine or a handler is told beside its input, and what it can say back.
+    """Information about a job for an engine or a handler, and its way to report progress.
 
-    While it loads there is no job, and what describes a job is empty.  Usable from any thread.
+    While the engine loads there is no job, and the fields of a job are empty.  Usable from any
+    thread.
     """
 
     def __init__(
@@ -183,48 +185,49 @@ class Context:
         self.log = log or logging.getLogger("inference_worker.handler")
         self._report = report
         self._cancelled = cancelled
-        #: What the operator wants to compute on; "" for whatever is there.
+        #: The device in the operator's settings; "" if not set.
         self.asked_device = device
 
     @property
     def device(self) -> str:
-        """The device to compute on: what the operator set, else `cuda` where there is one.
+        """The device to use: the operator's setting, else `cuda` if available, else `cpu`.
 
-        Finding that out imports torch, where it is installed.
+        Without a setting this imports torch, if it is installed.
         """
         return self.asked_device or _best_device()
 
     def is_cancelled(self) -> bool:
-        """Say whether nobody wants the result any more; a long computation should stop then."""
+        """Return whether the job was cancelled; a long computation should stop then."""
         return self._cancelled()
 
     def raise_if_cancelled(self) -> None:
-        """Raise Cancelled when nobody wants the result any more."""
+        """Raise Cancelled if the job was cancelled."""
         if self._cancelled():
             raise Cancelled
 
     def progress(self, fraction: float, note: str = "") -> None:
-        """Tell how far the job, or the loading, is: from 0 to 1, with a word about it."""
-        # Plain values: of a tensor or a number of numpy the other process knows nothing.
+        """Report the progress of the job, or of the loading, from 0 to 1, with a note."""
+        # Converted to plain values: the supervisor cannot unpickle tensors or numbers of numpy.
         self._report(Progress(min(1.0, max(0.0, float(fraction))), str(note)))
 
 
 def _best_device() -> str:
     if "torch" not in sys.modules and importlib.util.find_spec("torch") is None:
         return "cpu"
-    # Only here: torch takes seconds and hundreds of megabytes, which a handler may never need.
+    # Imported only here: torch takes seconds and hundreds of megabytes, and a handler may not need
+    # it.
     import torch  # noqa: PLC0415
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Engine(ABC):
-    """Whatever computes.  Its methods are called from one event loop and must not block it.
+    """Computes jobs.  Its methods are called from one event loop and must not block it.
 
     name: for logs and for the list of subscribers.
-    capacity: how many jobs it takes at once.  It may change while the engine runs, 0 meaning
-    none now; whoever changes it calls `changed`, which carries no data: look again.
-    main_thread: where a user's code is loaded; None in a process whose main thread is the worker's.
+    capacity: how many jobs it can run at once.  It may change at any time; 0 means none now.  The
+    engine calls `changed` after each change, without arguments.
+    main_thread: runs the user's code; None if the worker itself uses the main thread.
     """
 
     name: str
@@ -240,40 +243,40 @@ class Engine(ABC):
 
     @abstractmethod
     async def start(self, context: Context) -> None:
-        """Load; ready when this returns.  Raises EngineFailed when it cannot be."""
+        """Load the model; the engine is ready when this returns.  Raises EngineFailed."""
 
     @abstractmethod
     def run(self, job: Job) -> AsyncGenerator[Event, None]:
         """Run one job; at most `capacity` run at once.
 
-        Closing the iterator cancels the job, and returns once nothing of it runs any more.
+        Closing the iterator cancels the job, and waits until nothing of it is running.
         """
 
     def run_now(self, job: Job) -> Finished | Failed | None:
-        """Answer at once, without waiting for anything, or return None to be `run`.
+        """Return the result without waiting, or None if the job needs `run`.
 
-        This spares a cheap engine a task and an iterator for every job.
+        Hot path: a fast engine saves a task and an iterator per job.
         """
         return None
 
     async def health(self) -> Health:
-        """Say how it is."""
+        """Return the health of the engine."""
         return Health(State.OK)
 
     async def restart(self, reason: str) -> None:  # noqa: B027 (most have nothing to do)
-        """Begin anew, if that can change anything; returns when it takes jobs again.
+        """Restart, if that can change anything; returns when the engine can run jobs again.
 
-        What runs meanwhile fails with `Shutdown`.
+        Jobs that run meanwhile fail with `Shutdown`.
         """
 
     def gauges(self) -> Mapping[str, float]:
-        """Give numbers of its own; `running` and `waiting` are jobs.  Called from any thread."""
+        """Return numbers for metrics; `running` and `waiting` count jobs.  From any thread."""
         return {}
 
     def resource_usage(self) -> ResourceUsage | None:
-        """What a process of its own takes; None for an engine that has none."""
+        """Return the resource use of the engine's process; None without a separate process."""
         return None
 
     @abstractmethod
     async def stop(self, grace_s: float) -> None:
-        """Free what it holds; what still runs after `grace_s` seconds is cut off."""
+        """Free all resources; jobs that still run after `grace_s` seconds are stopped."""

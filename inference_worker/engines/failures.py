@@ -1,4 +1,4 @@
-"""What a user's code raises, and the failure that it becomes."""
+"""Exceptions for handlers, and the failure that any exception of a handler becomes."""
 
 from client_sdk.wire.failures import FailureType
 from inference_worker.engines.classify import asked_wait_s, type_of_exception
@@ -11,21 +11,21 @@ MAX_CODE_LENGTH = 64
 
 
 class BadInput(Exception):
-    """Raised by a handler: this input can never succeed.  The client is answered at once."""
+    """Raise it in a handler for an invalid input.  The client gets the error at once, no retry."""
 
     code = BAD_INPUT
 
 
 class TooBig(Exception):
-    """The result is larger than any sink takes, and another attempt makes none that is smaller."""
+    """The result is larger than any sink's limit; a retry would not make it smaller."""
 
 
 class Retryable(Exception):
-    """Raised by a handler: another attempt may succeed.
+    """Raise it in a handler if another attempt may succeed.
 
-    code: the machine word that the client sees should every attempt fail.
-    after_s: how long the job waits before its next attempt, in seconds, at most an hour; by default
-    as long as the retry policy says.
+    code: the error code that the client gets if all attempts fail.
+    after_s: the pause before the next attempt, in seconds, at most an hour; by default the retry
+    policy decides.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class Retryable(Exception):
     ) -> None:
         super().__init__(message)
         self.after_s = None if after_s is None else float(after_s)
-        # A number is as good; what is longer is no word that a program would look for.
+        # A number is accepted too.  Cut, because a long code is a message in the wrong place.
         self.code = str(code)[:MAX_CODE_LENGTH]
 
 
 def failure_of(error: BaseException) -> Failed:
-    """Return what this exception of a user's code means for its job."""
+    """Return the failure of a job whose handler raised this exception."""
     match error:
         case BadInput():
             return Failed(BAD_INPUT, sentence_of(error) or "the input was refused", retryable=False)
@@ -55,6 +55,6 @@ def failure_of(error: BaseException) -> Failed:
         case _:
             log_raised(error)
             kind = type_of_exception(error)
-            # After an error of the device every later call fails too, until the process ends.
+            # After a device error every later call fails too, until the process is replaced.
             code = DEVICE_LOST if kind is FailureType.GPU_LOST else type(error).__name__
             return Failed(code, last_line(error), type=kind, after_s=asked_wait_s(error))

@@ -1,20 +1,20 @@
-"""A user's Python class, or a bare function, as an engine.
+"""A user's Python class or function as an engine.
 
     class Sentiment:
-        def setup(self, ctx): ...            # once, before the first job; `setup(self)` is as good
-        def predict(self, text: str): ...    # per job; `predict(self, text, ctx)` is as good
+        def setup(self, ctx): ...            # once, before the first job; `setup(self)` works too
+        def predict(self, text: str): ...    # per job; `predict(self, text, ctx)` works too
 
-What predict is given: the payload as bytes, unless its first parameter is annotated `str` (the
-payload as UTF-8 text) or as a JSON type (`dict`, `list`, `int`, `float`, `bool`, or one of these
-with parameters, or a TypedDict), or the class says so itself: `input_type = "bytes" | "text" |
-"json"`.  What it returns: bytes as they are, text as UTF-8, None or nothing at all for no result
-in the sink, and anything else as JSON.  What it yields are pieces of the result.
+The input of predict is the payload as bytes.  It is UTF-8 text if the first parameter is annotated
+`str`, and JSON if it is annotated `dict`, `list`, `int`, `float`, `bool`, one of these with
+parameters, or a TypedDict.  The class can set it with `input_type = "bytes" | "text" | "json"`.
+Returned bytes are the result, text is encoded as UTF-8, None means no result, and anything else
+becomes JSON.  Yielded values are pieces of the result.
 
 The module is imported, and setup is called, in the main thread of the engine's process.  A sync
-predict runs there too when there is one job at a time, and otherwise in threads, `capacity` of
-them; an async one runs on the main thread's event loop.  The class attribute `concurrency` says
-how many jobs the code can take at once; without it the operator's window holds, which is five by
-default, as with PAI EAS.  `predict_batch` takes a list.
+predict runs there too if there is one job at a time, otherwise in `capacity` threads; an async one
+runs on the main thread's event loop.  The class attribute `concurrency` limits how many jobs run at
+once; without it the operator's setting applies, which is five by default, as with PAI EAS.
+`predict_batch` gets a list.
 """
 
 import asyncio
@@ -53,10 +53,10 @@ from inference_worker.engines.user_thread import (
 )
 from inference_worker.errors import EngineFailed, WorkerError
 
-#: How many jobs at once when neither the operator nor the class says; what PAI EAS takes.
+#: How many jobs run at once if neither the operator nor the class sets it; PAI EAS's default.
 DEFAULT_CAPACITY = 5
 
-#: By the word before the first colon of an engine's name: what makes a user's code callable.
+#: The format of a user's code, by the part of the engine's name before the first colon.
 SHAPES: dict[str, Callable[[str], Shape]] = {
     "handler": handler_shape,
     "allspark": allspark_shape,
@@ -68,7 +68,7 @@ log = logging.getLogger(__name__)
 
 
 class HandlerEngine(Engine):
-    """Runs `module:Class` or `module:function`, in our own shape or in that of others."""
+    """Runs `module:Class` or `module:function`, in our own format or another one."""
 
     def __init__(self, target: str, *, capacity: int | None = None, kind: str = "handler") -> None:
         super().__init__(f"{kind}:{target}", capacity=capacity or DEFAULT_CAPACITY)
@@ -80,14 +80,14 @@ class HandlerEngine(Engine):
         self._batcher: Batcher[Call] | None = None
         self._user: UserThread | None = None
         self._threads: Executor | None = None
-        # Its own, so that a full house of jobs does not make the handler look sick.
+        # A separate thread, so that a health check succeeds even if all others run jobs.
         self._health_thread = ThreadPoolExecutor(1, thread_name_prefix="health")
 
     async def start(self, context: Context) -> None:
-        """Import the module, make the instance, call its setup."""
+        """Import the module, create the instance, call its setup."""
         self._device = context.asked_device
         loop = asyncio.get_running_loop()
-        # Loading a model takes minutes, in which this loop has to go on.
+        # In the user's thread: loading a model takes minutes and must not block this loop.
         user = self._user = self.main_thread or PoolThread()
         waits_on_loop = False
         try:
@@ -109,11 +109,11 @@ class HandlerEngine(Engine):
             user.run_loop()
             self._threads = ThreadPoolExecutor(calls, thread_name_prefix="predict")
         else:
-            # predict runs where setup did, which some libraries insist on.
+            # predict runs in the same thread as setup; some libraries require that.
             self._threads = user.executor
 
     def _size(self, shape: Shape) -> int:
-        """Set the capacity; return how many calls that makes at once."""
+        """Set the capacity; return how many calls run at once."""
         at_most = shape.concurrency
         if shape.batch_size:
             at_most = shape.batch_size * (shape.concurrency or 1)
@@ -123,13 +123,14 @@ class HandlerEngine(Engine):
                 timeout_s=shape.batch_timeout_s,
                 concurrency=shape.concurrency or 1,
             )
-        # The code knows what it can bear and the operator what is wanted: the smaller one holds.
+        # The smaller one: the class knows what its code supports, the operator what the machine can
+        # run.
         wanted = self._asked_capacity or at_most or DEFAULT_CAPACITY
         self.capacity = min(wanted, at_most or wanted)
         return (shape.concurrency or 1) if shape.batch_size else self.capacity
 
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
-        """Call predict once, or have the job computed with others."""
+        """Call predict for this job alone, or together with others."""
         assert self._shape is not None, "run before start"
         assert self._user is not None, "run before start"
         call = Call(job, shape=self._shape, user=self._user, device=self._device)
@@ -150,14 +151,16 @@ class HandlerEngine(Engine):
                 await self._let_go(call)
 
     async def health(self) -> Health:
-        """Ask the handler, if it has a health."""
+        """Call the handler's `health`, if it has one."""
         if self._shape is None or self._shape.health is None:
             return Health(State.OK)
         try:
-            said = await self._ask(self._shape.health)
+            answer = await self._ask(self._shape.health)
         except (Exception, SystemExit) as error:
             return Health(State.DEAD, last_line(error))
-        return Health(State.OK) if said is not False else Health(State.DEAD, "the handler says so")
+        if answer is False:
+            return Health(State.DEAD, "the handler's health() returned False")
+        return Health(State.OK)
 
     async def stop(self, grace_s: float) -> None:
         """Call the handler's teardown, if it has one."""
@@ -179,7 +182,7 @@ class HandlerEngine(Engine):
         loop = asyncio.get_running_loop()
         output = await loop.run_in_executor(self._health_thread, question)
         if self._threads is self._user.executor:
-            # The user's thread may be busy with a job for an hour, and its loop with it.
+            # Not on the user's thread, which may run one job for an hour.
             return await output if is_awaitable(output) else output
         return await self._user.settle(output)
 
@@ -197,14 +200,15 @@ class HandlerEngine(Engine):
             call.future = self._threads.submit(call.run)
 
     async def _let_go(self, call: Call) -> None:
-        """Return once nothing of the call runs any more."""
+        """Wait until nothing of a cancelled call is running any more."""
         if call.task is not None:
             await call.task.cancel()
         elif call.future is not None and not call.future.cancel():
             await asyncio.wait({asyncio.wrap_future(call.future)})
         elif self._batcher is not None:
             task = self._batcher.discard(call)
-            # The others of its batch want their results; only when nobody does, it is in the way.
+            # The other jobs of its batch need their results.  Wait only if all were cancelled: then
+            # the batch would just block the slots.
             if task and all(c.cancelled.is_set() for c in self._batcher.items_of(task)):
                 await asyncio.wait({task})
 
@@ -243,7 +247,7 @@ def _predict_batch(shape: Shape, ready: list[tuple[Call, Any]], user: UserThread
             for call, _ in ready:
                 call.report(end)
             return
-        # One of them may have spoiled it for all: each has one more try, alone.
+        # One input may have failed the whole batch, so compute each alone.
         for one in ready:
             _predict_batch(shape, [one], user)
         return

@@ -1,10 +1,10 @@
-"""From the text of a setting to an engine.
+"""Creates an engine from its name and options.
 
-echo                       gives the input back
+echo                       returns the input
 handler:module:Class       a Python class or function
 http:URL                   an HTTP server beside the worker; also `http` with options
-pmml:PATH                  a model in PMML
-transformers:MODEL         text generation; MODEL is a folder or a name of the hub
+pmml:PATH                  a PMML model
+transformers:MODEL         text generation; MODEL is a folder or a name on the Hugging Face Hub
 embeddings:MODEL           vectors of texts
 pipeline:TASK[:MODEL]      any pipeline of transformers
 """
@@ -32,7 +32,7 @@ from inference_worker.engines.upstream.engine import UpstreamEngine
 from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.errors import BadEngine
 
-#: The words before the first colon.
+#: The part of a name before the first colon.
 KINDS = ("echo", "http", "pmml", "transformers", "embeddings", "pipeline", *SHAPES)
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -40,11 +40,11 @@ Options = TypeVar("Options", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What to make: plain values, so that it can be sent to the process that will make it.
+    """The description of an engine: plain values, so that it can be sent to the engine's process.
 
-    name: as in the table above.  options: what that kind of engine can be told.
-    capacity: how many jobs at once; None leaves it to the engine.
-    device: what to compute on; "" leaves it to the engine.
+    name: see the table above.  options: of that kind of engine.
+    capacity: how many jobs run at once; None leaves it to the engine.
+    device: the device to use; "" leaves it to the engine.
     """
 
     name: str
@@ -54,17 +54,17 @@ class EngineSpec:
 
     @property
     def kind(self) -> str:
-        """What comes before the first colon."""
+        """The part of the name before the first colon."""
         return self.name.partition(":")[0]
 
     @property
     def wants_own_process(self) -> bool:
-        """False only for an engine that can neither block its process nor break it."""
+        """False only for engines that can neither block nor crash their process."""
         return self.kind not in ("echo", "http")
 
 
 def load_engine(spec: EngineSpec) -> Engine:
-    """Make the engine, without starting it; raise BadEngine when that cannot be."""
+    """Create the engine, without starting it; raises BadEngine."""
     engine: Engine
     match spec.name.split(":", 1):
         case ["echo"]:
@@ -73,8 +73,8 @@ def load_engine(spec: EngineSpec) -> Engine:
         case ["http", *url]:
             if url and "url" in spec.options:
                 raise BadEngine("one url", "one in the engine's name and one in its options")
-            told = {**spec.options, "url": url[0]} if url else spec.options
-            upstream = _options(UpstreamOptions, spec, told)
+            given = {**spec.options, "url": url[0]} if url else spec.options
+            upstream = _options(UpstreamOptions, spec, given)
             engine = UpstreamEngine(
                 upstream, slots=spec.capacity or upstream.slots or DEFAULT_CAPACITY
             )
@@ -107,11 +107,11 @@ def load_engine(spec: EngineSpec) -> Engine:
 
 
 def _options(
-    kind: type[Options], spec: EngineSpec, told: Mapping[str, object] | None = None
+    kind: type[Options], spec: EngineSpec, given: Mapping[str, object] | None = None
 ) -> Options:
-    """Read the options, or what is `told` in their place; raise BadEngine for one that is wrong."""
+    """Validate the options of the spec, or the `given` ones; raises BadEngine."""
     try:
-        return kind.model_validate(dict(spec.options if told is None else told))
+        return kind.model_validate(dict(spec.options if given is None else given))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "options"
@@ -121,5 +121,5 @@ def _options(
 
 
 def _meant(spec: EngineSpec) -> str:
-    # Of a known kind what is missing is what it shall load.
+    # For a known kind the error is the missing target, not a misspelled kind.
     return "" if spec.kind in KINDS else did_you_mean(spec.kind, KINDS)

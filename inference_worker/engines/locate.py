@@ -1,4 +1,4 @@
-"""From `module:name` to the class or function of that name."""
+"""Imports the class or function `module:name`; the wording of errors in a user's code."""
 
 import functools
 import inspect
@@ -18,7 +18,7 @@ _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
 
 def find(target: str) -> Any:
-    """Import what `module:name` names; raise BadEngine when there is no such thing."""
+    """Import `module:name`; raises BadEngine if it does not exist."""
     module_name, _, name = target.partition(":")
     if not module_name or not name:
         raise BadEngine("module:Class or module:function", target)
@@ -33,7 +33,7 @@ def find(target: str) -> Any:
 
 
 def find_first(module_name: str, names: Iterable[str]) -> Any:
-    """Import the first of these names that a module has; raise BadEngine when it has none."""
+    """Import the first of these names that a module has; raises BadEngine if it has none."""
     module = import_module(module_name)
     found = next((getattr(module, name) for name in names if hasattr(module, name)), None)
     if not callable(found):
@@ -42,7 +42,7 @@ def find_first(module_name: str, names: Iterable[str]) -> Any:
 
 
 def import_module(name: str) -> Any:
-    """Import a module of the user's, by its name or as a file; raise BadEngine when that fails."""
+    """Import a user's module, by its name or as a file; raises BadEngine if that fails."""
     try:
         if name.endswith(".py"):
             return _import_file(Path(name))
@@ -61,7 +61,7 @@ def _import_file(path: Path) -> Any:
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Say whether a call of it gives a coroutine or an async generator, as far as can be seen."""
+    """Return whether a call probably returns a coroutine or an async generator."""
     while isinstance(function, functools.partial):
         function = function.func
     called = getattr(type(function), "__call__", None)  # noqa: B004 - its kind, not whether it is
@@ -72,9 +72,9 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 
 def wants_context(function: Callable[..., Any], *, after: int) -> bool:
-    """Say whether the function's next parameter, after this many, is for the context.
+    """Return whether the function's next parameter, after this many, is for the context.
 
-    One with a default is an option of the user's own, unless its name says otherwise.
+    A parameter with a default is the user's own option, unless its name is `ctx` or `context`.
     """
     positional = [
         parameter
@@ -88,7 +88,7 @@ def wants_context(function: Callable[..., Any], *, after: int) -> bool:
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return what an exception says; a user's own may fail even at that."""
+    """Return the message of an exception; a user's exception may even fail to produce one."""
     try:
         return str(error)
     except Exception:
@@ -96,14 +96,14 @@ def sentence_of(error: BaseException) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Return `Class: sentence`, as the last line of a traceback has it."""
+    """Return `Class: message`, like the last line of a traceback."""
     sentence = sentence_of(error).strip().rpartition("\n")[2]
     name = type(error).__name__
     return f"{name}: {sentence}" if sentence else name
 
 
 def line_and_place(error: BaseException) -> str:
-    """Return `Class: sentence (file:line)`; the line is the last one of the user's, if any is."""
+    """Return `Class: message (file:line)`, with the last line of the user's code if possible."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{last_line(error)} ({error.filename}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)
@@ -112,13 +112,13 @@ def line_and_place(error: BaseException) -> str:
     users = [frame for frame in frames if is_users_file(frame.filename)]
     frame = users[-1] if users else frames[-1]
     if frame.filename.startswith("<frozen"):
-        # The importer's own line, which helps nobody.
+        # A line of Python's importer, which does not help the user.
         return last_line(error)
     return f"{last_line(error)} ({frame.filename}:{frame.lineno})"
 
 
 def is_users_file(filename: str) -> bool:
-    """Say whether code is the user's own: neither ours, nor Python's, nor of a package."""
+    """Return whether a file is the user's own: not ours, Python's, or an installed package's."""
     return not (
         filename.startswith(("<frozen", _OURS, _STDLIB))
         or any(folder in filename for folder in _PACKAGES)

@@ -1,15 +1,14 @@
-"""The XML of a model, checked before a parser sees it that would fetch what it names.
+"""Checks the XML of a model before Java parses it.
 
-A document type can name files and addresses, which a parser of Java opens and fetches while it
-reads, and entities that grow without bound.  A model needs none, so one with a document type is
-refused.
+A document type (DOCTYPE) can name files and addresses, which Java's parser opens while it reads,
+and entities that grow without bound.  A model needs none, so XML with a document type is refused.
 """
 
 import codecs
 import re
 from xml.parsers import expat
 
-#: How a model may be written: by its first bytes, or by what its declaration says.
+#: The accepted encodings: by the first bytes, or by the XML declaration.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -25,13 +24,13 @@ _DECLARED = re.compile(rb"\A<\?xml\s[^>]*?encoding\s*=\s*[\"']([A-Za-z][\w.-]*)[
 
 
 class BadModelXml(ValueError):
-    """The model cannot be given to a parser; the text says why."""
+    """The model is refused; the message says why."""
 
 
 def checked_xml(data: bytes) -> str:
-    """Return the text of a model; raise BadModelXml for one that could have things fetched.
+    """Return the text of a model; raises BadModelXml for one with a document type.
 
-    What is merely broken is returned too: the parser has the better sentence for it.
+    Malformed XML is returned too: Java's parser has the better error message for it.
     """
     text = _decoded(data)
     parser = expat.ParserCreate("utf-8")
@@ -39,16 +38,16 @@ def checked_xml(data: bytes) -> str:
     try:
         parser.Parse(without_declaration(text).encode(), True)
     except expat.ExpatError:
-        # Another parser may not stop where this one did.
+        # Java's parser may read further than this one did.
         if _DOCUMENT_TYPE in text:
             _refuse_document_type()
     return text
 
 
 def without_declaration(text: str) -> str:
-    """Return what a parser may be given.
+    """Return the text without its XML declaration.
 
-    A declaration could have it decode the text in another way than it was when it was checked.
+    With a declaration, Java could decode the text differently from how it was checked.
     """
     return _DECLARATION.sub("", text, count=1)
 

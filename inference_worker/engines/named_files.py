@@ -1,7 +1,7 @@
-"""Files and folders that an engine's name and options name: missing ones are reported at once.
+"""Reports missing files and folders in an engine's name and options at once.
 
-Otherwise a path that does not exist would be taken for a name of the hub, or be found missing by a
-process that was spawned, and a library that was imported, for nothing.
+Otherwise a wrong path would be taken for a name on the Hugging Face Hub, or be reported only after
+a process was spawned and a library imported.
 """
 
 import os
@@ -11,16 +11,16 @@ from pathlib import Path
 from inference_worker.engines.load import EngineSpec
 from inference_worker.errors import BadEngine
 
-#: Engines whose name has a model, which is a folder or a name of the hub.
+#: Engines whose name has a model: a folder, or a name on the hub.
 _MODELS = ("transformers", "embeddings", "pipeline")
 
 _CODE = ("handler", "allspark", "runpod", "cog")
 
 
 def check_files(spec: EngineSpec, folder: Path) -> None:
-    """Raise BadEngine when something that the engine names is not there.
+    """Raise BadEngine if a named file or folder does not exist.
 
-    folder: where the worker runs, and relative names begin.
+    folder: the worker's folder; relative names start there.
     """
     kind, _, rest = spec.name.partition(":")
     if kind in _MODELS:
@@ -43,7 +43,7 @@ def check_files(spec: EngineSpec, folder: Path) -> None:
 
 
 def _is_path(model: str) -> bool:
-    """Say whether a model can only be meant as a path: a name of the hub is `owner/name`."""
+    """Return whether a model must be a path: a name on the hub is `owner/name`."""
     return model.startswith((".", "/", "~")) or model.count("/") > 1 or model.endswith("/")
 
 

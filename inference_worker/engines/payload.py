@@ -1,4 +1,4 @@
-"""Between bytes and what a user's code takes and returns."""
+"""Converts payloads to the inputs of a user's code, and its outputs to bytes."""
 
 import inspect
 import itertools
@@ -9,16 +9,16 @@ from typing import Any, get_origin, is_typeddict
 from inference_worker.engines.failures import BadInput, TooBig
 from inference_worker.errors import BadEngine
 
-#: No sink takes a longer result: that is the longest text of Redis, in bytes.
+#: The largest result, in bytes: Redis cannot store a larger value.
 MOST_RESULT_BYTES = 512 * 1024 * 1024
 
 _JSON_TYPES = (dict, list, int, float, bool)
 
 
 def reader_of(predict: Callable[..., Any], input_type: object) -> Callable[[bytes], object]:
-    """Return what turns a payload into predict's first argument, as its annotation says.
+    """Return a function that converts a payload to predict's first argument, by its annotation.
 
-    input_type: "bytes", "text" or "json" where the class says so itself, else None.
+    input_type: "bytes", "text" or "json" if the class sets it, else None.
     """
     readers: dict[object, Callable[[bytes], object]] = {
         "bytes": bytes,
@@ -33,7 +33,7 @@ def reader_of(predict: Callable[..., Any], input_type: object) -> Callable[[byte
 
 
 def item_reader_of(predict_batch: Callable[..., Any], input_type: object) -> Callable[..., object]:
-    """Do the same for predict_batch, whose argument is annotated `list[...]` of inputs."""
+    """Return the same for predict_batch, whose argument is annotated `list[...]`."""
     annotation = _first_annotation(predict_batch)
     items = getattr(annotation, "__args__", ())
     if input_type is None and items:
@@ -42,12 +42,12 @@ def item_reader_of(predict_batch: Callable[..., Any], input_type: object) -> Cal
 
 
 def reads_text(reader: Callable[[bytes], object]) -> bool:
-    """Say whether a reader gives the payload as text."""
+    """Return whether a reader converts the payload to text."""
     return reader is _read_text
 
 
 def read_json(data: bytes) -> Any:
-    """Read a payload as JSON; raise BadInput when it is none."""
+    """Parse a payload as JSON; raises BadInput."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -55,12 +55,12 @@ def read_json(data: bytes) -> Any:
 
 
 def to_bytes(output: object) -> bytes:
-    """Return what a handler returned as the payload of a sink entry; empty for none."""
+    """Convert a handler's output to the payload of a sink entry; empty for None."""
     match output:
         case None:
             return b""
         case bytes() | bytearray() | memoryview():
-            # Of a class derived from bytes too: the other process would have to import that one.
+            # A copy, also of subclasses of bytes: the supervisor could not unpickle a subclass.
             return bytes(output)
         case str():
             return output.encode()
@@ -70,10 +70,10 @@ def to_bytes(output: object) -> bytes:
 
 
 def outputs_of(output: Any, number: int) -> list[Any]:
-    """Return what predict_batch gave as one output for each of so many inputs."""
+    """Return the outputs of predict_batch, one for each of `number` inputs."""
     if isinstance(output, str | bytes | Mapping | Set) or not isinstance(output, Iterable):
         raise TypeError(f"predict_batch gave a {type(output).__name__} where a list is expected")
-    # One more than there may be, and not all of them: a generator need not end.
+    # Read only one more than expected: a generator may be endless.
     outputs = list(itertools.islice(output, number + 1))
     if len(outputs) != number:
         gave = len(outputs) if len(outputs) < number else "more"
@@ -82,36 +82,36 @@ def outputs_of(output: Any, number: int) -> list[Any]:
 
 
 class Pieces:
-    """What a generator has yielded: joined when it is text or bytes, else a JSON list."""
+    """The values of a generator: joined if all are text or bytes, otherwise a JSON list."""
 
     def __init__(self) -> None:
         self._all: list[object] = []
         self._size = 0
 
     def add(self, piece: object) -> bytes:
-        """Take one; return it as bytes.  Raises TooBig for a result that does not end."""
+        """Add one; return it as bytes.  Raises TooBig for an endless result."""
         data = to_bytes(piece)
         self._size += len(data)
         if self._size > MOST_RESULT_BYTES:
-            raise TooBig(f"the pieces are more than {MOST_RESULT_BYTES} bytes by now")
+            raise TooBig(f"the pieces exceed {MOST_RESULT_BYTES} bytes")
         if piece is not None:
             self._all.append(piece)
         return data
 
     def joined(self) -> bytes:
-        """Return them all as one result."""
+        """Return all values as one result."""
         plain = (bytes, bytearray, memoryview, str)
         if all(isinstance(piece, plain) for piece in self._all):
             return b"".join(map(to_bytes, self._all))
         return to_bytes(self._all)
 
     def listed(self) -> bytes:
-        """Return them as a JSON list, whatever they are."""
+        """Return all values as a JSON list."""
         return to_bytes(self._all)
 
 
 def _plain(value: Any) -> Any:
-    """Return what is no JSON as what is: arrays and numbers of numpy and torch."""
+    """Convert arrays and numbers of numpy and torch to JSON types."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
@@ -123,7 +123,7 @@ def _first_annotation(function: Callable[..., Any]) -> Any:
         return inspect.Parameter.empty
     annotation = first.annotation
     if isinstance(annotation, str):
-        # Only this one annotation is evaluated: the others may name what only a type checker sees.
+        # Evaluate only this annotation: the others may need imports that only a type checker sees.
         plain = inspect.unwrap(getattr(function, "__func__", function))
         annotation = eval(annotation, getattr(plain, "__globals__", {}))
     return annotation

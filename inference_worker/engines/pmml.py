@@ -1,11 +1,11 @@
-"""The engine `pmml`: a model in PMML, evaluated record by record.
+"""The engine `pmml`: evaluates a PMML model.
 
     in    {"petal_length": 1.4, ...}   or a list of such records
-    out   {"flower": "setosa", ...}    or a list of as many
+    out   {"flower": "setosa", ...}    or a list of the same length
 
-The evaluator is PMML4S, by way of pypmml: it takes nearly every kind of model that the standard
-has, with its transformations and outputs, and is under the Apache licence.  It runs on a Java
-virtual machine inside this process, which ends with it; there is no socket and no child.
+The evaluator is PMML4S, through pypmml: it supports nearly all of the standard's models, with
+transformations and outputs, and has the Apache license.  It runs on a Java virtual machine inside
+this process; there is no socket and no child process.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from inference_worker.engines.engine import (
 from inference_worker.engines.model_xml import checked_xml, without_declaration
 from inference_worker.errors import EngineFailed
 
-#: The failure of a job that the evaluator itself has given up.
+#: The failure of a job that the evaluator could not compute.
 PMML_FAILED = "PmmlFailed"
 
-#: What may stand in a record.
+#: The types of the values in a record.
 _SCALARS = (str, int, float, bool, type(None))
 
 _INSTALL = "install the extra `pmml` of this package"
@@ -59,14 +59,14 @@ class _Model(Protocol):
 
 
 class _BadRecords(ValueError):
-    """The input is not what a model can be given."""
+    """The input is not a record or a list of records."""
 
 
 class PmmlEngine(Engine):
     """Evaluates the model at `where`: a path, or a URL that fsspec can open."""
 
     def __init__(self, where: str, options: PmmlOptions, *, capacity: int) -> None:
-        # What follows a question mark may be a signature.
+        # Cut at the question mark: the query of a URL may be a secret signature.
         super().__init__(f"pmml:{where.partition('?')[0]}", capacity=capacity)
         self._where = where
         self._options = options
@@ -98,7 +98,7 @@ class PmmlEngine(Engine):
         except Exception as error:
             yield Failed(PMML_FAILED, _sentence(error))
         finally:
-            # Java cannot be interrupted; a slot is free when its thread is.
+            # Java cannot be interrupted, so the slot stays taken until its thread has finished.
             await asyncio.wait({evaluating})
 
     async def stop(self, grace_s: float) -> None:
@@ -107,7 +107,7 @@ class PmmlEngine(Engine):
 
 
 def read_text(where: str, options: PmmlOptions) -> str:
-    """Read and check the model, from a path or from wherever fsspec finds it."""
+    """Read and check the model, from a path or a URL that fsspec supports."""
     scheme = urlsplit(where).scheme
     if "://" not in where or scheme == "file":
         return checked_xml(Path(where.removeprefix("file://")).read_bytes())
@@ -122,7 +122,7 @@ def evaluate(model: _Model, data: bytes) -> bytes:
     """Return the outputs for these records, as JSON; raises _BadRecords."""
     records = _records(data)
     alone = isinstance(records, Mapping)
-    # Text in, text out: one call into Java for all records, whatever their number.
+    # As JSON text, so that all records need only one call into Java.
     outputs = json.loads(model.predict(json.dumps([records] if alone else records)))
     ordered = [{name: one.get(name) for name in model.outputNames} for one in outputs]
     return json.dumps(ordered[0] if alone else ordered, ensure_ascii=False).encode()
@@ -152,15 +152,15 @@ def _refuse_constant(name: str) -> None:
 
 def _load(text: str) -> _Model:
     options = [
-        "-Xrs",  # The signals of this process stay ours.
-        # The text was checked for what these forbid; they hold where a parser reads it otherwise.
+        "-Xrs",  # Java must not install signal handlers in this process.
+        # A second protection after the check of the XML: no external entities.
         "-Djavax.xml.accessExternalDTD=",
         "-Djavax.xml.accessExternalSchema=",
         "-Djavax.xml.accessExternalStylesheet=",
     ]
     if not os.environ.get("JAVA_HOME") and (home := _java_of_the_extra()):
         os.environ["JAVA_HOME"] = home
-        # It is recent enough to warn of every library that is not Java, jpype among them.
+        # This Java is so recent that it warns about native libraries such as jpype.
         options.append("--enable-native-access=ALL-UNNAMED")
     import pypmml  # noqa: PLC0415 - an extra
 

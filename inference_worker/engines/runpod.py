@@ -1,10 +1,10 @@
-"""The shape of RunPod: a function `handler(job)`, where `job["input"]` is the request.
+"""RunPod handlers: a function `handler(job)`, where `job["input"]` is the request.
 
-The file moves over unchanged: `import runpod` finds the stand-ins of runpod_sdk.py, and the
-`runpod.serverless.start(...)` at its end only says which function is the handler.
+The file needs no change: `import runpod` finds the replacements in runpod_sdk.py, and the
+`runpod.serverless.start(...)` at its end only registers the handler.
 
-A returned or yielded `{"error": ...}` fails the job.  As with RunPod, one job runs at a time
-unless a `concurrency_modifier` says more.
+A returned or yielded `{"error": ...}` fails the job.  As with RunPod, one job runs at a time unless
+a `concurrency_modifier` returns more.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from inference_worker.engines.payload import read_json, to_bytes
 from inference_worker.engines.shape import Shape
 from inference_worker.errors import BadEngine
 
-#: The failure of a job whose handler returned an `error`, which RunPod does not retry either.
+#: The failure of a job whose handler returned an `error`; RunPod does not retry it either.
 HANDLER_ERROR = "HandlerError"
 
-#: RunPod asks a modifier again and again; here it is asked as often as it says more, at most so
+#: RunPod calls a modifier repeatedly.  Here it is called as long as it returns more, at most this
 #: often.
-MOST_QUESTIONS = 100
+MAX_MODIFIER_CALLS = 100
 
 
 def runpod_shape(target: str) -> Shape:
-    """Return the shape of `module:function`, or of what `module` itself starts."""
+    """Return the shape of `module:function`, or of the handler that `module` starts."""
     started = runpod_sdk.install()
     handler = _handler(target, started)
 
@@ -53,7 +53,7 @@ def _handler(target: str, started: runpod_sdk.Started) -> Callable[[dict[str, An
         found: Callable[[dict[str, Any]], Any] = find(target)
         return found
     module = import_module(target)
-    # The call of start may stand behind `if __name__ == "__main__"`.
+    # The call of start may be under `if __name__ == "__main__"`, which does not run here.
     handler = started.config.get("handler") or getattr(module, "handler", None)
     if not callable(handler):
         raise BadEngine(f"a call of runpod.serverless.start in {target}", "none of a handler")
@@ -63,7 +63,7 @@ def _handler(target: str, started: runpod_sdk.Started) -> Callable[[dict[str, An
 
 def _concurrency(modifier: Callable[[int], int] | None) -> int:
     now = 1
-    for _ in range(MOST_QUESTIONS if modifier else 0):
+    for _ in range(MAX_MODIFIER_CALLS if modifier else 0):
         wanted = int(modifier(now)) if modifier else now
         if wanted <= now:
             break
@@ -73,7 +73,7 @@ def _concurrency(modifier: Callable[[int], int] | None) -> int:
 
 def _read(job: Job) -> dict[str, Any]:
     body = read_json(job.data)
-    # What is posted to RunPod wraps the input; what is put here need not.
+    # RunPod requires `{"input": ...}`; here the wrapper is optional.
     wrapped = body if isinstance(body, dict) and "input" in body else {"input": body}
     return {**wrapped, "id": job.request_id}
 

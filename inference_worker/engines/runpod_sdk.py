@@ -1,7 +1,7 @@
-"""What `import runpod` finds: stand-ins for the names that serverless handlers use.
+"""The module that `import runpod` finds: replaces the names that serverless handlers use.
 
-RunPod's package need not be installed.  Nothing here talks to a network: an upload becomes a data
-URL in the result, and a download is one out of the job.
+RunPod's package need not be installed.  Nothing here uses the network: an upload becomes a data URL
+in the result, and a download reads a data URL of the job.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ from inference_worker.engines.engine import Context
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.runpod_validator import validate
 
-#: The most that an archive of a job may unpack to, in bytes.
+#: The largest unpacked size of a job's archive, in bytes.
 MOST_UNPACKED_BYTES = 1024 * 1024 * 1024
 
-#: What handlers clear away between jobs, in the folder in which the worker runs.
+#: Folders that handlers remove between jobs, below the worker's folder.
 _LEFTOVERS = ("input_objects", "output_objects", "job_files")
 
 _LEVELS = {
@@ -39,7 +39,7 @@ _LEVELS = {
     "ERROR": logging.ERROR,
 }
 
-#: `3/10` or `30%`, as handlers write how far they are.
+#: `3/10` or `30%` in progress messages.
 _PART = re.compile(r"(\d+)\s*/\s*(\d+)|(\d+(?:\.\d+)?)\s*%")
 
 log = logging.getLogger("runpod")
@@ -49,7 +49,7 @@ _folders: defaultdict[str, list[str]] = defaultdict(list)
 
 
 class RunPodLogger:
-    """Logs into the worker's log."""
+    """Writes to the worker's log."""
 
     _one: "RunPodLogger | None" = None
     level = "DEBUG"
@@ -75,7 +75,7 @@ class RunPodLogger:
         log.log(number, "%s%s", f"{job_id} | " if job_id else "", message)
 
     def secret(self, secret_name: str, secret: object) -> None:
-        """Log that there is a secret, without it."""
+        """Log the name of a secret, without its value."""
         self.info(f"{secret_name}: {'*' * 8}")
 
     def trace(self, message: object, request_id: str | None = None) -> None:
@@ -104,16 +104,16 @@ class RunPodLogger:
 
 
 class VolumeCache:
-    """Does nothing: the worker's disk stays between jobs."""
+    """Does nothing: the worker keeps its disk between jobs."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
-        """Take what RunPod's own takes."""
+        """Accept all arguments of RunPod's class."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Leave everything where it is."""
+        """Do nothing."""
 
     def hydrate(self) -> None:
         """Do nothing."""
@@ -123,12 +123,12 @@ class VolumeCache:
 
 
 def enter_job(job: Mapping[str, Any], context: Context) -> None:
-    """Begin a job."""
+    """Start a job."""
     _contexts[job["id"]] = context
 
 
 def leave_job(job: Mapping[str, Any] | None) -> None:
-    """End a job; what it has downloaded is removed."""
+    """End a job, and remove its downloads."""
     if job is not None:
         _contexts.pop(job["id"], None)
         for folder in _folders.pop(job["id"], ()):
@@ -136,7 +136,7 @@ def leave_job(job: Mapping[str, Any] | None) -> None:
 
 
 def progress_update(job: Mapping[str, Any], progress: Any) -> None:
-    """Say how far a job is: a fraction, or a text that may have `3/10` or `30%` in it."""
+    """Report the progress of a job: a fraction, or a text that may contain `3/10` or `30%`."""
     if context := _contexts.get(job["id"]):
         context.progress(_fraction(progress), "" if _is_number(progress) else str(progress))
 
@@ -160,14 +160,14 @@ def _fraction(progress: Any) -> float:
 
 
 def clean(folder_list: Iterable[str] | None = None) -> None:
-    """Remove what handlers leave behind, and these folders."""
+    """Remove the usual leftovers of handlers, and these folders."""
     for folder in (*_LEFTOVERS, *(folder_list or ())):
         shutil.rmtree(folder, ignore_errors=True)
     Path("output.zip").unlink(missing_ok=True)
 
 
 def has_gpu() -> bool:
-    """Say whether NVIDIA's driver is there, without loading torch."""
+    """Return whether NVIDIA's driver is installed, without importing torch."""
     return Path("/dev/nvidiactl").exists()
 
 
@@ -177,7 +177,7 @@ def download_files_from_urls(job_id: str, urls: str | list[str]) -> list[str]:
 
 
 def download_file(file_url: str) -> dict[str, Any]:
-    """Write a data URL into a file, and unpack it when it is a zip."""
+    """Write a data URL into a file, and unpack it if it is a zip archive."""
     path = Path(_write("", file_url))
     unpacked = None
     if path.suffix == ".zip":
@@ -222,9 +222,9 @@ def _write(job_id: str, url: str) -> str:
     try:
         file = data_url.decode(url)
     except data_url.NoDataURL as error:
-        # Whoever puts a job would choose what this machine opens.
+        # Otherwise every client could make this machine open any address.
         raise BadInput(f"the file to download {error}; addresses are not opened here") from error
-    # Not below the id, which is the client's and may be a path.
+    # Not named after the job's id: the client chooses it, and it may be a path.
     folder = tempfile.mkdtemp(prefix="penstock-input-")
     _folders[job_id or _only_job()].append(folder)
     path = Path(folder) / f"file{file.suffix}"
@@ -240,23 +240,23 @@ def _only_job() -> str:
 
 
 class Started:
-    """What a module has told `runpod.serverless` while it was imported."""
+    """What a module registered with `runpod.serverless` while it was imported."""
 
     def __init__(self) -> None:
         self.config: dict[str, Any] = {}
         self.checks: list[Callable[[], Any]] = []
 
     def start(self, config: dict[str, Any]) -> None:
-        """Stand for `runpod.serverless.start`."""
+        """Replace `runpod.serverless.start`."""
         self.config = config
 
     def register_fitness_check(self, check: Callable[[], Any]) -> Callable[[], Any]:
-        """Have this called before the first job; it raises when the worker cannot work."""
+        """Register a check that runs before the first job; it raises if the worker cannot work."""
         self.checks.append(check)
         return check
 
     def check(self) -> Any:
-        """Call the checks; return a coroutine when there are any that have to be awaited."""
+        """Run the checks; return a coroutine if some of them must be awaited."""
         waits = [wait for check in self.checks if inspect.isawaitable(wait := check())]
         return _all_of(waits) if waits else None
 
@@ -267,7 +267,7 @@ async def _all_of(waits: list[Any]) -> None:
 
 
 def install() -> Started:
-    """Let `import runpod` find what is above; return what it will be told."""
+    """Make `import runpod` find the names above; return the object that records its calls."""
     started = Started()
     logger = {"RunPodLogger": RunPodLogger}
     files = {

@@ -1,6 +1,6 @@
-"""`runpod.serverless.utils.rp_validator.validate`: an input against a schema of types.
+"""`runpod.serverless.utils.rp_validator.validate`: checks an input against a schema of types.
 
-The sentences are RunPod's own, because handlers return them, and clients know them.
+The messages are RunPod's own, because handlers return them and clients may depend on them.
 """
 
 import json
@@ -9,9 +9,10 @@ from typing import Any
 
 
 def validate(raw_input: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Return `validated_input`, with the defaults put in, or `errors`, one sentence each.
+    """Return `validated_input`, with defaults, or `errors`, a list of messages.
 
-    schema: for each input `type`, `required`, and maybe `default` and `constraints`, a function.
+    schema: for each input `type`, `required`, and optionally `default` and a function
+    `constraints`.
     """
     errors = [
         f"Unexpected input. {name} is not a valid input option."
@@ -19,8 +20,8 @@ def validate(raw_input: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, 
         if name not in schema
     ]
     validated = dict(raw_input)
-    for name, told in schema.items():
-        rules = _rules(told)
+    for name, entry in schema.items():
+        rules = _rules(entry)
         if rules is None:
             errors.append(f"Schema error, {name} is not a dictionary.")
             continue
@@ -31,11 +32,11 @@ def validate(raw_input: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, 
     return {"errors": errors} if errors else {"validated_input": validated}
 
 
-def _rules(told: Any) -> dict[str, Any] | None:
-    if isinstance(told, dict):
-        return told
+def _rules(entry: Any) -> dict[str, Any] | None:
+    if isinstance(entry, dict):
+        return entry
     try:
-        rules = json.loads(told)
+        rules = json.loads(entry)
     except (TypeError, ValueError):
         return None
     return rules if isinstance(rules, dict) else None
@@ -57,7 +58,7 @@ def _wrong_in_value(name: str, rules: Mapping[str, Any], validated: dict[str, An
         value = validated[name]
         if kind is float and type(value) is int:
             value = validated[name] = float(value)
-        # A value of the default's own type is taken, whatever the type says: `None`, for one.
+        # A value of the default's own type, such as None, is accepted too.
         is_as_default = "default" in rules and isinstance(value, type(rules["default"]))
         if not isinstance(value, kind) and not is_as_default:
             errors.append(f"{name} should be {kind} type, not {type(value)}.")

@@ -1,8 +1,8 @@
-"""Where a user's module is looked for: in the folder of the worker, without getting in the way.
+"""Imports a user's module from the worker's folder, without hiding other modules.
 
-The folder goes to the end of Python's search path, so that a `token.py` or a `redis.py` in it takes
-the place of nobody's.  Only the module that the engine names is looked for there first: whoever
-names `utils` means their own.
+The folder is added at the end of Python's search path, so that a `token.py` or a `redis.py` in it
+does not hide the real one.  Only the module that the engine names is searched in the folder first,
+because a user who names `utils` means their own file.
 """
 
 import importlib
@@ -15,13 +15,13 @@ from types import ModuleType
 
 
 def import_from_folder(name: str, folder: Path) -> ModuleType:
-    """Import a user's module, in the folder first; its neighbours can be imported from then on."""
+    """Import a user's module, from the folder first; it can then import other files there."""
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     top = name.partition(".")[0]
     if top not in sys.modules and top not in sys.stdlib_module_names:
         spec = PathFinder.find_spec(top, [str(folder)])
-        # Without a loader it is a folder that is no package, and may be no module at all.
+        # Without a loader it is a plain folder, not a package.
         if spec is not None and spec.loader is not None:
             module = importlib.util.module_from_spec(spec)
             sys.modules[top] = module
@@ -34,7 +34,7 @@ def import_from_folder(name: str, folder: Path) -> ModuleType:
 
 
 def where_looked(error: BaseException, module: str) -> str:
-    """Return a remark for the error of an import of `module`; "" when it was found."""
+    """Return where `module` was searched, for an error message; "" if it was found."""
     missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
     if not missing or not f"{module}.".startswith(f"{missing}."):
         return ""

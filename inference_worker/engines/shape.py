@@ -1,8 +1,9 @@
-"""A user's code in the one shape that the handler engine calls, whatever its own is.
+"""The common interface of all formats of user code, for the handler engine.
 
     setup(ctx)  then, for each job:  read(job) -> predict(input, ctx) -> write(output)
 
-`handler` is our own shape and lies here; the shapes of others are thin adapters beside it.
+The adapter of our own format, `handler`, is here; allspark.py, cog.py and runpod.py have the
+others.
 """
 
 import inspect
@@ -26,8 +27,8 @@ from inference_worker.log_messages import CHAT_AS_TEXT, LogOnce
 
 log = logging.getLogger(__name__)
 
-#: Inputs of one predict_batch when the class does not say, and how long the first of them waits
-#: for others, in seconds.
+#: The most inputs of one predict_batch, and how long the first of them waits for others, in
+#: seconds, if the class does not set them.
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_BATCH_TIMEOUT_S = 0.01
 
@@ -42,18 +43,20 @@ def _joined(pieces: Pieces) -> Finished | Failed:
 
 @dataclass(slots=True)
 class Shape:
-    """What the engine calls.
+    """The functions that the engine calls.
 
-    read: the job's input.  predict: its output, or a generator, a coroutine or an async generator
-    of it; is_async says which of the two kinds.  write: the end that an output means.
-    piece: what a yielded output is before it becomes bytes; a Failed ends the job.
-    finish: the end that all yielded outputs mean.
-    forget: called with the input of a job that has ended.
+    read: from a job to an input.  predict: from an input to an output, or to a generator, a
+    coroutine or an async generator.  is_async: whether it is a coroutine or an async generator.
+    write: from an output to the end of the job.
+    piece: converts a yielded output before it becomes bytes; a Failed ends the job.
+    finish: from all yielded outputs to the end of the job.
+    forget: called with the input after the job has ended.
     refreshes: whether an output, or a piece, asks for a new engine process after its job.
-    setup, health, teardown: as in README.md; setup and teardown may return a coroutine.
-    concurrency: how many predicts the code can take at once; None leaves it to the operator.
-    batch_size: 0, or the most inputs that predict takes, as a list; it is then given a list of
-    contexts.  batch_timeout_s: how long the first of them waits for others.
+    setup, health, teardown: of the user's code; setup and teardown may return a coroutine.
+    concurrency: how many calls of predict the code supports at once; None leaves it to the
+    operator.
+    batch_size: 0, or the most inputs of predict, which then gets a list of inputs and a list of
+    contexts.  batch_timeout_s: how long the first input waits for others.
     """
 
     read: Callable[[Job], Any]
@@ -73,7 +76,7 @@ class Shape:
 
 
 def handler_shape(target: str) -> Shape:
-    """Return the shape of `module:Class` or `module:function`, with the instance made."""
+    """Return the shape of `module:Class` or `module:function`; creates the instance."""
     loaded = find(target)
     is_class = inspect.isclass(loaded)
     handler = loaded() if is_class else loaded
@@ -89,11 +92,11 @@ def handler_shape(target: str) -> Shape:
     else:
         read = (item_reader_of if is_batch else reader_of)(predict, input_type)
     with_context = wants_context(predict, after=1)
-    told = LogOnce(log)
+    once = LogOnce(log)
 
     def read_job(job: Job) -> Any:
         if job.path in openai_requests.TEXT and reads_text(read):
-            told.info(CHAT_AS_TEXT, target)
+            once.info(CHAT_AS_TEXT, target)
         return before(read(job.data)) if before else read(job.data)
 
     shape = Shape(

@@ -1,11 +1,11 @@
-"""Where a user's code runs: the thread that imports it and sets it up, and its event loop.
+"""The thread of the user's code: it imports the code, runs its setup, and has its event loop.
 
-In an engine's process that is the main thread, as in a script: `signal.signal`, `asyncio.run` and
-`asyncio.get_event_loop` work there.  The messages of the supervisor are then handled by another
-thread, so that a setup that takes minutes does not keep them waiting.
+In an engine's process it is the main thread, as in a script, so `signal.signal`, `asyncio.run` and
+`asyncio.get_event_loop` work.  Another thread handles the messages of the supervisor, so that a
+long setup does not block them.
 
-    import, setup -> calls, one after the other        an engine that takes one job at a time
-    import, setup -> the event loop, for ever          every other one; its threads are a pool
+    import, setup -> calls, one after the other        an engine with one job at a time
+    import, setup -> the event loop, for ever          other engines; sync calls run in a pool
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from typing import Any
 
 from inference_worker.engines.locate import last_line
 
-#: Is given what cancels a coroutine, callable from any thread, once it runs.
+#: Called with a function that cancels a coroutine, from any thread, once the coroutine runs.
 NoteCancel = Callable[[Callable[[], object]], None]
 
 
 def _nobody_cancels(cancel: Callable[[], object]) -> None:
-    """Take what cancels a coroutine that is never cancelled."""
+    """Ignore it: this coroutine is never cancelled."""
 
 
 class UserThread(ABC):
@@ -42,25 +42,25 @@ class UserThread(ABC):
 
     @abstractmethod
     def run_loop(self) -> None:
-        """Run the loop from now on; `executor` takes no calls any more."""
+        """Run the event loop from now on; `executor` accepts no more calls."""
 
     @abstractmethod
     async def settle(self, value: Any) -> Any:
-        """Return the value, awaited on the code's loop when it is awaitable."""
+        """Return the value; if it is awaitable, await it on the code's loop first."""
 
     def finish(
         self, coroutine: Coroutine[Any, Any, Any], *, note: NoteCancel = _nobody_cancels
     ) -> Any:
-        """Wait, in a thread without a running loop, until the coroutine has ended."""
+        """Run a coroutine on the code's loop and wait; only in a thread without a running loop."""
         return asyncio.run_coroutine_threadsafe(_noted(coroutine, note), self.loop).result()
 
     def stop(self) -> None:
-        """Take no calls any more."""
+        """Accept no more calls."""
         self.executor.shutdown(wait=False, cancel_futures=True)
 
 
 class PoolThread(UserThread):
-    """A thread beside the event loop of a worker that runs its engine in its own process."""
+    """The thread for an engine that runs in the worker's own process."""
 
     def __init__(self) -> None:
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="predict")
@@ -71,7 +71,7 @@ class PoolThread(UserThread):
         return self._loop
 
     def run_loop(self) -> None:
-        """Let the thread go; the loop runs already."""
+        """End the thread; the loop is already running."""
         self.executor.shutdown(wait=False)
 
     async def settle(self, value: Any) -> Any:
@@ -79,7 +79,7 @@ class PoolThread(UserThread):
 
 
 class MainThread(UserThread, Executor):
-    """The main thread of this process, once it is in `serve`."""
+    """The main thread of this process; it must call `serve`."""
 
     def __init__(self) -> None:
         self.executor = self
@@ -89,31 +89,32 @@ class MainThread(UserThread, Executor):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        # A setup may have closed the loop that `asyncio.get_event_loop()` gave it.
+        # A setup may have closed the loop that it got from `asyncio.get_event_loop()`.
         if self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
         return self._loop
 
     def serve(self) -> None:
-        """Run calls for ever; belongs to the main thread."""
+        """Run calls for ever; call it in the main thread."""
         while True:
             future, call = self._calls.get()
             if not future.set_running_or_notify_cancel():
                 continue
-            # `asyncio.run` leaves the thread without a loop; the next call finds one again.
+            # `asyncio.run` leaves the thread without a loop, so set one before every call.
             asyncio.set_event_loop(self.loop)
             try:
                 result = call()
             except BaseException as error:
                 future.set_exception(error)
-                # Otherwise this frame would keep the error, and all that it refers to, alive.
+                # Otherwise this frame would keep the error, and all objects in its traceback,
+                # alive.
                 del error
             else:
                 future.set_result(result)
             del future, call
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have the main thread call this."""
+        """Call this in the main thread."""
         future: Future[Any] = Future()
         self._calls.put((future, partial(fn, *args, **kwargs)))
         return future
@@ -143,7 +144,7 @@ class MainThread(UserThread, Executor):
 
 
 class LoopTask:
-    """A coroutine that runs on the loop of a user's code, seen from another loop."""
+    """A coroutine on the event loop of the user's code, controlled from another loop."""
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
@@ -155,7 +156,7 @@ class LoopTask:
         loop.call_soon_threadsafe(self._start, coroutine)
 
     async def cancel(self) -> None:
-        """Cancel it, and return once nothing of it runs any more."""
+        """Cancel it, and wait until it has ended."""
         self._loop.call_soon_threadsafe(self._cancel)
         await self._ended.wait()
 
@@ -164,7 +165,7 @@ class LoopTask:
         self._task.add_done_callback(self._done)
 
     def _cancel(self) -> None:
-        # After `_start`, because both came to this loop in that order.
+        # `_start` has run: both were scheduled on this loop in that order.
         if self._task is not None:
             self._task.cancel()
 
@@ -174,12 +175,12 @@ class LoopTask:
 
 
 def is_awaitable(value: Any) -> bool:
-    """Say whether a value has to be awaited; generators, which yield results, are not."""
+    """Return whether a value must be awaited; generators yield results and are not awaited."""
     return hasattr(type(value), "__await__")
 
 
 async def _awaited(value: Any) -> Any:
-    """Await it, and let nothing but an Exception out: a loop ends with anything else."""
+    """Await it, and replace a SystemExit or KeyboardInterrupt, which would end the loop."""
     try:
         return await value
     except (SystemExit, KeyboardInterrupt) as error:

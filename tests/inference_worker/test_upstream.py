@@ -353,11 +353,11 @@ async def test_the_smaller_one_of_window_and_slots_holds(
 @pytest.mark.parametrize(
     ("name", "options", "told"),
     [
-        ("http", {}, "say either where the server is"),
-        ("http:http://h", {"port": 1}, "say either where the server is"),
+        ("http", {}, "expected either a url or a port"),
+        ("http:http://h", {"port": 1}, "expected either a url or a port"),
         ("http:http://h", {"url": "http://h"}, "expected one url"),
         ("http:ftp://h", {}, "url: "),
-        ("http", {"port": 0}, "port 0, any free one"),
+        ("http", {"port": 0}, "port 0, a free port"),
         ("http", {"port": 1, "mode": "xml"}, "mode: "),
         ("http", {"port": 1, "path": "v1"}, "path: "),
         ("http", {"port": 1, "send_headers": {"a b": "c"}}, "no name of a header"),

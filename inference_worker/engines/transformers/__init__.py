@@ -1,7 +1,8 @@
-"""Models by transformers: text generation with continuous batching, embeddings, pipelines.
+"""Models of transformers: text generation with continuous batching, embeddings, pipelines.
 
     request -> sequence -> scheduler -> runner (own | paged) -> sampling -> stops -> reply
 
-`engine` wires them; `loop` takes the steps.  Only `runner`, `grid`, `sampling`, `paged` and the
-`start` of each engine import torch: naming an engine must not cost the supervisor a gigabyte.
+`engine` connects them; `loop` runs the steps.  Only `loading`, `runner`, `grid`, `sampling`,
+`paged` and the `start` of each engine import torch: the supervisor creates an engine only to check
+its name, and must not pay a gigabyte of memory for that.
 """

@@ -1,7 +1,7 @@
-"""Jobs that are alike, computed together by one thread.
+"""Computes similar jobs together in one thread.
 
-Nobody waits for company: the thread takes what has gathered while it was busy, so a lone job
-starts at once and many jobs make large batches by themselves.
+There is no waiting time: the thread takes all jobs that arrived while it was busy.  So a single job
+starts at once, and many jobs form large batches.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ class _Item(Generic[T, R]):
 
 
 class BatchThread(Generic[T, R]):
-    """Calls `compute` with lists of values, whose weights sum up to `most` at most.
+    """Calls `compute` with lists of values, whose weights add up to at most `most`.
 
-    compute: returns a result for each value, or an exception in its place.  When it raises,
-    each value of the batch is computed alone, so that only the bad one fails.
+    compute: returns a result or an exception for each value.  If it raises, each value of the batch
+    is computed alone, so that only the bad one fails.
     """
 
     def __init__(self, compute: Callable[[list[T]], list[R | Exception]], *, most: int) -> None:
@@ -42,7 +42,7 @@ class BatchThread(Generic[T, R]):
         self._thread.start()
 
     async def result(self, value: T, *, weight: int = 1) -> R:
-        """Return what is computed of this value; a cancelled one is not computed any more."""
+        """Return the result for this value; cancel the call to drop a value that waits."""
         item: _Item[T, R] = _Item(value, weight, Future())
         with self._wake:
             self._items.append(item)
@@ -50,7 +50,7 @@ class BatchThread(Generic[T, R]):
         return await asyncio.wrap_future(item.result)
 
     def stop(self) -> None:
-        """End after the batch that is being computed; what waits is cancelled."""
+        """End after the current batch; waiting values are cancelled."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
@@ -64,7 +64,7 @@ class BatchThread(Generic[T, R]):
                     item.result.set_result(result)
 
     def _next(self) -> list[_Item[T, R]]:
-        """Wait for values and return as many as fit; nothing when it is over."""
+        """Wait for values and return as many as fit; an empty list after `stop`."""
         batch: list[_Item[T, R]] = []
         with self._wake:
             while not batch:
@@ -84,12 +84,12 @@ class BatchThread(Generic[T, R]):
         return batch
 
     def _results(self, batch: list[_Item[T, R]]) -> list[R | Exception]:
-        # Whatever is raised: without this thread no job would ever be computed again.  A library in
-        # Rust that panics raises what is no Exception.
+        # Catch everything: if this thread ended, no job would be computed any more.  A panic in a
+        # Rust library is a BaseException.
         try:
             results = self._compute([item.value for item in batch])
             if len(results) != len(batch):
-                raise ValueError(f"{len(batch)} values were computed to {len(results)} results")
+                raise ValueError(f"expected {len(batch)} results, got {len(results)}")
             return results
         except BaseException as error:
             if len(batch) == 1:

@@ -1,4 +1,4 @@
-"""Which runner takes the steps, and on which device.  Pure: plain values in, a decision out."""
+"""Chooses the runner and the device.  Pure."""
 
 from inference_worker.engines.transformers.options import RunnerChoice
 from inference_worker.engines.transformers.sequence import Sampling
@@ -7,23 +7,24 @@ from inference_worker.engines.transformers.sequence import Sampling
 def choose_runner(
     asked: RunnerChoice, *, device: str, has_flash: bool, fits_flash: bool, usual: Sampling
 ) -> RunnerChoice:
-    """Return the runner: what was asked for, and by itself our own unless paged is the better one.
+    """Return the configured runner; for `auto`, `paged` if it is faster, else our own.
 
-    device: its kind, as `cuda`.  has_flash: flash attention is installed.  fits_flash: the model
-    can compute with it.  usual: what a request is given that wishes nothing itself.
+    device: its kind, such as `cuda`.  has_flash: flash attention is installed.  fits_flash: the
+    model supports it.  usual: the sampling of a request without parameters.
 
-    Without flash attention transformers' continuous batching compares every token with those of
+    Without flash attention, transformers' continuous batching compares every token with those of
     all rows, and is slower than a padded rectangle.
     """
     if asked is not RunnerChoice.AUTO:
         return asked
-    # A model whose own settings have, say, a repetition penalty would be refused every request.
+    # If the model's defaults have, for example, a repetition penalty, the paged runner would refuse
+    # every request.
     can_paged = device == "cuda" and has_flash and fits_flash and not beyond_paged(usual)
     return RunnerChoice.PAGED if can_paged else RunnerChoice.OWN
 
 
 def beyond_paged(sampling: Sampling) -> str | None:
-    """Say what of these wishes the paged runner cannot do for one request alone; None if all."""
+    """Return a parameter that the paged runner cannot set per request; None if it supports all."""
     wishes = {
         "min_p": sampling.min_p > 0.0,
         "a penalty": sampling.has_penalties,
@@ -34,9 +35,9 @@ def beyond_paged(sampling: Sampling) -> str | None:
 
 
 def choose_device(asked: str, *, cuda_devices: int, has_mps: bool) -> str:
-    """Return the device to compute on; raise ValueError for one that is not there.
+    """Return the device to use; raises ValueError if it does not exist.
 
-    asked: `cpu`, `cuda`, `cuda:1`, `mps`, any other that torch knows, or "" for what is there.
+    asked: `cpu`, `cuda`, `cuda:1`, `mps`, any other that torch knows, or "" for the best available.
     """
     kind, _, number = asked.partition(":")
     if not asked:

@@ -1,7 +1,7 @@
-"""Texts to vectors: `embeddings:MODEL`, mean pooling, many jobs in one batch.
+"""The engine `embeddings:MODEL`: vectors of texts by mean pooling, many jobs in one batch.
 
-A job is plain text, or JSON with `input`, a text or a list of texts, as in OpenAI's API; the
-answer has its shape: {"data": [{"index", "embedding"}], "usage": {...}}.
+A job is plain text, or JSON with `input`, a text or a list of texts, as in OpenAI's API.  The
+result has the format of that API: {"data": [{"index", "embedding"}], "usage": {...}}.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class EmbeddingRequest(BaseModel):
 
     @property
     def texts(self) -> list[str]:
-        """The texts, however they were given."""
+        """The texts as a list."""
         return [self.input] if isinstance(self.input, str) else self.input
 
 
@@ -64,7 +64,7 @@ class _Loaded:
 
 
 class EmbeddingsEngine(Engine):
-    """Runs `embeddings:MODEL`, a folder or a name of the hub."""
+    """Runs `embeddings:MODEL`; MODEL is a folder or a name on the hub."""
 
     def __init__(
         self, model: str, options: EmbeddingOptions, *, capacity: int | None = None
@@ -113,7 +113,7 @@ class EmbeddingsEngine(Engine):
             self._batches.stop()
 
     def _load(self, context: Context) -> _Loaded:
-        # Here, so that the supervisor can make this object without paying for torch.
+        # Imported here, so that the supervisor can create this object without importing torch.
         from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415
 
         from inference_worker.engines.transformers import loading  # noqa: PLC0415
@@ -126,7 +126,7 @@ class EmbeddingsEngine(Engine):
         return _Loaded(tokenizer, model, min(known, tokenizer.model_max_length))
 
     def _read(self, job: Job) -> list[list[int]]:
-        """Return the tokens of each text; raise BadInput."""
+        """Return the tokens of each text; raises BadInput."""
         assert self._loaded is not None, "run before start"
         refuse_text(job.path)
         try:
@@ -161,12 +161,12 @@ class EmbeddingsEngine(Engine):
         with torch.inference_mode():
             hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             weights = mask.unsqueeze(-1)
-            # What stands at padding is not a number's business: it is left out, not multiplied.
+            # Masked and not multiplied by 0: padding may be NaN or infinite, and 0 * NaN is NaN.
             vectors = hidden.masked_fill(weights == 0, 0.0).sum(1) / weights.sum(1)
             if self._options.normalise:
                 vectors = torch.nn.functional.normalize(vectors, dim=-1)
             sound = vectors.isfinite().all(-1).tolist()
-        no_number = BadInput("the model answers this text with what is no number")
+        no_number = BadInput("the model's vector for this text has NaN or infinity")
         return [
             vector if good else no_number
             for vector, good in zip(vectors.tolist(), sound, strict=True)

@@ -1,10 +1,10 @@
-"""Text generation: many answers grow together, token by token, in one process on one model.
+"""The engine `transformers:MODEL`: generates many answers together, token by token.
 
     job -> request -> prompt ids -> sequences ──> loop (schedule, run, postprocess)
-    Started, Delta, ..., Usage, Finished     <── updates, once for each step
+    Started, Delta, ..., Usage, Finished     <── updates, once per step
 
-A job is read and checked before it gets anywhere near the model; what is wrong with it is its
-own failure.  To close its iterator takes its sequences out before the next step.
+A job is parsed and checked before it reaches the model, so an invalid job fails alone.  Closing its
+iterator removes its sequences before the next step.
 """
 
 import asyncio
@@ -42,14 +42,14 @@ from inference_worker.engines.transformers.sequence import Sequence
 from inference_worker.engines.transformers.tokenizer import ModelTokenizer
 from inference_worker.errors import EngineFailed
 
-#: Answers that grow at once when nobody says how many.
+#: How many answers are generated at once by default.
 DEFAULT_BATCH = 16
 
 log = logging.getLogger(__name__)
 
 
 class TransformersEngine(Engine):
-    """Runs `transformers:MODEL`, a folder or a name of the hub."""
+    """Runs `transformers:MODEL`; MODEL is a folder or a name on the hub."""
 
     def __init__(
         self, model: str, options: GenerationOptions, *, capacity: int | None = None
@@ -60,7 +60,7 @@ class TransformersEngine(Engine):
         self._options = options
         self._batch = batch
         self._listeners: dict[Sequence, asyncio.Queue[Update]] = {}
-        # One thread: two encodings at once would get in each other's way inside the tokenizer.
+        # One thread, because a tokenizer is not thread-safe.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="prompts")
 
     async def start(self, context: Context) -> None:
@@ -76,7 +76,7 @@ class TransformersEngine(Engine):
         self._generation = GenerationLoop(
             runner,
             self._limits,
-            deliver=lambda updates: _call(loop, self._hand_out, updates),
+            deliver=lambda updates: _call(loop, self._dispatch, updates),
         )
         self._generation.start()
         log.info(
@@ -98,7 +98,7 @@ class TransformersEngine(Engine):
             yield Failed(BAD_INPUT, str(error), retryable=False)
             return
         except BaseException as error:
-            # A tokenizer that panics raises what is no Exception, and nobody else would answer.
+            # A panic in the Rust tokenizer is a BaseException, and the job needs an answer.
             if isinstance(error, asyncio.CancelledError | GeneratorExit):
                 raise
             yield failure_of(error)
@@ -122,7 +122,7 @@ class TransformersEngine(Engine):
         yield Finished(output, reason=str(choices[0].finish_reason))
 
     async def health(self) -> Health:
-        """Say how many generate and wait, and whether steps succeed."""
+        """Return how many sequences generate and wait, and whether steps succeed."""
         load = self._generation.load
         details = {
             "generating": float(load.generating),
@@ -134,7 +134,7 @@ class TransformersEngine(Engine):
             "steps": float(load.steps),
         }
         if self._generation.is_dead:
-            return Health(State.DEAD, "one step after the other failed", details)
+            return Health(State.DEAD, "several steps in a row have failed", details)
         return Health(State.OK, details=details)
 
     async def stop(self, grace_s: float) -> None:
@@ -146,8 +146,8 @@ class TransformersEngine(Engine):
     def _load(
         self, context: Context
     ) -> tuple[ModelTokenizer, Defaults, frozenset[int], Limits, Runner]:
-        # Imported here and in a thread: it takes seconds, and the supervisor, which makes this
-        # object only to see whether its name makes sense, must not pay for torch.
+        # Imported here, in a thread: it takes seconds, and the supervisor, which creates this
+        # object only to check its name, must not import torch.
         from inference_worker.engines.transformers import loading  # noqa: PLC0415
 
         loaded = loading.load(self._model_name, self._options, context)
@@ -157,7 +157,7 @@ class TransformersEngine(Engine):
         return loaded.tokenizer, loaded.defaults, loaded.end_ids, limits, runner
 
     def _read(self, job: Job) -> tuple[GenerationRequest, list[Sequence]]:
-        """Return the job's sequences; raise BadInput for what can never be generated."""
+        """Return the job's sequences; raises BadInput for an invalid request."""
         refuse_vectors(job.path)
         request = read_generation(job.data, job.content_type)
         prompt = self._tokenizer.encode(request)
@@ -169,8 +169,8 @@ class TransformersEngine(Engine):
         )
         if refused := self._refuses(sampling):
             raise BadInput(
-                f"{refused} cannot be had from the paged runner of this worker, but from one whose "
-                "engine has the option `runner`: `own`"
+                f"{refused} is not supported by the paged runner of this worker; it needs the "
+                "engine option `runner`: `own`"
             )
         choices = [
             Sequence(prompt, sampling, self._tokenizer.decode, choice)
@@ -178,9 +178,9 @@ class TransformersEngine(Engine):
         ]
         return request, choices
 
-    def _hand_out(self, updates: list[Update]) -> None:
+    def _dispatch(self, updates: list[Update]) -> None:
         for update in updates:
-            # The listener of a cancelled one has gone.
+            # A cancelled sequence has no listener any more.
             queue = self._listeners.get(update.sequence)
             if queue is None:
                 continue
@@ -210,6 +210,6 @@ async def _events(
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Any, *arguments: object) -> None:
-    # The loop may have been closed by the time the last step is over; nobody listens then.
+    # The event loop may already be closed after the last step; then the call is dropped.
     if not loop.is_closed():
         loop.call_soon_threadsafe(function, *arguments)

@@ -1,17 +1,17 @@
-"""The keys and values of all rows that grow together, in one left-padded rectangle.
+"""The KV cache: keys and values of all rows in one left-padded rectangle.
 
                columns      start              end
-    row 0                    .  .  k  k  k  k  k |     a row ends where all end;
+    row 0                    .  .  k  k  k  k  k |     all rows end at the same column;
     row 1                    k  k  k  k  k  k  k |     the longest begins at `start`;
-    row 2                    .  .  .  .  k  k  k |     what is left of a row is masked
+    row 2                    .  .  .  .  k  k  k |     columns left of a row are masked
 
-A step writes one column at `end` in place.  A row leaves by the last one taking its place; a new
-one is written behind them.  Columns that nobody needs are left out by moving `start`.  The
-tensors are made anew, a little larger than needed, only when a side of the rectangle is reached:
-transformers' DynamicCache makes them anew at every step.
+A step writes one column at `end`, in place.  A row that leaves is replaced by the last one; a new
+row is added after the last.  Moving `start` drops columns that no row uses.  New tensors, a little
+larger than needed, are allocated only when a side of the rectangle is reached; transformers'
+DynamicCache allocates new ones at every step.
 
-What is inside the rectangle is always a number.  A masked NaN would still spoil its row, since
-zero times NaN is NaN, and what a failed row left behind must not spoil the next one.
+All values inside the rectangle are finite.  A masked NaN would still break its row, because 0 * NaN
+is NaN, and leftovers of a failed row must not break the next one.
 """
 
 from collections.abc import Sequence as Rows
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-#: Columns that new tensors have to spare: so many steps until they are made anew.
+#: Spare columns of new tensors: the number of steps until the next allocation.
 SPARE_COLUMNS = 128
 
 #: The number of rows of new tensors is a multiple of this.
@@ -51,7 +51,7 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
         return self._grid.width
 
     def begin(self, keys: Tensor, values: Tensor) -> None:
-        """Take device, type and sizes from the first prompt."""
+        """Set device, type and sizes from the first prompt."""
         self.keys = keys.new_zeros((0, keys.shape[1], 0, keys.shape[3]))
         self.values = values.new_zeros((0, values.shape[1], 0, values.shape[3]))
         self.dtype, self.device = keys.dtype, keys.device
@@ -59,7 +59,7 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
 
 
 class Grid:
-    """The rectangle; its rows are counted from 0 in the order in which they joined, less moves."""
+    """The rectangle.  Rows are numbered from 0; `leave` may change the number of one row."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -72,32 +72,32 @@ class Grid:
 
     @property
     def width(self) -> int:
-        """Columns that are in use."""
+        """The number of columns in use."""
         return self.end - self.start
 
     @property
     def capacity(self) -> tuple[int, int]:
-        """Rows and columns for which there is memory."""
+        """The allocated rows and columns."""
         return self._mask.shape[0], self._mask.shape[1]
 
     def mask(self) -> Tensor:
-        """Return which columns each row has, the one of the coming step included."""
+        """Return which columns each row uses, including the column of the next step."""
         return self._mask[: self.rows, self.start : self.end + 1]
 
     def advance(self) -> None:
-        """Count the column that the step has written, and have room for the next one."""
+        """Count the column that the step has written, and prepare the next one."""
         self.end += 1
         self.lengths = [length + 1 for length in self.lengths]
         self.prepare()
 
     def prepare(self) -> None:
-        """See that the coming step has a column to write, which belongs to every row."""
+        """Make sure that the next step has a column to write, in every row."""
         if self.end >= self.capacity[1]:
-            self._remake(self.rows, width=self.width)
+            self._reallocate(self.rows, width=self.width)
         self._mask[: self.rows, self.end] = True
 
     def join(self, prompts: Rows[Prefilled]) -> None:
-        """Add a row for each prompt, behind those that are there."""
+        """Add a row for each prompt, after the existing rows."""
         if not prompts:
             return
         if self.cache is None:
@@ -109,7 +109,7 @@ class Grid:
         self.prepare()
 
     def leave(self, row: int) -> int:
-        """Remove a row; return the number of the row that has taken its place."""
+        """Remove a row; return the old number of the row that has taken its place."""
         last = self.rows - 1
         if row != last:
             used = slice(self.start, self.end)
@@ -144,20 +144,20 @@ class Grid:
         self.rows += 1
 
     def _widen(self, rows: int, *, width: int) -> None:
-        """Make the rectangle this wide, and have room for so many rows."""
+        """Make the rectangle this wide, with memory for this many rows."""
         if not self.rows:
-            # Nobody is there whose columns would have to stay where they are.
+            # Without rows, the columns can start anywhere.
             self.start = self.end = min(width, self.capacity[1])
         if rows > self.capacity[0] or width > self.end or self.end >= self.capacity[1]:
-            self._remake(rows, width=width)
+            self._reallocate(rows, width=width)
         elif (start := self.end - width) < self.start:
             for layer in self._layers:
                 layer.keys[: self.rows, :, start : self.start] = 0
                 layer.values[: self.rows, :, start : self.start] = 0
             self.start = start
 
-    def _remake(self, rows: int, *, width: int) -> None:
-        """Make the tensors anew, one layer after the other, for the rows that there are now."""
+    def _reallocate(self, rows: int, *, width: int) -> None:
+        """Allocate new tensors layer by layer, and copy the rows; only one layer exists twice."""
         height = -(-max(rows, 1) // ROWS_AT_ONCE) * ROWS_AT_ONCE
         columns = width + SPARE_COLUMNS
         old, used = slice(self.start, self.end), slice(width - self.width, width)

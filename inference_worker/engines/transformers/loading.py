@@ -1,4 +1,4 @@
-"""From a folder or a name of the hub to a model on its device, and what it can bear."""
+"""Loads a model onto its device, and computes its limits."""
 
 import importlib.util
 import logging
@@ -26,20 +26,20 @@ from inference_worker.engines.transformers.runner import OwnRunner
 from inference_worker.engines.transformers.scheduler import Limits
 from inference_worker.engines.transformers.tokenizer import ModelTokenizer
 
-#: What part of the memory that is free after loading the cache may take.  The other part is for
-#: the computation itself, and for tensors that exist twice while they are made anew.
+#: The share of free memory, after loading, for the cache.  The rest is for the computation, and for
+#: tensors that exist twice during a reallocation.
 CACHE_PART = 0.5
 
-#: With less it is not worth to begin.
+#: With fewer tokens of cache the engine does not start.
 LEAST_CACHE_TOKENS = 16
 
-#: Most tokens of prompt and answer when the model itself does not say.
+#: The most tokens of prompt and answer, if the model does not set it.
 DEFAULT_CONTEXT = 4096
 
-#: A tokenizer that knows no limit says something like 10 to the power of 30.
+#: A tokenizer without a limit has a `model_max_length` of about 10**30.
 UNLIMITED = 10**9
 
-#: Where a container finds how much memory it may have, and how much it has.
+#: The control group of a container, with its memory limit and use.
 CGROUP = Path("/sys/fs/cgroup")
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model that is ready to compute."""
+    """A model that is ready to use."""
 
     model: Any
     tokenizer: ModelTokenizer
@@ -63,7 +63,7 @@ def load(name: str, options: GenerationOptions, context: Context) -> LoadedModel
     tokenizer = AutoTokenizer.from_pretrained(name, **source(options))
     context.progress(0.1, "the model")
     model = load_model(AutoModelForCausalLM, name, options, device)
-    context.progress(0.9, "trying it out")
+    context.progress(0.9, "a test run")
     vocabulary = model.get_input_embeddings().num_embeddings
     return LoadedModel(
         model=model,
@@ -75,13 +75,13 @@ def load(name: str, options: GenerationOptions, context: Context) -> LoadedModel
 
 
 def prepare_torch(options: ModelOptions, *, asked_device: str = "") -> torch.device:
-    """Set the threads, and return the device to compute on.
+    """Set the number of threads, and return the device to use.
 
-    asked_device: what the worker was told; the engine's own option goes first.
+    asked_device: the worker's setting; the engine's option has priority.
     """
     if options.torch_threads is not None:
         torch.set_num_threads(options.torch_threads)
-    # A bar that is redrawn tears up a log of lines; how far the loading is, is reported.
+    # A progress bar would garble the log; the engine reports progress itself.
     library_logging.disable_progress_bar()
     wanted = asked_device if options.device == "auto" else options.device
     devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -90,7 +90,7 @@ def prepare_torch(options: ModelOptions, *, asked_device: str = "") -> torch.dev
 
 
 def source(options: ModelOptions) -> dict[str, Any]:
-    """Return where a model comes from, as the library's own parameters."""
+    """Return the source of a model, as parameters of the library."""
     return {
         "revision": options.revision or "main",
         "local_files_only": options.local_files_only,
@@ -99,11 +99,11 @@ def source(options: ModelOptions) -> dict[str, Any]:
 
 
 def load_model(auto_class: Any, name: str, options: ModelOptions, device: torch.device) -> Any:
-    """Load a model of this kind in the type that the options ask for."""
+    """Load a model with the number type of the options."""
     dtype: Any = "auto" if options.dtype == "auto" else getattr(torch, options.dtype)
     model = auto_class.from_pretrained(name, dtype=dtype, **source(options))
     if options.dtype == "auto" and device.type == "cpu" and model.dtype is torch.float16:
-        # A CPU has no arithmetic of its own for these: it is slower than with twice the bytes.
+        # CPUs have no float16 arithmetic: it is slower than float32.
         model = model.float()
     return model.eval().to(device)
 
@@ -111,7 +111,7 @@ def load_model(auto_class: Any, name: str, options: ModelOptions, device: torch.
 def make_runner(
     loaded: LoadedModel, options: GenerationOptions, *, sequences: int
 ) -> tuple[Runner, Limits]:
-    """Make the runner for so many answers at once, and say what fits into it."""
+    """Create the runner for this many answers at once; return it with its limits."""
     own = OwnRunner(loaded.model, prefill_tokens=options.prefill_tokens)
     limits = Limits(
         sequences=sequences,
@@ -132,28 +132,28 @@ def make_runner(
         except Exception as error:
             if options.runner is RunnerChoice.PAGED:
                 raise
-            log.warning("The paged runner cannot be had, so it is our own: %s", last_line(error))
+            log.warning("The paged runner did not start; using our own: %s", last_line(error))
     return own, limits
 
 
 def _cache_tokens(
     loaded: LoadedModel, options: GenerationOptions, sequences: int, bytes_per_token: int
 ) -> int:
-    """Return how many tokens of cache there are to be: as the options say, or as memory is free."""
+    """Return the size of the cache in tokens: from the options, or from the free memory."""
     tokens = options.max_tokens_in_batch
     if tokens is None:
         free = free_bytes(loaded.model.device)
         tokens = int(CACHE_PART * free / bytes_per_token)
         if tokens < LEAST_CACHE_TOKENS:
             raise MemoryError(
-                f"{free} bytes are free once the model is loaded, and a token of cache takes "
-                f"{bytes_per_token}"
+                f"too little memory for the cache: {free} bytes are free after loading the model, "
+                f"and one token needs {bytes_per_token}"
             )
     return min(tokens, sequences * loaded.context)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return how much memory is free on the device, or for this process on a CPU."""
+    """Return the free memory of the device; on a CPU, what this process can still use."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free
@@ -167,7 +167,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _defaults(generation: Any, options: GenerationOptions) -> Defaults:
-    """Return what `model.generate` would do, from the model's generation_config.json."""
+    """Return the defaults of `model.generate`, from the model's generation_config.json."""
     most = generation.max_new_tokens or options.max_new_tokens
     penalty = generation.repetition_penalty or 1.0
     if not generation.do_sample:
@@ -196,5 +196,5 @@ def _context(model: Any, tokenizer: Any, options: GenerationOptions) -> int:
     if options.context is None:
         return most or DEFAULT_CONTEXT
     if most is not None and options.context > most:
-        raise ValueError(f"context: the model was made for at most {most} tokens")
+        raise ValueError(f"context: expected at most {most} tokens, the model's limit")
     return options.context

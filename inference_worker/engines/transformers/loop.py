@@ -1,8 +1,8 @@
-"""The thread that takes the steps: schedule, run, postprocess, again and again.
+"""The generation thread: schedule, run and postprocess a step, in a loop.
 
-Only this thread touches the scheduler, the runner and the sequences that were given to it.  The
-others leave orders (begin these, cancel those), which are looked at between two steps; what
-comes of a step is handed out in one call.
+Only this thread uses the scheduler, the runner and the sequences in them, so they need no locks.
+Other threads queue orders (start these, cancel those), which it executes between two steps.  All
+updates of a step are delivered in one call.
 """
 
 import logging
@@ -18,35 +18,35 @@ from inference_worker.engines.failures import failure_of
 from inference_worker.engines.transformers.scheduler import Limits, Scheduler, Step
 from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
 
-#: After so many failed steps in a row it is not the jobs' fault: the engine is dead.
+#: After this many failed steps in a row the engine counts as dead: the jobs are not the cause.
 MOST_FAILED_STEPS = 3
 
 log = logging.getLogger(__name__)
 
 
 class Runner(Protocol):
-    """What takes a step: our own loop, or transformers' continuous batching."""
+    """Runs steps: our own implementation, or transformers' continuous batching."""
 
     name: str
     padded: bool
     bytes_per_token: int
 
     def run(self, step: Step) -> list[tuple[Sequence, Pick | Failed]]:
-        """Take one step, or what is ready of it."""
+        """Run one step; return the outcomes that are ready."""
 
     def refuses(self, sampling: Sampling) -> str | None:
-        """Say what of these wishes cannot be had."""
+        """Return a parameter that is not supported; None if all are."""
 
     def reset(self) -> None:
-        """Forget everything, after a step that raised."""
+        """Forget all sequences, after a step that raised."""
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free all resources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What a step did for one sequence: it began, or a piece of text, or its end."""
+    """What a step did for one sequence: its start, a piece of text, or its end."""
 
     sequence: Sequence
     piece: str = ""
@@ -56,7 +56,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much there is to do now."""
+    """The current load of the loop."""
 
     generating: int = 0
     waiting: int = 0
@@ -66,9 +66,9 @@ class Load:
 
 
 class GenerationLoop:
-    """Takes steps for as long as there is something to do.
+    """Runs steps while there are sequences.
 
-    deliver: called in the loop's thread after each step, with all that it did.
+    deliver: called in the loop's thread after each step, with all its updates.
     """
 
     def __init__(
@@ -88,18 +88,18 @@ class GenerationLoop:
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
 
     def start(self) -> None:
-        """Begin to take steps."""
+        """Start the thread."""
         self._thread.start()
 
     def begin(self, sequences: Iterable[Sequence]) -> None:
-        """Put them in the line; from any thread."""
+        """Add sequences to the waiting queue; from any thread."""
         wanted = list(sequences)
         self._order(lambda: self._scheduler.add(wanted))
         if self._is_over:
             self._give_up()
 
     def cancel(self, sequences: Iterable[Sequence]) -> None:
-        """Take them out before the next step, and say nothing more of them; from any thread."""
+        """Remove sequences before the next step, without further updates; from any thread."""
         unwanted = list(sequences)
 
         def cancel() -> None:
@@ -109,14 +109,14 @@ class GenerationLoop:
         self._order(cancel)
 
     def stop(self, timeout_s: float) -> None:
-        """End after the step that is being taken; wait for that long at most."""
+        """End after the current step; wait for it up to `timeout_s`."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
     def step(self) -> None:
-        """Look at the orders, and take one step."""
+        """Execute the orders, and run one step."""
         while self._orders:
             self._orders.popleft()()
         step = self._scheduler.schedule()
@@ -137,18 +137,18 @@ class GenerationLoop:
         updates = [Update(sequence) for sequence in step.joins]
         for sequence, outcome in outcomes:
             if sequence.is_finished:
-                # The runner was ahead of us: what it picked after the end is nobody's.
+                # The paged runner may be ahead: tokens after the end are dropped.
                 continue
             if isinstance(outcome, Failed):
                 sequence.fail(outcome)
                 updates.append(Update(sequence, is_last=True))
             else:
-                updates.append(_taken(sequence, outcome))
+                updates.append(_add(sequence, outcome))
         self._count(sum(update.tokens for update in updates))
         return updates
 
     def _failed(self, error: Exception) -> None:
-        """Nobody knows what a step that raised has left behind: all begin anew, elsewhere."""
+        """Fail all sequences: after a step that raised, the state of the cache is unknown."""
         self._failed_steps += 1
         self.is_dead = self._failed_steps >= MOST_FAILED_STEPS
         self._drop_all(failure_of(error))
@@ -185,28 +185,31 @@ class GenerationLoop:
         except Exception:
             log.exception("The generation has ended:")
         finally:
-            # However it ends: nobody takes steps any more.
+            # For every kind of end: no more steps are run.
             self.is_dead = self._is_over = True
             self._give_up()
             self._runner.close()
 
     def _give_up(self) -> None:
-        """Give everybody back, whoever still comes included."""
+        """Fail all sequences, including those that still arrive."""
+        # Both this thread and callers of `begin` get here; the lock keeps them from using the
+        # scheduler at the same time.
         with self._giving_up:
             while self._orders:
                 self._orders.popleft()()
             if self._stopping:
                 self._drop_all(Failed(SHUTDOWN, "the engine is being stopped"))
             else:
-                # This process generates nothing more; its supervisor makes another one.
+                # This process cannot generate any more; DEVICE_LOST makes the supervisor replace
+                # it.
                 self._drop_all(Failed(DEVICE_LOST, "the generation has ended"))
 
 
-def _taken(sequence: Sequence, pick: Pick) -> Update:
+def _add(sequence: Sequence, pick: Pick) -> Update:
     try:
-        piece = sequence.take(pick)
+        piece = sequence.add(pick)
     except Exception as error:
-        # A tokenizer that stumbles over its own token is this answer's misfortune alone.
+        # If the tokenizer cannot decode a token, only this answer fails.
         log.warning("A token could not be turned into text:", exc_info=error)
         sequence.fail(Failed(type(error).__name__, f"token {pick.token} has no text: {error}"))
         return Update(sequence, is_last=True)

@@ -1,8 +1,9 @@
-"""Images, sounds and films of a job: bytes, or data URLs, and never a path or an address.
+"""Decodes images, sounds and films of a job, from bytes or data URLs, never from paths or
+addresses.
 
-The library opens whatever text it is given in the place of one of these, from the disk of this
-machine or from its network.  So a text of a job never reaches it: each is decoded here.  What is
-made of it is bounded too, because a few kilobytes can be a picture of gigabytes.
+Where the library expects media, it opens any text as a file or an address of this machine's
+network. So no text of a job reaches it: everything is decoded here.  The decoded size is limited
+too, because a few kilobytes can expand to an image of gigabytes.
 """
 
 import base64
@@ -15,31 +16,31 @@ from typing import Any
 
 from inference_worker.engines.failures import BadInput
 
-#: The most pixels of all images of one job together, as many as 8,000 by 8,000 have.
+#: The most pixels of all images of one job together; 8,000 by 8,000.
 MOST_PIXELS = 64_000_000
 
-#: The same where the answer has numbers for each pixel.  A model for 150 classes computes 600 bytes
-#: for each pixel of the job, and one that finds masks 192 numbers.
+#: The same if the result has numbers for each pixel.  A model for 150 classes computes 600 bytes
+#: per pixel, and one that finds masks 192 numbers.
 MOST_PIXELS_OF_MAPS = 4_000_000
 
-#: How many times as long as the other one a side of an image may be.  Models for small images
-#: enlarge the shorter side: a row of a million pixels would become a picture of gigabytes.
+#: The largest ratio of an image's sides.  Models for small images enlarge the shorter side: a row
+#: of a million pixels would become an image of gigabytes.
 MOST_ASPECT = 100
 
-#: What is read of a sound, in seconds, when nobody says.
+#: The longest sound by default, in seconds.
 DEFAULT_SOUND_S = 1800.0
 
 #: How long the decoding of one sound may take, in seconds.
 DECODING_S = 120.0
 
-#: The kinds of images that are read.  Others are read by programs (PostScript) or by code that is
-#: hardly ever used.
+#: The accepted image formats.  Others need external programs (PostScript) or rarely used decoders,
+#: which are more likely to have security holes.
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 _DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w.+-]+=[^;,\s]*)*;base64,", re.ASCII | re.I)
 
-#: By its first bytes, the name that ffmpeg has for a kind of sound or film.  ffmpeg is told the
-#: kind, because by itself it also takes playlists, which name files and addresses.
+#: ffmpeg's name of a format, by its first bytes.  The format is passed to ffmpeg, because otherwise
+#: it also accepts playlists, which name files and addresses.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"fLaC", "flac"),
     (0, b"OggS", "ogg"),
@@ -55,7 +56,7 @@ _FILMS = ("matroska", "mov", "avi")
 
 
 class Media:
-    """What one job brings along; `close` frees it."""
+    """The media of one job; `close` frees them."""
 
     def __init__(
         self, *, most_pixels: int = MOST_PIXELS, longest_sound_s: float = DEFAULT_SOUND_S
@@ -66,7 +67,7 @@ class Media:
         self._files = contextlib.ExitStack()
 
     def image(self, value: Any, where: str) -> Any:
-        """Return an image of Pillow; raise BadInput."""
+        """Return a Pillow image; raises BadInput."""
         data = data_of(value, where, "image")
         try:
             from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415 - an extra
@@ -82,7 +83,7 @@ class Media:
             raise BadInput(f"{where}: expected an image ({kinds}), got other bytes") from None
         except Exception as error:
             raise BadInput(_broken(where, error)) from None
-        # Known from the head, before anything is decoded.
+        # The size is in the file's header, so check it before decoding.
         sides = sorted((image.width, image.height))
         if sides[1] > MOST_ASPECT * sides[0]:
             expected = f"expected no side {MOST_ASPECT} times as long as the other"
@@ -91,22 +92,22 @@ class Media:
         if self._pixels_left < 0:
             raise BadInput(self._too_many_pixels(where))
         try:
-            # As the library does, but here, where what is broken is known to be the job's.
+            # The library would do the same, but an error there would not look like bad input.
             return ImageOps.exif_transpose(image).convert("RGB")
         except Exception as error:
             raise BadInput(_broken(where, error)) from None
 
     def sound(self, value: Any, where: str, *, rate: int) -> Any:
-        """Return a sound as numbers, `rate` of them a second; raise BadInput.
+        """Return a sound as numbers, `rate` per second; raises BadInput.
 
-        A dict gives them as they are: `{"raw": [0.1, ...], "sampling_rate": 16000}`.
+        A dict has the numbers: `{"raw": [0.1, ...], "sampling_rate": 16000}`.
         """
         if isinstance(value, dict):
             sound = _numbers(value, where, rate)
         else:
             data = data_of(value, where, "sound")
             kind = _kind_of(data, where, films_only=False)
-            # One more second, to see that it is too long.
+            # One more second than allowed, to detect that it is too long.
             sound = _decoded(data, kind, where, rate, most_s=self._longest_sound_s + 1)
         if len(sound) > self._longest_sound_s * rate:
             expected = f"{where}: expected a sound of at most {self._longest_sound_s:g} s"
@@ -114,10 +115,10 @@ class Media:
         return sound
 
     def film(self, value: Any, where: str) -> str:
-        """Return the name of a file with this film, which nobody else finds; raise BadInput."""
+        """Return the path of a file with this film; raises BadInput."""
         data = data_of(value, where, "film")
         _kind_of(data, where, films_only=True)
-        # It has no name of its own, so that nothing of it stays when this process is killed.
+        # A file without a name, so that nothing stays on the disk if this process is killed.
         file = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         file.write(data)
         file.flush()
@@ -125,7 +126,7 @@ class Media:
         return f"/dev/fd/{file.fileno()}"
 
     def close(self) -> None:
-        """Free what was decoded into files."""
+        """Close the files."""
         self._files.close()
 
     def _too_many_pixels(self, where: str) -> str:
@@ -134,7 +135,7 @@ class Media:
 
 
 def data_of(value: Any, where: str, kind: str) -> bytes:
-    """Return the bytes of a data URL, or bytes as they are; raise BadInput."""
+    """Return the bytes of a data URL, or bytes unchanged; raises BadInput."""
     if isinstance(value, bytes):
         return value
     expected = f"{where}: expected a data URL of base64 (data:...;base64,...) with the {kind}"
@@ -161,7 +162,7 @@ def _kind_of(data: bytes, where: str, *, films_only: bool) -> str:
         if data[at:].startswith(signature) and (kind in _FILMS or not films_only):
             return kind
     if not films_only and len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
-        # Without a head both begin with a mark of eleven or twelve bits.
+        # Without a header, both formats begin with a sync word of eleven or twelve bits.
         return "aac" if data[1] & 0xF6 == 0xF0 else "mp3"
     known = sorted({kind for _, _, kind in _SIGNATURES if kind in _FILMS or not films_only})
     noun = "film" if films_only else "sound"
@@ -189,7 +190,7 @@ def _numbers(value: dict[str, Any], where: str, rate: int) -> Any:
 
 
 def _decoded(data: bytes, kind: str, where: str, rate: int, *, most_s: float) -> Any:
-    """Decode as the library would, but as this kind alone and for no longer than may be."""
+    """Decode with ffmpeg like the library, but only as this format and with limits."""
     import numpy  # noqa: PLC0415 - an extra
 
     command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "quiet"]
@@ -206,5 +207,5 @@ def _decoded(data: bytes, kind: str, where: str, rate: int, *, most_s: float) ->
     sound = numpy.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], numpy.float32)
     if not len(sound):
         raise BadInput(f"{where}: the sound cannot be read as {kind}")
-    # Its own memory, because a view of bytes cannot be written to, and a model may want to.
+    # A copy, because a view of bytes is read-only, and a model may write to it.
     return sound.copy()

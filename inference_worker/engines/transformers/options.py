@@ -1,4 +1,4 @@
-"""What the engines of this folder can be told, as PENSTOCK_WORKER_ENGINE_OPTIONS."""
+"""The options of the engines in this folder (PENSTOCK_WORKER_ENGINE_OPTIONS)."""
 
 from enum import StrEnum
 from typing import Literal
@@ -9,7 +9,7 @@ from client_sdk.setting_names import in_any_case
 
 
 class RunnerChoice(StrEnum):
-    """Which of the two runners takes the steps."""
+    """The runner of the generation steps."""
 
     AUTO = "auto"  # paged on CUDA with flash attention, else our own
     OWN = "own"
@@ -20,7 +20,7 @@ _WORDS = ("auto", "float32", "bfloat16", "float16", *RunnerChoice)
 
 
 class ModelOptions(BaseModel):
-    """Where a model comes from and where it computes."""
+    """The source of a model, and its device."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,19 +31,19 @@ class ModelOptions(BaseModel):
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="The numbers it computes with; auto is what it was stored in, but float32 "
-        "instead of float16 on a CPU.",
+        description="The number type; auto is the type of the stored model, but float32 instead of "
+        "float16 on a CPU.",
     )
     device: str = Field(
-        default="auto", description="`cpu`, `cuda`, `cuda:1`, `mps`; auto is CUDA if it is there."
+        default="auto", description="`cpu`, `cuda`, `cuda:1`, `mps`; auto is CUDA if available."
     )
     torch_threads: int | None = Field(
         default=None,
         ge=1,
-        description="Threads of one CPU computation; unset leaves it to torch. With several "
-        "workers on one machine, set it: 1 for each is far better than all for all.",
+        description="Threads of one CPU computation; by default torch decides. Set it if several "
+        "workers share a machine: 1 each is far faster than all cores for each.",
     )
-    revision: str | None = Field(default=None, description="A branch, tag or commit of the hub.")
+    revision: str | None = Field(default=None, description="A branch, tag or commit on the hub.")
     local_files_only: bool = Field(default=False, description="Download nothing.")
     trust_remote_code: bool = Field(
         default=False, description="Run code that comes with the model."
@@ -51,30 +51,32 @@ class ModelOptions(BaseModel):
 
 
 class GenerationOptions(ModelOptions):
-    """What the engine `transformers:MODEL` can be told."""
+    """The options of the engine `transformers:MODEL`."""
 
     max_batch: int | None = Field(
         default=None,
         ge=1,
         le=1024,
-        description="Most answers that grow at once; by default as many as jobs are taken, or 16.",
+        description="The most answers generated at once; by default the worker's window, or 16.",
     )
     max_tokens_in_batch: int | None = Field(
         default=None,
         ge=16,
-        description="Most tokens of cache for all of them, prompts included; by default what "
-        "fits into half of the memory that is free once the model is loaded.",
+        description="The most tokens of cache for all answers, prompts included; by default what "
+        "fits into half of the memory that is free after loading the model.",
     )
     context: int | None = Field(
         default=None,
         ge=2,
-        description="Most tokens of prompt and answer; by default what the model was made for.",
+        description="The most tokens of prompt and answer; by default the model's limit.",
     )
     max_new_tokens: int = Field(
-        default=256, ge=1, description="Tokens of an answer when neither request nor model says."
+        default=256,
+        ge=1,
+        description="Tokens of an answer if neither the request nor the model sets it.",
     )
     prefill_tokens: int = Field(
-        default=2048, ge=1, description="Most tokens of prompts that one step begins with."
+        default=2048, ge=1, description="The most tokens of prompts in one step."
     )
     runner: RunnerChoice = Field(
         default=RunnerChoice.AUTO,
@@ -83,20 +85,20 @@ class GenerationOptions(ModelOptions):
 
 
 class EmbeddingOptions(ModelOptions):
-    """What the engine `embeddings:MODEL` can be told."""
+    """The options of the engine `embeddings:MODEL`."""
 
-    max_batch: int = Field(default=32, ge=1, description="Most texts that are computed together.")
+    max_batch: int = Field(default=32, ge=1, description="The most texts in one batch.")
     truncate: bool = Field(
-        default=False, description="Cut a text that is too long instead of refusing it."
+        default=False, description="Cut texts that are too long instead of refusing them."
     )
-    normalise: bool = Field(default=True, description="Give each vector the length 1.")
+    normalise: bool = Field(default=True, description="Scale each vector to length 1.")
 
 
 class PipelineOptions(ModelOptions):
-    """What the engine `pipeline:TASK[:MODEL]` can be told."""
+    """The options of the engine `pipeline:TASK[:MODEL]`."""
 
     max_batch: int = Field(
-        default=1, ge=1, description="Most jobs that are computed together, if alike."
+        default=1, ge=1, description="The most jobs in one batch, if they are similar."
     )
     max_sound_s: float = Field(
         default=1800.0, gt=0, le=86_400, description="The longest sound of a job, in seconds."
@@ -105,7 +107,7 @@ class PipelineOptions(ModelOptions):
         default=None,
         ge=1,
         le=10**9,
-        description="Most pixels of all images of one job; by default 64,000,000, and 4,000,000 "
-        "for `image-segmentation`, `depth-estimation` and `mask-generation`, which compute much "
-        "for each pixel.",
+        description="The most pixels of all images of one job; by default 64,000,000, and "
+        "4,000,000 for `image-segmentation`, `depth-estimation` and `mask-generation`, which need "
+        "much memory per pixel.",
     )

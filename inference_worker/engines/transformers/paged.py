@@ -1,11 +1,11 @@
-"""The other runner: transformers' own continuous batching, with a cache of pages.
+"""The second runner: transformers' continuous batching, with a paged cache.
 
-It is the faster one on CUDA with flash attention.  It takes its steps in a thread of its own; a
-step of ours hands over who joins and leaves, and collects what has been picked meanwhile.
+It is faster on CUDA with flash attention.  The library runs its steps in its own thread; a step of
+our loop passes on which sequences join and leave, and collects the tokens since the last step.
 
-It is a manager that dies of one bad request (an unknown id, an empty or too long prompt, a
-temperature of 0), which is why nothing gets here unchecked, and why it is made anew when it died.
-It knows temperature, top_k and top_p for each request; what else was asked for is refused.
+The library's manager dies from one bad request (an unknown id, an empty or too long prompt, a
+temperature of 0).  So all requests are checked before they get here, and a dead manager is
+replaced. It supports temperature, top_k and top_p per request; other parameters are refused.
 """
 
 import itertools
@@ -22,10 +22,10 @@ from inference_worker.engines.transformers.sequence import Pick, Sampling, Seque
 #: Tokens of one page on a CPU, and with flash attention.
 CPU_PAGE, GPU_PAGE = 32, 256
 
-#: How long a step waits for the first token, in seconds; orders are looked at in between.
+#: How long a step waits for the first token, in seconds; orders are executed in between.
 PATIENCE_S = 0.02
 
-#: An id that no token has: for a request that no token ends.
+#: An id that no token has, for a request without an end token.
 NO_TOKEN = -1
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class PagedRunner:
         self.bytes_per_token = 0
 
     def run(self, step: Step) -> list[tuple[Sequence, Pick | Failed]]:
-        """Hand over who leaves and joins, and return what was picked since the last step."""
+        """Pass on which sequences leave and join; return the tokens since the last step."""
         for sequence in step.leaves:
             self._leave(sequence)
         for sequence in step.joins:
@@ -71,11 +71,11 @@ class PagedRunner:
         return outcomes
 
     def refuses(self, sampling: Sampling) -> str | None:
-        """Say what of these wishes it cannot do for one request alone."""
+        """Return a parameter that it cannot set per request; None if it supports all."""
         return beyond_paged(sampling)
 
     def reset(self) -> None:
-        """Make the manager anew."""
+        """Replace the manager."""
         self.close()
         self._sequences, self._ids, self._seen = {}, {}, {}
         self._manager = self._make()
@@ -89,14 +89,15 @@ class PagedRunner:
         rows, tokens = self._limits.sequences, self._limits.tokens
         batching = ContinuousBatchingConfig(
             page_size=page,
-            # A row wastes most of a page at its end, and its scheduler keeps some of them free.
+            # 25 % more: a row wastes part of its last page, and the scheduler keeps some pages
+            # free.
             num_blocks=int(1.25 * (-(-tokens // page) + rows)) + 1,
             max_batch_tokens=max(self._limits.prefill_tokens, rows),
             max_requests_per_batch=rows,
             per_request_processors=True,
         )
-        # A wish can only be had for each request where the manager was born with some wish of
-        # its kind, so it is born with one of each that changes nothing much.
+        # A parameter can be set per request only if the manager was created with a value for it, so
+        # it gets a harmless value for each.
         generation = GenerationConfig(
             do_sample=True,
             temperature=0.7,
@@ -122,7 +123,7 @@ class PagedRunner:
             max_new_tokens=wanted.max_new_tokens,
             streaming=True,
             eos_token_id=sorted(wanted.stop_ids) or [NO_TOKEN],
-            # Greedy is the likeliest of one.
+            # Greedy is the same as sampling from the single likeliest token.
             top_k=1 if wanted.is_greedy else wanted.top_k or vocabulary,
             top_p=1.0 if wanted.is_greedy else float(wanted.top_p),
             temperature=1.0 if wanted.is_greedy else float(wanted.temperature),
@@ -132,11 +133,11 @@ class PagedRunner:
         name = self._ids.pop(sequence, None)
         if name is not None:
             del self._sequences[name], self._seen[name]
-            # It may have ended by itself; the manager shrugs at an id that it does not know.
+            # The request may have ended by itself; the manager ignores unknown ids.
             self._manager.cancel_request(name)
 
     def _read(self, output: Any) -> list[tuple[Sequence, Pick | Failed]]:
-        """Return what is new in an output, which carries all tokens from the first one on."""
+        """Return the new tokens of an output, which repeats all earlier ones."""
         sequence = self._sequences.get(output.request_id)
         if sequence is None:
             return []

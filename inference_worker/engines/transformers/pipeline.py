@@ -1,10 +1,10 @@
-"""Any pipeline of transformers by the name of its task: `pipeline:TASK[:MODEL]`.
+"""The engine `pipeline:TASK[:MODEL]`: any pipeline of transformers.
 
-A job is plain text; or JSON, `{"inputs": ..., "parameters": {...}}`; or an image, a sound or a
-film as its bytes, with a content type that says so.  What may stand in `inputs` and in
-`parameters` is listed for each task in pipeline_inputs.py and pipeline_parameters.py, because the
-library loads code, opens files and fetches addresses that it finds there.  The answer is what the
-pipeline returns, as JSON with images as data URLs; a single image is a PNG.
+A job is plain text; or JSON, `{"inputs": ..., "parameters": {...}}`; or the bytes of an image, a
+sound or a film, with its content type.  pipeline_inputs.py and pipeline_parameters.py list the
+allowed `inputs` and `parameters` of each task, because the library would load code, open files and
+fetch addresses that it finds there.  The result is the pipeline's output as JSON, with images as
+data URLs; a single image is a PNG.
 """
 
 import asyncio
@@ -59,28 +59,28 @@ from inference_worker.errors import BadEngine, EngineFailed
 
 log = logging.getLogger(__name__)
 
-#: Most tokens and different tokens of a model that does not say.
+#: The context length and the size of the vocabulary, if the model does not set them.
 DEFAULT_CONTEXT = 4096
 DEFAULT_VOCABULARY = 1
 
-#: How many numbers a second of sound has for a model that does not say.
+#: The sampling rate of sounds, per second, if the model does not set it.
 DEFAULT_SAMPLING_RATE = 16_000
 
-#: What a pipeline raises for an input that it cannot read, whoever runs it.
+#: Exceptions of a pipeline for an input that it cannot read.
 INPUT_ERRORS = (BadInput, ValueError, TypeError, KeyError, RecursionError)
 
 
-#: How torch says that there is nothing to draw from: penalties and temperatures that are too far
-#: from 1, or every token suppressed, make all that the model says 0 or infinite.
+#: torch's message if no token can be sampled: extreme penalties or temperatures, or suppressing all
+#: tokens, make all probabilities 0 or infinite.
 _NOTHING_TO_DRAW = "probability tensor contains"
 NO_NUMBER = (
-    "the parameters leave no token to draw (all are suppressed, or a number overflows), or the "
-    "model answers this input with what is no number"
+    "the parameters leave no token to sample (all are suppressed, or a number overflows), or the "
+    "model's output for this input has NaN or infinity"
 )
 
 
 class PipelineRequest(BaseModel):
-    """The body of a job that is JSON."""
+    """The JSON body of a job."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -95,7 +95,7 @@ class _Call:
 
 
 class PipelineEngine(Engine):
-    """Runs `pipeline:TASK` with the task's usual model, or `pipeline:TASK:MODEL`."""
+    """Runs `pipeline:TASK` with the task's default model, or `pipeline:TASK:MODEL`."""
 
     def __init__(
         self, target: str, options: PipelineOptions, *, capacity: int | None = None
@@ -103,7 +103,7 @@ class PipelineEngine(Engine):
         super().__init__(f"pipeline:{target}", capacity=capacity or options.max_batch)
         task, _, model = target.partition(":")
         if task not in task_names():
-            # Of any other one nobody knows what its inputs open.
+            # For other tasks it is unknown which files or addresses their inputs open.
             raise BadEngine(f"a task, one of {', '.join(task_names())}", task)
         self._task = ALIASES.get(task, task)
         self._model_name = model or None
@@ -133,13 +133,13 @@ class PipelineEngine(Engine):
             longest_sound_s=self._options.max_sound_s,
         )
         try:
-            # In a thread, because to decode an image or a sound takes its time.
+            # In a thread, because decoding an image or a sound takes time.
             call = await asyncio.to_thread(self._reader.read, job, media)
             yield Started()
             end: Event = Finished(await self._batches.result(call))
         except INPUT_ERRORS as error:
-            said = str(error) if isinstance(error, BadInput) else last_line(error)
-            end = Failed(BAD_INPUT, said, retryable=False)
+            message = str(error) if isinstance(error, BadInput) else last_line(error)
+            end = Failed(BAD_INPUT, message, retryable=False)
         except Exception as error:
             end = Failed(BAD_INPUT, NO_NUMBER, False) if _overflowed(error) else failure_of(error)
         finally:
@@ -153,9 +153,9 @@ class PipelineEngine(Engine):
 
     def _load(self, context: Context) -> Any:
         if self._options.local_files_only:
-            # The library's `pipeline` cannot be told in any other way that reaches all its parts.
+            # The only way that reaches all parts of the library's `pipeline`.
             os.environ["HF_HUB_OFFLINE"] = "1"
-        # Here, so that the supervisor can make this object without paying for torch.
+        # Imported here, so that the supervisor can create this object without importing torch.
         from transformers import pipeline  # noqa: PLC0415
 
         from inference_worker.engines.transformers import loading  # noqa: PLC0415
@@ -174,15 +174,15 @@ class PipelineEngine(Engine):
         if len(calls) == 1:
             return [_to_bytes(self._run(first))]
         if any(not c.inputs.can_join or c.parameters != first.parameters for c in calls):
-            # Not alike: each is computed alone.
+            # Not similar: compute each alone.
             return [self._alone(call) for call in calls]
         together = Inputs([call.inputs.value for call in calls])
         outputs = self._run(_Call(together, {"batch_size": len(calls), **first.parameters}))
         if len(outputs) != len(calls):
-            # Nobody could tell whose they are.
+            # The outputs cannot be matched to the jobs.
             return [self._alone(call) for call in calls]
         if self._task == "text-classification" and "top_k" not in first.parameters:
-            # The library's list of one, which it gives for a text alone.
+            # For a single text the library returns a list of one; do the same in a batch.
             outputs = [
                 [output] if isinstance(call.inputs.value, str) else output
                 for call, output in zip(calls, outputs, strict=True)
@@ -197,7 +197,7 @@ class PipelineEngine(Engine):
 
     def _run(self, call: _Call) -> Any:
         assert self._lengths is not None, "computed before start"
-        # A copy, because the library adds to the parameters that it is given.
+        # A copy, because the library modifies its parameters.
         parameters = copy.deepcopy(self._lengths.fitted(call.inputs.value, call.parameters))
         if call.inputs.named:
             return self._pipeline(**call.inputs.named, **parameters)
@@ -205,7 +205,7 @@ class PipelineEngine(Engine):
 
 
 class _Reader:
-    """Reads the jobs of one loaded pipeline; nothing of a job reaches the library unread."""
+    """Parses the jobs of a pipeline; only checked values reach the library."""
 
     def __init__(self, task: str, pipeline: Any) -> None:
         self._task = task
@@ -216,14 +216,14 @@ class _Reader:
         self._parameters = parameters_model(task, size)
 
     def read(self, job: Job, media: Media) -> _Call:
-        """Return what the library is called with; raise BadInput."""
+        """Return the call of the library; raises BadInput."""
         parts = Parts(media, self._rate)
         kind = job.content_type.partition("/")[0].strip().lower()
         is_bytes = job.content_type.strip().lower().startswith("application/octet-stream")
         if is_bytes and self._medium != "text":
             kind = self._medium
         if kind in ("image", "audio", "video"):
-            # The sound of a film is a sound too.
+            # A film is accepted as a sound; its sound track is used.
             if kind != self._medium and (kind, self._medium) != ("video", "audio"):
                 expected = f"expected a job of kind {self._medium} for {self._task}"
                 raise BadInput(f"{expected}, got {job.content_type}")
@@ -234,7 +234,7 @@ class _Reader:
         except ValidationError as error:
             raise BadInput(first_mistake(error)) from None
         if request.inputs is None or request.inputs in ("", []):
-            raise BadInput("inputs: expected something, got nothing")
+            raise BadInput("inputs: expected a value, got nothing")
         parameters = read_parameters(self._parameters, request.parameters)
         return _Call(read_inputs(self._task, request.inputs, parts), parameters)
 
@@ -252,7 +252,7 @@ def _sampling_rate(pipeline: Any) -> int:
 
 
 def _to_bytes(output: Any) -> bytes:
-    """Return what a pipeline returned as the payload of a sink entry."""
+    """Convert a pipeline's output to the payload of a sink entry."""
     if _is_image(output):
         return _png(output)
     return to_bytes(_plain(output))
@@ -269,7 +269,7 @@ def _png(image: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value as JSON has it: arrays and numbers as lists, images as data URLs."""
+    """Convert a value for JSON: arrays become lists, images become data URLs."""
     if _is_image(value):
         return "data:image/png;base64," + base64.b64encode(_png(value)).decode()
     if isinstance(value, dict):

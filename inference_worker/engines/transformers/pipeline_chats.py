@@ -1,7 +1,7 @@
-"""A chat for a pipeline: its texts as they are, and its images, sounds and films decoded.
+"""Chats for a pipeline: texts stay unchanged; images, sounds and films are decoded.
 
-A part names what it holds as the libraries do, `{"type": "image", "url": ...}`, or as OpenAI's
-clients do, `{"type": "image_url", "image_url": {"url": ...}}`.  Either way it is a data URL.
+A part has the format of the library, `{"type": "image", "url": ...}`, or of OpenAI's clients,
+`{"type": "image_url", "image_url": {"url": ...}}`.  In both the URL must be a data URL.
 """
 
 from typing import Any
@@ -12,11 +12,11 @@ from inference_worker.engines.transformers.media import Media
 #: Most messages of a chat, and most parts of a message.
 MOST_MESSAGES = 2048
 
-#: What a message may say beside its role and its content.  None of it is opened by the library:
-#: only the model's template reads it.
+#: The allowed fields of a message.  The library opens none of them; only the model's template reads
+#: them.
 _SPOKEN = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content"})
 
-#: By the type of a part: what it is, and the names under which its data may be.
+#: By the type of a part: its medium, and the allowed names of its data.
 _PARTS = {
     "image": ("image", ("image", "url", "base64")),
     "image_url": ("image", ("image_url",)),
@@ -29,13 +29,13 @@ _PARTS = {
 
 
 def is_chat(value: Any) -> bool:
-    """Say whether the library would take this for a chat."""
+    """Return whether the library would treat this as a chat."""
     first = value[0] if isinstance(value, list) and value else None
     return isinstance(first, dict) and "role" in first and "content" in first
 
 
 def read_chat(value: Any, where: str, media: Media, *, rate: int) -> list[dict[str, Any]]:
-    """Return the messages of a chat; raise BadInput.  rate: of the model's sounds, a second."""
+    """Return the messages of a chat; raises BadInput.  rate: sampling rate of its sounds."""
     if not is_chat(value) or len(value) > MOST_MESSAGES:
         raise BadInput(f"{where}: expected 1 to {MOST_MESSAGES} messages with role and content")
     return [
@@ -86,7 +86,7 @@ def _part(part: Any, where: str, media: Media, rate: int) -> dict[str, Any]:
 
 
 def _data_url(value: Any, name: str) -> Any:
-    """Return the data URL that a part holds, in whatever way; anything else is left as it is."""
+    """Return the data URL of a part, from any of the formats; other values are unchanged."""
     if name == "base64" and isinstance(value, str):
         return f"data:;base64,{value}"
     if isinstance(value, dict) and isinstance(value.get("url"), str):

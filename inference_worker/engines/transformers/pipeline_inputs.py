@@ -1,8 +1,8 @@
-"""What a job gives a pipeline: for each task the shapes that its input may have.
+"""The allowed inputs of each pipeline task.
 
-The library unpacks some inputs as parameters and opens the texts in others.  So each task has a
-reader here that builds what the pipeline is called with from parts that it has checked; a text
-stays a text only where the library reads it as one.  Pure but for the decoding in media.py.
+The library unpacks some inputs as parameters, and opens texts in others as files.  So each task has
+a reader here, which builds the call of the pipeline only from checked parts; a text is passed on
+only where the library treats it as text.  Pure, except for the decoding in media.py.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from inference_worker.engines.transformers.media import (
 )
 from inference_worker.engines.transformers.pipeline_chats import is_chat, read_chat
 
-#: Most texts, images or sounds of one job.
+#: The most texts, images or sounds of one job.
 MOST_ITEMS = 2048
 
-#: And where the answer to each is a table of numbers, which takes far more memory than its input.
+#: The same if the result of each is a table of numbers, which needs far more memory than its input.
 MOST_FEATURES = 64
 
-#: The tasks by another name.
+#: Other names of tasks.
 ALIASES = {
     "sentiment-analysis": "text-classification",
     "ner": "token-classification",
@@ -33,10 +33,10 @@ ALIASES = {
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a pipeline is called with, beside the parameters.
+    """The arguments of a pipeline, without the parameters.
 
-    value: its first argument, unless it is `named`.  can_join: whether it can be computed in one
-    list with those of other jobs, and each still gets its own answer.
+    value: its first argument, unless `named` is used.  can_join: whether it can be in one batch
+    with other jobs.
     """
 
     value: Any = None
@@ -46,7 +46,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a reader makes the parts of an input with.  rate: of the model's sounds, a second."""
+    """Decodes the parts of an input.  rate: sampling rate of the model's sounds."""
 
     media: Media
     rate: int
@@ -66,22 +66,22 @@ Reader = Callable[[Any, Parts], Inputs]
 
 
 def medium_of(task: str) -> str:
-    """Return what the bytes of a job for this task are: `image`, `audio`, `video` or `text`."""
+    """Return the medium of a job's bytes for this task: `image`, `audio`, `video` or `text`."""
     return _TASKS[task][0]
 
 
 def most_pixels_of(task: str) -> int:
-    """Return how many pixels the images of one job may have, when nobody says."""
+    """Return the default limit of pixels in the images of one job."""
     return MOST_PIXELS_OF_MAPS if task in _MAPS else MOST_PIXELS
 
 
 def read_inputs(task: str, value: Any, parts: Parts) -> Inputs:
-    """Return what the pipeline of this task is called with; raise BadInput."""
+    """Return the arguments for the pipeline of this task; raises BadInput."""
     return _TASKS[task][1](value, parts)
 
 
 def task_names() -> list[str]:
-    """Return every task by every name."""
+    """Return all names of all tasks."""
     return sorted([*_TASKS, *ALIASES])
 
 
@@ -99,7 +99,7 @@ def _words(value: Any, where: str) -> list[str]:
 
 
 def _text_pair(value: Any, where: str) -> Any:
-    """A text, or two of them by name; the library takes further names as parameters."""
+    """A text, or two by name; the library would treat other names as parameters."""
     if not isinstance(value, dict):
         return _text(value, where)
     return _object(value, where, {"text": _text}, {"text_pair": _text})
@@ -196,7 +196,7 @@ def _tables(value: Any, parts: Parts) -> Inputs:
     def cell(one: Any, where: str) -> Any:
         if not isinstance(one, str | int | float):
             raise BadInput(f"{where}: expected a text or a number, got {_kind(one)}")
-        # The model reads texts, and knows how to compute with those that are numbers.
+        # The model expects texts, also for numbers.
         return str(one)
 
     def row(one: Any, where: str) -> Any:
@@ -256,7 +256,7 @@ def _images_to_search(value: Any, parts: Parts) -> Inputs:
     first = value[0] if isinstance(value, list) and value else value
     is_labelled = isinstance(first, dict)
     read = _one_or_many(value, searched if is_labelled else parts.image)
-    # The library takes a list of objects for one job, and a list of images for another shape.
+    # `can_join` stays off: in a list, the library treats objects and images differently.
     return Inputs(read.value)
 
 
@@ -280,7 +280,7 @@ def _conversations(value: Any, parts: Parts, *, others: dict[str, Part]) -> Inpu
 
         return Inputs(named=_object(value, "inputs", {"text": text}, others))
     read = _texts_or_chats(value, parts)
-    # By name: what comes first the library takes for an image.
+    # By name, because the library treats the first positional argument as an image.
     return Inputs(named={"text": read.value})
 
 
@@ -314,12 +314,12 @@ def _decisions(value: Any, parts: Parts) -> Inputs:
             raise BadInput(f"{where}: expected 1 to {MOST_ITEMS} images by name")
         return {name: parts.image(image, f"{where}.{name}") for name, image in listed.items()}
 
-    # The state and the questions are read by a template of the model; only assets are opened.
+    # Only assets are opened; the state and the questions are read by the model's template.
     asked: dict[str, Part] = {"state": as_it_is, "questions": as_it_is}
     return Inputs(_object(value, "inputs", asked, {"assets": assets}))
 
 
-#: The tasks whose answer is computed for each pixel of the job's image.
+#: The tasks with a result per pixel of the job's image.
 _MAPS = ("image-segmentation", "depth-estimation", "mask-generation")
 
 _TASKS: dict[str, tuple[str, Reader]] = {

@@ -1,8 +1,8 @@
-"""What a job may ask of a pipeline: for each task the names of its parameters and their values.
+"""The allowed parameters of each pipeline task, with their types.
 
-The library hands a parameter that it does not know itself on to `generate`, to a tokenizer or to
-a processor, and some of those load code, open files or choose devices.  So nothing passes that is
-not listed here, at any depth, and a value passes only when it has the listed type.
+The library passes unknown parameters on to `generate`, to a tokenizer or to a processor, and some
+of those load code, open files or choose devices.  So only listed parameters are accepted, at any
+depth, and only with the listed type.
 """
 
 from collections.abc import Mapping
@@ -23,16 +23,16 @@ from pydantic import (
 
 from inference_worker.engines.failures import BadInput
 
-#: Most labels, words or stop strings in one job, and the longest of them, in characters.
+#: The most labels, words or stop strings in one job, and the longest of them, in characters.
 MOST_TEXTS, LONGEST_TEXT = 1000, 1000
 
-#: Most sequences that `generate` grows at once for one input: each has a cache of its own.
+#: The most sequences of `generate` for one input; each needs its own cache.
 MOST_SEQUENCES = 16
 
-#: Most answers to one input of a task that ranks: labels, tokens or boxes.
+#: The most labels, tokens or boxes for one input of a ranking task.
 MOST_ANSWERS = 10_000
 
-#: A description of a parameter: its type, or the parameters below it.
+#: A parameter: its type, or the parameters below it.
 Kind = Any
 
 Flag = StrictBool
@@ -43,13 +43,13 @@ Texts = Annotated[list[Text], Field(max_length=MOST_TEXTS)]
 Seconds = Annotated[StrictFloat, Field(ge=0, le=86_400)]
 Answers = Annotated[StrictInt, Field(ge=1, le=MOST_ANSWERS)]
 Sequences = Annotated[StrictInt, Field(ge=1, le=MOST_SEQUENCES)]
-#: The library compares each with every token of the vocabulary before it begins, in Python.
+#: Short and few: the library compares each with every token of the vocabulary, in Python.
 Stop = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 Stops = Stop | Annotated[list[Stop], Field(min_length=1, max_length=4)]
-#: One `{}` and nothing else in braces: the library formats it, and a format can reach into
-#: objects and ask for a text of any width.
+#: One `{}` and no other braces: the library calls `str.format` on it, and a format string can read
+#: attributes of objects and request a text of any width.
 Template = Annotated[StrictStr, Field(max_length=LONGEST_TEXT, pattern=r"^[^{}]*\{\}[^{}]*$")]
-#: Languages of tesseract, which makes file names of them.
+#: Languages of tesseract, which uses them as file names.
 Languages = Annotated[StrictStr, Field(max_length=64, pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$")]
 Objects = Annotated[list[dict[str, Any]], Field(max_length=MOST_TEXTS)]
 
@@ -60,7 +60,7 @@ Truncation = Flag | Literal["longest_first", "only_first", "only_second", "do_no
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """What a model has place for: tokens of one text, and different tokens."""
+    """The limits of a model: its context length, and the size of its vocabulary."""
 
     context: int
     vocabulary: int
@@ -72,17 +72,17 @@ class ModelSize:
 
     @property
     def token(self) -> Kind:
-        """The id of a token.  One beyond the vocabulary ends a GPU's process for everybody."""
+        """The id of a token; on a GPU, an id beyond the vocabulary ends the whole process."""
         return Annotated[StrictInt, Field(ge=0, lt=self.vocabulary)]
 
 
 def parameters_model(task: str, size: ModelSize) -> type[BaseModel]:
-    """Return what the parameters of this task may be."""
+    """Return the model of the parameters of this task."""
     return _model(task, _TASKS[task](size))
 
 
 def read_parameters(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters as the library takes them; raise BadInput for any other."""
+    """Return the validated parameters; raises BadInput."""
     try:
         return model.model_validate(dict(given)).model_dump(exclude_unset=True)
     except ValidationError as error:
@@ -111,7 +111,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def _model(name: str, fields: Mapping[str, Kind]) -> type[BaseModel]:
-    """Make a model of these fields, none of which has to be there."""
+    """Create a model of these fields, all optional."""
     kinds: dict[str, Any] = {
         field: (_model(field, kind) if isinstance(kind, Mapping) else kind)
         for field, kind in fields.items()
@@ -120,11 +120,11 @@ def _model(name: str, fields: Mapping[str, Kind]) -> type[BaseModel]:
     return create_model(name, __config__=ConfigDict(extra="forbid"), **optional)
 
 
-# --- What tasks have in common
+# --- Shared parameters
 
 
 def _generation(size: ModelSize) -> dict[str, Kind]:
-    """Return what of `generate` is a number or a switch, and loads nothing."""
+    """Return the parameters of `generate` that are numbers or switches, and load nothing."""
     ids = Annotated[list[size.token], Field(max_length=MOST_TEXTS)]  # type: ignore[name-defined]
     return {
         "max_new_tokens": size.tokens,
@@ -165,7 +165,7 @@ def _tokenizing(size: ModelSize) -> dict[str, Kind]:
     }
 
 
-#: Of a text that `generate` has written.
+#: Parameters for text that `generate` has produced.
 _WRITTEN: dict[str, Kind] = {
     "return_full_text": Flag,
     "return_tensors": Flag,
@@ -235,7 +235,7 @@ def _table_question_answering(size: ModelSize) -> dict[str, Kind]:
 
 
 def _document_question_answering(size: ModelSize) -> dict[str, Kind]:
-    # `tesseract_config` is a command line, and is not here.
+    # Without `tesseract_config`, which is a command line.
     return {
         "padding": Padding,
         "doc_stride": size.tokens,

@@ -1,8 +1,8 @@
-"""The answer of a job as JSON.
+"""The result of a job as JSON.
 
-{"text", "finish_reason", "usage": {...}}      and, where asked for, "logprobs", "token_ids";
-with n > 1 also "choices": [{"index", "text", "finish_reason", ...}], of which the first one
-is repeated at the top
+{"text", "finish_reason", "usage": {...}}      and, on request, "logprobs", "token_ids";
+with n > 1 also "choices": [{"index", "text", "finish_reason", ...}]; the fields of the first choice
+are repeated at the top
 """
 
 import json
@@ -16,7 +16,7 @@ from inference_worker.engines.transformers.sequence import Sequence
 
 
 def usage_of(choices: Choices[Sequence]) -> Usage:
-    """Count: the prompt once, although it has several answers."""
+    """Return the token counts; the prompt counts once for all answers."""
     return Usage(
         prompt_tokens=len(choices[0].prompt),
         completion_tokens=sum(len(choice.picks) for choice in choices),
@@ -26,7 +26,7 @@ def usage_of(choices: Choices[Sequence]) -> Usage:
 def reply(
     request: GenerationRequest, choices: Choices[Sequence], *, text_of: Callable[[int], str]
 ) -> bytes:
-    """Return the answer of a job whose choices have all finished."""
+    """Return the result of a job after all its choices have finished."""
     answers = [_answer(request, choice, text_of) for choice in choices]
     usage = usage_of(choices)
     body: dict[str, Any] = {

@@ -1,9 +1,9 @@
-"""What a client may ask of a language model: the body of a job, read and checked.
+"""Parses and checks a request to a language model.
 
-Plain text is the prompt, and everything else is as the model's `generation_config.json` has it.
-JSON (a body that begins with `{`, or that says so in its content type) is an object with either
-`prompt` or `messages` and, all optional, the parameters of `GenerationRequest`, which are named
-as in OpenAI's API where they exist there.
+Plain text is the prompt; all parameters are the defaults of the model's `generation_config.json`.
+JSON (a body that begins with `{`, or has the content type of JSON) is an object with either
+`prompt` or `messages`, and the optional parameters of `GenerationRequest`.  They have the names of
+OpenAI's API if they exist there.
 """
 
 import json
@@ -15,20 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.transformers.sequence import Sampling
 
-#: Most answers to one prompt.
+#: The most answers to one prompt.
 MOST_CHOICES = 64
 
-#: Most stop strings, and the longest: what may become one is held back.
+#: The most stop strings, and the longest one: text that may become a stop string is held back.
 MOST_STOPS, LONGEST_STOP = 16, 256
 
-#: How JSON writes one half of a character that UTF-16 has in two.
+#: The JSON escape of a surrogate.
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Message(BaseModel):
-    """One turn of a conversation; what else it says is for the model's own chat template."""
+    """One message of a conversation; other fields are for the model's chat template."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -37,7 +37,7 @@ class Message(BaseModel):
 
 
 class PlainText(BaseModel):
-    """The one form of an answer that every model can keep to."""
+    """The only supported response format."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -54,16 +54,16 @@ class GenerationRequest(BaseModel):
         default=None, min_length=1, description="A conversation, for the model's chat template."
     )
     tools: list[dict[str, Any]] | None = Field(
-        default=None, description="Handed to the chat template."
+        default=None, description="Passed to the chat template."
     )
     chat_template_kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="Handed to the chat template."
+        default_factory=dict, description="Passed to the chat template."
     )
-    max_tokens: int | None = Field(default=None, ge=1, description="Most tokens of one answer.")
+    max_tokens: int | None = Field(default=None, ge=1, description="The most tokens of one answer.")
     max_new_tokens: int | None = Field(default=None, ge=1, description="The same.")
     max_completion_tokens: int | None = Field(default=None, ge=1, description="The same.")
     temperature: Annotated[Number, Field(ge=0, le=100)] | None = Field(
-        default=None, description="0 takes the likeliest token."
+        default=None, description="0 always picks the likeliest token."
     )
     top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
     top_k: int | None = Field(default=None, ge=-1, description="0 and -1 are off.")
@@ -75,23 +75,21 @@ class GenerationRequest(BaseModel):
         default=None, ge=0, lt=2**62, description="The same seed gives the same answer."
     )
     stop: str | list[str] | None = Field(
-        default=None, description="Strings that end the answer and are no part of it."
+        default=None, description="Strings that end the answer; they are not part of it."
     )
     stop_token_ids: list[int] = Field(default_factory=list)
-    ignore_eos: bool = Field(
-        default=False, description="Go on after the model's own end of an answer."
-    )
+    ignore_eos: bool = Field(default=False, description="Continue after the model's end token.")
     logprobs: bool | int | None = Field(
-        default=None, description="How likely each token was; a number is `top_logprobs`."
+        default=None, description="Return log probabilities; a number means `top_logprobs`."
     )
     top_logprobs: int | None = Field(
-        default=None, ge=0, le=20, description="The likeliest tokens of each step, too."
+        default=None, ge=0, le=20, description="Also return this many likeliest tokens per step."
     )
-    n: int = Field(default=1, ge=1, le=MOST_CHOICES, description="Answers to the one prompt.")
-    return_token_ids: bool = Field(default=False, description="The ids of the answer, too.")
-    stream: bool = Field(default=True, description="Give the text in pieces before the whole.")
+    n: int = Field(default=1, ge=1, le=MOST_CHOICES, description="Answers to one prompt.")
+    return_token_ids: bool = Field(default=False, description="Also return the token ids.")
+    stream: bool = Field(default=True, description="Stream the text in pieces.")
 
-    # What OpenAI's clients send along, and what changes nothing here.
+    # Accepted for OpenAI's clients; without effect here.
     model: str | None = None
     user: str | None = None
     metadata: dict[str, Any] | None = None
@@ -102,7 +100,7 @@ class GenerationRequest(BaseModel):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     response_format: PlainText | None = Field(
-        default=None, description="Only plain text can be had."
+        default=None, description="Only plain text is supported."
     )
 
     @model_validator(mode="after")
@@ -126,19 +124,19 @@ class GenerationRequest(BaseModel):
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
-        """The stop strings, however they were given."""
+        """The stop strings as a tuple."""
         if self.stop is None:
             return ()
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     @property
     def most_tokens(self) -> int | None:
-        """The most tokens of an answer, by whichever name."""
+        """The most tokens of an answer, from any of the three parameters."""
         return self.max_new_tokens or self.max_completion_tokens or self.max_tokens
 
     @property
     def wanted_logprobs(self) -> int | None:
-        """None for none, else how many of the likeliest tokens beside the picked one."""
+        """None for no log probabilities, else the number of likeliest tokens per step."""
         if self.logprobs is None or self.logprobs is False:
             return None
         if self.logprobs is True:
@@ -148,7 +146,7 @@ class GenerationRequest(BaseModel):
     def sampling(
         self, defaults: "Defaults", *, most_tokens: int, end_ids: frozenset[int]
     ) -> Sampling:
-        """Return these wishes with the defaults under them; no more than `most_tokens`."""
+        """Return the sampling of this request, with defaults; at most `most_tokens`."""
         top_k = defaults.top_k if self.top_k is None else max(self.top_k, 0)
         stop_ids = frozenset(self.stop_token_ids)
         return Sampling(
@@ -168,7 +166,7 @@ class GenerationRequest(BaseModel):
 
 
 class Defaults(BaseModel):
-    """What holds where a request says nothing: what `model.generate` would do."""
+    """The parameters of a request that sets none: those of `model.generate`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -181,14 +179,14 @@ class Defaults(BaseModel):
 
     @property
     def usual(self) -> Sampling:
-        """What a request is given that says nothing itself."""
+        """The sampling of a request without parameters."""
         return Sampling(**self.model_dump())
 
 
 def read_request(
     data: bytes, content_type: str = "", *, kind: Literal["prompt", "input", "inputs"] = "prompt"
 ) -> dict[str, Any]:
-    """Return the body as an object, text as the only field of one; raise BadInput."""
+    """Return the body as an object; plain text becomes its only field.  Raises BadInput."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -200,7 +198,7 @@ def read_request(
     try:
         body = json.loads(text)
         if _HALF_CHARACTER.search(text):
-            # No tokenizer takes half of a pair, which only JSON can write down.
+            # JSON can contain unpaired surrogates, but tokenizers cannot encode them.
             json.dumps(body, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise BadInput("expected text, got one half of a surrogate pair") from None
@@ -212,7 +210,7 @@ def read_request(
 
 
 def read_generation(data: bytes, content_type: str = "") -> GenerationRequest:
-    """Read the body of a job; raise BadInput with what is wrong with it."""
+    """Parse the body of a job; raises BadInput."""
     body = read_request(data, content_type)
     try:
         return GenerationRequest.model_validate(body)
@@ -221,7 +219,7 @@ def read_generation(data: bytes, content_type: str = "") -> GenerationRequest:
 
 
 def first_mistake(error: ValidationError) -> str:
-    """Return what is wrong in one line, beginning with the name of the field."""
+    """Return the first error in one line, with the name of the field first."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     what = first["msg"].removeprefix("Value error, ")

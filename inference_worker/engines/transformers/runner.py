@@ -1,9 +1,9 @@
-"""Our own batched loop: every row that generates takes one step together.
+"""Our own runner: all generating rows take one step together.
 
-A prompt is computed alone, so that a bad one fails alone, and a long one in parts, so that the
-others have their tokens in between; its row joins the grid at the next step's beginning.  It
-works with any decoder that has full or sliding attention and takes an attention mask and position
-ids, on any device.
+A prompt is computed alone, so that a bad one fails alone.  A long prompt is computed in parts, so
+that other rows get tokens in between.  Its row joins the grid at the start of the next step.  The
+runner supports every decoder with full or sliding attention that takes an attention mask and
+position ids, on any device.
 """
 
 import inspect
@@ -23,17 +23,17 @@ from inference_worker.engines.transformers.sampling import Sampler
 from inference_worker.engines.transformers.scheduler import DEFAULT_PREFILL_TOKENS, Step
 from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
 
-#: What became of one sequence in a step.
+#: The outcome of one sequence in a step.
 Outcome = tuple[Sequence, Pick | Failed]
 
 
 class UnfitModel(Exception):
-    """The model keeps something else than keys and values of each token."""
+    """The model's cache is not keys and values per token, so its rows cannot be batched."""
 
 
 @dataclass(eq=False, slots=True)
 class _Prompt:
-    """A prompt that is being computed, `done` tokens of it, and those who wait for it."""
+    """A prompt in computation: `done` tokens of it, and the sequences that need it."""
 
     tokens: tuple[int, ...]
     sequences: list[Sequence]
@@ -49,9 +49,9 @@ class OwnRunner:
     padded = True
 
     def __init__(self, model: Any, *, prefill_tokens: int = DEFAULT_PREFILL_TOKENS) -> None:
-        """Try the model; raise UnfitModel when rows of it cannot be put together.
+        """Test the model; raises UnfitModel if its rows cannot be batched.
 
-        prefill_tokens: most tokens of prompts in one step.
+        prefill_tokens: the most tokens of prompts in one step.
         """
         self._model = model
         self._prefill_tokens = prefill_tokens
@@ -61,13 +61,14 @@ class OwnRunner:
         self._rows: list[Sequence] = []
         self._prompts: deque[_Prompt] = deque()
         self._fresh: dict[Sequence, Prefilled] = {}
-        # Without it, the logits of a long prompt take more memory than the model.
+        # Only the last token's logits: those of a whole long prompt need more memory than the
+        # model.
         parameters = inspect.signature(model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
         self.bytes_per_token = self._measure()
 
     def run(self, step: Step) -> list[Outcome]:
-        """Take one step: a token for each row, the first one for each that joins."""
+        """Run one step: a token for each row, and the first token for each that joins."""
         outcomes: list[Outcome] = []
         with torch.inference_mode():
             self._leave(step.leaves)
@@ -79,7 +80,7 @@ class OwnRunner:
         return outcomes
 
     def refuses(self, sampling: Sampling) -> str | None:
-        """Say what of these wishes cannot be had here; None when all can."""
+        """Return None: it supports all parameters."""
         return None
 
     def reset(self) -> None:
@@ -128,17 +129,17 @@ class OwnRunner:
 
     def _queue(self, joins: list[Sequence]) -> None:
         for sequence in joins:
-            # The choices of one job have one prompt, which is computed once.
+            # The choices of one job share a prompt, which is computed once.
             last = self._prompts[-1] if self._prompts else None
             if last is not None and last.tokens is sequence.prompt and not last.done:
                 last.sequences.append(sequence)
                 continue
-            # Made without the model's configuration, every layer keeps all of its tokens, also one
-            # with a sliding window: rows can be moved then, and the window is the mask's business.
+            # Without the model's configuration, every layer keeps all tokens, even one with a
+            # sliding window.  So rows can be moved, and the mask implements the window.
             self._prompts.append(_Prompt(sequence.prompt, [sequence], DynamicCache()))
 
     def _prefill(self) -> Iterator[Outcome]:
-        """Compute the next part of the prompts; who has all of its own is given its first token."""
+        """Compute the next part of the prompts; yield the first token of each complete one."""
         left = self._prefill_tokens
         while self._prompts and left > 0:
             head = self._prompts[0]
@@ -169,7 +170,7 @@ class OwnRunner:
             yield sequence, pick
 
     def _compute(self, tokens: tuple[int, ...], cache: DynamicCache) -> Tensor:
-        """Put these tokens behind what the cache has; return the logits of the last one."""
+        """Append these tokens to the cache; return the logits of the last one."""
         output = self._model(
             input_ids=torch.tensor([tokens], device=self._device),
             past_key_values=cache,
@@ -180,7 +181,7 @@ class OwnRunner:
         return logits
 
     def _measure(self) -> int:
-        """Compute a prompt of one token; return what one token takes in the cache, in bytes."""
+        """Compute a prompt of one token; return the size of one token in the cache, in bytes."""
         try:
             with torch.inference_mode():
                 made = DynamicCache()

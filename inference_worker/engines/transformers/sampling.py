@@ -1,7 +1,7 @@
-"""Which token comes next, row by row: what is wrong with one row is that row's alone.
+"""Picks the next token, row by row, so that an error in one row affects no other.
 
-The order is that of transformers: penalties, temperature, top_k, top_p, min_p.  Rows that only
-want the likeliest token, which are most of them, are picked together.
+The order is that of transformers: penalties, temperature, top_k, top_p, min_p.  Greedy rows, which
+are the most common, are picked together.
 """
 
 import secrets
@@ -15,18 +15,16 @@ from torch import Tensor
 from inference_worker.engines.engine import BAD_INPUT, Failed
 from inference_worker.engines.transformers.sequence import Pick, Sampling, Sequence
 
-NO_NUMBER = Failed(
-    BAD_INPUT, "the model answers this input with what is no number (NaN or infinity)", False
-)
+NO_NUMBER = Failed(BAD_INPUT, "the model's output for this input has NaN or infinity", False)
 
 
-#: Stands for the log probability of what is impossible, as in OpenAI's API.
+#: The log probability of an impossible token, as in OpenAI's API.
 LEAST_LOGPROB = -9999.0
 
 
 @dataclass(slots=True)
 class _Row:
-    """What has to be remembered of a row between two steps."""
+    """The state of a row between two steps."""
 
     generator: torch.Generator
     counts: Tensor | None = None  # how often the answer has each token
@@ -37,13 +35,13 @@ class Sampler:
     """Picks one token for each row."""
 
     def __init__(self) -> None:
-        # Weak, so that whatever becomes of a sequence nothing of it stays here.
+        # Weak references, so that no state outlives its sequence.
         self._rows: WeakKeyDictionary[Sequence, _Row] = WeakKeyDictionary()
 
     def pick(self, logits: Tensor, sequences: Rows[Sequence]) -> list[Pick | Failed]:
         """Return a token for each row of `logits` [rows, vocabulary], or why there is none."""
         values, likeliest = logits.max(dim=-1)
-        # A NaN anywhere in a row is its maximum.
+        # `max` returns NaN if there is a NaN anywhere in the row.
         sound = values.isfinite().tolist()
         tokens = likeliest.tolist()
         picks: list[Pick | Failed] = []
@@ -82,18 +80,18 @@ def draw(scores: Tensor, wanted: Sampling, generator: torch.Generator) -> int:
         scores, ids = scores.topk(wanted.top_k)
     elif wanted.top_p < 1.0 or wanted.min_p > 0.0:
         scores, ids = scores.sort(descending=True)
-    # The largest becomes 0 first, so that no temperature makes it infinite.
+    # Subtract the maximum first, so that a small temperature cannot overflow.
     probabilities = torch.softmax((scores - scores.max()) / wanted.temperature, dim=-1)
     if ids is not None:
-        # Both filters keep a beginning of the sorted row, and never less than its first.
+        # Both filters keep a prefix of the sorted row, at least its first token.
         before = probabilities.cumsum(-1) - probabilities
         keep = (before < wanted.top_p) & (probabilities >= wanted.min_p * probabilities[0])
         keep[0] = True
         probabilities = probabilities[: int(keep.sum())]
     sums = probabilities.cumsum(-1)
     point = torch.rand((), generator=generator).to(sums.device) * sums[-1]
-    # By the sums and not by torch.multinomial, because the same seed then gives the same token
-    # although the numbers of a row differ in their last bits with the size of its batch.
+    # Not torch.multinomial: the last bits of a row's numbers depend on the batch size, and with
+    # cumulative sums the same seed still gives the same token.
     drawn = min(int(torch.searchsorted(sums, point, right=True)), sums.shape[-1] - 1)
     return drawn if ids is None else int(ids[drawn])
 
@@ -101,7 +99,7 @@ def draw(scores: Tensor, wanted: Sampling, generator: torch.Generator) -> int:
 def _new_row(logits: Tensor, sequence: Sequence) -> _Row:
     wanted = sequence.sampling
     seed = secrets.randbits(63) if wanted.seed is None else wanted.seed + sequence.choice
-    # Always the CPU's generator: a seed then means the same on every device.
+    # Always on the CPU, so that a seed gives the same answer on every device.
     generator = torch.Generator().manual_seed(seed)
     if not wanted.has_penalties:
         return _Row(generator)
@@ -124,8 +122,8 @@ def _penalised(logits: Tensor, row: _Row, wanted: Sampling) -> Tensor:
 
 
 def _with_logprobs(token: int, logits: Tensor, top: int) -> Pick:
-    """Say how likely the model itself found the token, before penalties and temperature."""
-    # JSON has no infinity, which is what a model says of a token that it never gives.
+    """Return the pick with the model's log probabilities, before penalties and temperature."""
+    # Clamped, because JSON has no infinity, the log probability of an impossible token.
     logprobs = torch.log_softmax(logits, dim=-1).clamp(min=LEAST_LOGPROB)
     if not top:
         return Pick(token, float(logprobs[token]))

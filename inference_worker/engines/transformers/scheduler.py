@@ -1,7 +1,7 @@
-"""Who generates and who waits: first come, first served, within a number and a token budget.
+"""Decides which sequences generate and which wait: first come, first served, within two limits.
 
-Pure: it decides, the runner does.  A sequence is admitted with all that it can come to need
-(its prompt and max_new_tokens), so one that runs is never put back for want of memory.
+Pure.  A sequence is admitted only if all its tokens fit (its prompt and max_new_tokens), so a
+running one is never evicted for lack of memory.
 """
 
 from collections import deque
@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 
 from inference_worker.engines.transformers.sequence import Sequence, Status
 
-#: Most tokens of prompts in one step.
+#: The most tokens of prompts in one step.
 DEFAULT_PREFILL_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a runner can bear.
+    """The limits of a runner.
 
-    sequences: at once.  tokens: of cache, in all.  prefill_tokens: of prompts in one step, so
-    that those who generate already are not kept waiting for long; one prompt always fits, and is
-    begun with a part of it when it is longer.
+    sequences: at once.  tokens: of cache, in total.  prefill_tokens: of prompts in one step, so
+    that generating sequences do not wait long; one prompt is always admitted, and computed in parts
+    if it is longer.
     padded: the cache is a rectangle, as wide as its longest row.
     """
 
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Step:
-    """What the runner is to do: forget `leaves`, one more token for `rows`, begin `joins`."""
+    """The task of the runner: remove `leaves`, one more token for `rows`, start `joins`."""
 
     leaves: list[Sequence] = field(default_factory=list)
     rows: list[Sequence] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Step:
 
 
 class Scheduler:
-    """The waiting line and those who generate."""
+    """The waiting and the generating sequences."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -54,30 +54,30 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of waiting sequences."""
         return sum(not sequence.is_finished for sequence in self._waiting)
 
     @property
     def running(self) -> list[Sequence]:
-        """Those who generate."""
+        """The generating sequences."""
         return [sequence for sequence in self._running if not sequence.is_finished]
 
     @property
     def reserved_tokens(self) -> int:
-        """How much of the token budget is taken."""
+        """The used part of the token limit."""
         return self._cost(self.running)
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nobody to do anything for."""
+        """Whether there are no sequences."""
         return not self._waiting and not self._running
 
     def add(self, sequences: Iterable[Sequence]) -> None:
-        """Put them at the end of the line."""
+        """Add sequences at the end of the waiting queue."""
         self._waiting.extend(sequences)
 
     def schedule(self) -> Step:
-        """Decide the next step: who has finished leaves, and whoever then fits joins."""
+        """Return the next step: finished sequences leave, and waiting ones join if they fit."""
         leaves = [sequence for sequence in self._running if sequence.is_finished]
         rows = self.running
         joins: list[Sequence] = []
@@ -92,7 +92,7 @@ class Scheduler:
             if joins and prompt_tokens > self.limits.prefill_tokens:
                 break
             if not self._fits([*rows, *joins, head]):
-                # Nobody overtakes the first in line, or a long prompt would wait for ever.
+                # No overtaking, or a long prompt could wait for ever.
                 break
             head.status = Status.RUNNING
             joins.append(self._waiting.popleft())
@@ -100,7 +100,7 @@ class Scheduler:
         return Step(leaves, rows, joins)
 
     def drop_all(self) -> list[Sequence]:
-        """Forget everybody, waiting or running, and return those who had not finished."""
+        """Remove all sequences, and return the unfinished ones."""
         dropped = [s for s in (*self._running, *self._waiting) if not s.is_finished]
         self._running.clear()
         self._waiting.clear()

@@ -1,8 +1,8 @@
-"""One answer that grows: its prompt, what was picked for it so far, and how it ended.
+"""One answer in generation: its prompt, its tokens so far, and how it ended.
 
     waiting ── joins a step ──> running ── stop | length | cancelled | failed ──> finished
 
-Pure: no model, no clock.  A job with `n` choices is `n` sequences with one prompt.
+Pure: no model, no clock.  A job with `n` choices has `n` sequences with the same prompt.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from enum import StrEnum
 from inference_worker.engines.engine import Failed
 from inference_worker.engines.transformers.stops import Writer
 
-#: Below this a temperature is 0: what it would be divided by no longer fits into a float32.
+#: A lower temperature counts as 0: dividing by it would overflow a float32.
 LEAST_TEMPERATURE = 1e-5
 
 
 class Status(StrEnum):
-    """Where a sequence is in its life."""
+    """The state of a sequence."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -25,19 +25,19 @@ class Status(StrEnum):
 
 
 class FinishReason(StrEnum):
-    """Why nothing more is added to an answer."""
+    """Why an answer has ended."""
 
     STOP = "stop"  # a stop token or a stop string
     LENGTH = "length"  # max_new_tokens
-    CANCELLED = "cancelled"  # nobody wants it any more
+    CANCELLED = "cancelled"  # its job was cancelled
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next token is picked, and when the answer ends.
 
-    temperature: 0 is greedy.  top_k: 0 is off.  seed: None is a new one each time.
-    logprobs: None is none, 0 those of the picked tokens, k also the k likeliest of each step.
+    temperature: 0 is greedy.  top_k: 0 is off.  seed: None means a random one.
+    logprobs: None is off, 0 returns those of the picked tokens, k also the k likeliest per step.
     """
 
     max_new_tokens: int
@@ -55,12 +55,12 @@ class Sampling:
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the likeliest token is taken."""
+        """Whether the likeliest token is always picked."""
         return self.temperature < LEAST_TEMPERATURE
 
     @property
     def has_penalties(self) -> bool:
-        """Whether what was said before changes what comes."""
+        """Whether earlier tokens change the scores."""
         return (
             self.repetition_penalty != 1.0
             or self.frequency_penalty != 0.0
@@ -70,7 +70,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A token that was picked; its log probability and the likeliest ones where asked for."""
+    """A picked token; its log probability and the likeliest tokens, if requested."""
 
     token: int
     logprob: float | None = None
@@ -79,7 +79,7 @@ class Pick:
 
 @dataclass(eq=False)
 class Sequence:
-    """One answer; `choice` tells it from the others of its job, from 0."""
+    """One answer; `choice` is its number within the job, from 0."""
 
     prompt: tuple[int, ...]
     sampling: Sampling
@@ -96,21 +96,21 @@ class Sequence:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it takes no more tokens."""
+        """Whether it has ended."""
         return self.status is Status.FINISHED
 
     @property
     def reserved_tokens(self) -> int:
-        """The most columns of the cache that it can come to need."""
+        """The most columns of the cache that it can need."""
         return len(self.prompt) + self.sampling.max_new_tokens
 
     @property
     def tokens(self) -> list[int]:
-        """The ids that were picked, a stop token included."""
+        """The picked ids, including a stop token."""
         return [pick.token for pick in self.picks]
 
-    def take(self, pick: Pick) -> str:
-        """Add what was picked; return the piece of text that may be shown because of it."""
+    def add(self, pick: Pick) -> str:
+        """Add a token; return the text that can be shown now."""
         self.picks.append(pick)
         if pick.token in self.sampling.stop_ids:
             return self._end(FinishReason.STOP)
@@ -123,12 +123,12 @@ class Sequence:
         return piece
 
     def cancel(self) -> None:
-        """Nobody wants it any more."""
+        """End it, because its job was cancelled."""
         if not self.is_finished:
             self._finish(FinishReason.CANCELLED)
 
     def fail(self, failed: Failed) -> None:
-        """It cannot go on."""
+        """End it with a failure."""
         self.failed = failed
         self.status = Status.FINISHED
 

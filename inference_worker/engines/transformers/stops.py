@@ -1,38 +1,38 @@
-"""From tokens to text that may be shown: whole characters only, and never a stop string.
+"""From tokens to text that can be shown: only whole characters, and no part of a stop string.
 
-Pure: what turns ids into text is given.
+Pure: the decoder is a parameter.
 """
 
 from collections.abc import Callable, Iterable
 
-#: What a decoder writes for bytes that are no character, or not yet one.
+#: A decoder returns it for bytes that are not, or not yet, a character.
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 
-#: So many tokens are decoded together before the older ones are left out, of which so many stay.
-#: The fewer, the cheaper is a step; but a token's text depends on those before it, as with the
-#: space between two words, or with the bytes of a character.
+#: Above WINDOW_TOKENS tokens the oldest are dropped, and at least KEPT_TOKENS stay.  A small window
+#: makes a step cheap, but the text of a token depends on the tokens before it: for example the
+#: space between two words, or the bytes of a character.
 WINDOW_TOKENS = 16
 KEPT_TOKENS = 6
 
 
 class Characters:
-    """Decodes token by token, and holds back a character whose bytes are not all there yet."""
+    """Decodes token by token, and holds back incomplete characters."""
 
     def __init__(self, decode: Callable[[list[int]], str]) -> None:
         self._decode = decode
         self._window: list[int] = []
-        self._shown = 0  # characters of the window's text that were given out
-        self._clean = [0]  # after how many tokens of the window its text ended whole
+        self._shown = 0  # characters of the window's text that were returned
+        self._clean = [0]  # the numbers of tokens after which the text had only whole characters
 
     def push(self, token: int) -> str:
         """Return the characters that this token completes."""
         self._window.append(token)
         text = self._decode(self._window)
-        # All marks at the end, because a decoder that falls back to bytes answers with marks for
-        # a whole run of them, finished characters included, until the last one is finished too.
+        # Strip all of them: a decoder with byte fallback returns replacement characters for a whole
+        # run of bytes, including complete characters, until the last one is complete.
         whole = text.rstrip(BROKEN)
         if len(whole) < len(text) and len(self._window) - self._clean[-1] > WINDOW_TOKENS:
-            # No character is this long: these bytes are none, and are shown as what they are.
+            # No character has this many tokens: the bytes are invalid, so show the replacements.
             piece = text[self._shown :]
             self._window, self._shown, self._clean = [], 0, [0]
             return piece
@@ -40,11 +40,11 @@ class Characters:
         self._shown = max(self._shown, len(whole))
         if len(whole) == len(text):
             self._clean.append(len(self._window))
-            self._leave_out()
+            self._drop_oldest()
         return piece
 
-    def _leave_out(self) -> None:
-        """Begin the window later, where a character begins."""
+    def _drop_oldest(self) -> None:
+        """Drop tokens from the start of the window, up to the start of a character."""
         enough = len(self._window) - KEPT_TOKENS
         start = max((place for place in self._clean if place <= enough), default=0)
         if len(self._window) > WINDOW_TOKENS and start:
@@ -54,7 +54,7 @@ class Characters:
 
 
 class StopStrings:
-    """Holds back what may become a stop string, and cuts the text where one begins."""
+    """Holds back text that may become a stop string, and cuts the text where one begins."""
 
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
@@ -62,7 +62,7 @@ class StopStrings:
         self.stopped = False
 
     def push(self, piece: str) -> str:
-        """Return what may be shown; after a stop string that is nothing."""
+        """Return the text that can be shown; nothing after a stop string."""
         if self.stopped:
             return ""
         if not self._stops:
@@ -78,13 +78,13 @@ class StopStrings:
         return text[: len(text) - hold]
 
     def rest(self) -> str:
-        """Return what was held back for nothing: no stop string came of it."""
+        """Return the held back text, which did not become a stop string."""
         held, self._held = self._held, ""
         return held
 
 
 class Writer:
-    """Both of them, one after the other."""
+    """Characters and StopStrings, one after the other."""
 
     def __init__(self, decode: Callable[[list[int]], str], stops: Iterable[str]) -> None:
         self._characters = Characters(decode)
@@ -92,15 +92,15 @@ class Writer:
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop string was met."""
+        """Whether a stop string was found."""
         return self._stops.stopped
 
     def push(self, token: int) -> str:
-        """Return the text that may be shown because of this token."""
+        """Return the text that can be shown after this token."""
         return self._stops.push(self._characters.push(token))
 
     def rest(self) -> str:
-        """Return what may be shown now that nothing more comes; half a character is dropped."""
+        """Return the remaining text at the end; an incomplete character is dropped."""
         return self._stops.rest()
 
 

@@ -1,4 +1,4 @@
-"""From a request to token ids, and from token ids to text, by the model's own tokenizer."""
+"""From a request to token ids, and from token ids to text, with the model's tokenizer."""
 
 import inspect
 from typing import Any
@@ -6,27 +6,27 @@ from typing import Any
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.transformers.request import GenerationRequest
 
-#: What of the library's own parameters of `apply_chat_template` a request may set.  All others are
-#: refused, those of later versions too: a template, for one, is a program, and one that a client
-#: sends could run for ever.  What the library does not know is for the model's template.
+#: The library's parameters of `apply_chat_template` that a request may set.  All others are
+#: refused, also those of later versions: a template, for example, is a program, and a client's
+#: template could run for ever.  Names that the library does not know are for the model's template.
 _FOR_CLIENTS = {"add_generation_prompt", "continue_final_message", "documents"}
 
-#: Names that reach the library by way of its template.
+#: Names that reach the library through its template.
 _OF_TEMPLATES = {"conversations", "messages"}
 
 
 class ModelTokenizer:
-    """A tokenizer of transformers; `vocabulary` is how many ids the model knows."""
+    """A tokenizer of transformers; `vocabulary` is the number of ids that the model knows."""
 
     def __init__(self, tokenizer: Any, *, vocabulary: int) -> None:
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
-        # The library's own object is asked directly: the wrapper costs more than the decoding,
-        # and it is asked for every token of every row.
+        # Hot path: called for every token of every row, and the library's wrapper costs more than
+        # the decoding itself.
         self._backend = getattr(tokenizer, "backend_tokenizer", None)
 
     def encode(self, request: GenerationRequest) -> tuple[int, ...]:
-        """Return the prompt as ids; raise BadInput for one that is empty or unknown."""
+        """Return the prompt as ids; raises BadInput if it is empty or has unknown ids."""
         if request.messages is not None:
             ids = self._chat(request)
         elif isinstance(request.prompt, str):
@@ -50,7 +50,7 @@ class ModelTokenizer:
         return text
 
     def text_of(self, token: int) -> str:
-        """Return one token as text, a special one by its name."""
+        """Return one token as text; a special token as its name."""
         text: str = self._tokenizer.decode([token])
         return text
 
@@ -61,7 +61,7 @@ class ModelTokenizer:
         template_kwargs = {"add_generation_prompt": True, **request.chat_template_kwargs}
         own = set(inspect.signature(self._tokenizer.apply_chat_template).parameters)
         if refused := (own - _FOR_CLIENTS | _OF_TEMPLATES) & set(template_kwargs):
-            raise BadInput(f"chat_template_kwargs: {min(refused)} is not for a request to say")
+            raise BadInput(f"chat_template_kwargs: a request may not set {min(refused)}")
         messages = [message.model_dump(exclude_unset=True) for message in request.messages]
         try:
             text = self._tokenizer.apply_chat_template(
@@ -71,8 +71,8 @@ class ModelTokenizer:
                 **template_kwargs,
             )
         except Exception as error:
-            # A template is a program of the model's author, and says no in its own ways: roles
-            # that do not alternate, a system message where none may be.
+            # A template is a program of the model's author, with its own errors: roles that do not
+            # alternate, or a system message where it allows none.
             raise BadInput(f"messages: the chat template refused them: {error}") from error
         # The template writes the special tokens itself.
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -1,1 +1,1 @@
-"""The engine `http`: any HTTP server beside the worker, started by it when told so."""
+"""The engine `http`: sends jobs to any HTTP server, which the worker can start."""

@@ -1,4 +1,4 @@
-"""From a server's answer to the events of a job, in each of the modes."""
+"""From a server's response to the events of a job, for each mode."""
 
 import asyncio
 import json
@@ -23,33 +23,34 @@ from inference_worker.engines.engine import (
 from inference_worker.engines.upstream.options import Mode, UpstreamOptions
 from inference_worker.engines.upstream.sse import EventReader, LineTooLong
 
-#: The server could not be reached any more, or its answer broke off.
+#: The connection to the server was lost, or its response was incomplete.
 UPSTREAM_DOWN = "UpstreamDown"
-#: The server did not answer in time.
+#: The server did not respond in time.
 UPSTREAM_TIMEOUT = "UpstreamTimeout"
-#: The server answered something else than its mode promises.
+#: The response does not fit the mode.
 UPSTREAM_GARBAGE = "UpstreamGarbage"
 #: The server reported an error in the middle of a stream.
 UPSTREAM_ERROR = "UpstreamError"
 
-#: Of the body of an error so much becomes the job's result, in bytes.
+#: The most bytes of an error's body that become the job's result.
 MAX_ERROR_BYTES = 64 * 1024
 
-#: JSON longer than this is looked through in a thread, in bytes: the loop has leases to renew.
+#: JSON above this size, in bytes, is parsed in a thread: it would block the loop that renews
+#: leases.
 _LONG_JSON_BYTES = 256 * 1024
 
-#: A busy server is spared the place of a job for no longer than this, in seconds, whatever it says.
+#: The longest cool-down of a slot, in seconds, whatever `Retry-After` the server sends.
 LONGEST_COOLDOWN_S = 30.0
 
-#: Statuses that say that another moment is a better one.
+#: Statuses of an overloaded server.
 _BUSY = (429, 503)
 
-#: The word with which a stream says that it is complete.
+#: The data of the last event of a complete stream.
 _DONE = b"[DONE]"
 
 
 class _Refused(Exception):
-    """The answer ends the job as failed."""
+    """The response means that the job has failed."""
 
     def __init__(self, code: str, message: str, *, retryable: bool = True) -> None:
         super().__init__(message)
@@ -59,7 +60,7 @@ class _Refused(Exception):
 async def events_of(
     answer: aiohttp.ClientResponse, options: UpstreamOptions
 ) -> AsyncGenerator[Event, None]:
-    """Read the answer; what the connection does to it on the way is raised as it comes."""
+    """Read the response; errors of the connection are raised unchanged."""
     if not 200 <= answer.status < 300:
         yield await _error(answer, options)
         return
@@ -72,7 +73,7 @@ async def events_of(
             case Mode.OPENAI_SSE if streamed:
                 stream = _OpenAI(tags)
             case mode:
-                # An answer that is no stream has been asked for without one, and is the result.
+                # Not a stream: the client did not ask for one, and the body is the result.
                 output = await _whole(answer, options.max_answer_bytes)
                 if mode is Mode.JSON and output:
                     await _check_json(output)
@@ -80,7 +81,7 @@ async def events_of(
                 return
         async with aclosing(_data(answer, options.max_answer_bytes)) as whole_stream:
             async for data in whole_stream:
-                for event in stream.take(data):
+                for event in stream.add(data):
                     yield event
                 if stream.complete:
                     break
@@ -95,12 +96,12 @@ async def _error(answer: aiohttp.ClientResponse, options: UpstreamOptions) -> Fa
         body += piece[: MAX_ERROR_BYTES - len(body)]
         if len(body) >= MAX_ERROR_BYTES:
             break
-    said = body[:300].decode(errors="replace").strip().partition("\n")[0]
+    first_line = body[:300].decode(errors="replace").strip().partition("\n")[0]
     message = f"the server answered {answer.status} {answer.reason or ''}".rstrip()
     after_s = read_retry_after(answer.headers.get("Retry-After", ""), now=time.time())
     return Failed(
         str(answer.status),
-        f"{message}: {said}" if said else message,
+        f"{message}: {first_line}" if first_line else message,
         retryable=answer.status not in options.final_statuses,
         data=bytes(body),
         after_s=after_s,
@@ -109,7 +110,7 @@ async def _error(answer: aiohttp.ClientResponse, options: UpstreamOptions) -> Fa
 
 
 def _tags(headers: Mapping[str, str], options: UpstreamOptions) -> dict[str, str]:
-    # A header may hold any bytes; a tag is text that everybody can read.
+    # A header may contain any bytes; a tag must be valid UTF-8.
     return {
         name: headers[name].encode(errors="surrogateescape").decode(errors="replace")
         for name in options.headers
@@ -159,7 +160,7 @@ async def _check_json(output: bytes) -> None:
 
 
 class _Plain:
-    """Any stream of events: the data of each is a piece of the result."""
+    """A stream of events whose data are the pieces of the result."""
 
     def __init__(self, tags: Mapping[str, str]) -> None:
         self.complete = False
@@ -167,8 +168,8 @@ class _Plain:
         self._pieces: list[bytes] = []
         self._reason = "complete"
 
-    def take(self, data: bytes) -> list[Event]:
-        """Return what this event means."""
+    def add(self, data: bytes) -> list[Event]:
+        """Return the job's events for one event of the stream."""
         if data == _DONE:
             self.complete = True
             return []
@@ -181,13 +182,13 @@ class _Plain:
 
 
 class _OpenAI(_Plain):
-    """The chunks of an OpenAI completion, with or without chat: the result is their text."""
+    """The chunks of an OpenAI completion or chat completion; the result is their text."""
 
     def __init__(self, tags: Mapping[str, str]) -> None:
         super().__init__(tags)
         self._ended = False
 
-    def take(self, data: bytes) -> list[Event]:
+    def add(self, data: bytes) -> list[Event]:
         if data == _DONE:
             self.complete = True
             return []
@@ -203,7 +204,7 @@ class _OpenAI(_Plain):
 
     def finished(self) -> Finished:
         if not self.complete and not self._ended:
-            # A server that dies behind a proxy, or speaks HTTP/1.0, just ends its body.
+            # If a server dies behind a proxy, or uses HTTP/1.0, its body just ends.
             raise _Refused(UPSTREAM_DOWN, "the server's stream broke off before its end")
         return super().finished()
 
@@ -247,7 +248,7 @@ def _usage(usage: dict[str, Any] | None) -> Usage | None:
     if not usage:
         return None
     prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    # Counted by counters, which know no way back.
+    # Never negative: they are added to counters.
     return Usage(prompt_tokens=max(0, int(prompt)), completion_tokens=max(0, int(completion)))
 
 

@@ -1,4 +1,4 @@
-"""A server that the worker has started: its life, its lines in the worker's log, its end."""
+"""A server that the worker has started: its process, its output in the log, its end."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ from inference_worker.engines.upstream.warden import BY_SIGNAL
 from inference_worker.environment import inherited
 from inference_worker.oom_kills import oom_kills
 
-#: How many of its last lines are kept for the sentence that tells why it ended.
+#: How many of its last lines are kept to explain why it ended.
 KEPT_LINES = 5
 
 #: How long the end of a killed process may take, in seconds.
 KILL_WAIT_S = 5.0
 
-#: How long its last lines may take once it has ended, in seconds.
+#: How long to wait for its last lines after it has ended, in seconds.
 LAST_LINES_WAIT_S = 1.0
 
 #: A line longer than this is logged in parts, in bytes.
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class ChildServer:
-    """A running server and all that it has started; made by `ChildServer.start`."""
+    """A running server with all its child processes; created by `ChildServer.start`."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, *, leash: socket.socket, lines: int
@@ -52,9 +52,9 @@ class ChildServer:
     async def start(
         cls, command: str | Sequence[str], *, env: Mapping[str, str] | None = None
     ) -> "ChildServer":
-        """Start the command: text by the shell, a list as it is.
+        """Start the command: a text with the shell, a list without it.
 
-        env: laid over the worker's environment, less the worker's own settings.
+        env: added to the worker's environment, from which the worker's settings are removed.
         """
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         our_leash, leash = socket.socketpair()
@@ -68,7 +68,8 @@ class ChildServer:
                 stderr=lines,
                 env={**inherited(), **(env or {})},
                 pass_fds=(leash.fileno(),),
-                # A Ctrl-C in the worker's terminal is the worker's to act upon.
+                # Ctrl-C in the terminal must reach only the worker, which stops the server in
+                # order.
                 start_new_session=True,
             )
         except BaseException:
@@ -82,12 +83,12 @@ class ChildServer:
 
     @property
     def warden_pid(self) -> int:
-        """The process whose descendants are the server and all that it has started."""
+        """The id of the warden; the server and all its children are its descendants."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """True until it has ended."""
         return not self._gone.is_set()
 
     async def wait(self) -> str:
@@ -96,9 +97,9 @@ class ChildServer:
         return f"{how}: {self._last_lines[-1]}" if self._last_lines else how
 
     async def wait_silently(self) -> str:
-        """Wait for its end; return how it ended, for a client.
+        """Wait for its end; return how it ended, in words that a client may see.
 
-        The last line of a server may be about the job of another client.
+        Without the server's last line, which may be about another client's job.
         """
         await self._gone.wait()
         code = self._process.returncode or 0
@@ -109,25 +110,25 @@ class ChildServer:
         return f"exited with {code}"
 
     def death_type(self) -> FailureType:
-        """Of which type the failures of its jobs are, once it has ended."""
+        """Return the failure type of its jobs, after it has ended."""
         code = self._process.returncode
         short = oom_kills() > self._oom_kills
         return type_of_exit(code, was_short_of_memory=short)
 
     async def stop(self, grace_s: float) -> None:
-        """Ask it to end, and kill it and all that it started after the grace."""
+        """Ask it to end; after the grace period kill it with all its children."""
         if grace_s > 0 and self.running:
-            # Its warden may have gone this very moment.
+            # The warden may end at this moment.
             with contextlib.suppress(OSError):
                 self._leash.send(b".")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace_s):
                     await self._gone.wait()
         self._leash.close()
-        # Unless a device driver holds one of its processes, which not even SIGKILL then ends.
+        # With a limit: a process inside a device driver may not end even after SIGKILL.
         await asyncio.wait({self._watching}, timeout=KILL_WAIT_S)
         if self.running:
-            log.error("The server does not end although it was killed; it is left alone.")
+            log.error("The server was killed but does not end; it is left behind.")
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
 
@@ -139,7 +140,7 @@ class ChildServer:
         )
         reading = asyncio.create_task(self._log_lines(reader))
         try:
-            # The end of the process and not that of its lines: somebody may have kept those.
+            # Wait for the process, not for the end of its output: a child may keep the pipe open.
             if await self._process.wait() < 0:
                 self._kill_group()
             await asyncio.wait({reading}, timeout=LAST_LINES_WAIT_S)
@@ -166,6 +167,6 @@ class ChildServer:
             log.info("[server] %s", text)
 
     def _kill_group(self) -> None:
-        """Do what the warden, which was killed itself, cannot do any more."""
+        """Kill the server's process group, because the warden was killed and cannot do it."""
         with contextlib.suppress(OSError, ValueError):
             os.killpg(int(self._leash.recv(32)), signal.SIGKILL)

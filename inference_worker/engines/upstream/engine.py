@@ -1,10 +1,10 @@
-"""The engine `http`: every job is one POST to a server beside the worker.
+"""The engine `http`: sends every job as one POST to a server.
 
-    ready ── the server died, or a failure and it does not answer ──> away ── it is back ──> ready
+    ready ── the server died, or a failure and it does not respond ──> away ── it is back ──> ready
 
-While it is away the capacity is 0.  A job that could not be sent at all is given back without
-being charged for it; one that was being computed has failed and goes out again.  It fails with
-`EngineDied` when the server was the worker's own and died: that may have been the job's doing.
+While the server is away the capacity is 0.  A job that could not be sent is returned, and does not
+use up an attempt; a job that was running has failed, and is delivered again.  If the worker started
+the server and it died, the failure is `EngineDied`, because the job may be the cause.
 """
 
 import asyncio
@@ -42,29 +42,30 @@ from inference_worker.engines.upstream.request import CannotBeSent, request_for
 from inference_worker.engines.upstream.server import NotReady, Server
 from inference_worker.errors import EngineFailed
 
-#: When a server that is away is started or looked for again; its life begins when it is ready.
+#: The pauses before a server is restarted or checked again; its run starts when it is ready.
 RESPAWN = Respawn(first_s=0.1, longest_s=30.0)
 
-#: How long a connection may take to be made, in seconds.
+#: The longest time to open a connection, in seconds.
 CONNECT_TIMEOUT_S = 10.0
 
-#: How long a job that comes while the server is away is kept before it is given back, in seconds.
-#: It was on its way when the window closed; without this wait it would come again at once.
+#: How long a job that arrives while the server is away is held before it is returned, in seconds.
+#: The service sent it before it knew that the window is 0; returned at once, it might come back at
+#: once.
 AWAY_WAIT_S = 1.0
 
-#: How long a server that is begun anew may take to end, in seconds.
+#: How long a server may take to end during a restart, in seconds.
 RESTART_GRACE_S = 5.0
 
-#: Codes after which one looks whether the server is still there.
+#: After these codes the engine checks whether the server is still ready.
 _DOUBTFUL = (SHUTDOWN, UPSTREAM_DOWN, UPSTREAM_TIMEOUT, UPSTREAM_GARBAGE)
 
 log = logging.getLogger(__name__)
 
 
 class UpstreamEngine(Engine):
-    """Replays jobs to an HTTP server.
+    """Sends jobs to an HTTP server.
 
-    slots: jobs at once, should the options not say less.
+    slots: the most jobs at once, unless the options have a smaller number.
     """
 
     def __init__(self, options: UpstreamOptions, *, slots: int) -> None:
@@ -79,12 +80,12 @@ class UpstreamEngine(Engine):
         self._restarting = ""
 
     async def start(self, context: Context) -> None:
-        """Start the server, when it has a script, and wait until it is ready."""
+        """Start the server, if it has a script, and wait until it is ready."""
         self._session = aiohttp.ClientSession(
-            # One connection for each job: a server that closes an idle one just when the next
-            # job is sent would cost that job an attempt, and to make one takes a millisecond.
+            # One connection per job.  If a server closes an idle connection just when the next job
+            # is sent, that job loses an attempt; a new connection costs only a millisecond.
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            # What the server stores in one client's cookies is not for the next client.
+            # Cookies of one client's job must not be sent with another client's.
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=self._options.timeout_s, sock_connect=CONNECT_TIMEOUT_S
@@ -98,27 +99,28 @@ class UpstreamEngine(Engine):
             await self.stop(0.0)
             raise EngineFailed(self.name, str(error)) from error
         except BaseException:
-            # Told to leave while it loads: nobody will call stop for an engine that never was.
+            # Cancelled while it loads: the worker does not call stop for an engine that is not
+            # ready.
             await self.stop(0.0)
             raise
         self._back.set()
         self._keeping = asyncio.create_task(self._keep(self._server), name="upstream server")
 
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
-        """Send the job and pass on what the server answers; closed early, so is the connection."""
+        """Send the job and yield the events of the response; a cancel closes the connection."""
         assert self._server is not None, "run before start"
         if not self._back.is_set() and not await self._comes_back():
             yield Failed(SHUTDOWN, "the server is away")
             return
         yield Started()
         try:
-            async with aclosing(self._replay(job, self._server.base)) as events:
+            async with aclosing(self._send(job, self._server.base)) as events:
                 async for event in events:
                     yield event
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failed = _failure(error, self._options)
             if self._restarting:
-                # It was this worker that closed the connection.
+                # This worker itself closed the connection, by the restart.
                 yield Failed(SHUTDOWN, self._restarting)
                 return
             if failed.code in _DOUBTFUL:
@@ -137,9 +139,9 @@ class UpstreamEngine(Engine):
         return Health(State.OK)
 
     async def restart(self, reason: str) -> None:
-        """End the server and start it again, when it has a script, and wait until it is ready.
+        """Restart the server, if it has a script, and wait until it is ready.
 
-        Whose server is somebody else's can only look whether it is there.
+        Without a script, only check whether the server is ready.
         """
         if self._server is None or not self._back.is_set():
             await self._back.wait()
@@ -150,14 +152,14 @@ class UpstreamEngine(Engine):
         self._restarting = reason
         self._back.clear()
         try:
-            # Whoever keeps the server there sees it end, and starts the next one.
+            # `_keep` sees that the server has ended, and starts a new one.
             await self._server.child.stop(RESTART_GRACE_S)
             await self._back.wait()
         finally:
             self._restarting = ""
 
     async def stop(self, grace_s: float) -> None:
-        """Close every connection, then end the server if it has a script."""
+        """Close all connections, then end the server if it has a script."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -166,11 +168,11 @@ class UpstreamEngine(Engine):
         if self._server is not None:
             await self._server.stop(grace_s)
 
-    async def _replay(self, job: Job, base: str) -> AsyncGenerator[Event, None]:
-        assert self._session is not None, "replay before start"
+    async def _send(self, job: Job, base: str) -> AsyncGenerator[Event, None]:
+        assert self._session is not None, "run before start"
         request = request_for(job, base, options=self._options)
         async with self._session.post(
-            # A file, because aiohttp warns of bytes that are long.
+            # As a file, because aiohttp warns about long bytes.
             request.url,
             data=io.BytesIO(job.data),
             headers=request.headers,
@@ -183,7 +185,7 @@ class UpstreamEngine(Engine):
                         if isinstance(event, Finished | Failed):
                             return
             finally:
-                # Closed, not given back: what a cancelled job would still be sent is for nobody.
+                # Close it, so that the server stops computing a cancelled job.
                 answer.close()
 
     async def _comes_back(self) -> bool:
@@ -193,7 +195,7 @@ class UpstreamEngine(Engine):
         except TimeoutError:
             return False
 
-    # --- Keeping a server there
+    # --- Keeping the server running
 
     async def _keep(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
@@ -202,7 +204,7 @@ class UpstreamEngine(Engine):
             ready_at = loop.time()
             cause = await self._away(server)
             self._back.clear()
-            self._offer(0)
+            self._set_capacity(0)
             log.error("The server %s; it is %s.", cause, self._what_is_done())
             ends = RESPAWN.ends_in_row(ends, lived_s=loop.time() - ready_at)
             while True:
@@ -217,10 +219,10 @@ class UpstreamEngine(Engine):
             log.info("The server is ready.")
             self._doubt.clear()
             self._back.set()
-            self._offer(self._slots)
+            self._set_capacity(self._slots)
 
     async def _away(self, server: Server) -> str:
-        """Wait until the server is away; return how that came."""
+        """Wait until the server is away; return why."""
         while True:
             doubting = asyncio.create_task(self._doubt.wait())
             waits: set[asyncio.Task[bool] | asyncio.Task[str]] = {doubting}
@@ -229,13 +231,13 @@ class UpstreamEngine(Engine):
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 self._doubt.clear()
-                if wrong := await server.look():
+                if wrong := await server.check():
                     return await server.how_it_died() or wrong
             finally:
                 for wait in waits:
                     wait.cancel()
 
-    def _offer(self, capacity: int) -> None:
+    def _set_capacity(self, capacity: int) -> None:
         self.capacity = capacity
         self.changed()
 
@@ -248,7 +250,7 @@ def _failure(error: Exception, options: UpstreamOptions) -> Failed:
         case CannotBeSent():
             return Failed(BAD_INPUT, str(error), retryable=False)
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            # It never saw the job, which is therefore not charged for this.
+            # The server never got the job, so it does not use up an attempt.
             code, message = SHUTDOWN, f"the server cannot be reached: {error}"
         case TimeoutError():
             code = UPSTREAM_TIMEOUT
@@ -269,7 +271,7 @@ def _log_waiting(fraction: float, note: str) -> None:
 
 
 def _shown(options: UpstreamOptions) -> str:
-    """Return where the server is, without a password that its URL may have."""
+    """Return the server's address, without a password in its URL."""
     if not options.url:
         return str(options.port)
     url = URL(options.url)

@@ -1,4 +1,4 @@
-"""What the engine `http` can be told."""
+"""The options of the engine `http`."""
 
 import string
 from enum import StrEnum
@@ -20,13 +20,13 @@ from client_sdk.wire import names
 _HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
 
 Path = Annotated[str, StringConstraints(pattern=r"^(/[^?#\s]*)?$")]
-#: A path without escapes, or the beginning of one with `/*` behind it.
+#: A path without escapes, or the beginning of one followed by `/*`.
 SubPath = Annotated[str, StringConstraints(pattern=r"^/(\*|[^?#\s\\%*]+(/\*)?)$")]
 Status = Annotated[int, Field(ge=300, le=599)]
 
 
 class Mode(StrEnum):
-    """What the server's answer is, and so what the result is."""
+    """The format of the server's response."""
 
     RAW = "raw"
     JSON = "json"
@@ -35,54 +35,54 @@ class Mode(StrEnum):
 
 
 class UpstreamOptions(BaseModel):
-    """Where the server is, how it is started, and how its answers are read."""
+    """The address of the server, how to start it, and how to read its responses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = Field(
         default="",
         pattern=r"^(https?://[^/?#\s]+[^?#\s]*)?$",
-        description="The server; the part of the engine's name behind `http:` says the same.",
+        description="The server's URL; the same as in the engine's name after `http:`.",
     )
     port: int | None = Field(
         default=None,
         ge=0,
         le=65535,
-        description="The server's port on this machine, in place of a URL. 0 with a `script`: "
-        "any free one, told to it as the variable `PORT`.",
+        description="The server's port on this machine, instead of a URL. 0 with a `script`: "
+        "a free port, passed to it as the variable `PORT`.",
     )
     script: str | tuple[str, ...] = Field(
         default="",
-        description="Start the server with this command, given to the shell, or as a list "
-        "started without one; it is restarted when it ends, and ends with the worker.",
+        description="Start the server with this command: a text runs in the shell, a list without "
+        "one. The server is restarted when it ends, and ends with the worker.",
     )
-    path: Path = Field(default="", description="Put before the sub-path of every job.")
+    path: Path = Field(default="", description="Prefix of every job's sub-path.")
     paths: tuple[SubPath, ...] | None = Field(
         default=None,
-        description="The sub-paths that jobs may name, behind `path`: `/v1/score`, or `/v1/*` for "
+        description="The sub-paths that jobs may use, after `path`: `/v1/score`, or `/v1/*` for "
         "all below it; `[]` for none. By default all, but with `send_headers` (or a password in "
         "the `url`) only those of the OpenAI API.",
     )
     mode: Mode = Field(
         default=Mode.RAW,
-        description="What the server answers: `raw`, `json`, `sse` or `openai-sse`.",
+        description="The format of the response: `raw`, `json`, `sse` or `openai-sse`.",
     )
     health_path: Path = Field(
         default="",
-        description="The server is ready when this path answers 2xx; by default when its port "
-        "takes a connection.",
+        description="The server is ready when this path returns 2xx; by default when its port "
+        "accepts a connection.",
     )
     start_timeout_s: float = Field(
-        default=600.0, gt=0, le=86_400, description="Seconds until the server has to be ready."
+        default=600.0, gt=0, le=86_400, description="Seconds until the server must be ready."
     )
     timeout_s: float = Field(
         default=3600.0,
         gt=0,
         le=2_592_000,
-        description="Seconds that the server may take for one job.",
+        description="The most seconds for one job.",
     )
     headers: tuple[str, ...] = Field(
-        default=(), description="Headers of the server's answer that become tags of the result."
+        default=(), description="Response headers that become tags of the result."
     )
     send_headers: dict[str, str] = Field(
         default_factory=dict, description="Headers sent with every job, such as `Authorization`."
@@ -91,23 +91,23 @@ class UpstreamOptions(BaseModel):
         default=None,
         ge=1,
         le=10_000,
-        description="Jobs that the server is given at once; by default the worker's window.",
+        description="The most jobs that the server gets at once; by default the worker's window.",
     )
     max_answer_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1,
         le=2**31,
-        description="The most that is read of one answer, in bytes.",
+        description="The largest response, in bytes.",
     )
     final_statuses: tuple[Status, ...] = Field(
         default=(),
-        description="Statuses that are answered at once; any other one outside of 2xx is tried "
-        "again, as PAI EAS does.",
+        description="Statuses that are final; every other status outside of 2xx is retried, as "
+        "with PAI EAS.",
     )
 
     @property
     def has_credentials(self) -> bool:
-        """Whether the server is sent something of the operator's own with every job."""
+        """Whether every request carries the operator's credentials."""
         return bool(self.send_headers) or "@" in urlsplit(self.url).netloc
 
     @field_validator("mode", mode="before")
@@ -120,20 +120,20 @@ class UpstreamOptions(BaseModel):
     def _names_of_headers(cls, headers: tuple[str, ...] | dict[str, str]) -> object:
         for name in headers:
             if not name or not _HEADER_CHARACTERS.issuperset(name) or names.is_reserved(name):
-                raise ValueError(f"{name!r} is no name of a header")
+                raise ValueError(f"expected the name of a header, got {name!r}")
             if name == names.REQUEST_ID_TAG:
-                raise ValueError(f"the tag {name} is the request id's own")
+                raise ValueError(f"the tag {name} is reserved for the request id")
         if isinstance(headers, dict) and any("\r" in v or "\n" in v for v in headers.values()):
-            raise ValueError("the value of a header is one line")
+            raise ValueError("the value of a header must be one line")
         return headers
 
     @model_validator(mode="after")
     def _says_where_the_server_is(self) -> Self:
         if bool(self.url) == (self.port is not None):
-            raise ValueError("say either where the server is, as a url, or its port")
+            raise ValueError("expected either a url or a port of the server")
         if self.port == 0 and not self.script:
-            raise ValueError("port 0, any free one, is for a server with a script")
-        # Raises a ValueError of its own for a port that is none.
+            raise ValueError("port 0, a free port, needs a server with a script")
+        # `.port` raises a ValueError for an invalid port.
         if self.url and urlsplit(self.url).port == 0:
-            raise ValueError("a url has no port 0")
+            raise ValueError("a url cannot have port 0")
         return self

@@ -1,11 +1,11 @@
 """Which process listens on a port of this machine.
 
-A server that answers on the port of a script need not be the one that the script started: another
-program may have been faster, while the script's own waits, or loads its model and fails only then.
+The server on the port of a script need not be the one that the script started: another program may
+have taken the port first, while the script's server still loads its model and fails only later.
 
-Two guards.  A worker claims the port before it starts the script, so that two workers with the same
-port never both start.  And once the port answers, /proc says whose it is.  Where it cannot say, as
-with a container that publishes the port, the answer counts.
+So there are two checks.  A worker claims the port before it starts the script, so that two workers
+never start servers on the same port.  And once the port accepts connections, /proc shows the owner.
+If /proc cannot, as with a container that publishes the port, the server counts as the right one.
 """
 
 import errno
@@ -24,14 +24,14 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class PortClaimed(Exception):
-    """Another worker of this machine has claimed the port; the text says which."""
+    """Another worker of this machine has claimed the port; the message says which."""
 
 
 def claim(port: int) -> socket.socket | None:
-    """Claim the port among the workers of this machine, until the socket is closed.
+    """Claim the port among the workers of this machine, until the returned socket is closed.
 
-    Abstract sockets belong to a network namespace, as ports do.  None where there are none.
-    Raises PortClaimed.
+    It uses an abstract socket, which belongs to a network namespace, like the port.  Returns None
+    on systems without abstract sockets.  Raises PortClaimed.
     """
     if not hasattr(socket, "SO_PEERCRED"):
         return None
@@ -49,9 +49,9 @@ def claim(port: int) -> socket.socket | None:
 
 
 def listener(port: int, *, besides: int = 0) -> str:
-    """Describe the process that listens on the port; "" when there is none or nobody can tell.
+    """Describe the process that listens on the port; "" if there is none or it is unknown.
 
-    besides: nothing is described that this process has started, or one of its descendants.
+    besides: ignore this process and all its descendants.
     """
     inodes = set(_listening_inodes(port))
     if not inodes:
@@ -85,7 +85,7 @@ def _owners(inodes: set[str]) -> list[int]:
     wanted = {f"socket:[{inode}]" for inode in inodes}
     found = []
     for process in _PROC.glob("[0-9]*"):
-        # A process of another user's, or one that has just ended.
+        # OSError: a process of another user, or one that has just ended.
         with suppress(OSError):
             if any(os.readlink(fd) in wanted for fd in _descriptors(process)):
                 found.append(int(process.name))
@@ -94,7 +94,7 @@ def _owners(inodes: set[str]) -> list[int]:
 
 def _descriptors(process: Path) -> Iterator[Path]:
     for fd in (process / "fd").iterdir():
-        # It may have been closed meanwhile.
+        # Skip descriptors that were closed meanwhile.
         if fd.is_symlink():
             yield fd
 
@@ -109,7 +109,7 @@ def _ancestors(pid: int) -> Iterator[int]:
 
 
 def _describe(pid: int) -> str:
-    # Not its command line, which may have secrets.
+    # Not its command line, which may contain secrets.
     with suppress(OSError):
         name = (_PROC / str(pid) / "comm").read_text().strip()
         return f"{name!r}, process {pid}"

@@ -1,4 +1,4 @@
-"""From a job to the request that the server is sent.  Pure."""
+"""From a job to the HTTP request for the server.  Pure."""
 
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
@@ -14,7 +14,7 @@ _EVENT_STREAM = "text/event-stream"
 
 
 class CannotBeSent(ValueError):
-    """The job's path or content type fits into no HTTP request; no retry changes that."""
+    """The job's path or content type is not valid in an HTTP request; a retry does not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Request:
 
 
 def request_for(job: Job, base: str, *, options: UpstreamOptions) -> Request:
-    """Return the request that replays this job.
+    """Return the request for this job.
 
-    base: the server with its path, without a slash at the end.
+    base: the server's URL with its path, without a slash at the end.
     """
     return Request(
         URL(base + _path(job, options) + _query(job), encoded=True), _headers(job, options)
@@ -61,7 +61,7 @@ def _headers(job: Job, options: UpstreamOptions) -> dict[str, str]:
     streamed = options.mode in (Mode.SSE, Mode.OPENAI_SSE)
     headers = {
         "Accept": f"{_EVENT_STREAM}, */*;q=0.5" if streamed else "*/*",
-        # The size of an answer is limited as it comes, and so it comes as it is.
+        # Uncompressed, because the limit applies to the size on the wire.
         "Accept-Encoding": "identity",
         **options.send_headers,
         names.REQUEST_ID_HEADER: quote(job.request_id, safe="".join(map(chr, range(33, 127)))),

@@ -1,7 +1,7 @@
-"""The server as the engine sees it: where it is, whether it is ready, and starting it.
+"""The server: its address, whether it is ready, and how to start it.
 
-With a script there is a child to start and to stop; without one the server is somebody else's,
-and all that can be done is to wait for it.
+With a script the worker starts and stops the server.  Without one the server is managed elsewhere,
+and the worker can only wait for it.
 """
 
 import asyncio
@@ -16,30 +16,30 @@ from inference_worker.engines.upstream import port_owner
 from inference_worker.engines.upstream.child_server import ChildServer
 from inference_worker.engines.upstream.options import UpstreamOptions
 
-#: Between two looks at a server that is not ready, in seconds.
-LOOK_INTERVAL_S = 0.1
+#: The time between two checks of a server that is not ready, in seconds.
+CHECK_INTERVAL_S = 0.1
 
-#: How long one look may take, in seconds; a health path may have something to compute.
-LOOK_TIMEOUT_S = 5.0
+#: How long one check may take, in seconds; a health path may need to compute something.
+CHECK_TIMEOUT_S = 5.0
 
-#: Between two lines of the log while it is waited for, in seconds.
-TELL_INTERVAL_S = 5.0
+#: The time between two progress reports during the wait, in seconds.
+REPORT_INTERVAL_S = 5.0
 
-#: How long after its connections a process may end that has died, in seconds.
+#: A dying process closes its connections before it ends; this is the longest delay, in seconds.
 DEATH_WAIT_S = 0.3
 
-#: How long a server that is given up may take to end, in seconds.
+#: How long a server may take to end after a failed start, in seconds.
 GIVE_UP_GRACE_S = 2.0
 
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 
 
 class NotReady(Exception):
-    """The server did not come up; the text says why."""
+    """The server did not become ready; the message says why."""
 
 
 class Server:
-    """Where the jobs go.  `base` is the URL that their sub-paths follow."""
+    """The server that gets the jobs.  `base`: the URL before their sub-paths."""
 
     def __init__(self, options: UpstreamOptions, session: aiohttp.ClientSession) -> None:
         self._options = options
@@ -53,40 +53,40 @@ class Server:
 
     @property
     def child(self) -> ChildServer | None:
-        """The process behind it, where it has a script."""
+        """The process of the server, if it has a script."""
         return self._child
 
     async def bring_up(self, report: Callable[[float, str], None]) -> None:
-        """Start it, if it is ours to start, and wait until it is ready; raises NotReady.
+        """Start the server, if it has a script, and wait until it is ready; raises NotReady.
 
-        report: is given the seconds so far as a part of the seconds permitted, and a sentence.
+        report: called with the used part of the permitted time, and a sentence.
         """
         if self._options.script and (self._child is None or not self._child.running):
             await self._start_child()
         await self._wait_ready(report)
 
-    async def look(self) -> str:
-        """Look once; return what keeps it from being ready, or nothing."""
+    async def check(self) -> str:
+        """Check once; return why it is not ready, "" if it is."""
         if self._child is not None and not self._child.running:
             return await self._child.wait()
         if not self._options.health_path:
-            return "" if await self._takes_connections() else "takes no connection"
+            return "" if await self._accepts_connections() else "takes no connection"
         url = self._url.origin().join(URL(self._options.health_path))
-        timeout = aiohttp.ClientTimeout(total=LOOK_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S)
         headers = self._options.send_headers
         try:
             async with self._session.get(
                 url, timeout=timeout, headers=headers, allow_redirects=False
             ) as answer:
-                is_well = 200 <= answer.status < 300
-                return "" if is_well else f"answers {answer.status} on {url.path}"
+                is_ready = 200 <= answer.status < 300
+                return "" if is_ready else f"answers {answer.status} on {url.path}"
         except (aiohttp.ClientError, OSError):
             return f"does not answer on {url.path}"
 
     async def how_it_died(self, *, for_client: bool = False) -> str:
-        """Return how the child ended, if it does within a moment, or nothing.
+        """Return how the child ended, "" if it is still running after a moment.
 
-        The connections of a process that dies end a moment before it does.
+        A dying process closes its connections a moment before it ends.
         """
         if self._child is None:
             return ""
@@ -98,7 +98,7 @@ class Server:
             return ""
 
     def death_type(self) -> FailureType:
-        """Of which type the failures of the jobs are under which the child has died."""
+        """Return the failure type of the jobs that ran when the child died."""
         return self._child.death_type() if self._child else FailureType.ENGINE_LOST
 
     async def stop(self, grace_s: float) -> None:
@@ -116,7 +116,7 @@ class Server:
                 self._claim = port_owner.claim(self._port)
             except port_owner.PortClaimed as error:
                 raise NotReady(self._in_use(str(error))) from error
-        if await self._takes_connections():
+        if await self._accepts_connections():
             who = port_owner.listener(self._port) if self._is_local else ""
             raise NotReady(self._in_use(who or "another program"))
         try:
@@ -128,20 +128,20 @@ class Server:
 
     async def _wait_ready(self, report: Callable[[float, str], None]) -> None:
         loop = asyncio.get_running_loop()
-        began_at = told_at = loop.time()
+        began_at = reported_at = loop.time()
         permitted_s = self._options.start_timeout_s
-        while wrong := await self.look():
+        while wrong := await self.check():
             if self._child is not None and not self._child.running:
                 raise NotReady(f"the server {wrong}")
             now = loop.time()
             if now - began_at >= permitted_s:
                 await self.stop(GIVE_UP_GRACE_S)
                 raise NotReady(f"the server {wrong}, after {permitted_s:g} s")
-            if now - told_at >= TELL_INTERVAL_S:
-                told_at = now
+            if now - reported_at >= REPORT_INTERVAL_S:
+                reported_at = now
                 note = f"After {now - began_at:.0f} s the server {wrong}."
                 report((now - began_at) / permitted_s, note)
-            await asyncio.sleep(LOOK_INTERVAL_S)
+            await asyncio.sleep(CHECK_INTERVAL_S)
         if self._child is not None and self._is_local:
             # In a thread, because it reads the open files of every process.
             other = await asyncio.to_thread(
@@ -157,18 +157,18 @@ class Server:
 
     @property
     def _is_local(self) -> bool:
-        """Whether the port is one of this machine, so that it can be said who listens there."""
+        """Whether the port is on this machine, so that its owner can be found."""
         return self._url.host in _LOCAL_HOSTS
 
     def _in_use(self, by: str) -> str:
         return (
             f"port {self._port} is already in use by {by}: stop that, choose another port, or run "
-            "one instance only (`port: 0` takes a free port, told to the script as PORT)"
+            "only one instance (`port: 0` takes a free port, passed to the script as PORT)"
         )
 
-    async def _takes_connections(self) -> bool:
+    async def _accepts_connections(self) -> bool:
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT_S):
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
                 _, writer = await asyncio.open_connection(self._url.host, self._url.port)
         except (OSError, TimeoutError):
             return False

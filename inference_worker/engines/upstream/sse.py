@@ -1,23 +1,23 @@
-"""Server-sent events, read from pieces of any size.  Pure."""
+"""Parses server-sent events from pieces of any size.  Pure."""
 
 import re
 from collections.abc import Iterator
 
-#: A line ends with CR LF, with LF, or with a CR that nothing of the same line end can follow.
+#: A line ends with CR LF, with LF, or with a CR without LF.
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-#: The longest line, in bytes.  What is longer is no text that somebody reads as it comes.
+#: The longest line, in bytes; a longer one is no stream of text.
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
 
 class LineTooLong(ValueError):
-    """A line does not end."""
+    """A line is too long."""
 
 
 class EventReader:
-    """Gives the data of every event; ids, names and comments are passed over."""
+    """Returns the data of every event; ids, names and comments are ignored."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -25,8 +25,8 @@ class EventReader:
         self._at_start = True
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield the data of each event that this piece has completed; raises LineTooLong."""
-        # All before the last byte is known to hold no end of a line.
+        """Yield the data of each event that this piece completes; raises LineTooLong."""
+        # The bytes before the last one were searched before and have no line end.
         searched = max(0, len(self._rest) - 1)
         self._rest += piece
         if self._at_start and len(self._rest) >= len(_BYTE_ORDER_MARK):
@@ -36,7 +36,7 @@ class EventReader:
         start = 0
         for end in _LINE_END.finditer(self._rest, searched):
             if end.group() == b"\r" and end.end() == len(self._rest):
-                # Its LF may still be on the way.
+                # The LF of a CR LF may be in the next piece.
                 break
             line, start = self._rest[start : end.start()], end.end()
             if not line:
@@ -48,10 +48,10 @@ class EventReader:
             raise LineTooLong(f"expected a line of at most {MAX_LINE_BYTES} bytes")
 
     def end(self) -> Iterator[bytes]:
-        """Yield the data of an event that no empty line has ended before the body did.
+        """Yield the data of a last event without an empty line after it.
 
-        The standard drops it; servers that forget the last empty line are more common than bodies
-        that break off exactly behind a line.
+        The standard drops such an event.  But servers that forget the last empty line are more
+        common than responses that break off exactly after a line.
         """
         if self._rest:
             self._read(self._rest.removesuffix(b"\r"))

@@ -1,9 +1,9 @@
-"""Which paths of a server a job may name.  Pure.
+"""Which paths of a server a job may use.  Pure.
 
-A server, or a proxy in front of it, may read a path again after this worker did: undo escapes
-twice, take a backslash for a slash, cut a segment at `;`, or fold `//` into `/`.  So a path is
-refused when any of these readings leads out of the path that the operator has given, or to another
-one than was checked.
+A server, or a proxy before it, may interpret a path differently from this worker: decode escapes
+twice, treat a backslash as a slash, cut a segment at `;`, or reduce `//` to `/`.  So a path is
+refused if any of these interpretations leaves the operator's path, or differs from the checked
+path.
 """
 
 import re
@@ -13,29 +13,29 @@ from urllib.parse import quote, unquote
 
 from inference_worker.engines import openai_requests
 
-#: What may stand in a path as it is, beside letters, digits and `_.-~`.
+#: The characters that need no escaping in a path, besides letters, digits and `_.-~`.
 _PATH_CHARACTERS = "/:@!$&'()*+,;="
 
-#: How often a path may be escaped on top of itself; nobody reads one more often than that.
+#: How many levels of escapes are checked; no server decodes a path more often.
 _MOST_ESCAPES = 8
 
-#: What is no character of a path: controls, what a decoder writes for bytes that are no text, and
-#: what begins a query or a fragment.
+#: Characters that are not allowed in a path: controls, the replacement character of decoders, the
+#: backslash, and the start of a query or a fragment.
 _NO_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd\\?#]")
 
-#: What the face for OpenAI's clients asks for.
+#: The paths of the OpenAI API.
 _OPENAI = tuple(sorted(f"/{path}" for path in openai_requests.TEXT | openai_requests.VECTORS))
 
 
 class BadPath(ValueError):
-    """The path is none that a job may name; the text says why."""
+    """A job may not use this path; the message says why."""
 
 
 def encoded_path(path: str, *, allowed: Sequence[str] | None) -> str:
-    """Return a job's sub-path as it is sent, with a slash before it, or "" for none.
+    """Return a job's encoded sub-path, with a slash before it, or "" for none.
 
-    allowed: paths, or beginnings of paths that end with `/*`; None for every path.  A job without
-    a sub-path goes to the path of the engine itself, which the operator has named.
+    allowed: paths, or prefixes that end with `/*`; None allows every path.  A job without a
+    sub-path goes to the path of the engine's URL, which the operator has set.
     Raises BadPath.
     """
     path = path.removeprefix("/").removesuffix("/")
@@ -49,9 +49,10 @@ def encoded_path(path: str, *, allowed: Sequence[str] | None) -> str:
 
 
 def allowed_paths(paths: Sequence[str] | None, *, has_credentials: bool) -> Sequence[str] | None:
-    """Return what jobs may name: what the operator says, and where nothing is said, by default.
+    """Return the paths that jobs may use: the operator's setting, or the default.
 
-    has_credentials: the server is sent the operator's own; a job is then not to choose for what.
+    has_credentials: requests carry the operator's credentials; then jobs must not use them for any
+    path.
     """
     if paths is not None:
         return paths
@@ -78,7 +79,7 @@ def _check(path: str) -> None:
 
 
 def _check_reading(reading: str, path: str) -> None:
-    # As some servers read it: wide dots and slashes as plain ones.
+    # NFKC: some servers treat full-width dots and slashes as plain ones.
     for text in (reading, unicodedata.normalize("NFKC", reading)):
         if _NO_PATH.search(text):
             raise BadPath(f"expected a sub-path of plain characters, got {path!a}")
@@ -87,5 +88,5 @@ def _check_reading(reading: str, path: str) -> None:
         for segment in text.split("/"):
             name = segment.partition(";")[0].strip()
             if name.strip(".") == "":
-                # Empty, `.`, `..`, and with parameters behind them.
+                # Empty, `.` or `..`, also with parameters after them.
                 raise BadPath(f"expected a sub-path without `.`, `..` and `//`, got {path!a}")

@@ -1,17 +1,17 @@
-"""Run a server so that nothing of it outlives the worker, and become nothing else.
+"""Runs a server so that no process of it outlives the worker.
 
-Run by path in an interpreter without site-packages:
+Run it by path in an interpreter without site-packages:
 
     python -I -S warden.py <file descriptor of the leash> <program> [arguments...]
 
-The leash is one end of a socket pair whose other end only the worker has.  The server's process id
-is written to it.  A byte on it asks the server to end.  Its end, which comes when the worker lets
-go or dies in whatever way, kills the server and everything that it has started.  When the server
-ends by itself, what it left behind is killed too, and this process ends as the server did: with
-its exit code, or 128 and the signal.
+The leash is one end of a socket pair; only the worker has the other end.  The warden writes the
+server's process id to it.  A byte from the worker asks the server to end.  When the worker closes
+its end, or dies for any reason, the warden kills the server and all its children.  When the server
+ends by itself, the warden kills the children that it left, and exits with the server's exit code,
+or with 128 plus the number of the signal.
 
-This is a process of its own because a shell, a launcher and their children form a tree: the
-kernel can tie one process to the life of its parent, but not the children of that process.
+A separate process is needed because a shell, a launcher and their children form a tree: the kernel
+can kill one process when its parent dies, but not the children of that process.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ import signal
 import sys
 from pathlib import Path
 
-# From linux/prctl.h.  `client_sdk.leash` has the first one too, but this program runs
-# without the packages and imports only the standard library.
+# From linux/prctl.h.  `client_sdk.leash` has the first one too, but this program runs without
+# site-packages and can import only the standard library.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
-#: What a program that cannot be started exits with, as in a shell.
+#: The exit code if the program cannot be started, as in a shell.
 CANNOT_START = 127
 
 #: Added to the number of the signal that ended the server, as in a shell.
@@ -35,23 +35,25 @@ BY_SIGNAL = 128
 
 
 def main() -> None:
-    """Start the server, watch it and the leash, clear up, and exit as the server did."""
+    """Start the server, watch it and the leash, clean up, and exit like the server."""
     leash = int(sys.argv[1])
     os.set_inheritable(leash, False)
-    # What ends this process is the leash alone; a signal sent to everybody must not part the two.
+    # Only the leash may end this process: a signal to a whole group must not separate it from the
+    # server.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    told, telling = os.pipe()
-    os.set_blocking(told, False)
-    os.set_blocking(telling, False)
+    # The usual self-pipe: SIGCHLD writes to it, which wakes `select`.
+    wakeup, wakeup_write = os.pipe()
+    os.set_blocking(wakeup, False)
+    os.set_blocking(wakeup_write, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
     server = _spawn(sys.argv[2:])
-    # Should this warden be killed, the worker can still kill the server's group.
+    # If this warden is killed, the worker kills the server's group itself.
     with contextlib.suppress(OSError):
         os.write(leash, str(server).encode())
-    code = _watch(server, leash=leash, told=told)
+    code = _watch(server, leash=leash, wakeup=wakeup)
     _kill_the_rest()
     os._exit(code)
 
@@ -62,13 +64,13 @@ def _spawn(argv: list[str]) -> int:
     if pid:
         return pid
     os.setsid()
-    # Only for the case that this warden itself is killed.
+    # In case this warden is killed.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != warden:
         os._exit(1)
     signal.set_wakeup_fd(-1)
-    # All of them: the worker may have been started by `nohup` or in the background of a script,
-    # and a signal that is ignored or blocked here would be so in the server and its children.
+    # Reset all signals: the worker may have been started by `nohup` or in the background of a
+    # script, and the server and its children would inherit ignored and blocked signals.
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -79,18 +81,18 @@ def _spawn(argv: list[str]) -> int:
         os._exit(CANNOT_START)
 
 
-def _watch(server: int, *, leash: int, told: int) -> int:
-    """Return the exit code of the server once it has ended, by itself or by the leash."""
+def _watch(server: int, *, leash: int, wakeup: int) -> int:
+    """Return the exit code of the server after it has ended, by itself or by the leash."""
     while True:
         while (ended := _ended()) is not None:
             if ended == server:
-                # While its dead leader is not reaped, nobody else can have the group's number.
+                # Kill the group before reaping its leader: after that, the kernel may reuse its id.
                 _kill_group(server, signal.SIGKILL)
                 return _reap(server)
             _reap(ended)
-        readable, _, _ = select.select([leash, told], [], [])
-        if told in readable:
-            os.read(told, 4096)
+        readable, _, _ = select.select([leash, wakeup], [], [])
+        if wakeup in readable:
+            os.read(wakeup, 4096)
         if leash in readable:
             asked = _read(leash)
             _kill_group(server, signal.SIGTERM if asked else signal.SIGKILL)
@@ -102,12 +104,12 @@ def _read(leash: int) -> bytes:
     try:
         return os.read(leash, 1)
     except ConnectionError:
-        # The worker died before it had read all that was written to it.
+        # The worker died before it had read everything.
         return b""
 
 
 def _ended() -> int | None:
-    """Return a child that has ended and is not reaped, or one that was left to us by another."""
+    """Return a child that has ended and is not reaped; orphans of the server are children too."""
     with contextlib.suppress(ChildProcessError):
         seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return seen.si_pid if seen is not None else None
@@ -125,7 +127,7 @@ def _kill_group(group: int, number: signal.Signals) -> None:
 
 
 def _kill_the_rest() -> None:
-    """Kill what left the server's group; whose parent dies becomes a child of this process."""
+    """Kill processes outside of the server's group; as orphans they are children of the warden."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while children.exists() and (left := children.read_text().split()):
         for pid in left:

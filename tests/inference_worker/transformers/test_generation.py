@@ -282,12 +282,12 @@ async def test_a_folder_without_a_model_is_told_at_the_start(
         (rb'{"prompt": "a", "stop": "\udc00"}', "one half of a surrogate pair"),
         (
             body(messages=[{"role": "user"}], chat_template_kwargs={"chat_template": "{{ 1 }}"}),
-            "chat_template is not for a request to say",
+            "a request may not set chat_template",
         ),
         *(
             (
                 body(messages=[{"role": "user"}], chat_template_kwargs={name: True}),
-                f"{name} is not for a request to say",
+                f"a request may not set {name}",
             )
             for name in ("tokenizer_kwargs", "sanitize_control_tokens", "messages", "tools")
         ),

@@ -39,7 +39,7 @@ async def test_what_the_paged_runner_cannot_do_is_refused(llama: TinyModel, star
         end = await end_of(engine, body(prompt="a", **wish))
         assert isinstance(end, Failed)
         assert (end.code, end.retryable) == ("BadInput", False)
-        assert "cannot be had from the paged runner" in end.message
+        assert "is not supported by the paged runner" in end.message
 
 
 async def test_a_paged_answer_can_be_cancelled(llama: TinyModel, start: Start) -> None:

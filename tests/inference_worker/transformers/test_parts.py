@@ -43,7 +43,7 @@ def take(runner: Any, step: Step) -> list[Sequence]:
     """Take a step; return who was given a token."""
     outcomes = runner.run(step)
     for one, pick in outcomes:
-        one.take(pick)
+        one.add(pick)
     return [one for one, _ in outcomes]
 
 

@@ -20,7 +20,7 @@ def sequence(prompt: int = 4, new: int = 4, **sampling: object) -> Sequence:
 
 
 def say(answer: Sequence, text: str) -> str:
-    return "".join(answer.take(Pick(byte)) for byte in text.encode())
+    return "".join(answer.add(Pick(byte)) for byte in text.encode())
 
 
 def test_the_first_in_line_join_until_the_number_is_reached() -> None:
@@ -37,7 +37,7 @@ def test_one_that_finished_leaves_and_the_next_joins_in_the_same_step() -> None:
     a, b = sequence(new=1), sequence()
     scheduler.add([a, b])
     scheduler.schedule()
-    a.take(Pick(65))
+    a.add(Pick(65))
     step = scheduler.schedule()
     assert (step.leaves, step.rows, step.joins) == ([a], [], [b])
 
@@ -103,7 +103,7 @@ def test_an_answer_ends_at_its_length() -> None:
 
 def test_a_stop_token_ends_the_answer_and_is_counted_but_not_shown() -> None:
     answer = sequence(new=9, stop_ids=frozenset({0}))
-    assert say(answer, "ab") + answer.take(Pick(0)) == "ab"
+    assert say(answer, "ab") + answer.add(Pick(0)) == "ab"
     assert (answer.text, answer.tokens) == ("ab", [97, 98, 0])
     assert answer.finish_reason is FinishReason.STOP
 

@@ -127,7 +127,7 @@ async def test_a_panic_of_a_library_ends_its_job_and_no_other() -> None:
     batches: BatchThread[int, int] = BatchThread(compute, most=1)
     with pytest.raises(RuntimeError, match="Panic: at the disco"):
         await batches.result(1)
-    with pytest.raises(ValueError, match="1 values were computed to 0 results"):
+    with pytest.raises(ValueError, match="expected 1 results, got 0"):
         await batches.result(2)
     assert await batches.result(3) == 3
     batches.stop()
