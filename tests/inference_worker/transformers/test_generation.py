@@ -293,7 +293,7 @@ async def test_a_folder_without_a_model_is_told_at_the_start(
         ),
         (
             body(prompt="abab", repetition_penalty=1e-300, temperature=1),
-            "no number",
+            "NaN or infinity",
         ),
     ],
 )
