@@ -78,7 +78,7 @@ async def test_a_handler_that_makes_no_vectors_is_said_to_make_none(
     # A handler that takes text is given all of a chat, and its worker says so, once.
     for _ in range(2):
         assert (await _ask(service, "upper", CHAT))[0] == 200
-    said = "Upper takes text, and was asked through the OpenAI face or the chat page"
+    said = "Upper takes text, but was called through the OpenAI API or the chat page"
     await wait_until(lambda: said in worker.log, "the worker says it")
     assert worker.log.count(said) == 1
 
