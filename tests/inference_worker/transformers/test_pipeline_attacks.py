@@ -200,7 +200,7 @@ async def test_numbers_that_overflow_in_the_model_are_the_jobs_fault(
     # As a failure of the engine three such jobs would have it begun anew, for everybody.
     engine = await start(f"pipeline:text-generation:{llama.folder}")
     told = {"do_sample": True, "max_new_tokens": 2, **parameters}
-    assert "no token to draw" in refused(await end_of(engine, body(inputs="x", parameters=told)))
+    assert "no token to sample" in refused(await end_of(engine, body(inputs="x", parameters=told)))
 
 
 @pytest.mark.parametrize("stops", [["a"] * 5, ["a" * 65], "a" * 65, [], [""]])
