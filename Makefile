@@ -45,7 +45,12 @@ check: lint types layers lua test
 ## test: every test, in two processes; those that need a Docker engine skip where none runs
 .PHONY: test
 test: $(VENV)/dev.stamp $(VENV)/model.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+## quick: the tests that need no other process, with a Redis inside the test run: under a minute
+.PHONY: quick
+quick: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest --quick -n 2 $(ARGS)
 
 ## faults: the kill matrix, a quarter of an hour: ARGS="--minutes 5", ARGS="--seed 1"
 .PHONY: faults

@@ -1,7 +1,7 @@
 """The bench: a real Redis, the queue service and workers as real processes, or in this process.
 
     redis_server   one real redis-server for the whole run
-    redis_url      its URL
+    redis_url      its URL; with --quick that of a fakeredis in this process
     key_prefix     what every Redis key of this test begins with
     start_service  starts `python -m queue_service`; called twice it gives two on one Redis
     start_worker   starts `python -m inference_worker` for a service
@@ -30,6 +30,13 @@ from tests.leaks import (
     tasks_left,
     wait_for_no_leaks,
 )
+from tests.quick import (
+    PROCESS,
+    REAL_REDIS,
+    is_quick_path,
+    keep_quick,
+    refuse_processes,
+)
 from tests.running import (
     ADMIN_TOKEN,
     TOKEN,
@@ -49,8 +56,14 @@ _numbers = itertools.count(1)
 _failed = pytest.StashKey[bool]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only what needs no other process")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for mark in (
+        f"{PROCESS}: the test starts processes without a fixture of this file",
+        f"{REAL_REDIS}(reason): what fakeredis does differently",
         f"{LEAVES_ENTRIES}: the test leaves entries in its queues on purpose",
         f"{LEAVES_SUBSCRIBERS}: the test ends with leases that no service is there to end",
     ):
@@ -71,6 +84,20 @@ def _stop_ignoring_signals() -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what is not of the quick run before Python imports it."""
+    return True if config.getoption("quick") and not is_quick_path(collection_path) else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run long tests last, after the plugin that shuffles."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    if config.getoption("quick"):
+        keep_quick(config, items)
+        refuse_processes()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -110,8 +137,16 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture(scope="session")
-def redis_url(redis_server: RedisServer) -> str:
-    return redis_server.url
+def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.config.getoption("quick"):
+        # Imported here: only the quick run needs it.
+        from tests.fake_redis import fake_redis  # noqa: PLC0415
+
+        with fake_redis() as url:
+            yield url
+    else:
+        server: RedisServer = request.getfixturevalue("redis_server")
+        yield server.url
 
 
 @pytest.fixture

@@ -5,7 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from client_sdk.wire.codes import CloseCode, Code
+from tests.quick import PATHS
 
 ROOT = Path(__file__).parents[1]
 
@@ -217,3 +220,8 @@ def test_no_test_mocks_anything() -> None:
         if isinstance(node, ast.ImportFrom | ast.Import) and "mock" in ast.unparse(node)
     ]
     assert mocking == []
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_of_the_quick_run_exists(name: str) -> None:
+    assert (ROOT / "tests" / name).exists()

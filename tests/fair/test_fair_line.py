@@ -27,6 +27,7 @@ async def test_ten_entries_are_done_beside_the_first_ones_of_a_thousand(shop: Sh
     assert Counter(shop.given)["few"] == 10, shop.given
 
 
+@pytest.mark.real_redis("ten thousand puts take it ten seconds")
 async def test_behind_ten_thousand_of_one_owner_the_entry_of_another_is_next(shop: Shop) -> None:
     await shop.join("w", 4)
     await shop.put("many", 10_000)
@@ -212,6 +213,7 @@ async def test_lines_close_with_the_last_entry_and_leave_nothing(
     assert Counter(shop.given) == Counter({"": before + 5, "a": 3, "b": 1}) - Counter()
 
 
+@pytest.mark.real_redis("it has no MONITOR")
 async def test_the_service_s_own_token_alone_costs_no_look_at_lines(
     shop: Shop, redis: "Redis", redis_url: str, key_prefix: str
 ) -> None:

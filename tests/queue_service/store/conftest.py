@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.fair.conftest import shop
 from tests.promises.conftest import client, peers, session
 from tests.queue_service.store.binaries import Binary, newest
 from tests.queue_service.store.node import Node
 
-# The promises' own fixtures, here too.
-__all__ = ["client", "peers", "session"]
+# Fixtures of other folders, here too.
+__all__ = ["client", "peers", "session", "shop"]
 
 MakeNode = Callable[..., Node]
 

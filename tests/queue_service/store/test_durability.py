@@ -9,14 +9,11 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from tests.conftest import StartService, StartWorker
 from tests.promises.conftest import Client, Peers
-from tests.queue_service.store.binaries import Binary, binaries
+from tests.queue_service.store.binaries import binaries, newest_that
 from tests.queue_service.store.conftest import MakeNode
 from tests.queue_service.store.load import Load
 from tests.queue_service.store.node import Node
 from tests.waiting import wait_until
-
-CAN_WAIT = [binary for binary in binaries() if binary.can_wait_for_disk][-1:]
-CANNOT_WAIT = [binary for binary in binaries() if not binary.can_wait_for_disk][-1:]
 
 
 async def answer_of(client: Client, request_id: str) -> tuple[int, str, str]:
@@ -115,10 +112,10 @@ async def test_a_backlog_flows_though_the_ring_is_always_there_before_the_answer
     await wait_until(all_answered, "all are answered", 20)
 
 
-@pytest.mark.parametrize("binary", CAN_WAIT, ids=str)
 async def test_with_fsync_a_put_is_answered_when_the_file_is_on_disk(
-    make_node: MakeNode, start_service: StartService, client: Client, binary: Binary
+    make_node: MakeNode, start_service: StartService, client: Client
 ) -> None:
+    binary = newest_that(can_wait_for_disk=True)
     node = await make_node("appendfsync no", binary=binary).start()
     service = await start_service(redis_url=node.url, durability="fsync", durability_timeout_ms=200)
     client.url = service.url
@@ -136,13 +133,24 @@ async def test_with_fsync_a_put_is_answered_when_the_file_is_on_disk(
     assert len(await client.read(9, queue="")) == 1
 
 
-@pytest.mark.parametrize("binary", [*CAN_WAIT, *CANNOT_WAIT], ids=str)
-@pytest.mark.parametrize("line", ["appendonly no", "appendfsync everysec"])
+@pytest.mark.parametrize(
+    ("line", "can_wait_for_disk"),
+    [
+        ("appendonly no", True),
+        ("appendonly no", False),
+        # A server with WAITAOF says itself when the disk has it.
+        ("appendfsync everysec", False),
+    ],
+)
 async def test_a_redis_that_cannot_promise_fsync_is_refused_at_the_start_and_later(
-    make_node: MakeNode, start_service: StartService, client: Client, binary: Binary, line: str
+    *,
+    make_node: MakeNode,
+    start_service: StartService,
+    client: Client,
+    line: str,
+    can_wait_for_disk: bool,
 ) -> None:
-    if binary.can_wait_for_disk and line == "appendfsync everysec":
-        pytest.skip("this server says itself when the disk has it")
+    binary = newest_that(can_wait_for_disk=can_wait_for_disk)
     node = await make_node(line, binary=binary).start()
     refused = await start_service(redis_url=node.url, durability="fsync", wait=False)
     await wait_until(lambda: not refused.running, "the service does not start")
@@ -174,9 +182,9 @@ async def test_redis_killed_idle_and_busy_loses_nothing_that_was_on_disk(
     client: Client,
     appendfsync: str,
 ) -> None:
-    binary = CAN_WAIT[0] if CAN_WAIT else None
-    if binary is None and appendfsync == "everysec":
-        pytest.skip("no server found here can be asked whether the disk has it")
+    # With `everysec` only a server that can be asked whether the disk has it will do.
+    can_wait = appendfsync == "everysec" or any(one.can_wait_for_disk for one in binaries())
+    binary = newest_that(can_wait_for_disk=can_wait)
     node = await make_node(f"appendfsync {appendfsync}", binary=binary).start()
     service = await start_service(redis_url=node.url, durability="fsync", lease_ms=2000)
     client.url = service.url

@@ -1,27 +1,34 @@
 """The main promises, on every Redis and Valkey that this machine has."""
 
+from pathlib import Path
+
 import pytest
 
 from client_sdk.wire import names
 from tests.conftest import StartService, StartWorker
 from tests.promises.conftest import Client, Peers
-from tests.queue_service.store.binaries import Binary, binaries
+from tests.queue_service.store.binaries import binary_at, programs
 from tests.queue_service.store.conftest import MakeNode
 from tests.queue_service.store.load import Load
 from tests.waiting import wait_until
 
 
-@pytest.mark.parametrize("binary", binaries(), ids=str)
+def _name(program: Path) -> str:
+    """Name a test after the folder and the program: the version is known when it runs."""
+    return "-".join(program.parts[-3:]).strip("/")
+
+
+@pytest.mark.parametrize("program", programs(), ids=_name)
 async def test_hand_outs_and_single_results_are_right_on(
     *,
-    binary: Binary,
+    program: Path,
     make_node: MakeNode,
     start_service: StartService,
     start_worker: StartWorker,
     client: Client,
     peers: Peers,
 ) -> None:
-    node = await make_node(binary=binary).start()
+    node = await make_node(binary=binary_at(program)).start()
     service = await start_service(redis_url=node.url, lease_ms=1500)
     client.url = service.url
 
@@ -54,16 +61,16 @@ async def test_hand_outs_and_single_results_are_right_on(
     await second.cut()
 
 
-@pytest.mark.parametrize("binary", binaries(), ids=str)
+@pytest.mark.parametrize("program", programs(), ids=_name)
 async def test_a_kill_under_load_and_a_full_memory_lose_nothing_on(
     *,
-    binary: Binary,
+    program: Path,
     make_node: MakeNode,
     start_service: StartService,
     start_worker: StartWorker,
     client: Client,
 ) -> None:
-    node = await make_node(binary=binary).start()
+    node = await make_node(binary=binary_at(program)).start()
     service = await start_service(redis_url=node.url, lease_ms=1500)
     client.url = service.url
     # It has forgotten its scripts when it is back.
