@@ -110,7 +110,7 @@ types: $(VENV)/dev.stamp
 layers: $(VENV)/dev.stamp
 	$(BIN)/lint-imports
 
-## lua: syntax, unknown names and idle locals of the store's scripts
+## lua: syntax, names and declarations of the store's scripts
 .PHONY: lua
 lua: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.queue_service.store.lua.check

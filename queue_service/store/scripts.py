@@ -1,4 +1,4 @@
-"""The Lua scripts: one file per verb, each behind the common prelude, run by EVALSHA.
+"""The Lua scripts: one file per verb, with the modules that it declares, run by EVALSHA.
 
 EVALSHA is content-addressed: two versions of the service run side by side on one Redis, each
 with its own scripts, and nothing has to be migrated.
@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from hiredis import pack_command
@@ -33,7 +32,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from queue_service.errors import NewerFormat, OutcomeUnknown, StoreError, StoreUnavailable
 from queue_service.store.cancellation import notice_cancellation
 from queue_service.store.durability import PROMISING, AnswerLost, Confirmation, NotDurable, ask
-from queue_service.store.lean import lean, pieces_of
+from queue_service.store.prelude import read_sources
 from queue_service.store.servers import Pool, Servers, ask_any
 from queue_service.store.slices import Slices
 
@@ -67,47 +66,6 @@ _TAKES_NO_WRITES = re.compile(r"-?(OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|CL
 
 #: And how a server says so that may no longer be, or not yet, the one to ask.
 _IS_NO_MASTER = re.compile(r"-?(NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
-
-#: What every verb is built on, in the order in which it is put together.
-PRELUDE = (
-    "keys",
-    "rules",
-    "records",
-    "owners",
-    "stops",
-    "gaps",
-    "lines",
-    "quotas",
-    "pauses",
-    "places",
-    "groups",
-    "request_ids",
-    "tickets",
-    "events",
-    "entries",
-    "evictions",
-    "dead_letters",
-    "settle",
-)
-
-
-def read_prelude() -> str:
-    """Return what stands before each verb's own text."""
-    folder = files(__package__) / "lua" / "prelude"
-    return "\n".join((folder / f"{name}.lua").read_text() for name in PRELUDE)
-
-
-def read_sources() -> dict[str, str]:
-    """Return the whole text of each verb's script, by verb."""
-    prelude = pieces_of(read_prelude())
-    folder = files(__package__) / "lua"
-    return {
-        file.name.removesuffix(".lua"): lean(pieces, file.read_text())
-        # The registry is no queue, and has nothing of a queue in front of its scripts.
-        for part, pieces in ((folder, prelude), (folder / "registry", []))
-        for file in part.iterdir()
-        if file.name.endswith(".lua")
-    }
 
 
 def _is_elsewhere(error: RedisError) -> bool:

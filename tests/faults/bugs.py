@@ -80,8 +80,8 @@ BUGS = (
         (
             Change(
                 f"{LUA}/deliver.lua",
-                "if sink_capacity >= 0 then",
-                "if sink_capacity >= 0 and false then",
+                "if is_sink_bound then",
+                "if is_sink_bound and false then",
             ),
         ),
         Load.SINK_FULL,
@@ -149,7 +149,7 @@ BUGS = (
         "a pause that is ignored",
         (
             Change(
-                f"{LUA}/prelude/dead_letters.lua",
+                f"{LUA}/prelude/redelivery.lua",
                 "local next_at = pause_ms > 0 and now_ms() + pause_ms",
                 "local next_at = false",
             ),
@@ -177,15 +177,15 @@ BUGS = (
         "an attempt that is not counted, because a pause follows",
         (
             Change(
-                f"{LUA}/prelude/dead_letters.lua",
+                f"{LUA}/prelude/redelivery.lua",
                 """    record.state = state
-    write_record(q, gid, index, record)
+    Records.write_record(q, gid, index, record)
     local most""",
                 """    record.state = state
     if failure and (failure.pause_ms or 0) > 0 then
         record.attempt = record.attempt - 1
     end
-    write_record(q, gid, index, record)
+    Records.write_record(q, gid, index, record)
     local most""",
             ),
         ),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from queue_service.store.scripts import read_sources
+from queue_service.store.prelude import read_sources
 
 
 class LossyLink:

@@ -44,7 +44,7 @@ NEXT = [
         "'c', content_type, 'next', '1' }",
     ),
     (
-        "queue_service/store/lua/prelude/settle.lua",
+        "queue_service/store/lua/prelude/entries.lua",
         "'format', format_of[q])",
         "'format', format_of[q], 'next', '1')",
     ),

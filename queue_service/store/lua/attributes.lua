@@ -1,15 +1,16 @@
 -- attributes: the queue in numbers, its groups and its subscribers.
+-- uses: groups, lists, owners
 --
 -- argv     4  owner: "" for everything, else what is its own
 -- returns  {length, first index or "", last index or "", last index ever given,
---          {dead letters now, then their sums in the order below}, ms now, groups {gid, members, waiting, held,
---          who left (JSON)}..., subscribers {gid, uid, window, held, connected "1", lease end in
+--          {dead letters now, then their sums in the order below}, ms now, groups {gid, members,
+--          waiting, held, users that left (JSON)}..., subscribers {gid, uid, window, held, connected "1", lease end in
 --          ms, about}..., "1" when the stream was ended}
 local now, owner = now_ms(), ARGV[4]
-local taken = lists().taken(own, owner, now)
+local taken = Lists.taken(own, owner, now)
 local first, last
 for lane = 0, 1 do
-    local lowest, highest = lists().ends(own, owner, lane)
+    local lowest, highest = Lists.ends(own, owner, lane)
     if lowest and (not first or tonumber(lowest) < tonumber(first)) then
         first = lowest
     end
@@ -22,9 +23,9 @@ local groups = {}
 local members = redis.call('HGETALL', own.members)
 for position = 1, #members, 2 do
     local gid = members[position]
-    if owner == '' or owner_of(gid) == owner then
-        groups[#groups + 1] = { gid, members[position + 1], waiting(own, gid),
-            group_value(own, gid, 'held'),
+    if owner == '' or Owners.owner_of(gid) == owner then
+        groups[#groups + 1] = { gid, members[position + 1], Groups.waiting(own, gid),
+            Groups.group_value(own, gid, 'held'),
             redis.call('HGET', own.groups, gid .. SEP .. 'departed') or '[]' }
     end
 end
@@ -34,7 +35,7 @@ local leases = redis.call('ZRANGE', own.leases, 0, -1, 'WITHSCORES')
 for position = 1, #leases, 2 do
     local subscriber = leases[position]
     local gid, uid = string.match(subscriber, '^([^\31]*)\31(.*)$')
-    if owner == '' or owner_of(gid) == owner then
+    if owner == '' or Owners.owner_of(gid) == owner then
         local known = redis.call('HMGET', own.subscribers, subscriber .. SEP .. 'window',
             subscriber .. SEP .. 'held', subscriber .. SEP .. 'session',
             subscriber .. SEP .. 'about')
@@ -50,6 +51,6 @@ for position = 1, 6 do
     dead[position + 1] = owner == '' and sums[position] or '0'
 end
 
-return { math.max(0, length_for(own, owner) - taken), first or '', last or '',
+return { math.max(0, Owners.length_for(own, owner) - taken), first or '', last or '',
     owner == '' and redis.call('HGET', own.meta, 'last') or last or '0',
     dead, now, groups, subscribers, redis.call('HGET', own.meta, 'ended') or '0' }

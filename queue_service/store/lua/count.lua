@@ -1,7 +1,8 @@
 -- count: how many entries there are, all of them or those that a filter wants.
+-- uses: entries, lists, owners
 --
 -- Without a filter the answer costs the same at any depth; with one every entry is looked at,
--- some in each call.
+-- a few in each call.
 --
 -- argv     4  filter (JSON), "" for none
 --          5  lane, "" for both
@@ -24,19 +25,19 @@ local filter, from_lane, after = cjson.decode(ARGV[4]), tonumber(ARGV[6]), ARGV[
 local owner = filter.owner or ''
 if owner ~= '' and filter.from == 0 and not filter.request_id and not next(filter.tags) then
     if wanted ~= '' then
-        return { lists().count(own, owner, wanted), '', '' }
+        return { Owners.count(own, owner, wanted), '', '' }
     end
-    return { math.max(0, length_for(own, owner) - lists().taken(own, owner, now)), '', '' }
+    return { math.max(0, Owners.length_for(own, owner) - Lists.taken(own, owner, now)), '', '' }
 end
 local count, scanned, bytes = 0, 0, 0
 for lane = from_lane, 1 do
     while wanted == '' or tonumber(wanted) == lane do
-        local found = lists().from(own, owner, lane, '(', after, 20)
+        local found = Lists.from(own, owner, lane, '(', after, 20)
         for _, item in ipairs(found) do
             after = string.match(item[1], '^%d+')
             bytes = bytes + #item[2][DATA]
             local ends = redis.call('ZSCORE', own.taken, after)
-            if matches(filter, after, item[2]) and not (ends and tonumber(ends) > now) then
+            if Entries.matches(filter, after, item[2]) and not (ends and tonumber(ends) > now) then
                 count = count + 1
             end
         end

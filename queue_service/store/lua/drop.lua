@@ -1,4 +1,5 @@
 -- drop: remove both queues of a service with everything that belongs to them.
+-- writes
 --
 -- returns  {entries of this queue, entries of the other one, dead letters of this one, of the other}
 write_although_full()

@@ -1,12 +1,14 @@
 -- edit_dead: change the data or the tags of a dead letter before it is replayed.
+-- uses: dead_letters
+-- writes
 --
 -- argv     4  index
 --          5  "1" when there is new data
 --          6  the new data
---          7  tags (JSON), laid over the letter's; null takes one away
+--          7  tags (JSON), merged into the letter's; null removes one
 -- returns  1, or 0 when there is no such letter
 local index = ARGV[4]
-local letter = letter_of(index)
+local letter = DeadLetters.letter_of(index)
 if not letter then
     return 0
 end

@@ -1,6 +1,8 @@
--- end_stream: take no more puts, or take them again; drop what is in nobody's hands.
+-- end_stream: refuse further puts, or accept them again; drop entries that no subscriber holds.
+-- uses: entries, groups, records
+-- writes
 --
--- Results of entries that are in somebody's hands still come in: those are no puts.
+-- The results of entries that are still held are stored all the same: they are not puts.
 --
 -- argv     4  "1" to end the stream, "0" to open it again
 --          5  lane at which to go on dropping, "" to drop nothing
@@ -18,8 +20,8 @@ if ARGV[5] == '' then
 end
 
 local function in_somebodys_hands(index)
-    for _, gid in ipairs(groups_of(own).gids) do
-        local record = record_of(own, gid, index)
+    for _, gid in ipairs(Groups.groups_of(own).gids) do
+        local record = Records.record_of(own, gid, index)
         if record and record.state == 'h' then
             return true
         end
@@ -32,11 +34,10 @@ local found = redis.call('XRANGE', own.lanes[lane], '(' .. after .. '-0', '+', '
 for _, item in ipairs(found) do
     after = string.match(item[1], '^%d+')
     if not in_somebodys_hands(after) then
-        remove(own, after, lane, item[2][REQUEST_ID])
+        Entries.remove(own, after, lane, item[2][REQUEST_ID])
         dropped = dropped + 1
     end
 end
-settle()
 if #found == MOST then
     return { dropped, lane, after }
 elseif lane == 0 then

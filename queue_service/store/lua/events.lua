@@ -1,4 +1,4 @@
--- events: read what engines have told of requests.
+-- events: read the events of requests.
 --
 -- keys     52..  for each read: the events of its request
 -- argv     4  most events of one read

@@ -1,4 +1,6 @@
 -- expire: end the leases that are over, and forget groups and takings that are.
+-- uses: entries, gaps, groups, pauses, subscribers
+-- writes
 --
 -- argv     4  lease in ms
 --          5  how long a group without members is remembered, in ms
@@ -10,9 +12,9 @@ local lease_ms, remembered_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local LIMIT = 100 -- subscribers ended in one call
 local now = now_ms()
 
--- Nobody looked for more than half a lease: Redis was away, or every replica.  No lease could be
--- renewed in that time, so its end says nothing about the subscriber.  Each lease is extended, except
--- those of connections that are known to be closed.
+-- No call of this script for more than half a lease means that Redis or every replica was away.
+-- Nobody could renew a lease in that time, so an expired lease does not mean a lost subscriber.  Each
+-- lease is extended, except those of connections that are known to be closed.
 --
 -- By how much depends on who renews them.  After a stall or an outage of Redis the replicas still hold
 -- their connections and renew all leases within a third of a lease; a longer extension would only delay
@@ -37,31 +39,32 @@ local released, ended_subscribers = 0, 0
 local over = redis.call('ZRANGEBYSCORE', own.leases, '-inf', now, 'LIMIT', 0, LIMIT)
 for _, subscriber in ipairs(over) do
     local gid, uid = string.match(subscriber, '^([^\31]*)\31(.*)$')
-    local held = release_all(own, gid, uid)
+    local held = Subscribers.release_all(own, gid, uid)
     released = released + held
-    forget_subscriber(own, gid, uid, now, held)
+    Subscribers.forget_subscriber(own, gid, uid, now, held)
     ended_subscribers = ended_subscribers + 1
 end
-settle()
+-- What follows looks at all groups, gaps and leases as they are stored.
+flush()
 
 -- All that are forgotten together: their fields are found by looking at every field.
 local forgotten
 local members = redis.call('HGETALL', own.members)
 for position = 1, #members, 2 do
     local gid = members[position]
-    if tonumber(members[position + 1]) <= 0 and group_value(own, gid, 'resident') == 0
-        and now - group_value(own, gid, 'left') > remembered_ms
+    if tonumber(members[position + 1]) <= 0 and Groups.group_value(own, gid, 'resident') == 0
+        and now - Groups.group_value(own, gid, 'left') > remembered_ms
     then
         forgotten = forgotten or {}
         forgotten[gid] = true
     end
 end
 if forgotten then
-    forget_groups(forgotten)
+    Groups.forget_groups(forgotten)
 end
 redis.call('ZREMRANGEBYSCORE', own.taken, '-inf', now)
 if role == 'input' then
-    gap_notes().forget(oldest(input))
+    Gaps.forget(Entries.oldest(input))
 end
 
 local soonest = redis.call('ZRANGE', own.leases, 0, 0, 'WITHSCORES')
@@ -69,4 +72,4 @@ local wait_ms = -1
 if soonest[2] then
     wait_ms = math.max(0, tonumber(soonest[2]) - now)
 end
-return { released, ended_subscribers, wait_ms, redis.call('HLEN', stops), pausing().ms_until_due(now) }
+return { released, ended_subscribers, wait_ms, redis.call('HLEN', stops), Pauses.ms_until_due(now) }

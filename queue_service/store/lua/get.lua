@@ -1,17 +1,19 @@
 -- get: read entries, without a subscriber.
+-- uses: entries, groups, lists, meanings, owners, records, request_ids
+-- writes
 --
--- A read that is to delete takes its entries first: other reads do not see them while the
--- answer is on its way.  `delete` follows when it was written, `restore` when it was not.
+-- A read that deletes takes its entries first: other reads do not see them while the response is
+-- being sent.  `delete` follows when it was sent, `restore` when that failed.
 --
 -- argv     4  how long a taking lasts, in ms
 --          then for each read: filter (JSON), index to start at, most entries, "1" to take, else "0",
---          and the owner of who is to take, "" for one that may take what others hold
+--          followed by the owner of the reader, "" for one that may take what others hold
 -- returns  for each read {the index at which to go on or "", {index, request id, tags, stored at, data,
 --          path, content type}...}
 write_although_full()
 local taken_ms = tonumber(ARGV[4])
--- What one call looks at, for all its reads together, while everybody else waits: entries, and bytes
--- of their data, which Redis copies.  A read that finds nothing left goes on in another call.
+-- The entries, and the bytes of their data, that one call may look at for all its reads together:
+-- Redis serves nobody else meanwhile, and copies the data.  A read continues in another call.
 local scan_left, bytes_left = 400, 1024 * 1024
 local CHUNK = 40
 local SAME_ID_BYTES = 8 * 1024 * 1024 -- of several results of one request id
@@ -22,11 +24,11 @@ local function is_taken(index)
     return ends and tonumber(ends) > now
 end
 
--- Whether a user of another owner has the entry of the input queue in hand.
+-- Whether a user of another owner holds the entry of the input queue.
 local function is_kept_from(taker, index)
-    for _, gid in ipairs(taker ~= '' and role == 'input' and groups_of(own).gids or {}) do
-        local record = record_of(own, gid, index)
-        if record and record.state == 'h' and owner_of(record.uid) ~= taker then
+    for _, gid in ipairs(taker ~= '' and role == 'input' and Groups.groups_of(own).gids or {}) do
+        local record = Records.record_of(own, gid, index)
+        if record and record.state == 'h' and Owners.owner_of(record.uid) ~= taker then
             return true
         end
     end
@@ -39,15 +41,15 @@ local function render(index, fields)
 end
 
 local function by_request_id(filter, most, may_have, keep)
-    local name = filter.owner and filter.request_id or meanings().of(filter.request_id)
-    local indexes = { first_of(own, name) or nil }
-    for _, member in ipairs(repeated(own, name)) do
+    local name = filter.owner and filter.request_id or Meanings.of(filter.request_id)
+    local indexes = { RequestIds.first_of(own, name) or nil }
+    for _, member in ipairs(RequestIds.repeated(own, name)) do
         indexes[#indexes + 1] = unpadded(string.sub(member, #name + 2))
     end
     local same_id_left = SAME_ID_BYTES
     for _, index in ipairs(indexes) do
         local fields = read(own, index)
-        if fields and matches(filter, index, fields) and may_have(index) then
+        if fields and Entries.matches(filter, index, fields) and may_have(index) then
             keep(index, fields)
             most, same_id_left = most - 1, same_id_left - #fields[DATA]
             if most == 0 or same_id_left <= 0 then
@@ -60,8 +62,8 @@ end
 
 -- The next entries of both lanes from an index on, in the order of their indexes.
 local function next_entries(owner, from, count)
-    local first = lists().from(own, owner, 0, '', from, count)
-    local second = lists().from(own, owner, 1, '', from, count)
+    local first = Lists.from(own, owner, 0, '', from, count)
+    local second = Lists.from(own, owner, 1, '', from, count)
     if #second == 0 then
         return first
     end
@@ -91,7 +93,7 @@ local function by_index(filter, from, most, may_have, keep)
             end
             from = index
             scan_left, bytes_left = scan_left - 1, bytes_left - #fields[DATA]
-            if matches(filter, index, fields) and may_have(index) then
+            if Entries.matches(filter, index, fields) and may_have(index) then
                 keep(index, fields)
                 most = most - 1
                 if most == 0 then

@@ -1,4 +1,5 @@
--- history: note how long deliveries were held, and tell how long they were lately.
+-- history: record how long deliveries were held, and return the latest of these times.
+-- writes
 --
 -- keys     52  the history
 -- argv     4   most that are kept

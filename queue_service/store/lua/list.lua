@@ -1,6 +1,7 @@
 -- list: request ids, some at a time.
+-- uses: lists, owners, request_ids, tickets
 --
--- argv     4  "input" or "sink" for the entries of a queue, "delayed" for those that are not in line yet,
+-- argv     4  "input" or "sink" for the entries of a queue, "delayed" for those that wait for their time,
 --          "ended" for tickets
 --          5  where to go on: an index, a stream id, or what an earlier call gave; "0" at first
 --          6  most to give; tickets come in portions of about this size
@@ -21,12 +22,12 @@ local function list_owned(place, start)
 end
 
 if owner ~= '' and ARGV[4] == 'ended' then
-    -- Behind a sign, as "0" is the beginning and may be a request id.
+    -- With a prefix, because "0" means the beginning and may also be a request id.
     local found, go_on = list_owned('t', string.match(from, '^=(.*)$') or '')
     reply[1] = go_on ~= '' and '=' .. go_on or ''
     for _, plain in ipairs(found) do
-        local name = owner .. OWNED .. plain
-        local ticket = not first_of(sink, name) and ticket_of(name)
+        local name = owner .. Owners.OWNED .. plain
+        local ticket = not RequestIds.first_of(sink, name) and Tickets.ticket_of(name)
         if ticket and ticket.state then
             reply[#reply + 1] = name
         end
@@ -34,7 +35,7 @@ if owner ~= '' and ARGV[4] == 'ended' then
     return reply
 end
 if owner ~= '' and ARGV[4] == 'delayed' then
-    local found, go_on = list_owned('d', from == '0' and '' or padded_id(from))
+    local found, go_on = list_owned('d', from == '0' and '' or Owners.padded_id(from))
     for _, digits in ipairs(found) do
         local at, number = string.match(digits, '^(%d+)-(%d+)$')
         local id = (at == '' and '0' or unpadded(at)) .. '-' .. string.gsub(number, '^0+(%d)', '%1')
@@ -51,7 +52,7 @@ if ARGV[4] == 'ended' then
     reply[1] = found[1] ~= '0' and found[1] or ''
     for position = 1, #found[2], 2 do
         local request_id = found[2][position]
-        if not first_of(sink, request_id) and cjson.decode(found[2][position + 1]).state then
+        if not RequestIds.first_of(sink, request_id) and cjson.decode(found[2][position + 1]).state then
             reply[#reply + 1] = request_id
         end
     end
@@ -68,7 +69,7 @@ end
 local q = ARGV[4] == 'sink' and sink or input
 local items = {}
 for lane = 0, 1 do
-    for _, item in ipairs(lists().from(q, owner, lane, '(', from, most)) do
+    for _, item in ipairs(Lists.from(q, owner, lane, '(', from, most)) do
         items[#items + 1] = { tonumber(string.match(item[1], '^%d+')), item[2][REQUEST_ID] }
     end
 end

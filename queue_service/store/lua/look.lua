@@ -1,4 +1,5 @@
 -- look: where requests are, from their tickets and both queues.
+-- uses: groups, pauses, places, records, request_ids
 --
 -- The count of those ahead is that of `search`.
 --
@@ -6,8 +7,8 @@
 --          then the request ids
 -- returns  {{members, held, how many have room} of the workers' group, ms since 1970, then for each
 --          request {ticket (JSON) or "", input index or "", "1" when it is held, attempt, user,
---          entries ahead, stored at, sink index or "", the result's tags, lane, until when it waits for
---          its next attempt or 0, how the last one failed {type or "", code, sentence} or {}, of a
+--          entries ahead, stored at, sink index or "", the result's tags, lane, the end of its pause
+--          before the next attempt or 0, how the last one failed {type or "", code, sentence} or {}, of a
 --          result that is an error the beginning, how good the count of those ahead is (see places)}}
 local MOST_SHOWN = 1000 -- bytes of an error that are given
 local gid = ARGV[4]
@@ -17,14 +18,14 @@ local reply = { { members, sums[1] or 0, sums[2] or 0 }, string.format('%.0f', n
 
 local still_waiting
 local function ahead_of(index, lane, record, fields)
-    still_waiting = still_waiting or waiting(own, gid)
-    local ahead, quality = places().of(gid, index, lane, record, fields)
+    still_waiting = still_waiting or Groups.waiting(own, gid)
+    local ahead, quality = Places.of(gid, index, lane, record, fields)
     return math.max(0, math.min(ahead, still_waiting - 1)), quality
 end
 
 for position = 5, #ARGV do
     local request_id = ARGV[position]
-    local index, result_index = first_of(own, request_id), first_of(peer, request_id)
+    local index, result_index = RequestIds.first_of(own, request_id), RequestIds.first_of(peer, request_id)
     local seen = { redis.call('HGET', tickets, request_id) or '', index or '', '0', 0, '', 0, '0',
         result_index or '', '', 0, 0, {}, '', 'exact' }
     local fields, lane
@@ -32,12 +33,12 @@ for position = 5, #ARGV do
         fields, lane = read(own, index)
     end
     if fields then
-        local record = record_of(own, gid, index)
+        local record = Records.record_of(own, gid, index)
         seen[7], seen[10] = fields[STORED_AT], lane
         if record then
             seen[4], seen[5] = record.attempt, record.uid
-            seen[11] = pausing().of(own, gid, index)
-            local failure = error_of(own, gid, index)
+            seen[11] = Pauses.of(own, gid, index)
+            local failure = Records.error_of(own, gid, index)
             seen[12] = failure and { failure.type or '', failure.code, failure.sentence } or {}
         end
         if record and record.state == 'h' then

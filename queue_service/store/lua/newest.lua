@@ -1,4 +1,5 @@
 -- newest: where the newest entries that a filter wants begin, looking from the end.
+-- uses: entries, lists
 --
 -- argv     4  filter (JSON)
 --          5  how many are wanted
@@ -12,7 +13,7 @@ local owner, below = filter.owner or '', ARGV[6]
 local function next_entries(count)
     local first = {}
     for lane = 0, 1 do
-        for _, item in ipairs(lists().below(own, owner, lane, below, count)) do
+        for _, item in ipairs(Lists.below(own, owner, lane, below, count)) do
             first[#first + 1] = item
         end
     end
@@ -28,7 +29,7 @@ while scanned < SCAN_LIMIT do
         local index = string.match(entries[position][1], '^%d+')
         below, scanned = index, scanned + 1
         local ends = redis.call('ZSCORE', own.taken, index)
-        if matches(filter, index, entries[position][2]) and not (ends and tonumber(ends) > now) then
+        if Entries.matches(filter, index, entries[position][2]) and not (ends and tonumber(ends) > now) then
             found, lowest = found + 1, index
             if found == most then
                 return { found, lowest, '' }

@@ -1,20 +1,22 @@
--- note: write down what engines have told of deliveries that go on.
+-- note: store events of running deliveries.
+-- uses: events, owners, records, rules, tickets
+-- writes
 --
--- An attempt begins with an event of the kind "attempt": what the one before has told is void.
+-- An attempt begins with an event of the kind "attempt": events of earlier attempts do not count.
 --
 -- keys     52..  for each item: the events of its request
 -- argv     4  group
 --          then for each item: user, index, attempt, request id, the worker's number, kind, data,
 --          tokens
 -- returns  for each item 1, or 0 when the delivery was no longer this user's
-local gid, most_bytes = ARGV[4], rules().max_event_bytes
+local gid, most_bytes = ARGV[4], Rules.max_event_bytes
 local BEFORE_CUT = 3 / 4 -- what is left of the bytes when the oldest events are dropped
 
 local last_events = {}
 
 local function last_of(key, said)
     -- Where earlier events were forgotten, the clock gives a number above all of theirs.
-    last_events[key] = last_events[key] or event_stream().newest(key, said > 1 and now_ms() or 0)
+    last_events[key] = last_events[key] or Events.newest(key, said > 1 and now_ms() or 0)
     return last_events[key]
 end
 
@@ -43,28 +45,28 @@ for position = 5, #ARGV, 8 do
     local said, kind, data, tokens = unpack(ARGV, position + 4, position + 7)
     local key = KEYS[OWN_KEYS + (position - 5) / 8]
     local name = request_id
-    local record = record_of(own, gid, index)
+    local record = Records.record_of(own, gid, index)
     attempt, said = tonumber(attempt), tonumber(said)
     if record and record.state == 'h' and record.uid == uid and record.attempt == attempt
-        and plain_of(record.request_id) == request_id
+        and Owners.plain_of(record.request_id) == request_id
     then
         if record.request_id ~= request_id then
-            -- A worker knows nothing of owners; the name is that of the entry in its hands.
+            -- A worker knows the plain id; the stored name is in the record of its delivery.
             name = record.request_id
             key = string.sub(key, 1, #key - #request_id) .. name
         end
         local last = last_of(key, said)
-        -- An entry that went to the rear, or was put back by an operator, begins with 1 again.
+        -- An entry that went to the rear, or that an operator replayed, starts with attempt 1 again.
         if attempt ~= last.attempt then
             last.attempt, last.said = attempt, 0
-            event_stream().add(key, last, 'attempt', '', 0)
+            Events.add(key, last, 'attempt', '', 0)
         end
-        -- What a broken connection has made the worker say twice is written once.
+        -- A worker repeats events after a lost connection; they are stored once.
         if said > last.said then
             last.said = said
-            event_stream().add(key, last, kind, data, tokens)
+            Events.add(key, last, kind, data, tokens)
             keys[key] = name
-            local ticket = kind == 'progress' and ticket_of(name)
+            local ticket = kind == 'progress' and Tickets.ticket_of(name)
             if ticket then
                 ticket.progress, ticket.progress_of = data, attempt
                 redis.call('HSET', tickets, name, cjson.encode(ticket))
@@ -78,7 +80,7 @@ end
 local names = {}
 for key, request_id in pairs(keys) do
     cut(key, last_events[key])
-    redis.call('PEXPIRE', key, rules().events_ms)
+    redis.call('PEXPIRE', key, Rules.events_ms)
     names[#names + 1] = request_id
 end
 if #names > 0 then

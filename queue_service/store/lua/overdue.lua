@@ -1,7 +1,9 @@
 -- overdue: take back what subscribers have held for longer than `max_idle`.
+-- uses: groups, records, redelivery, rules, writes
+-- writes
 --
--- Only from those that are named, whose connections the caller has: it tells them.  What another
--- process's subscriber holds is that one's to take, or goes back when the lease ends.
+-- Only from the named subscribers: the caller has their connections and notifies them.  Another
+-- process does this for its own subscribers, or their leases end.
 --
 -- argv     4  then for each subscriber: group, user, session
 -- returns  {ms until the next deadline or -1, {group, user, index, attempt}...}
@@ -15,25 +17,28 @@ for position = 4, #ARGV, 3 do
 end
 
 local reply = { -1 }
-local sentence = 'it was held for longer than max_idle, ' .. rules().max_idle_ms / 1000 .. ' s'
+local sentence = 'it was held for longer than max_idle, ' .. Rules.max_idle_ms / 1000 .. ' s'
 local over = redis.call('ZRANGEBYSCORE', own.deadlines, '-inf', now, 'LIMIT', 0, LIMIT)
 for _, member in ipairs(over) do
     local gid, uid, digits = string.match(member, '^([^\31]*)\31([^\31]*)\31(%d+)$')
     local index, subscriber = unpadded(digits), gid .. SEP .. uid
-    local record = record_of(own, gid, index)
+    local record = Records.record_of(own, gid, index)
     if not record or record.state ~= 'h' or record.uid ~= uid then
-        later('ZREM', own.deadlines, member)
+        Writes.later('ZREM', own.deadlines, member)
     elseif sessions[subscriber]
         and redis.call('HGET', own.subscribers, subscriber .. SEP .. 'session')
             == sessions[subscriber]
     then
         reply[#reply + 1] = { gid, uid, index, record.attempt }
-        note_error(own, gid, index, 'MaxIdle', sentence, uid, 'timeout')
-        put_back(own, gid, index, record, 'j', { type = 'timeout' })
+        Records.note_error(own, gid, index, 'MaxIdle', sentence, uid, 'timeout')
+        Redelivery.put_back(own, gid, index, record, 'j', { type = 'timeout' })
     end
 end
-tell_windows = #reply > 1
-settle()
+if #reply > 1 then
+    Groups.may_open_windows_elsewhere()
+end
+-- The next deadline is read from what is stored.
+flush()
 
 local soonest = redis.call('ZRANGEBYSCORE', own.deadlines, '(' .. now, '+inf', 'WITHSCORES',
     'LIMIT', 0, 1)

@@ -1,5 +1,6 @@
--- owners: who has something under a request id, beside the service's own token.
+-- owners: the owners that have an entry or a ticket under a request id, besides the service itself.
+-- uses: meanings
 --
 -- argv     4  request id
--- returns  the owners, two at most: more than one does not say whose is meant
-return meanings().owners(ARGV[4], 2)
+-- returns  the owners, two at most, because the id is ambiguous then
+return Meanings.owners(ARGV[4], 2)

@@ -1,26 +1,28 @@
 -- purge_ticket: remove everything that is stored of a request that has ended.
+-- uses: entries, request_ids, tickets
+-- writes
 --
 -- keys     52  the events of the request
 -- argv     4   request id
 -- returns  "forgotten", "open" when it has not ended, or "unknown"
 write_although_full()
 local request_id = ARGV[4]
-local ticket = ticket_of(request_id)
-local index = first_of(sink, request_id)
-if first_of(input, request_id) and not (ticket and ticket.state) or ticket and ticket.delayed then
+local ticket = Tickets.ticket_of(request_id)
+local index = RequestIds.first_of(sink, request_id)
+if RequestIds.first_of(input, request_id) and not (ticket and ticket.state) or ticket and ticket.delayed then
     return 'open'
 end
 if not ticket and not index then
     return 'unknown'
 end
-while first_of(sink, request_id) and remove(sink, first_of(sink, request_id)) do
+while RequestIds.first_of(sink, request_id) and Entries.remove(sink, RequestIds.first_of(sink, request_id)) do
     index = nil
 end
-settle()
-forget_ticket(request_id)
-settle()
+-- The end of its last result changes the ticket, which is to go after that.
+flush()
+Tickets.forget_ticket(request_id)
 redis.call('UNLINK', KEYS[OWN_KEYS])
 for _, kind in ipairs({ 'begin', 'start', 'finish', 'keep', 'forget' }) do
-    clear_time(kind, request_id)
+    Tickets.clear_time(kind, request_id)
 end
 return 'forgotten'

@@ -1,28 +1,30 @@
 -- put: append entries, as long as there is room.
+-- uses: entries, evictions, groups, owners, quotas, records, request_ids, rules, tickets
+-- writes
 --
 -- keys     52..  for each item that has one: its idempotency key, then the key of its putter's rate
 -- argv     4  then for each item: request id, tags (JSON), data, lane, path, content type,
 --          "1" when it has an idempotency key, putter (see prelude/quotas), and for a result
 --          the owner of the token that puts it, "" for one that sees everything, and the name that its
 --          request id means when that is "<request id>@<owner>", else ""
--- returns  for each item {index, request id}, that of the entry which stands for the request id
---          already if any; {"0", request id} when that is not in line yet, {} when the queue is full,
+-- returns  for each item {index, request id}, of the entry that already has the
+--          request id if there is one; {"0", request id} when that one waits for its time, {} when the queue is full,
 --          {"0", ""} when its stream was ended, {"foreign"} for a result of an entry that another
 --          owner's worker is to answer, or what quota_refusal says
-local capacity, evicts, kept_ms = rules().capacity, rules().evicts, rules().idempotency_ms
+local capacity, evicts, kept_ms = Rules.capacity, Rules.evicts, Rules.idempotency_ms
 local now = now_ms()
 local held_off = role == 'input' and redis.call('XLEN', delayed) or 0
 local stored = length(own) + held_off
 if role == 'sink' and not evicts then
-    -- Every input entry in a worker's hands has its place here kept for it.
+    -- Each held input entry has a place reserved here for its result.
     stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
 end
 
--- Whether this is the result of an entry in somebody's hands, for which a place is kept.
+-- Whether this is the result of a held entry, which has a place reserved.
 local function has_place(request_id)
-    local index = role == 'sink' and length(own) < capacity and first_of(peer, request_id)
-    for _, gid in ipairs(index and groups_of(peer).gids or {}) do
-        local record = record_of(peer, gid, index)
+    local index = role == 'sink' and length(own) < capacity and RequestIds.first_of(peer, request_id)
+    for _, gid in ipairs(index and Groups.groups_of(peer).gids or {}) do
+        local record = Records.record_of(peer, gid, index)
         if record and record.state == 'h' then
             return true
         end
@@ -31,10 +33,10 @@ local function has_place(request_id)
 end
 
 local function is_held_by(name, owner)
-    local index = first_of(input, name)
-    for _, gid in ipairs(index and groups_of(input).gids or {}) do
-        local record = record_of(input, gid, index)
-        if record and record.state == 'h' and owner_of(record.uid) == owner then
+    local index = RequestIds.first_of(input, name)
+    for _, gid in ipairs(index and Groups.groups_of(input).gids or {}) do
+        local record = Records.record_of(input, gid, index)
+        if record and record.state == 'h' and Owners.owner_of(record.uid) == owner then
             return true
         end
     end
@@ -49,28 +51,27 @@ local function name_of_result(request_id, owner, meant)
     local unsure = string.sub(meant, 1, 1) == '?'
     if unsure then
         meant = string.sub(meant, 2)
-        if not first_of(input, meant) and redis.call('HEXISTS', tickets, meant) == 0 then
+        if not RequestIds.first_of(input, meant) and redis.call('HEXISTS', tickets, meant) == 0 then
             meant = ''
         end
     end
     if owner == '' then
-        return meant ~= '' and not first_of(input, request_id) and meant or request_id
+        return meant ~= '' and not RequestIds.first_of(input, request_id) and meant or request_id
     end
     local is_there = false
     for _, name in ipairs({ request_id, meant ~= '' and meant or nil }) do
         if is_held_by(name, owner) then
             return name
         end
-        is_there = is_there or first_of(input, name)
+        is_there = is_there or RequestIds.first_of(input, name)
     end
-    return not is_there and owner .. OWNED .. request_id or nil
+    return not is_there and owner .. Owners.OWNED .. request_id or nil
 end
 
--- The entry that a request id stands for in the input queue, however it was put: its index, or "0"
--- while it is not in line yet.
+-- The index of the input entry with a request id, "0" while that entry waits for its time.
 local function standing(request_id)
-    local index = role == 'input' and first_of(own, request_id)
-    local ticket = not index and held_off > 0 and ticket_of(request_id)
+    local index = role == 'input' and RequestIds.first_of(own, request_id)
+    local ticket = not index and held_off > 0 and Tickets.ticket_of(request_id)
     return ticket and ticket.delayed and '0' or index
 end
 
@@ -78,11 +79,11 @@ end
 -- its own, and it may never read them.
 local function own_result_refusal(position, name)
     local owner = ARGV[position + 8]
-    if role == 'input' or owner == '' or owner_of(name) ~= owner or has_place(name) then
+    if role == 'input' or owner == '' or Owners.owner_of(name) ~= owner or has_place(name) then
         return nil
     end
-    local results = length_for(sink, owner)
-    if quotas().may_have_result(results, capacity - stored) then
+    local results = Owners.length_for(sink, owner)
+    if Quotas.may_have_result(results, capacity - stored) then
         return nil
     end
     return { 'quota', 'sink_share', results, -1 }
@@ -98,7 +99,7 @@ for position = 4, #ARGV, STEP do
     end
     request_ids[#request_ids + 1] = request_id
 end
-read_request_ids(own, request_ids)
+RequestIds.read_request_ids(own, request_ids)
 
 local known = redis.call('HMGET', own.meta, 'last', 'ended')
 last_index[own] = tonumber(known[1] or 0)
@@ -110,7 +111,7 @@ local function put_one(position)
     local path, content_type, idempotent = unpack(ARGV, position + 4, position + 6)
     local putter, rate_key
     if ARGV[position + 7] ~= '' then
-        putter = quotas().read_putter(ARGV[position + 7])
+        putter = Quotas.read_putter(ARGV[position + 7])
     end
 
     local key, before
@@ -124,14 +125,14 @@ local function put_one(position)
         next_key = next_key + 1
     end
     local index_before = not before and standing(request_id)
-    local refusal = putter and not before and quotas().refusal(putter, owner_of(request_id),
+    local refusal = putter and not before and Quotas.refusal(putter, Owners.owner_of(request_id),
         rate_key, now, not evicts and capacity - stored)
         or not before and not index_before and own_result_refusal(position, request_id)
 
     if before then
         local index, first_id = string.match(before, '^(%d+) (.*)$')
-        -- A write that changes nothing: whoever waits for replicas or the disk waits for what
-        -- this connection wrote last, and the first put came by another one.
+        -- This write changes nothing.  WAIT and WAITAOF confirm the last write of this connection,
+        -- and the first put came over another connection, so without it nothing would be confirmed.
         redis.call('PEXPIRE', key, math.max(1, redis.call('PTTL', key)))
         results[#results + 1] = { index, first_id }
     elseif index_before then
@@ -145,23 +146,23 @@ local function put_one(position)
         results[#results + 1] = { '0', '' }
     elseif refusal then
         results[#results + 1] = refusal
-    elseif stored >= capacity and not (evicts and evictions().next(own, request_id))
+    elseif stored >= capacity and not (evicts and Evictions.next(own, request_id))
         and not has_place(request_id) then
         results[#results + 1] = {}
     else
         if evicts and stored >= capacity then
-            stored = stored - evictions().make_room(own, stored, capacity, request_id)
+            stored = stored - Evictions.make_room(own, stored, capacity, request_id)
         end
         local fields =
             { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type }
         lane = tonumber(lane)
         if putter then
-            quotas().own(fields, putter, lane)
-            quotas().note_put(putter, rate_key, now)
+            Quotas.own(fields, putter, lane)
+            Quotas.note_put(putter, rate_key, now)
         end
-        local index = append(own, lane, fields)
+        local index = Entries.append(own, lane, fields)
         if key then
-            local key_ms = quotas().key_ms(owner_of(request_id), kept_ms, now)
+            local key_ms = Quotas.key_ms(Owners.owner_of(request_id), kept_ms, now)
             redis.call('SET', key, index .. ' ' .. request_id, 'PX', string.format('%.0f', key_ms))
         end
         stored = stored + 1
@@ -174,10 +175,6 @@ for position = 4, #ARGV, STEP do
     put_one(position)
 end
 
-if not appended then
-    last_index[own] = nil
-end
-settle()
 if appended then
     ring(role)
 end

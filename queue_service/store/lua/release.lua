@@ -1,7 +1,9 @@
--- release: a connection has ended; what its subscriber holds goes out again.
+-- release: a connection has ended; what its subscriber holds is delivered again.
+-- uses: groups, subscribers
+-- writes
 --
--- With a grace it goes out when that is over (see expire), unless the same user connects
--- again before; until then the subscriber gets nothing more.
+-- With a grace period that happens at its end (see expire), unless the same user connects again
+-- before; until then the subscriber receives nothing.
 --
 -- argv     4  group
 --          5  user
@@ -19,12 +21,11 @@ end
 local now = now_ms()
 local held = tonumber(redis.call('HGET', own.subscribers, subscriber .. SEP .. 'held'))
 if held > 0 and grace_ms > 0 then
-    set_subscriber(own, gid, uid, 0, held)
+    Groups.set_subscriber(own, gid, uid, 0, held)
     redis.call('HSET', own.subscribers, subscriber .. SEP .. 'session', '')
     redis.call('ZADD', own.leases, now + grace_ms, subscriber)
     return held
 end
-release_all(own, gid, uid, ARGV[8] == '0')
-forget_subscriber(own, gid, uid, now, held)
-settle()
+Subscribers.release_all(own, gid, uid, ARGV[8] == '0')
+Subscribers.forget_subscriber(own, gid, uid, now, held)
 return held

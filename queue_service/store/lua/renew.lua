@@ -1,4 +1,5 @@
 -- renew: put off the end of subscribers' leases.
+-- writes
 --
 -- argv     4  then for each subscriber: group, user, session, ms from now to its lease's end,
 --          what is new about it (JSON), "" for nothing

@@ -1,7 +1,8 @@
 -- replay: put dead letters back at the tail, each under its request id and a new index.
+-- uses: dead_letters, entries, events, evictions, request_ids, rules, tickets
+-- writes
 --
--- An error that answers the request and that nobody has read is taken out of the sink, so that
--- there is never more than one answer.
+-- An unread error of the request is removed from the sink, so that a request has one answer.
 --
 -- argv     4  number to go on after, "0" for the beginning
 --          5  last number, "" for that of now
@@ -10,23 +11,23 @@
 -- returns  {last number, "" or the number to go on after, "full", "ended" or "",
 --          {{index, new index, request id}...}, {indexes without a letter},
 --          {indexes whose request id is in the queue already}}
-local capacity, evicts = rules().capacity, rules().evicts
-local last = last_number(ARGV[5])
-local found, go_on = next_letters(cjson.decode(ARGV[6]), ARGV[4], last, tonumber(ARGV[7]))
+local capacity, evicts = Rules.capacity, Rules.evicts
+local last = DeadLetters.last_number(ARGV[5])
+local found, go_on = DeadLetters.next_letters(cjson.decode(ARGV[6]), ARGV[4], last, tonumber(ARGV[7]))
 local stored = length(own) + (role == 'input' and redis.call('XLEN', delayed) or 0)
 if role == 'sink' and not evicts then
     stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
 end
 
 local function withdraw_errors(request_id)
-    local indexes = { first_of(peer, request_id) or nil }
-    for _, member in ipairs(repeated(peer, request_id)) do
+    local indexes = { RequestIds.first_of(peer, request_id) or nil }
+    for _, member in ipairs(RequestIds.repeated(peer, request_id)) do
         indexes[#indexes + 1] = unpadded(string.sub(member, #request_id + 2))
     end
     for _, index in ipairs(indexes) do
         local fields, lane = read(peer, index)
         if fields and cjson.decode(fields[TAGS]).errorCode then
-            remove(peer, index, lane, request_id, fields[TAGS])
+            Entries.remove(peer, index, lane, request_id, fields[TAGS])
         end
     end
 end
@@ -36,7 +37,7 @@ local function put_again(index, letter)
         withdraw_errors(letter.request_id)
     end
     if stored >= capacity then
-        stored = stored - evictions().make_room(own, stored, capacity, letter.request_id)
+        stored = stored - Evictions.make_room(own, stored, capacity, letter.request_id)
     end
     local data = redis.call('HGET', own.dead_data, index)
     local fields = { 'r', letter.request_id, 't', letter.tags, 'a', letter.stored_at, 'd', data,
@@ -48,22 +49,22 @@ local function put_again(index, letter)
             fields[#fields + 1] = 1
         end
     end
-    local new_index = append(own, letter.lane, fields)
+    local new_index = Entries.append(own, letter.lane, fields)
     if role == 'input' then
-        reopen_ticket(letter.request_id, letter.tags)
-        event_stream().begin_again(letter.request_id, 1)
+        Tickets.reopen_ticket(letter.request_id, letter.tags)
+        Events.begin_again(letter.request_id, 1)
     end
-    forget_letter(own, index)
+    DeadLetters.forget_letter(own, index)
     stored = stored + 1
     return { index, new_index, letter.request_id }
 end
 
--- Whether another entry stands for the request id, in line or not in line before its time.
+-- Whether another entry has the request id, in the queue or waiting for its time.
 local function is_in_use(request_id)
-    if first_of(own, request_id) then
+    if RequestIds.first_of(own, request_id) then
         return true
     end
-    local ticket = ticket_of(request_id)
+    local ticket = Tickets.ticket_of(request_id)
     return ticket and ticket.delayed ~= nil
 end
 
@@ -74,7 +75,7 @@ for _, one in ipairs(found) do
         absent[#absent + 1] = one.index
     elseif role == 'input' and is_in_use(one.letter.request_id) then
         in_use[#in_use + 1] = one.index
-    elseif ended_stream or stored >= capacity and not (evicts and evictions().next(own, one.letter.request_id)) then
+    elseif ended_stream or stored >= capacity and not (evicts and Evictions.next(own, one.letter.request_id)) then
         refusal, go_on = ended_stream and 'ended' or 'full', ''
         break
     else
@@ -84,7 +85,6 @@ end
 if #replayed > 0 then
     redis.call('HINCRBY', own.meta, 'replayed', #replayed)
 end
-settle()
 if #replayed > 0 then
     ring(role)
 end

@@ -1,4 +1,6 @@
 -- resize: change the window of a subscriber.
+-- uses: groups
+-- writes
 --
 -- argv     4  group
 --          5  user
@@ -12,8 +14,8 @@ if redis.call('HGET', own.subscribers, subscriber .. 'session') ~= ARGV[6] then
     return 0
 end
 local held = tonumber(redis.call('HGET', own.subscribers, subscriber .. 'held'))
-set_subscriber(own, gid, uid, tonumber(ARGV[7]), held)
-if waiting(own, gid) > 0 then
+Groups.set_subscriber(own, gid, uid, tonumber(ARGV[7]), held)
+if Groups.waiting(own, gid) > 0 then
     ring(role)
 end
 return 1

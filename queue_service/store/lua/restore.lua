@@ -1,4 +1,5 @@
--- restore: a taken entry's answer could not be written; other reads see it again.
+-- restore: a response with taken entries could not be sent; other reads see the entries again.
+-- writes
 --
 -- argv     4  then the indexes
 -- returns  how many were still taken

@@ -1,4 +1,6 @@
 -- submit: put requests that are remembered, as long as there is room.
+-- uses: entries, evictions, lines, owners, quotas, request_ids, rules, tickets
+-- writes
 --
 -- keys     52..  for each item that has one: its submission key, then the key of its putter's rate
 -- argv     4  then for each item: request id, tags (JSON, with the ticket's tag), data, lane, path,
@@ -6,19 +8,19 @@
 --          not before, start by, finish by (ms since 1970, "0" for none), "1" when it has a
 --          submission key, putter (see prelude/quotas)
 -- returns  for each item {"new" or "known", request id}, {"conflict", request id} when the id or key
---          stands for something else, {"full"} when the queue is, {"ended"} when its stream is, {"late", "start_by" or "finish_by",
---          ms since that time} when it has passed, or what quota_refusal says
-local capacity, evicts, kept_ms = rules().capacity, rules().evicts, rules().idempotency_ms
+--          belongs to another request, {"full"}, {"ended"} for an ended stream, {"late", "start_by" or
+--          "finish_by", ms since that time}, or what Quotas.refusal returns
+local capacity, evicts, kept_ms = Rules.capacity, Rules.evicts, Rules.idempotency_ms
 local now = now_ms()
 local STEP = 13
 
 local function known(request_id, digest)
-    local ticket = ticket_of(request_id)
+    local ticket = Tickets.ticket_of(request_id)
     if ticket then
         return { ticket.digest == digest and 'known' or 'conflict', request_id }
     end
-    -- Put by somebody else, without a ticket: whether that was the same cannot be told.
-    if first_of(own, request_id) or first_of(sink, request_id) then
+    -- Put without a ticket: nothing tells whether that was the same request.
+    if RequestIds.first_of(own, request_id) or RequestIds.first_of(sink, request_id) then
         return { 'conflict', request_id }
     end
     return nil
@@ -26,8 +28,8 @@ end
 
 local appended = false
 
--- A job that nobody may begin or end any more would leave a ticket behind and take no place in
--- line, so that neither the capacity nor a token's limits would count it.
+-- A job that is late already would leave a ticket and no entry, which neither the capacity nor the
+-- limits of a token count.
 local function lateness(item)
     for _, name in ipairs({ 'start_by', 'finish_by' }) do
         if item[name] > 0 and item[name] <= now then
@@ -41,17 +43,17 @@ local function place(item, ticket, fields)
     if item.begin > now then
         ticket.delayed = redis.call('XADD', delayed, '*', unpack(fields))
         if item.putter then
-            fair_line().count_delayed(fields, 1)
+            Lines.count_delayed(fields, 1)
         end
-        note_owned('d', item.request_id, padded_id(ticket.delayed), true)
-        set_time('begin', item.request_id, item.begin)
+        Owners.note_owned('d', item.request_id, Owners.padded_id(ticket.delayed), true)
+        Tickets.set_time('begin', item.request_id, item.begin)
     else
-        append(own, item.lane, fields)
+        Entries.append(own, item.lane, fields)
         appended = true
     end
     for kind, at in pairs({ start = item.start_by, finish = item.finish_by }) do
         if at > 0 then
-            set_time(kind, item.request_id, at)
+            Tickets.set_time(kind, item.request_id, at)
         end
     end
 end
@@ -62,15 +64,15 @@ local function store(item)
     local fields = { 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
         'p', item.path, 'c', item.content_type }
     if item.putter then
-        quotas().own(fields, item.putter, item.lane)
-        quotas().note_put(item.putter, item.rate_key, now)
+        Quotas.own(fields, item.putter, item.lane)
+        Quotas.note_put(item.putter, item.rate_key, now)
     end
     ticket.lane = item.lane
     place(item, ticket, fields)
-    write_ticket(item.request_id, ticket)
+    Tickets.write_ticket(item.request_id, ticket)
     if item.key then
         local wanted_ms = kept_ms + ticket.keep_ms + ticket.told_ms
-        local key_ms = quotas().key_ms(owner_of(item.request_id), wanted_ms, now)
+        local key_ms = Quotas.key_ms(Owners.owner_of(item.request_id), wanted_ms, now)
         redis.call('SET', item.key, item.request_id, 'PX', string.format('%.0f', key_ms))
     end
 end
@@ -87,7 +89,7 @@ for position = 4, #ARGV, STEP do
         start_by = tonumber(ARGV[position + 9]), finish_by = tonumber(ARGV[position + 10]),
     }
     if ARGV[position + 12] ~= '' then
-        item.putter = quotas().read_putter(ARGV[position + 12])
+        item.putter = Quotas.read_putter(ARGV[position + 12])
     end
     local request_id = item.request_id
     if ARGV[position + 11] == '1' then
@@ -100,14 +102,14 @@ for position = 4, #ARGV, STEP do
         next_key = next_key + 1
     end
     local result = known(request_id, item.digest) or ended and { 'ended' } or lateness(item)
-        or item.putter and quotas().refusal(item.putter, owner_of(item.request_id), item.rate_key,
+        or item.putter and Quotas.refusal(item.putter, Owners.owner_of(item.request_id), item.rate_key,
             now, not evicts and capacity - stored)
     local is_full = stored >= capacity
-    if not result and is_full and not (evicts and evictions().next(own, item.request_id)) then
+    if not result and is_full and not (evicts and Evictions.next(own, item.request_id)) then
         result = { 'full' }
     elseif not result then
         if is_full then
-            stored = stored - evictions().make_room(own, stored, capacity, item.request_id)
+            stored = stored - Evictions.make_room(own, stored, capacity, item.request_id)
         end
         store(item)
         stored = stored + 1
@@ -116,7 +118,6 @@ for position = 4, #ARGV, STEP do
     results[#results + 1] = result
 end
 
-settle()
 if appended then
     ring(role)
 end

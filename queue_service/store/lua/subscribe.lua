@@ -1,8 +1,10 @@
 -- subscribe: a connection becomes the subscriber (group, user), or takes it over.
+-- uses: groups, owners, records, redelivery, subscribers
+-- writes
 --
--- What the same user held through an earlier connection is put back, reserved for it: it is
--- handed out again, and to nobody else while this subscriber lives.  A worker claims what it
--- still works on and simply keeps that; what it does not claim goes to whoever has room.
+-- What the same user held through an earlier connection is put back and reserved for it: no other
+-- subscriber receives it while this one is connected.  A worker claims what it still runs and keeps
+-- that; what it does not claim goes to any worker with room.
 --
 -- argv     4  group
 --          5  user
@@ -23,8 +25,8 @@ local subscriber = gid .. SEP .. uid
 
 local resident = ARGV[11] == '1'
 
--- Every group costs something with each entry, and is remembered for a while.  One too many takes the
--- place of the owner's group that was left first.
+-- Each group adds to the cost of every entry, and is kept for a while after its last member has left.
+-- A new group above the limit replaces the owner's group that was left first.
 local MOST_GROUPS, MOST_OWN_GROUPS = 1000, 50
 -- Users of an owner's groups.  Those of the service's own are as many as there are connections.
 local MOST_OWN_USERS = 1000
@@ -32,7 +34,7 @@ local MOST_OWN_USERS = 1000
 local function count_users(owner)
     local count, members = 0, redis.call('HGETALL', own.members)
     for position = 1, #members, 2 do
-        if owner_of(members[position]) == owner then
+        if Owners.owner_of(members[position]) == owner then
             count = count + tonumber(members[position + 1])
         end
     end
@@ -40,14 +42,14 @@ local function count_users(owner)
 end
 
 local function has_place_for_group()
-    local owner, count, first, first_left = owner_of(gid), 0, nil, nil
+    local owner, count, first, first_left = Owners.owner_of(gid), 0, nil, nil
     local members = redis.call('HGETALL', own.members)
     for position = 1, #members, 2 do
         local other = members[position]
-        if owner_of(other) == owner then
+        if Owners.owner_of(other) == owner then
             count = count + 1
-            local left = group_value(own, other, 'left')
-            if tonumber(members[position + 1]) <= 0 and group_value(own, other, 'resident') == 0
+            local left = Groups.group_value(own, other, 'left')
+            if tonumber(members[position + 1]) <= 0 and Groups.group_value(own, other, 'resident') == 0
                 and (not first or left < first_left)
             then
                 first, first_left = other, left
@@ -56,13 +58,13 @@ local function has_place_for_group()
     end
     local beyond = count >= (owner == '' and MOST_GROUPS or MOST_OWN_GROUPS)
     if beyond and first then
-        forget_groups({ [first] = true })
+        Groups.forget_groups({ [first] = true })
     end
     return first or not beyond, count
 end
 
-if owner_of(gid) ~= '' and redis.call('HEXISTS', own.subscribers, subscriber .. SEP .. 'held') == 0
-    and count_users(owner_of(gid)) >= MOST_OWN_USERS
+if Owners.owner_of(gid) ~= '' and redis.call('HEXISTS', own.subscribers, subscriber .. SEP .. 'held') == 0
+    and count_users(Owners.owner_of(gid)) >= MOST_OWN_USERS
 then
     return { -2, MOST_OWN_USERS }
 end
@@ -75,7 +77,7 @@ end
 local claims, kept, reserved, lost = {}, 0, 0, {}
 for position = 13, #ARGV, 2 do
     local index = ARGV[position]
-    local record = record_of(own, gid, index)
+    local record = Records.record_of(own, gid, index)
     if record and record.state == 'h' and record.uid == uid
         and record.attempt == tonumber(ARGV[position + 1])
     then
@@ -94,17 +96,18 @@ if known then
         if claims[index] then
             kept = kept + 1
         else
-            -- What is beyond the window is not kept waiting for it.
+            -- Entries beyond the window would wait for it, so any subscriber may have them.
             local reserve = not resident and reserved < window
-            put_back(own, gid, index, record_of(own, gid, index), reserve and 'o' or 'r')
+            Redelivery.put_back(own, gid, index, Records.record_of(own, gid, index), reserve and 'o' or 'r')
             reserved = reserved + (reserve and 1 or 0)
         end
     end
-    settle()
+    -- The sums of this subscriber are set below, from what is stored.
+    flush()
 else
     redis.call('HINCRBY', own.members, gid, 1)
     redis.call('HDEL', own.groups, gid .. SEP .. 'left')
-    write_departed(own, gid, departed_without(own, gid, uid))
+    Subscribers.write_departed(own, gid, Subscribers.departed_without(own, gid, uid))
 end
 local alone = tonumber(redis.call('HGET', own.members, gid)) == 1
 
@@ -116,7 +119,7 @@ end
 local group_filter = redis.call('HGET', own.groups, gid .. SEP .. 'filter')
 local known_from = group_filter and group_filter ~= '' and cjson.decode(group_filter).from or 0
 if group_filter ~= filter then
-    -- What another filter passed over may be wanted now.
+    -- The new filter may match what the old one has skipped.
     local members = redis.call('ZRANGEBYLEX', own.skipped, '[' .. gid .. SEP, '(' .. gid .. ' ')
     for _, member in ipairs(members) do
         redis.call('ZREM', own.skipped, member)
@@ -138,14 +141,14 @@ if resident then
     redis.call('HSET', own.groups, gid .. SEP .. 'resident', 1)
 end
 
-set_subscriber(own, gid, uid, window, kept)
+Groups.set_subscriber(own, gid, uid, window, kept)
 redis.call('HSET', own.subscribers, subscriber .. SEP .. 'session', session,
     subscriber .. SEP .. 'filter', filter, subscriber .. SEP .. 'about', ARGV[10],
     subscriber .. SEP .. 'reserved', reserved)
 local now = now_ms()
 redis.call('ZADD', own.leases, now + lease_ms, subscriber)
--- An outage may come before the first look at the leases.
+-- An outage may begin before `expire` runs for the first time.
 redis.call('HSETNX', own.meta, 'looked', now)
--- The one ring reaches every replica: an older connection of this user learns of it too.
+-- Every replica hears this ring, also one with an older connection of this user.
 ring(role)
 return { kept, lost }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import NoPermissionError
 
-from queue_service.store.scripts import read_sources
+from queue_service.store.prelude import read_sources
 from tests.conftest import StartService, StartWorker
 from tests.promises.conftest import Client
 from tests.queue_service.store.binaries import binaries

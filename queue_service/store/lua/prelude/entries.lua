@@ -1,28 +1,30 @@
--- prelude/entries: how an entry comes, goes, is put back, and what a filter makes of it.
+-- prelude/entries: how entries are added, removed and matched by a filter.
+-- uses: gaps, groups, lines, meanings, owners, records, request_ids, rules, tickets
 
 local sink_space = false
+local is_index_given = {}
 
--- Read at once what ending many deliveries needs; their indexes stand in ARGV, `step` apart.
--- Returns the request ids of those that are there.
+-- Read in two commands what ending many deliveries needs; their indexes are in ARGV, `step` apart.
+-- Returns the request ids of those that exist.
 local function read_ahead(gid, first, step)
     local indexes, request_ids = {}, {}
     for position = first, #ARGV, step do
         indexes[#indexes + 1] = ARGV[position]
     end
-    read_records(own, gid, indexes)
+    Records.read_records(own, gid, indexes)
     for _, index in ipairs(indexes) do
-        local record = record_of(own, gid, index)
+        local record = Records.record_of(own, gid, index)
         if record then
             request_ids[#request_ids + 1] = record.request_id
         end
     end
-    read_request_ids(own, request_ids)
+    RequestIds.read_request_ids(own, request_ids)
     return request_ids
 end
 
--- Remove an entry for all groups; whoever knows its tags gives them.  answered_by: the group whose user
--- ends it by its answer; other users are stopped.  Returns false when there was
--- none.
+-- Remove an entry for all groups.  Pass its request id and tags if you have them: that saves a read.
+-- answered_by: the group whose user ends it with a result; other users are stopped.  Returns false
+-- if there is no such entry.
 local function remove(q, index, lane, request_id, tags, answered_by)
     if not request_id then
         local fields
@@ -33,40 +35,40 @@ local function remove(q, index, lane, request_id, tags, answered_by)
         request_id, tags = fields[REQUEST_ID], fields[TAGS]
     end
     if lined_from and q == input then
-        fair_line().leave_if_in(index, lane)
+        Lines.leave_if_in(index, lane)
     end
     if redis.call('XDEL', q.lanes[lane], index .. '-0') == 0 then
         return false
     end
-    unlink(q, request_id, index)
-    note_owned(place_of(q, lane), request_id, padded(index), false)
-    if may_have_ticket(tags) then
-        maybe_gone[request_id] = true
+    RequestIds.unlink(q, request_id, index)
+    Owners.note_owned(Owners.place_of(q, lane), request_id, padded(index), false)
+    if Tickets.may_have_ticket(tags) then
+        Tickets.note_removed(request_id)
     end
 
-    local groups = groups_of(q)
+    local groups = Groups.groups_of(q)
     local seen_by_all = #groups.gids > 0
     for _, gid in ipairs(groups.gids) do
-        local may_have = sees(q, gid, index, request_id)
-        local record = may_have and record_of(q, gid, index)
+        local may_have = Owners.sees(q, gid, index, request_id)
+        local record = may_have and Records.record_of(q, gid, index)
         seen_by_all = seen_by_all and (record or not may_have)
         if record then
-            erase_record(q, gid, index, record)
+            Records.erase_record(q, gid, index, record)
         end
         if record and record.state == 'h' then
             if lined_from and q == input and gid ~= answered_by then
-                fair_line().note_broken_off(gid, index)
+                Lines.note_broken_off(gid, index)
             end
-            end_hold(q, gid, record.uid, index)
+            Groups.end_hold(q, gid, record.uid, index)
         elseif may_have then
-            end_wait(q, gid, index)
+            Groups.end_wait(q, gid, index)
         end
         if may_have and groups.any_done and redis.call('HDEL', q.done, gid .. SEP .. index) == 1 then
-            group_sum(q, gid, 'done', -1)
+            Groups.group_sum(q, gid, 'done', -1)
         end
     end
     if q == input then
-        gap_notes().goes(index, lane, seen_by_all)
+        Gaps.goes(index, lane, seen_by_all)
     end
     if groups.any_taken then
         redis.call('ZREM', q.taken, index)
@@ -77,15 +79,14 @@ local function remove(q, index, lane, request_id, tags, answered_by)
     return true
 end
 
--- A group is owed an entry that it sees when it has not committed it, no filter of it has passed it
--- over, and somebody may still read for it: it has members, or it is the workers' own group, which stays
--- while no worker is there.
+-- Whether another group still needs the entry: it sees the entry, has neither committed nor skipped
+-- it, and has members or is the workers' group, which exists without members too.
 local function owed_by_another(q, gid, index, request_id)
-    local groups = groups_of(q)
+    local groups = Groups.groups_of(q)
     for _, other in ipairs(groups.gids) do
         if other ~= gid
-            and (groups.members[other] > 0 or group_value(q, other, 'resident') == 1)
-            and sees(q, other, index, request_id)
+            and (groups.members[other] > 0 or Groups.group_value(q, other, 'resident') == 1)
+            and Owners.sees(q, other, index, request_id)
             and redis.call('HEXISTS', q.done, other .. SEP .. index) == 0
             and not redis.call('ZSCORE', q.skipped, other .. SEP .. padded(index))
         then
@@ -95,8 +96,8 @@ local function owed_by_another(q, gid, index, request_id)
     return false
 end
 
--- This group is done with the entry; it goes when no other group owes it.  Returns false when
--- there was no such entry.
+-- This group is done with the entry, which is removed once no other group needs it.  Returns false
+-- if there is no such entry.
 local function finish(q, gid, index, record)
     local lane, request_id, tags
     if record then
@@ -109,22 +110,22 @@ local function finish(q, gid, index, record)
     if not fields then
         return false
     end
-    if lined_from and q == input and gid == rules().workers_gid
+    if lined_from and q == input and gid == Rules.workers_gid
         and not (record and record.state == 'h')
     then
-        fair_line().leave(index, found, fields)
+        Lines.leave(index, found, fields)
     end
     if record then
-        erase_record(q, gid, index, record)
+        Records.erase_record(q, gid, index, record)
     end
     if record and record.state == 'h' then
-        end_hold(q, gid, record.uid, index)
+        Groups.end_hold(q, gid, record.uid, index)
     else
-        end_wait(q, gid, index)
+        Groups.end_wait(q, gid, index)
     end
     if redis.call('HSET', q.done, gid .. SEP .. index, 1) == 1 then
-        group_sum(q, gid, 'done', 1)
-        groups_of(q).any_done = true
+        Groups.group_sum(q, gid, 'done', 1)
+        Groups.groups_of(q).any_done = true
     end
     return true
 end
@@ -132,16 +133,16 @@ end
 -- Append an entry under the next index.  The caller has checked that there is room.
 local function append(q, lane, fields)
     local last = last_index[q] or tonumber(redis.call('HGET', q.meta, 'last') or 0)
-    last_index[q] = last + 1
+    last_index[q], is_index_given[q] = last + 1, true
     local index = string.format('%.0f', last + 1)
     redis.call('XADD', q.lanes[lane], index .. '-0', unpack(fields))
-    link(q, fields[REQUEST_ID], index)
-    note_owned(place_of(q, lane), fields[REQUEST_ID], padded(index), true)
+    RequestIds.link(q, fields[REQUEST_ID], index)
+    Owners.note_owned(Owners.place_of(q, lane), fields[REQUEST_ID], padded(index), true)
     if q == input and lane == 1 then
-        gap_notes().came_urgent(index)
+        Gaps.came_urgent(index)
     end
     if q == input and (lined_from or fields[OWNER - 1] == 'o') then
-        fair_line().enter(index, lane, fields)
+        Lines.enter(index, lane, fields)
     end
     return index
 end
@@ -167,11 +168,11 @@ local function matches(filter, index, fields)
         return false
     end
     local name = fields[REQUEST_ID]
-    if filter.owner and filter.owner ~= owner_of(name) then
+    if filter.owner and filter.owner ~= Owners.owner_of(name) then
         return false
     end
     if filter.request_id and filter.request_id ~= name
-        and (filter.owner or not meanings().may_mean(filter.request_id, name))
+        and (filter.owner or not Meanings.may_mean(filter.request_id, name))
     then
         return false
     end
@@ -185,3 +186,19 @@ local function matches(filter, index, fields)
     end
     return true
 end
+
+-- The input queue waits for room in the sink, and some was made.
+local function flush()
+    for q in pairs(is_index_given) do
+        redis.call('HSET', q.meta, 'last', last_index[q], 'format', format_of[q])
+    end
+    is_index_given = {}
+    if sink_space and redis.call('HDEL', input.meta, 'blocked') == 1 then
+        ring('input')
+    end
+end
+
+return {
+    read_ahead = read_ahead, remove = remove, owed_by_another = owed_by_another, finish = finish,
+    append = append, oldest = oldest, matches = matches, flush = flush,
+}

@@ -1,4 +1,5 @@
--- prelude/groups: the sums of each group, and who holds how much.
+-- prelude/groups: the sums of each group, and how much each subscriber holds.
+-- uses: lines, owners, pauses, records, stops, writes
 
 local function group_sum(q, gid, name, by)
     return redis.call('HINCRBY', q.groups, gid .. SEP .. name, by)
@@ -8,17 +9,17 @@ local function group_value(q, gid, name)
     return tonumber(redis.call('HGET', q.groups, gid .. SEP .. name) or 0)
 end
 
--- How many entries this group has neither in hand, nor behind it, nor passed over, and could be
--- given now.
+-- How many entries could be delivered to this group now: it has neither held, committed, skipped nor
+-- paused them.
 local function waiting(q, gid)
     local sums = redis.call('HMGET', q.groups,
         gid .. SEP .. 'held', gid .. SEP .. 'done', gid .. SEP .. 'skipped', gid .. SEP .. 'paused')
-    return length_for(q, owner_of(gid)) - tonumber(sums[1] or 0) - tonumber(sums[2] or 0)
+    return Owners.length_for(q, Owners.owner_of(gid)) - tonumber(sums[1] or 0) - tonumber(sums[2] or 0)
         - tonumber(sums[3] or 0) - tonumber(sums[4] or 0)
 end
 
--- Give a subscriber a window and a count of what it holds; keep the group's two sums over
--- those with room true, which decide the water level.
+-- Set a subscriber's window and the number of entries that it holds.  The group's sums over its
+-- subscribers with room change along with it: `deliver` computes equal shares from them.
 local function set_subscriber(q, gid, uid, window, held)
     local subscriber = gid .. SEP .. uid .. SEP
     local old = redis.call('HMGET', q.subscribers, subscriber .. 'window', subscriber .. 'held')
@@ -43,17 +44,23 @@ local function set_subscriber(q, gid, uid, window, held)
     redis.call('HSET', q.subscribers, subscriber .. 'window', window, subscriber .. 'held', held)
 end
 
--- Deliveries that ended in this call, by subscriber; `settle` writes the sums once for all.
+-- Deliveries that ended in this call, by subscriber; `flush` writes the sums once for all.
 local ended = {}
+-- True where deliveries may have ended by another replica's doing than their connection's.
+local tell_windows = false
+
+local function may_open_windows_elsewhere()
+    tell_windows = true
+end
 
 local function end_hold(q, gid, uid, index)
     local member = gid .. SEP .. uid .. SEP .. padded(index)
-    later('ZREM', q.holds, member)
-    later('ZREM', q.deadlines, member)
+    Writes.later('ZREM', q.holds, member)
+    Writes.later('ZREM', q.deadlines, member)
     if q == input then
-        clear_stop(gid, uid, index)
+        Stops.clear_stop(gid, uid, index)
         if lined_from then
-            fair_line().end_run(gid, index)
+            Lines.end_run(gid, index)
         end
     end
     local key = (q == own and 'o' or 'p') .. gid .. SEP .. uid
@@ -62,18 +69,18 @@ local function end_hold(q, gid, uid, index)
     ended[key] = sum
 end
 
--- Take a released, paused or passed-over entry out of this group's books.
+-- Remove a released, paused or skipped entry from this group's bookkeeping.
 local function end_wait(q, gid, index)
     local member = gid .. SEP .. padded(index)
     redis.call('ZREM', q.released, member)
-    pausing().finish(q, member)
+    Pauses.finish(q, member)
     if redis.call('ZREM', q.skipped, member) == 1 then
         group_sum(q, gid, 'skipped', -1)
     end
 end
 
--- Forget groups without members, {group = true}: all together, as their fields are found by looking
--- at every field.
+-- Forget groups without members, {group = true}.  Several at once, because their fields are found by a
+-- scan of all fields.
 local function forget_groups(gids)
     for gid in pairs(gids) do
         for _, set in ipairs({ own.released, own.skipped }) do
@@ -98,6 +105,11 @@ end
 -- The groups of a queue and their members, read once in a call.
 local groups_read = {}
 
+-- The members of a group have changed.
+local function read_again(q)
+    groups_read[q] = nil
+end
+
 local function groups_of(q)
     local groups = groups_read[q]
     if not groups then
@@ -109,8 +121,47 @@ local function groups_of(q)
         end
         groups.any_done = redis.call('EXISTS', q.done) == 1
         groups.any_taken = redis.call('EXISTS', q.taken) == 1
-        groups.any_repeated = redis.call('EXISTS', q.repeated_ids) == 1
         groups_read[q] = groups
     end
     return groups
 end
+
+-- The workers that hold an input entry: they can be asked to stop.
+local function workers_that_hold(index)
+    local found = {}
+    for _, gid in ipairs(groups_of(input).gids) do
+        local record = Records.record_of(input, gid, index)
+        local about = record and record.state == 'h'
+            and redis.call('HGET', input.subscribers, gid .. SEP .. record.uid .. SEP .. 'about')
+        if about and cjson.decode(about).kind == 'worker' then
+            found[#found + 1] = { gid = gid, uid = record.uid, attempt = record.attempt }
+        end
+    end
+    return found
+end
+
+local function flush()
+    for _, sum in pairs(ended) do
+        local subscriber = sum.gid .. SEP .. sum.uid .. SEP
+        local old = redis.call('HMGET', sum.q.subscribers,
+            subscriber .. 'window', subscriber .. 'held')
+        if old[1] then
+            set_subscriber(sum.q, sum.gid, sum.uid, tonumber(old[1]),
+                math.max(0, tonumber(old[2]) - sum.count))
+        end
+        local was_full = tell_windows and old[1] and tonumber(old[2]) >= tonumber(old[1])
+        if was_full or waiting(sum.q, sum.gid) > 0 then
+            -- The subscriber whose window is open again may be connected to another replica.
+            ring((sum.q == own and role or peer_role) .. ' windows')
+        end
+    end
+    ended = {}
+end
+
+return {
+    workers_that_hold = workers_that_hold,
+    group_sum = group_sum, group_value = group_value, waiting = waiting,
+    set_subscriber = set_subscriber, may_open_windows_elsewhere = may_open_windows_elsewhere,
+    end_hold = end_hold, end_wait = end_wait, forget_groups = forget_groups,
+    read_again = read_again, groups_of = groups_of, flush = flush,
+}

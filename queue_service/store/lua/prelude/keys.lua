@@ -1,6 +1,6 @@
 -- prelude/keys: the keys, the clock, the doorbell, and how an entry lies in its stream.
 --
--- The files of this folder are put before each verb's own, in the order that scripts.py names.
+-- This file is in front of every script; the other files of this folder are modules (see prelude.py).
 --
 -- keys     1..21   the queue that the verb is about      (see keys.py for what each holds)
 --          22..42  the other queue of the same service
@@ -64,11 +64,7 @@ for _, q in ipairs({ own, peer }) do
     format_of[q] = tonumber(format or 1)
 end
 
--- Tables of functions that most calls do without, each made at its first use.  One table for all of
--- them, because Lua permits 200 locals.
-local made_once = {}
-
--- The last index given in this call, by queue; settle writes it.
+-- The last index of a queue that this call has read or given.
 local last_index = {}
 
 -- A Redis that is full refuses a script's first write when it may take memory, and lets the others

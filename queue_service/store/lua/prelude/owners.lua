@@ -1,4 +1,5 @@
--- prelude/owners: whose an entry is.
+-- prelude/owners: the owner of each entry.
+-- uses: writes
 --
 -- An entry that a token puts is stored under the name "<owner>\30<request id>", so ids of two owners
 -- never meet in any key, and a result, an event or a dead letter belongs to the owner of its
@@ -36,7 +37,10 @@ end
 
 -- What changed in `owned` in this call, by member; the last change of a member is what counts.  And by
 -- how much it changed what an owner has in a queue, those that wait for their time among it.
-local owned_changes = { members = {}, held = { [input] = {}, [sink] = {} } }
+local function no_changes()
+    return { members = {}, held = { [input] = {}, [sink] = {} } }
+end
+local owned_changes = no_changes()
 
 local function note_owned(place, name, what, is_there)
     local owner = owner_of(name)
@@ -52,7 +56,6 @@ local function note_owned(place, name, what, is_there)
     end
 end
 
--- write: `later`, or redis.call where this call is to read it.
 local function write_owned(write)
     if not next(owned_changes.members) then
         return
@@ -77,89 +80,16 @@ local function write_owned(write)
         end
         add(q, '', -sum)
     end
-    owned_changes = { members = {}, held = { [input] = {}, [sink] = {} } }
     if format_of[input] < OWNED_FORMAT then
         format_of[input] = FORMAT
         redis.call('HSET', input.meta, 'format', FORMAT)
     end
 end
 
-local lists_made
-
--- What reads entries: all of them where the owner is "", else an owner's alone.  Made at its
--- first use, as most calls have none.
-local function lists()
-    if lists_made then
-        return lists_made
-    end
-    local entries = {}
-    lists_made = entries
-
-    function entries.count(q, owner, lane)
-        local prefix = owner .. SEP .. place_of(q, lane)
-        return redis.call('ZLEXCOUNT', owned, '[' .. prefix .. SEP, '(' .. prefix .. ' ')
-    end
-
-    -- The entries of one lane from an index on, and below another where one is given, all of them or
-    -- an owner's, as XRANGE gives them.  `bound` is "(" to leave out the first index itself, else "".
-    function entries.from(q, owner, lane, bound, index, most, below)
-        if owner == '' then
-            local last = below and '(' .. below .. '-0' or '+'
-            return redis.call('XRANGE', q.lanes[lane], bound .. index .. '-0', last, 'COUNT', most)
-        end
-        local place, items = owner .. SEP .. place_of(q, lane), {}
-        local from = (bound == '' and '[' or bound) .. place .. SEP .. padded(index)
-        local last = '(' .. place .. (below and SEP .. padded(below) or ' ')
-        local members = redis.call('ZRANGEBYLEX', owned, from, last, 'LIMIT', 0, most)
-        for _, member in ipairs(members) do
-            local id = unpadded(string.sub(member, #place + 2)) .. '-0'
-            items[#items + 1] = redis.call('XRANGE', q.lanes[lane], id, id)[1]
-        end
-        return items
-    end
-
-    -- The same downwards, below an index, "" for the end.
-    function entries.below(q, owner, lane, index, most)
-        if owner == '' then
-            local below = index == '' and '+' or '(' .. index .. '-0'
-            return redis.call('XREVRANGE', q.lanes[lane], below, '-', 'COUNT', most)
-        end
-        local place, items = owner .. SEP .. place_of(q, lane), {}
-        local below = '(' .. place .. (index == '' and ' ' or SEP .. padded(index))
-        local members = redis.call('ZREVRANGEBYLEX', owned, below, '[' .. place .. SEP, 'LIMIT', 0, most)
-        for _, member in ipairs(members) do
-            local id = unpadded(string.sub(member, #place + 2)) .. '-0'
-            items[#items + 1] = redis.call('XRANGE', q.lanes[lane], id, id)[1]
-        end
-        return items
-    end
-
-    -- The first and the last index of one lane, of all of its entries or of an owner's.
-    function entries.ends(q, owner, lane)
-        local first = entries.from(q, owner, lane, '', '0', 1)[1]
-        if not first then
-            return nil
-        end
-        local last = entries.below(q, owner, lane, '', 1)[1]
-        return string.match(first[1], '^%d+'), string.match(last[1], '^%d+')
-    end
-
-    -- How many entries a read keeps to itself just now, of all of them or of an owner's.
-    function entries.taken(q, owner, now)
-        if owner == '' then
-            return redis.call('ZCOUNT', q.taken, '(' .. now, '+inf')
-        end
-        local MOST, count = 1000, 0
-        local indexes = redis.call('ZRANGEBYSCORE', q.taken, '(' .. now, '+inf', 'LIMIT', 0, MOST)
-        for _, index in ipairs(indexes) do
-            for lane = 0, 1 do
-                local member = owner .. SEP .. place_of(q, lane) .. SEP .. padded(index)
-                count = count + (redis.call('ZSCORE', owned, member) and 1 or 0)
-            end
-        end
-        return count
-    end
-    return entries
+-- How many entries an owner has in a lane.
+local function count(q, owner, lane)
+    local prefix = owner .. SEP .. place_of(q, lane)
+    return redis.call('ZLEXCOUNT', owned, '[' .. prefix .. SEP, '(' .. prefix .. ' ')
 end
 
 -- How many entries there are, all of them or an owner's.
@@ -167,7 +97,7 @@ local function length_for(q, owner)
     if owner == '' then
         return length(q)
     end
-    return lists().count(q, owner, 0) + lists().count(q, owner, 1)
+    return count(q, owner, 0) + count(q, owner, 1)
 end
 
 -- Whether a group may have an entry.  Pass the entry's name where you have it: that saves a read.
@@ -182,3 +112,20 @@ local function sees(q, gid, index, name)
     end
     return name and owner_of(name) == owner
 end
+
+-- For a call that is to read it.
+local function write_now()
+    write_owned(redis.call)
+    owned_changes = no_changes()
+end
+
+local function flush()
+    write_owned(Writes.later)
+    owned_changes = no_changes()
+end
+
+return {
+    OWNED = OWNED, OWNED_FORMAT = OWNED_FORMAT, owner_of = owner_of, plain_of = plain_of,
+    place_of = place_of, padded_id = padded_id, note_owned = note_owned, count = count,
+    length_for = length_for, sees = sees, write_now = write_now, flush = flush,
+}

@@ -1,51 +1,46 @@
 -- prelude/places: where entries are in the line of a group, and how good that number is.
+-- uses: gaps, lines, rules
 
--- Made at its first use, as most calls have none.
-local function places()
-    if made_once.places then
-        return made_once.places
+local place = {}
+
+-- What is the same for every entry of a group, read once for all that a call looks at.
+local groups = {}
+
+local function group_of(gid)
+    local group = groups[gid]
+    if not group then
+        local prefix = gid .. SEP
+        local sums = redis.call('HMGET', own.groups, prefix .. 'filter', prefix .. 'floor',
+            prefix .. 'done', prefix .. 'skipped')
+        local filters = (sums[1] or '') ~= '' or sums[2] or tonumber(sums[3] or 0) > 0
+            or tonumber(sums[4] or 0) > 0
+        group = { quality = filters and 'at_most' or 'exact' }
+        group.released =
+            redis.call('ZLEXCOUNT', own.released, '[' .. prefix, '(' .. gid .. ' ')
+        groups[gid] = group
     end
-    local place = {}
-    made_once.places = place
-
-    -- What is the same for every entry of a group, read once for all that a call looks at.
-    local groups = {}
-
-    local function group_of(gid)
-        local group = groups[gid]
-        if not group then
-            local prefix = gid .. SEP
-            local sums = redis.call('HMGET', own.groups, prefix .. 'filter', prefix .. 'floor',
-                prefix .. 'done', prefix .. 'skipped')
-            local filters = (sums[1] or '') ~= '' or sums[2] or tonumber(sums[3] or 0) > 0
-                or tonumber(sums[4] or 0) > 0
-            group = { quality = filters and 'at_most' or 'exact' }
-            group.released =
-                redis.call('ZLEXCOUNT', own.released, '[' .. prefix, '(' .. gid .. ' ')
-            groups[gid] = group
-        end
-        return group
-    end
-
-    -- How many go before an entry that waits, and how good that number is: "exact", "at_most", or
-    -- "about" where it depends on how long the entries of others run.
-    function place.of(gid, index, lane, record, fields)
-        local prefix, group = gid .. SEP, group_of(gid)
-        local released, quality = group.released, group.quality
-        if record then
-            return redis.call('ZLEXCOUNT', own.released, '[' .. prefix,
-                '(' .. prefix .. padded(index)), quality
-        elseif role == 'sink' then
-            -- Results are read from the sink in any order, and no gap is written down.
-            local cursor = redis.call('HGET', own.groups, prefix .. 'cursor' .. lane) or '0'
-            return released + math.max(0, tonumber(index) - tonumber(cursor) - 1), 'at_most'
-        elseif lined_from and gid == rules().workers_gid then
-            local ahead, alone = fair_line().ahead(index, lane, fields)
-            return released + ahead, alone and quality or 'about'
-        end
-        local before, is_exact = gap_notes().unseen_below(gid, lane, index)
-        local urgent = lane == 0 and gap_notes().unseen_below(gid, 1) or 0
-        return released + urgent + before, is_exact and quality or 'at_most'
-    end
-    return place
+    return group
 end
+
+-- How many go before an entry that waits, and how good that number is: "exact", "at_most", or
+-- "about" where it depends on how long the entries of others run.
+function place.of(gid, index, lane, record, fields)
+    local prefix, group = gid .. SEP, group_of(gid)
+    local released, quality = group.released, group.quality
+    if record then
+        return redis.call('ZLEXCOUNT', own.released, '[' .. prefix,
+            '(' .. prefix .. padded(index)), quality
+    elseif role == 'sink' then
+        -- Results are read from the sink in any order, and no gap is written down.
+        local cursor = redis.call('HGET', own.groups, prefix .. 'cursor' .. lane) or '0'
+        return released + math.max(0, tonumber(index) - tonumber(cursor) - 1), 'at_most'
+    elseif lined_from and gid == Rules.workers_gid then
+        local ahead, alone = Lines.ahead(index, lane, fields)
+        return released + ahead, alone and quality or 'about'
+    end
+    local before, is_exact = Gaps.unseen_below(gid, lane, index)
+    local urgent = lane == 0 and Gaps.unseen_below(gid, 1) or 0
+    return released + urgent + before, is_exact and quality or 'at_most'
+end
+
+return place

@@ -1,38 +1,5 @@
--- prelude/records: writes that are put off, and the records of deliveries.
-
--- Writes that wait for the end of the call, so that many entries cost one command: by key and
--- command its arguments.  Nothing that is read later in the same call is put off, but for
--- delivery records, which `records` remembers.
-local put_off = {}
-
-local function later(command, key, argument, second)
-    local commands = put_off[key]
-    if not commands then
-        commands = {}
-        put_off[key] = commands
-    end
-    local write = commands[command]
-    if not write then
-        write = {}
-        commands[command] = write
-    end
-    write[#write + 1] = argument
-    if second then
-        write[#write + 1] = second
-    end
-end
-
-local function write_all()
-    local MOST = 4000 -- arguments of one command, of which Lua's stack takes 8000
-    for key, commands in pairs(put_off) do
-        for command, write in pairs(commands) do
-            for first = 1, #write, MOST do
-                redis.call(command, key, unpack(write, first, math.min(first + MOST - 1, #write)))
-            end
-        end
-    end
-    put_off = {}
-end
+-- prelude/records: the records of deliveries.
+-- uses: writes
 
 -- A delivery record: attempt, lane, state, request id, user, the entry's tags.
 -- States: h held; r released; j rejected by the user; o released but reserved for the user;
@@ -86,8 +53,8 @@ local function write_record(q, gid, index, record)
     changed[q.deliveries][field] = true
 end
 
--- Beside a record, in fields of their own which few entries ever have: whose engines died while
--- they ran the entry, a name for each death, and how its last hand-out failed.
+-- Few entries have these, so they are fields beside the record: the users whose engines died while they
+-- ran the entry, one name for each death, and how its last delivery failed.
 local function deaths_field(gid, index)
     return gid .. SEP .. index .. SEP .. 'deaths'
 end
@@ -99,7 +66,7 @@ end
 -- Of which entries such a field was written in this call.
 local noted = {}
 
--- Returns {uids = the different users, most = deaths of the one who died most}.
+-- Returns {uids = the different users, most = deaths of the user with most}.
 local function deaths_of(q, gid, index)
     local text = redis.call('HGET', q.deliveries, deaths_field(gid, index)) or ''
     local deaths, count = { uids = {}, most = 0 }, {}
@@ -135,24 +102,30 @@ end
 local function erase_record(q, gid, index, record)
     local field = gid .. SEP .. index
     if record.attempt > 1 or record.state ~= 'h' or noted[field] or lined_from then
-        -- One that is in somebody's hands for the first time has no such fields from before, unless there
-        -- are several owners: then an engine may have died under it without being counted (reject.lua).
-        later('HDEL', q.deliveries, deaths_field(gid, index), error_field(gid, index))
+        -- A first delivery has no such fields, unless there are several owners: then an engine may have
+        -- died on the entry in a delivery that was not counted (see reject.lua).
+        Writes.later('HDEL', q.deliveries, deaths_field(gid, index), error_field(gid, index))
     end
     records[q.deliveries][field] = false
     changed[q.deliveries][field] = true
 end
 
-local function write_records()
+local function flush()
     for key, fields in pairs(changed) do
         for field in pairs(fields) do
             local text = records[key][field]
             if text then
-                later('HSET', key, field, text)
+                Writes.later('HSET', key, field, text)
             else
-                later('HDEL', key, field)
+                Writes.later('HDEL', key, field)
             end
         end
         changed[key] = {}
     end
 end
+
+return {
+    read_records = read_records, record_of = record_of, write_record = write_record,
+    deaths_field = deaths_field, deaths_of = deaths_of, note_death = note_death,
+    note_error = note_error, error_of = error_of, erase_record = erase_record, flush = flush,
+}

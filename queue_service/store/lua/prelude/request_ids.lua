@@ -1,4 +1,5 @@
 -- prelude/request_ids: from a request id to its entries.
+-- uses: writes
 
 -- Where the entries of a request id are: the first in a hash, further ones, which only a sink
 -- has, in a lexicographic set.  `ids` remembers the hash for this call.
@@ -30,6 +31,16 @@ local function set_first(q, request_id, index)
     changed_ids[q.request_ids][request_id] = true
 end
 
+-- Whether the queue has several entries of one request id, as few have.
+local any_repeated = {}
+
+local function are_any_repeated(q)
+    if any_repeated[q] == nil then
+        any_repeated[q] = redis.call('EXISTS', q.repeated_ids) == 1
+    end
+    return any_repeated[q]
+end
+
 local function repeated(q, request_id)
     return redis.call('ZRANGEBYLEX', q.repeated_ids,
         '[' .. request_id .. SEP, '(' .. request_id .. ' ')
@@ -38,7 +49,7 @@ end
 local function link(q, request_id, index)
     if first_of(q, request_id) then
         redis.call('ZADD', q.repeated_ids, 0, request_id .. SEP .. padded(index))
-        groups_of(q).any_repeated = true
+        any_repeated[q] = true
     else
         set_first(q, request_id, index)
     end
@@ -49,7 +60,7 @@ local function unlink(q, request_id, index)
         redis.call('ZREM', q.repeated_ids, request_id .. SEP .. padded(index))
         return
     end
-    local next_one = groups_of(q).any_repeated and repeated(q, request_id)[1]
+    local next_one = are_any_repeated(q) and repeated(q, request_id)[1]
     if next_one then
         redis.call('ZREM', q.repeated_ids, next_one)
         set_first(q, request_id, unpadded(string.sub(next_one, #request_id + 2)))
@@ -58,71 +69,21 @@ local function unlink(q, request_id, index)
     end
 end
 
-local meanings_made
-
--- What a request id may mean to those who see the entries of every owner.  Made at its first use,
--- as most calls have none.
-local function meanings()
-    if meanings_made then
-        return meanings_made
-    end
-    local meant = {}
-    meanings_made = meant
-
-    -- The owners that have something under a request id, some of them.
-    function meant.owners(request_id, most)
-        local owners, after = {}, '[' .. SEP .. request_id .. SEP
-        while #owners < most do
-            local member = redis.call('ZRANGEBYLEX', owned, after,
-                '(' .. SEP .. request_id .. ' ', 'LIMIT', 0, 1)[1]
-            if not member then
-                break
-            end
-            local owner = string.match(string.sub(member, #request_id + 3), '^[^\31]*')
-            owners[#owners + 1] = owner
-            after = '(' .. SEP .. request_id .. SEP .. owner .. ' '
-        end
-        return owners
-    end
-
-    function meant.is_known(name)
-        return first_of(input, name) or first_of(sink, name)
-            or redis.call('HEXISTS', tickets, name) == 1
-    end
-
-    -- "<request id>@<owner>", as a reader of the input queue sees an owned entry; or nil.
-    function meant.qualified(request_id)
-        local plain, owner = string.match(request_id, '^(.*)@([^@]+)$')
-        return plain and owner .. OWNED .. plain
-    end
-
-    -- The name, as it is stored, that a request id means to those who see everything: the service's
-    -- own, or with its owner another one's.  A plain id never means an owned entry: else a token that
-    -- guesses the id could answer in place of the service's own entry once that has gone.
-    function meant.of(request_id)
-        if format_of[input] < OWNED_FORMAT or meant.is_known(request_id) then
-            return request_id
-        end
-        local qualified = meant.qualified(request_id)
-        return qualified and meant.is_known(qualified) and qualified or request_id
-    end
-
-    function meant.may_mean(request_id, name)
-        return owner_of(name) ~= '' and meant.of(request_id) == name
-    end
-    return meant
-end
-
-local function write_request_ids()
+local function flush()
     for key, request_ids in pairs(changed_ids) do
         for request_id in pairs(request_ids) do
             local index = ids[key][request_id]
             if index then
-                later('HSET', key, request_id, index)
+                Writes.later('HSET', key, request_id, index)
             else
-                later('HDEL', key, request_id)
+                Writes.later('HDEL', key, request_id)
             end
         end
         changed_ids[key] = {}
     end
 end
+
+return {
+    read_request_ids = read_request_ids, first_of = first_of, repeated = repeated, link = link,
+    unlink = unlink, flush = flush,
+}

@@ -1,28 +1,21 @@
 -- prelude/rules: the limits and policies of the queue, as rules.py writes them.
-local rules_read
-
-local function rules()
-    if rules_read then
-        return rules_read
+local EXPECTED = {
+    capacity = 'number', evicts = 'boolean', sink_capacity = 'number', sink_evicts = 'boolean',
+    max_delivery = 'number', has_retry_policy = 'boolean', dead_message_policy = 'string',
+    max_dead_letters = 'number', max_idle_ms = 'number', fair = 'boolean',
+    idempotency_ms = 'number', max_events = 'number', max_event_bytes = 'number',
+    events_ms = 'number', workers_gid = 'string',
+}
+local rules = cjson.decode(ARGV[3])
+for name, kind in pairs(EXPECTED) do
+    if type(rules[name]) ~= kind then
+        error('rule ' .. name .. ': expected a ' .. kind .. ', got ' .. type(rules[name]), 0)
     end
-    local EXPECTED = {
-        capacity = 'number', evicts = 'boolean', sink_capacity = 'number', sink_evicts = 'boolean',
-        max_delivery = 'number', has_retry_policy = 'boolean', dead_message_policy = 'string',
-        max_dead_letters = 'number', max_idle_ms = 'number', fair = 'boolean',
-        idempotency_ms = 'number', max_events = 'number', max_event_bytes = 'number',
-        events_ms = 'number', workers_gid = 'string',
-    }
-    local found = cjson.decode(ARGV[3])
-    for name, kind in pairs(EXPECTED) do
-        if type(found[name]) ~= kind then
-            error('rule ' .. name .. ': expected a ' .. kind .. ', got ' .. type(found[name]), 0)
-        end
-    end
-    for name in pairs(found) do
-        if not EXPECTED[name] then
-            error('rule ' .. tostring(name) .. ': prelude/rules.lua does not know it', 0)
-        end
-    end
-    rules_read = found
-    return found
 end
+for name in pairs(rules) do
+    if not EXPECTED[name] then
+        error('rule ' .. tostring(name) .. ': prelude/rules.lua does not know it', 0)
+    end
+end
+
+return rules

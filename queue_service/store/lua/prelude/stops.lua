@@ -1,7 +1,7 @@
 -- prelude/stops: deliveries that their workers are to stop.
 --
--- A stop is set when a request is cancelled, or late, while a worker has it.  The worker is told
--- and answers; only then is its window free.  A stop ends with the hold that it is about.
+-- A stop is set when a request is canceled, or late, while a worker runs it.  The slot of the worker is
+-- free once it has answered.  A stop ends together with the delivery.
 -- Why is "cancel", "late" (for its finish_by) or "deleted".
 local any_stops
 
@@ -42,3 +42,8 @@ local function clear_stops_of(gid, uid)
         end
     end
 end
+
+return {
+    set_stop = set_stop, stop_of = stop_of, clear_stop = clear_stop,
+    clear_stops_of = clear_stops_of,
+}

@@ -1,4 +1,5 @@
 -- prelude/tickets: what is remembered of a request beside its entries.
+-- uses: owners, request_ids, rules
 --
 -- A ticket is a JSON object: put_at, keep_ms (how long its result is kept, 0 until it is read), told_ms
 -- (how long the ticket is kept when there is no result any more), options (as they came), retry (its
@@ -7,13 +8,23 @@
 -- progress (JSON, as the engine told it last) and progress_of (the attempt that told it),
 -- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.
 --
--- An entry that has one carries a tag which no client can give: whoever has none pays nothing.
+-- The entry of a ticket has a tag that no client can set, so entries without a ticket cost nothing.
 
 local read_tickets, changed_tickets = {}, {}
 -- Requests of which an entry was removed in this call, and those whose followers are to look again.
 local maybe_gone, to_tell = {}, {}
 
--- nil stands for tags that nobody has read.
+-- An entry of this request was removed.
+local function note_removed(request_id)
+    maybe_gone[request_id] = true
+end
+
+-- The followers of this request are to look again.
+local function tell(request_id)
+    to_tell[request_id] = true
+end
+
+-- nil: the tags were not read.
 local function may_have_ticket(tags)
     return tags == nil or (tags ~= '{}' and string.find(tags, '"_ticket_":', 1, true) ~= nil)
 end
@@ -30,7 +41,7 @@ end
 
 local function write_ticket(request_id, ticket)
     if not read_tickets[request_id] then
-        note_owned('t', request_id, plain_of(request_id), true)
+        Owners.note_owned('t', request_id, Owners.plain_of(request_id), true)
     end
     read_tickets[request_id] = ticket
     changed_tickets[request_id] = true
@@ -39,7 +50,7 @@ end
 
 local function forget_ticket(request_id)
     redis.call('HDEL', tickets, request_id)
-    note_owned('t', request_id, plain_of(request_id), false)
+    Owners.note_owned('t', request_id, Owners.plain_of(request_id), false)
     read_tickets[request_id], changed_tickets[request_id] = false, nil
 end
 
@@ -51,7 +62,7 @@ local function clear_time(kind, request_id)
     redis.call('ZREM', times, kind .. SEP .. request_id)
 end
 
--- The end of a request is written once; one that had no ticket gets one to tell it.
+-- The end of a request is written once; a request without a ticket gets one for that.
 -- kind: the type of the failure, where it is one.
 local function end_ticket(request_id, state, code, now, kind)
     local LEAST_TOLD_MS = 3600 * 1000 -- for a request that was put without a ticket
@@ -77,7 +88,7 @@ local function fail_ticket(request_id, tags, code, kind)
     end
 end
 
--- An operator has put its entry back in line.
+-- An operator has replayed its dead letter.
 local function reopen_ticket(request_id, tags)
     local ticket = may_have_ticket(tags) and ticket_of(request_id)
     if ticket then
@@ -99,11 +110,11 @@ local function begin_ticket(request_id, uid, attempt, now)
     return ticket
 end
 
--- How often an entry may be handed out, 0 for any number, and whether a retry policy says so: the
--- service's rule, or the request's own where that is less.  A job always has a policy, if only the
+-- The most attempts of an entry, 0 for any number, and whether a retry policy decides that: the
+-- service's rule, or the request's own if that is less.  A job always has a policy, if only the
 -- default one, so its attempts are never counted from 0 again.
 local function most_attempts(q, record)
-    local most, bounded = rules().max_delivery, rules().has_retry_policy
+    local most, bounded = Rules.max_delivery, Rules.has_retry_policy
     local ticket = q == input and may_have_ticket(record.tags) and ticket_of(record.request_id)
     local wanted = ticket and ticket.retry and tonumber(string.match(ticket.retry, '^%d+')) or 0
     if wanted > 0 and (most == 0 or wanted < most) then
@@ -115,7 +126,7 @@ end
 -- How long a request remains queryable after its result has gone.  The more such requests its owner
 -- has, the shorter, down to 0: this bounds what one owner leaves behind.
 local function told_ms(request_id, ticket)
-    local owner, most, count = owner_of(request_id), 1000000, nil
+    local owner, most, count = Owners.owner_of(request_id), 1000000, nil
     if owner == '' then
         -- Less those of other owners: `owned` has each of their tickets and entries twice, and `holders`
         -- counts their entries.
@@ -135,13 +146,13 @@ end
 
 -- What became of the requests whose entries this call has removed: an entry that came back under
 -- another index is no end.
-local function settle_tickets()
+local function flush()
     for request_id in pairs(maybe_gone) do
         local ticket = ticket_of(request_id)
-        if ticket and not ticket.state and not ticket.delayed and not first_of(input, request_id) then
+        if ticket and not ticket.state and not ticket.delayed and not RequestIds.first_of(input, request_id) then
             end_ticket(request_id, 'canceled', 'Deleted', now_ms())
         end
-        if ticket and ticket.state and not ticket.gone_at and not first_of(sink, request_id) then
+        if ticket and ticket.state and not ticket.gone_at and not RequestIds.first_of(sink, request_id) then
             ticket.gone_at = now_ms()
             clear_time('keep', request_id)
             set_time('forget', request_id, ticket.gone_at + told_ms(request_id, ticket))
@@ -163,16 +174,10 @@ local function settle_tickets()
     end
 end
 
--- The workers that hold an input entry: those that can be told to stop.
-local function workers_that_hold(index)
-    local found = {}
-    for _, gid in ipairs(groups_of(input).gids) do
-        local record = record_of(input, gid, index)
-        local about = record and record.state == 'h'
-            and redis.call('HGET', input.subscribers, gid .. SEP .. record.uid .. SEP .. 'about')
-        if about and cjson.decode(about).kind == 'worker' then
-            found[#found + 1] = { gid = gid, uid = record.uid, attempt = record.attempt }
-        end
-    end
-    return found
-end
+return {
+    note_removed = note_removed, tell = tell, may_have_ticket = may_have_ticket,
+    ticket_of = ticket_of, write_ticket = write_ticket, forget_ticket = forget_ticket,
+    set_time = set_time, clear_time = clear_time, end_ticket = end_ticket,
+    fail_ticket = fail_ticket, reopen_ticket = reopen_ticket, begin_ticket = begin_ticket,
+    most_attempts = most_attempts, flush = flush,
+}

@@ -1,4 +1,4 @@
--- forget: remove what is left of a deleted service, unless it was made anew.
+-- forget: remove what is left of a deleted service, unless it was created again.
 --
 -- keys     1  the services
 -- argv     1  name    2  incarnation

@@ -1,4 +1,4 @@
--- register: write the description of a service, unless somebody else was faster.
+-- register: write the description of a service, unless another process was faster.
 --
 -- keys     1  the services                                    (see registry.py)
 -- argv     1  channel of the registry    2  name    3  state    4  description
@@ -11,8 +11,8 @@ if known then
 end
 local is_readable = not known or state
 if not is_readable or state == 'deleted' then
-    -- A service that is made anew has nothing to do with the old one, not even its keys; nor has it
-    -- with a record that nobody can read.
+    -- A service that is created again shares nothing with the deleted one, not even its keys.  A
+    -- record that cannot be read is replaced in the same way.
     revision, incarnation = '0', nil
 end
 if is_readable and ARGV[5] ~= '' and ARGV[5] ~= revision then

@@ -9,7 +9,7 @@ from luaparser import astnodes as lua
 #: What Redis puts at a script's disposal.
 GLOBALS = frozenset({"KEYS", "ARGV", "redis", "cjson", "cmsgpack", "struct", "bit"}) | frozenset(
     {"assert", "error", "ipairs", "next", "pairs", "pcall", "select", "tonumber", "tostring"}
-    | {"type", "unpack", "math", "string", "table"}
+    | {"type", "unpack", "math", "string", "table", "setmetatable", "rawget"}
 )
 
 

@@ -1,0 +1,54 @@
+-- prelude/answers: results, and errors in their place.
+-- uses: entries, evictions, rules, tickets
+--
+-- The sink reserves a place for the result of each held input entry.  An error takes that place: the
+-- call that stores it also ends the hold.
+local answered = false
+
+local function laid_over(text, extra)
+    local tags = cjson.decode(text)
+    for name, value in pairs(extra) do
+        tags[name] = value
+    end
+    return cjson.encode(tags)
+end
+
+-- Store the result or the error of an input entry.  Its place was reserved, or the sink evicts.
+local function answer(request_id, tags, data, now)
+    if Rules.sink_evicts then
+        Evictions.make_room(peer, length(peer), Rules.sink_capacity, request_id)
+    end
+    Entries.append(peer, 0, { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', '', 'c', '' })
+    answered = true
+end
+
+-- Whether the sink has room for a result that has no place reserved.
+local function sink_has_room()
+    local kept = tonumber(redis.call('HGET', own.meta, 'held') or 0)
+    return Rules.sink_evicts or length(peer) + kept < Rules.sink_capacity
+end
+
+-- The request expires: its client learns that from a result, or from the ticket alone if the sink
+-- has no place.
+local function expire_request(request_id, index, tags, now, has_place)
+    if index then
+        Entries.remove(input, index)
+    end
+    if has_place then
+        local extra = { errorCode = 'Expired', errorType = 'timeout', lastCode = '504' }
+        answer(request_id, laid_over(tags, extra), 'it was not done by the time set for it', now)
+    end
+    Tickets.end_ticket(request_id, 'expired', 'Expired', now, 'timeout')
+end
+
+local function flush()
+    if answered then
+        answered = false
+        ring(peer_role)
+    end
+end
+
+return {
+    laid_over = laid_over, answer = answer, sink_has_room = sink_has_room,
+    expire_request = expire_request, flush = flush,
+}
