@@ -115,7 +115,7 @@ async def test_every_face_says_which_limit_is_reached(
         problem = await answer.json()
         assert problem["code"] == "QUOTA_EXCEEDED"
         assert (problem["quota"], problem["limit"], problem["count"]) == ("in_line", 1, 1)
-        assert "1 entries in line, and may have 1" in problem["detail"]
+        assert "1 entries waiting, and may have 1" in problem["detail"]
     async with session.post(eas, data=b"x", headers=headers) as answer:
         assert answer.status == 429
         assert answer.headers[names.ERROR_CODE_HEADER] == "QUOTA_EXCEEDED"
