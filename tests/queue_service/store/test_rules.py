@@ -9,6 +9,7 @@ import pytest
 
 from queue_service.errors import StoreError
 from queue_service.store.entry import NewEntry
+from queue_service.store.outcomes import Refusal, Refused, Stored
 from queue_service.store.rules import Limits
 from tests.fair.conftest import shop
 from tests.fair.shop import Shop
@@ -39,9 +40,9 @@ async def test_a_script_refuses_rules_that_it_does_not_expect(
 async def test_a_change_reaches_what_already_holds_the_store(shop: Shop) -> None:
     put = shop.store.put
     shop.change(limits=Limits(capacity=1, payload_bytes=10))
-    assert isinstance(await put(NewEntry("first", b"x")), tuple)
+    assert isinstance(await put(NewEntry("first", b"x")), Stored)
     gathered = put(NewEntry("second", b"x"))
     # The batch goes out after this turn of the loop, with the rules of then.
     shop.store.change(replace(shop.store.rules, limits=Limits(capacity=2, payload_bytes=10)))
-    assert isinstance(await gathered, tuple)
-    assert await put(NewEntry("third", b"x")) is None
+    assert isinstance(await gathered, Stored)
+    assert await put(NewEntry("third", b"x")) == Refused(Refusal.FULL)
