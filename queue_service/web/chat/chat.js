@@ -1,4 +1,4 @@
-// The page: one conversation in each tab, kept in the tab, so that a reload goes on with it.
+// The page: one conversation per tab, stored in the tab, so that it survives a reload.
 
 import { Jobs, Refused, textOf } from "./jobs.js";
 
@@ -23,7 +23,7 @@ function keep() {
 }
 
 function say(text, wrong = false) {
-  // Told once: a screen reader would read the same again.
+  // Only when it changes: a screen reader would read the same text again.
   if (status.textContent !== text) status.textContent = text;
   status.classList.toggle("wrong", wrong);
 }
@@ -42,7 +42,7 @@ function draw(turn) {
 function busy(isBusy) {
   $("stop").hidden = !isBusy;
   $("send").hidden = isBusy;
-  $("service").disabled = $("anew").disabled = isBusy;
+  $("service").disabled = $("new-chat").disabled = isBusy;
 }
 
 async function open(token) {
@@ -71,7 +71,7 @@ async function ask(content) {
   await follow();
 }
 
-// Follow the open job to its end; after a reload this begins here, and the text is told anew.
+// Follow the open job to its end.  A reload begins here, and gets the text from the beginning.
 async function follow() {
   const { id, service, body } = kept.open;
   following = new AbortController();
@@ -80,7 +80,7 @@ async function follow() {
   item.classList.add("growing");
   const turn = { role: "assistant", content: "" };
   try {
-    // The same again changes nothing: whether it was put before a reload need not be known.
+    // A repeated put changes nothing, so it does not matter whether it was put before the reload.
     if (body) {
       await jobs.submit(service, id, body);
       delete kept.open.body;
@@ -107,7 +107,7 @@ async function follow() {
 async function readAnswer(service, id, turn, item) {
   const options = {
     signal: following.signal,
-    onGap: () => say("The connection is gone; trying again."),
+    onGap: () => say("Connection lost; reconnecting."),
   };
   for await (const { kind, data } of jobs.events(service, id, options)) {
     if (kind === "state") tell(data);
@@ -131,8 +131,8 @@ function tell(job) {
   if (job.state === "running") return say("The answer is being written.");
   const ahead = job.position ?? 0;
   const start = job.estimate?.start?.p50_s;
-  const line = ahead ? `In line, ${ahead} before you` : "In line, you are next";
-  say(start > 1 ? `${line}; about ${Math.ceil(start)} seconds.` : `${line}.`);
+  const waiting = ahead ? `Waiting, ${ahead} ahead of you` : "Waiting, you are next";
+  say(start > 1 ? `${waiting}; about ${Math.ceil(start)} seconds.` : `${waiting}.`);
 }
 
 async function end(service, id, turn, job) {
@@ -141,7 +141,7 @@ async function end(service, id, turn, job) {
   } else if (job.state === "canceled") {
     turn.content = turn.content ? `${turn.content} [stopped]` : "[stopped]";
   } else {
-    await jobs.result(service, id); // says why, as a refusal
+    await jobs.result(service, id); // throws the reason
   }
 }
 
@@ -158,7 +158,7 @@ $("service").addEventListener("change", () => {
   kept.service = $("service").value;
   keep();
 });
-$("anew").addEventListener("click", () => {
+$("new-chat").addEventListener("click", () => {
   kept.turns = [];
   keep();
   turns.replaceChildren();
@@ -189,7 +189,7 @@ question.addEventListener("keydown", (event) => {
 });
 
 async function begin() {
-  // `#token=...` never leaves the browser, and is taken out of sight at once.
+  // A browser never sends `#token=...`; it is removed from the address bar at once.
   const given = /^#token=(.+)$/.exec(location.hash)?.[1];
   if (given) history.replaceState(null, "", location.pathname);
   const token = given ? decodeURIComponent(given) : kept.token;
@@ -204,7 +204,7 @@ async function begin() {
 }
 
 function refuse(error) {
-  say(error.status === 401 ? "This token opens no service here." : error.message, true);
+  say(error.status === 401 ? "This token is not valid for any service." : error.message, true);
   $("token").focus();
 }
 

@@ -1,9 +1,9 @@
-// The jobs API of one service, as far as a chat needs it. No page here.
+// The part of the jobs API that a chat needs; nothing here depends on the page.
 
-// Where the service begins, which may be below a path of a proxy.
+// Where the service's paths begin; a proxy may add a prefix.
 const base = new URL("../", import.meta.url).pathname;
 
-// What the service refused: its sentence, and its status.
+// An error of the service: its message and its status.
 export class Refused extends Error {
   constructor(status, sentence) {
     super(sentence);
@@ -17,7 +17,7 @@ async function checked(answer) {
   try {
     const body = await answer.json();
     sentence = body.detail || body.error?.message || body.message || sentence;
-  } catch { /* no JSON: the status has to do */ }
+  } catch { /* not JSON: only the status is known */ }
   throw new Refused(answer.status, sentence);
 }
 
@@ -31,7 +31,7 @@ export class Jobs {
     return (await answer.json()).data.map((model) => model.id);
   }
 
-  // Put a job under an id of our own, so that asking twice puts it once.
+  // Put a job under our own id, so that a repeated put changes nothing.
   async submit(service, id, body) {
     const headers = { ...this.headers, "Content-Type": "application/json" };
     const url = `${path(service, id)}?path=v1/chat/completions`;
@@ -51,8 +51,8 @@ export class Jobs {
     return (await checked(await fetch(`${path(service, id)}/result`, { headers: this.headers }))).text();
   }
 
-  // Follow a job to its end and give {kind, id, data} for each event; a connection that breaks is
-  // made again, after the last event that came.
+  // Follow a job to its end and yield {kind, id, data} for each event.  After a broken connection it
+  // reconnects, and continues after the last event.
   async *events(service, id, { after = "", signal, onGap }) {
     for (let failures = 0; ; ) {
       try {
@@ -106,7 +106,7 @@ async function* readEvents(body) {
   }
 }
 
-// The answer in a result: the text of our engines, of OpenAI's objects, or the result itself.
+// The text of a result: of our engines, of OpenAI's objects, or the result itself.
 export function textOf(result) {
   let made;
   try {
@@ -117,6 +117,6 @@ export function textOf(result) {
   if (typeof made === "string") return made;
   const choice = made?.choices?.[0];
   const text = made?.text ?? choice?.message?.content ?? choice?.text;
-  // An engine that only echoes gives the conversation back.
+  // The echo engine returns the conversation.
   return text ?? made?.messages?.at(-1)?.content ?? result;
 }

@@ -1,4 +1,4 @@
-"""A place in line, an answer that grows, a stop, a reload, two tabs: seen as a user sees it."""
+"""A position in the queue, an answer that grows, a stop, a reload, two tabs: as a user sees it."""
 
 import aiohttp
 import pytest
@@ -44,16 +44,16 @@ async def _left(service: QueueServiceProcess) -> int:
         return int(described["input"]["length"]) + int(described["sink"]["length"])
 
 
-async def test_two_tabs_wait_in_line_and_their_answers_grow(
+async def test_two_tabs_wait_and_their_answers_grow(
     start_service: StartService, start_worker: StartWorker, open_chat: OpenChat
 ) -> None:
     service = await start_service()
     first, second = await open_chat(service), await open_chat(service)
     await _ask(first, LONG)
-    await expect(first.locator("#status")).to_have_text("In line, you are next.")
+    await expect(first.locator("#status")).to_have_text("Waiting, you are next.")
     await _ask(second, "slow another one")
-    await expect(second.locator("#status")).to_have_text("In line, 1 before you.")
-    await keep_picture(second, "in-line")
+    await expect(second.locator("#status")).to_have_text("Waiting, 1 ahead of you.")
+    await keep_picture(second, "waiting")
 
     await start_worker(service.url, engine=WORDS, worker_threads=1)
     lengths: set[int] = set()
