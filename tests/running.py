@@ -27,7 +27,7 @@ START_S = 30.0
 #: Seconds from SIGTERM until a test calls a process stuck.
 STOP_S = 20.0
 
-#: Token of the services and of the admin face in tests.
+#: Token of the services and of the admin API in tests.
 TOKEN = "a-test-token"
 ADMIN_TOKEN = "an-admin-test-token"
 

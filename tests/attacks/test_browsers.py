@@ -16,7 +16,7 @@ EVIL = "http://evil.example"
 APP = "https://app.example"
 QUEUE = "/api/predict/svc"
 JOBS = "/v1/services/svc/jobs"
-#: One path of each face, and one that is nowhere.
+#: One path of each API, and one that is nowhere.
 PATHS = [
     *(QUEUE, f"{QUEUE}/sink", JOBS, f"{JOBS}/x", "/v1/models", "/v1/chat/completions", "/nope"),
     *("/healthz", "/metrics", "/chat", "/openapi.json", "/v1/services", "/v1/tokens"),

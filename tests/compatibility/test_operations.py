@@ -1,4 +1,4 @@
-"""What the EAS face does beside the checklist: counts, ends, groups, forms, mounts, addresses.
+"""What the EAS API does beside the checklist: counts, ends, groups, forms, mounts, addresses.
 
 By plain HTTP: these are the decisions that queue_service/PROTOCOL.md states.
 """

@@ -1,4 +1,4 @@
-"""The admin face with descriptions and paths that nobody would write: a refusal, never a defect."""
+"""The admin API with descriptions and paths that nobody would write: a refusal, never a defect."""
 
 import json
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ LETTERS = "/v1/services/{}/dead-letters"
 
 @st.composite
 def paths(draw: st.DrawFn) -> bytes:
-    """Draw a path of the admin face, more or less."""
+    """Draw a path of the admin API, more or less."""
     service = draw(st.sampled_from([*MADE, "svc", "nobody"]))
     one = draw(st.one_of(NUMBERS, TEXTS, st.just("1"))).encode("utf-8", "replace").decode()
     found = draw(

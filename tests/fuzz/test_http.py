@@ -1,4 +1,4 @@
-"""The EAS face with requests that nobody would write: a refusal with a word, never a defect."""
+"""The EAS API with requests that nobody would write: a refusal with a word, never a defect."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The jobs face with requests that nobody would write: a refusal with a word, never a defect."""
+"""The jobs API with requests that nobody would write: a refusal with a word, never a defect."""
 
 import json
 from collections.abc import Iterator
@@ -88,7 +88,7 @@ HEADERS = st.sampled_from(
 
 @st.composite
 def targets(draw: st.DrawFn) -> bytes:
-    """Draw a path of the jobs face, and a query."""
+    """Draw a path of the jobs API, and a query."""
     job = quote(draw(st.one_of(st.sampled_from(["a", "b"]), NUMBERS, TEXTS)), safe="")
     path = draw(
         st.sampled_from(["", f"/{job}", *(f"/{job}/{v}" for v in ("result", "events", "cancel"))])
@@ -120,7 +120,7 @@ def tokens(fuzzed: Fuzzed) -> Iterator[list[str]]:
     yield found
     for token_id in ids:
         path = f"/v1/tokens/{token_id}".encode()
-        # The requests of the admin face may have revoked it.
+        # The requests of the admin API may have revoked it.
         assert fuzzed.ask_at("DELETE", path, token=ADMIN_TOKEN).status in (204, 404)
 
 

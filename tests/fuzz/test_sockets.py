@@ -1,4 +1,4 @@
-"""The watch and the worker face with any messages: closed with a code or served, nothing lost."""
+"""The watch and the worker API with any messages: closed with a code or served, nothing lost."""
 
 import contextlib
 from typing import Any

@@ -46,7 +46,7 @@ async def peers(session: aiohttp.ClientSession) -> AsyncIterator[Peers]:
 
 @dataclass
 class Client:
-    """Puts and reads over the EAS face of one replica."""
+    """Puts and reads over the EAS API of one replica."""
 
     session: aiohttp.ClientSession
     url: str

@@ -14,7 +14,7 @@ _numbers = itertools.count(1)
 
 @dataclass(eq=False)
 class Watcher:
-    """One subscriber of the EAS face.
+    """One subscriber of the EAS API.
 
     frames: every frame it was handed, in order.
     """

@@ -44,7 +44,7 @@ def hardened_service(
 
 @pytest.fixture
 def eas(hardened_service: QueueServiceProcess) -> str:
-    """Return where the EAS face begins."""
+    """Return where the EAS API begins."""
     return f"{hardened_service.url}{names.EAS_PREFIX}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from client_sdk.wire import names
-from tests.queue_service.web.jobs.face import Answer, Face
+from tests.queue_service.web.jobs.api import Answer, JobsApi
 from tests.running import ADMIN_TOKEN
 
 #: What a team's token may do.
@@ -24,10 +24,10 @@ class Team:
     token: str
     token_id: str = ""
     service: str = "svc"
-    jobs: Face = field(init=False)
+    jobs: JobsApi = field(init=False)
 
     def __post_init__(self) -> None:
-        self.jobs = Face(self.session, self.url, self.service)
+        self.jobs = JobsApi(self.session, self.url, self.service)
 
     async def call(self, method: str, path: str = "", **more: Any) -> Answer:
         """Ask the jobs API; path begins behind `jobs`."""

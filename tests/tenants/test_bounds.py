@@ -12,7 +12,7 @@ from client_sdk.wire.worker import Rejection, Rejections
 from queue_service.store.keys import Keys
 from queue_service.store.owners import OWNED
 from tests.promises.peer import Peer
-from tests.queue_service.web.jobs.face import TAKEN
+from tests.queue_service.web.jobs.api import TAKEN
 from tests.tenants.conftest import House
 from tests.tenants.team import SCOPES, Team
 from tests.tenants.test_shares import MOST, Small, all_done_of, empty, small

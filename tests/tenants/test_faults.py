@@ -12,7 +12,7 @@ from client_sdk.wire import worker as wire
 from tests.conftest import StartService, StartWorker
 from tests.inference_worker.conftest import HANDLERS
 from tests.promises.peer import Peer
-from tests.queue_service.web.jobs.face import TAKEN, text_of
+from tests.queue_service.web.jobs.api import TAKEN, text_of
 from tests.running import TOKEN
 from tests.tenants.conftest import House
 from tests.tenants.team import Team

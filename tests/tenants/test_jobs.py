@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.queue_service.web.jobs.face import TAKEN, Answer
+from tests.queue_service.web.jobs.api import TAKEN, Answer
 from tests.tenants.conftest import House
 from tests.tenants.team import Team
 

@@ -12,7 +12,7 @@ from deploy.local.redis_server import RedisServer
 from queue_service.store.keys import Keys
 from tests.conftest import Serve, StartService
 from tests.promises.peer import Peer
-from tests.queue_service.web.jobs.face import TAKEN
+from tests.queue_service.web.jobs.api import TAKEN
 from tests.running import TOKEN
 from tests.tenants.conftest import House
 from tests.tenants.team import Team

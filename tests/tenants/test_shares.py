@@ -11,7 +11,7 @@ from client_sdk.wire import names
 from client_sdk.wire.worker import Delivery, Rejection, Rejections
 from tests.conftest import Serve
 from tests.promises.peer import Peer
-from tests.queue_service.web.jobs.face import TAKEN
+from tests.queue_service.web.jobs.api import TAKEN
 from tests.running import ADMIN_TOKEN, TOKEN
 from tests.tenants.conftest import House
 from tests.tenants.team import SCOPES, Team

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from client_sdk.wire.codes import Code
-from tests.queue_service.service.test_run_time_services import TOKEN, Face, alone, session
+from tests.queue_service.service.test_run_time_services import TOKEN, Replica, alone, session
 
 __all__ = ["alone", "session"]
 
@@ -13,8 +13,8 @@ CAPACITY = 5
 BEYOND = 100
 
 
-async def _give(face: Face, limits: dict[str, object]) -> None:
-    said = await face.admin("PUT", "/new", {"token": TOKEN, "input": limits, "sink": limits})
+async def _give(replica: Replica, limits: dict[str, object]) -> None:
+    said = await replica.admin("PUT", "/new", {"token": TOKEN, "input": limits, "sink": limits})
     assert said.status == 200, said
 
 
@@ -30,7 +30,7 @@ async def _give(face: Face, limits: dict[str, object]) -> None:
     ],
 )
 async def test_a_capacity_that_was_lowered_is_reached_soon_and_by_bounded_calls(
-    alone: Face, queue: str, before: int, after: list[int]
+    alone: Replica, queue: str, before: int, after: list[int]
 ) -> None:
     await _give(alone, {"max_length": 1000})
     for number in range(before):
@@ -46,7 +46,7 @@ async def test_a_capacity_that_was_lowered_is_reached_soon_and_by_bounded_calls(
 
 
 async def test_jobs_that_wait_for_their_time_are_not_dropped_and_can_fill_it(
-    alone: Face, session: aiohttp.ClientSession
+    alone: Replica, session: aiohttp.ClientSession
 ) -> None:
     await _give(alone, {"max_length": CAPACITY, "auto_evict": True})
     jobs = f"{alone.url}/v1/services/new/jobs"

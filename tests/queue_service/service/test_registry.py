@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from client_sdk.wire.codes import Code
 from tests.queue_service.service.test_run_time_services import (
     TOKEN,
-    Face,
+    Replica,
     pair,
     processes_of_one,
     session,
@@ -42,7 +42,7 @@ async def redis(redis_url: str) -> AsyncIterator["Redis"]:
 
 
 async def test_records_that_nobody_can_read_disturb_no_other_service(
-    pair: tuple[Face, Face],
+    pair: tuple[Replica, Replica],
     processes_of_one: list[QueueServiceProcess],
     redis: "Redis",
     key_prefix: str,
@@ -56,17 +56,17 @@ async def test_records_that_nobody_can_read_disturb_no_other_service(
     await redis.hincrby(key, "#revision", 1)
     await redis.hset(f"{key_prefix}:{{*}}:replicas", "somebody", "garbage")
 
-    for face, process in zip(pair, processes_of_one, strict=True):
-        assert (await face.client("GET", "nobody")).status == 404, "the registry was read"
-        assert (await face.client("POST", "new", b"x")).status == 200
-        assert len((await face.admin("GET")).body["replicas"]) == 2
+    for replica, process in zip(pair, processes_of_one, strict=True):
+        assert (await replica.client("GET", "nobody")).status == 404, "the registry was read"
+        assert (await replica.client("POST", "new", b"x")).status == 200
+        assert len((await replica.admin("GET")).body["replicas"]) == 2
         assert process.running
     await redis.hdel(key, b"\xff", *GARBAGE)
     await two.client("DELETE", "new", _trunc_="true", _index_="9")
 
 
 async def test_a_service_whose_record_breaks_goes_on_until_it_is_made_anew(
-    pair: tuple[Face, Face], redis: "Redis", key_prefix: str
+    pair: tuple[Replica, Replica], redis: "Redis", key_prefix: str
 ) -> None:
     one, two = pair
     await one.admin("PUT", "/new", {"token": TOKEN})
@@ -81,11 +81,11 @@ async def test_a_service_whose_record_breaks_goes_on_until_it_is_made_anew(
 
 
 async def test_of_two_that_make_a_service_at_once_nobody_is_told_a_token_that_opens_nothing(
-    pair: tuple[Face, Face],
+    pair: tuple[Replica, Replica],
 ) -> None:
     for number in range(TIMES):
         name = f"s{number}"
-        made = await asyncio.gather(*(face.admin("PUT", f"/{name}", {}) for face in pair))
+        made = await asyncio.gather(*(replica.admin("PUT", f"/{name}", {}) for replica in pair))
         tokens = [answer.body["token"] for answer in made if "token" in answer.body]
         assert len(tokens) == 1, [answer.status for answer in made]
         opened = await pair[0].client("GET", name, token=tokens[0], _count_="true")
@@ -94,7 +94,7 @@ async def test_of_two_that_make_a_service_at_once_nobody_is_told_a_token_that_op
 
 
 async def test_a_service_that_is_stopped_while_it_is_deleted_does_not_come_back(
-    pair: tuple[Face, Face],
+    pair: tuple[Replica, Replica],
 ) -> None:
     one, two = pair
     for _ in range(TIMES):
@@ -110,7 +110,7 @@ async def test_a_service_that_is_stopped_while_it_is_deleted_does_not_come_back(
 
 
 async def test_stopping_a_service_takes_back_nothing_that_was_changed_meanwhile(
-    pair: tuple[Face, Face],
+    pair: tuple[Replica, Replica],
 ) -> None:
     one, two = pair
     await one.admin("PUT", "/new", {"token": TOKEN})
@@ -125,7 +125,7 @@ async def test_stopping_a_service_takes_back_nothing_that_was_changed_meanwhile(
 
 
 async def test_a_description_in_a_newer_format_is_left_to_those_who_can_read_it(
-    pair: tuple[Face, Face], redis: "Redis", key_prefix: str
+    pair: tuple[Replica, Replica], redis: "Redis", key_prefix: str
 ) -> None:
     one, two = pair
     await one.admin("PUT", "/new", {"token": TOKEN})

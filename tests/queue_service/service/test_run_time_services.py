@@ -27,7 +27,7 @@ class Answer:
     headers: Any
 
 
-class Face:
+class Replica:
     """One process of the queue service, as operators and clients meet it."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
@@ -81,9 +81,9 @@ async def processes_of_one(start_service: StartService) -> list[QueueServiceProc
 @pytest.fixture
 async def pair(
     processes_of_one: list[QueueServiceProcess], session: aiohttp.ClientSession
-) -> AsyncIterator[tuple[Face, Face]]:
+) -> AsyncIterator[tuple[Replica, Replica]]:
     """Run two processes on one Redis, and delete every service that was made at run time."""
-    one, two = (Face(session, service.url) for service in processes_of_one)
+    one, two = (Replica(session, service.url) for service in processes_of_one)
     yield one, two
     for service in (await one.admin("GET")).body["services"]:
         if service["origin"] == "registry":
@@ -91,17 +91,17 @@ async def pair(
 
 
 @pytest.fixture
-async def alone(serve: Serve, session: aiohttp.ClientSession) -> AsyncIterator[Face]:
+async def alone(serve: Serve, session: aiohttp.ClientSession) -> AsyncIterator[Replica]:
     """Serve in this process, with the service `new`."""
-    face = Face(session, await serve({"name": "fixed"}))
-    made = await face.admin("PUT", "/new", {"token": TOKEN})
+    replica = Replica(session, await serve({"name": "fixed"}))
+    made = await replica.admin("PUT", "/new", {"token": TOKEN})
     assert made.status == 201, made
-    yield face
-    await face.admin("DELETE", "/new")
+    yield replica
+    await replica.admin("DELETE", "/new")
 
 
 async def test_a_service_made_in_one_process_is_served_by_the_other_at_once(
-    pair: tuple[Face, Face],
+    pair: tuple[Replica, Replica],
 ) -> None:
     one, two = pair
     made = await one.admin("PUT", "/new", {"token": TOKEN, "sink": {"max_length": 7}})
@@ -116,7 +116,7 @@ async def test_a_service_made_in_one_process_is_served_by_the_other_at_once(
 
 
 async def test_work_crosses_processes_for_a_new_service_as_for_any_other(
-    pair: tuple[Face, Face],
+    pair: tuple[Replica, Replica],
 ) -> None:
     one, two = pair
     await one.admin("PUT", "/new", {"token": TOKEN})
@@ -126,7 +126,7 @@ async def test_work_crosses_processes_for_a_new_service_as_for_any_other(
         await one.client("PUT", "new", _indexes_="1")
 
 
-async def test_other_settings_keep_entries_and_subscribers(pair: tuple[Face, Face]) -> None:
+async def test_other_settings_keep_entries_and_subscribers(pair: tuple[Replica, Replica]) -> None:
     one, two = pair
     await one.admin("PUT", "/new", {"token": TOKEN})
     async with two.watch("new/sink") as socket:
@@ -136,7 +136,7 @@ async def test_other_settings_keep_entries_and_subscribers(pair: tuple[Face, Fac
         assert (changed.status, changed.body["input"]["length"]) == (200, 3)
 
         async def refused_by_both() -> bool:
-            refusals = [await face.client("POST", "new", b"more") for face in pair]
+            refusals = [await replica.client("POST", "new", b"more") for replica in pair]
             return {(refusal.status, refusal.code) for refusal in refusals} == {
                 (429, Code.QUEUE_FULL)
             }
@@ -150,7 +150,7 @@ async def test_other_settings_keep_entries_and_subscribers(pair: tuple[Face, Fac
 
 
 async def test_a_deleted_service_says_what_went_and_ends_its_subscribers(
-    pair: tuple[Face, Face], redis_url: str, key_prefix: str
+    pair: tuple[Replica, Replica], redis_url: str, key_prefix: str
 ) -> None:
     one, two = pair
     await one.admin("PUT", "/new", {"token": TOKEN})
@@ -179,12 +179,14 @@ async def test_a_deleted_service_says_what_went_and_ends_its_subscribers(
 
         await wait_until(nothing_left, "no key of the service is left")
     # Its token went with it, and who has none is not told which services there are.
-    for face in pair:
-        refused = await face.client("POST", "new", b"too late")
+    for replica in pair:
+        refused = await replica.client("POST", "new", b"too late")
         assert (refused.status, refused.code) == (401, Code.UNAUTHORIZED)
 
 
-async def test_a_service_made_anew_knows_nothing_of_the_old_one(pair: tuple[Face, Face]) -> None:
+async def test_a_service_made_anew_knows_nothing_of_the_old_one(
+    pair: tuple[Replica, Replica],
+) -> None:
     one, two = pair
     for _ in range(3):
         await one.admin("PUT", "/new", {"token": TOKEN})
@@ -194,7 +196,9 @@ async def test_a_service_made_anew_knows_nothing_of_the_old_one(pair: tuple[Face
         assert deleted.body["deleted_entries"]["input"] == 1
 
 
-async def test_a_service_of_the_environment_is_not_changed_here(pair: tuple[Face, Face]) -> None:
+async def test_a_service_of_the_environment_is_not_changed_here(
+    pair: tuple[Replica, Replica],
+) -> None:
     one, _ = pair
     shown = await one.admin("GET", "/fixed")
     assert (shown.body["origin"], shown.body["revision"]) == ("environment", 0)
@@ -209,7 +213,7 @@ async def test_a_service_of_the_environment_is_not_changed_here(pair: tuple[Face
 
 
 async def test_a_process_that_dies_is_listed_no_more(
-    pair: tuple[Face, Face], processes_of_one: list[QueueServiceProcess]
+    pair: tuple[Replica, Replica], processes_of_one: list[QueueServiceProcess]
 ) -> None:
     one, _ = pair
     await one.admin("PUT", "/new", {"token": TOKEN})
@@ -228,21 +232,21 @@ async def test_a_restart_keeps_services_and_entries(
     start_service: StartService, session: aiohttp.ClientSession
 ) -> None:
     process = await start_service({"name": "fixed"})
-    face = Face(session, process.url)
-    await face.admin("PUT", "/new", {"token": TOKEN, "max_delivery": 9})
-    await face.admin("PUT", "/still", {"token": TOKEN})
-    await face.admin("POST", "/still/stop")
-    await face.client("POST", "new", b"kept")
+    replica = Replica(session, process.url)
+    await replica.admin("PUT", "/new", {"token": TOKEN, "max_delivery": 9})
+    await replica.admin("PUT", "/still", {"token": TOKEN})
+    await replica.admin("POST", "/still/stop")
+    await replica.client("POST", "new", b"kept")
     process.kill()
     await process.start()
-    assert (await face.client("GET", "new", _auto_delete_="true")).body == b"kept"
-    assert (await face.admin("GET", "/new")).body["max_delivery"] == 9
-    assert (await face.client("GET", "still")).code == Code.SERVICE_STOPPED
+    assert (await replica.client("GET", "new", _auto_delete_="true")).body == b"kept"
+    assert (await replica.admin("GET", "/new")).body["max_delivery"] == 9
+    assert (await replica.client("GET", "still")).code == Code.SERVICE_STOPPED
     for name in ("new", "still"):
-        await face.admin("DELETE", f"/{name}")
+        await replica.admin("DELETE", f"/{name}")
 
 
-async def test_a_stopped_service_refuses_everybody_and_keeps_its_entries(alone: Face) -> None:
+async def test_a_stopped_service_refuses_everybody_and_keeps_its_entries(alone: Replica) -> None:
     await alone.client("POST", "new", b"kept")
     async with alone.watch("new/sink") as socket:
         stopped = await alone.admin("POST", "/new/stop")
@@ -263,7 +267,7 @@ async def test_a_stopped_service_refuses_everybody_and_keeps_its_entries(alone: 
 
 
 async def test_a_token_is_told_once_and_kept_as_a_hash(
-    alone: Face, redis_url: str, key_prefix: str
+    alone: Replica, redis_url: str, key_prefix: str
 ) -> None:
     made = await alone.admin("PUT", "/given", {})
     token = made.body["token"]
@@ -285,7 +289,7 @@ async def test_a_token_is_told_once_and_kept_as_a_hash(
     await alone.admin("DELETE", "/given")
 
 
-async def test_a_change_is_refused_that_is_based_on_an_older_one(alone: Face) -> None:
+async def test_a_change_is_refused_that_is_based_on_an_older_one(alone: Replica) -> None:
     first = await alone.admin("GET", "/new")
     etag = first.headers["ETag"]
     changed = await alone.admin("PUT", "/new", {"max_delivery": 1}, If_Match=etag)
@@ -313,7 +317,7 @@ async def test_a_change_is_refused_that_is_based_on_an_older_one(alone: Face) ->
     ],
 )
 async def test_bad_settings_make_no_service(
-    alone: Face, name: str, body: object, says: tuple[str, ...]
+    alone: Replica, name: str, body: object, says: tuple[str, ...]
 ) -> None:
     refused = await alone.admin("PUT", f"/{name}", body)
     assert (refused.status, refused.code) == (400, Code.BAD_PARAMETER), refused
@@ -323,7 +327,7 @@ async def test_bad_settings_make_no_service(
 
 
 async def test_nobody_else_makes_or_deletes_services(
-    alone: Face, session: aiohttp.ClientSession
+    alone: Replica, session: aiohttp.ClientSession
 ) -> None:
     for method, path in (
         ("GET", ""),
@@ -339,13 +343,13 @@ async def test_nobody_else_makes_or_deletes_services(
                 assert answer.status == 401
 
 
-async def test_what_is_not_there_is_not_deleted(alone: Face) -> None:
+async def test_what_is_not_there_is_not_deleted(alone: Replica) -> None:
     for method, path in (("DELETE", "/nobody"), ("GET", "/nobody"), ("POST", "/nobody/stop")):
         refused = await alone.admin(method, path)
         assert (refused.status, refused.code) == (404, Code.NO_SUCH_SERVICE)
 
 
-async def test_a_shorter_queue_keeps_what_it_has_and_takes_no_more(alone: Face) -> None:
+async def test_a_shorter_queue_keeps_what_it_has_and_takes_no_more(alone: Replica) -> None:
     for number in range(5):
         await alone.client("POST", "new", b"%d" % number)
     await alone.admin("PUT", "/new", {"input": {"max_length": 2}})

@@ -1,4 +1,4 @@
-"""Bad WebSocket input on the watch and on the worker face: closed with a code, nothing lost."""
+"""Bad WebSocket input on the watch and on the worker API: closed with a code, nothing lost."""
 
 import contextlib
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Requests and answers of the OpenAI face, as plain values."""
+"""Requests and answers of the OpenAI API, as plain values."""
 
 import base64
 import json

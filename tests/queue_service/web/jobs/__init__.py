@@ -1,1 +1,1 @@
-"""The jobs face, against a real Redis and real workers."""
+"""The jobs API, against a real Redis and real workers."""

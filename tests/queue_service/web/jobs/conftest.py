@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from tests.leaks import Allowed, wait_for_no_leaks
-from tests.queue_service.web.jobs.face import Face
+from tests.queue_service.web.jobs.api import JobsApi
 from tests.running import TOKEN, QueueServiceProcess, ServerProcess, running_service
 
 KEY_PREFIX = "test-jobs"
@@ -39,12 +39,12 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def face(
+async def api(
     session: aiohttp.ClientSession,
     jobs_service: QueueServiceProcess,
     workers: list[ServerProcess],
-) -> Face:
+) -> JobsApi:
     """The jobs of a service that no other test has; its results are kept for an hour."""
     number = next(_numbers)
     assert number < SERVICES, "every service has had its test: raise SERVICES"
-    return Face(session, jobs_service.url, f"svc{number}")
+    return JobsApi(session, jobs_service.url, f"svc{number}")

@@ -8,7 +8,7 @@ import aiohttp
 
 from deploy.local.redis_server import RedisServer
 from tests.conftest import StartService
-from tests.queue_service.web.jobs.face import Face
+from tests.queue_service.web.jobs.api import JobsApi
 from tests.running import TOKEN
 
 
@@ -21,11 +21,11 @@ async def test_events_are_broken_off_when_the_store_goes_away(
     await redis.start()
     service = await start_service(redis_url=redis.url, store_timeout_s=1)
     async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session:
-        face = Face(session, service.url)
-        job_id = await face.submit()
+        api = JobsApi(session, service.url)
+        job_id = await api.submit()
         address = urlsplit(service.url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        head = f"GET {address.path}{urlsplit(face.base).path}/{job_id}/events HTTP/1.1"
+        head = f"GET {address.path}{urlsplit(api.base).path}/{job_id}/events HTTP/1.1"
         writer.write(f"{head}\r\nHost: localhost\r\nAuthorization: {TOKEN}\r\n\r\n".encode())
         async with asyncio.timeout(20):
             begun = await reader.readuntil(b"event: state")

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from tests.conftest import StartService, StartWorker
-from tests.queue_service.web.jobs.face import Face, Sent, text_of
+from tests.queue_service.web.jobs.api import JobsApi, Sent, text_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.leaves_entries
@@ -17,17 +17,17 @@ STREAMING = {"stream": True, "piece_bytes": 4, "piece_delay_s": 0.02}
 TEXT = "".join(f"{number:03d} " for number in range(50))
 
 
-async def collect(face: Face, job_id: str, last_id: str = "") -> list[Sent]:
-    return [event async for event in face.events(job_id, last_id)]
+async def collect(api: JobsApi, job_id: str, last_id: str = "") -> list[Sent]:
+    return [event async for event in api.events(job_id, last_id)]
 
 
 async def test_a_job_is_followed_from_the_line_to_its_end(
-    face: Face, start_worker: StartWorker
+    api: JobsApi, start_worker: StartWorker
 ) -> None:
-    job_id = await face.submit(TEXT.encode())
-    following = asyncio.create_task(collect(face, job_id))
+    job_id = await api.submit(TEXT.encode())
+    following = asyncio.create_task(collect(api, job_id))
     await wait_until(lambda: not following.done(), "it is followed")
-    await start_worker(face.url, face.service, engine_options=STREAMING)
+    await start_worker(api.url, api.service, engine_options=STREAMING)
     events = await asyncio.wait_for(following, 30)
     kinds = [event.kind for event in events]
     assert kinds[0] == "state"
@@ -43,48 +43,48 @@ async def test_a_job_is_followed_from_the_line_to_its_end(
 
 
 async def test_whoever_comes_back_misses_nothing_and_sees_nothing_twice(
-    face: Face, start_worker: StartWorker
+    api: JobsApi, start_worker: StartWorker
 ) -> None:
-    await start_worker(face.url, face.service, engine_options=STREAMING)
-    job_id = await face.submit(TEXT.encode())
-    whole = await collect(face, job_id)
+    await start_worker(api.url, api.service, engine_options=STREAMING)
+    job_id = await api.submit(TEXT.encode())
+    whole = await collect(api, job_id)
     numbered = [event for event in whole if event.id.isdigit()]
     for seen in (1, len(numbered) // 2, len(numbered)):
-        rest = await collect(face, job_id, last_id=numbered[seen - 1].id)
+        rest = await collect(api, job_id, last_id=numbered[seen - 1].id)
         assert [event for event in rest if event.id.isdigit()] == numbered[seen:]
         assert rest[-1].kind == "end"
-    answer = await face.call("GET", f"/{job_id}/events", headers={"Last-Event-ID": "end"})
+    answer = await api.call("GET", f"/{job_id}/events", headers={"Last-Event-ID": "end"})
     assert answer.status == 204
 
 
 async def test_nothing_is_written_down_that_nobody_asked_for(
-    face: Face, start_worker: StartWorker, redis_url: str
+    api: JobsApi, start_worker: StartWorker, redis_url: str
 ) -> None:
-    await start_worker(face.url, face.service, engine_options=STREAMING)
-    job_id = await face.submit(TEXT.encode(), params={"events": "false"})
-    events = await collect(face, job_id)
+    await start_worker(api.url, api.service, engine_options=STREAMING)
+    job_id = await api.submit(TEXT.encode(), params={"events": "false"})
+    events = await collect(api, job_id)
     assert {event.kind for event in events} <= {"state", "end"}
-    async with face.session.post(face.eas, params={"requestId": "eas"}, data=b"x"):
+    async with api.session.post(api.eas, params={"requestId": "eas"}, data=b"x"):
         pass
-    events = await collect(face, "eas")
+    events = await collect(api, "eas")
     assert {event.kind for event in events} <= {"state", "end"}
 
 
-async def test_a_new_attempt_begins_the_text_anew(face: Face, start_worker: StartWorker) -> None:
+async def test_a_new_attempt_begins_the_text_anew(api: JobsApi, start_worker: StartWorker) -> None:
     worker = await start_worker(
-        face.url, face.service, engine_options={**STREAMING, "piece_delay_s": 0.1}
+        api.url, api.service, engine_options={**STREAMING, "piece_delay_s": 0.1}
     )
-    job_id = await face.submit(TEXT.encode())
+    job_id = await api.submit(TEXT.encode())
     events: list[Sent] = []
 
     async def follow() -> None:
-        async for event in face.events(job_id):
+        async for event in api.events(job_id):
             events.append(event)
 
     following = asyncio.create_task(follow())
     await wait_until(lambda: len(text_of(events)) > 8, "some text has come")
     worker.kill()
-    await start_worker(face.url, face.service, engine_options=STREAMING)
+    await start_worker(api.url, api.service, engine_options=STREAMING)
     await asyncio.wait_for(following, 30)
     assert [event.data["attempt"] for event in events if event.kind == "attempt"] == [1, 2]
     assert text_of(events) == TEXT
@@ -94,16 +94,16 @@ async def test_a_restart_of_the_queue_service_costs_a_follower_nothing(
     session: aiohttp.ClientSession, start_service: StartService, start_worker: StartWorker
 ) -> None:
     service = await start_service(result_retention_ms=3_600_000)
-    face = Face(session, service.url)
-    await start_worker(face.url, engine_options={**STREAMING, "piece_delay_s": 0.05})
-    job_id = await face.submit(TEXT.encode())
+    api = JobsApi(session, service.url)
+    await start_worker(api.url, engine_options={**STREAMING, "piece_delay_s": 0.05})
+    job_id = await api.submit(TEXT.encode())
     events: list[Sent] = []
 
     async def follow() -> None:
         while not events or events[-1].kind != "end":
             ids = [event.id for event in events if event.id]
             try:
-                async for event in face.events(job_id, ids[-1] if ids else ""):
+                async for event in api.events(job_id, ids[-1] if ids else ""):
                     events.append(event)
             except aiohttp.ClientError:
                 await wait_until(service.ready, "the service is back", 30)
@@ -117,15 +117,15 @@ async def test_a_restart_of_the_queue_service_costs_a_follower_nothing(
     assert ids == list(range(1, len(ids) + 1))
     assert [event.data["attempt"] for event in events if event.kind == "attempt"] == [1]
     assert text_of(events) == TEXT
-    assert (await face.call("GET", f"/{job_id}/result")).body == TEXT.encode()
+    assert (await api.call("GET", f"/{job_id}/result")).body == TEXT.encode()
 
 
 async def test_a_hundred_clients_see_their_places_fall_and_their_texts_grow(
-    face: Face, start_worker: StartWorker
+    api: JobsApi, start_worker: StartWorker
 ) -> None:
     options = {"stream": True, "piece_bytes": 10, "piece_delay_s": 0.03}
     workers = [
-        await start_worker(face.url, face.service, worker_threads=4, engine_options=options)
+        await start_worker(api.url, api.service, worker_threads=4, engine_options=options)
         for _ in range(2)
     ]
     assert len(workers) == 2
@@ -135,14 +135,14 @@ async def test_a_hundred_clients_see_their_places_fall_and_their_texts_grow(
     async def client(number: int) -> list[Sent]:
         nonlocal most
         text = f"{number:03d} {TEXT[:96]}"
-        job_id = await face.submit(text.encode())
+        job_id = await api.submit(text.encode())
         events: list[Sent] = []
         # Every other client leaves now and then, and comes back.
         patience = random.Random(number).randint(3, 12) if number % 2 else 10_000
         while not events or events[-1].kind != "end":
             ids = [event.id for event in events if event.id]
             left = patience
-            async for event in face.events(job_id, ids[-1] if ids else ""):
+            async for event in api.events(job_id, ids[-1] if ids else ""):
                 events.append(event)
                 left -= 1
                 if left <= 0 and event.kind != "end":

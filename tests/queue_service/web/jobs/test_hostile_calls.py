@@ -11,7 +11,7 @@ from yarl import URL
 
 from client_sdk.wire.codes import Code
 from tests.conftest import Serve
-from tests.queue_service.web.jobs.face import Face
+from tests.queue_service.web.jobs.api import JobsApi
 from tests.running import ADMIN_TOKEN, TOKEN
 from tests.waiting import wait_until
 
@@ -34,44 +34,44 @@ TOO_BIG = "9" * 40
         "input:",
     ],
 )
-async def test_a_page_goes_on_only_where_one_has_ended(face: Face, after: str) -> None:
-    answer = await face.call("GET", params={"after": after})
+async def test_a_page_goes_on_only_where_one_has_ended(api: JobsApi, after: str) -> None:
+    answer = await api.call("GET", params={"after": after})
     assert (answer.status, answer.json["code"]) == (400, Code.BAD_PARAMETER)
 
 
-async def test_a_page_of_delayed_jobs_goes_on(face: Face) -> None:
-    ids = {await face.submit(params={"not_before": "1h"}) for _ in range(3)}
-    page = (await face.call("GET", params={"limit": "2", "state": "queued"})).json
-    rest = (await face.call("GET", params={"after": page["after"], "state": "queued"})).json
+async def test_a_page_of_delayed_jobs_goes_on(api: JobsApi) -> None:
+    ids = {await api.submit(params={"not_before": "1h"}) for _ in range(3)}
+    page = (await api.call("GET", params={"limit": "2", "state": "queued"})).json
+    rest = (await api.call("GET", params={"after": page["after"], "state": "queued"})).json
     assert {job["id"] for job in page["jobs"] + rest["jobs"]} == ids
     for job_id in ids:
-        assert (await face.call("DELETE", f"/{job_id}")).status == 204
+        assert (await api.call("DELETE", f"/{job_id}")).status == 204
 
 
-async def test_an_id_that_is_no_part_of_a_path_is_refused(face: Face) -> None:
+async def test_an_id_that_is_no_part_of_a_path_is_refused(api: JobsApi) -> None:
     lines = "\n".join(json.dumps({"input": 1, "id": name}) for name in (".", ".."))
-    answer = await face.call("POST", data=lines, headers=NDJSON)
+    answer = await api.call("POST", data=lines, headers=NDJSON)
     statuses = [json.loads(line)["status"] for line in answer.body.splitlines()]
     assert statuses == [400, 400]
 
 
-async def test_any_printable_id_can_be_looked_at(face: Face) -> None:
+async def test_any_printable_id_can_be_looked_at(api: JobsApi) -> None:
     job_id = "{a/b}%2F?#"
     line = json.dumps({"input": 1, "id": job_id})
-    outcome = json.loads((await face.call("POST", data=line, headers=NDJSON)).body)
+    outcome = json.loads((await api.call("POST", data=line, headers=NDJSON)).body)
     assert outcome["status"] == 202
-    at = URL(face.url + outcome["location"], encoded=True)
-    async with face.session.get(at) as answer:
+    at = URL(api.url + outcome["location"], encoded=True)
+    async with api.session.get(at) as answer:
         assert (await answer.json())["id"] == job_id
-    async with face.session.delete(at) as answer:
+    async with api.session.delete(at) as answer:
         assert answer.status == 204
 
 
-async def test_a_body_that_is_not_encoded_as_its_head_says_is_refused(face: Face) -> None:
+async def test_a_body_that_is_not_encoded_as_its_head_says_is_refused(api: JobsApi) -> None:
     # By hand, as the client library would encode it.
-    host, port = URL(face.url).host, URL(face.url).port
+    host, port = URL(api.url).host, URL(api.url).port
     reader, writer = await asyncio.open_connection(host, port)
-    head = f"POST {URL(face.base).path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {TOKEN}\r\n"
+    head = f"POST {URL(api.base).path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {TOKEN}\r\n"
     head += "Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\n"
     writer.write(head.encode() + b"plain")
     answer = await reader.read()
@@ -81,44 +81,44 @@ async def test_a_body_that_is_not_encoded_as_its_head_says_is_refused(face: Face
 
 
 async def test_a_line_beyond_every_input_is_refused_unread_and_the_others_are_put(
-    face: Face,
+    api: JobsApi,
 ) -> None:
-    payload_limit = (await _limit(face)) * 2
+    payload_limit = (await _limit(api)) * 2
     endless = b'{"input":[' + b"[]," * (payload_limit // 3 + 65_536) + b"[]]}"
     body = b'{"input":1}\n' + endless + b'\n{"input":2}\n'
-    answer = await face.call("POST", data=io.BytesIO(body), headers=NDJSON)
+    answer = await api.call("POST", data=io.BytesIO(body), headers=NDJSON)
     outcomes = [json.loads(line) for line in answer.body.splitlines()]
     assert [outcome["status"] for outcome in outcomes] == [202, 413, 202]
     assert outcomes[1]["problem"]["size_bytes"] == len(endless)
     for outcome in (outcomes[0], outcomes[2]):
-        assert (await face.call("DELETE", f"/{outcome['id']}")).status == 204
+        assert (await api.call("DELETE", f"/{outcome['id']}")).status == 204
 
 
-async def test_a_body_of_nothing_but_line_breaks_is_refused(face: Face) -> None:
-    answer = await face.call("POST", data=io.BytesIO(b"\n" * 2_000_000), headers=NDJSON)
+async def test_a_body_of_nothing_but_line_breaks_is_refused(api: JobsApi) -> None:
+    answer = await api.call("POST", data=io.BytesIO(b"\n" * 2_000_000), headers=NDJSON)
     assert (answer.status, answer.json["code"]) == (400, Code.BAD_PARAMETER)
     assert "lines or more" in answer.json["detail"]
 
 
-async def _limit(face: Face) -> int:
-    address = f"{face.url}/v1/services/{face.service}"
+async def _limit(api: JobsApi) -> int:
+    address = f"{api.url}/v1/services/{api.service}"
     headers = {"Authorization": ADMIN_TOKEN}
-    async with face.session.get(address, headers=headers) as answer:
+    async with api.session.get(address, headers=headers) as answer:
         limit: int = (await answer.json())["input"]["max_payload_bytes"]
         return limit
 
 
 @pytest.fixture
-async def small(serve: Serve) -> AsyncIterator[Face]:
+async def small(serve: Serve) -> AsyncIterator[JobsApi]:
     """A service whose sink takes three results."""
     url = await serve({"name": "svc", "sink": {"max_length": 3}})
     async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session:
-        yield Face(session, url)
+        yield JobsApi(session, url)
 
 
 @pytest.mark.parametrize("option", ["start_by", "finish_by"])
 @pytest.mark.leaves_entries
-async def test_jobs_that_expire_fill_no_sink_beyond_its_limit(small: Face, option: str) -> None:
+async def test_jobs_that_expire_fill_no_sink_beyond_its_limit(small: JobsApi, option: str) -> None:
     ids = [await small.submit(params={option: "1s"}) for _ in range(5)]
 
     async def all_expired() -> bool:
@@ -137,17 +137,17 @@ async def test_who_waits_for_a_result_is_told_at_once_that_the_service_was_delet
     url = await serve({"name": "fixed"})
     operator = {"Authorization": ADMIN_TOKEN}
     async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session:
-        face = Face(session, url, "new")
+        api = JobsApi(session, url, "new")
         address = f"{url}/v1/services/new"
         async with session.put(address, json={"token": TOKEN}, headers=operator) as answer:
             assert answer.status == 201
-        job_id = await face.submit()
+        job_id = await api.submit()
         asked = {"model": "new", "messages": [{"role": "user", "content": "x"}]}
-        waiting = asyncio.create_task(face.call("GET", f"/{job_id}/result?wait=60s"))
+        waiting = asyncio.create_task(api.call("GET", f"/{job_id}/result?wait=60s"))
         chatting = asyncio.create_task(_post(session, f"{url}/v1/chat/completions", asked))
 
         async def both_in_line() -> bool:
-            async with session.get(face.eas, params={"_count_": "true"}) as answer:
+            async with session.get(api.eas, params={"_count_": "true"}) as answer:
                 return await answer.text() == "2"
 
         await wait_until(both_in_line, "both requests are in line")

@@ -11,7 +11,7 @@ from queue_service.web.jobs.openapi import document
 from queue_service.web.jobs.routes import API
 from queue_service.web.routes import TABLE
 from tests.conftest import StartWorker
-from tests.queue_service.web.jobs.face import Answer, Face
+from tests.queue_service.web.jobs.api import Answer, JobsApi
 
 pytestmark = pytest.mark.leaves_entries
 
@@ -82,9 +82,9 @@ def check(answer: Answer, path: str, method: str) -> None:
             assert errors == []
 
 
-async def test_answers_are_as_the_document_says(face: Face, start_worker: StartWorker) -> None:
+async def test_answers_are_as_the_document_says(api: JobsApi, start_worker: StartWorker) -> None:
     async def call(method: str, where: str, path: str, **more: Any) -> Answer:
-        answer = await face.call(method.upper(), where, **more)
+        answer = await api.call(method.upper(), where, **more)
         check(answer, path, method)
         return answer
 
@@ -105,7 +105,7 @@ async def test_answers_are_as_the_document_says(face: Face, start_worker: StartW
     await call("post", "/two/cancel", "/{job}/cancel")
     await call("post", "/none/cancel", "/{job}/cancel")
     await call("get", "/two/result", "/{job}/result")
-    await start_worker(face.url, face.service)
+    await start_worker(api.url, api.service)
     await call("get", "/one/result", "/{job}/result", params={"wait": "20s"})
     await call("post", "/one/cancel", "/{job}/cancel")
     await call("get", "/one", "/{job}")
@@ -116,18 +116,18 @@ async def test_answers_are_as_the_document_says(face: Face, start_worker: StartW
 
 
 async def test_a_failed_attempt_is_as_the_document_says(
-    face: Face, start_worker: StartWorker
+    api: JobsApi, start_worker: StartWorker
 ) -> None:
     await start_worker(
-        face.url,
-        face.service,
+        api.url,
+        api.service,
         engine="handler:tests.queue_service.web.jobs.failing_handler:Handler",
     )
     kinds = {"oom": 1, "bad": 1, "done": 0}
     schema = {"$ref": "#/components/schemas/FailedAttempt", "components": DOCUMENT["components"]}
     for kind, failures in kinds.items():
-        job_id = await face.submit(kind.encode())
-        told = [event async for event in face.events(job_id)]
+        job_id = await api.submit(kind.encode())
+        told = [event async for event in api.events(job_id)]
         failed = [event.data for event in told if event.kind == "failed"]
         assert len(failed) == failures, told
         for one in failed:
@@ -146,13 +146,11 @@ def test_the_document_explains_what_it_says_of_retries() -> None:
     assert names <= schemas["Line"]["properties"].keys()
 
 
-async def test_the_document_is_open_to_everybody(face: Face) -> None:
-    async with face.session.get(
-        f"{face.url}/openapi.json", headers={"Authorization": ""}
-    ) as answer:
+async def test_the_document_is_open_to_everybody(api: JobsApi) -> None:
+    async with api.session.get(f"{api.url}/openapi.json", headers={"Authorization": ""}) as answer:
         assert answer.status == 200
         published = await answer.json()
-        assert published.pop("servers") == [{"url": face.url}]
+        assert published.pop("servers") == [{"url": api.url}]
         assert published == DOCUMENT
 
 

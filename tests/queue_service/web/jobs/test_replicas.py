@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from tests.conftest import StartService, StartWorker
-from tests.queue_service.web.jobs.face import Face, Sent, text_of
+from tests.queue_service.web.jobs.api import JobsApi, Sent, text_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.leaves_entries
@@ -21,30 +21,30 @@ async def test_a_job_is_followed_and_canceled_through_another_replica(
     near, far = [
         await start_service(result_retention_ms=3_600_000, tick_ms=60_000) for _ in range(2)
     ]
-    face = Face(session, far.url)
+    api = JobsApi(session, far.url)
     await start_worker(
         near.url,
         worker_threads=1,
         engine_options={"stream": True, "piece_bytes": 4, "piece_delay_s": 0.02},
     )
-    job_id = await face.submit(TEXT.encode())
-    events: list[Sent] = [event async for event in face.events(job_id)]
+    job_id = await api.submit(TEXT.encode())
+    events: list[Sent] = [event async for event in api.events(job_id)]
     assert text_of(events) == TEXT
     assert len([event for event in events if event.kind == "delta"]) > 1
 
-    slow = await face.submit(1000 * TEXT.encode()[:8])
-    following = asyncio.create_task(_first_delta(face, slow))
+    slow = await api.submit(1000 * TEXT.encode()[:8])
+    following = asyncio.create_task(_first_delta(api, slow))
     await asyncio.wait_for(following, 20)
-    answer = await face.call("POST", f"/{slow}/cancel", headers={"Prefer": "wait=20"})
+    answer = await api.call("POST", f"/{slow}/cancel", headers={"Prefer": "wait=20"})
     assert (answer.status, answer.json["state"]) == (200, "canceled")
 
     async def ended() -> bool:
-        return await Face(session, near.url).state(slow) == "canceled"
+        return await JobsApi(session, near.url).state(slow) == "canceled"
 
     await wait_until(ended, "the other replica says so too")
 
 
-async def _first_delta(face: Face, job_id: str) -> None:
-    async for event in face.events(job_id):
+async def _first_delta(api: JobsApi, job_id: str) -> None:
+    async for event in api.events(job_id):
         if event.kind == "delta":
             return

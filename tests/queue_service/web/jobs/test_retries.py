@@ -9,7 +9,7 @@ import pytest
 from client_sdk.wire import worker as wire
 from client_sdk.wire.events import Event, Events
 from tests.promises.peer import Peer
-from tests.queue_service.web.jobs.face import Face, Sent, text_of
+from tests.queue_service.web.jobs.api import JobsApi, Sent, text_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.leaves_entries
@@ -22,10 +22,10 @@ MakePeer = Callable[[], Peer]
 
 
 @pytest.fixture
-async def peer(face: Face) -> AsyncIterator[Peer]:
+async def peer(api: JobsApi) -> AsyncIterator[Peer]:
     """A worker that says of a failure only what the test wants."""
-    peer = Peer(face.session, 4, service=face.service)
-    await peer.connect(face.url)
+    peer = Peer(api.session, 4, service=api.service)
+    await peer.connect(api.url)
     yield peer
     await peer.cut()
 
@@ -56,8 +56,8 @@ async def fail(
     return delivery
 
 
-async def test_a_worker_is_told_how_a_job_pauses(face: Face, peer: Peer) -> None:
-    await face.submit(params={"max_attempts": "2", "retry_pause": "7s", "retry_jitter": "0"})
+async def test_a_worker_is_told_how_a_job_pauses(api: JobsApi, peer: Peer) -> None:
+    await api.submit(params={"max_attempts": "2", "retry_pause": "7s", "retry_jitter": "0"})
     delivery = await fail(peer)
     assert delivery.max_delivery == 2
     assert delivery.retry is not None
@@ -65,10 +65,10 @@ async def test_a_worker_is_told_how_a_job_pauses(face: Face, peer: Peer) -> None
     assert delivery.retry.longest_pause_s == 60
 
 
-async def test_a_job_that_waits_for_its_next_attempt_says_so(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params=LONG)
+async def test_a_job_that_waits_for_its_next_attempt_says_so(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit(params=LONG)
     await fail(peer)
-    job = await face.job(job_id)
+    job = await api.job(job_id)
     assert (job["state"], job["attempt"], job["position"]) == ("queued", 1, None)
     assert job["error"] == {"type": "transient", "code": "503", "message": "the server is busy"}
     moments = (job["next_attempt_at"], job["started_at"])
@@ -84,31 +84,31 @@ async def test_a_job_that_waits_for_its_next_attempt_says_so(face: Face, peer: P
 
 
 async def test_the_next_attempt_comes_after_its_pause_and_clears_what_was_told(
-    face: Face, peer: Peer
+    api: JobsApi, peer: Peer
 ) -> None:
-    job_id = await face.submit(params=SHORT)
+    job_id = await api.submit(params=SHORT)
     await fail(peer, pause_ms=300)
-    waiting = await face.job(job_id)
+    waiting = await api.job(job_id)
     await wait_until(lambda: peer.held, "it is handed out again")
     (delivery,) = peer.held.values()
     assert delivery.attempt == 2
-    job = await face.job(job_id)
+    job = await api.job(job_id)
     assert (job["state"], job["next_attempt_at"]) == ("running", None)
     # Until this attempt has ended, the last one is the newest thing to be told.
     assert job["error"]["type"] == "transient"
     assert job["started_at"] >= waiting["next_attempt_at"]
     await peer.complete(delivery.index)
-    result = await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
-    assert (result.status, (await face.job(job_id))["error"]) == (200, None)
+    result = await api.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    assert (result.status, (await api.job(job_id))["error"]) == (200, None)
 
 
-async def test_every_failed_attempt_is_an_event(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params=SHORT)
+async def test_every_failed_attempt_is_an_event(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit(params=SHORT)
     for attempt in (1, 2):
         await fail(peer, "oom", pause_ms=200 * attempt, attempt=attempt)
     await wait_until(lambda: peer.held, "the third attempt is handed out")
     await peer.complete(*peer.held)
-    told = [event async for event in face.events(job_id)]
+    told = [event async for event in api.events(job_id)]
     failed = [event for event in told if event.kind == "failed"]
     moments = [event.data.pop("next_attempt_at") for event in failed]
     assert [event.data for event in failed] == [
@@ -129,11 +129,11 @@ async def test_every_failed_attempt_is_an_event(face: Face, peer: Peer) -> None:
     assert "cut" not in [event.kind for event in told]
 
 
-async def test_a_failed_event_says_what_the_job_says(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params=LONG)
+async def test_a_failed_event_says_what_the_job_says(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit(params=LONG)
     await fail(peer)
-    job = await face.job(job_id)
-    async for event in face.events(job_id):
+    job = await api.job(job_id)
+    async for event in api.events(job_id):
         if event.kind == "failed":
             break
     assert event.data == {
@@ -144,75 +144,77 @@ async def test_a_failed_event_says_what_the_job_says(face: Face, peer: Peer) -> 
     }
 
 
-async def test_the_attempt_that_ends_a_job_is_an_event_too(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params={**SHORT, "max_attempts": "2"})
+async def test_the_attempt_that_ends_a_job_is_an_event_too(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit(params={**SHORT, "max_attempts": "2"})
     await fail(peer, pause_ms=10)
     # The worker asks for one more, which the policy does not permit.
     await fail(peer, pause_ms=10, attempt=2)
-    await check_last_failure(face, job_id, attempts=2)
+    await check_last_failure(api, job_id, attempts=2)
 
 
-async def check_last_failure(face: Face, job_id: str, *, attempts: int) -> dict[str, object]:
+async def check_last_failure(api: JobsApi, job_id: str, *, attempts: int) -> dict[str, object]:
     """Each attempt of a failed job is one event, and the last one says what the job says."""
-    told = [event async for event in face.events(job_id)]
+    told = [event async for event in api.events(job_id)]
     failed = [event.data for event in told if event.kind == "failed"]
-    job = await face.job(job_id)
+    job = await api.job(job_id)
     assert [one["attempt"] for one in failed] == list(range(1, attempts + 1)), told
     assert (job["state"], job["attempt"]) == ("failed", attempts)
     last = {"pause_s": None, "next_attempt_at": None, "attempt": attempts}
     assert failed[-1] == {**job["error"], **last}
     assert told[-1].data["error"] == job["error"]
-    result = await face.call("GET", f"/{job_id}/result")
+    result = await api.call("GET", f"/{job_id}/result")
     assert (result.status, result.json["error"]) == (409, job["error"])
     return dict(failed[-1])
 
 
-async def test_the_input_that_ends_a_job_is_an_event_too(face: Face, peer: Peer) -> None:
-    job_id = await face.submit()
+async def test_the_input_that_ends_a_job_is_an_event_too(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit()
     delivery = await wait_until(lambda: next(iter(peer.held.values()), None), "it is handed out")
     assert delivery is not None
     peer.held.clear()
     tags = {"lastCode": "400", "errorCode": "BadInput", "errorType": "bad_input"}
     result = wire.Result(b"no such thing", tags)
     await peer.send(wire.Completions((wire.Completion(delivery.index, 1, result),)))
-    await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
-    assert (await check_last_failure(face, job_id, attempts=1))["type"] == "bad_input"
+    await api.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    assert (await check_last_failure(api, job_id, attempts=1))["type"] == "bad_input"
 
 
-async def test_an_attempt_that_was_lost_with_its_worker_is_an_event(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params={"max_attempts": "2"})
+async def test_an_attempt_that_was_lost_with_its_worker_is_an_event(
+    api: JobsApi, peer: Peer
+) -> None:
+    job_id = await api.submit(params={"max_attempts": "2"})
     await wait_until(lambda: peer.held, "it is handed out")
     await peer.vanish()
-    await peer.connect(face.url)
+    await peer.connect(api.url)
     await wait_until(lambda: peer.held, "it is handed out again")
     await peer.vanish()
-    await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
-    assert (await check_last_failure(face, job_id, attempts=2))["type"] == "engine_lost"
+    await api.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    assert (await check_last_failure(api, job_id, attempts=2))["type"] == "engine_lost"
 
 
-async def test_a_worker_that_names_no_types_has_events_too(face: Face, peer: Peer) -> None:
+async def test_a_worker_that_names_no_types_has_events_too(api: JobsApi, peer: Peer) -> None:
     """A worker of an older version says only a code and a sentence, and asks for no pause."""
-    job_id = await face.submit(params={**SHORT, "max_attempts": "2"})
+    job_id = await api.submit(params={**SHORT, "max_attempts": "2"})
     for attempt in (1, 2):
         await wait_until(lambda: peer.held, "it is handed out")
         ((index, delivery),) = peer.held.items()
         assert delivery.attempt == attempt
         peer.held.clear()
         await peer.send(wire.Rejections((wire.Rejection(index, attempt, "MemoryError", "big"),)))
-    await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
-    last = await check_last_failure(face, job_id, attempts=2)
+    await api.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    last = await check_last_failure(api, job_id, attempts=2)
     assert (last["type"], last["code"], last["message"]) == ("oom", "MemoryError", "big")
 
 
-async def test_a_delivery_that_was_no_attempt_is_no_failure(face: Face, peer: Peer) -> None:
-    job_id = await face.submit()
+async def test_a_delivery_that_was_no_attempt_is_no_failure(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit()
     await wait_until(lambda: peer.held, "it is handed out")
     ((index, _),) = peer.held.items()
     peer.held.clear()
     await peer.send(wire.Rejections((wire.Rejection(index, 1, "Shutdown", "it leaves"),)))
     await wait_until(lambda: peer.held, "it is handed out again")
     await peer.complete(*peer.held)
-    told = [event async for event in face.events(job_id)]
+    told = [event async for event in api.events(job_id)]
     assert "failed" not in [event.kind for event in told]
 
 
@@ -225,17 +227,17 @@ async def tell(peer: Peer, delivery: wire.Delivery, *texts: str) -> None:
     await peer.send(Events(events))
 
 
-async def follow(face: Face, job_id: str, seen: list[Sent]) -> None:
-    async for event in face.events(job_id):
+async def follow(api: JobsApi, job_id: str, seen: list[Sent]) -> None:
+    async for event in api.events(job_id):
         seen.append(event)
 
 
 async def test_what_a_worker_gives_back_begins_again_for_its_followers(
-    face: Face, peer: Peer
+    api: JobsApi, peer: Peer
 ) -> None:
-    job_id = await face.submit()
+    job_id = await api.submit()
     seen: list[Sent] = []
-    following = asyncio.create_task(follow(face, job_id, seen))
+    following = asyncio.create_task(follow(api, job_id, seen))
     await wait_until(lambda: peer.held, "it is handed out")
     ((index, delivery),) = peer.held.items()
     await tell(peer, delivery, "a", "b", "c")
@@ -252,10 +254,10 @@ async def test_what_a_worker_gives_back_begins_again_for_its_followers(
     assert "failed" not in [event.kind for event in seen]
 
 
-async def test_whoever_follows_a_job_is_told_that_it_waits(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params=LONG)
+async def test_whoever_follows_a_job_is_told_that_it_waits(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit(params=LONG)
     seen: list[Sent] = []
-    async for event in face.events(job_id):
+    async for event in api.events(job_id):
         seen.append(event)
         if event.kind == "state" and event.data["state"] == "running":
             await fail(peer)
@@ -264,67 +266,67 @@ async def test_whoever_follows_a_job_is_told_that_it_waits(face: Face, peer: Pee
     assert seen[-1].data["state"] == "queued"
 
 
-async def test_the_estimate_counts_the_pause(face: Face, peer: Peer) -> None:
-    done = await face.submit()
+async def test_the_estimate_counts_the_pause(api: JobsApi, peer: Peer) -> None:
+    done = await api.submit()
     await wait_until(lambda: peer.held, "one runs, so that run times are known")
     await peer.complete(*peer.held)
-    await face.call("GET", f"/{done}/result", params={"wait": "20s"})
-    job_id = await face.submit(params=LONG)
+    await api.call("GET", f"/{done}/result", params={"wait": "20s"})
+    job_id = await api.submit(params=LONG)
     await fail(peer)
 
     async def estimated() -> bool:
-        estimate = (await face.job(job_id))["estimate"]
+        estimate = (await api.job(job_id))["estimate"]
         return bool(estimate) and estimate["start"]["p50_s"] > 30
 
     await wait_until(estimated, "the estimate has the pause in it")
 
 
-async def test_a_job_that_waits_is_canceled_at_once(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params=LONG)
+async def test_a_job_that_waits_is_canceled_at_once(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit(params=LONG)
     await fail(peer)
-    answer = await face.call("POST", f"/{job_id}/cancel")
+    answer = await api.call("POST", f"/{job_id}/cancel")
     assert (answer.status, answer.json["state"]) == (200, "canceled")
     assert answer.json["error"]["type"] is None
 
 
-async def test_a_job_that_waits_is_deleted_without_a_trace(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params=LONG)
+async def test_a_job_that_waits_is_deleted_without_a_trace(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit(params=LONG)
     await fail(peer)
-    assert (await face.call("DELETE", f"/{job_id}")).status == 204
-    assert (await face.call("GET", f"/{job_id}")).status == 404
+    assert (await api.call("DELETE", f"/{job_id}")).status == 204
+    assert (await api.call("GET", f"/{job_id}")).status == 404
 
 
-async def test_a_job_that_waits_expires_in_time(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params={**LONG, "finish_by": "700ms"})
+async def test_a_job_that_waits_expires_in_time(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit(params={**LONG, "finish_by": "700ms"})
     await fail(peer)
 
     async def expired() -> bool:
-        return await face.state(job_id) == "expired"
+        return await api.state(job_id) == "expired"
 
     await wait_until(expired, "it has expired")
-    answer = await face.call("GET", f"/{job_id}/result")
+    answer = await api.call("GET", f"/{job_id}/result")
     assert (answer.status, answer.json["error"]["type"]) == (409, "timeout")
 
 
-async def test_a_truncated_queue_keeps_no_job_that_waits(face: Face, peer: Peer) -> None:
-    job_id = await face.submit(params=LONG)
+async def test_a_truncated_queue_keeps_no_job_that_waits(api: JobsApi, peer: Peer) -> None:
+    job_id = await api.submit(params=LONG)
     delivery = await fail(peer)
     query = {"_trunc_": "true", "_index_": str(delivery.index + 1)}
-    async with face.session.delete(face.eas, params=query) as answer:
+    async with api.session.delete(api.eas, params=query) as answer:
         assert answer.status == 200
-    assert await face.state(job_id) == "canceled"
+    assert await api.state(job_id) == "canceled"
 
 
 async def test_others_go_out_while_one_waits_and_then_the_older_one_comes_first(
-    face: Face, peer: Peer
+    api: JobsApi, peer: Peer
 ) -> None:
-    first = await face.submit(b"first", params=SHORT)
+    first = await api.submit(b"first", params=SHORT)
     await fail(peer, pause_ms=300)
 
     async def in_line() -> bool:
-        return bool((await face.job(first))["position"] == 0)
+        return bool((await api.job(first))["position"] == 0)
 
-    others = [await face.submit(b"other") for _ in range(8)]
+    others = [await api.submit(b"other") for _ in range(8)]
     await wait_until(lambda: len(peer.held) == 4, "the others are not held up")
     if not any(delivery.attempt == 2 for delivery in peer.held.values()):
         await wait_until(in_line, "its pause is over, and it is at the head")
@@ -333,7 +335,7 @@ async def test_others_go_out_while_one_waits_and_then_the_older_one_comes_first(
 
     async def all_are_done() -> bool:
         await peer.complete(*peer.held)
-        states = {await face.state(job_id) for job_id in (first, *others)}
+        states = {await api.state(job_id) for job_id in (first, *others)}
         return states == {"succeeded"}
 
     await wait_until(all_are_done, "every job is done", 30)
@@ -341,9 +343,9 @@ async def test_others_go_out_while_one_waits_and_then_the_older_one_comes_first(
 
 @pytest.mark.parametrize("kind", ["oom", "gpu_lost", "engine_lost", "timeout", "internal"])
 async def test_the_type_of_the_last_failure_is_told_wherever_a_job_is_shown(
-    face: Face, peer: Peer, kind: str
+    api: JobsApi, peer: Peer, kind: str
 ) -> None:
-    job_id = await face.submit(params={"max_attempts": "1"})
+    job_id = await api.submit(params={"max_attempts": "1"})
     delivery = await wait_until(lambda: next(iter(peer.held.values()), None), "it is handed out")
     assert delivery is not None
     assert delivery.last_attempt
@@ -352,11 +354,11 @@ async def test_the_type_of_the_last_failure_is_told_wherever_a_job_is_shown(
     done = wire.Completion(delivery.index, 1, wire.Result(b"no such luck", tags), failure)
     peer.held.clear()
     await peer.send(wire.Completions((done,)))
-    answer = await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    answer = await api.call("GET", f"/{job_id}/result", params={"wait": "20s"})
     error = {"type": kind, "code": "Odd", "message": "no such luck"}
     assert (answer.status, answer.json["error"]) == (409, error)
-    assert (await face.job(job_id))["error"] == error
-    assert [event async for event in face.events(job_id)][-1].data["error"] == error
+    assert (await api.job(job_id))["error"] == error
+    assert [event async for event in api.events(job_id)][-1].data["error"] == error
 
 
 @pytest.mark.parametrize(
@@ -374,27 +376,27 @@ async def test_the_type_of_the_last_failure_is_told_wherever_a_job_is_shown(
     ],
 )
 async def test_a_policy_that_makes_no_sense_is_refused_and_nothing_is_stored(
-    face: Face, option: str, value: str, expected: str
+    api: JobsApi, option: str, value: str, expected: str
 ) -> None:
-    answer = await face.call("PUT", "/mine", data=b"x", params={option: value})
+    answer = await api.call("PUT", "/mine", data=b"x", params={option: value})
     assert (answer.status, answer.json["parameter"]) == (400, option)
     assert expected in answer.json["detail"]
-    assert (await face.call("GET", "/mine")).status == 404
+    assert (await api.call("GET", "/mine")).status == 404
 
 
-async def test_a_job_of_a_batch_has_a_policy_of_its_own(face: Face, peer: Peer) -> None:
+async def test_a_job_of_a_batch_has_a_policy_of_its_own(api: JobsApi, peer: Peer) -> None:
     line = b'{"input": "x", "id": "one", "max_attempts": 2, "retry_pause": "9s"}\n'
-    answer = await face.call("POST", data=line, headers={"Content-Type": "application/x-ndjson"})
+    answer = await api.call("POST", data=line, headers={"Content-Type": "application/x-ndjson"})
     assert answer.status == 200, answer
-    assert (await face.job("one"))["max_attempts"] == 2
+    assert (await api.job("one"))["max_attempts"] == 2
     assert (await fail(peer)).max_delivery == 2
 
 
 async def test_a_job_that_was_lost_with_its_worker_as_often_as_it_may_is_answered(
-    face: Face, peer: Peer
+    api: JobsApi, peer: Peer
 ) -> None:
-    job_id = await face.submit(params={"max_attempts": "1"})
+    job_id = await api.submit(params={"max_attempts": "1"})
     await wait_until(lambda: peer.held, "it is handed out")
     await peer.vanish()
-    answer = await face.call("GET", f"/{job_id}/result", params={"wait": "20s"})
+    answer = await api.call("GET", f"/{job_id}/result", params={"wait": "20s"})
     assert (answer.status, answer.json["error"]["type"]) == (409, "engine_lost")

@@ -1,1 +1,1 @@
-"""The OpenAI face, with OpenAI's own client."""
+"""The OpenAI API, with OpenAI's own client."""

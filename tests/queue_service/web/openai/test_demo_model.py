@@ -1,4 +1,4 @@
-"""The demo's language model behind the OpenAI face: chats, streams, vectors."""
+"""The demo's language model behind the OpenAI API: chats, streams, vectors."""
 
 from pathlib import Path
 

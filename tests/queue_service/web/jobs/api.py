@@ -1,4 +1,4 @@
-"""The jobs face as a test sees it: plain HTTP."""
+"""The jobs API as a test sees it: plain HTTP."""
 
 import json
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ class Sent:
 
 
 @dataclass
-class Face:
+class JobsApi:
     """One service's jobs."""
 
     session: aiohttp.ClientSession
