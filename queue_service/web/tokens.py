@@ -49,7 +49,7 @@ async def seek(request: web.Request, name: str) -> Service:
         await services.access.refresh()
         if not _is_known(request):
             raise Unauthorized from None
-        raise NoSuchService(name, meant(request, name)) from None
+        raise NoSuchService(name, closest_name(request, name)) from None
 
 
 async def seek_admitted(request: web.Request, name: str) -> Service:
@@ -57,10 +57,10 @@ async def seek_admitted(request: web.Request, name: str) -> Service:
     try:
         return await request.app[SERVICES].seek(name)
     except NoSuchService:
-        raise NoSuchService(name, meant(request, name)) from None
+        raise NoSuchService(name, closest_name(request, name)) from None
 
 
-def meant(request: web.Request, name: str) -> str:
+def closest_name(request: web.Request, name: str) -> str:
     """Return the closest name of the services that the token may use; "" when none is close."""
     text = token_text(request)
     token, is_admin = _access(request).find(text), _is_admin(request, text)

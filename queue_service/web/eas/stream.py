@@ -18,7 +18,7 @@ from queue_service.store.entry import Delivery
 from queue_service.web.connection import begin_stream, cut, grant_patience, has_left, probe
 from queue_service.web.eas.reader import Reader
 from queue_service.web.eas.render import to_frame
-from queue_service.web.eas.watch import Wish, read_wish, subscribe
+from queue_service.web.eas.watch import WatchOptions, read_options, subscribe
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import Parameters
 from queue_service.web.tokens import admission_of
@@ -40,14 +40,14 @@ async def stream(
     the system probes the connection often enough for the lease.
     """
     settings = request.app[SETTINGS]
-    wish = read_wish(parameters, settings)
+    options = read_options(parameters, settings)
 
     def ping() -> None:
         if not has_left(request):
             subscriber.hear()
 
     subscriber = await subscribe(
-        reader, parameters, wish, kind="stream", ping=ping, cut=lambda: cut(request)
+        reader, parameters, options, kind="stream", ping=ping, cut=lambda: cut(request)
     )
     admission_of(request).on_end(lambda: subscriber.end(Ended.REVOKED))
     response = web.StreamResponse(headers={"Content-Type": names.PROTOBUF})
@@ -57,7 +57,7 @@ async def stream(
         probe(request, every_s=every_s, give_up_s=settings.watch_send_timeout_s)
         grant_patience(request, settings.watch_send_timeout_s)
         await begin_stream(request, response)
-        await _write_frames(request, response, reader, subscriber, wish)
+        await _write_frames(request, response, reader, subscriber, options)
     except ConnectionError:
         pass
     finally:
@@ -71,7 +71,7 @@ async def _write_frames(
     response: web.StreamResponse,
     reader: Reader,
     subscriber: Subscriber,
-    wish: Wish,
+    options: WatchOptions,
 ) -> None:
     while not has_left(request):
         batch: list[Delivery] = []
@@ -86,10 +86,12 @@ async def _write_frames(
             if subscriber.ended is Ended.REVOKED:
                 return
             data = frame.encode(
-                to_frame(delivery.entry, index_only=wish.index_only, with_owner=reader.shows_owner)
+                to_frame(
+                    delivery.entry, index_only=options.index_only, with_owner=reader.shows_owner
+                )
             )
             await response.write(_LENGTH.pack(len(data)) + data)
-        if wish.auto_commit:
+        if options.auto_commit:
             indexes = [delivery.entry.index for delivery in batch]
             try:
                 await reader.queue.commit(subscriber.gid, subscriber.uid, indexes)

@@ -29,7 +29,7 @@ MAX_MESSAGE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class WatchOptions:
     """What a watch asks for.
 
     index: the lowest that it wants, -1 for entries from now on.
@@ -42,11 +42,11 @@ class Wish:
     auto_commit: bool
 
 
-def read_wish(parameters: Parameters, settings: Settings) -> Wish:
+def read_options(parameters: Parameters, settings: Settings) -> WatchOptions:
     """Read a watch's parameters."""
     auto_commit = parameters.flag(names.AUTO_COMMIT)
     window = parameters.number(names.WINDOW, default=1, least=1, most=settings.max_window)
-    return Wish(
+    return WatchOptions(
         index=parameters.number(names.INDEX, default=0, least=-1, most=MAX_INDEX),
         window=settings.auto_commit_window if auto_commit else window,
         index_only=parameters.flag(names.INDEX_ONLY),
@@ -57,7 +57,7 @@ def read_wish(parameters: Parameters, settings: Settings) -> Wish:
 async def subscribe(
     reader: Reader,
     parameters: Parameters,
-    wish: Wish,
+    options: WatchOptions,
     *,
     kind: str,
     ping: Callable[[], None],
@@ -67,15 +67,15 @@ async def subscribe(
     subscriber, _ = await reader.queue.subscribe(
         reader.group(parameters),
         reader.user(parameters),
-        window=wish.window,
+        window=options.window,
         ping=ping,
         cut=cut,
-        wanted=reader.wanted(parameters, max(0, wish.index)),
-        newest_only=wish.index == -1,
+        wanted=reader.wanted(parameters, max(0, options.index)),
+        newest_only=options.index == -1,
         about={
             "kind": kind,
-            "auto_commit": wish.auto_commit,
-            "from": wish.index,
+            "auto_commit": options.auto_commit,
+            "from": options.index,
             "tags": parameters.tags(),
             "since_ms": int(time.time() * 1000),
         },
@@ -93,7 +93,7 @@ async def watch_over_websocket(
     """
     if request.headers.get("Upgrade", "").lower() != "websocket":
         raise BadParameter("Upgrade", "websocket", repr(request.headers.get("Upgrade", "nothing")))
-    wish = read_wish(parameters, request.app[SETTINGS])
+    options = read_options(parameters, request.app[SETTINGS])
     # We answer pings ourselves, because each is a sign of life.  The Python SDK sends one every two
     # seconds even while its caller reads nothing, when it could not answer one of ours.
     socket = web.WebSocketResponse(
@@ -110,7 +110,7 @@ async def watch_over_websocket(
     subscriber = await subscribe(
         reader,
         parameters,
-        wish,
+        options,
         kind="watch",
         ping=lambda: send_ping(socket, pings),
         cut=lambda: cut(request),
@@ -119,7 +119,7 @@ async def watch_over_websocket(
     grant_patience(request, request.app[SETTINGS].watch_send_timeout_s)
     try:
         await socket.prepare(request)
-        sending = asyncio.create_task(_send_frames(socket, reader, subscriber, wish))
+        sending = asyncio.create_task(_send_frames(socket, reader, subscriber, options))
         try:
             await _listen(socket, subscriber)
         finally:
@@ -143,7 +143,7 @@ async def _listen(socket: web.WebSocketResponse, subscriber: Subscriber) -> None
 
 
 async def _send_frames(
-    socket: web.WebSocketResponse, reader: Reader, subscriber: Subscriber, wish: Wish
+    socket: web.WebSocketResponse, reader: Reader, subscriber: Subscriber, options: WatchOptions
 ) -> None:
     try:
         while batch := await subscriber.next_batch():
@@ -154,12 +154,12 @@ async def _send_frames(
                     frame.encode(
                         to_frame(
                             delivery.entry,
-                            index_only=wish.index_only,
+                            index_only=options.index_only,
                             with_owner=reader.shows_owner,
                         )
                     )
                 )
-            if wish.auto_commit and subscriber.ended is not Ended.REVOKED:
+            if options.auto_commit and subscriber.ended is not Ended.REVOKED:
                 # After sending, so that what was not sent is delivered to another subscriber.
                 indexes = [delivery.entry.index for delivery in batch]
                 await reader.queue.commit(subscriber.gid, subscriber.uid, indexes)

@@ -7,7 +7,7 @@ from queue_service.web.keys import SERVICES
 from queue_service.web.openai import answers
 from queue_service.web.routing import CallerSomewhere
 from queue_service.web.strict_json import json_response
-from queue_service.web.tokens import meant, seek_admitted
+from queue_service.web.tokens import closest_name, seek_admitted
 
 #: A service has no date that says anything about its model.
 CREATED_S = 0
@@ -26,5 +26,5 @@ async def show_model(request: web.Request, caller: CallerSomewhere) -> web.Respo
     service = await seek_admitted(request, name)
     if not caller.may_use(service):
         # The same words as for a service that does not exist.
-        raise NoSuchService(name, meant(request, name))
+        raise NoSuchService(name, closest_name(request, name))
     return json_response(answers.model(name, CREATED_S))
