@@ -118,6 +118,41 @@ def test_only_these_routes_are_public() -> None:
     assert all(row.on_input and row.on_sink for row in OPERATIONS)
 
 
+def test_the_scopes_are_those_of_the_protocol() -> None:
+    """Kept by hand, like "Who may do what" in PROTOCOL.md: a table alone must not widen a scope."""
+    jobs = "/v1/services/{service}/jobs"
+    expected: dict[tuple[str, str], set[Scope]] = {
+        ("POST", jobs): {Scope.SUBMIT},
+        ("PUT", f"{jobs}/{{job}}"): {Scope.SUBMIT},
+        ("GET", jobs): {Scope.READ},
+        ("GET", f"{jobs}/{{job}}"): {Scope.SUBMIT, Scope.READ},
+        ("GET", f"{jobs}/{{job}}/result"): {Scope.READ},
+        ("GET", f"{jobs}/{{job}}/events"): {Scope.READ},
+        ("POST", f"{jobs}/{{job}}/cancel"): {Scope.CANCEL},
+        ("DELETE", f"{jobs}/{{job}}"): {Scope.CANCEL, Scope.READ},
+        ("GET", "/v1/services/{service}/work"): {Scope.WORK},
+        ("GET", "/v1/services/{service}/workers"): {Scope.WORK},
+        ("GET", "/v1/models/{model}"): {Scope.SUBMIT},
+        ("GET", "/v1/models"): {Scope.SUBMIT},
+        ("POST", "/v1/chat/completions"): {Scope.SUBMIT},
+        ("POST", "/v1/completions"): {Scope.SUBMIT},
+        ("POST", "/v1/embeddings"): {Scope.SUBMIT},
+    }
+    assert expected == SCOPES
+    on_input = {
+        "put": Scope.SUBMIT,
+        "end_stream": Scope.CANCEL,
+        "delete": Scope.CANCEL,
+        "truncate": Scope.CANCEL,
+    }
+    for row in OPERATIONS:
+        if row.name in ("attributes", "search", "count"):
+            assert set(row.on_input) == set(row.on_sink) == set(Scope)
+        else:
+            assert row.on_input == (on_input.get(row.name, Scope.WORK),), row.name
+            assert row.on_sink == (Scope.WORK if row.name == "put" else Scope.READ,), row.name
+
+
 def test_the_application_serves_what_the_tables_have_and_nothing_else() -> None:
     app = build_app(Settings())
     served = {
