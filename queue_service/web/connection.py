@@ -28,6 +28,8 @@ Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 #: seconds.
 CONFIRM_S = 5.0
 CONFIRM_LOOK_S = 0.01
+#: How long a stream waits for a client that reads nothing, in seconds.
+WRITE_TIMEOUT_S = 60.0
 
 
 class ConnectionOwner(Protocol):
@@ -315,6 +317,19 @@ def probe(request: web.Request, *, every_s: int, give_up_s: float) -> None:
     ):
         connection.setsockopt(socket.IPPROTO_TCP, option, value)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+async def write_piece(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Write a piece of a stream; cuts the connection of a client that reads nothing for long.
+
+    Raises ConnectionResetError then, and when the client has disconnected.
+    """
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await response.write(data)
+    except TimeoutError:
+        cut(request)
+        raise ConnectionResetError("the client reads nothing") from None
 
 
 async def begin_stream(request: web.Request, response: web.StreamResponse) -> None:

@@ -5,7 +5,6 @@ Every event of the engine has a number, which is its id: a client that reconnect
 begins with the current state.  A client that reconnects after the end gets 204.
 """
 
-import asyncio
 import base64
 import re
 import time
@@ -19,7 +18,7 @@ from queue_service.errors import BadParameter
 from queue_service.service.service import Service
 from queue_service.store.ticket import Event, Seen, State
 from queue_service.store.tickets import EVENTS_AT_ONCE
-from queue_service.web.connection import begin_stream, cut
+from queue_service.web.connection import begin_stream, cut, write_piece
 from queue_service.web.follow import follow
 from queue_service.web.jobs.find import find, viewer_for
 from queue_service.web.jobs.result import show_whole
@@ -37,8 +36,6 @@ HEARTBEAT_S = 15.0
 #: The least time between two looks at one job, in seconds: it joins pieces of output that come
 #: close together.
 LEAST_PAUSE_S = 0.05
-#: How long to wait for a client that reads nothing, in seconds.
-WRITE_TIMEOUT_S = 60.0
 #: How long clients wait before they reconnect, in ms; sent in the stream.
 RETRY_MS = 2000
 
@@ -76,10 +73,9 @@ async def stream_events(
     admission_of(request).on_end(lambda: cut(request))
     try:
         await stream.run()
-    except (ConnectionResetError, TimeoutError):
+    except ConnectionResetError:
         # The client has disconnected, or reads nothing; the job goes on.
-        if request.transport is not None:
-            request.transport.abort()
+        cut(request)
     return response
 
 
@@ -99,7 +95,7 @@ class _Stream:
         self._number = after
         #: The newest attempt whose failure was an event of this stream.
         self._failed_attempt = 0
-        self._told: tuple[object, ...] = ()
+        self._shown: tuple[object, ...] = ()
         self._written_at = time.monotonic()
 
     async def run(self) -> None:
@@ -115,34 +111,34 @@ class _Stream:
         ):
             # The state before the events: those that came before an end are in the store by then.
             self._seen = seen
-            if await self._tell() or services.draining:
+            if await self._send_changes() or services.draining:
                 return
             if time.monotonic() - self._written_at >= HEARTBEAT_S:
                 await self._write(": still here\n\n")
 
-    async def _tell(self) -> bool:
+    async def _send_changes(self) -> bool:
         """Send what is new; True when nothing more will come."""
         if not self._seen.known:
             await self._event("gone", {"id": self._seen.id}, number=END)
             return True
         if self._seen.has_ended:
-            await self._tell_events()
+            await self._send_events()
             job = await show_whole(self._request, self._service, self._seen)
             # In one write: a client that reconnects after the end gets neither again.
             await self._write(self._last_failure(job) + _event_text("end", job, number=END))
             return True
         seen = self._seen
-        told = (
+        state = (
             *(seen.state, seen.attempt, seen.ahead, seen.paused_until_ms),
             seen.ticket.get("stopping_at"),
         )
-        if told != self._told:
-            self._told = told
+        if state != self._shown:
+            self._shown = state
             await self._event("state", await show(self._service, seen, whole=True))
-        await self._tell_events()
+        await self._send_events()
         return False
 
-    async def _tell_events(self) -> None:
+    async def _send_events(self) -> None:
         if not self._seen.ticket.get("events"):
             return
         events: list[Event] = []
@@ -174,8 +170,7 @@ class _Stream:
         await self._write(_event_text(kind, data, number=number))
 
     async def _write(self, text: str) -> None:
-        async with asyncio.timeout(WRITE_TIMEOUT_S):
-            await self._response.write(text.encode())
+        await write_piece(self._request, self._response, text.encode())
         self._written_at = time.monotonic()
 
 
@@ -198,14 +193,14 @@ def _data_of(event: Event) -> Mapping[str, object]:
 
 def _failed(event: Event) -> dict[str, object]:
     """Describe an attempt that failed and is followed by another one."""
-    told = read_object(event.data)
-    code, next_at_ms = str(told.get("code", "")), told.get("next_at_ms")
+    reported = read_object(event.data)
+    code, next_at_ms = str(reported.get("code", "")), reported.get("next_at_ms")
     return {
         # An older worker names no type.
-        "type": type_named(str(told.get("type", "")), code),
+        "type": type_named(str(reported.get("type", "")), code),
         "code": code,
-        "message": told.get("message"),
-        "pause_s": told.get("pause_s"),
+        "message": reported.get("message"),
+        "pause_s": reported.get("pause_s"),
         "next_attempt_at": iso(next_at_ms) if isinstance(next_at_ms, int | float) else None,
         "attempt": event.attempt,
     }

@@ -30,7 +30,7 @@ from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Event, Seen, State, Submission
 from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.body import let_go_of_body, read_body
-from queue_service.web.connection import begin_stream, has_left
+from queue_service.web.connection import begin_stream, has_left, write_piece
 from queue_service.web.follow import follow
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
@@ -48,8 +48,6 @@ KEPT_MS = 10_000
 HOLD_BACK_S = 0.5
 #: A comment follows this much silence, in seconds.
 HEARTBEAT_S = 10.0
-#: How long to wait for a client that reads nothing, in seconds.
-WRITE_TIMEOUT_S = 60.0
 
 
 def answer(
@@ -145,14 +143,14 @@ class _Answering:
             if self._response is None or has_left(self._request):
                 raise
             if isinstance(error, Refused):
-                told = error_event(error.status, error.word, str(error), error.failure)
+                last = error_event(error.status, error.word, str(error), error.failure)
             elif isinstance(error, Diverged):
-                told = error_event(500, DIVERGED, str(error))
+                last = error_event(500, DIVERGED, str(error))
             elif isinstance(error, CredentialEnded):
-                told = error_event(401, INVALID_KEY, str(error))
+                last = error_event(401, INVALID_KEY, str(error))
             else:
-                told = error_event(503, error.code, str(error))
-            await self._send(told)
+                last = error_event(503, error.code, str(error))
+            await self._send(last)
             await self._response.write_eof()
             return self._response
 
@@ -169,7 +167,7 @@ class _Answering:
             if self._request.app[SERVICES].draining and self._response is None:
                 raise Draining
             if self._asked.stream:
-                await self._tell(seen)
+                await self._send_progress(seen)
             # A client that has seen its position gets each change of it.
             following.watches_position = bool(self._ahead)
         raise ConnectionResetError("the client has disconnected")
@@ -179,8 +177,8 @@ class _Answering:
             return max(0.0, self._begun_at + HOLD_BACK_S - time.monotonic())
         return HEARTBEAT_S
 
-    async def _tell(self, seen: Seen) -> None:
-        await self._tell_events()
+    async def _send_progress(self, seen: Seen) -> None:
+        await self._send_events()
         waited_s = time.monotonic() - self._begun_at
         if seen.state is State.QUEUED and waited_s >= HOLD_BACK_S and seen.ahead != self._ahead:
             self._ahead = seen.ahead
@@ -194,7 +192,7 @@ class _Answering:
         elif time.monotonic() - self._written_at >= HEARTBEAT_S:
             await self._write(comment("still here"))
 
-    async def _tell_events(self) -> None:
+    async def _send_events(self) -> None:
         while True:
             events = await self._service.tickets.events(self._name, self._number)
             for event in events:
@@ -227,7 +225,7 @@ class _Answering:
             except ValueError as error:
                 raise Refused(502, BAD_ANSWER, str(error)) from None
             return json_response(body, headers=self._headers)
-        await self._tell_events()
+        await self._send_events()
         await self._write(self._chunks.end(output, self._usage))
         assert self._response is not None
         await self._response.write_eof()
@@ -245,11 +243,5 @@ class _Answering:
             self._response.content_type = "text/event-stream"
             self._response.charset = "utf-8"
             await begin_stream(self._request, self._response)
-        try:
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await self._response.write(data)
-        except TimeoutError:
-            if self._request.transport is not None:
-                self._request.transport.abort()
-            raise ConnectionResetError("the client reads nothing") from None
+        await write_piece(self._request, self._response, data)
         self._written_at = time.monotonic()
