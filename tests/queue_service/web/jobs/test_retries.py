@@ -179,9 +179,7 @@ async def test_the_input_that_ends_a_job_is_an_event_too(api: JobsApi, peer: Pee
     assert (await check_last_failure(api, job_id, attempts=1))["type"] == "bad_input"
 
 
-async def test_an_attempt_that_was_lost_with_its_worker_is_an_event(
-    api: JobsApi, peer: Peer
-) -> None:
+async def test_an_attempt_lost_with_its_worker_is_an_event(api: JobsApi, peer: Peer) -> None:
     job_id = await api.submit(params={"max_attempts": "2"})
     await wait_until(lambda: peer.held, "it is handed out")
     await peer.vanish()
