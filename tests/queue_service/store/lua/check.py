@@ -153,7 +153,7 @@ def _check_fields(variables: dict[str, str], chunks: dict[str, Any]) -> Iterator
                     module = variables[variable]
                     called.add((module, name))
                     if name not in has[module]:
-                        yield Finding(file, node.value.line or 1, f"'{variable}' has no '{name}'")
+                        yield Finding(file, node.line or 1, f"'{variable}' has no '{name}'")
                 case lua.Index(
                     value=lua.Index(value=lua.Name(id="modules"), idx=lua.Name(id=module)),
                     idx=lua.Name(id=name),
