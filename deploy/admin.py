@@ -1,4 +1,4 @@
-"""The admin face of a queue service, as the commands of operators ask it."""
+"""A client of the admin API, for the operators' commands."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ from client_sdk.certificates import trusted
 from client_sdk.unreachable import why
 from deploy.errors import AdminRefused, Interrupted, NoAnswer
 
-#: Seconds until the queue service must have answered.
+#: Seconds that the queue service has to respond.
 ANSWER_TIMEOUT_S = 30.0
 
 
-class AdminFace:
-    """Asks one queue service as an operator; every call blocks until it is answered."""
+class AdminApi:
+    """Calls the admin API of one queue service; every call blocks until the response is there."""
 
     def __init__(self, url: str, admin_token: str) -> None:
         self._url = url.rstrip("/")
@@ -31,12 +31,12 @@ class AdminFace:
         if_none_match: str = "",
         **query: str,
     ) -> Any:
-        """Ask and return the JSON of the answer, None when it is empty.
+        """Send a request and return the JSON of the response, or None when it is empty.
 
-        if_none_match: `*` makes something new, and is refused when it is there.
+        if_none_match: `*` creates something new, and fails when it exists.
 
-        Raises AdminRefused with what the service said, NoAnswer, or Interrupted by Ctrl-C where
-        something may have been changed.
+        Raises AdminRefused with the service's message, NoAnswer, or, after a Ctrl-C that may have
+        come too late to prevent the change, Interrupted.
         """
         asking = self.ask_async(method, path, body, if_none_match=if_none_match, **query)
         try:
@@ -45,8 +45,8 @@ class AdminFace:
             if method == "GET":
                 raise
             raise Interrupted(
-                f"no answer of {self._url} had come, so it may be done or not; look before you "
-                "try again"
+                f"no response from {self._url}; the change may or may not have been applied: check "
+                "before you try again"
             ) from None
 
     async def ask_async(
@@ -89,7 +89,7 @@ def service_path(name: str, verb: str = "") -> str:
 def _sentence(text: str) -> str:
     try:
         told = json.loads(text)
-        # The OpenAI face has its errors one level deeper.
+        # The OpenAI API has its errors one level deeper.
         return str(told.get("error", told)["message"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return text[:500]

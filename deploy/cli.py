@@ -79,8 +79,8 @@ app.command()(up)
 
 @app.callback()
 def prepare(ca_file: Annotated[str, CaFile] = "") -> None:
-    """Note which certificates are trusted, and name settings that are none."""
-    # Read by whatever opens a connection, in this process or in one that it starts.
+    """Set the trusted certificates, and warn of unknown settings."""
+    # Every connection reads it, in this process and in its children.
     if ca_file:
         os.environ[CA_FILE_VARIABLE] = ca_file
     for sentence in unknown_in(os.environ):
@@ -88,7 +88,7 @@ def prepare(ca_file: Annotated[str, CaFile] = "") -> None:
 
 
 def main() -> None:
-    """Run the command; what `python -m` and the installed script call."""
+    """Run the command."""
     try:
         app()
     except ReaderLeft as left:

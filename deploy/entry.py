@@ -1,7 +1,7 @@
-"""What the installed script `penstock` calls: the command, which Ctrl-C ends quietly at any moment.
+"""The entry point of the installed script `penstock`: Ctrl-C ends it quietly at any moment.
 
-The command's own imports take half a second, in which Python would answer Ctrl-C with a traceback
-of whatever was being imported.  Nothing has been done by then, so there is nothing to say either.
+The imports of the command take half a second.  A Ctrl-C in this time would print a traceback,
+although nothing has been done yet.
 """
 
 import os
@@ -21,7 +21,7 @@ from deploy.exit_codes import INTERRUPTED
 
 def main() -> None:
     """Run the command and end the program with its exit code."""
-    # A program that was started with Ctrl-C turned off, as by nohup, leaves it off.
+    # `nohup` and scripts may start a program with Ctrl-C turned off; keep it off.
     guarded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if guarded:
         signal.signal(signal.SIGINT, _end_at_once)
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _end_at_once(_: int, __: FrameType | None) -> None:
-    # Not by an exception: a module that is being imported may catch it, or turn it into another.
+    # Not an exception: a module that is being imported might catch it or replace it.
     os._exit(INTERRUPTED)
 
 

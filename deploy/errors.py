@@ -1,30 +1,30 @@
-"""What can go wrong while Penstock is being started or stopped.
+"""Errors of the `penstock` command and of local mode.
 
 DeployError
   ├─ RedisNotFound    no redis-server or valkey-server of 6.2 or newer
   ├─ RedisTooOld      the data directory was written by a newer server
-  ├─ PortTaken        somebody else listens where we were told to
+  ├─ PortTaken        another program listens on the port
   ├─ DataDirTaken     another local mode uses this directory
   ├─ UntrustedPath    another user could change the data directory
-  ├─ AdminRefused     the queue service said no to an operator
+  ├─ AdminRefused     the queue service refused a request to its admin API
   ├─ NoAnswer         no queue service answered
   ├─ NotRunning       no local mode runs on this directory
-  ├─ NoSuchLocalService   the local mode runs no such service of its own
-  ├─ OwnService       what `penstock up` itself serves goes by its options
-  ├─ InstancesElsewhere   the workers are somebody else's
-  ├─ OnlyInContainers an image that no local mode can run
+  ├─ NoSuchLocalService   the local mode runs no service of this name
+  ├─ OwnService       the options of `penstock up` describe this service
+  ├─ InstancesElsewhere   the workers run elsewhere
+  ├─ OnlyInContainers the service is an image, which local mode cannot run
   ├─ NotReady         a change was not complete in time
-  ├─ OneOnly          more instances than one machine can run of it
-  ├─ BadServiceFile   a service.json says something that cannot be
-  ├─ BadAutoscaler    the settings of an autoscaler say something that cannot be
-  ├─ ServiceUnnamed   there is not one service only, and none was named
-  ├─ BadInputFile     the input of a map cannot be read, or holds no JSON
-  ├─ CannotResume     what a map has written does not belong to what is asked for now
+  ├─ OneOnly          one machine can run only one instance
+  ├─ BadServiceFile   a service.json is not valid
+  ├─ BadAutoscaler    the settings of an autoscaler are not valid
+  ├─ ServiceUnnamed   no service was named, and there is not exactly one
+  ├─ BadInputFile     the input of a map cannot be read, or is not JSON
+  ├─ CannotResume     the output of a map is from another input or other options
   ├─ OutputTaken      another map writes there
-  ├─ CannotWrite      no room, or no right, for what a map writes
-  ├─ CannotPrint      standard output takes no more; what was to be printed is kept
+  ├─ CannotWrite      the output of a map cannot be written
+  ├─ CannotPrint      standard output cannot be written; the result is kept
   ├─ ReaderLeft       the reader of standard output closed the pipe
-  ├─ NotConfirmed     something is to be removed for good, and nobody said --yes
+  ├─ NotConfirmed     a command that removes data needs --yes without a terminal
   ├─ Interrupted      Ctrl-C, before everything was done
   └─ ChildFailed      a child process ended, or was not ready in time
 """
@@ -42,10 +42,10 @@ from deploy.exit_codes import FAILED, INTERRUPTED, NO_ANSWER, NOTHING_THERE, WRO
 
 
 def penstock() -> str:
-    """Return what to type for `penstock`: the bare name where the shell finds this very program.
+    """Return what to type for `penstock`: the bare name if the shell finds this program.
 
-    Elsewhere it is the program's path, relative where that is shorter, so that a line of a
-    message can be copied to a shell without a virtual environment in its PATH.
+    Otherwise return its path, so that you can copy a command from a message to a shell whose PATH
+    has no virtual environment.
     """
     called = Path(sys.argv[0])
     if called.name != "penstock":
@@ -57,10 +57,10 @@ def penstock() -> str:
 
 
 class DeployError(Exception):
-    """The root of the tree: a machine word (`code`), a sentence, and fields."""
+    """The base of all errors here: a `code`, a message, and fields."""
 
     code: ClassVar[str] = "DEPLOY_FAILED"
-    #: What the command ends with.
+    #: The exit code of the command.
     exit_code: ClassVar[int] = FAILED
 
 
@@ -80,14 +80,14 @@ class RedisNotFound(DeployError):
 
 
 class RedisOfAnother(DeployError):
-    """This server cannot read what another kind of server has written."""
+    """This server cannot read the data that another kind of server wrote."""
 
     code = "REDIS_OF_ANOTHER"
 
     def __init__(self, data_dir: Path, program: Path, writer: str) -> None:
         super().__init__(
-            f"the data in {data_dir} was written by {writer}, which the server found, {program}, "
-            "does not read; put the other server on PATH or take another directory"
+            f"{writer} wrote the data in {data_dir}, and {program} cannot read it; put the other "
+            "server on PATH, or choose another --data"
         )
         self.data_dir = data_dir
         self.program = program
@@ -102,9 +102,8 @@ class RedisTooOld(DeployError):
     def __init__(self, data_dir: Path, program: Path, version: tuple[int, ...]) -> None:
         has = ".".join(map(str, version))
         super().__init__(
-            f"the data in {data_dir} was written by Redis 7 or newer and the server found, "
-            f"{program}, is {has}, which does not see it; put the newer server on PATH or take "
-            "another directory"
+            f"Redis 7 or newer wrote the data in {data_dir}, and {program} is {has}, which cannot "
+            "read it; put the newer server on PATH, or choose another --data"
         )
         self.data_dir = data_dir
         self.program = program
@@ -112,7 +111,7 @@ class RedisTooOld(DeployError):
 
 
 class PortTaken(DeployError):
-    """Somebody else listens on the port that was asked for."""
+    """Another program listens on the port."""
 
     code = "PORT_TAKEN"
 
@@ -143,17 +142,17 @@ class UntrustedPath(DeployError):
     code = "UNTRUSTED_PATH"
 
     def __init__(self, path: Path, what: str, fix: str) -> None:
-        """what: is wrong, as a clause.  fix: a command that the path is an argument of."""
+        """what: the problem, as a clause.  fix: a command that takes the path."""
         hint = f"`{fix} {shlex.quote(str(path))}`, or " if fix else ""
         super().__init__(
-            f"expected a data directory that only you can change, found {path}, {what}: what is "
-            f"there starts programs and holds tokens; {hint}choose another --data"
+            f"expected a data directory that only you can change, found {path}, {what}: its files "
+            f"start programs and hold tokens; {hint}choose another --data"
         )
         self.path = path
 
 
 class AdminRefused(DeployError):
-    """The queue service was asked as by an operator, and said no."""
+    """The queue service refused a request to its admin API."""
 
     code = "ADMIN_REFUSED"
 
@@ -176,7 +175,7 @@ class NoAnswer(DeployError):
 
 
 class BadServiceFile(DeployError):
-    """A service.json says something that cannot be; `sentences` has one for each field."""
+    """A service.json is not valid; `sentences` has one for each field."""
 
     code = "BAD_SERVICE_FILE"
     exit_code = WRONG_INPUT
@@ -198,26 +197,26 @@ class BadAutoscaler(DeployError):
 
 
 class ServiceUnnamed(DeployError):
-    """There is not one service only, and none was named."""
+    """No service was named, and there is not exactly one."""
 
     code = "SERVICE_UNNAMED"
     exit_code = WRONG_INPUT
 
     def __init__(self, names: Sequence[str]) -> None:
-        there = f"there are {', '.join(names)}" if names else "there is none"
+        there = f"the services are {', '.join(names)}" if names else "there are no services"
         super().__init__(f"expected the name of a service, got none; {there}")
         self.names = tuple(names)
 
 
 class BadInputFile(DeployError):
-    """The input of a map cannot be read, or one of its lines is no JSON; nothing was put."""
+    """The input of a map cannot be read, or a line is not JSON; nothing was submitted."""
 
     code = "BAD_INPUT_FILE"
     exit_code = WRONG_INPUT
 
 
 class CannotResume(DeployError):
-    """What is in the output of a map was not made from what is asked for now."""
+    """The output of a map is from another input or from other options."""
 
     code = "CANNOT_RESUME"
 
@@ -238,11 +237,11 @@ class CannotWrite(DeployError):
     code = "CANNOT_WRITE"
 
     def __init__(self, path: Path, why: OSError, *, kept: bool = True) -> None:
-        """kept: whether what was written before is still there."""
+        """kept: whether the lines that were written before are still there."""
         later = (
-            "what was written before is kept, and the same command goes on there"
+            "what was written before is kept, and the same command resumes there"
             if kept
-            else "what was written is lost, and the same command begins anew"
+            else "what was written is lost, and the same command starts over"
         )
         super().__init__(f"cannot write {path}: {why.strerror or why}; {later}")
         self.path = path
@@ -250,7 +249,7 @@ class CannotWrite(DeployError):
 
 
 class CannotPrint(DeployError):
-    """Standard output takes no more; what was to be printed is still in the service."""
+    """Standard output cannot be written; the result is still in the service."""
 
     code = "CANNOT_PRINT"
 
@@ -270,53 +269,53 @@ class ReaderLeft(DeployError):
 
 
 class NoSuchLocalService(DeployError):
-    """The local mode runs no such service of its own."""
+    """The local mode runs no service of this name."""
 
     code = "NO_SUCH_SERVICE"
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"this local mode runs no service {name!r} that was made with `{penstock()} create`; "
+            f"this local mode runs no service {name!r} of `{penstock()} create`; "
             f"`{penstock()} ls` lists them"
         )
         self.name = name
 
 
 class OwnService(DeployError):
-    """What a local mode itself serves is not changed while it runs."""
+    """The options of `penstock up` describe this service; no command changes it."""
 
     code = "OWN_SERVICE"
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name!r} is what `penstock up` itself serves, as its options say: end it and start "
-            f"it again with `{penstock()} up --workers N` (--engine, ...), its entries are kept; "
-            f"or make a service of another name with `{penstock()} create`"
+            f"{name!r} is the service of `penstock up`, and only its options change it: stop it, "
+            f"and run `{penstock()} up --workers N` (or --engine, ...); its entries are kept. "
+            f"Or create a service of another name with `{penstock()} create`"
         )
         self.name = name
 
 
 class InstancesElsewhere(DeployError):
-    """The instances of a service are not run by a local mode, and nobody here can change them."""
+    """The instances of a service run elsewhere, so no command here can change them."""
 
     code = "INSTANCES_ELSEWHERE"
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"the inference instances of {name!r} are not run by a local mode: whoever started "
-            "them (compose, Kubernetes, a shell) changes their number"
+            f"no local mode runs the inference instances of {name!r}: change their number where "
+            "you started them (compose, Kubernetes, a shell)"
         )
         self.name = name
 
 
 class OnlyInContainers(DeployError):
-    """A service is an image without a script, which no local mode can run."""
+    """A service is an image without a script, which local mode cannot run."""
 
     code = "ONLY_IN_CONTAINERS"
 
     def __init__(self, name: str, image: str) -> None:
         super().__init__(
-            f"{name} is the image {image} without a `script` that could be run here; "
+            f"{name} is the image {image} without a `script`, which cannot run here; "
             f"`{penstock()} render compose` writes a compose file that runs the image"
         )
         self.name = name
@@ -324,19 +323,19 @@ class OnlyInContainers(DeployError):
 
 
 class NotReady(DeployError):
-    """A change was not complete in time; it goes on all the same."""
+    """A change was not complete in time; it continues."""
 
     code = "NOT_READY"
     exit_code = NOTHING_THERE
 
     def __init__(self, name: str, timeout_s: float, how_far: str) -> None:
-        super().__init__(f"{name} is not done within {timeout_s:g} s: {how_far}; it goes on")
+        super().__init__(f"{name} is not ready after {timeout_s:g} s: {how_far}; it continues")
         self.name = name
         self.timeout_s = timeout_s
 
 
 class NotConfirmed(DeployError):
-    """Something is to be removed for good, and there is no terminal to ask on."""
+    """A command would remove data for good, and there is no terminal to ask on."""
 
     code = "NOT_CONFIRMED"
     exit_code = WRONG_INPUT
@@ -346,7 +345,7 @@ class NotConfirmed(DeployError):
 
 
 class Interrupted(DeployError):
-    """Ctrl-C before everything was done; the sentence says what was and what was not."""
+    """Ctrl-C before everything was done; the message says what was done and what was not."""
 
     code = "INTERRUPTED"
     exit_code = INTERRUPTED
@@ -356,7 +355,7 @@ class Interrupted(DeployError):
 
 
 class OneOnly(DeployError):
-    """More instances are wanted than this machine can run of it."""
+    """One machine can run only one instance of the service."""
 
     code = "ONE_ONLY"
 
@@ -367,14 +366,14 @@ class OneOnly(DeployError):
 
 
 class NotRunning(DeployError):
-    """No local mode runs on this data directory, so there is nothing to talk to."""
+    """No local mode runs on this data directory."""
 
     code = "NOT_RUNNING"
     exit_code = NO_ANSWER
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(
-            f"nothing runs on {data_dir.absolute()}; start it with `{penstock()} up`, name "
+            f"nothing runs on {data_dir.absolute()}; start it with `{penstock()} up`, choose "
             "another directory with --data, or a queue service with --url (or PENSTOCK_URL) and "
             "its token with PENSTOCK_TOKEN (or --token @FILE)"
         )

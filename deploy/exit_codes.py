@@ -1,19 +1,19 @@
-"""What the commands end with.  docs/command-line.md has a table of them.
+"""The exit codes of the commands.  docs/command-line.md has a table of them.
 
-Nothing is imported here: `entry` needs one of them before the command's own imports.
+Imports nothing: `entry` needs one of them before the imports of the command.
 """
 
-#: Refused, or the job failed, or an instance did.
+#: The request was refused, or a job or an instance failed.
 FAILED = 1
 
 #: The command line, a service.json or an input file is wrong.
 WRONG_INPUT = 2
 
-#: Nothing was there, or not in time.
+#: There was nothing, or not in time.
 NOTHING_THERE = 3
 
 #: No queue service answered, or none runs here.
 NO_ANSWER = 4
 
-#: What a shell expects of a program that Ctrl-C has ended.
+#: Ctrl-C, as shells expect it: 128 + SIGINT.
 INTERRUPTED = 130

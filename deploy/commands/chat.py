@@ -1,11 +1,11 @@
 """`penstock chat`: a conversation with a service, in a terminal or line by line from a pipe.
 
-Each question is a job with the whole conversation, as the chat page puts it: through the jobs API
-and not through the OpenAI face, because an answer then goes on where it was when the queue service
-is started again, its place in line is told with an estimate, and stopping it is answered honestly.
+Each question is a job that contains the whole conversation, as on the chat page.  The command
+uses the jobs API rather than the OpenAI API: an answer then continues after a restart of the
+queue service, a waiting question shows its position, and a cancellation reports its outcome.
 
-Exit codes: 0 ended; 1 refused, or with a pipe a question without an answer; 2 the command line is
-wrong; 4 no queue service answered; 130 Ctrl-C.
+Exit codes: 0 you ended it; 1 refused, or a question from a pipe got no answer; 2 the command line
+is wrong; 4 no queue service answered; 130 Ctrl-C.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from client_sdk.errors import (
     Unavailable,
 )
 from client_sdk.plain_text import harmless
-from deploy.admin import AdminFace
+from deploy.admin import AdminApi
 from deploy.commands.conversation import Conversation
 from deploy.commands.explained import Asked
 from deploy.commands.options import Data, Token, Url
@@ -40,8 +40,8 @@ from deploy.errors import ServiceUnnamed
 from deploy.exit_codes import FAILED, INTERRUPTED
 from deploy.local.data_dir import DEFAULT_PATH, DataDir
 
-#: What ends a conversation, and what forgets it, typed as a question.
-EXIT, ANEW = "/exit", "/new"
+#: What you type to end the conversation, or to start a new one.
+EXIT, NEW = "/exit", "/new"
 PROMPT = "> "
 _AWAY = (ConnectionFailed, Unavailable)
 
@@ -61,7 +61,8 @@ def chat(
     """Talk to a service: Ctrl-C stops an answer; /exit, Ctrl-D or Ctrl-C at the prompt ends it."""
     options = {"temperature": temperature, "max_tokens": max_tokens}
     given = {name: value for name, value in options.items() if value is not None}
-    # One loop for all questions: the connections stay, and Ctrl-C is the loop's while it runs.
+    # One loop for all questions: connections stay open, and asyncio.Runner turns Ctrl-C into a
+    # cancellation of the running question.
     with exit_codes(Asked(service, url, token, data_dir)), asyncio.Runner() as runner:
         name = service or runner.run(_only_service(url, token, data_dir))
         client = open_client(name, url, token, data_dir)
@@ -75,11 +76,11 @@ def chat(
 
 
 async def _only_service(url: str, token: str, data_dir: Path) -> str:
-    """Return the only service that the token opens; raises ServiceUnnamed when there are others."""
+    """Return the only service that the token opens; raises ServiceUnnamed unless there is one."""
     if not url:
         running = DataDir(data_dir).running()
         url, token = running.url, token or running.token
-    listed = await AdminFace(url, token).ask_async("GET", "/v1/models")
+    listed = await AdminApi(url, token).ask_async("GET", "/v1/models")
     names = [str(model["id"]) for model in listed["data"]]
     if len(names) != 1:
         raise ServiceUnnamed(names)
@@ -88,7 +89,7 @@ async def _only_service(url: str, token: str, data_dir: Path) -> str:
 
 def _typed(conversation: Conversation, runner: asyncio.Runner) -> int:
     """Talk to a person; return the exit code."""
-    note(f"{conversation.service}: {EXIT} or Ctrl-D ends, {ANEW} begins anew, Ctrl-C stops")
+    note(f"{conversation.service}: {EXIT} or Ctrl-D ends, {NEW} starts over, Ctrl-C stops")
     while True:
         try:
             question = _read_question()
@@ -103,20 +104,20 @@ def _typed(conversation: Conversation, runner: asyncio.Runner) -> int:
                 continue
             case command if command == EXIT:
                 return 0
-            case command if command == ANEW:
-                conversation.begin_anew()
+            case command if command == NEW:
+                conversation.restart()
                 continue
         try:
             runner.run(_answer(conversation, question))
         except KeyboardInterrupt:
-            note("left; the job may go on")
+            note("interrupted; the job may still run")
             return INTERRUPTED
         except (QueueFull, FrameTooBig, NoResult, Gone, NotFound, *_AWAY) as error:
             if isinstance(error, NoSuchService):
                 raise
-            note(f"there is no answer: {error.sentence}")
+            note(f"no answer: {error.sentence}")
             if isinstance(error, FrameTooBig):
-                note(f"the conversation is too long for the service; {ANEW} begins it anew")
+                note(f"the conversation is too long for the service; {NEW} starts a new one")
 
 
 def _piped(conversation: Conversation, runner: asyncio.Runner) -> int:
@@ -129,14 +130,14 @@ def _piped(conversation: Conversation, runner: asyncio.Runner) -> int:
             if not runner.run(_answer(conversation, line.strip())):
                 return INTERRUPTED
         except (NoResult, Gone, FrameTooBig) as error:
-            note(f"there is no answer: {error.sentence}")
+            note(f"no answer: {error.sentence}")
             code = FAILED
     return code
 
 
 def _read_question() -> str:
     if sys.stdout.isatty():
-        # With the editing and the history of the terminal, where this Python has them.
+        # Importing it gives `input` line editing and history; some builds of Python lack it.
         with contextlib.suppress(ImportError):
             importlib.import_module("readline")
         return input(PROMPT)
@@ -148,7 +149,7 @@ def _read_question() -> str:
 
 
 async def _answer(conversation: Conversation, question: str) -> bool:
-    """Ask, and show the answer as it grows; return whether it was not stopped."""
+    """Ask, and show the answer as it grows; return False if it was stopped."""
     with _Sight() as sight:
         stopped = await conversation.ask(question.encode(errors="replace").decode(), sight)
     if sight.wrote:
@@ -159,7 +160,7 @@ async def _answer(conversation: Conversation, question: str) -> bool:
 
 
 class _Sight:
-    """What is seen of an answer: its text on standard output, its place in line on a terminal."""
+    """Shows an answer: its text on standard output; on a terminal also the job's position."""
 
     def __init__(self) -> None:
         console = note_console()
@@ -192,11 +193,11 @@ class _Sight:
 
     def piece(self, text: str) -> None:
         if self._status is not None:
-            # Nothing may be drawn over the text from here on.
+            # The status line would be drawn over the text.
             self._status.stop()
         self.wrote = True
         write_text(text)
 
-    def anew(self, text: str) -> None:
-        note("\n[the worker was lost; another one answers anew]")
+    def restart(self, text: str) -> None:
+        note("\n[the worker was lost; another one starts the answer again]")
         self.piece(text)

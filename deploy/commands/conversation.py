@@ -1,4 +1,4 @@
-"""A conversation with a service: what was said, and the next answer to it."""
+"""A conversation with a service: its messages, and the next answer."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ from client_sdk.wire import names
 from deploy.commands.job_following import Shown, cancel, follow
 from deploy.errors import CannotPrint
 
-#: Where OpenAI's clients put a conversation: what an engine that is an HTTP server replays.
+#: The path that OpenAI's clients use; an engine that is an HTTP server receives it.
 CHAT_PATH = "v1/chat/completions"
 
 
 class Conversation:
-    """What was said so far; a question that got no answer was never said."""
+    """The messages so far, without questions that got no answer."""
 
     def __init__(
         self,
@@ -28,22 +28,22 @@ class Conversation:
         system: str = "",
         options: Mapping[str, Any],
     ) -> None:
-        """options: beside the messages, by their names in OpenAI's API."""
+        """options: other fields of the request, by their names in OpenAI's API."""
         self.service = service
         self._client = client
         self._options = options
         self._system = [{"role": "system", "content": system}] if system else []
         self._said: list[dict[str, str]] = []
 
-    def begin_anew(self) -> None:
-        """Forget what was said."""
+    def restart(self) -> None:
+        """Forget all messages."""
         self._said = []
 
     async def ask(self, question: str, shown: Shown) -> str:
-        """Ask, tell the answer as it grows, and remember both.
+        """Ask, show the answer as it grows, and remember both.
 
-        Returns "", or how it was stopped when the task was cancelled: what came by then is
-        remembered.  Raises a QueueError when there is no answer.
+        Returns "", or, when the task was cancelled, how the job was stopped; the text up to then
+        is remembered.  Raises a QueueError when there is no answer.
         """
         asked = [*self._said, {"role": "user", "content": question}]
         messages = [*self._system, *asked]
@@ -61,7 +61,7 @@ class Conversation:
         except asyncio.CancelledError:
             stopped = await cancel(self._client, job_id)
         except CannotPrint:
-            # Its answer was not read to the end, so it stays in the service for its time.
+            # You have not seen the whole answer, so the service keeps the result.
             raise
         except BaseException:
             await self._forget(job_id)
@@ -77,7 +77,7 @@ class Conversation:
 
 
 class _Answer:
-    """The text of an answer, told on to whoever shows it."""
+    """The text of an answer; passes each piece on to what shows it."""
 
     def __init__(self, shown: Shown) -> None:
         self.text = ""
@@ -93,13 +93,13 @@ class _Answer:
         self.text += text
         self._shown.piece(text)
 
-    def anew(self, text: str) -> None:
+    def restart(self, text: str) -> None:
         self.text = text
-        self._shown.anew(text)
+        self._shown.restart(text)
 
     def end(self, whole: str) -> None:
-        """Tell what of the result was not told in pieces."""
-        # When the engine's pieces were no parts of its result, what was read counts.
+        """Show the part of the result that no piece has shown."""
+        # If the pieces are not the beginning of the result, keep what you have read.
         if whole.startswith(self.text) and (rest := whole[len(self.text) :]):
             self.piece(rest)
 
@@ -116,7 +116,7 @@ def text_of(result: str) -> str:
         ("text",),
         ("choices", 0, "message", "content"),
         ("choices", 0, "text"),
-        # An engine that only echoes gives the conversation back.
+        # The echo engine returns the conversation.
         ("messages", -1, "content"),
     ):
         found = made

@@ -1,6 +1,6 @@
 """`penstock create`: a service from a service.json."""
 
-from deploy.commands.operator_apis import Faces
+from deploy.commands.operator_apis import OperatorApis
 from deploy.commands.options import AdminToken, AsJson, ChangeTimeout, Data, File, Url, Wait
 from deploy.commands.service_changes import put
 from deploy.local.data_dir import DEFAULT_PATH
@@ -16,6 +16,6 @@ def create(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Make a service from a service.json: its queues, and its inference instances."""
-    faces = Faces.find(url, admin_token, data_dir)
-    put(file, faces, data_dir, new=True, wait_s=timeout if wait else 0, as_json=as_json)
+    """Create a service from a service.json: its queues, and its inference instances."""
+    apis = OperatorApis.find(url, admin_token, data_dir)
+    put(file, apis, data_dir, new=True, wait_s=timeout if wait else 0, as_json=as_json)

@@ -24,13 +24,13 @@ from deploy.exit_codes import NOTHING_THERE
 from deploy.local.data_dir import DEFAULT_PATH
 
 dead = typer.Typer(
-    help="Dead letters: entries that are handed out no more, kept to be looked at.",
+    help="Dead letters: entries that are no longer delivered, kept for inspection.",
     no_args_is_help=True,
 )
 
 PARK = "Park"
 
-#: As much of an error's text is listed, in characters; `show` has all of it.
+#: Characters of an error that `ls` shows; `show` prints all of it.
 _MOST_ERROR = 200
 
 #: Letters in one request of `ls`.
@@ -38,7 +38,7 @@ PAGE = 1000
 
 
 class Role(StrEnum):
-    """Whose dead letters."""
+    """The queue that the dead letters come from."""
 
     INPUT = "input"
     SINK = "sink"
@@ -47,8 +47,8 @@ class Role(StrEnum):
 Id = Annotated[int, typer.Argument(min=1, help="Its id, as `ls` shows it.")]
 Ids = Annotated[list[int] | None, typer.Argument(min=1, help="Their ids, as `ls` shows them.")]
 InQueue = Annotated[Role, typer.Option("--queue", help="Of the input queue or of the sink.")]
-Code = Annotated[str, typer.Option(help="Only those that failed last with this code.")]
-Reason = Annotated[str, typer.Option(help="Only those: `MaxDelivery`, `Failed` or `PoisonJob`.")]
+Code = Annotated[str, typer.Option(help="Only those whose last error has this code.")]
+Reason = Annotated[str, typer.Option(help="Only these: `MaxDelivery`, `Failed` or `PoisonJob`.")]
 RequestId = Annotated[str, typer.Option(help="Only this request's.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
@@ -70,18 +70,18 @@ def ls(
     """List dead letters, without their data."""
     query = _filter(queue, code, reason, request_id)
     found: list[dict[str, Any]] = []
-    face = open_admin(url, admin_token, data_dir)
+    api = open_admin(url, admin_token, data_dir)
     go_on: int | str | None = 0
     while go_on is not None and len(found) < limit:
         length = str(min(PAGE, limit - len(found)))
-        page = face.ask("GET", _path(service), None, after=str(go_on), length=length, **query)
+        page = api.ask("GET", _path(service), None, after=str(go_on), length=length, **query)
         found += page["dead_letters"]
         go_on = page["next"]
     if as_json:
         say_json(found)
         return
     for letter in found:
-        # What somebody copies is never cut, nor broken by the frame of a table.
+        # You may want to copy the ids, so no table cuts or wraps them.
         say(one_line(f"{letter['id']}  request {letter['request_id']}"))
         code = f" {letter['code']}" if letter["code"] else ""
         say_wrapped(
@@ -93,11 +93,11 @@ def ls(
     if go_on is not None:
         note("There are more: see --limit.")
     if not found:
-        policy = face.ask("GET", service_path(service))["settings"]["dead_message_policy"]
+        policy = api.ask("GET", service_path(service))["settings"]["dead_message_policy"]
         if policy != PARK:
             note(
                 f"{service} keeps only poison jobs: its dead_message_policy is {policy}. With "
-                f"{PARK}, a setting of its queues, it keeps whatever failed for good."
+                f"{PARK}, a setting of its queues, it keeps every entry that failed for good."
             )
 
 
@@ -106,9 +106,7 @@ def show(
     service: Service,
     letter_id: Id,
     *,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Print the data, exactly, and no more.")
-    ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print only the data, unchanged.")] = False,
     queue: InQueue = Role.INPUT,
     url: Url = "",
     admin_token: AdminToken = "",
@@ -116,8 +114,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one dead letter with its data."""
-    face = open_admin(url, admin_token, data_dir)
-    letter = face.ask("GET", _path(service, letter_id), None, queue=queue.value)
+    api = open_admin(url, admin_token, data_dir)
+    letter = api.ask("GET", _path(service, letter_id), None, queue=queue.value)
     if as_json:
         say_json(letter)
         return
@@ -140,7 +138,7 @@ def edit(
     body: Annotated[str, typer.Option(help="The new data, as text.")] = "",
     file: Annotated[Path | None, typer.Option(help="Read the new data from this file.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Set key=value; repeatable.")] = None,
-    untag: Annotated[list[str] | None, typer.Option(help="Take this tag away.")] = None,
+    untag: Annotated[list[str] | None, typer.Option(help="Remove this tag.")] = None,
     queue: InQueue = Role.INPUT,
     url: Url = "",
     admin_token: AdminToken = "",
@@ -162,8 +160,8 @@ def edit(
         wish["tags"] = tags
     if not wish:
         raise typer.BadParameter("give --body, --file, --tag or --untag")
-    face = open_admin(url, admin_token, data_dir)
-    face.ask("PATCH", _path(service, letter_id), wish, queue=queue.value)
+    api = open_admin(url, admin_token, data_dir)
+    api.ask("PATCH", _path(service, letter_id), wish, queue=queue.value)
 
 
 @dead.command()
@@ -183,8 +181,8 @@ def replay(
 ) -> None:
     """Put dead letters back at the tail of their queue, each under its request id."""
     chosen = _choice(letter_ids, everything, _filter(queue, code, reason, request_id))
-    face = open_admin(url, admin_token, data_dir)
-    told = face.ask("POST", _path(service, "replay"), None, **chosen)
+    api = open_admin(url, admin_token, data_dir)
+    told = api.ask("POST", _path(service, "replay"), None, **chosen)
     if as_json:
         say_json(told)
     else:
@@ -193,7 +191,7 @@ def replay(
         for letter_id in told["absent"]:
             note(f"{letter_id}: there is no such dead letter")
         for letter_id in told["in_use"]:
-            note(f"{letter_id}: its request id is in the queue already")
+            note(f"{letter_id}: its request id is already in use")
     if not told["replayed"]:
         raise typer.Exit(NOTHING_THERE)
 
@@ -217,8 +215,8 @@ def purge(
     """Remove dead letters for good."""
     chosen = _choice(letter_ids, everything, _filter(queue, code, reason, request_id))
     confirm(f"remove these dead letters of {service} for good", yes=yes)
-    face = open_admin(url, admin_token, data_dir)
-    told = face.ask("DELETE", _path(service), None, **chosen)
+    api = open_admin(url, admin_token, data_dir)
+    told = api.ask("DELETE", _path(service), None, **chosen)
     if as_json:
         say_json(told)
     else:

@@ -1,9 +1,9 @@
-"""`penstock desc`: one service: its settings, its queues, its instances."""
+"""`penstock desc`: describe one service."""
 
 import json
 
 from client_sdk.plain_text import one_line
-from deploy.commands.operator_apis import Faces
+from deploy.commands.operator_apis import OperatorApis
 from deploy.commands.options import AdminToken, AsJson, Data, Name, Url
 from deploy.commands.printing import say, say_json
 from deploy.commands.service_table import show_instances, show_services
@@ -18,8 +18,8 @@ def desc(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Describe a service: its settings, its queues, its instances."""
-    found = Faces.find(url, admin_token, data_dir).service(name)
+    """Describe a service: its settings, its queues and its instances."""
+    found = OperatorApis.find(url, admin_token, data_dir).service(name)
     if as_json:
         say_json(found)
         return
@@ -32,7 +32,7 @@ def desc(
         )
     for key, value in sorted(found["settings"].items()):
         if not isinstance(value, dict):
-            # As a service.json says it: `true`, and `null` for what is not set.
+            # As in a service.json: `true`, and `null` for what is not set.
             said = value if isinstance(value, str) else json.dumps(value)
             say(one_line(f"{key}: {said}"))
     show_instances([found])

@@ -49,9 +49,9 @@ async def print_results(
     keep: bool = False,
     nothing: str = "nothing there",
 ) -> None:
-    """Print results, and then remove them from the queue; end the program when a job failed.
+    """Print results, then remove them from the queue; end the program when a job failed.
 
-    An error is no result: it does not go where the results go.
+    Errors go to standard error, results to standard output.
     """
     if not frames:
         end_with(nothing, NOTHING_THERE)

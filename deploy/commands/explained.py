@@ -1,4 +1,4 @@
-"""What to do about a refusal: a sentence for whoever reads the command's error."""
+"""Advice about an error: what you can do about it."""
 
 import asyncio
 import difflib
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client_sdk.errors import NoSuchService, QueueError
-from deploy.admin import AdminFace
+from deploy.admin import AdminApi
 from deploy.errors import DeployError
 from deploy.local.data_dir import DataDir
 
-#: The longest that a list of services is waited for, in seconds: it is only for a hint.
+#: Seconds to wait for the list of services, which is only a hint.
 LIST_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a command asked, and whom; url is "" for the local mode of the directory."""
+    """What a command asked for, and where; url is "" for the local mode of the directory."""
 
     service: str
     url: str
@@ -26,14 +26,14 @@ class Asked:
 
 
 async def advice(error: QueueError, asked: Asked | None) -> str:
-    """Return what helps against an error; "" when nothing is known."""
+    """Return what helps against an error, or ""."""
     if isinstance(error, NoSuchService) and asked is not None and "did you mean" not in str(error):
         return alike(asked.service, await _names(asked))
     return ""
 
 
 def alike(service: str, names: Iterable[str]) -> str:
-    """Return which services the name may have been meant for; "" when none is there."""
+    """Suggest services with a similar name, or list those that exist; "" when there are none."""
     known = sorted(set(names) - {service})
     near = difflib.get_close_matches(service, known, n=3, cutoff=0.5)
     if near:
@@ -42,18 +42,16 @@ def alike(service: str, names: Iterable[str]) -> str:
 
 
 async def _names(asked: Asked) -> list[str]:
-    """Return the services that the caller may know of; [] when that cannot be found out."""
+    """Return the services that the caller may see; [] when the list is not available."""
     try:
         async with asyncio.timeout(LIST_TIMEOUT_S):
             if not asked.url:
                 running = DataDir(asked.data_dir).running()
-                face = AdminFace(running.url, running.admin_token)
-                listed = (await face.ask_async("GET", "/v1/services"))["services"]
+                api = AdminApi(running.url, running.admin_token)
+                listed = (await api.ask_async("GET", "/v1/services"))["services"]
                 return [str(one["name"]) for one in listed]
             # Only those that this token opens.
-            listed = (await AdminFace(asked.url, asked.token).ask_async("GET", "/v1/models"))[
-                "data"
-            ]
+            listed = (await AdminApi(asked.url, asked.token).ask_async("GET", "/v1/models"))["data"]
             return [str(one["id"]) for one in listed]
     except (DeployError, TimeoutError, KeyError, TypeError):
         return []

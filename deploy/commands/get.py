@@ -1,4 +1,4 @@
-"""`penstock get`: results of a service, taken out of its sink once they are printed."""
+"""`penstock get`: print results of a service, and delete them."""
 
 from typing import Annotated
 
@@ -13,7 +13,9 @@ from deploy.local.data_dir import DEFAULT_PATH
 
 def get(
     service: Service,
-    request_id: Annotated[str, typer.Argument(help="Only this request's; default: any.")] = "",
+    request_id: Annotated[
+        str, typer.Argument(help="Only the result of this request; default: any.")
+    ] = "",
     *,
     index: Annotated[int, typer.Option(help="The first index to consider.")] = 0,
     length: Annotated[int, typer.Option(help="How many at most.")] = 1,
@@ -25,7 +27,7 @@ def get(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Print results and take them out of the sink."""
+    """Print results and remove them from the sink."""
 
     async def verb() -> None:
         async with open_client(service, url, token, data_dir) as client:
@@ -34,7 +36,7 @@ def get(
                 index=index,
                 length=length,
                 timeout_s=timeout,
-                # Removed once they are printed, and not by the answer that carries them.
+                # Delete them after they are printed, not when they are sent.
                 auto_delete=False,
                 request_id=request_id,
             )

@@ -1,4 +1,4 @@
-"""A job that a command waits for: followed to its end through whatever passes, or canceled."""
+"""Follow a job to its end, through lost connections and restarts, or cancel it."""
 
 import asyncio
 import contextlib
@@ -12,31 +12,31 @@ from client_sdk.errors import JobEnded, NotFound, QueueError, TextChanged
 from client_sdk.growing_text import GrowingText
 from client_sdk.job_calls import JobEvent
 
-#: For how long a worker is waited for that was told to stop, in seconds.
+#: Seconds to wait for the worker to stop after a cancellation.
 CANCEL_WAIT_S = 10.0
 
 
 class Shown(Protocol):
-    """Who is told what becomes of a job."""
+    """Shows the progress of a job."""
 
     def state(self, sentence: str) -> None:
-        """Where it is now."""
+        """Show where the job is now."""
 
     def trouble(self, sentence: str) -> None:
-        """Why nothing is heard of it for now."""
+        """Show why there is no news of the job."""
 
     def piece(self, text: str) -> None:
-        """A piece of its text, which continues what came before."""
+        """Show the next piece of its text."""
 
-    def anew(self, text: str) -> None:
-        """Its text so far: another worker began anew, and says something else."""
+    def restart(self, text: str) -> None:
+        """Show the text so far: another worker has started again, with another text."""
 
 
 async def follow(client: AsyncQueueClient, job_id: str, shown: Shown) -> Mapping[str, Any]:
-    """Tell of a job until it has ended; return what the service says of it then.
+    """Show the progress of a job until it ends; return its final state.
 
-    A service that is away is waited for, for as long as it takes.  Raises NotFound when the job
-    is not there any more, and what the service refuses.
+    Waits for as long as it takes while the service does not respond.  Raises NotFound when the job
+    no longer exists, and any other error that trying again does not cure.
     """
     growing, backoff, after = GrowingText(), Backoff(), ""
     while True:
@@ -51,32 +51,32 @@ async def follow(client: AsyncQueueClient, job_id: str, shown: Shown) -> Mapping
                     if event.kind == "gone":
                         raise NotFound(f"job {job_id} was deleted or forgotten")
                     _tell(event, growing, shown)
-            # The service says nothing more about it; its state says why.
+            # The stream ended without an `end` event; the state says why.
             return (await client.jobs.get(job_id)).data
         except QueueError as error:
             if not error.transient:
                 raise
-            shown.trouble(f"waiting, and trying again: {error.sentence}")
+            shown.trouble(f"waiting to try again: {error.sentence}")
         await asyncio.sleep(backoff.next_delay_s())
 
 
 async def cancel(client: AsyncQueueClient, job_id: str) -> str:
-    """Cancel a job, and return a sentence about what came of that."""
+    """Cancel a job, and return a sentence about the outcome."""
     try:
         job = await client.jobs.cancel(job_id, timeout_s=CANCEL_WAIT_S)
     except JobEnded as error:
         return f"too late to cancel: the job has {error.fields.get('state', 'ended')}"
     except NotFound:
-        return "nothing was put"
+        return "nothing was submitted"
     except QueueError as error:
-        return f"the job may go on: {error}"
+        return f"the job may still run: {error}"
     if job.has_ended:
         return "the job is canceled"
-    return f"its worker was told to stop, and did not within {CANCEL_WAIT_S:g} s"
+    return f"the job was canceled, but its worker did not stop within {CANCEL_WAIT_S:g} s"
 
 
 def place_of(job: Mapping[str, Any]) -> str:
-    """Return where a job is, in words: its place in line and when it may begin, or that it runs."""
+    """Describe where a job is: its position and when it may start, or that it runs."""
     estimate = job.get("estimate") or {}
     if job.get("canceling"):
         return "being canceled"
@@ -86,8 +86,8 @@ def place_of(job: Mapping[str, Any]) -> str:
     if job.get("scheduled"):
         return f"waiting until {job.get('not_before')}"
     ahead = job.get("position")
-    place = f", {ahead} before it" if ahead else ", next" if ahead == 0 else ""
-    return f"in line{place}{_in_about(estimate.get('start'), 'begins')}"
+    place = f", {ahead} ahead" if ahead else ", next" if ahead == 0 else ""
+    return f"queued{place}{_in_about(estimate.get('start'), 'starts')}"
 
 
 def _in_about(moments: Mapping[str, Any] | None, what: str) -> str:
@@ -105,4 +105,4 @@ def _tell(event: JobEvent, growing: GrowingText, shown: Shown) -> None:
         if piece := growing.feed(event):
             shown.piece(piece)
     except TextChanged:
-        shown.anew(growing.start_over())
+        shown.restart(growing.start_over())

@@ -1,4 +1,4 @@
-"""The options that every command which puts jobs has, and how it shows a result in JSON."""
+"""The options of all commands that submit jobs, and the JSON form of a result."""
 
 import base64
 import json
@@ -13,24 +13,26 @@ from client_sdk.wire.errors import WireError
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="A tag, as key=value; repeatable.")]
 Priority = Annotated[int, typer.Option(min=0, help="1 goes before all normal jobs.")]
 Path = Annotated[str, typer.Option("--path", help="For an engine that is an HTTP server.")]
-ContentType = Annotated[str, typer.Option(help="What the input is, for such an engine.")]
-NotBefore = Annotated[str, typer.Option(help="Begin then: a time, or from now, such as 90s.")]
-StartBy = Annotated[str, typer.Option(help="Expires when it has not begun by then.")]
-FinishBy = Annotated[str, typer.Option(help="Expires when it is not done by then.")]
-RunTimeout = Annotated[str, typer.Option(help="The longest that one attempt may run, such as 90s.")]
+ContentType = Annotated[str, typer.Option(help="The media type of the input, for such an engine.")]
+NotBefore = Annotated[
+    str, typer.Option(help="Start no earlier: a time, or a duration such as 90s.")
+]
+StartBy = Annotated[str, typer.Option(help="Expire the job unless it starts by then.")]
+FinishBy = Annotated[str, typer.Option(help="Expire the job unless it is done by then.")]
+RunTimeout = Annotated[str, typer.Option(help="Longest run of one attempt, such as 90s.")]
 MaxAttempts = Annotated[
-    int | None, typer.Option(min=1, help="Attempts in all; 1 never tries again.")
+    int | None, typer.Option(min=1, help="Attempts in total; 1 means no retry.")
 ]
 RetryPause = Annotated[
-    str, typer.Option(help="From a failure to the next attempt, such as 5s; then longer each time.")
+    str, typer.Option(help="Pause before the first retry, such as 5s; later pauses are longer.")
 ]
 Seconds = Annotated[
-    float | None, typer.Option(min=0, help="Seconds to wait; by default as long as it takes.")
+    float | None, typer.Option(min=0, help="Seconds to wait; by default, until the job ends.")
 ]
 
 
 def retry_of(max_attempts: int | None, retry_pause: str) -> dict[str, float] | None:
-    """Return how a job is tried again, as far as the options say so; raises BadParameter."""
+    """Return the retry policy that the options ask for, or None; raises BadParameter."""
     wanted: dict[str, float] = {}
     if max_attempts is not None:
         wanted["max_attempts"] = max_attempts
@@ -43,10 +45,10 @@ def retry_of(max_attempts: int | None, retry_pause: str) -> dict[str, float] | N
 
 
 def output_fields(data: bytes) -> dict[str, Any]:
-    """Return a result for a JSON document: `output`, or `output_base64` when it is no text.
+    """Return a result for a JSON document: `output`, or `output_base64` if it is not text.
 
-    An object or an array is itself.  Everything else is text, so that the answer "42" of a
-    language model is not a number between texts.
+    Objects and arrays stay JSON.  Everything else is text, so that the answer "42" of a language
+    model does not become a number among texts.
     """
     try:
         text = data.decode()
@@ -61,10 +63,10 @@ def output_fields(data: bytes) -> dict[str, Any]:
 
 
 def error_fields(error: QueueError) -> dict[str, Any]:
-    """Return why a job gave no result: its `state`, and an `error` with a code, a message
-    and, of a job that failed, a type.
+    """Return why a job has no result: its `state`, and an `error` with a code and a message.
 
-    A job that was never put is `refused`; one whose result is no longer there is `gone`.
+    The error of a failed job has a type too.  A job that was never accepted is `refused`; one
+    whose result no longer exists is `gone`.
     """
     state = error.fields.get("state") or ("gone" if error.status in (404, 410) else "refused")
     code = error.fields.get("reason") or error.code
@@ -75,4 +77,4 @@ def error_fields(error: QueueError) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")

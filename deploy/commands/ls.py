@@ -1,6 +1,6 @@
 """`penstock ls`: the services, a row each."""
 
-from deploy.commands.operator_apis import Faces
+from deploy.commands.operator_apis import OperatorApis
 from deploy.commands.options import AdminToken, AsJson, Data, Url
 from deploy.commands.printing import say_json
 from deploy.commands.service_table import show_services
@@ -15,7 +15,7 @@ def ls(
     as_json: AsJson = False,
 ) -> None:
     """List the services."""
-    services = Faces.find(url, admin_token, data_dir).services()
+    services = OperatorApis.find(url, admin_token, data_dir).services()
     if as_json:
         say_json(services)
     else:

@@ -1,6 +1,6 @@
-"""`penstock modify`: a service becomes what its service.json says now."""
+"""`penstock modify`: change a service to its service.json."""
 
-from deploy.commands.operator_apis import Faces
+from deploy.commands.operator_apis import OperatorApis
 from deploy.commands.options import AdminToken, AsJson, ChangeTimeout, Data, File, Url, Wait
 from deploy.commands.service_changes import put
 from deploy.local.data_dir import DEFAULT_PATH
@@ -16,9 +16,9 @@ def modify(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Change a service to what its service.json says now; its entries stay.
+    """Change a service to its service.json; its entries stay.
 
-    Instances are replaced one after the other when the file says something else about them.
+    Replaces the instances, one after the other, if the file changes them.
     """
-    faces = Faces.find(url, admin_token, data_dir)
-    put(file, faces, data_dir, new=False, wait_s=timeout if wait else 0, as_json=as_json)
+    apis = OperatorApis.find(url, admin_token, data_dir)
+    put(file, apis, data_dir, new=False, wait_s=timeout if wait else 0, as_json=as_json)

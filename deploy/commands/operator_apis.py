@@ -1,4 +1,4 @@
-"""Whom an operator's command speaks to: a queue service, and the local mode around it if any."""
+"""What an operator's command calls: the admin API, and the control API of a local mode."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from deploy.admin import AdminFace, service_path
+from deploy.admin import AdminApi, service_path
 from deploy.errors import InstancesElsewhere, Interrupted, NotReady, OwnService, penstock
 from deploy.local.data_dir import DataDir
 
@@ -16,29 +16,29 @@ LOOK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
-    """The admin face of a queue service; control is None where no local mode is around it.
+class OperatorApis:
+    """The admin API of a queue service; control is None without a local mode.
 
-    own: the service that the local mode serves by its own options; empty without one.
+    own: the service that the options of `penstock up` describe; "" without a local mode.
     """
 
     url: str
-    admin: AdminFace
-    control: AdminFace | None
+    admin: AdminApi
+    control: AdminApi | None
     own: str = ""
 
     @classmethod
-    def find(cls, url: str, admin_token: str, data_dir: Path) -> "Faces":
-        """The faces at `url`, or those of the local mode; raises NotRunning without either."""
+    def find(cls, url: str, admin_token: str, data_dir: Path) -> "OperatorApis":
+        """Return the APIs at `url`, or of the local mode; raises NotRunning without either."""
         if url:
-            return cls(url.rstrip("/"), AdminFace(url, admin_token), None)
+            return cls(url.rstrip("/"), AdminApi(url, admin_token), None)
         running = DataDir(data_dir).running()
-        admin = AdminFace(running.url, admin_token or running.admin_token)
-        control = AdminFace(running.control_url, running.control_token)
+        admin = AdminApi(running.url, admin_token or running.admin_token)
+        control = AdminApi(running.control_url, running.control_token)
         return cls(running.url, admin, control, own=running.service)
 
     def services(self) -> list[dict[str, Any]]:
-        """All services, each with `local`, which is what the local mode knows of it, or None."""
+        """Return all services; `local` is what the local mode knows of one, or None."""
         local = {one["name"]: one for one in self._local()}
         answer = self.admin.ask("GET", "/v1/services")
         found = []
@@ -48,7 +48,7 @@ class Faces:
         return found
 
     def service(self, name: str) -> dict[str, Any]:
-        """One service, in the same form."""
+        """Return one service in the same form."""
         found: dict[str, Any] = self.admin.ask("GET", service_path(name))
         local = {one["name"]: one for one in self._local()}
         return {**found, "local": local.get(name)}
@@ -57,10 +57,10 @@ class Faces:
         """Say whether the local mode runs this service."""
         return any(one["name"] == name for one in self._local())
 
-    def must_control(self, name: str) -> AdminFace:
-        """The control of the local mode; raises InstancesElsewhere when there is none.
+    def must_control(self, name: str) -> AdminApi:
+        """Return the control API of the local mode; raises InstancesElsewhere without one.
 
-        Raises OwnService for what is not changed while the local mode runs.
+        Raises OwnService for the service that only the options of `penstock up` change.
         """
         self.check_not_own(name)
         if self.control is None:
@@ -68,7 +68,7 @@ class Faces:
         return self.control
 
     def check_not_own(self, name: str) -> None:
-        """Raise OwnService for the service that the local mode serves by its own options."""
+        """Raise OwnService for the service that the options of `penstock up` describe."""
         if self.own and name == self.own:
             raise OwnService(name)
 
@@ -77,10 +77,10 @@ class Faces:
     ) -> dict[str, Any]:
         """Wait until a change of a service is complete.
 
-        tell: gets a sentence about how far it is.  made: the service is new.
-        Raises NotReady at the timeout and Interrupted at Ctrl-C; it goes on all the same.
+        tell: receives sentences about the progress.  made: the service is new.
+        Raises NotReady after the time-out and Interrupted after Ctrl-C; the change continues.
         """
-        sentence = "its instances were not looked at yet"
+        sentence = "its instances have not been checked yet"
 
         def note(seen: str) -> None:
             nonlocal sentence
@@ -90,11 +90,13 @@ class Faces:
         try:
             return self._until_done(name, timeout_s, note)
         except KeyboardInterrupt:
-            done = "is made and takes jobs" if made else "is told"
-            undo = f", `{penstock()} delete {name}` removes it" if made else ""
+            what = (
+                f"{name} was created and accepts jobs" if made else f"the change of {name} was sent"
+            )
+            undo = f"; `{penstock()} delete {name}` removes it" if made else ""
             raise Interrupted(
-                f"{name} {done}, and goes on without you ({sentence}): "
-                f"`{penstock()} desc {name}` tells how far it is{undo}"
+                f"{what}; it continues in the background ({sentence}): "
+                f"`{penstock()} desc {name}` shows the progress{undo}"
             ) from None
 
     def _until_done(
@@ -123,5 +125,5 @@ class Faces:
 
 
 def local_path(name: str, verb: str = "") -> str:
-    """The path of a service at the local mode's control."""
+    """Return the path of a service in the control API."""
     return f"/services/{quote(name, safe='')}{verb}"

@@ -1,4 +1,4 @@
-"""The options and arguments that several commands share, and how their values are read."""
+"""Options and arguments that several commands share."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ _CA_FILE = "--ca-file"
 
 
 def read_secret(value: str) -> str:
-    """Return the token that an option means; raise BadParameter when its file cannot be read."""
+    """Return the token of an option; raises BadParameter when its file cannot be read."""
     if not value.startswith("@"):
         return value
     path = Path(value[1:])
@@ -52,19 +52,19 @@ AdminToken = Annotated[
 ]
 Data = Annotated[Path, typer.Option("--data", help="The local mode's data directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
-Timeout = Annotated[float, typer.Option(help="Seconds to wait at most.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+Timeout = Annotated[float, typer.Option(help="Longest wait, in seconds.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 # Of the commands that change services.
 File = Annotated[Path, typer.Argument(help="A service.json.", exists=True, dir_okay=False)]
 Name = Annotated[str, typer.Argument(help="The service's name.")]
 Wait = Annotated[bool, typer.Option(help="Wait until it is done.")]
-ChangeTimeout = Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")]
+ChangeTimeout = Annotated[float, typer.Option(min=0, help="Longest wait, in seconds.")]
 
 
 def confirm(what: str, *, yes: bool) -> None:
-    """Ask whether to do `what`; raise NotConfirmed where nobody can be asked, Abort for a no."""
+    """Ask whether to do `what`; raises NotConfirmed without a terminal, Abort for a no."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -74,15 +74,15 @@ def confirm(what: str, *, yes: bool) -> None:
 
 
 CaFile = typer.Option(
-    help="The certificates that a queue service at https:// is checked against, as PEM; by "
-    "default the system's. In any place of a command line.",
+    help="Trusted certificates for a queue service at https://, as PEM; by default, the "
+    "system's. May be anywhere on the command line.",
     envvar="PENSTOCK_CA_FILE",
     show_default=False,
 )
 
 
 class WithCaFile(TyperGroup):
-    """The commands of `penstock`, with the option moved to where the program itself takes it."""
+    """The commands of `penstock`; moves `--ca-file` to where the program expects it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, to_the_front(args))

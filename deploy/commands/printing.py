@@ -1,8 +1,8 @@
-"""What the commands print: on a terminal it can do nothing but be read, and it is never half there.
+"""What the commands print: without control characters on a terminal, and complete or not at all.
 
-Standard output carries results.  A function that writes there returns when everything was handed
-over, and raises CannotPrint otherwise: a command that consumes a result removes it after that.
-Standard error carries notes, and a note that cannot be written is dropped.
+Standard output carries results.  A function that writes there returns when everything is written,
+and raises CannotPrint otherwise; a command that consumes a result deletes it only afterwards.
+Standard error carries notes; a note that cannot be written is dropped.
 """
 
 import json
@@ -21,7 +21,7 @@ from client_sdk.plain_text import harmless, one_line, safe_json
 from client_sdk.steady_output import steady
 from deploy.errors import CannotPrint, ReaderLeft
 
-#: Columns of a table that no terminal shows, so that nothing in it is cut off.
+#: Columns of a table that goes to a file: wide enough to cut nothing off.
 _WIDTH = 200
 
 
@@ -42,8 +42,8 @@ def say_json(document: object) -> None:
 
 
 def show_parts(*parts: RenderableType) -> None:
-    """Print tables and texts; nothing is cut off where standard output is no terminal."""
-    # What others wrote is no markup, and `:name:` in it no emoji.
+    """Print tables and texts; cuts nothing off when standard output is not a terminal."""
+    # Clients wrote some of these texts: they must not act as markup or as emoji codes.
     console = Console(markup=False, emoji=False, highlight=False, width=columns())
     with console.capture() as captured:
         for part in parts:
@@ -52,7 +52,7 @@ def show_parts(*parts: RenderableType) -> None:
 
 
 def new_table(*heads: str) -> Table:
-    """Return a table that fits narrow terminals: only its last column is ever broken."""
+    """Return a table that fits narrow terminals: only its last column wraps."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in heads[:-1]:
         table.add_column(name, no_wrap=True, overflow="fold")
@@ -61,7 +61,7 @@ def new_table(*heads: str) -> Table:
 
 
 def say_wrapped(text: str, *, indent: int) -> None:
-    """Print a text of others, indented, in lines that fit the terminal."""
+    """Print a text that a client wrote, indented, in lines that fit the terminal."""
     for line in textwrap.wrap(one_line(text), max(20, columns() - indent), break_on_hyphens=False):
         say(" " * indent + line)
 
@@ -90,7 +90,7 @@ def write_payload(data: bytes, *, between: bool = False) -> None:
 
 def note(text: str, *, colour: str | None = None) -> bool:
     """Print a line on standard error; return whether it was written."""
-    # Whatever goes wrong with a note, the command goes on.
+    # A note that fails must not end the command.
     try:
         typer.secho(harmless(text), fg=colour, err=True)
     except (OSError, ValueError):
@@ -99,9 +99,9 @@ def note(text: str, *, colour: str | None = None) -> bool:
 
 
 def note_console() -> Console:
-    """Return a console on standard error whose failures end nothing: for progress."""
+    """Return a console for progress, on standard error, whose failures are ignored."""
     file = sys.stderr
-    # The tests of commands put a file without a descriptor in its place.
+    # Tests replace standard error by a file without a descriptor.
     with suppress(OSError, ValueError, AttributeError):
         file = steady(sys.stderr, sys.stderr.fileno())
     return Console(file=file, markup=False, emoji=False, highlight=False)
@@ -118,7 +118,7 @@ def is_terminal() -> bool:
 
 
 def json_line(document: object) -> str:
-    """Return a document as one line of JSON without a character that steers a terminal."""
+    """Return a document as one line of JSON without control characters."""
     return safe_json(json.dumps(document, ensure_ascii=False))
 
 
@@ -139,12 +139,12 @@ def _write(text: str | bytes) -> None:
 
 
 def _encoded(text: str, stream: TextIO) -> bytes:
-    # An encoding that lacks a character, such as that of a Windows console, is no reason to stop.
+    # The encoding, such as that of a Windows console, may lack a character; escape it.
     return text.encode(stream.encoding or "utf-8", "backslashreplace")
 
 
 def _drop_the_rest(stream: TextIO) -> None:
-    """Let nothing more be written: Python would fail once more when it closes the stream."""
+    """Discard further output: Python would fail again when it closes the stream."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

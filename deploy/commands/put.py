@@ -17,7 +17,7 @@ from deploy.commands.session import open_client, run_verb
 from deploy.errors import penstock
 from deploy.local.data_dir import DEFAULT_PATH, data_option
 
-#: Seconds after which a put that waits looks whether its job has ended without a result.
+#: Seconds between checks whether the job has ended without a result.
 LOOK_EVERY_S = 5.0
 
 
@@ -28,8 +28,10 @@ def put(
     file: Annotated[Path | None, typer.Option(help="Read the data from this file.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag, as key=value; repeatable.")] = None,
     priority: Annotated[int, typer.Option(help="1 goes before all normal entries.")] = 0,
-    request_id: Annotated[str, typer.Option(help="What the result will carry.")] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result, print it.")] = False,
+    request_id: Annotated[
+        str, typer.Option(help="The request id; by default, one is generated.")
+    ] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the result and print it.")] = False,
     timeout: Timeout = 300.0,
     url: Url = "",
     token: Token = "",
@@ -63,7 +65,7 @@ def put(
 
 
 async def _wait(client: AsyncQueueClient, receipt: Receipt, *, timeout_s: float) -> list[Frame]:
-    """Wait for a result, and say so when the job seems to have ended without one."""
+    """Wait for a result; report when the job seems to have ended without one."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     while True:
@@ -75,8 +77,8 @@ async def _wait(client: AsyncQueueClient, receipt: Receipt, *, timeout_s: float)
             return found
         if await client.search(receipt.index) is None:
             break
-    # The result is stored in the step that removes the entry, so it is there by now or never was.
-    # One exception is an entry that was put back at the tail: therefore the waiting goes on.
+    # One step removes the entry and stores its result, so the result exists now or never will.
+    # The exception is an entry that went back to the tail of the queue, so keep waiting.
     found = await client.sink.get(request_id=receipt.request_id, auto_delete=False)
     if found:
         return found

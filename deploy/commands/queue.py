@@ -32,7 +32,7 @@ Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="SERVICE or SERVICE/
 Index = Annotated[int, typer.Argument(min=0, help="An entry's index.")]
 Indexes = Annotated[list[int], typer.Argument(min=0, help="Entries' indexes.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="key=value; repeatable.")]
-User = Annotated[str, typer.Option("--uid", help="The user; by default a name of its own.")]
+User = Annotated[str, typer.Option("--uid", help="The user; by default, a generated name.")]
 Group = Annotated[str, typer.Option("--gid", help="Its group.")]
 
 
@@ -46,7 +46,7 @@ def _on(
     uid: str = "",
     gid: str = "",
 ) -> None:
-    """Do one thing with a queue and end the program with the code that its end means."""
+    """Run one operation on a queue, and exit with the code of its error."""
     service, _, role = queue.partition("/")
     if not service or role not in ("", names.SINK):
         raise typer.BadParameter(f"expected SERVICE or SERVICE/{names.SINK}, got {queue!r}")
@@ -73,7 +73,7 @@ def put(
     file: Annotated[Path | None, typer.Option(help="Read the data from this file.")] = None,
     tag: Tags = None,
     priority: Annotated[int, typer.Option(min=0, help="1 goes before all normal entries.")] = 0,
-    request_id: Annotated[str, typer.Option(help="By default one is made.")] = "",
+    request_id: Annotated[str, typer.Option(help="By default, one is generated.")] = "",
     path: Annotated[str, typer.Option(help="For an engine that is an HTTP server.")] = "",
     url: Url = "",
     token: Token = "",
@@ -118,7 +118,7 @@ def get(
             index=index,
             length=length,
             timeout_s=timeout,
-            # Removed once they are printed, and not by the answer that carries them.
+            # Delete them after they are printed, not when they are sent.
             auto_delete=False,
             request_id=request_id,
             tags=tags,
@@ -138,10 +138,15 @@ def watch(
     queue: Queue,
     *,
     index: Annotated[int, typer.Option(min=-1, help="From here on; -1 is what comes now.")] = 0,
-    window: Annotated[int, typer.Option(min=1, help="How many may be on their way.")] = 10,
-    index_only: Annotated[bool, typer.Option("--index-only", help="Without the data.")] = False,
+    window: Annotated[
+        int, typer.Option(min=1, help="Most entries sent and not yet committed.")
+    ] = 10,
+    index_only: Annotated[bool, typer.Option("--index-only", help="Leave out the data.")] = False,
     auto_commit: Annotated[
-        bool, typer.Option("--auto-commit", help="Committed as it is sent, not once it is printed.")
+        bool,
+        typer.Option(
+            "--auto-commit", help="Commit entries when they are sent, not when they are printed."
+        ),
     ] = False,
     tag: Tags = None,
     count: Annotated[int, typer.Option(min=0, help="Stop after this many; 0 means never.")] = 0,
@@ -177,7 +182,7 @@ def commit(
     queue: Queue,
     indexes: Indexes,
     *,
-    negative: Annotated[bool, typer.Option("--negative", help="Give them back instead.")] = False,
+    negative: Annotated[bool, typer.Option("--negative", help="Reject them instead.")] = False,
     code: Annotated[str, typer.Option(help="Why: one capitalised word, or a number.")] = "",
     reason: Annotated[str, typer.Option(help="Why, in a sentence.")] = "",
     uid: User = "",
@@ -187,7 +192,7 @@ def commit(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Say that a group is done with entries. What another user holds is left alone."""
+    """Commit entries for a group; entries that another user holds stay."""
 
     async def verb(opened: AsyncQueue) -> None:
         if negative:
@@ -209,7 +214,7 @@ def delete(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Remove entries, also those that a subscriber holds."""
+    """Remove entries, including those that a subscriber holds."""
 
     async def verb(opened: AsyncQueue) -> None:
         await opened.delete(indexes)
@@ -231,7 +236,7 @@ def search(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Say whether an entry is worked on, or how many are before it."""
+    """Show who holds an entry, or how many entries are before it."""
 
     async def verb(opened: AsyncQueue) -> None:
         place = await opened.search(index)
@@ -318,7 +323,7 @@ def truncate(
         which = "all" if everything else f"those before {index} of"
         confirm(f"remove {which} {before['stream.length']} entries of {queue} for good", yes=yes)
         await opened.truncate(below)
-        # What is put or taken by others meanwhile counts too: there is no lock around the three.
+        # Without a lock around these calls, concurrent puts and reads change the number.
         removed = max(0, int(before["stream.length"]) - await opened.count())
         if as_json:
             say_json({"below": below, "removed": removed})
@@ -332,19 +337,23 @@ def truncate(
 def end(
     queue: Queue,
     *,
-    force: Annotated[bool, typer.Option("--force", help="Drop what nobody holds.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take puts again.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Drop the entries that no subscriber holds.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Accept puts again.")] = False,
     yes: Yes = False,
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Take no more puts; what is there is delivered as before."""
+    """Refuse further puts; stored entries are still delivered."""
     if force and undo:
-        raise typer.BadParameter("--force drops entries; there is nothing to --undo in that")
+        raise typer.BadParameter(
+            "--force drops entries, which --undo cannot restore; give only one of them"
+        )
     if force:
-        confirm(f"end {queue} and drop every entry of it that nobody holds", yes=yes)
+        confirm(f"end {queue} and drop every entry that no subscriber holds", yes=yes)
 
     async def verb(opened: AsyncQueue) -> None:
         await (opened.open_stream() if undo else opened.end_stream(force=force))

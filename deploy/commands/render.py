@@ -15,7 +15,7 @@ render = typer.Typer(help="Write files that run a service elsewhere.", no_args_i
 
 @render.callback()
 def _render() -> None:
-    """Keep `compose` a word of its own, while it is the only one."""
+    """Make `compose` a subcommand: typer drops the name of an only command."""
 
 
 @render.command()
@@ -23,10 +23,11 @@ def compose(
     file: File,
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write here; default: standard output.")
+        Path | None,
+        typer.Option("--output", "-o", help="The file to write; default: standard output."),
     ] = None,
 ) -> None:
-    """Write a compose file: an image of the file runs as it is, beside a worker."""
+    """Write a compose file; an image runs unchanged, next to a worker."""
     plan = read_and_tell(file, in_containers=True)
     worker, folder = plan.worker, file.resolve().parent
     if plan.container is None:

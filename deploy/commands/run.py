@@ -1,4 +1,4 @@
-"""`penstock run`: one job, from its place in line to its result on standard output.
+"""`penstock run`: submit one job, wait for it, and print its result.
 
 Exit codes: 0 done; 1 refused, or the job failed, expired or was canceled; 2 the command line is
 wrong; 3 not in time; 4 no queue service answered; 130 Ctrl-C.
@@ -32,21 +32,22 @@ from deploy.commands.session import end_with, open_client, run_verb
 from deploy.exit_codes import FAILED, INTERRUPTED, NOTHING_THERE
 from deploy.local.data_dir import DEFAULT_PATH
 
-#: As much of a text that grows is kept to be shown, in characters.
+#: Characters of a growing text that are kept for display.
 MOST_SHOWN = 8000
 
 
 def run(
     service: Service,
     data: Annotated[
-        str | None, typer.Argument(metavar="INPUT", help="The input; - or none reads a pipe.")
+        str | None,
+        typer.Argument(metavar="INPUT", help="The input; - or none reads standard input."),
     ] = None,
     *,
     file: Annotated[Path | None, typer.Option(help="Read the input from this file.")] = None,
     tag: job_options.Tags = None,
     priority: job_options.Priority = 0,
     job_id: Annotated[
-        str, typer.Option("--id", help="Its id; the same again puts nothing, and waits.")
+        str, typer.Option("--id", help="Its id; if the job exists, only wait for it.")
     ] = "",
     path: job_options.Path = "",
     content_type: job_options.ContentType = "",
@@ -56,7 +57,7 @@ def run(
     run_timeout: job_options.RunTimeout = "",
     max_attempts: job_options.MaxAttempts = None,
     retry_pause: job_options.RetryPause = "",
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print its id and leave.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print its id and exit.")] = False,
     timeout: job_options.Seconds = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the result in the service; so does --id.")
@@ -80,7 +81,7 @@ def run(
         "retry": job_options.retry_of(max_attempts, retry_pause),
     }
     keep = keep or bool(job_id)
-    # Made here, so that Ctrl-C knows what to cancel even while the job is being put.
+    # Chosen here, so that Ctrl-C can cancel the job even while the submit is under way.
     job_id = job_id or str(uuid.uuid4())
 
     async def verb() -> None:
@@ -100,7 +101,7 @@ def run(
 async def _wait(
     client: AsyncQueueClient, job_id: str, *, timeout_s: float | None, as_json: bool, keep: bool
 ) -> None:
-    """Follow a job that was put, and print what comes of it; then forget it, unless `keep`."""
+    """Follow a job and print its result or error; then delete it, unless `keep`."""
     try:
         async with asyncio.timeout(timeout_s):
             with _Sight(job_id) as sight:
@@ -117,7 +118,7 @@ async def _wait(
     elif error is None:
         note("the job succeeded and stored no result")
     if not keep:
-        # Nobody else knows its id, and whoever reads the sink is not to find it there.
+        # Nobody else knows its id, and a client that reads the sink should not find the result.
         with contextlib.suppress(QueueError):
             await client.jobs.delete(job_id)
     if error is not None:
@@ -136,7 +137,7 @@ def _why(state: str, error: QueueError) -> str:
         case "failed":
             return f"the job failed: {error.sentence}"
         case "expired":
-            return "the job has expired: it was not begun or not done by the time that was given"
+            return "the job has expired: it did not start, or did not finish, by its deadline"
         case "canceled":
             return "the job was canceled"
         case _:
@@ -144,8 +145,8 @@ def _why(state: str, error: QueueError) -> str:
 
 
 async def _interrupted(client: AsyncQueueClient, job_id: str) -> None:
-    """After Ctrl-C: cancel the job, and say what came of that."""
-    note("interrupted: canceling the job; Ctrl-C again leaves it as it is")
+    """Handle Ctrl-C: cancel the job, and report the outcome."""
+    note("interrupted: canceling the job; Ctrl-C again exits without waiting")
     note(await cancel(client, job_id))
     raise typer.Exit(INTERRUPTED)
 
@@ -156,21 +157,21 @@ def _read_input(data: str | None, file: Path | None) -> bytes:
         if not body:
             raise typer.BadParameter(
                 "expected an input: as an argument, with --file, or on standard input, which is "
-                "empty; - takes it empty"
+                "empty; use - to submit an empty input"
             )
         return body
     return read_data(data or "", file)
 
 
 class _Sight:
-    """What is seen of a job while it is waited for: all of it on standard error, and passing.
+    """Shows a job on standard error while the command waits for it.
 
-    Only a terminal shows its place and its text as they change; elsewhere it is a line.
+    A terminal shows its position and its text as they change; a file gets one line.
     """
 
     def __init__(self, job_id: str) -> None:
         self._console = note_console()
-        self._status, self._text = "being put", ""
+        self._status, self._text = "submitting", ""
         self._spinner = Spinner("dots")
         self._live = Live(
             get_renderable=self._drawn, console=self._console, transient=True, refresh_per_second=8
@@ -201,7 +202,7 @@ class _Sight:
     def piece(self, text: str) -> None:
         self._text = (self._text + text)[-MOST_SHOWN:]
 
-    def anew(self, text: str) -> None:
+    def restart(self, text: str) -> None:
         self._text = text[-MOST_SHOWN:]
 
     def _drawn(self) -> Group:

@@ -1,7 +1,7 @@
 """Changes of services: what `create`, `modify`, `scale`, `stop`, `start` and `restart` share.
 
-Beside a local mode they start and end the workers too; at another queue service (`--url`) only the
-queues, because its workers run elsewhere.
+With a local mode they start and stop workers too.  With `--url` they change only the queues,
+because the workers run elsewhere.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import typer
 
 from client_sdk.plain_text import one_line, without_login
 from deploy.admin import service_path
-from deploy.commands.operator_apis import Faces, local_path
+from deploy.commands.operator_apis import OperatorApis, local_path
 from deploy.commands.printing import note, note_console, say, say_json
 from deploy.commands.service_files import local_worker, read_and_tell
 from deploy.errors import penstock
@@ -20,16 +20,16 @@ from deploy.local.data_dir import data_option
 
 
 def put(
-    file: Path, faces: Faces, data_dir: Path, *, new: bool, wait_s: float, as_json: bool
+    file: Path, apis: OperatorApis, data_dir: Path, *, new: bool, wait_s: float, as_json: bool
 ) -> None:
     plan = read_and_tell(file)
     only = "*" if new else ""
-    if faces.control is None:
+    if apis.control is None:
         fields = {**plan.settings} | ({} if plan.token is None else {"token": plan.token})
-        said = faces.admin.ask("PUT", service_path(plan.name), fields, if_none_match=only)
-        note("the queues are there; no instances are started from here")
+        said = apis.admin.ask("PUT", service_path(plan.name), fields, if_none_match=only)
+        note("the queues exist; start the workers where they run")
     else:
-        faces.check_not_own(plan.name)
+        apis.check_not_own(plan.name)
         worker, folder = local_worker(plan, file)
         wish = {
             "settings": plan.settings,
@@ -39,33 +39,33 @@ def put(
             "folder": str(folder),
         }
         if not new:
-            # Raises when there is none: `modify` makes no service.
-            faces.control.ask("GET", local_path(plan.name))
-        said = faces.control.ask("PUT", local_path(plan.name), wish, if_none_match=only)
+            # Raises when there is none: `modify` does not create a service.
+            apis.control.ask("GET", local_path(plan.name))
+        said = apis.control.ask("PUT", local_path(plan.name), wish, if_none_match=only)
     token = said.get("token", plan.token or "")
-    found = finish(faces, plan.name, wait_s=wait_s, as_json=as_json, token=token, made=new)
+    found = finish(apis, plan.name, wait_s=wait_s, as_json=as_json, token=token, made=new)
     if found and not as_json:
-        say(f"{plan.name} takes jobs at {faces.url}/v1/services/{plan.name}/jobs")
+        say(f"{plan.name} accepts jobs at {apis.url}/v1/services/{plan.name}/jobs")
         if token:
             say(f"  token    {token}")
-        where = data_option(data_dir) if faces.control else f" --url {without_login(faces.url)}"
-        say(f"  PAI EAS  {faces.url}/api/predict/{plan.name}")
+        where = data_option(data_dir) if apis.control else f" --url {without_login(apis.url)}"
+        say(f"  PAI EAS  {apis.url}/api/predict/{plan.name}")
         say(f"Your first job: {penstock()} run {plan.name} hello{where}")
-        if not faces.control:
+        if not apis.control:
             say("  with its token in PENSTOCK_TOKEN, or --token @FILE")
 
 
-def change(faces: Faces, name: str, verb: str, wait_s: float, as_json: bool) -> None:
-    faces.check_not_own(name)
-    if faces.control is not None and faces.is_local(name):
-        faces.control.ask("POST", local_path(name, verb))
+def change(apis: OperatorApis, name: str, verb: str, wait_s: float, as_json: bool) -> None:
+    apis.check_not_own(name)
+    if apis.control is not None and apis.is_local(name):
+        apis.control.ask("POST", local_path(name, verb))
     else:
-        faces.admin.ask("POST", service_path(name, verb))
-    finish(faces, name, wait_s=wait_s, as_json=as_json)
+        apis.admin.ask("POST", service_path(name, verb))
+    finish(apis, name, wait_s=wait_s, as_json=as_json)
 
 
 def finish(
-    faces: Faces,
+    apis: OperatorApis,
     name: str,
     *,
     wait_s: float,
@@ -73,11 +73,11 @@ def finish(
     token: str = "",
     made: bool = False,
 ) -> dict[str, Any] | None:
-    """Wait for the end of a change and tell it; end the program when an instance has failed."""
+    """Wait for the end of a change and report it; exit with an error when an instance failed."""
     local: dict[str, Any] | None = None
-    if wait_s and faces.control is not None and faces.is_local(name):
+    if wait_s and apis.control is not None and apis.is_local(name):
         with note_console().status(name) as status:
-            local = faces.until_done(
+            local = apis.until_done(
                 name,
                 timeout_s=wait_s,
                 tell=lambda sentence: status.update(one_line(f"{name}: {sentence}")),
@@ -85,18 +85,18 @@ def finish(
             )
     failed = [one for one in (local or {}).get("instances", ()) if one["state"] == "failed"]
     if as_json:
-        said = faces.service(name) | ({"token": token} if token else {})
+        said = apis.service(name) | ({"token": token} if token else {})
         say_json(said)
     elif local and not failed:
         ready, wanted = len(local["instances"]), local["instances_wanted"]
-        idle = "stopped, no instance runs" if local["stopped"] else "no instance, it takes jobs"
+        idle = "stopped, no instance runs" if local["stopped"] else "no instance, jobs will wait"
         say(f"{name}: {ready} of {wanted} instances ready" if wanted else f"{name}: {idle}")
     for one in failed:
         note(f"{one['name']} failed: {one['reason']}", colour=typer.colors.RED)
     if failed:
         note(
-            f"{name} is there all the same, and takes jobs: after the fix `{penstock()} restart "
-            f"{name}`, or `{penstock()} modify FILE`, starts its instances anew; "
+            f"{name} exists and accepts jobs. Fix the cause, then start its instances again with "
+            f"`{penstock()} restart {name}` or `{penstock()} modify FILE`; "
             f"`{penstock()} delete {name}` removes it"
         )
         raise typer.Exit(FAILED)

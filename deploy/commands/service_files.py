@@ -1,4 +1,4 @@
-"""A service.json on the command line: read, checked, and turned into a worker of this machine."""
+"""Read and check a service.json, and find out what a worker on this machine runs."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ from deploy.service_json.processor_entry import engine_of
 
 
 def read_and_tell(file: Path, *, in_containers: bool = False) -> ServicePlan:
-    """Read a service.json, and say on standard error what of it does nothing here.
+    """Read a service.json, and report on standard error which keys have no effect.
 
-    in_containers: for a compose file, where a container's image and limits do count.
+    in_containers: for a compose file, in which the image and the limits have an effect.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def read_and_tell(file: Path, *, in_containers: bool = False) -> ServicePlan:
 
 
 def local_worker(plan: ServicePlan, file: Path) -> tuple[WorkerPlan, Path]:
-    """Return what a worker of this machine runs, and the folder it runs in.
+    """Return what a worker on this machine runs, and its folder.
 
     Raises BadServiceFile, or OnlyInContainers.
     """

@@ -1,4 +1,4 @@
-"""Services and their instances, as rows for people."""
+"""Print services and their instances."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from deploy.commands.printing import cells, columns, new_table, say, say_wrapped
 _MIB = 1024 * 1024
 
 
-#: Columns that a row takes beside the name of its service, in the worst case.
+#: Columns that a row needs in the worst case, without the name of its service.
 _BESIDE_THE_NAME = 56
 
 
 def show_services(services: list[dict[str, Any]]) -> None:
-    """Print a row for each service; or lines, where a table would break its name."""
+    """Print a row for each service, or lines if a table would wrap its name."""
     heads = ("service", "state", "workers", "waiting", "held", "sink", "engine")
     rows = [_row(one) for one in services]
     if max((len(row[0]) for row in rows), default=0) + _BESIDE_THE_NAME > columns():
@@ -35,7 +35,7 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
     ready = sum(instance["state"] == "Running" for instance in instances)
     failed = sum(one["state"] == "failed" for one in (local or {}).get("instances", ()))
     engines = {str(instance["engine"]) for instance in instances}
-    # Its queues run all the same; but nobody computes, nor will.
+    # Its queues accept jobs, but no worker runs, and none will.
     is_dead = failed and not ready and service["state"] == "running"
     return (
         str(service["name"]),
@@ -49,7 +49,7 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
 
 
 def show_instances(services: list[dict[str, Any]]) -> None:
-    """Print each inference and each queue instance: its name, which can be copied, and lines."""
+    """Print each inference and each queue instance: its name on its own line, then details."""
     for one in services:
         say(one_line(f"{one['name']}:"))
         for instance in inference_instances(one):
@@ -64,7 +64,7 @@ def show_instances(services: list[dict[str, Any]]) -> None:
 
 
 def _about(instance: dict[str, Any]) -> str:
-    """Return what is known of an inference instance, in the order of its use."""
+    """Describe an inference instance."""
     known = {
         "host": instance["host"],
         "GPU": instance["gpu"],
@@ -78,7 +78,7 @@ def _about(instance: dict[str, Any]) -> str:
 
 
 def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the workers of a service: the connected, those not yet, and those that failed."""
+    """Return the workers of a service: connected, starting and failed ones."""
     now_ms, lease_ms = service["input"]["now_ms"], service.get("lease_ms", 0)
     found, known = [], set()
     for subscriber in service["input"]["subscribers"]:
@@ -95,7 +95,7 @@ def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
                 "held": subscriber["held"],
                 "version": about.get("version", ""),
                 "engine": about.get("engine", ""),
-                # A worker of an older version has its host in its uid alone.
+                # A worker of an older version reports its host only in its uid.
                 "host": about.get("host")
                 or subscriber["uid"].rpartition("-")[0].rpartition("-")[0],
                 "gpu": about.get("gpu", ""),

@@ -1,4 +1,4 @@
-"""What a command needs around its work: a client, an end with the right exit code.
+"""What every command needs: a client, and the right exit code.
 
 Exit codes are in `deploy.exit_codes`.
 """
@@ -14,7 +14,7 @@ import typer
 from client_sdk import AsyncQueueClient
 from client_sdk.errors import ConnectionFailed, QueueError, Unavailable
 from client_sdk.wire import names
-from deploy.admin import AdminFace
+from deploy.admin import AdminApi
 from deploy.commands.explained import Asked, advice
 from deploy.commands.printing import note
 from deploy.errors import DeployError, ReaderLeft
@@ -25,7 +25,7 @@ from deploy.local.data_dir import DataDir
 def open_client(
     service: str, url: str, token: str, data_dir: Path, *, uid: str = "", gid: str = ""
 ) -> AsyncQueueClient:
-    """Return a client of a service, of the local mode's when there is no url."""
+    """Return a client of a service; without a url, of the local mode."""
     if not url:
         home = DataDir(data_dir)
         running = home.running()
@@ -33,25 +33,25 @@ def open_client(
     return AsyncQueueClient(url, service, token=token, uid=uid, gid=gid or names.DEFAULT_GROUP)
 
 
-def open_admin(url: str, admin_token: str, data_dir: Path) -> AdminFace:
+def open_admin(url: str, admin_token: str, data_dir: Path) -> AdminApi:
     """Return the admin API at `url`, or the local mode's; raises NotRunning without either."""
     if url:
-        return AdminFace(url, admin_token)
+        return AdminApi(url, admin_token)
     running = DataDir(data_dir).running()
-    return AdminFace(running.url, admin_token or running.admin_token)
+    return AdminApi(running.url, admin_token or running.admin_token)
 
 
 def run_verb(verb: Coroutine[Any, Any, None], asked: Asked | None = None) -> None:
-    """Run one verb and end the program with the code that its end means."""
+    """Run one verb, and exit with the code of its error."""
     with exit_codes(asked):
         asyncio.run(verb)
 
 
 @contextmanager
 def exit_codes(asked: Asked | None = None) -> Iterator[None]:
-    """End the program with the code that the end of this block means.
+    """Exit with the code of an error that the block raises.
 
-    asked: of whom, for a hint about what helps.
+    asked: what the command asked for, for advice about the error.
     """
     try:
         yield

@@ -1,6 +1,6 @@
-"""`penstock stop`: no instance of a service is left, and its entries are kept."""
+"""`penstock stop`: stop the instances of a service and keep its entries."""
 
-from deploy.commands.operator_apis import Faces
+from deploy.commands.operator_apis import OperatorApis
 from deploy.commands.options import AdminToken, AsJson, ChangeTimeout, Data, Name, Url, Wait
 from deploy.commands.service_changes import change
 from deploy.local.data_dir import DEFAULT_PATH
@@ -16,5 +16,11 @@ def stop(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Stop a service: no instance of either part is left, and its entries are kept."""
-    change(Faces.find(url, admin_token, data_dir), name, "/stop", timeout if wait else 0, as_json)
+    """Stop all instances of a service; its entries are kept."""
+    change(
+        OperatorApis.find(url, admin_token, data_dir),
+        name,
+        "/stop",
+        timeout if wait else 0,
+        as_json,
+    )

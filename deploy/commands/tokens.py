@@ -1,4 +1,4 @@
-"""`penstock tokens create`, `ls` and `revoke`: who may do what, from the command line."""
+"""`penstock tokens create`, `ls` and `revoke`: tokens with limited rights."""
 
 import time
 from typing import Annotated
@@ -7,24 +7,22 @@ from urllib.parse import quote
 import typer
 
 from client_sdk.plain_text import one_line
-from deploy.admin import AdminFace
+from deploy.admin import AdminApi
 from deploy.commands.options import AdminToken, AsJson, Data, Url, Yes, confirm
 from deploy.commands.printing import note, say, say_json, say_wrapped
 from deploy.commands.session import open_admin
 from deploy.errors import DeployError
 from deploy.local.data_dir import DEFAULT_PATH
 
-tokens = typer.Typer(help="Tokens that may do less than everything.", no_args_is_help=True)
+tokens = typer.Typer(help="Tokens with limited rights.", no_args_is_help=True)
 
 
-Unread = Annotated[
-    int | None, typer.Option(help="Most of its results in the sink, per service; default: any.")
-]
+Unread = Annotated[int | None, typer.Option(help="Most unread results, per service; default: any.")]
 
 
 @tokens.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What operators know it by.")] = "",
+    name: Annotated[str, typer.Argument(help="A name for operators.")] = "",
     *,
     scope: Annotated[
         list[str],
@@ -35,22 +33,22 @@ def create(
     ] = None,
     owner: Annotated[
         str,
-        typer.Option(help="Whose jobs it puts and sees; several tokens may share one owner."),
+        typer.Option(help="The owner of its jobs; tokens of one owner see the same jobs."),
     ] = "",
     expires_in_s: Annotated[
-        int | None, typer.Option(min=1, help="Seconds it is valid; default: until revoked.")
+        int | None, typer.Option(min=1, help="Seconds until it expires; default: never.")
     ] = None,
     rate_per_s: Annotated[
-        float | None, typer.Option(help="Most puts a second, over a while; default: any.")
+        float | None, typer.Option(help="Average number of puts per second; default: any.")
     ] = None,
     burst: Annotated[
-        int | None, typer.Option(help="How many may come at once; default: those of a second.")
+        int | None, typer.Option(help="Puts that may come at once; default: those of one second.")
     ] = None,
     in_line: Annotated[
-        int | None, typer.Option(help="Most of its jobs that wait, per service; default: any.")
+        int | None, typer.Option(help="Most waiting jobs, per service; default: any.")
     ] = None,
     running: Annotated[
-        int | None, typer.Option(help="Most of its jobs at workers, per service; default: any.")
+        int | None, typer.Option(help="Most running jobs, per service; default: any.")
     ] = None,
     unread: Unread = None,
     url: Url = "",
@@ -58,7 +56,7 @@ def create(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token and print it: nobody can tell it again."""
+    """Create a token and print it; it cannot be shown again."""
     limits = {"rate_per_s": rate_per_s, "burst": burst, "in_line": in_line, "running": running}
     wish = {
         "name": name,
@@ -68,22 +66,22 @@ def create(
         "expires_in_s": expires_in_s,
         "limits": limits | {"unread": unread},
     }
-    face = open_admin(url, admin_token, data_dir)
-    made = face.ask("POST", "/v1/tokens", wish)
+    api = open_admin(url, admin_token, data_dir)
+    made = api.ask("POST", "/v1/tokens", wish)
     try:
         if as_json:
             say_json(made)
         else:
             say(made["token"])
     except DeployError:
-        # Nobody knows it, and nobody could ask for it again.
-        face.ask("DELETE", f"/v1/tokens/{quote(made['id'], safe='')}")
+        # Nobody has seen the token, and it cannot be shown again.
+        api.ask("DELETE", f"/v1/tokens/{quote(made['id'], safe='')}")
         note("the token could not be printed, so it was revoked", colour=typer.colors.RED)
         raise
     if not as_json:
-        note(f"Its id is {made['id']}, which `revoke` asks for.")
-        note("This is the only time that it is shown.", colour=typer.colors.YELLOW)
-    _warn_of_unknown(face, service or [])
+        note(f"Its id, for `revoke`, is {made['id']}.")
+        note("Store it now: it cannot be shown again.", colour=typer.colors.YELLOW)
+    _warn_of_unknown(api, service or [])
 
 
 @tokens.command()
@@ -94,7 +92,7 @@ def ls(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """List the tokens, without their texts."""
+    """List the tokens, without their secrets."""
     found = open_admin(url, admin_token, data_dir).ask("GET", "/v1/tokens")["tokens"]
     if as_json:
         say_json(found)
@@ -116,7 +114,7 @@ def ls(
 
 @tokens.command()
 def revoke(
-    token_id: Annotated[str, typer.Argument(help="Its id, as `ls` shows it.")],
+    token_id: Annotated[str, typer.Argument(help="Its id, from `ls`.")],
     *,
     yes: Yes = False,
     url: Url = "",
@@ -139,9 +137,9 @@ def _date(at_ms: int | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_ms / 1000))
 
 
-def _warn_of_unknown(face: AdminFace, names: list[str]) -> None:
-    """Say which services are not there: a token may come before its service, and be a misprint."""
-    known = {one["name"] for one in face.ask("GET", "/v1/services")["services"]} if names else set()
+def _warn_of_unknown(api: AdminApi, names: list[str]) -> None:
+    """Report services that do not exist: a typing mistake, or a service that you create later."""
+    known = {one["name"] for one in api.ask("GET", "/v1/services")["services"]} if names else set()
     for name in names:
         if name not in known:
             note(f"note: there is no service {name} yet")

@@ -1,4 +1,4 @@
-"""`penstock watch`: results of a service as they come, each committed once it is printed."""
+"""`penstock watch`: print results as they arrive, and commit each."""
 
 from typing import Annotated
 
@@ -14,15 +14,15 @@ from deploy.local.data_dir import DEFAULT_PATH
 def watch(
     service: Service,
     *,
-    window: Annotated[int, typer.Option(help="How many may be on their way at once.")] = 10,
-    index: Annotated[int, typer.Option(help="Only from here on; -1 is what comes now.")] = 0,
+    window: Annotated[int, typer.Option(help="Most results sent and not yet committed.")] = 10,
+    index: Annotated[int, typer.Option(help="Only from this index on; -1 means new results.")] = 0,
     count: Annotated[int, typer.Option(help="Stop after this many; 0 means never.")] = 0,
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Print results as they come, a line each, and commit each one once it is printed."""
+    """Print results as they arrive, one per line; commit each after it is printed."""
 
     async def verb() -> None:
         seen = 0

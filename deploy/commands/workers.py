@@ -1,10 +1,10 @@
-"""`penstock workers`: the instances, those that compute and those that serve the queues."""
+"""`penstock workers`: list the inference instances and the queue instances."""
 
 from typing import Annotated
 
 import typer
 
-from deploy.commands.operator_apis import Faces
+from deploy.commands.operator_apis import OperatorApis
 from deploy.commands.options import AdminToken, AsJson, Data, Url
 from deploy.commands.printing import say_json
 from deploy.commands.service_table import show_instances
@@ -19,9 +19,9 @@ def workers(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """List the instances: those that compute, and those that serve the queues."""
-    faces = Faces.find(url, admin_token, data_dir)
-    services = [faces.service(name)] if name else faces.services()
+    """List the inference instances and the queue instances."""
+    apis = OperatorApis.find(url, admin_token, data_dir)
+    services = [apis.service(name)] if name else apis.services()
     if as_json:
         kept = ("name", "replicas", "local")
         say_json(

@@ -15,7 +15,7 @@ from typing import Any
 from inference_worker import BadInput
 from inference_worker.engines.engine import Context
 
-#: Where the trained model, its tokenizer and their settings lie.
+#: The folder of the trained model and its tokenizer.
 MODEL_DIR = Path(__file__).with_name("model")
 
 #: The tokens that frame a question and its answer.
@@ -40,10 +40,10 @@ class FaqHandler:
         from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
         from transformers.utils import logging  # noqa: PLC0415
 
-        # Progress bars of a model that loads in a blink only tear up the log.
+        # The model loads in a moment; progress bars would only clutter the log.
         logging.disable_progress_bar()
-        # The model is so small that a second thread costs more than it brings, and the other
-        # workers of the machine want their cores.
+        # The model is small: a second thread costs more than it gains, and the other workers of
+        # this machine need their cores.
         torch.set_num_threads(1)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._tokenizer = AutoTokenizer.from_pretrained(self._model_dir, local_files_only=True)
@@ -56,8 +56,8 @@ class FaqHandler:
     def predict(self, data: bytes, ctx: Context) -> str | dict[str, object]:
         """Answer a question: plain text with plain text, `{"question": ...}` with an object.
 
-        The object also says how long the model computed (`run_ms`) and the how-manieth time
-        the question was handed to a worker (`attempt`).  Anything else is refused for good.
+        The object also has the run time of the model (`run_ms`) and the number of the attempt
+        (`attempt`).  Any other input fails without a retry.
         """
         question, is_json = read_question(data)
         # One after the other: two answers at once would share the one core that there is.

@@ -1,4 +1,4 @@
-"""What the demo found: which questions were answered, how, and whether all is well.  Pure."""
+"""What the demo found: which questions were answered, how, and whether nothing was lost."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class Report:
 
     @property
     def redelivered(self) -> int:
-        """How many questions were handed out more than once."""
+        """How many questions were delivered more than once."""
         return sum(row.attempt > 1 for _, row in self.rows() if row)
 
     def wrong(self) -> list[Pair]:

@@ -21,7 +21,7 @@ from client_sdk import AsyncQueueClient
 from client_sdk.plain_text import harmless
 from client_sdk.stop_signals import stop_signals
 from client_sdk.wire import names
-from deploy.admin import AdminFace
+from deploy.admin import AdminApi
 from deploy.demo.faq import DEMO_QUESTIONS, read_faq
 from deploy.demo.report import Report
 from deploy.errors import DeployError
@@ -57,7 +57,7 @@ SHOWN_LINES = 60
 
 
 class DemoFailed(DeployError):
-    """The demo could not be run to its end."""
+    """The demo could not finish."""
 
     code = "DEMO_FAILED"
 
@@ -65,7 +65,7 @@ class DemoFailed(DeployError):
 def run_demo(console: Console, *, verbose: bool) -> bool:
     """Run the demo, print what happens, and return whether every promise was kept.
 
-    Raises CancelledError after a signal, when everything has stopped.
+    After a signal, stops everything and raises CancelledError.
     """
     missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
     if missing:
@@ -120,7 +120,7 @@ def _conclude(console: Console, demo: "Demo", took_s: float) -> bool:
         console.print("The worker was not killed while it held questions.", style="red")
     console.print(
         f"A worker was killed while it held {demo.killed_holding}; {report.redelivered} of the "
-        f"questions were handed out again. All of it took {took_s:.1f} s."
+        f"questions were delivered again. The demo took {took_s:.1f} s."
     )
     console.print(report.last_line(), highlight=False)
     complete = report.answered == len(report.asked) == DEMO_QUESTIONS
@@ -129,7 +129,7 @@ def _conclude(console: Console, demo: "Demo", took_s: float) -> bool:
 
 
 async def _while_all_is_well(local: LocalMode, demo: "Demo") -> None:
-    """Run the demo; end it at once when a process gives up for good."""
+    """Run the demo; stop it at once when a process fails for good."""
     running = asyncio.create_task(demo.run())
     failure = asyncio.create_task(local.failure())
     try:
@@ -171,8 +171,8 @@ class Demo:
                     await asyncio.gather(killing, self._all_answered.wait())
                 await asyncio.sleep(LATE_S)
             except TimeoutError:
-                # The report says what is missing; that is more than a time-out has to tell.
-                self._say(f"Not everything was answered within {ANSWERED_TIMEOUT_S:g} s.")
+                # The report says which answers are missing, so a traceback would add nothing.
+                self._say(f"Not all questions were answered within {ANSWERED_TIMEOUT_S:g} s.")
             finally:
                 for task in (reading, killing):
                     task.cancel()
@@ -186,7 +186,7 @@ class Demo:
                         return
                     await asyncio.sleep(LOADED_LOOK_EVERY_S)
         except TimeoutError:
-            raise DemoFailed(f"the workers were not ready in {LOADED_TIMEOUT_S:g} s") from None
+            raise DemoFailed(f"the workers were not ready within {LOADED_TIMEOUT_S:g} s") from None
 
     async def _post(self, running: Running) -> None:
         url = f"{running.url}{names.EAS_PREFIX}/{running.service}"
@@ -208,17 +208,17 @@ class Demo:
                     self._all_answered.set()
 
     async def _kill_while_it_holds(self) -> None:
-        """Kill the first worker at a moment at which it certainly holds questions.
+        """Kill the first worker while it holds questions.
 
-        It is frozen first: a frozen worker finishes nothing, so what it is seen to hold then
-        it still holds when it dies.
+        Freeze it first: a frozen worker finishes nothing, so it still holds the same questions
+        when it dies.
         """
         victim = self._local.workers[0].child
         assert victim is not None, "a local mode that has started has children"
         while not self._all_answered.is_set():
             if await self._held(victim):
                 victim.send(signal.SIGSTOP)
-                # What it had sent before it froze is counted off within this moment.
+                # The queue service needs a moment for what the worker sent before it froze.
                 await asyncio.sleep(5 * LOOK_EVERY_S)
                 if held := await self._held(victim):
                     await victim.kill()
@@ -234,7 +234,7 @@ class Demo:
 
     async def _connected(self) -> dict[int, Connected]:
         running = self._local.running
-        admin = AdminFace(running.url, running.admin_token)
+        admin = AdminApi(running.url, running.admin_token)
         return await connected_here(admin, running.service)
 
     def _say(self, sentence: str) -> None:

@@ -1,11 +1,11 @@
-"""One child process: in a session of its own, dead when we are dead, its lines in our hands.
+"""One child process, in its own session; it dies when this process dies.
 
-A Ctrl-C in the terminal goes to the whole foreground process group.  A child with its own
-session does not get it, so the order of stopping is ours: workers, queue service, Redis.
+A Ctrl-C in the terminal goes to the whole foreground process group.  A child in its own session
+does not get it, so that we choose the order of stopping: workers, queue service, Redis.
 
-Nothing here belongs to an event loop: two small threads read the lines and wait for the end,
-so a child may be started in one loop and stopped in another.  Start it in a thread that
-lives as long as the child is wanted, because Linux ties the child to that thread.
+Two threads read its output and wait for its end.  They use no event loop, so you may start a child
+in one loop and stop it in another.  Start it in a thread that lives as long as the child: when that
+thread ends, Linux sends the child its parent-death signal.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Child:
         self._process = process
         self._on_line = on_line
         self._exited: Future[int] = Future()
-        # A future that runs cannot be cancelled, so a cancelled waiter harms no other waiter.
+        # A running future cannot be cancelled, so a cancelled waiter does not affect the others.
         self._exited.set_running_or_notify_cancel()
         self._reader = Thread(target=self._read, name=f"{name}-log", daemon=True)
         self._reader.start()
@@ -74,7 +74,7 @@ class Child:
             errors="replace",
         )
         if stdin is not None and process.stdin is not None:
-            # A child that died at once has closed its end; its exit code tells the story.
+            # A child that died at once has closed its end; its exit code says why.
             with suppress(BrokenPipeError), process.stdin:
                 process.stdin.write(stdin)
         return cls(name, process, on_line=on_line)
@@ -100,7 +100,7 @@ class Child:
         return await asyncio.shield(asyncio.wrap_future(self._exited))
 
     async def stop(self, *, grace_s: float) -> int:
-        """Ask the process to end, insist after `grace_s` seconds, return its exit code."""
+        """Send SIGTERM, kill after `grace_s` seconds, and return the exit code."""
         self.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace_s):
@@ -109,7 +109,7 @@ class Child:
             return await self.kill()
 
     async def kill(self) -> int:
-        """End the process at once, without a word, and return its exit code."""
+        """Kill the process, and return its exit code."""
         self.send_kill()
         return await self.wait()
 
@@ -124,18 +124,17 @@ class Child:
             for line in stream:
                 text = line.rstrip("\n")
                 self.last_lines.append(text)
-                # Whatever becomes of a line, the reading goes on: the child would soon wait for
-                # ever in a write to a pipe that nobody empties.
+                # Keep reading after an error in `on_line`: a child blocks when its pipe is full.
                 with suppress(Exception):
                     self._on_line(text)
 
     def _reap(self) -> None:
-        # The group is killed while its dead leader is not yet reaped: until then nobody else
-        # can be given that number, and no process of the child's own outlives it.
+        # Kill the group before the leader is reaped: until then the kernel cannot give its number
+        # to another group.  This also ends the processes that the child started.
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         code = self._process.wait()
-        # The last words come before the news of the end.
+        # Deliver the last lines before the exit code.
         self._reader.join(timeout=1.0)
         self._exited.set_result(code)

@@ -1,14 +1,14 @@
-"""Where a local mode is told which services to run: a small HTTP face on 127.0.0.1.
+"""The control API of a local mode, on 127.0.0.1: which services it runs.
 
     GET    /services                    all, with their workers
     GET    /services/{name}
-    PUT    /services/{name}             make, with `If-None-Match: *`, or change
+    PUT    /services/{name}             create, with `If-None-Match: *`, or change
     POST   /services/{name}/scale       {"instances": 3}
     POST   /services/{name}/{stop,start,restart}
     DELETE /services/{name}
 
-Its token lies in `running.json`, which only its owner reads: whoever has it may start programs
-here, which the admin token of the queue service must not be enough for.
+Its token is in `running.json`, which only its owner can read.  The token lets a client start
+programs on this machine; the admin token of the queue service must not allow that.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from deploy.errors import AdminRefused, DeployError, NoSuchLocalService
 from deploy.local.service import Wish
 from deploy.local.services import LocalServices
 
-#: The largest wish.
+#: Largest request body.
 MAX_WISH_BYTES = 1024 * 1024
 #: Most instances of one service, as with PAI EAS.
 MOST_INSTANCES = 1000
@@ -35,7 +35,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Control:
-    """The face, from `start` to `stop`."""
+    """The API, from `start` to `stop`."""
 
     def __init__(self, services: LocalServices) -> None:
         self.token = new_token()
@@ -43,7 +43,7 @@ class Control:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:
-        """Listen on a free port of this machine, and return where."""
+        """Listen on a free port of this machine, and return the URL."""
         no_pages = keep_pages_out(Hosts(), setting="", may_be_linked=False)
         app = web.Application(middlewares=[no_pages, self._guard], client_max_size=MAX_WISH_BYTES)
         app.add_routes(
@@ -62,7 +62,7 @@ class Control:
         return f"http://{host}:{port}"
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
 

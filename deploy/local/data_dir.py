@@ -1,10 +1,10 @@
-"""The directory that a local mode lives in, and who may use it.
+"""The data directory of a local mode.
 
-lock           held by the one local mode that runs here
-token          the generated token of the service, kept over restarts      (0600)
-worker-token   the same for its workers, who can do nothing but work       (0600)
-admin-token    the same for /metrics and /v1/services                      (0600)
-running.json   where the running one is to be found, for `penstock put`    (0600)
+lock           held by the local mode that runs here
+token          the generated token of the service of `up`                  (0600)
+worker-token   the token of its workers, which allows nothing else         (0600)
+admin-token    the token for /metrics and /v1/services                     (0600)
+running.json   the URLs and tokens of the running local mode               (0600)
 services/      the services of `penstock create`, with their tokens        (0600)
 redis/         the append-only file
 """
@@ -22,20 +22,20 @@ from client_sdk.wire.tokens import new_token
 from deploy.errors import DataDirTaken, NotRunning
 from deploy.local.trusted_path import check_secret, check_trusted
 
-#: Where a local mode lives that was not told.
+#: The default directory.
 DEFAULT_PATH = Path(".penstock")
 
 
 def data_option(path: Path) -> str:
-    """Return what a command needs in order to find the local mode of this directory."""
+    """Return the option with which a command finds the local mode of this directory."""
     return "" if path == DEFAULT_PATH else f" --data {shlex.quote(str(path))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Where a running local mode is found, and what lets one in.
+    """The URLs and tokens of a running local mode.
 
-    control_url, control_token: where it is told which services to run.
+    control_url, control_token: of its control API, which changes services.
     """
 
     url: str
@@ -48,7 +48,7 @@ class Running:
 
 
 class DataDir:
-    """A local mode's directory; it is made when it is first locked."""
+    """A local mode's directory; the first lock creates it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,7 +68,7 @@ class DataDir:
         with self._lock_file() as taken:
             if taken:
                 raise DataDirTaken(self.path)
-            # One that was killed has left its announcement, which our lock would make believed.
+            # A killed local mode has left its announcement, which our lock would make valid again.
             self._running.unlink(missing_ok=True)
             try:
                 yield
@@ -76,7 +76,7 @@ class DataDir:
                 self._running.unlink(missing_ok=True)
 
     def token(self, name: str) -> str:
-        """Return the generated token of this name, the same one each time."""
+        """Return the generated token of this name, the same each time."""
         path = self.path / name
         if not path.exists():
             write_private(path, new_token() + "\n")
@@ -91,26 +91,26 @@ class DataDir:
         return str(json.loads(path.read_text(encoding="utf-8"))["token"])
 
     def announce(self, running: Running) -> None:
-        """Write down where this local mode is found, until the lock is given up."""
+        """Write running.json, which stays until the lock is released."""
         write_private(self._running, json.dumps(asdict(running), indent=2) + "\n")
 
     def running(self) -> Running:
-        """Return where the local mode on this directory is found, or raise `NotRunning`.
+        """Return the URLs and tokens of the running local mode, or raise `NotRunning`.
 
-        Raises `UntrustedPath`: where others can write they would choose whom we send jobs to.
+        Raises `UntrustedPath`: a user who can write here could redirect our jobs.
         """
         if not self._running.exists():
             raise NotRunning(self.path)
         check_trusted(self.path)
         with self._lock_file() as taken:
-            # A killed one could not take its announcement with it, but its lock is gone.
+            # A killed local mode leaves its announcement behind, but not its lock.
             if not taken:
                 raise NotRunning(self.path)
         return Running(**json.loads(self._running.read_text(encoding="utf-8")))
 
     @contextmanager
     def _lock_file(self) -> Iterator[bool]:
-        """Try to hold the lock; the value says whether somebody else has it."""
+        """Try to hold the lock; yield whether another process has it."""
         with (self.path / "lock").open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,7 +121,7 @@ class DataDir:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that is its owner's from the first moment, and never half there."""
+    """Write a file in one step, readable only by its owner from the first moment."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

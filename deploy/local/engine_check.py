@@ -1,19 +1,19 @@
-"""Is this an engine?  Asked before anything is started for it."""
+"""Check the name and the options of an engine before anything starts."""
 
 import json
 from pathlib import Path
 
 
 class NoEngine(ValueError):
-    """The engine's name or its options make no sense; its text says what was expected."""
+    """The name or the options of an engine are not valid; the text says what was expected."""
 
 
 def check_engine(engine: str, *, options: str, window: int | None, folder: Path) -> None:
-    """Raise NoEngine for what a worker would refuse without having loaded anything.
+    """Raise NoEngine for what a worker would refuse before it loads a model.
 
     options: JSON; empty for none.  folder: where the worker is going to run.
     """
-    # Imported here, because `penstock put` and its like have no use for what engines import.
+    # Imported here, because `penstock put` and similar commands do not need these imports.
     from inference_worker.engines.load import EngineSpec, load_engine  # noqa: PLC0415
     from inference_worker.engines.named_files import check_files  # noqa: PLC0415
     from inference_worker.errors import BadEngine  # noqa: PLC0415

@@ -1,8 +1,7 @@
-"""Keeps one child process alive: when it ends, it is started again, later each time.
+"""Keep one child process alive: when it ends, start it again, with longer and longer pauses.
 
-A keeper is told how to start the child and nothing else about it.  A child that gives up by
-itself in its first moments was told something that it cannot do, and would end the same way
-again: then the keeper gives up too and says what the child said.
+A child that exits with an error soon after its first start has a wrong setting, and would exit
+again.  In this case the keeper gives up, and reports the last lines of the child.
 """
 
 import asyncio
@@ -19,10 +18,10 @@ RESPAWN = Respawn(first_s=0.5, longest_s=10.0)
 
 
 class Keeper:
-    """One child that is wanted to run until `stop`.
+    """One child that runs until `stop`.
 
-    on_event: gets a sentence for the log whenever the child has ended.
-    grace_s: seconds the child is given to end by itself when it is stopped.
+    on_event: receives a message for the log whenever the child has ended.
+    grace_s: seconds that a stopping child has before it is killed.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Keeper:
         self._stopping = False
 
     async def start(self) -> Child:
-        """Start the child for the first time and keep it from now on."""
+        """Start the child, and keep it alive from now on."""
         self.child = await self._start_child()
         self._task = asyncio.create_task(self._keep(self.child), name=f"keep-{self.name}")
         return self.child
@@ -54,10 +53,10 @@ class Keeper:
             await asyncio.shield(self._task)
 
     async def stop(self) -> None:
-        """Keep the child no longer and let it end; does nothing when there is none."""
+        """Stop the child; does nothing when there is none."""
         self._stopping = True
         if self._task is not None:
-            # A task that was cancelled in the middle of a start has killed what it started.
+            # If this cancels a start, the start kills its child.
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
@@ -65,10 +64,10 @@ class Keeper:
             await self.child.stop(grace_s=self._grace_s)
 
     def hurry(self, *, grace_s: float) -> None:
-        """Let a `stop`, one that waits already or one to come, last `grace_s` at most.
+        """Shorten the grace of the current or the next `stop` to `grace_s`.
 
-        A child that is being waited for is asked once more: a worker that is told twice to
-        leave gives back what it holds instead of finishing it.
+        A child that is already stopping gets a second SIGTERM: a worker then gives its jobs back
+        instead of finishing them.
         """
         self._grace_s = min(self._grace_s, grace_s)
         if self._stopping and self.child is not None:
@@ -89,7 +88,7 @@ class Keeper:
     async def _start_again(self, what: str, ends: int) -> Child:
         while True:
             pause = RESPAWN.pause_s(ends)
-            self._on_event(f"{what}; it is started again in {pause:g} s")
+            self._on_event(f"{what}; starting again in {pause:g} s")
             await asyncio.sleep(pause)
             try:
                 self.child = await self._start_child()
@@ -101,5 +100,5 @@ class Keeper:
 
 
 def ended(code: int) -> str:
-    """Say in words how a process ended."""
+    """Describe how a process ended."""
     return f"killed by signal {-code}" if code < 0 else f"ended with {code}"

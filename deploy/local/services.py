@@ -1,8 +1,8 @@
-"""The services of a local mode that were made with `penstock create`.
+"""The services of a local mode that `penstock create` made.
 
-Each is a file in the data directory, which says what its workers are: they are children of this
-process, and start again with it.  Its queues are the queue service's: they are made, changed and
-deleted through the admin API, and a start changes nothing of them.
+Each has a file in the data directory, which owns the settings of its workers: they are children of
+this process.  The registry of the queue service owns the settings of its queues: the admin API
+creates, changes and deletes them, and a restart of the local mode changes nothing.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from client_sdk.wire.tokens import new_token
-from deploy.admin import AdminFace, service_path
+from deploy.admin import AdminApi, service_path
 from deploy.errors import AdminRefused, DeployError, NoSuchLocalService, OneOnly
 from deploy.local.child import Child
 from deploy.local.data_dir import Running, write_private
@@ -28,7 +28,7 @@ from deploy.service_json.worker_env import worker_env
 
 log = logging.getLogger(__name__)
 
-#: Seconds a worker is given when its service is deleted: nobody will read its results.
+#: Seconds that a worker has when its service is deleted: nobody will read its results.
 DELETED_GRACE_S = 2.0
 
 #: Starts a child: name, environment, folder.
@@ -36,7 +36,7 @@ Spawn = Callable[[str, Mapping[str, str], Path], Child]
 
 
 class LocalServices:
-    """All of them, by name."""
+    """The services, by name."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class LocalServices:
         self._spawn = spawn
         self._on_line = on_line
         self._grace_s = grace_s
-        self._admin = AdminFace(running.url, running.admin_token)
+        self._admin = AdminApi(running.url, running.admin_token)
         self._by_name: dict[str, LocalService] = {}
         self._work: set[asyncio.Task[None]] = set()
 
@@ -60,37 +60,37 @@ class LocalServices:
         return iter(list(self._by_name.values()))
 
     def find(self, name: str) -> LocalService:
-        """The service of this name; raises NoSuchLocalService."""
+        """Return the service of this name; raises NoSuchLocalService."""
         try:
             return self._by_name[name]
         except KeyError:
             raise NoSuchLocalService(name) from None
 
     async def load(self) -> None:
-        """Bring back what was there before a restart."""
+        """Load the services of the data directory, and start their workers."""
         for path in sorted(self._folder.glob("*.json")):
             try:
                 wish = Wish.model_validate_json(path.read_bytes())
             except ValidationError as error:
-                self._say(path.stem, f"is not brought back: {path} cannot be read: {error}")
+                self._say(path.stem, f"not started: {path} cannot be read: {error}")
                 continue
             if not wish.worker_token.get_secret_value():
                 # Written by a version whose workers had the service's own token.
                 wish = _with_tokens(wish)
                 self._keep(wish)
-            self._say(wish.name, f"{wish.instances} instances, as before")
+            self._say(wish.name, f"starting {wish.instances} instances")
             try:
                 await self._bring_back_queues(wish)
             except DeployError as error:
-                self._say(wish.name, f"is not brought back: {error}")
+                self._say(wish.name, f"not started: {error}")
                 continue
             service = self._serve(wish)
             self._later(service, service.fit())
 
     async def put(self, wish: Wish, *, new: bool) -> LocalService:
-        """Make a service, or change one; raises AdminRefused, OneOnly or NoAnswer.
+        """Create or change a service; raises AdminRefused, OneOnly or NoAnswer.
 
-        new: refuse when there is one of this name.
+        new: fail when there is one of this name.
         """
         known = self._by_name.get(wish.name)
         if known is not None:
@@ -104,17 +104,17 @@ class LocalServices:
             self._later(service, service.fit())
             return service
         before = known.wish
-        anew = known.has_failed or (before.worker, before.worker_token, before.folder) != (
+        is_other = known.has_failed or (before.worker, before.worker_token, before.folder) != (
             wish.worker,
             wish.worker_token,
             wish.folder,
         )
         known.wish = wish
-        self._later(known, _replaced_and_fit(known) if anew else known.fit())
+        self._later(known, _replaced_and_fit(known) if is_other else known.fit())
         return known
 
     async def scale(self, name: str, instances: int) -> LocalService:
-        """Want another number of workers."""
+        """Change the number of workers."""
         service = self.find(name)
         wish = service.wish.model_copy(update={"instances": instances})
         _check_count(wish)
@@ -123,7 +123,7 @@ class LocalServices:
         return service
 
     async def stop_service(self, name: str) -> LocalService:
-        """End the workers, then stop the queues, which keep their entries."""
+        """Stop the workers, then the queues, which keep their entries."""
         service = self.find(name)
         self._change(service, service.wish.model_copy(update={"stopped": True}))
         self._later(service, self._stop_all_of(service))
@@ -138,13 +138,13 @@ class LocalServices:
         return service
 
     async def restart(self, name: str) -> LocalService:
-        """Replace the workers by new ones; the queues go on."""
+        """Replace the workers; the queues stay in use."""
         service = self.find(name)
         self._later(service, _replaced_and_fit(service))
         return service
 
     async def delete(self, name: str) -> dict[str, object]:
-        """Delete a service with its queues; give what the queue service said of it."""
+        """Delete a service with its queues; return the response of the queue service."""
         service = self.find(name)
         service.hurry(grace_s=DELETED_GRACE_S)
         await service.stop()
@@ -154,14 +154,14 @@ class LocalServices:
         return said
 
     async def stop(self) -> None:
-        """End every worker, each with its grace, and forget nothing."""
+        """Stop every worker, each with its grace; the services stay for the next start."""
         for task in self._work:
             task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
         await asyncio.gather(*(service.stop() for service in self._by_name.values()))
 
     def hurry(self, *, grace_s: float) -> None:
-        """Cut short what a `stop` is waiting for."""
+        """Make a `stop` that waits return soon."""
         for service in self._by_name.values():
             service.hurry(grace_s=grace_s)
 
@@ -191,10 +191,10 @@ class LocalServices:
         await self._admin.ask_async("PUT", service_path(wish.name), fields, if_none_match=only)
 
     async def _bring_back_queues(self, wish: Wish) -> None:
-        """Make the queues if they are gone; what the registry has of them stays as it is.
+        """Create the queues if they are gone; otherwise keep the settings of the registry.
 
-        The registry may be newer than the file: its settings can be changed through the admin API.
-        The worker token is the file's, because the workers that are started here have that one.
+        The registry may be newer than the file, because the admin API can change it.  Only the
+        worker token comes from the file: the workers that start here use it.
         """
         try:
             known = await self._ask("GET", wish.name)
@@ -210,11 +210,11 @@ class LocalServices:
 
     async def _admits(self, name: str, worker_token: str) -> bool:
         """Say whether the queue service lets a worker with this token in."""
-        asking = AdminFace(self._running.url, worker_token)
+        asking = AdminApi(self._running.url, worker_token)
         try:
             await asking.ask_async("GET", service_path(name, "/workers"))
         except AdminRefused as error:
-            # A stopped service refuses everybody, but says so only to whom it would admit.
+            # A stopped service refuses all requests, but checks the token first.
             return error.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
         return True
 
@@ -222,7 +222,7 @@ class LocalServices:
         return await self._admin.ask_async(method, service_path(name, verb))
 
     async def _stop_all_of(self, service: LocalService) -> None:
-        # The workers first: they still have results to deliver.
+        # The workers first: they still deliver results.
         await service.fit()
         service.doing = "stopping its queues"
         try:
@@ -231,7 +231,7 @@ class LocalServices:
             service.doing = ""
 
     def _later(self, service: LocalService, work: Coroutine[Any, Any, None]) -> None:
-        service.doing = service.doing or "waiting for its turn"
+        service.doing = service.doing or "waiting for an earlier change"
         task = asyncio.create_task(work)
         self._work.add(task)
         task.add_done_callback(self._done)
@@ -263,7 +263,7 @@ class LocalServices:
 
 
 def _with_tokens(wish: Wish, known: Wish | None = None) -> Wish:
-    """Fill in the tokens that a wish does not name: those of before, or new ones."""
+    """Fill in missing tokens: the known ones, or new ones."""
     tokens = {}
     for name in ("token", "worker_token"):
         if not getattr(wish, name).get_secret_value():
@@ -283,7 +283,7 @@ def _check_count(wish: Wish) -> None:
 
 
 def _environment(wish: Wish, running: Running, *, name: str, grace_s: float) -> dict[str, str]:
-    """What a worker of this service is told."""
+    """Return the environment of a worker of this service."""
     worker = wish.worker
     return {
         **worker.env,

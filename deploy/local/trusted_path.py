@@ -1,8 +1,8 @@
-"""Is a directory only ours?  Its files start programs and hold tokens: nobody else may write there.
+"""Check that only we can change a directory, because its files start programs and hold tokens.
 
-As ssh and sudo do it: every directory from the root on, and everything inside, belongs to us or to
-root, and only its owner may write to it.  Others may write to a directory above it when it is
-sticky, as /tmp is, because then they cannot rename or remove what is ours.
+The rules are those of ssh and sudo: every directory from the root down, and everything inside,
+belongs to us or to root, and only its owner can write to it.  Others may write to a parent that is
+sticky, such as /tmp, because they cannot rename or remove our files there.
 """
 
 import grp
@@ -15,7 +15,7 @@ from deploy.errors import UntrustedPath
 
 
 def check_trusted(path: Path) -> None:
-    """Raise UntrustedPath when another user can change this directory; it need not be there yet."""
+    """Raise UntrustedPath when another user can change this directory; it need not exist yet."""
     to_look_at, seen = [path], set()
     while to_look_at:
         one = to_look_at.pop()
@@ -31,7 +31,7 @@ def check_trusted(path: Path) -> None:
 def _check_inside(top: Path) -> list[Path]:
     """Check everything in a directory; return where its symbolic links lead."""
     links = []
-    # Modes inside a directory that others cannot enter say nothing, and a umask may be 002.
+    # If others cannot enter the directory, the modes inside do not matter; a umask may be 002.
     is_shut = top.is_dir() and not top.stat().st_mode & 0o077
     for folder, folders, files in os.walk(top):
         for name in (*folders, *files):
@@ -54,11 +54,11 @@ def _check(path: Path, *, above: bool, owner_only: bool = False) -> None:
     try:
         found = path.lstat()
     except FileNotFoundError:
-        # Not made yet, or a temporary file that is gone again.
+        # It does not exist yet, or was a temporary file.
         return
     if found.st_uid not in (0, os.geteuid()):
         raise UntrustedPath(path, f"which belongs to {_name(found.st_uid)}", "")
-    # The mode of a link says nothing; where it leads is checked on its own.
+    # The mode of a link means nothing; its target is checked separately.
     if owner_only or stat.S_ISLNK(found.st_mode) or (above and found.st_mode & stat.S_ISVTX):
         return
     if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _is_mine(found)):
@@ -71,7 +71,7 @@ def _is_private(found: os.stat_result) -> bool:
 
 
 def _is_mine(found: os.stat_result) -> bool:
-    """Say whether the group is a user's private one, which many systems give to each."""
+    """Say whether the group is private to its user, as on many systems."""
     try:
         owner, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
     except KeyError:

@@ -1,24 +1,24 @@
-"""Which workers of this machine are connected, as the queue service lists them for operators."""
+"""The connected workers of this machine, as the queue service lists them."""
 
 import socket
 from dataclasses import dataclass
 
-from deploy.admin import AdminFace, service_path
+from deploy.admin import AdminApi, service_path
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
     """A connected worker.
 
-    window: how many jobs it takes now; 0 while its engine is away, it rests or it leaves.
-    held: how many it has.
+    window: jobs that it takes now; 0 while its engine is down, it pauses or it drains.
+    held: jobs that it holds.
     """
 
     window: int
     held: int
 
 
-async def connected_here(admin: AdminFace, service: str) -> dict[int, Connected]:
+async def connected_here(admin: AdminApi, service: str) -> dict[int, Connected]:
     """Return the connected workers of a service on this machine, by process id.
 
     Raises AdminRefused or NoAnswer.

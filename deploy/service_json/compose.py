@@ -1,7 +1,7 @@
-"""A compose file from a service.json: the queue service, and what computes, each instance as it is.
+"""A compose file from a service.json: Redis, the queue service, and the inference instances.
 
-A container of the file runs unchanged beside a worker of its own, which sends it the jobs over
-HTTP: one pair for each instance.  Anything else is an engine inside of the worker's image.
+A container of the file runs unchanged, next to a worker that sends it the jobs over HTTP: one pair
+for each instance.  Anything else is an engine in the worker's image.
 """
 
 import json
@@ -24,19 +24,19 @@ from deploy.service_json.worker_env import worker_env
 
 #: Where a worker's container finds a folder or a model of this machine.
 _FOLDER, _MODEL = "/handlers", "/model"
-#: Where a user of the file may put tokens; an empty one means a generated one.
+#: Variables that may hold tokens; an empty one means a generated token.
 _TOKENS = {"token": "${PENSTOCK_TOKEN:-}", "worker_token": "${PENSTOCK_WORKER_TOKEN:-}"}
-#: What stands before a token's name until the rest is written, in which a `$` is no variable.
+#: A placeholder for each token while every other `$` of the document is escaped.
 _GOES_HERE = "here goes the "
 
 _HEARTBEAT = "redis-cli ping | grep -q PONG"
 
 
 def queue_instances(instances: int, *, min_replica: int = 1, stopped: bool = False) -> int:
-    """Return how many processes serve the queues of so many inference instances.
+    """Return how many processes serve the queues, given the number of inference instances.
 
-    As with PAI EAS: as many, but one at least and two at most; `min_replica` where the instances
-    were scaled to none; none for a service that is stopped.
+    As in PAI EAS: the same number, but at least one and at most two; `min_replica` for a service
+    that is scaled to zero; none for a service that is stopped.
     """
     if stopped:
         return 0
@@ -46,8 +46,8 @@ def queue_instances(instances: int, *, min_replica: int = 1, stopped: bool = Fal
 def render_compose(plan: ServicePlan, *, worker: WorkerPlan, folder: Path) -> str:
     """Return the text of a compose file.
 
-    worker: what an instance runs where it is no container.  folder: of the service.json, whose
-    files are mounted from there.
+    worker: what an instance runs if it is not a container.  folder: that of the service.json, which
+    is mounted.
     """
     services: dict[str, Any] = {"redis": _redis(), "queue-service": _queue_service(plan)}
     if plan.container is not None:
@@ -80,7 +80,7 @@ def render_compose(plan: ServicePlan, *, worker: WorkerPlan, folder: Path) -> st
     document = {
         "name": plan.name.lower().replace(".", "-").lstrip("-_"),
         "services": services,
-        # Only the queue service meets Redis; a model's code never does.
+        # Only the queue service reaches Redis; the code of a model never does.
         "networks": {"store": {"internal": True}, "work": {}},
         "volumes": {"redis": {}, "tokens": {}, "worker-tokens": {}},
     }
@@ -89,11 +89,11 @@ def render_compose(plan: ServicePlan, *, worker: WorkerPlan, folder: Path) -> st
 
 def _head(plan: ServicePlan) -> str:
     return (
-        f"# The service {plan.name}, as `penstock render compose` wrote it.\n"
+        f"# The service {plan.name}, written by `penstock render compose`.\n"
         "#\n"
         "#   docker compose -f <this file> up\n"
         "#\n"
-        "# The queue service makes its token on the first start, unless PENSTOCK_TOKEN has one:\n"
+        "# The queue service generates a token on the first start, unless PENSTOCK_TOKEN is set:\n"
         "#\n"
         "#   docker compose -f <this file> exec queue-service cat "
         f"{TOKENS}/{plan.name}\n"
@@ -179,8 +179,8 @@ def _worker(plan: ServicePlan, engine: str, options: dict[str, Any]) -> dict[str
 
 
 def _container(plan: ServicePlan, container: ContainerPlan) -> dict[str, Any]:
-    """The image as it is; its script takes the place of the image's own command."""
-    # An image of somebody else may need to write where it likes, and to be who it is.
+    """The image, unchanged; the script replaces its command."""
+    # Another vendor's image may need to write anywhere and to run as its own user.
     kept = {key: value for key, value in HARDENED.items() if key not in ("read_only", "tmpfs")}
     run: dict[str, Any] = {**deepcopy(kept), "image": container.image, "networks": ["work"]}
     run["cap_add"] = list(REDIS_CAPABILITIES)
@@ -193,7 +193,7 @@ def _container(plan: ServicePlan, container: ContainerPlan) -> dict[str, Any]:
 
 
 def _inside(worker: WorkerPlan, folder: Path) -> tuple[str, list[str]]:
-    """The engine as the worker's container names it, and what is mounted there."""
+    """Return the engine, with paths as in the worker's container, and the mounts."""
     kind, _, target = worker.engine.partition(":")
     if kind == "pmml" and "://" not in target:
         path = folder / target
@@ -222,5 +222,5 @@ def _escaped(env: dict[str, str]) -> dict[str, str]:
 
 
 def _escape(text: str) -> str:
-    """A `$` that compose leaves alone."""
+    """Escape `$`, which starts a variable in a compose file."""
     return text.replace("$", "$$")

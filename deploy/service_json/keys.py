@@ -1,7 +1,7 @@
-"""The keys of a service.json, in the format of PAI EAS: what each may be.
+"""The keys of a service.json, in the format of PAI EAS, and their types.
 
-Keys may be nested or joined by dots (`metadata.rpc.worker_threads`).  What has no meaning on
-machines of one's own is known here too, so that it can be told apart from a misspelt key.
+Keys may be nested or joined by dots (`metadata.rpc.worker_threads`).  Keys that have no meaning on
+your own machines are listed too, to distinguish them from misspelt keys.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from deploy.errors import BadServiceFile
 from queue_service.settings.service import DeadMessagePolicy, ServiceName, read_max_idle
 
-#: Sections whose keys may be joined by dots; elsewhere a dot is a part of a name.
+#: Sections whose keys may be joined by dots; elsewhere a dot is part of a name.
 _SECTIONS = ("metadata", "metadata.rpc", "queue", "queue.source", "queue.sink", "queue.retry")
 
-#: Keys of PAI EAS that say where or on what to run, or what only that platform does.
+#: Keys of PAI EAS that choose machines, or that only that platform implements.
 IGNORED = frozenset(
     {
         *("cloud", "networking", "storage", "labels", "autoscaler", "features", "options"),
@@ -44,21 +44,21 @@ IGNORED = frozenset(
 
 
 class Section(BaseModel):
-    """One object of the file; keys that it does not know are left to `unknown_keys`."""
+    """One object of the file; `unknown_keys` reports the keys that it does not know."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownKey:
-    """A key that means nothing where it stands.  meant: the nearest one that does, or ""."""
+    """A key that means nothing in its place.  meant: the most similar key that does, or ""."""
 
     place: str
     meant: str
 
 
 def unknown_keys(model: type[BaseModel], fields: object, place: str = "") -> Iterator[UnknownKey]:
-    """Yield the keys that mean nothing, also of a file in which something else is wrong."""
+    """Yield the keys that mean nothing, even if the file has other mistakes."""
     if not isinstance(fields, dict):
         return
     for key, value in fields.items():
@@ -163,13 +163,13 @@ class ServiceFile(Section):
 
 
 def normalised(document: object) -> dict[str, Any]:
-    """Return the document with every key where it belongs; raises BadServiceFile."""
+    """Return the document with every key in its section; raises BadServiceFile."""
     if not isinstance(document, dict):
         raise BadServiceFile(f"expected an object, got {type(document).__name__}")
     whole = _nested(document, "")
     metadata = whole.setdefault("metadata", {})
     if isinstance(metadata, dict):
-        # Older files have the name, and some documents the rpc settings, beside the metadata.
+        # Older files have the name, and some also the rpc settings, outside of the metadata.
         for key in ("name", "rpc"):
             if key in whole:
                 _put(metadata, key, whole.pop(key), key)
@@ -196,4 +196,4 @@ def _put(fields: dict[str, Any], key: str, value: Any, place: str) -> None:
         for below, part in value.items():
             _put(known, below, part, f"{place}.{below}")
     else:
-        raise BadServiceFile(f"{place}: expected it once, got {known!r} and {value!r}")
+        raise BadServiceFile(f"{place}: expected one value, got {known!r} and {value!r}")

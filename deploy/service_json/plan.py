@@ -1,6 +1,6 @@
-"""From a service.json to what has to be done: settings of the queues, and a worker with its engine.
+"""Turn the text of a service.json into a plan: the settings of the queues, and the worker.
 
-No file is read here and nothing is started: text in, plan out.
+Pure: reads no files and starts nothing.
 """
 
 import re
@@ -24,10 +24,10 @@ from deploy.service_json.keys import (
 from queue_service.settings.service import ServiceSettings
 from queue_service.settings.wrong_fields import shown, wrong_fields
 
-#: Engines that a `processor` of this name means, each of a model at `model_path`.
+#: Values of `processor` that name an engine for the model at `model_path`.
 _OF_A_MODEL = ("pmml", "transformers", "embeddings", "pipeline")
 
-#: Engines that run somebody's own code, which may say itself how much it takes at once.
+#: Engines that run your own code, which may choose its window itself.
 OWN_CODE = ("handler", "allspark", "runpod", "cog")
 
 
@@ -35,9 +35,9 @@ class WorkerPlan(BaseModel):
     """What each inference instance runs.
 
     engine: as in PENSTOCK_WORKER_ENGINE; empty when only a container can run it.
-    entry: a file with a processor of PAI EAS, whose engine is found by looking into it.
-    window: jobs at once; None where nobody has said it and the code that runs may.
-    one_only: why no second instance can run on the same machine; empty when one can.
+    entry: a file with a processor of PAI EAS; reading it shows which engine runs it.
+    window: jobs at once; None lets the code choose.
+    one_only: why a machine can run only one instance; empty when it can run several.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +52,7 @@ class WorkerPlan(BaseModel):
 
 
 class ContainerPlan(BaseModel):
-    """A container that runs as it is, beside a worker that speaks HTTP to it."""
+    """A container that runs unchanged, next to a worker that calls it over HTTP."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,7 +67,7 @@ class ServicePlan:
     """A service as a service.json describes it.
 
     settings: as in PENSTOCK_SERVICES, without the name and the token.
-    ignored, unknown: sentences for whoever wrote the file.
+    ignored, unknown: messages for the author of the file.
     """
 
     name: str
@@ -85,7 +85,7 @@ class ServicePlan:
 
 
 def read_plan(text: str) -> ServicePlan:
-    """Read a service.json; raises BadServiceFile with a sentence for each field that is wrong."""
+    """Read a service.json; raises BadServiceFile with a message for each wrong field."""
     if not text.strip():
         raise BadServiceFile("expected a service.json, got nothing: the file is empty")
     try:
@@ -168,8 +168,8 @@ def _worker(file: ServiceFile) -> WorkerPlan:
     if file.processor_entry:
         if "://" in file.processor_path:
             raise BadServiceFile(
-                "processor_path: expected a folder of this machine, got "
-                f"{shown(file.processor_path)}; fetch and unpack it first"
+                "processor_path: expected a folder on this machine, got "
+                f"{shown(file.processor_path)}; download and unpack it first"
             )
         folder = f"{file.processor_path.rstrip('/')}/" if file.processor_path else ""
         return WorkerPlan(entry=f"{folder}{file.processor_entry}", **common)
@@ -177,7 +177,7 @@ def _worker(file: ServiceFile) -> WorkerPlan:
 
 
 def _window(file: ServiceFile) -> int | None:
-    """PAI EAS' default is nobody's wish: code of one's own that has one is left to say it."""
+    """Return the window; None if the file has none and your own code may choose."""
     rpc = file.metadata.rpc
     own_code = file.processor_entry or file.engine.partition(":")[0] in OWN_CODE
     if own_code and "worker_threads" not in rpc.model_fields_set:
@@ -199,7 +199,7 @@ def _of_processor(file: ServiceFile) -> str:
 
 
 def _of_container(container: Container, common: dict[str, Any], *, timeout_s: float) -> WorkerPlan:
-    """Run the script as a child of the worker, on a port of its own where it can be told one."""
+    """Run the script as a child of the worker, on a free port if the script accepts one."""
     common = {**common, "env": _variables(container.env)}
     if not container.script:
         if not container.image:
@@ -208,14 +208,14 @@ def _of_container(container: Container, common: dict[str, Any], *, timeout_s: fl
     script, port, one_only = container.script, 0, ""
     number = re.compile(rf"(?<![\w.]){container.port}(?![\w.])")
     if number.search(script):
-        # The shell that runs it puts in the port that the worker has chosen, so that several
-        # instances fit on one machine.
+        # The worker chooses the port and the shell inserts it, so that several instances fit on
+        # one machine.
         script = number.sub("${PORT}", script)
     elif "PORT" not in script:
         port = container.port
         one_only = (
-            f"its script always listens on port {port}; a script that names the port, or takes "
-            "$PORT, can run several times on one machine"
+            f"its script always listens on port {port}; a script that names the port, or "
+            "reads $PORT, can run several times on one machine"
         )
     options: dict[str, Any] = {"script": script, "port": port}
     if timeout_s:
@@ -236,14 +236,14 @@ def _notes(file: ServiceFile) -> Iterable[str]:
     if file.containers and file.containers[0].image and file.containers[0].script:
         yield "containers.image: local mode runs the script; `penstock render` uses the image"
     if len(file.containers) > 1:
-        yield f"containers: of {len(file.containers)} only the first is run"
+        yield f"containers: only the first of {len(file.containers)} runs"
     for name in ("cpu", "gpu", "memory"):
         if getattr(file.metadata, name) is not None:
             yield f"metadata.{name}: a limit with `penstock render`; local mode sets none"
     if "min_replica" in file.queue.model_fields_set:
-        yield "queue.min_replica: for `penstock render`; in local mode `up --processes` counts"
+        yield "queue.min_replica: for `penstock render`; local mode uses `up --processes`"
     if file.processor_mainclass:
-        yield "processor_mainclass: processors in Java are not run here"
+        yield "processor_mainclass: Penstock does not run processors in Java"
 
 
 def _told_apart(keys: Iterable[UnknownKey]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,6 +1,6 @@
-"""The environment of a worker, wherever it runs: what follows from its service and its engine.
+"""The environment of a worker, in local mode and in compose files: its service and its engine.
 
-Local mode and compose files add how the worker proves who it is, and its name.
+The caller adds the worker's token and name.
 """
 
 
@@ -13,10 +13,10 @@ def worker_env(
     window: int | None,
     run_timeout_s: float | None = None,
 ) -> dict[str, str]:
-    """Return the settings of a worker that follow from what it runs.
+    """Return the environment variables that say what a worker runs.
 
-    engine_options: JSON, for the engine.  What is "" or None is left out, so that a setting of the
-    environment, or the worker's own default, holds.
+    engine_options: JSON, for the engine.  Leaves out what is "" or None, so that a variable of the
+    environment, or the worker's default, applies.
     """
     env = {
         "PENSTOCK_WORKER_QUEUE_URL": queue_url,

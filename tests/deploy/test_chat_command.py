@@ -66,7 +66,7 @@ async def test_a_question_without_an_answer_is_said_and_forgotten(
     code, out, told = await chat(service.url, "svc", said=f"fail\n{'x' * 9000}\nlast\n")
     assert code == 1
     assert out.splitlines() == ["1 said; last"]
-    assert "there is no answer: I do not want to" in told
+    assert "no answer: I do not want to" in told
     assert "expected a payload of at most 8192 bytes" in told
 
 
@@ -109,7 +109,7 @@ async def test_a_terminal_shows_the_place_in_line_and_a_stop_there_cancels(
     try:
         await terminal.until("> ")
         terminal.type("hello\n")
-        await terminal.until("in line, 1 before it")
+        await terminal.until("queued, 1 ahead")
         terminal.type("\x03")
         await terminal.until("[stopped: the job is canceled]")
         await terminal.until("> ", count=2)

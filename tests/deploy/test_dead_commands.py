@@ -10,7 +10,7 @@ from client_sdk import AsyncQueueClient
 from client_sdk.wire.worker import Completion, Delivery, Rejection
 from client_sdk.wire.worker import Result as Output
 from client_sdk.work import WorkConnection
-from deploy.admin import AdminFace
+from deploy.admin import AdminApi
 from deploy.cli import app
 from deploy.errors import AdminRefused, NoAnswer, NotConfirmed
 from tests.conftest import StartService
@@ -102,7 +102,7 @@ async def test_an_empty_list_says_what_is_kept_and_a_deletion_what_goes(
     assert empty.exit_code == 0
     assert "svc keeps only poison jobs: its dead_message_policy is Rear" in empty.stderr
     wish = {"token": TOKEN, "max_delivery": 1, "dead_message_policy": "Park"}
-    await AdminFace(service.url, ADMIN_TOKEN).ask_async("PUT", "/v1/services/parked", wish)
+    await AdminApi(service.url, ADMIN_TOKEN).ask_async("PUT", "/v1/services/parked", wish)
     assert (await _penstock("ls", "parked", url=service.url)).stderr == ""
     async with WorkConnection(service.url, "parked", token=TOKEN, window=1) as worker:
         await _die(service, worker, b"bad", "parked")
@@ -114,4 +114,4 @@ async def test_an_empty_list_says_what_is_kept_and_a_deletion_what_goes(
     assert str(asked.exception).startswith(f"delete parked with {held}: expected --yes")
     command.append("--yes")
     gone = await asyncio.to_thread(lambda: CliRunner().invoke(app, command))
-    assert f"parked is deleted, and with it {held}" in gone.stdout
+    assert f"parked is deleted, with {held}" in gone.stdout

@@ -77,9 +77,9 @@ def test_a_create_that_is_interrupted_says_what_is_there_and_how_to_undo_it(
     up = start_up("--workers", "0", "--grace", "1")
     up.ready()
     told = _interrupt(_create_that_waits(up, tmp_path))
-    assert "interrupted: slow is made and takes jobs, and goes on without you" in told
+    assert "interrupted: slow was created and accepts jobs; it continues in the background" in told
     assert "0 of 1 instances ready" in told
-    assert " desc slow` tells how far it is" in told
+    assert " desc slow` shows the progress" in told
     assert " delete slow` removes it" in told
     listed = json.loads(penstock(up, "ls", "--json").stdout)
     assert [one["name"] for one in listed] == ["demo", "slow"], "as it said"
@@ -118,6 +118,6 @@ def test_a_change_whose_answer_had_not_come_says_that_it_may_be_done() -> None:
             assert asked.recv(4) == b"DELE"
             told = _interrupt(command)
     assert told == (
-        f"interrupted: no answer of {url} had come, so it may be done or not; look before you "
-        "try again\n"
+        f"interrupted: no response from {url}; the change may or may not have been applied: check "
+        "before you try again\n"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk import QueueClient
-from deploy.admin import AdminFace
+from deploy.admin import AdminApi
 from deploy.local.redis_server import free_port, is_free
 from tests.deploy.local_mode import START_S, STOP_S, StartUp, penstock
 from tests.deploy.processes import alive, descendants
@@ -159,7 +159,7 @@ def test_it_is_ready_when_a_worker_is_connected(start_up: StartUp) -> None:
     # Only lines of one process have an order: what the worker logs may come later than it is done.
     assert echo.log.index("Accepting") < echo.log.index("Ready.")
     running = echo.ready()
-    listed = AdminFace(running.url, running.admin_token).ask("GET", "/v1/services/demo")
+    listed = AdminApi(running.url, running.admin_token).ask("GET", "/v1/services/demo")
     (worker,) = listed["input"]["subscribers"]
     assert (worker["connected"], worker["window"] > 0) == (True, True)
     assert alive(worker["about"]["pid"])
@@ -183,7 +183,7 @@ def test_settings_that_do_nothing_here_are_named_and_jobs_wait_for_a_worker(
 ) -> None:
     up = start_up("--workers", "0", PENSTOCK_SERVICES="[]", PENSTOCK_TOKEN="mine")
     assert up.ready().token == "mine"
-    assert "PENSTOCK_SERVICES is ignored here; there is --service" in up.log
+    assert "PENSTOCK_SERVICES is ignored here; use --service" in up.log
     wait_until_blocking(lambda: "No workers: jobs will wait." in up.log, "it is said", START_S)
     # What it says goes to files and histories.
     assert "mine" not in up.log

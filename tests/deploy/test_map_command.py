@@ -86,7 +86,7 @@ async def test_a_map_writes_a_line_for_each_input_and_leaves_no_job(
     before = mapping.outputs.read_bytes()
     code, _, told = await mapping.run()
     assert (code, mapping.outputs.read_bytes()) == (0, before)
-    assert "40 of 40 are done already" in told
+    assert "40 of 40 are already done" in told
     async with AsyncQueueClient(mapping.url, "svc", token=TOKEN) as client:
         assert await client.sink.count() == 0
 
@@ -123,7 +123,7 @@ async def test_a_stopped_map_goes_on_with_the_same_command_and_computes_nothing_
     process.send_signal(number)
     ended, _, told = await _ended(process)
     assert ended == code, told
-    assert "Up to 8 jobs that are open go on; the same command again" in told
+    assert "Up to 8 open jobs continue; run the same command again" in told
     assert 6 <= len(mapping.lines()) < 40
     ended, _, told = await mapping.run()
     assert ended == 0, told

@@ -90,7 +90,7 @@ def test_lines_of_somebody_else_are_not_touched(out: Path, strange: str) -> None
     ):
         pass
     out.with_name("out.jsonl.run").unlink()
-    with pytest.raises(CannotResume, match="name another output"), MapOutput.opened(out, ASKED):
+    with pytest.raises(CannotResume, match="choose another output"), MapOutput.opened(out, ASKED):
         pass
     assert out.read_bytes() == before
 
@@ -117,7 +117,7 @@ def test_an_output_that_is_removed_or_replaced_meanwhile_is_said(out: Path) -> N
         output.write(0, DONE)
         output.sync()
         out.unlink()
-        with pytest.raises(CannotWrite, match=r"removed or replaced .* begins anew"):
+        with pytest.raises(CannotWrite, match=r"removed or replaced .* starts over"):
             output.sync()
         out.touch()
         with pytest.raises(CannotWrite, match="removed or replaced"):
@@ -150,7 +150,7 @@ def test_inputs_are_the_values_of_the_lines(tmp_path: Path) -> None:
     ]
     with path.open("a") as file:
         file.write("\n8")
-    with pytest.raises(BadInputFile, match="it was changed"):
+    with pytest.raises(BadInputFile, match="was changed"):
         list(checked)
 
 
@@ -158,7 +158,7 @@ def test_inputs_are_the_values_of_the_lines(tmp_path: Path) -> None:
 def test_a_line_that_is_no_json_is_named(tmp_path: Path, bad: bytes) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'"a"\n"b"\n' + bad + b'\n"d"\n')
-    with pytest.raises(BadInputFile, match=r"in.jsonl, line 3: expected a value of JSON"):
+    with pytest.raises(BadInputFile, match=r"in.jsonl, line 3: expected a JSON value"):
         MapInput.check(path)
 
 

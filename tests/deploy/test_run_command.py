@@ -168,7 +168,7 @@ async def test_a_service_that_is_started_again_is_waited_for(
     assert process.stderr is not None
     await process.stderr.readline()
     service.kill()
-    await process.stderr.readuntil(b"waiting, and trying again")
+    await process.stderr.readuntil(b"waiting to try again")
     await service.start()
     await start_worker(runs.url)
     out, _ = await process.communicate()
@@ -181,7 +181,7 @@ async def test_a_terminal_shows_the_place_in_line_and_the_text_as_it_grows(
     await runs.client.jobs.submit("before")
     terminal = Terminal("run", "svc", TEXT, "--url", runs.url, token=TOKEN)
     try:
-        await terminal.until("in line, 1 before it")
+        await terminal.until("queued, 1 ahead")
         options = {"stream": True, "piece_bytes": 8, "piece_delay_s": 0.15}
         await start_worker(runs.url, engine_options=options, window=1)
         await terminal.until("a text that")
@@ -199,11 +199,11 @@ async def test_a_terminal_shows_the_place_in_line_and_the_text_as_it_grows(
 @pytest.mark.parametrize(
     ("job", "words"),
     [
-        ({"state": "queued", "position": 0}, "in line, next"),
-        ({"state": "queued", "position": None}, "in line"),
+        ({"state": "queued", "position": 0}, "queued, next"),
+        ({"state": "queued", "position": None}, "queued"),
         (
             {"state": "queued", "position": 7, "estimate": {"start": {"p50_s": 11.2}}},
-            "in line, 7 before it, begins in about 12 s",
+            "queued, 7 ahead, starts in about 12 s",
         ),
         ({"state": "queued", "scheduled": True, "not_before": "noon"}, "waiting until noon"),
         (

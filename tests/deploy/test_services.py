@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from client_sdk import QueueClient
 from client_sdk.errors import ServiceStopped, Unauthorized
-from deploy.admin import AdminFace
+from deploy.admin import AdminApi
 from deploy.cli import app
 from deploy.errors import DeployError
 from deploy.local.data_dir import DataDir
@@ -98,7 +98,7 @@ class Cli:
 
     def pids(self, service: str) -> list[int]:
         """Return the workers of a service that are ready."""
-        control = AdminFace(self.running.control_url, self.running.control_token)
+        control = AdminApi(self.running.control_url, self.running.control_token)
         local = control.ask("GET", f"/services/{service}")
         return [one["pid"] for one in local["instances"] if one["state"] == "ready"]
 
@@ -197,7 +197,7 @@ def test_a_stopped_service_keeps_its_entries_and_comes_back(start_up: StartUp, c
     up = start_up("--workers", "0")
     cli = Cli(up)
     cli("create", str(chat))
-    assert penstock(up, "scale", "chat", "0").stdout == b"chat: no instance, it takes jobs\n"
+    assert penstock(up, "scale", "chat", "0").stdout == b"chat: no instance, jobs will wait\n"
     with cli.client("chat") as client:
         receipt = client.put("kept")
         stopped = cli("stop", "chat")
@@ -233,7 +233,7 @@ def test_a_restart_of_everything_brings_services_and_instances_back(
     cli("create", str(chat))
     cli("scale", "chat", "2")
     # An operator changes it without the file; the new worker token is unknown to the file too.
-    admin = AdminFace(cli.running.url, cli.running.admin_token)
+    admin = AdminApi(cli.running.url, cli.running.admin_token)
     settings = admin.ask("GET", "/v1/services/chat")["settings"]
     changed = {**settings, "max_delivery": 7, "worker_token": "a-token-of-others"}
     admin.ask("PUT", "/v1/services/chat", changed)
@@ -371,7 +371,7 @@ def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_p
     for command in (["ls"], ["desc", "bad"]):
         (row,) = [line for line in cli.printed(*command).splitlines() if "0/1, 1 failed" in line]
         assert row.split()[:2] == ["bad", "failed"], row
-    assert " modify FILE`, starts its instances anew" in cli.printed("restart", "bad", code=1)
+    assert " modify FILE`; " in cli.printed("restart", "bad", code=1)
     # After the fix the file, though it says what it said, is taken as another try.
     (tmp_path / "broken.py").write_text("class Broken:\n    def predict(self, x): return x\n")
     assert "1 of 1 instances ready" in cli.printed("modify", str(bad))

@@ -41,8 +41,8 @@ async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartS
     assert [(token["name"], token["scopes"]) for token in listed] == [
         ("the web shop", ["read", "submit"])
     ]
-    assert said == f"Its id is {listed[0]['id']}, which `revoke` asks for."
-    assert warned == "This is the only time that it is shown."
+    assert said == f"Its id, for `revoke`, is {listed[0]['id']}."
+    assert warned == "Store it now: it cannot be shown again."
     assert listed[0]["limits"] == {"rate_per_s": 2.5, "burst": 9, "in_line": 100, "running": 4}
     assert listed[0]["owner"] == listed[0]["id"]
     team = _penstock(service, "create", "--scope", "read", "--owner", "team-a", "--json")

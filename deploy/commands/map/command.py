@@ -1,4 +1,4 @@
-"""`penstock map`: a job for each line of a file, and a line for what came of each.
+"""`penstock map`: submit a job for each line of a file, and write a line for each result.
 
 Exit codes: 0 all succeeded; 1 some failed, or refused; 2 the command line or the input is wrong;
 4 no queue service answered; 130 Ctrl-C; 143 SIGTERM.
@@ -33,7 +33,7 @@ from deploy.local.data_dir import DEFAULT_PATH, DataDir
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """How a map is to go about it; nothing here has to be the same when it goes on."""
+    """Options of one run; you may change them when you resume."""
 
     in_flight: int
     ordered: bool
@@ -47,21 +47,19 @@ def map_jobs(
         list[str],
         typer.Argument(
             metavar="[SERVICE] IN OUT",
-            help="IN has a value of JSON in each line; OUT gets a line for each, as they come. "
-            "Without SERVICE it is the one that `penstock up` serves.",
+            help="IN has one JSON value per line; OUT gets a line for each, as jobs end. "
+            "SERVICE is by default that of `penstock up`.",
         ),
     ],
     *,
-    in_flight: Annotated[int, typer.Option(min=1, help="How many are open at once.")] = 64,
+    in_flight: Annotated[int, typer.Option(min=1, help="Most open jobs.")] = 64,
     ordered: Annotated[bool, typer.Option("--ordered", help="In the order of the input.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Put again what gave no result.")
+        bool, typer.Option("--retry-failed", help="Submit the failed inputs again.")
     ] = False,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the results in the service for their time.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the results in the service.")] = False,
     timeout: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for a service that is away, or full.")
+        float, typer.Option(min=0, help="Seconds to wait while the service is unreachable or full.")
     ] = 600.0,
     tag: job_options.Tags = None,
     priority: job_options.Priority = 0,
@@ -77,7 +75,7 @@ def map_jobs(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Put a job for each line of a file; the same command again goes on where this one ended."""
+    """Submit a job for each line of a file; the same command again resumes."""
     service, inputs, outputs = _checked_words(words, url, data_dir)
     options = {
         "tags": read_tags(tag or []) or None,
@@ -93,7 +91,7 @@ def map_jobs(
     wanted = _Wanted(in_flight, ordered, keep, retry_failed, timeout)
 
     with exit_codes(Asked(service, url, token, data_dir)):
-        # Before there is an event loop, so that Ctrl-C ends the reading of a long file at once.
+        # Before the event loop starts, so that Ctrl-C interrupts the reading of a long file.
         checked = MapInput.check(inputs)
         asked = MapAsked(service, given, checked.sha256, checked.size_bytes, checked.lines)
         with MapOutput.opened(outputs, asked) as output:
@@ -112,7 +110,7 @@ def _checked_words(words: list[str], url: str, data_dir: Path) -> tuple[str, Pat
 
 
 def _service_and_files(words: list[str], url: str, data_dir: Path) -> tuple[str, Path, Path]:
-    """Return which service is meant, the input and the output."""
+    """Return the service, the input and the output."""
     match words:
         case [service, inputs, outputs]:
             return service, Path(inputs), Path(outputs)
@@ -152,7 +150,7 @@ class _Map:
         self._answered_at: float | None = None
 
     async def run(self, *, as_json: bool) -> None:
-        """Do it all; ends the program when some failed, or somebody stopped it."""
+        """Map all inputs; exits with an error code if some failed or a signal stopped it."""
         output, console = self._output, note_console()
         if self._wanted.retry_failed and output.failed:
             await self._forget_failed()
@@ -169,11 +167,11 @@ class _Map:
         self._say_ended(progress, as_json=as_json)
 
     async def _patiently(self, progress: MapProgress) -> None:
-        """Map to the end, through what passes.
+        """Map to the end, through outages.
 
-        The SDK waits for a service that has answered before.  A run that goes on was answered in
-        its time, and waits from the beginning; when nothing is done yet, an address where nobody
-        answers may be a wrong one.
+        The SDK waits for a service that has responded before.  A resumed run had a response
+        earlier, so it waits from the start.  In a new run, an address that does not respond may be
+        a wrong one.
         """
         loop, backoff = asyncio.get_running_loop(), Backoff()
         if self._output.done:
@@ -197,8 +195,7 @@ class _Map:
             ordered=wanted.ordered,
             failures="return",
             keep=wanted.keep,
-            # What is open when we are stopped goes on, so that its results are there when the
-            # same command is given again.
+            # Open jobs continue when the command stops, so that the next run finds their results.
             cancel=False,
             patience_s=wanted.timeout_s,
             options=self._options,
@@ -208,9 +205,9 @@ class _Map:
             async for one in mapped:
                 self._answered_at = asyncio.get_running_loop().time()
                 if isinstance(one.error, BadParameter):
-                    # What is wrong is an option, and so it is wrong with every job.
+                    # An option is wrong, and every job has the same options.
                     raise one.error
-                # Written before the next is asked for, which is when its job is deleted.
+                # Write first: asking for the next result deletes the job of this one.
                 output.write(output.number_of(one.job_id), _fields(one))
                 progress.tell(output.done, output.failed)
 
@@ -225,7 +222,7 @@ class _Map:
                 )
 
     async def _forget_failed(self) -> None:
-        """Let the failed inputs be put again: under their ids the service may know the failures."""
+        """Delete failed jobs: the service would otherwise return the old failure for their ids."""
         ids: list[str] = []
         for job_id in self._output.failed_ids():
             ids.append(job_id)
@@ -237,7 +234,7 @@ class _Map:
 
     async def _delete(self, ids: list[str]) -> None:
         async def delete(job_id: str) -> None:
-            # Most were deleted when they had failed.
+            # Most were deleted when they failed.
             with contextlib.suppress(Refused):
                 await self._client.jobs.delete(job_id)
 
@@ -245,10 +242,10 @@ class _Map:
 
     @contextlib.contextmanager
     def _stoppable(self, progress: MapProgress) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM end the run in an orderly way, and a second one at once."""
+        """Let Ctrl-C and SIGTERM end the run in order, and a second one end it at once."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        # A program that was started with Ctrl-C turned off, as by nohup, leaves it off.
+        # `nohup` and scripts may start a program with Ctrl-C turned off; keep it off.
         before = {
             number: handler
             for number in (signal.SIGINT, signal.SIGTERM)
@@ -278,8 +275,8 @@ class _Map:
         left = self._inputs.inputs - self._output.done
         progress.say(
             f"stopped: {self._output.done:,} of {self._inputs.inputs:,} are in "
-            f"{self._output.path}. Up to {min(left, self._wanted.in_flight):,} jobs that are open "
-            "go on; the same command again reads their results and does the rest."
+            f"{self._output.path}. Up to {min(left, self._wanted.in_flight):,} open jobs continue; "
+            "run the same command again to read their results and do the rest."
         )
         raise typer.Exit(128 + self._stopped_by)
 
@@ -298,8 +295,8 @@ class _Map:
             say_json(document)
         if output.failed:
             progress.say(
-                f"what failed has an `error` in {output.path}; the same command with "
-                "--retry-failed puts it again"
+                f"failed inputs have an `error` in {output.path}; run the same command with "
+                "--retry-failed to submit them again"
             )
             raise typer.Exit(FAILED)
 

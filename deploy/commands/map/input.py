@@ -1,7 +1,7 @@
-"""The input of `penstock map`: a file with a value of JSON in each line.
+"""The input of `penstock map`: a file with one JSON value per line.
 
-It is read twice: once from end to end before anything is put, so that a mistake in the last line
-costs nothing, and once while its jobs are put.  No more than a line of it is held.
+It is read twice: first from end to end, so that a mistake in the last line is found before any job
+is submitted, and then while jobs are submitted.  Only one line is in memory at a time.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from client_sdk.wire import names
 from deploy.errors import BadInputFile
 
-#: The longest line, in bytes; as many of them may be held as jobs are in flight.
+#: The longest line, in bytes; memory may hold as many lines as jobs are in flight.
 MAX_LINE_BYTES = 64 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
@@ -29,7 +29,7 @@ class InputLine:
 
 @dataclass(frozen=True, slots=True)
 class MapInput:
-    """A file that was read from end to end.
+    """A file that was checked from end to end.
 
     lines: all of them.  inputs: those that are not empty.  sha256: of its bytes.
     """
@@ -42,7 +42,7 @@ class MapInput:
 
     @classmethod
     def check(cls, path: Path) -> "MapInput":
-        """Read a file; raises BadInputFile for the first line that is no JSON."""
+        """Read a file; raises BadInputFile for the first line that is not JSON."""
         seen = hashlib.sha256()
         lines = inputs = size_bytes = 0
         for number, raw in enumerate(_lines(path)):
@@ -62,15 +62,14 @@ class MapInput:
                 yield line
         if seen.hexdigest() != self.sha256:
             raise BadInputFile(
-                f"expected {self.path} to stay as it is while it is mapped, and it was changed; "
-                "map it anew to another output"
+                f"{self.path} was changed while it was mapped; map it again, to another output"
             )
 
 
 def read_line(path: Path, number: int, raw: bytes) -> InputLine | None:
     """Return the input in a line, None for an empty one; raises BadInputFile.
 
-    A string is the text itself, and every other value the JSON as it stands in the line.
+    A string becomes its text; any other value stays the JSON of the line.
     """
     data = (raw.removeprefix(_BOM) if number == 0 else raw).strip()
     if not data:
@@ -81,7 +80,7 @@ def read_line(path: Path, number: int, raw: bytes) -> InputLine | None:
         came = repr(data[:40].decode("utf-8", "replace"))
         why = str(error) or "nested too deeply"
         raise BadInputFile(
-            f"{path}, line {number + 1}: expected a value of JSON, got {came}: {why}"
+            f"{path}, line {number + 1}: expected a JSON value, got {came}: {why}"
         ) from None
     if isinstance(value, str):
         return InputLine(number, value.encode("utf-8", "replace"), "")
@@ -107,4 +106,4 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")

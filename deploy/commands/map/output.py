@@ -1,11 +1,11 @@
-"""The output of `penstock map`: a line for each input, and beside it what the run is.
+"""The output of `penstock map`: a line for each input, and a file that describes the run.
 
-OUT        a line of JSON for each input that was done, written whole before its job is forgotten
-OUT.run    what was asked for, and the run id that the jobs' ids begin with; also the lock
-OUT.new    while failed lines are taken out
+OUT        a line of JSON for each finished input, written before its job is deleted
+OUT.run    the input and the options, and the run id that begins the ids of the jobs; also the lock
+OUT.new    a copy, while failed lines are removed
 
-Whoever is killed leaves at most a torn last line, which is cut off by the next.  Its job was not
-forgotten, or is computed again: the line before it was written, and nothing after it.
+A process that is killed leaves at most a torn last line, which the next run cuts off.  The job of
+that line still exists, or runs again: a job is deleted only after its line is complete.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ SUCCEEDED = "succeeded"
 
 @dataclass(frozen=True, slots=True)
 class MapAsked:
-    """What is asked for; a run goes on only for who asks for the same.
+    """What you asked for; a run resumes only when this is the same.
 
     options: of the jobs.  sha256, size_bytes, lines: of the input.
     """
@@ -60,7 +60,7 @@ class MapOutput:
     @classmethod
     @contextmanager
     def opened(cls, path: Path, asked: MapAsked) -> Iterator[Self]:
-        """Begin a run, or go on with the one that is there; nobody else may meanwhile.
+        """Start a run, or resume the one that is there; a lock keeps other runs out.
 
         Raises OutputTaken, CannotResume, CannotWrite.
         """
@@ -99,9 +99,9 @@ class MapOutput:
         return int(job_id.rpartition("-")[2])
 
     def write(self, number: int, fields: dict[str, Any]) -> None:
-        """Add the line of an input; it is the kernel's when this returns.
+        """Add the line of an input; when this returns, the kernel has it.
 
-        Raises CannotWrite, and leaves no part of the line.
+        Raises CannotWrite, and then removes what was written of the line.
         """
         document = {"number": number, "id": self.job_id(number), **fields}
         line = json_line(document).encode() + b"\n"
@@ -114,7 +114,7 @@ class MapOutput:
         self._count(number, str(fields["state"]))
 
     def sync(self) -> None:
-        """Wait until the disk has everything; raises CannotWrite, also when the file is gone."""
+        """Wait until everything is on disk; raises CannotWrite, also when the file is gone."""
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
@@ -125,7 +125,7 @@ class MapOutput:
             raise CannotWrite(self.path, why, kept=False)
 
     def failed_ids(self) -> Iterator[str]:
-        """Give the ids of the jobs that gave no result."""
+        """Yield the ids of the jobs that failed."""
         with self.path.open("rb") as file:
             for raw in file:
                 line = json.loads(raw)
@@ -133,7 +133,7 @@ class MapOutput:
                     yield line["id"]
 
     def drop_failed(self) -> None:
-        """Take out the lines of failed inputs, in one step; they are then to be done."""
+        """Remove the lines of failed inputs, in one step, so that these inputs run again."""
         beside = self.path.with_name(f"{self.path.name}.new")
         try:
             with self.path.open("rb") as old, beside.open("wb") as new:
@@ -159,7 +159,7 @@ class MapOutput:
             raise CannotWrite(self.path, error) from error
 
     def _scan(self) -> int:
-        """Note what is done, cut off a torn last line; return the size in bytes."""
+        """Read what is done, cut off a torn last line, and return the size in bytes."""
         size_bytes = 0
         with self.path.open("rb") as file:
             for position, raw in enumerate(file, 1):
@@ -193,11 +193,11 @@ class MapOutput:
 
 
 def _run_to_go_on(path: Path, beside: Path, known: dict[str, Any] | None, asked: MapAsked) -> str:
-    """Return the run id of what is there; raises CannotResume when it is of something else."""
+    """Return the run id of the existing output; raises CannotResume if it is from another run."""
     if known is None:
         raise CannotResume(
-            f"{path} exists, and {beside.name}, which says what it was made from, does not or "
-            "cannot be read; name another output, or remove this one"
+            f"{path} exists, but {beside.name}, which describes its run, is missing or not "
+            "readable; choose another output, or remove this one"
         )
     wanted = asdict(asked)
     changed = sorted(name for name in wanted if known.get(name) != wanted[name])
@@ -214,8 +214,8 @@ def _run_to_go_on(path: Path, beside: Path, known: dict[str, Any] | None, asked:
         now = ", ".join(f"{name} {wanted[name]!r}" for name in changed)
         what = f"the same {names} as before ({was}), got {now}"
     raise CannotResume(
-        f"cannot go on with {path}: expected {what}; name another output, or remove {path} to "
-        "begin anew"
+        f"cannot resume {path}: expected {what}; choose another output, or remove {path} to start "
+        "over"
     )
 
 
@@ -223,7 +223,7 @@ def _read(run_file: BinaryIO) -> dict[str, Any] | None:
     try:
         known = json.loads(run_file.read())
     except ValueError:
-        # Empty when it was just made, and torn when the machine died in that moment.
+        # Empty when it was just created, torn when the machine died in that moment.
         return None
     return known if isinstance(known, dict) and "run_id" in known else None
 
@@ -239,12 +239,12 @@ def _write(run_file: BinaryIO, path: Path, known: dict[str, Any]) -> None:
 
 
 def _unbuffered(path: Path, flags: int = 0) -> BinaryIO:
-    # What was written must not be in our own memory when we are killed, or when we close it.
+    # A buffer of our own would be lost when the process is killed.
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644), "r+b", buffering=0)
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        # A disk that fills up takes a part, and refuses the rest.
+        # A disk that fills up accepts a part and refuses the rest.
         view = view[os.write(descriptor, view) :]

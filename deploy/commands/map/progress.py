@@ -1,4 +1,4 @@
-"""How far a map is, on standard error: a bar on a terminal, now and then a line elsewhere."""
+"""The progress of a map, on standard error: a bar on a terminal, otherwise a line now and then."""
 
 import os
 import time
@@ -26,7 +26,7 @@ LINE_EVERY_S = 10.0
 
 
 class MapProgress:
-    """Tells how many inputs are done; a context manager, because a bar has to be put away."""
+    """Shows how many inputs are done; a context manager, because the bar must be removed."""
 
     def __init__(self, total: int, *, done: int, failed: int, console: Console) -> None:
         """done, failed: before this run, `failed` among them."""
@@ -50,7 +50,7 @@ class MapProgress:
 
     def __enter__(self) -> Self:
         if self._before:
-            self.say(f"{self._before:,} of {self._total:,} are done already")
+            self.say(f"{self._before:,} of {self._total:,} are already done")
         self._progress.start()
         return self
 
@@ -64,11 +64,11 @@ class MapProgress:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the start of this run."""
         return time.monotonic() - self._begun_at
 
     def tell(self, done: int, failed: int) -> None:
-        """Say how many are done by now, and how many of them failed."""
+        """Show how many are done, and how many of them failed."""
         self._done, self._failed = done, failed
         self._progress.update(self._task, completed=done, failed=failed)
         now = time.monotonic()
@@ -77,11 +77,11 @@ class MapProgress:
             self.say(f"{done:,} of {self._total:,} done, {failed:,} failed{self._rate()}")
 
     def wait(self, error: QueueError) -> None:
-        """Say that something is being waited for, now and then."""
+        """Report, now and then, that the run is waiting because of an error."""
         now = time.monotonic()
         if now - self._trouble_at >= LINE_EVERY_S:
             self._trouble_at = now
-            self.say(f"waiting, and trying again: {error.sentence}")
+            self.say(f"waiting to try again: {error.sentence}")
 
     def say(self, sentence: str) -> None:
         """Say a sentence, above the bar where there is one."""
@@ -91,11 +91,11 @@ class MapProgress:
         """End the program at once, and leave the terminal as it was."""
         self._console.show_cursor(True)
         with suppress(OSError):
-            os.write(2, b"left at once; the same command goes on\n")
+            os.write(2, b"stopped at once; run the same command again to resume\n")
         os._exit(code)
 
     def end(self) -> str:
-        """Return what came of it all."""
+        """Summarize the run."""
         made = self._done - self._before
         return (
             f"{self._done - self._failed:,} succeeded and {self._failed:,} failed of "

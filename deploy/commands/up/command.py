@@ -27,7 +27,7 @@ from deploy.local.data_dir import DEFAULT_PATH
 from deploy.local.engine_check import NoEngine, check_engine
 from deploy.local.mode import HOST, MAX_PAYLOAD_KB, LocalOptions
 
-# Options of `up` that are taken from the environment where they are not given.
+# Options of `up` that an environment variable can set.
 Engine = Annotated[
     str,
     typer.Option(
@@ -42,14 +42,14 @@ Window = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Jobs that a worker takes at once; by default what the engine says.",
+        help="Jobs that a worker takes at once; by default, the engine decides.",
         envvar="PENSTOCK_WORKER_WORKER_THREADS",
     ),
 ]
 Token = Annotated[
     str,
     typer.Option(
-        help="Its token, or @FILE; by default one is made and kept in the directory.",
+        help="Its token, or @FILE; by default, one is generated and kept in the directory.",
         envvar="PENSTOCK_TOKEN",
         callback=read_secret,
     ),
@@ -59,22 +59,22 @@ MaxPayload = Annotated[
     typer.Option(
         min=1,
         max=1024 * 1024,
-        help="Largest data of a job and largest result, in KiB.",
+        help="Largest input and largest result, in KiB.",
         envvar="PENSTOCK_MAX_PAYLOAD_KB",
     ),
 ]
 Host = Annotated[
     str,
     typer.Option(
-        help="Address to listen on: 0.0.0.0, or :: with IPv6, opens it to other machines.",
+        help="Address to listen on; 0.0.0.0, or :: with IPv6, lets other machines connect.",
         envvar="PENSTOCK_HOST",
     ),
 ]
 Port = Annotated[
-    int, typer.Option(min=0, max=65535, help="0 takes a free one.", envvar="PENSTOCK_PORT")
+    int, typer.Option(min=0, max=65535, help="0 chooses a free one.", envvar="PENSTOCK_PORT")
 ]
 Processes = Annotated[
-    int, typer.Option(min=1, help="Of the queue service.", envvar="PENSTOCK_PROCESSES")
+    int, typer.Option(min=1, help="Processes of the queue service.", envvar="PENSTOCK_PROCESSES")
 ]
 Grace = Annotated[
     float,
@@ -86,12 +86,12 @@ Grace = Annotated[
 ]
 
 
-#: Seconds in which the last lines of the log must have been written.
+#: Seconds to wait for the last lines of the log.
 LAST_LINES_S = 2.0
 
 
 class Fsync(StrEnum):
-    """When Redis makes sure that what it wrote is on the disk."""
+    """When Redis waits for the disk."""
 
     ALWAYS = "always"
     EVERYSEC = "everysec"
@@ -116,20 +116,19 @@ def up(
     host: Host = HOST,
     port: Port = 8080,
     processes: Processes = 1,
-    data: Annotated[Path, typer.Option(help="Where everything is kept.")] = DEFAULT_PATH,
+    data: Annotated[Path, typer.Option(help="The data directory.")] = DEFAULT_PATH,
     grace: Grace = 30.0,
     fsync: Annotated[
         Fsync,
         typer.Option(
             case_sensitive=False,
-            help="`everysec` is a little faster and may lose the last seconds.",
+            help="`everysec` is a little faster and may lose the last seconds of jobs.",
         ),
     ] = Fsync.ALWAYS,
 ) -> None:
     """Run everything on this machine: Redis, the queue service and workers, until Ctrl-C.
 
-    Settings of the environment (PENSTOCK_..., PENSTOCK_WORKER_...) hold for what is not an
-    option here.
+    Environment variables (PENSTOCK_..., PENSTOCK_WORKER_...) set what has no option here.
     """
     try:
         check_engine(engine, options=engine_options, window=window, folder=Path.cwd())
@@ -160,6 +159,6 @@ def up(
     log = MergedLog(Console(markup=False, emoji=False))
     code = asyncio.run(run_up(options, log))
     if not log.flush(timeout_s=LAST_LINES_S):
-        # The thread that writes is stuck in it, and Python would wait for it.
+        # The writing thread hangs, and Python would wait for it.
         os._exit(code)
     sys.exit(code)

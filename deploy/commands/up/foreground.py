@@ -12,7 +12,7 @@ import typer
 from client_sdk import AsyncQueueClient
 from client_sdk.errors import QueueError
 from client_sdk.stop_signals import stop_signals
-from deploy.admin import AdminFace
+from deploy.admin import AdminApi
 from deploy.commands.printing import is_terminal, note
 from deploy.commands.up.merged_log import MergedLog
 from deploy.errors import ChildFailed, DeployError, penstock
@@ -30,7 +30,7 @@ LOOK_EVERY_S = 0.2
 NAMED_EVERY_S = 15.0
 
 
-#: Settings of the environment that local mode answers itself, and what to use instead.
+#: Environment variables that local mode ignores, and what to use instead.
 _IGNORED_FOR = {
     "PENSTOCK_SERVICES": "--service, --token and --max-payload-kb",
     "PENSTOCK_HOST": "`python -m queue_service` or containers, to be reached from elsewhere",
@@ -43,24 +43,24 @@ _IGNORED_FOR = {
 
 
 async def run_up(options: LocalOptions, log: MergedLog) -> int:
-    """Start, show the log, and return after a signal when everything has stopped in order.
+    """Start, show the log, and after a signal stop everything in order.
 
-    Returns the exit code: 1, after a sentence on standard error, when something did not start
-    or gave up for good.
+    Returns the exit code: 1, after a message on standard error, when a process did not start or
+    failed for good.
     """
     local = LocalMode(options, on_line=log.line)
-    told = asyncio.Event()
+    stopping = asyncio.Event()
 
     def on_signal(number: signal.Signals) -> None:
-        if told.is_set():
+        if stopping.is_set():
             local.hurry()
             log.line("penstock", f"{number.name} again: not waiting any longer")
             return
-        told.set()
-        log.line("penstock", f"{number.name}: stopping; once more to cut it short")
+        stopping.set()
+        log.line("penstock", f"{number.name}: stopping; send it again to stop at once")
 
     loop = asyncio.get_running_loop()
-    # What stops it; a second one cuts off whatever is still being waited for.
+    # The first signal stops everything in order; a second one stops waiting.
     stopped_by = stop_signals()
     for number in stopped_by:
         loop.add_signal_handler(number, on_signal, number)
@@ -68,9 +68,9 @@ async def run_up(options: LocalOptions, log: MergedLog) -> int:
         log.line("penstock", sentence)
     code = 0
     try:
-        await _until_told(local, told, log)
+        await _until_stopped(local, stopping, log)
     except DeployError as error:
-        # Before everything is stopped, whose many lines would come between.
+        # Flush first: the lines of the processes that stop would otherwise come before the error.
         await asyncio.to_thread(log.flush, timeout_s=LAST_LINES_S)
         note(_reason(error), colour=typer.colors.RED)
         code = 1
@@ -84,15 +84,15 @@ async def run_up(options: LocalOptions, log: MergedLog) -> int:
 
 
 def _reason(error: DeployError) -> str:
-    """Return the error's sentence, without lines of a child that the log has shown already."""
+    """Return the error's message, without the lines of a child that the log has already shown."""
     if isinstance(error, ChildFailed) and error.name != "redis":
         return f"{error.name} {error.why}; its own words are above"
     return str(error)
 
 
-async def _until_told(local: LocalMode, told: asyncio.Event, log: MergedLog) -> None:
-    """Start and serve until the event; what fails before that is raised."""
-    stopped = asyncio.create_task(told.wait())
+async def _until_stopped(local: LocalMode, stopping: asyncio.Event, log: MergedLog) -> None:
+    """Start and serve until the event; raises the error that ends it before."""
+    stopped = asyncio.create_task(stopping.wait())
     work = asyncio.create_task(_serve(local, log))
     try:
         await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
@@ -121,12 +121,12 @@ async def _serve(local: LocalMode, log: MergedLog) -> None:
 
 
 async def _left_over(running: Running) -> str:
-    """Say what is there from an earlier run; "" when there is nothing."""
+    """Report what an earlier run left; "" when there is nothing."""
     try:
         async with AsyncQueueClient(running.url, running.service, token=running.token) as client:
             jobs, results = await client.count(), await client.sink.count()
     except QueueError:
-        # It is no more than a hint.
+        # It is only a hint.
         return ""
     if not jobs and not results:
         return ""
@@ -136,11 +136,11 @@ async def _left_over(running: Running) -> str:
 
 
 async def _tell_when_ready(local: LocalMode, running: Running, log: MergedLog) -> None:
-    """Say when a worker has connected, and which ones take their time."""
+    """Report when a worker has connected, and which ones are still loading."""
     loop = asyncio.get_running_loop()
     said_ready = False
     named_at = loop.time()
-    admin = AdminFace(running.url, running.admin_token)
+    admin = AdminApi(running.url, running.admin_token)
     while missing := await _missing(local, admin, running.service):
         if not said_ready and len(missing) < len(local.workers):
             said_ready = True
@@ -153,9 +153,9 @@ async def _tell_when_ready(local: LocalMode, running: Running, log: MergedLog) -
         log.line("penstock", "Ready.")
 
 
-async def _missing(local: LocalMode, admin: AdminFace, service: str) -> list[str]:
+async def _missing(local: LocalMode, admin: AdminApi, service: str) -> list[str]:
     """Return the names of the workers that are not connected."""
-    # When the service is away for a moment nobody knows; the next look will.
+    # If the service does not respond now, the next look asks again.
     connected: Collection[int] = ()
     with contextlib.suppress(DeployError):
         connected = await connected_here(admin, service)
@@ -163,10 +163,10 @@ async def _missing(local: LocalMode, admin: AdminFace, service: str) -> list[str
 
 
 def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> list[str]:
-    """Return what a newcomer needs to send a first job and read its result: as the README has it.
+    """Return what you need to send a first job and read its result, as in the README.
 
-    The token is in none of the commands, which a shell would keep in its history, and in no line
-    that goes to a file.
+    The token is in no command, because a shell keeps these in its history, and in no line that
+    goes to a file.
     """
     service = running.service
     jobs = f"{running.url}/v1/services/{service}/jobs"
@@ -188,7 +188,7 @@ def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> li
 
 
 def ignored_in(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each setting that is there and does nothing."""
+    """Yield a sentence for each variable that is set and has no effect."""
     for name, instead in _IGNORED_FOR.items():
         if environ.get(name):
-            yield f"{name} is ignored here; there is {instead}"
+            yield f"{name} is ignored here; use {instead}"

@@ -1,4 +1,4 @@
-"""Limits of the service of `penstock up`: its options, and what the queue service is told."""
+"""Options of `penstock up` that limit its service, and the settings that they become."""
 
 from typing import Annotated, Any
 
@@ -19,26 +19,22 @@ Ratio = Annotated[
 ]
 InputPayload = Annotated[
     int | None,
-    typer.Option(
-        min=1, help="Largest data of a job alone, in KiB.", envvar="PENSTOCK_INPUT_MAX_PAYLOAD_KB"
-    ),
+    typer.Option(min=1, help="Largest input, in KiB.", envvar="PENSTOCK_INPUT_MAX_PAYLOAD_KB"),
 ]
 SinkPayload = Annotated[
     int | None,
-    typer.Option(
-        min=1, help="Largest result alone, in KiB.", envvar="PENSTOCK_SINK_MAX_PAYLOAD_KB"
-    ),
+    typer.Option(min=1, help="Largest result, in KiB.", envvar="PENSTOCK_SINK_MAX_PAYLOAD_KB"),
 ]
 InputLength = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Most jobs that wait, in place of a size.", envvar="PENSTOCK_INPUT_MAX_LENGTH"
+        min=1, help="Most waiting jobs, instead of a size.", envvar="PENSTOCK_INPUT_MAX_LENGTH"
     ),
 ]
 SinkLength = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Most results kept, in place of a size.", envvar="PENSTOCK_SINK_MAX_LENGTH"
+        min=1, help="Most stored results, instead of a size.", envvar="PENSTOCK_SINK_MAX_LENGTH"
     ),
 ]
 
@@ -51,7 +47,7 @@ def service_limits(
     sizes_kb: tuple[int | None, int | None],
     lengths: tuple[int | None, int | None],
 ) -> dict[str, Any]:
-    """Return the fields of the service that say how much it takes; raises typer.BadParameter.
+    """Return the settings of the service that limit it; raises typer.BadParameter.
 
     both_kb: the largest payload of a queue for which neither size nor length is given.  sizes_kb,
     lengths: of the input queue and of the sink.

@@ -1,7 +1,7 @@
-"""One readable log of several processes: each line with its process in front, in a colour.
+"""One log of several processes: each line starts with the name of its process, in a colour.
 
-The lines are written by a thread of their own.  A terminal that is stopped with Ctrl-S, a pager
-that is not scrolled or a disk that hangs blocks that thread and nothing else.
+A separate thread writes the lines.  If you stop the terminal with Ctrl-S, or the disk hangs, only
+that thread waits.
 """
 
 import re
@@ -70,7 +70,7 @@ class MergedLog:
                 name, text = self._waiting.popleft()
                 dropped, self._dropped = self._dropped, 0
             if dropped:
-                self._show("penstock", f"{dropped} lines are not shown: nobody read them in time")
+                self._show("penstock", f"{dropped} lines were dropped: the terminal was too slow")
             self._show(name, text)
 
     def _show(self, name: str, text: str) -> None:
