@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from pydantic import SecretStr
 
 from client_sdk.certificates import CA_FILE_VARIABLE
 from client_sdk.setting_names import is_unknown
@@ -36,8 +37,9 @@ from deploy.local.redis_server import (
     is_free,
     is_worth_showing,
 )
+from deploy.local.service import Wish, environment_of
 from deploy.local.services import LocalServices
-from deploy.service_json.worker_env import worker_env
+from deploy.service_json.plan import WorkerPlan
 
 #: Seconds the queue service may take until it is ready.
 READY_TIMEOUT_S = 30.0
@@ -223,22 +225,22 @@ class LocalMode:
 
     async def _start_workers(self, running: Running) -> None:
         options = self.options
-        env = {
-            **worker_env(
-                queue_url=running.url,
-                service=running.service,
+        wish = Wish(
+            name=running.service,
+            worker_token=SecretStr(self._data_dir.token("worker-token")),
+            worker=WorkerPlan(
                 engine=options.engine,
-                engine_options=options.engine_options,
+                engine_options=json.loads(options.engine_options or "{}"),
                 window=options.window,
+                # Here a variable of the environment may set it.
+                run_timeout_s=None,
             ),
-            # A hostile job may take over its worker: the token allows nothing but work.
-            "PENSTOCK_WORKER_TOKEN": self._data_dir.token("worker-token"),
-            "PENSTOCK_WORKER_GRACE_S": str(options.worker_grace_s),
-        }
+        )
         grace_s = options.worker_grace_s + BEYOND_WORKER_GRACE_S
         for number in range(1, options.workers + 1):
             name = f"worker-{number}"
-            start = partial(self._start_worker, name, {**env, "PENSTOCK_WORKER_NAME": name})
+            env = environment_of(wish, running.url, name=name, grace_s=options.worker_grace_s)
+            start = partial(self._start_worker, name, env)
             await self._keep(name, start, grace_s, self.workers)
 
     async def _start_control(self, running: Running) -> Running:

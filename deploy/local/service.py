@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from deploy.errors import DeployError
 from deploy.local.keeper import Keeper
 from deploy.service_json.plan import WorkerPlan
+from deploy.service_json.worker_env import worker_env
 
 #: Seconds between two looks at whether a new worker has connected.
 LOOK_EVERY_S = 0.2
@@ -48,6 +49,26 @@ class Wish(BaseModel):
             "worker_token": self.worker_token.get_secret_value(),
         }
         return json.dumps(self.model_dump(mode="json") | tokens, indent=2)
+
+
+def environment_of(wish: Wish, queue_url: str, *, name: str, grace_s: float) -> dict[str, str]:
+    """Return the environment of a worker of this service."""
+    worker = wish.worker
+    return {
+        **worker.env,
+        **worker_env(
+            queue_url=queue_url,
+            service=wish.name,
+            engine=worker.engine,
+            engine_options=json.dumps(worker.engine_options),
+            window=worker.window,
+            run_timeout_s=worker.run_timeout_s,
+        ),
+        # A hostile job may take over its worker: the token allows nothing but work.
+        "PENSTOCK_WORKER_TOKEN": wish.worker_token.get_secret_value(),
+        "PENSTOCK_WORKER_GRACE_S": str(grace_s),
+        "PENSTOCK_WORKER_NAME": name[:64],
+    }
 
 
 class InstanceState(StrEnum):

@@ -6,7 +6,6 @@ creates, changes and deletes them, and a restart of the local mode changes nothi
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from functools import partial
@@ -22,9 +21,8 @@ from deploy.errors import AdminRefused, DeployError, NoSuchLocalService, OneOnly
 from deploy.local.child import Child
 from deploy.local.data_dir import Running, write_private
 from deploy.local.keeper import Keeper
-from deploy.local.service import LocalService, Wish
+from deploy.local.service import LocalService, Wish, environment_of
 from deploy.local.workers import connected_here
-from deploy.service_json.worker_env import worker_env
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +240,7 @@ class LocalServices:
             log.error("A change of a service failed.", exc_info=error)
 
     def _make_keeper(self, name: str, wish: Wish) -> Keeper:
-        env = _environment(wish, self._running, name=name, grace_s=self._grace_s)
+        env = environment_of(wish, self._running.url, name=name, grace_s=self._grace_s)
 
         async def start() -> Child:
             return self._spawn(name, env, Path(wish.folder))
@@ -280,22 +278,3 @@ async def _replaced_and_fit(service: LocalService) -> None:
 def _check_count(wish: Wish) -> None:
     if wish.instances > 1 and wish.worker.one_only:
         raise OneOnly(wish.name, wish.instances, wish.worker.one_only)
-
-
-def _environment(wish: Wish, running: Running, *, name: str, grace_s: float) -> dict[str, str]:
-    """Return the environment of a worker of this service."""
-    worker = wish.worker
-    return {
-        **worker.env,
-        **worker_env(
-            queue_url=running.url,
-            service=wish.name,
-            engine=worker.engine,
-            engine_options=json.dumps(worker.engine_options),
-            window=worker.window,
-            run_timeout_s=worker.run_timeout_s,
-        ),
-        "PENSTOCK_WORKER_TOKEN": wish.worker_token.get_secret_value(),
-        "PENSTOCK_WORKER_GRACE_S": str(grace_s),
-        "PENSTOCK_WORKER_NAME": name[:64],
-    }

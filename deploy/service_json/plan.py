@@ -37,6 +37,7 @@ class WorkerPlan(BaseModel):
     engine: as in PENSTOCK_WORKER_ENGINE; empty when only a container can run it.
     entry: a file with a processor of PAI EAS; reading it shows which engine runs it.
     window: jobs at once; None lets the code choose.
+    run_timeout_s: 0 means no limit; None leaves it to the worker's environment.
     one_only: why a machine can run only one instance; empty when it can run several.
     """
 
@@ -46,7 +47,7 @@ class WorkerPlan(BaseModel):
     engine_options: dict[str, Any] = {}
     entry: str = ""
     window: int | None = 5
-    run_timeout_s: float = 0.0
+    run_timeout_s: float | None = 0.0
     env: dict[str, str] = {}
     one_only: str = ""
 
