@@ -150,16 +150,16 @@ def _read_question() -> str:
 
 async def _answer(conversation: Conversation, question: str) -> bool:
     """Ask, and show the answer as it grows; return False if it was stopped."""
-    with _Sight() as sight:
-        stopped = await conversation.ask(question.encode(errors="replace").decode(), sight)
-    if sight.wrote:
+    with _JobView() as view:
+        stopped = await conversation.ask(question.encode(errors="replace").decode(), view)
+    if view.wrote:
         write_text("\n")
     if stopped:
         note(f"[stopped: {stopped}]")
     return not stopped
 
 
-class _Sight:
+class _JobView:
     """Shows an answer: its text on standard output; on a terminal also the job's position."""
 
     def __init__(self) -> None:

@@ -182,17 +182,17 @@ def replay(
     """Put dead letters back at the tail of their queue, each under its request id."""
     chosen = _choice(letter_ids, everything, _filter(queue, code, reason, request_id))
     api = open_admin(url, admin_token, data_dir)
-    told = api.ask("POST", _path(service, "replay"), None, **chosen)
+    done = api.ask("POST", _path(service, "replay"), None, **chosen)
     if as_json:
-        say_json(told)
+        say_json(done)
     else:
-        for one in told["replayed"]:
+        for one in done["replayed"]:
             say(f"{one['id']}\t{one['index']}\t{one_line(one['request_id'])}")
-        for letter_id in told["absent"]:
+        for letter_id in done["absent"]:
             note(f"{letter_id}: there is no such dead letter")
-        for letter_id in told["in_use"]:
+        for letter_id in done["in_use"]:
             note(f"{letter_id}: its request id is already in use")
-    if not told["replayed"]:
+    if not done["replayed"]:
         raise typer.Exit(NOTHING_THERE)
 
 
@@ -216,12 +216,12 @@ def purge(
     chosen = _choice(letter_ids, everything, _filter(queue, code, reason, request_id))
     confirm(f"remove these dead letters of {service} for good", yes=yes)
     api = open_admin(url, admin_token, data_dir)
-    told = api.ask("DELETE", _path(service), None, **chosen)
+    done = api.ask("DELETE", _path(service), None, **chosen)
     if as_json:
-        say_json(told)
+        say_json(done)
     else:
-        say(told["purged"])
-    if not told["purged"]:
+        say(done["purged"])
+    if not done["purged"]:
         raise typer.Exit(NOTHING_THERE)
 
 

@@ -104,8 +104,8 @@ async def _wait(
     """Follow a job and print its result or error; then delete it, unless `keep`."""
     try:
         async with asyncio.timeout(timeout_s):
-            with _Sight(job_id) as sight:
-                document = dict(await follow(client, job_id, sight))
+            with _JobView(job_id) as view:
+                document = dict(await follow(client, job_id, view))
             data, error = await _result(client, job_id)
     except TimeoutError:
         later = f"the job goes on; the same command with --id {job_id} waits for it again"
@@ -163,7 +163,7 @@ def _read_input(data: str | None, file: Path | None) -> bytes:
     return read_data(data or "", file)
 
 
-class _Sight:
+class _JobView:
     """Shows a job on standard error while the command waits for it.
 
     A terminal shows its position and its text as they change; a file gets one line.

@@ -16,10 +16,10 @@ from deploy.demo.faq import Pair
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One result as it was read from the sink.
+    """One result from the sink.
 
-    wait_s: from the POST to the result, less `run_s`.  run_s: seconds in which the model
-    computed, the last time.  attempt: how often the question was handed to a worker.
+    wait_s: from the POST to the result, without `run_s`.  run_s: run time of the model in the last
+    attempt.  attempt: the number of that attempt.
     """
 
     answer: str
@@ -30,47 +30,47 @@ class Answered:
 
 @dataclass(slots=True)
 class Report:
-    """The questions in the order in which they were asked, and the results by request id."""
+    """The questions in order, and the results by request id."""
 
     asked: list[tuple[str, Pair]] = field(default_factory=list)
     posted_at: dict[str, float] = field(default_factory=dict)
     results: dict[str, dict[int, Answered]] = field(default_factory=dict)
 
     def ask(self, request_id: str, pair: Pair, *, at: float) -> None:
-        """Note that a question was accepted, at this second of the demo's clock."""
+        """Record that a question was accepted, and when."""
         self.asked.append((request_id, pair))
         self.posted_at[request_id] = at
 
     def read(self, frame: Frame, *, at: float) -> None:
-        """Note a frame of the sink. The same entry may be pushed twice; it counts once."""
+        """Record a frame of the sink; an entry that arrives twice counts once."""
         request_id = frame.tags.get(names.REQUEST_ID_TAG, "")
         results = self.results.setdefault(request_id, {})
         results[frame.index] = _answered(frame, at - self.posted_at.get(request_id, at))
 
     @property
     def answered(self) -> int:
-        """How many questions have a result."""
+        """The number of questions with a result."""
         return sum(request_id in self.results for request_id, _ in self.asked)
 
     @property
     def lost(self) -> int:
-        """How many questions were accepted and have no result."""
+        """The number of accepted questions without a result."""
         return len(self.asked) - self.answered
 
     @property
     def duplicated(self) -> int:
-        """How many results there are beyond one for each question."""
+        """The number of results beyond one for each question."""
         known = {request_id for request_id, _ in self.asked}
         extra = sum(len(results) - 1 for results in self.results.values())
         return extra + sum(request_id not in known for request_id in self.results)
 
     @property
     def redelivered(self) -> int:
-        """How many questions were delivered more than once."""
+        """The number of questions that were delivered more than once."""
         return sum(row.attempt > 1 for _, row in self.rows() if row)
 
     def wrong(self) -> list[Pair]:
-        """Return the questions whose answer is not the FAQ's, word for word."""
+        """Return the questions whose answer differs from the FAQ."""
         return [pair for pair, row in self.rows() if row and row.answer != pair.answer]
 
     def rows(self) -> Sequence[tuple[Pair, Answered | None]]:
@@ -79,7 +79,7 @@ class Report:
         return [(pair, first) for (_, pair), first in zip(self.asked, firsts, strict=True)]
 
     def table(self) -> Table:
-        """Return the rows for the terminal, a line each, so that the verdict stays in sight."""
+        """Return a table with one line per question, so that the result below stays visible."""
         table = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
         table.add_column("question", ratio=2, no_wrap=True, overflow="ellipsis")
         table.add_column("answer", ratio=3, no_wrap=True, overflow="ellipsis")
@@ -101,7 +101,7 @@ class Report:
 
 
 def _answered(frame: Frame, since_post_s: float) -> Answered:
-    """Read a result; an error in the place of an answer is shown as the answer it is not."""
+    """Read a result; shows an error as the answer."""
     text = frame.data.decode(errors="replace")
     try:
         result: Mapping[str, object] = json.loads(text)

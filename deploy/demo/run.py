@@ -1,8 +1,8 @@
 """`penstock demo`: twenty questions, two workers, one of them killed, nothing lost.
 
-Local mode starts in a directory of its own with two workers that serve the demo's model.  The
-questions go to the input queue by plain HTTP.  As soon as the first worker holds some of them
-it is killed with SIGKILL.  The answers are read from the sink by subscription.
+Starts local mode in a temporary directory, with two workers that serve the demo's model.  Sends the
+questions to the input queue over plain HTTP, kills the first worker as soon as it holds some, and
+reads the answers from the sink over a subscription.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ ENGINE = "handler:deploy.demo.handler:FaqHandler"
 SERVICE = "demo"
 WORKERS = 2
 
-#: How many questions a worker is given at once.
+#: Questions that a worker holds at once.
 WINDOW = 4
 
-#: Seconds in which both workers must have loaded their model; torch alone can take ten.
+#: Seconds that both workers have to load the model; importing torch alone can take ten.
 LOADED_TIMEOUT_S = 180.0
 
-#: Seconds between two looks for it.
+#: Seconds between two checks.
 LOADED_LOOK_EVERY_S = 0.2
 
 #: Seconds in which all answers must be there.
@@ -52,7 +52,7 @@ LATE_S = 1.0
 #: Seconds between two looks at who holds what.
 LOOK_EVERY_S = 0.01
 
-#: Lines of the processes' log that are shown when something went wrong.
+#: Lines of the log that are shown after an error.
 SHOWN_LINES = 60
 
 

@@ -57,7 +57,7 @@ def main() -> None:
     model.half().save_pretrained(arguments.out)
     tokenizer.save_pretrained(arguments.out)
     for file in arguments.out.iterdir():
-        # safetensors writes for the owner alone; in a wheel the file is everybody's.
+        # safetensors makes the file private to its owner; in a wheel, all users must read it.
         file.chmod(0o644)
     sys.exit(0 if check(faq, arguments.out) else 1)
 

@@ -56,10 +56,10 @@ class Child:
         stdin: str | None = None,
         dies_by: signal.Signals = signal.SIGKILL,
     ) -> "Child":
-        """Start `argv`; `on_line` gets each line of its output, in a thread of its own.
+        """Start `argv`; `on_line` receives each line of its output, in a separate thread.
 
-        `stdin` is written to the child before anything else, and then closed.  `dies_by` is
-        the signal the child gets when this process dies without having stopped it.
+        `stdin` is written to the child first, and then closed.  `dies_by` is the signal that the
+        child gets when this process dies without stopping it.
         """
         leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(dies_by))]
         process = subprocess.Popen(

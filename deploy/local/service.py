@@ -135,7 +135,7 @@ class Instance:
 #: Makes the keeper of a worker with this name.
 MakeKeeper = Callable[[str, Wish], Keeper]
 
-#: Gives the process ids of a service's workers that take jobs; None when nobody can tell.
+#: Returns the process ids of the workers that accept jobs; None while the service is unreachable.
 Ready = Callable[[Wish], Awaitable[Collection[int] | None]]
 
 

@@ -1,7 +1,7 @@
-"""From the file of a `processor_entry` to the engine that runs it.
+"""Find the engine that runs the file of a `processor_entry`.
 
-`app.py` holds a class for PAI EAS, one that derives from `BaseProcessor`; `app.py:Name` names any
-class or function.  The file is read and not run: running it is the worker's business.
+`app.py` has one class for PAI EAS, which derives from `BaseProcessor`; `app.py:Name` names any
+class or function.  Only reads the file: the worker runs it.
 """
 
 import ast

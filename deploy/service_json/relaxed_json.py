@@ -1,7 +1,6 @@
-"""JSON as people write it: with comments (`#`, `//`, `/* */`) and commas before a closing bracket.
+"""JSON with comments (`#`, `//`, `/* */`) and trailing commas.
 
-What is not JSON is overwritten with blanks and never cut out, so that the line and column of an
-error are those of the file.
+Replaces what is not JSON with blanks, so that an error has the line and column of the file.
 """
 
 import json
@@ -14,11 +13,11 @@ _COMMAS = re.compile(rf"({_STRING})|,(?=\s*[}}\]])", re.DOTALL)
 
 
 class RelaxedJsonError(ValueError):
-    """The text is not even that; the sentence says where and why."""
+    """The text is not valid; the message says where and why."""
 
 
 def loads(text: str) -> Any:
-    """Return what the text says; raises RelaxedJsonError."""
+    """Return the parsed document; raises RelaxedJsonError."""
     plain = _COMMAS.sub(_blank, _COMMENTS.sub(_blank, text.removeprefix("\ufeff")))
     try:
         return json.loads(plain, object_pairs_hook=_once)

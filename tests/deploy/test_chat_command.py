@@ -129,7 +129,7 @@ async def test_the_only_service_is_taken_and_others_are_listed(start_service: St
     two = await start_service({"name": "one"}, {"name": "two"})
     code, _, told = await chat(two.url)
     assert code == 2
-    assert "expected the name of a service, got none; there are one, two" in told
+    assert "expected the name of a service, got none; the services are one, two" in told
     code, _, told = await chat(two.url, token="wrong")
     assert code == 1
     assert "401" in told

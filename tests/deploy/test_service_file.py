@@ -180,7 +180,10 @@ def test_every_setting_of_the_queues_arrives() -> None:
         ({"containers": [{"port": 80}]}, ("containers", "processor and containers")),
         ({"processor": "", "containers": [{"port": 80}]}, ("containers.0", "image", "neither")),
         ({"processor": "", "containers": [{"script": "x", "port": 0}]}, ("port", "got 0")),
-        ({"metadata": {"rpc.worker_threads": 1, "rpc": {"worker_threads": 2}}}, ("once", "2")),
+        (
+            {"metadata": {"rpc.worker_threads": 1, "rpc": {"worker_threads": 2}}},
+            ("expected one value", "2"),
+        ),
     ],
     ids=str,
 )
