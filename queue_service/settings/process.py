@@ -26,7 +26,7 @@ from queue_service.settings.service import ServiceSettings
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
-#: What reads each setting that is a list with commas.
+#: Parsers of the settings that are lists separated by commas.
 _READERS: dict[str, Callable[[str], object]] = {
     "allowed_hosts": read_hosts,
     "allowed_origins": read_origins,
@@ -43,11 +43,11 @@ class Durability(StrEnum):
 
 
 class Settings(BaseSettings):
-    """Everything `python -m queue_service` can be told."""
+    """All settings of `python -m queue_service`."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore", frozen=True)
 
-    # --- Where
+    # --- Addresses
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     processes: int = Field(
@@ -109,7 +109,7 @@ class Settings(BaseSettings):
         "ps", pattern=r"^[A-Za-z0-9_-]{1,32}$", description="Prefix of every Redis key."
     )
 
-    # --- What
+    # --- Services and tokens
     services: tuple[ServiceSettings, ...] = Field((), description="The services, as JSON.")
     token_dir: str = Field(
         "",
@@ -267,13 +267,13 @@ class Settings(BaseSettings):
 
     @field_validator("allowed_hosts", "allowed_origins", "trusted_proxies")
     @classmethod
-    def _is_a_list(cls, text: str, info: ValidationInfo) -> str:
+    def _parses_as_list(cls, text: str, info: ValidationInfo) -> str:
         _READERS[str(info.field_name)](text)
         return text
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _level_in_any_case(cls, came: object) -> object:
+    def _log_level_in_any_case(cls, came: object) -> object:
         return in_any_case(came, LOG_LEVELS)
 
     @field_validator("durability", mode="before")
@@ -288,7 +288,7 @@ class Settings(BaseSettings):
         return url
 
     @model_validator(mode="after")
-    def _tls_is_whole(self) -> Self:
+    def _tls_settings_are_complete(self) -> Self:
         files = {
             "redis_ca_file": self.redis_ca_file,
             "redis_cert_file": self.redis_cert_file,
@@ -305,7 +305,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _durability_has_time(self) -> Self:
+    def _durability_fits_store_timeout(self) -> Self:
         limit_ms = self.store_timeout_s * 1000
         if self.durability is not Durability.MEMORY and self.durability_timeout_ms >= limit_ms:
             raise ValueError(

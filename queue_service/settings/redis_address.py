@@ -1,13 +1,12 @@
-"""Where Redis is: the one setting `PENSTOCK_REDIS_URL`, read.
+"""Parses `PENSTOCK_REDIS_URL`.
 
     redis://[user:password@]host[:port][/db]            one server
     unix://[user:password@]/path/to/socket[?db=n]       one server, by its socket
     redis+sentinel://[user:password@]host[:port],.../master[/db]
     redis+cluster://[user:password@]host[:port],...
 
-`rediss` in the place of `redis` is the same over TLS.  User and password are those of the Redis
-servers; what the sentinels want stands in settings of its own.  An error's sentence never holds
-anything that may be a password.
+`rediss` instead of `redis` uses TLS.  User and password are those of the Redis servers; sentinels
+have their own settings for both.  No error message contains text that may be a password.
 """
 
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 Node = tuple[str, int]
 
-#: The port of a server, and of a sentinel, that names none.
+#: Default ports of a server and of a sentinel.
 SERVER_PORT, SENTINEL_PORT = 6379, 26379
 
 FORMS = (
@@ -26,15 +25,15 @@ FORMS = (
 
 
 class BadRedisUrl(ValueError):
-    """The URL says nothing that can be connected to."""
+    """The URL cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """What a URL says.
+    """A parsed URL.
 
     nodes: the server, the sentinels, or some nodes of the cluster; none for a socket.
-    path: of the socket.  master: the name by which the sentinels know the servers.
+    path: of the socket.  master: the name that the sentinels monitor.
     """
 
     kind: Literal["server", "socket", "sentinel", "cluster"]
@@ -48,7 +47,7 @@ class RedisAddress:
 
 
 def read_redis_url(url: str) -> RedisAddress:
-    """Return what the URL says; raises BadRedisUrl with what was expected and what came."""
+    """Parse a URL; raises BadRedisUrl with what was expected and what was found."""
     scheme, mark, rest = url.strip().partition("://")
     base, _, kind = scheme.lower().partition("+")
     if not mark or base not in {"redis", "rediss", "unix"} or (base == "unix" and kind):
@@ -89,7 +88,7 @@ def _servers(kind: str, place: str, query: str) -> RedisAddress:
 
 
 def _split_login(rest: str) -> tuple[tuple[str | None, str | None], str]:
-    """Take `user:password@` off, with percent-encoding undone."""
+    """Split off `user:password@` and decode it."""
     login, at, place = rest.rpartition("@")
     if not at:
         return (None, None), rest
@@ -108,7 +107,7 @@ def _nodes(hosts: str, port: int) -> tuple[Node, ...]:
             parts = urlsplit(f"//{text.strip()}")
             found = parts.port
         except ValueError:
-            # The text may be a password whose @host has been forgotten: it is not shown.
+            # It may be a password if `@host` is missing: do not show it.
             _refuse_port()
         if not parts.hostname:
             raise BadRedisUrl(f"expected a host, got none: a URL is like {FORMS}")

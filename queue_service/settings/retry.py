@@ -1,7 +1,7 @@
-"""Retry policies: the service's, a job's own, and the one that holds for an entry.  Pure.
+"""Retry policies: of a service, of a job, and the one that applies to an entry.  Pure.
 
-A service that says nothing about retries keeps PAI EAS's rules for what PAI EAS's clients put: it
-goes out again at once, `max_delivery` times.  Jobs of the other faces have the default policy.
+If a service has no retry settings, entries of EAS clients follow the rules of PAI EAS: they are
+delivered again at once, up to `max_delivery` times.  Jobs of the other APIs use the default policy.
 """
 
 from dataclasses import dataclass, fields
@@ -13,16 +13,16 @@ from client_sdk.wire.failures import FailureType
 from client_sdk.wire.retry import MOST_ATTEMPTS, MOST_PAUSE_S, AttemptPolicy, next_attempt
 from queue_service.errors import BadParameter
 
-#: The policy of a job whose service says nothing about retries.
+#: The policy of a job whose service has no retry settings.
 DEFAULT = AttemptPolicy()
-#: The number of pauses that the store gets at once; the last one repeats.
+#: Number of pauses that are computed for the store in advance; the last one repeats.
 MOST_PAUSES = 16
 
 _PauseS = Annotated[float, Field(ge=0, le=MOST_PAUSE_S)]
 
 
 class RetrySettings(BaseModel):
-    """How a service's entries are tried again."""
+    """How the failed entries of a service are retried."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -53,7 +53,7 @@ class RetrySettings(BaseModel):
         return self
 
     def policy(self) -> AttemptPolicy:
-        """The policy that these settings say."""
+        """Return these settings as a policy."""
         return AttemptPolicy(
             self.max_attempts,
             self.first_pause_s,
@@ -65,7 +65,7 @@ class RetrySettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a job asks for; None leaves it as the service has it."""
+    """Retry options of a job; None means the value of its service."""
 
     max_attempts: int | None = None
     first_pause_s: float | None = None
@@ -75,16 +75,17 @@ class Wish:
 
 
 def fewest(*limits: int) -> int:
-    """Return the least of some limits, each of which may be 0, for none."""
+    """Return the smallest limit, where 0 means no limit."""
     return min((limit for limit in limits if limit), default=0)
 
 
 def policy_of(
     settings: RetrySettings | None, own: AttemptPolicy | None, *, has_ticket: bool
 ) -> AttemptPolicy | None:
-    """Return the policy of an entry; None where PAI EAS's rules hold.
+    """Return the policy of an entry; None if the rules of PAI EAS apply.
 
-    own: the job's own.  Since it was put the service's limits may have become tighter.
+    own: the policy stored with the job.  The limits of the service may be tighter now than when the
+    job was put, so they are applied again.
     """
     service = settings.policy() if settings else DEFAULT
     if own is not None:
@@ -95,9 +96,9 @@ def policy_of(
 def own_policy(
     settings: RetrySettings | None, wish: Wish, *, max_delivery: int
 ) -> AttemptPolicy | None:
-    """Return a job's own policy, None when it wishes nothing.
+    """Return the policy of a job with retry options; None without any.
 
-    Raises BadParameter when it wishes more than its service permits.
+    Raises BadParameter if they exceed what the service permits.
     """
     if wish == Wish():
         return None
@@ -135,15 +136,15 @@ def _within(own: AttemptPolicy, service: AttemptPolicy) -> AttemptPolicy:
 def pauses_ms(
     policy: AttemptPolicy | None, failure: FailureType, *, draw: float
 ) -> tuple[int | None, ...]:
-    """Return the pause after each attempt, for a subscriber that names none.
+    """Return the pause after each attempt, for a subscriber that does not choose pauses itself.
 
-    None ends it.  Without a policy there is no pause.
+    None means that no further attempt follows.  Without a policy there are no pauses.
     """
     if policy is None:
         return ()
     pauses: list[int | None] = []
     for attempt in range(1, MOST_PAUSES + 1):
-        # A subscriber that names no pauses cannot run a job alone either.
+        # Such a subscriber cannot run a job alone either.
         again = next_attempt(policy, failure, attempt=attempt, was_alone=True, draw=draw)
         pauses.append(None if again is None else round(again.pause_s * 1000))
         if again is None:

@@ -11,8 +11,8 @@ from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
 from queue_service.settings.retry import RetrySettings, fewest
 
-#: Share of the queue memory that is kept back, as PAI EAS does it.
-KEPT_BACK = (9, 10)
+#: Share of the queue memory that entries may use, as a fraction: that of PAI EAS.
+USABLE_SHARE = (9, 10)
 
 #: Bounds of `max_idle`, in seconds.
 LEAST_IDLE_S = 0.1
@@ -22,11 +22,11 @@ ServiceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$
 
 
 class DeadMessagePolicy(StrEnum):
-    """What happens to an entry that would be handed out once more than `max_delivery`."""
+    """What happens to an entry after its last delivery, the `max_delivery`-th."""
 
-    REAR = "Rear"  # back to the tail: new index, same request id and tags, count from 0
+    REAR = "Rear"  # back to the tail: new index, same request id and tags, attempts from 0
     DROP = "Drop"  # deleted and counted
-    PARK = "Park"  # answered with its error, and kept as a dead letter
+    PARK = "Park"  # its error is the result, and it is kept as a dead letter
 
 
 def read_max_idle(came: object) -> str:
@@ -140,12 +140,12 @@ class ServiceSettings(BaseModel):
 
     @property
     def max_idle_ms(self) -> int:
-        """`max_idle` in ms; 0 is for ever."""
+        """`max_idle` in ms; 0 means no limit."""
         return round(parse_duration(self.max_idle) * 1000)
 
     @property
     def most_attempts(self) -> int:
-        """Most hand-outs of one entry; 0 is without limit."""
+        """Most deliveries of one entry; 0 means no limit."""
         return fewest(self.max_delivery, self.retry.max_attempts if self.retry else 0)
 
     @model_validator(mode="after")
@@ -160,43 +160,43 @@ class ServiceSettings(BaseModel):
 
     @property
     def is_open(self) -> bool:
-        """True when there is no token, and everybody is let in."""
+        """Whether there is no token, so that every request is admitted."""
         return not self.token.get_secret_value() and not self.token_sha256
 
     def token_digest(self) -> bytes:
-        """Return what is kept of the token."""
+        """Return the digest of the token, which is all that is stored of it."""
         if self.token_sha256:
             return bytes.fromhex(self.token_sha256)
         return hashlib.sha256(self.token.get_secret_value().encode()).digest()
 
     def worker_digest(self) -> bytes:
-        """Return what is kept of the workers' token; empty when there is none."""
+        """Return the digest of the workers' token; empty if there is none."""
         if self.worker_token_sha256:
             return bytes.fromhex(self.worker_token_sha256)
         token = self.worker_token.get_secret_value()
         return hashlib.sha256(token.encode()).digest() if token else b""
 
     def kept_of_worker_token(self) -> str:
-        """Return the same as `worker_token_sha256` has it: "" for none."""
+        """Return the digest in the form of `worker_token_sha256`; "" if there is none."""
         return self.worker_digest().hex()
 
     def kept_of_token(self) -> str:
-        """Return the same as `token_sha256` has it: "" for an open service."""
+        """Return the digest in the form of `token_sha256`; "" for an open service."""
         return "" if self.is_open else self.token_digest().hex()
 
 
 def capacity(service: ServiceSettings, role: str) -> tuple[int, int]:
     """Return (most entries, largest payload in bytes) of the queue with this role.
 
-    The documented arithmetic of PAI EAS: 10 % of the memory is kept back, `sink_memory_ratio`
-    divides the rest, and the count stays strictly below memory / payload: 4000 MB and 8 KiB
-    give 230,399.
+    The formula in the documentation of PAI EAS: 10 % of the memory is reserved, `sink_memory_ratio`
+    divides the rest, and the count stays strictly below memory / payload.  For example, 4000 MB and
+    8 KiB give 230,399.
     """
     queue = service.sink if role == "sink" else service.input
     share = service.sink_memory_ratio if role == "sink" else 1.0 - service.sink_memory_ratio
-    kept, whole = KEPT_BACK
-    # Millionths keep the division in integers, where 0.5 and 0.3 are exact.
-    usable = service.memory * 1024 * 1024 * kept * round(share * 1_000_000) // (whole * 1_000_000)
+    part, whole = USABLE_SHARE
+    # In millionths the division is one of integers: 0.3 as a float would round the count down.
+    usable = service.memory * 1024 * 1024 * part * round(share * 1_000_000) // (whole * 1_000_000)
     if queue.max_length is not None:
         return queue.max_length, max(1, usable // (queue.max_length + 1))
     payload = (queue.max_payload_size_kb or 8) * 1024

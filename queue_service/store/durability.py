@@ -1,10 +1,11 @@
-"""What an answer is worth: where a verb's writes are before anybody is told that it was done.
+"""Durability: where the writes of an operation must be before it is confirmed to a client.
 
-    memory       Redis has executed it
-    fsync        it is in the append-only file, and that file is on disk
-    replicated   so many replicas have it too
+    memory       Redis has executed the command
+    fsync        the write is in the append-only file, and that file is on disk
+    replicated   the configured number of replicas have it as well
 
-What cannot be confirmed in time may have been done all the same: that is said, and not guessed.
+A write that cannot be confirmed in time may still have happened: the client gets `OUTCOME_UNKNOWN`,
+neither a success nor a failure.
 """
 
 import logging
@@ -19,7 +20,7 @@ from queue_service.settings.process import Durability
 
 log = logging.getLogger(__name__)
 
-#: Verbs after which somebody is told that something is stored, or done with for ever.
+#: Operations whose success tells a client that something is stored or removed for good.
 PROMISING = frozenset(
     {
         "put",
@@ -40,15 +41,15 @@ PROMISING = frozenset(
 
 
 class AnswerLost(ConnectionError):
-    """The command was sent and no answer came: it may have been carried out."""
+    """The command was sent, but no response came: it may have been executed."""
 
 
 class NotConfirmed(AnswerLost):
-    """The command was carried out, and is not known to be where the setting wants it."""
+    """The command was executed, but its durability could not be confirmed."""
 
 
 class NotDurable(ConnectionError):
-    """This Redis is not set up for the durability that was asked for."""
+    """This Redis is not configured for the requested durability."""
 
 
 async def ask(connection: AbstractConnection, *words: Any) -> Any:
@@ -58,22 +59,21 @@ async def ask(connection: AbstractConnection, *words: Any) -> Any:
 
 
 class Confirmation:
-    """Confirms what a connection has just written.
+    """Confirms the last writes of a connection.
 
-    replicas: least number of replicas that have it.  limit_ms: how long they may take, or the
-    disk.
+    replicas: how many replicas must have them.  limit_ms: longest wait for replicas or the disk.
     """
 
     def __init__(self, wanted: Durability, *, replicas: int, limit_ms: int) -> None:
         self._wanted = wanted
         self._replicas = replicas
         self._limit_ms = limit_ms
-        # Connections to servers that can be asked whether the disk has it.
+        # Connections to servers that know WAITAOF (Redis 7.2 and newer).
         self._can_wait_for_disk: WeakSet[AbstractConnection] = WeakSet()
         self._has_warned = False
 
     async def confirm(self, connection: AbstractConnection) -> None:
-        """Return when what this connection wrote last is safe; raises NotConfirmed."""
+        """Wait until the last writes of this connection are durable; raises NotConfirmed."""
         if self._wanted is Durability.MEMORY:
             return
         if self._wanted is Durability.REPLICATED:
@@ -83,7 +83,7 @@ class Confirmation:
             words = ("WAITAOF", 1, 0, self._limit_ms)
             what, least = "that it is on disk", 1
         else:
-            # `appendfsync always`, as `prepare` has seen: its answer came after the disk's.
+            # `prepare` has checked for `appendfsync always`: Redis replied after the fsync.
             return
         try:
             reply = await ask(connection, *words)
@@ -96,16 +96,16 @@ class Confirmation:
             )
 
     async def prepare(self, connection: AbstractConnection) -> None:
-        """Log in on a new connection, and see that its server can do what was asked for.
+        """Log in on a new connection and check that its server supports the durability.
 
-        Raises NotDurable when it cannot.
+        Raises NotDurable if it does not.
         """
         await connection.on_connect()
         self._can_wait_for_disk.discard(connection)
         if self._wanted is not Durability.FSYNC:
             return
         try:
-            # An answer at once: the connection has written nothing yet.
+            # Returns at once, because this connection has written nothing yet.
             await ask(connection, "WAITAOF", 1, 0, 1)
         except NoPermissionError as error:
             raise NotDurable(f"fsync: expected a user that may WAITAOF, got {error}") from error
@@ -113,14 +113,14 @@ class Confirmation:
             if "appendonly" in str(error):
                 raise NotDurable("fsync: expected Redis with `appendonly yes`, got no") from error
             if "unknown command" not in str(error):
-                # A replica says so, which this server is until a failover has ended.
+                # A replica answers like this, and the server is one until a failover ends.
                 raise ConnectionError(str(error)) from error
             await self._check_settings(connection)
             return
         self._can_wait_for_disk.add(connection)
 
     async def _check_settings(self, connection: AbstractConnection) -> None:
-        """See that a server before 7.2, which cannot be asked, always waits for its disk."""
+        """Check that a server before 7.2, which lacks WAITAOF, syncs each write."""
         try:
             reply = await ask(connection, "CONFIG", "GET", "append*")
         except ResponseError as error:

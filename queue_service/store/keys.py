@@ -6,66 +6,65 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 | key           | type       | holds                                                          |
 |---------------|------------|----------------------------------------------------------------|
 | `lane:0`      | stream     | entries of normal priority; the id is `<index>-0`              |
-| `lane:1`      | stream     | entries that go first                                          |
+| `lane:1`      | stream     | entries with a higher priority                                 |
 | `meta`        | hash       | last index, entries held, time of the last look, sums of dead  |
 |               |            | letters: parked, dropped, reared, replayed, purged, crowded_out|
 |               |            | whether its stream was ended, the format (prelude/keys.lua),   |
-|               |            | below what index no entry is the service's own (evictions.lua),|
+|               |            | the index below which all entries have owners (evictions.lua), |
 |               |            | how many idempotency keys each owner has used since when       |
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
 |               |            | group, index, "deaths" -> users whose engine died on it        |
-|               |            | group, index, "error" -> how its last hand-out failed          |
-| `holds`       | sorted set | group, user, index: what each subscriber holds, by name        |
-| `released`    | sorted set | group, index: what goes out again, lowest index first          |
-| `skipped`     | sorted set | group, index: what the group's filter has passed over          |
-| `done`        | hash       | group, index: committed by this group, still owed by another   |
-| `groups`      | hash       | group, name -> cursor of each lane, sums, filter, who left     |
+|               |            | group, index, "error" -> how its last delivery failed          |
+| `holds`       | sorted set | group, user, index: what each subscriber holds                 |
+| `released`    | sorted set | group, index: to be delivered again, lowest index first        |
+| `skipped`     | sorted set | group, index: entries that the group's filter excludes         |
+| `done`        | hash       | group, index: committed by this group, not yet by others       |
+| `groups`      | hash       | group, name -> cursor of each lane, sums, filter, past members |
 | `members`     | hash       | group -> how many subscribers it has                           |
 | `leases`      | sorted set | group, user -> when its lease ends, ms                         |
 | `subscribers` | hash       | group, user, name -> window, held, session, filter, about      |
-| `taken`       | sorted set | index -> until when a read keeps it to itself, ms              |
+| `taken`       | sorted set | index -> until when a read reserves it, ms                     |
 | `repeated_ids`| sorted set | request id, index: its further entries; only a sink has them   |
 | `dead`        | hash       | index -> dead letter, less its data (MessagePack)              |
 | `dead_data`   | hash       | index -> data of the dead letter                               |
 | `dead_order`  | sorted set | index -> number of the dead letter, in the order of parking    |
-| `deadlines`   | sorted set | members of `holds` -> when `max_idle` is over, ms              |
-| `pauses`      | sorted set | group, index -> until when it waits after a failed attempt, ms |
-| `holders`     | sorted set | owner -> how many entries it has, "" -> less all of those      |
+| `deadlines`   | sorted set | members of `holds` -> when `max_idle` ends, ms                 |
+| `pauses`      | sorted set | group, index -> when the pause after a failed attempt ends, ms |
+| `holders`     | sorted set | owner -> how many entries it has, "" -> minus the sum of all   |
 
-A service that was made at run time has its incarnation between its name and the role.
-And one of each for the service (`<prefix>:{<service>}:`):
+A service that was created at run time has its incarnation between its name and the role.
+Keys that a service has once (`<prefix>:{<service>}:`):
 
 | key           | type       | holds                                                          |
 |---------------|------------|----------------------------------------------------------------|
-| `tickets`     | hash       | request id -> what is remembered of it (JSON, see tickets.lua)  |
+| `tickets`     | hash       | request id -> its ticket (JSON, see tickets.lua)                |
 | `times`       | sorted set | kind, request id -> when something is due for it, ms            |
-| `delayed`     | stream     | entries that are not in line before their time                  |
-| `stops`       | hash       | group, user, index -> attempt and why: what a worker is to stop |
-| `lines`       | sorted set | owner, lane, index: who waits for the workers (see lines.lua)   |
-| `shares`      | hash       | owner -> its account, while it waits, runs or is in debt        |
-| `running`     | hash       | group, index -> since when it runs, ms, and its owner           |
+| `delayed`     | stream     | entries whose start time has not come                           |
+| `stops`       | hash       | group, user, index -> attempt and reason of a stop request      |
+| `lines`       | sorted set | owner, lane, index: the waiting entries of each owner           |
+| `shares`      | hash       | owner -> its account in the fair order (see lines.lua)          |
+| `running`     | hash       | group, index -> when it started, ms, and its owner              |
 | `owned`       | sorted set | owner, place, what: all that each owner has (see owners.lua)    |
 | `gaps`        | sorted set | indexes that a count of lane 0 leaves out (see gaps.lua)        |
-| `history`     | list       | how long deliveries were held lately, ms; with a TTL            |
+| `history`     | list       | recent run times, ms; with a TTL                                |
 
-Names inside a field or a member are joined by the unit separator (0x1F), which no name may
-contain.  A name of an owner other than the service's own token is `<owner>`, the record separator
-(0x1E) and the name: request ids and keys of what its tokens put, groups of the sink, users of the
-input queue (see prelude/owners.lua).
+The unit separator (0x1F) joins the parts of a field or member; no name may contain it.  Names that
+belong to an owner other than the service's own token are `<owner>`, the record separator (0x1E) and
+the name: request ids and idempotency keys, groups of the sink, users of the input queue (see
+prelude/owners.lua).
 
-Beside these, with a TTL: `idempotency:<key>` (text): a put's index and request id;
-`events:<request id>` (stream): what an engine has told of a request so far; `rate:<token id>`
-(text): when what a token may put is whole again, ms.
+Further keys, with a TTL: `idempotency:<key>` (text): index and request id of a put;
+`events:<request id>` (stream): events of a job; `rate:<token id>` (text): when the rate limit of a
+token is fully available again, ms.
 
-Who ends them: entries and what belongs to them go with commit, complete, delete or truncate;
-a subscriber goes with its connection or its lease; a group some time after its last member;
-a dead letter when it is replayed, purged or crowded out by newer ones.
-`gaps` is bounded, and goes when the input queue is empty.
-`lines`, `shares` and `running` go with the last entry of a token that waits or runs, `owned` with
-its last entry or ticket.
-`meta`, `groups` and `members` of a live service stay while it does.  A ticket has a time at which
-it is forgotten, or an entry in one of the queues, with which that time begins.
+When they are removed: entries and their records by commit, complete, delete or truncate; a
+subscriber when its connection closes or its lease ends; a group some time after its last member
+left; a dead letter when it is replayed, purged or displaced by newer ones.  `gaps` has a limit and
+is removed when the input queue is empty.  `lines`, `shares` and `running` are removed with an
+owner's last waiting or running entry, `owned` with its last entry or ticket.  `meta`, `groups` and
+`members` exist as long as the service.  A ticket expires at a set time, or some time after its last
+entry is removed.
 """
 
 from typing import Literal
@@ -113,8 +112,8 @@ _SHARED_NAMES = (
 class Keys:
     """The keys of one service.
 
-    incarnation: which of the services of this name it is (registry.py); 0 for one that was
-        not made at run time, whose keys do without it.
+    incarnation: tells services apart that had this name one after the other (registry.py); 0 for
+        a service from the settings, whose keys have no such part.
     """
 
     def __init__(self, prefix: str, service: str, incarnation: int = 0) -> None:
@@ -130,31 +129,31 @@ class Keys:
         return [f"{self._base}:{role}:{name}" for name in _NAMES]
 
     def shared(self) -> list[str]:
-        """The keys that are the service's, in the order in which the scripts expect them."""
+        """The keys that both queues share, in the order in which the scripts expect them."""
         return [f"{self._base}:{name}" for name in _SHARED_NAMES]
 
     @property
     def history(self) -> str:
-        """How long deliveries were held lately."""
+        """The key of recent run times."""
         return f"{self._base}:history"
 
     def events(self, request_id: str) -> str:
-        """The key of what an engine has told of a request."""
+        """The key of the events of a job."""
         return f"{self._base}:events:{request_id}"
 
     def rate(self, token_id: str) -> str:
-        """The key of what a token may put."""
+        """The key of the rate limit of a token."""
         return f"{self._base}:rate:{token_id}"
 
     def submission(self, key: str) -> str:
-        """The key under which the request id of a repeatable submission is kept."""
+        """The key of a submission with an idempotency key: the request id of its job."""
         return f"{self._base}:idempotency:{key}"
 
     def idempotency(self, role: Role, key: str) -> str:
-        """The key under which the outcome of a repeatable put is kept."""
+        """The key of a put with an idempotency key: its index and request id."""
         return f"{self._base}:{role}:idempotency:{key}"
 
 
 def other(role: Role) -> Role:
-    """The role of the other queue of the pair."""
+    """Return the role of the other queue of a service."""
     return "sink" if role == "input" else "input"

@@ -1,7 +1,7 @@
-"""The Lua scripts: one file per verb, with the modules that it declares, run by EVALSHA.
+"""Runs the Lua scripts with EVALSHA: one file per operation, with the modules that it declares.
 
-EVALSHA is content-addressed: two versions of the service run side by side on one Redis, each
-with its own scripts, and nothing has to be migrated.
+EVALSHA addresses a script by its hash, so two versions of the service can use one Redis, each with
+its own scripts.
 """
 
 import asyncio
@@ -38,38 +38,37 @@ from queue_service.store.slices import Slices
 
 log = logging.getLogger(__name__)
 
-#: Redis is not there, or not yet, or takes no writes: nothing of the verb was decided, unless it
-#: is an AnswerLost.
+#: Redis is down, starting, or refuses writes.  The operation was not executed, unless the error is
+#: an AnswerLost.
 AWAY = (
     ConnectionError,
     RedisTimeoutError,
     BusyLoadingError,
     ReadOnlyError,
     OutOfMemoryError,
-    # A slot is without a master, or without contact to it (MasterDownError is one of these).
+    # A slot has no reachable master (MasterDownError is a subclass).
     ClusterDownError,
 )
 
-#: Servers that are asked for a sign of life before there is said to be none.
+#: How many servers are pinged before Redis counts as down.
 PING_TRIES = 3
 
-#: While a slot moves from node to node both refuse what needs several of its keys; how long
-#: until they are asked again, in seconds.
+#: While a slot moves between nodes, both refuse commands with several of its keys.  The pause
+#: before such a command is sent again, in seconds.
 TRY_AGAIN_S = 0.02
 
-#: How prelude/keys.lua says that the entries are stored in a newer format than it knows.
+#: The error of prelude/keys.lua for entries in a newer format than it knows.
 _NEWER_FORMAT = re.compile(r"NEWER_FORMAT (\d+) (\d+)")
 
-#: How Redis says from within a script that it takes no writes, by the first word or, before
-#: Redis 7, by a later one.
+#: Errors with which Redis refuses writes from a script.  Before Redis 7 the word is not the first.
 _TAKES_NO_WRITES = re.compile(r"-?(OOM|MISCONF|NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 
-#: And how a server says so that may no longer be, or not yet, the one to ask.
+#: Those of a server that is not the master, or not any more.
 _IS_NO_MASTER = re.compile(r"-?(NOREPLICAS|READONLY|MASTERDOWN|CLUSTERDOWN) ")
 
 
 def _is_elsewhere(error: RedisError) -> bool:
-    """Say whether another server may answer where this one has failed."""
+    """Return whether another server may be able to answer."""
     if isinstance(error, AWAY):
         return not isinstance(error, OutOfMemoryError)
     return _IS_NO_MASTER.search(str(error)) is not None
@@ -77,24 +76,24 @@ def _is_elsewhere(error: RedisError) -> bool:
 
 @dataclass(slots=True)
 class _Call:
-    """How far one call has come."""
+    """Progress of one call."""
 
     pool: Pool | None = None
-    #: True from the moment when a server may carry it out until that server has refused it.
+    #: Whether a server may have executed it.
     sent: bool = False
 
 
 class Scripts:
-    """Runs a verb where its keys are."""
+    """Runs scripts on the server that has their keys."""
 
     def __init__(self, servers: Servers, confirmation: Confirmation, *, timeout_s: float) -> None:
         self._servers = servers
         self._confirmation = confirmation
         self._timeout_s = timeout_s
         self._away_since: float | None = None
-        #: Whose turn it is to walk over what is stored.
+        #: Limits scans of stored entries to one at a time.
         self.slices = Slices()
-        #: Why this version may not touch what is stored, or "".
+        #: Why this version must not touch the stored data, or "".
         self.newer_format = ""
         self._sources = read_sources()
         self._digests = {
@@ -103,33 +102,33 @@ class Scripts:
         }
 
     async def run(self, verb: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run the script of this verb; raises what redis-py raises.
+        """Run the script of this operation; raises the errors of redis-py.
 
-        It has run once or not at all; AnswerLost when it is not known which, or when its writes
-        were not confirmed.  The first key says where, and the others must be there too.
+        It runs once or not at all.  AnswerLost means that it is not known which, or that its writes
+        were not confirmed.  The first key determines the server, which must have all other keys.
         """
         promised = verb in PROMISING
         try:
             command = ("EVALSHA", self._digests[verb], len(keys), *keys, *arguments)
             return await self._send(keys[0], command, promised=promised)
         except NoScriptError:
-            # A Redis that has restarted forgets its scripts, and one that was a replica does
-            # not know them; nothing of the verb has run.
+            # Redis forgets its scripts when it restarts, and a former replica never had them.
+            # Nothing was executed.
             command = ("EVAL", self._sources[verb], len(keys), *keys, *arguments)
             return await self._send(keys[0], command, promised=promised)
 
     async def command(self, key: str, *command: Any, promised: bool = False) -> Any:
-        """Send one command to where this key is; raises as `run` does.
+        """Send one command to the server of this key; raises as `run` does.
 
-        promised: somebody is told that it is done, so its write has to be confirmed.
+        promised: its success is reported to a client, so its write must be durable first.
         """
         return await self._send(key, command, promised=promised)
 
     async def ping(self, *, try_s: float) -> None:
-        """Return when a server has answered, of whom several are tried where there are several.
+        """Wait for a response of any server; try several if there are several.
 
-        Raises what redis-py raises, TimeoutError, or NotDurable when it answers but is not set up
-        for the durability asked for.
+        Raises the errors of redis-py, TimeoutError, or NotDurable if a server responds but is not
+        configured for the requested durability.
         """
         for tries_left in reversed(range(PING_TRIES)):
             pool = await self._servers.any_pool()
@@ -145,7 +144,7 @@ class Scripts:
                     raise
 
     async def ask(self, verb: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run the script of this verb; raises StoreUnavailable or StoreError."""
+        """Run the script of this operation; raises StoreUnavailable or StoreError."""
         try:
             return await self.run(verb, keys, arguments)
         except AWAY as error:
@@ -161,14 +160,14 @@ class Scripts:
             raise StoreError(verb, str(error)) from error
 
     def _note_newer(self, error: NewerFormat) -> NewerFormat:
-        """Say once that a newer version has been here: this process is of no use any more."""
+        """Log once that a newer version wrote to this Redis: this process cannot go on."""
         if not self.newer_format:
             self.newer_format = error.reason
             log.critical("%s", error.reason[:1].upper() + error.reason[1:])
         return error
 
     def _note_away(self, error: Exception) -> None:
-        """Say once that the store is away, however many calls find it so."""
+        """Log an outage once, not once per call."""
         if self._away_since is None:
             self._away_since = time.monotonic()
             log.warning("The store does not answer: %s", error)
@@ -196,7 +195,7 @@ class Scripts:
     async def _call(
         self, call: _Call, key: str, command: tuple[Any, ...], *, promised: bool
     ) -> Any:
-        """Send one command to where its key is, and read its reply."""
+        """Send one command to the server of its key, and read the reply."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 call.pool = self._servers.known_pool(key) or await self._servers.find_pool(key)
@@ -224,7 +223,7 @@ class Scripts:
     async def _exchange(self, call: _Call, packed: bytes, *, asking: bool, promised: bool) -> Any:
         """Send one command on one connection.
 
-        The library's own way packs commands in Python, which took a tenth of a put's time.
+        hiredis packs the command: redis-py does so in Python, which took a tenth of a put's time.
         """
         assert call.pool is not None
         pool, call.sent = call.pool, False
@@ -239,11 +238,11 @@ class Scripts:
                 await self._confirmation.confirm(connection)
             return reply
         except ResponseError:
-            # It was refused, or has failed: either way it has been answered.
+            # It was refused or it failed: in both cases Redis has responded.
             call.sent = False
             raise
         except asyncio.CancelledError:
-            # What comes too late on this connection must not answer the next command.
+            # A late reply must not become the reply of the next command on this connection.
             await connection.disconnect(nowait=True)
             raise
         finally:

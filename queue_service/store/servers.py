@@ -1,7 +1,7 @@
-"""Which Redis server has a key: one server, the master that sentinels name, or a cluster's.
+"""Which Redis server has a key: a single server, the master that Sentinel names, or a cluster node.
 
-Scripts ask for the pool of connections of a key, and say when something there went wrong; whoever
-answers the next time is then looked for anew.
+`Scripts` asks for the connection pool of a key and reports errors (`doubt`); the next call then
+looks the server up again.
 """
 
 import asyncio
@@ -18,27 +18,27 @@ from queue_service.store.durability import ask
 Pool = BlockingConnectionPool
 MakePool = Callable[[Node], Pool]
 
-#: Longest wait for a sentinel or for a node's picture of its cluster, in seconds.
+#: Longest wait for a response of a sentinel, or for a node's cluster slots, in seconds.
 LOOK_S = 1.0
 
 
 class Servers(Protocol):
-    """Where keys are."""
+    """Finds the server of a key."""
 
     def known_pool(self, key: str) -> Pool | None:
-        """The connections to the server that has this key; None when `find_pool` must look."""
+        """Return the pool for this key, if it is known; None means that `find_pool` must ask."""
 
     async def find_pool(self, key: str) -> Pool:
-        """Look for the server that has this key; raises ConnectionError."""
+        """Find the server that has this key; raises ConnectionError."""
 
     async def any_pool(self) -> Pool:
-        """The connections to a server whose pub/sub channels are everybody's."""
+        """Return the pool of a server whose pub/sub channels reach all servers."""
 
     async def redirected_pool(self, error: AskError) -> Pool:
-        """The connections to the server that another one has named."""
+        """Return the pool of the server to which another one redirected the command."""
 
     async def doubt(self, pool: Pool) -> None:
-        """Something went wrong there: look again before it is asked again."""
+        """Note an error of this server, so that the next call looks it up again."""
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -58,13 +58,13 @@ async def ask_any(pool: Pool, *words: Any) -> Any:
 
 
 async def close(pool: Pool) -> None:
-    """Close every connection; one to a server that no longer answers is left to the system."""
+    """Close every connection; the system closes those to a server that does not respond."""
     with suppress(RedisError, OSError):
         await pool.disconnect()
 
 
 class OneServer:
-    """One server, or whatever else has one address."""
+    """A single server, or a proxy with one address."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -85,21 +85,21 @@ class OneServer:
         )
 
     async def doubt(self, pool: Pool) -> None:
-        """Keep its connections: each finds out for itself whether it still works."""
+        """Keep the connections: each one detects by itself that it is broken."""
 
     async def aclose(self) -> None:
         await close(self._pool)
 
 
 class Sentinels:
-    """The sentinels of one master."""
+    """The sentinels that monitor one master."""
 
     def __init__(self, pools: list[Pool], master: str) -> None:
         self._pools = pools
         self._master = master
 
     async def find_master(self) -> Node:
-        """Ask one after the other for the master; raises ConnectionError when none knows."""
+        """Ask the sentinels in turn for the master; raises ConnectionError if none knows it."""
         answers = []
         for pool in list(self._pools):
             try:
@@ -117,7 +117,7 @@ class Sentinels:
         )
 
     def doubt(self) -> None:
-        """Whoever has answered last may be behind the times: ask another one first."""
+        """Ask another sentinel first: the one that answered last may be out of date."""
         self._ask_last(self._pools[0])
 
     def _ask_last(self, pool: Pool) -> None:
@@ -130,7 +130,7 @@ class Sentinels:
 
 
 class MasterPool(Pool):
-    """Connections to whoever is the master at the moment when each is made."""
+    """Connections to the master; each connection asks for it when it is opened."""
 
     def __init__(self, sentinels: Sentinels, **options: Any) -> None:
         super().__init__(**options)
@@ -145,7 +145,7 @@ class MasterPool(Pool):
 
 
 class SentinelServers(OneServer):
-    """The master that sentinels name, and after a failover the next one."""
+    """The master that the sentinels name; after a failover, the new one."""
 
     def __init__(self, pool: MasterPool, sentinels: Sentinels) -> None:
         super().__init__(pool)
@@ -153,7 +153,7 @@ class SentinelServers(OneServer):
 
     async def doubt(self, pool: Pool) -> None:
         self._sentinels.doubt()
-        # Those in use are found out by whoever uses them.
+        # A connection in use fails in the call that uses it.
         with suppress(RedisError, OSError):
             await pool.disconnect(inuse_connections=False)
 
