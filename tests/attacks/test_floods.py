@@ -255,7 +255,7 @@ async def test_wrong_tokens_are_counted_and_do_not_fill_the_log(
 
         assert set(await asyncio.gather(*(guess() for _ in range(wrong)))) == {401}
     assert await metric(service, "penstock_wrong_tokens_total") == wrong
-    lines = [line for line in service.log.splitlines() if "without the right token" in line]
+    lines = [line for line in service.log.splitlines() if "without a valid token" in line]
     assert len(lines) == 1
     assert "127.0.0.1" in lines[0]
     assert "guessed-token" not in service.log

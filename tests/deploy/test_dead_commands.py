@@ -87,7 +87,7 @@ async def test_what_cannot_be_done_is_told_with_its_exit_code(start_service: Sta
     service = await start_service()
     gone = await _penstock("show", "svc", "7", url=service.url)
     assert isinstance(gone.exception, AdminRefused)
-    assert "expected the index of a dead letter, got 7" in str(gone.exception)
+    assert "there is no dead letter 7" in str(gone.exception)
     for wrong in (["replay", "svc"], ["purge", "svc", "1", "--all"], ["edit", "svc", "1"]):
         assert (await _penstock(*wrong, url=service.url)).exit_code == 2
     nobody = await _penstock("ls", "svc", url=f"http://127.0.0.1:{free_port()}")

