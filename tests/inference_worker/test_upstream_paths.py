@@ -44,6 +44,7 @@ TRICKS = [
     "v1/x\r\nX-Evil: 1",
     "v1/x%0d%0aX-Evil: 1",
     "v1/x%00",
+    "v1/\ud800",
     "v1/x?admin=1",
     "v1/x%3fadmin=1",
     "v1/x#admin",

@@ -19,9 +19,9 @@ _PATH_CHARACTERS = "/:@!$&'()*+,;="
 #: How many levels of escapes are checked; no server decodes a path more often.
 _MOST_ESCAPES = 8
 
-#: Characters that are not allowed in a path: controls, the replacement character of decoders, the
-#: backslash, and the start of a query or a fragment.
-_NO_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd\\?#]")
+#: Characters that are not allowed in a path: controls, halves of surrogate pairs, the replacement
+#: character of decoders, the backslash, and the start of a query or a fragment.
+_NO_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd\\?#]")
 
 #: The paths of the OpenAI API.
 _OPENAI = tuple(sorted(f"/{path}" for path in openai_requests.TEXT | openai_requests.VECTORS))
