@@ -20,7 +20,7 @@ from pydantic.alias_generators import to_camel
 
 from deploy.errors import BadAutoscaler
 
-#: The largest number of workers that EAS permits.
+#: The largest number of workers that EAS allows.
 MOST_WORKERS = 1000
 #: The longest window, in seconds: a day.
 MOST_WINDOW_S = 86_400

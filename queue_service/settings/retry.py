@@ -98,7 +98,7 @@ def own_policy(
 ) -> AttemptPolicy | None:
     """Return the policy of a job with retry options; None without any.
 
-    Raises BadParameter if they exceed what the service permits.
+    Raises BadParameter if they exceed what the service allows.
     """
     if wish == Wish():
         return None
@@ -106,7 +106,7 @@ def own_policy(
     most = fewest(service.max_attempts, max_delivery)
     if wish.max_attempts is not None and most and wish.max_attempts > most:
         raise BadParameter(
-            "max_attempts", f"at most {most}, which the service permits", str(wish.max_attempts)
+            "max_attempts", f"at most {most}, the limit of the service", str(wish.max_attempts)
         )
     longest_s = service.longest_pause_s
     for name, pause_s in (

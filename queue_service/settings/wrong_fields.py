@@ -1,4 +1,4 @@
-"""What pydantic has to say of settings and wishes, in the service's own words."""
+"""Wording of invalid settings and options, from the errors of pydantic."""
 
 import re
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ from queue_service.web.keys import ADDRESSES
 from queue_service.web.openai import routes as openai
 from queue_service.web.routing import PUBLIC, Route, answer_expectation
 from queue_service.web.strict_json import json_response
-from queue_service.web.work import routes as work
+from queue_service.web.worker import routes as worker
 
 #: What was probably meant, by how the path begins.
 _HINTS = {
@@ -36,7 +36,7 @@ async def show_openapi(request: web.Request) -> web.Response:
     return json_response({**openapi.document(TABLE), "servers": [{"url": here.url("")}]})
 
 
-_APIS = (admin.API, jobs.API, openai.API, chat.API, work.API, eas.API)
+_APIS = (admin.API, jobs.API, openai.API, chat.API, worker.API, eas.API)
 #: Every route but those of the queues, which `eas.OPERATIONS` has.
 TABLE = (
     *(route for api in _APIS for route in api.routes),

@@ -135,7 +135,7 @@ end
 -- Results of each owner in the sink, and whether one waits for room there.
 local shares_of_sink = { results = {}, held_back = false }
 
--- Whether an owner may run one more entry: its own limit permits it, and its unread results leave
+-- Whether an owner may run one more entry: its own limit allows it, and its unread results leave
 -- room in the sink for those of others.
 local function is_below_most(fields)
     if not lined or not fields then

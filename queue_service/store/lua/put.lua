@@ -104,7 +104,7 @@ RequestIds.read_request_ids(own, request_ids)
 local known = redis.call('HMGET', own.meta, 'last', 'ended')
 last_index[own] = tonumber(known[1] or 0)
 local results, next_key, appended = {}, OWN_KEYS, false
--- In a function, because Lua permits only 200 local variables in a script.
+-- In a function, because Lua allows only 200 local variables in a script.
 local function put_one(position)
     local request_id, tags, data, lane = unpack(ARGV, position, position + 3)
     request_id = request_ids[#results + 1]

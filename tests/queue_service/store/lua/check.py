@@ -70,7 +70,7 @@ def _compile(file: str, text: str) -> Iterator[Finding]:
 
 
 def _check_whole(composer: Composer) -> Iterator[Finding]:
-    """Compile whole scripts: Lua permits 200 locals and 60 upvalues in a function."""
+    """Compile whole scripts: Lua allows 200 locals and 60 upvalues in a function."""
     for name, script in composer.scripts.items():
         yield from _compile(f"{name}.lua, composed", composer.compose(script))
 

@@ -1,8 +1,8 @@
 """Which functions of the Lua scripts write: a graph of who calls whom.
 
 A function writes when it runs a Redis command that writes or one that it does not name, when it
-puts a write off, or when it calls a function that writes.  What is put off lies in a local of
-the module, which its `flush` sets to nothing: whoever else mentions that local puts a write off.
+delays a write, or when it calls a function that writes.  Delayed writes are kept in a local of the
+module, which its `flush` clears: any other function that uses that local delays a write.
 """
 
 from collections.abc import Iterator, Mapping

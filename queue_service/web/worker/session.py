@@ -40,9 +40,9 @@ from queue_service.web.websocket import (
     require_upgrade,
     send_ping,
 )
-from queue_service.web.work.deliveries import to_rejected, to_wire
-from queue_service.web.work.event_recorder import EventRecorder
-from queue_service.web.work.intake import Intake
+from queue_service.web.worker.deliveries import to_rejected, to_wire
+from queue_service.web.worker.event_recorder import EventRecorder
+from queue_service.web.worker.intake import Intake
 
 log = logging.getLogger(__name__)
 
