@@ -37,6 +37,7 @@ from client_sdk.errors import (
     Unauthorized,
     Unavailable,
 )
+from client_sdk.plain_text import without_login
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 
@@ -99,10 +100,21 @@ def from_answer(
     """
     code = headers.get(names.ERROR_CODE_HEADER, "")
     sentence = _sentence(headers, body) or f"the response had status {status} and no explanation"
+    if is_redirect(status) and (target := headers.get("Location", "")):
+        # A proxy that sends http:// to https://, or a wrong path.  Its page explains nothing.
+        sentence = (
+            f"the response redirects to {without_login(target)[:MAX_SENTENCE_LENGTH]}, and "
+            "redirects are not followed: use the address of the queue service itself"
+        )
     kind = _BY_CODE.get(code) or _BY_STATUS.get(status)
     if kind is None:
         kind = Refused if 400 <= status < 500 else ServerFault
     return kind(sentence, code=code, status=status, url=url, fields=_fields(headers, body))
+
+
+def is_redirect(status: int) -> bool:
+    """Return whether a response names another address instead of an answer."""
+    return 300 <= status < 400
 
 
 def _fields(headers: Mapping[str, str], body: bytes) -> dict[str, object]:

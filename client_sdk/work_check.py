@@ -1,6 +1,7 @@
 """Checks that a service accepts this worker, before its model loads, which may take minutes."""
 
 import asyncio
+import logging
 from urllib.parse import quote
 
 import aiohttp
@@ -8,17 +9,19 @@ import aiohttp
 from client_sdk import errors
 from client_sdk.backoff import Backoff
 from client_sdk.certificates import trusted
-from client_sdk.refusals import from_answer
+from client_sdk.refusals import from_answer, is_redirect
 from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
 from client_sdk.unreachable import failed_connection
 from client_sdk.wire import names
+
+log = logging.getLogger(__name__)
 
 #: How long one replica may take to respond, in seconds.
 ANSWER_TIMEOUT_S = 5.0
 
 
 async def check_welcome(url: str, service: str, *, token: str, ca_file: str = "") -> None:
-    """Return once a replica has accepted the token; try again while none responds.
+    """Return once a replica has accepted the token; log why, and try again, while none responds.
 
     Raises the error that the work connection would end with: Unauthorized, Forbidden,
     NoSuchService, or CertificateRefused.
@@ -32,12 +35,17 @@ async def check_welcome(url: str, service: str, *, token: str, ca_file: str = ""
     async with aiohttp.ClientSession(
         timeout=timeout, headers=headers, connector=connector
     ) as session:
+        logged: set[str] = set()
         while True:
             error = await _refusal(session, f"{replicas.current}{path}")
             if error is None:
                 return
             if not error.transient:
                 raise error
+            # Once for each reason: the connection of the loaded worker logs every attempt.
+            if str(error) not in logged:
+                logged.add(str(error))
+                log.warning("The queue service cannot be reached yet: %s; trying again.", error)
             await asyncio.sleep(reconnect.next_delay_s(error))
 
 
@@ -51,4 +59,7 @@ async def _refusal(session: aiohttp.ClientSession, url: str) -> errors.QueueErro
     except (aiohttp.ClientError, OSError) as failure:
         return failed_connection(failure, f"no response within {ANSWER_TIMEOUT_S:g} s", url=url)
     is_final = isinstance(error, errors.Unauthorized | errors.Forbidden | errors.NotFound)
+    if is_redirect(answer.status):
+        # The handshake of a WebSocket follows redirects, so the worker may work all the same.
+        log.warning("%s", error)
     return error if is_final or (error.transient and answer.status >= 500) else None

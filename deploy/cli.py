@@ -41,6 +41,7 @@ from deploy.commands.stop import stop
 from deploy.commands.tokens import tokens
 from deploy.commands.up.command import up
 from deploy.commands.watch import watch
+from deploy.commands.worker import worker
 from deploy.commands.workers import workers
 from deploy.demo.run import run_demo
 from deploy.errors import DeployError, ReaderLeft
@@ -75,6 +76,7 @@ app.command()(delete)
 app.add_typer(render, name="render")
 app.add_typer(tokens, name="tokens")
 app.command()(up)
+app.command()(worker)
 
 
 @app.callback()

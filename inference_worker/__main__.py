@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -49,7 +50,7 @@ def main() -> None:
     unknown = list(unknown_in(os.environ))
     # Before any other process starts, so that none inherits the token.
     forget_settings()
-    uid = new_uid()
+    uid = new_uid(settings.name)
     logs = LogSettings(settings.log_level, settings.log_json, settings.name or uid)
     logs.apply()
     for sentence in unknown:
@@ -80,17 +81,22 @@ def _advice(error: QueueError, service: str) -> str:
     # With a wrong token the response is the same for a service that does not exist.
     return (
         f"; check PENSTOCK_WORKER_SERVICE, which is {service!r}, and PENSTOCK_WORKER_TOKEN or "
-        "PENSTOCK_WORKER_TOKEN_FILE, which must have that service's worker token"
+        "PENSTOCK_WORKER_TOKEN_FILE, which must have that service's worker token (--service and "
+        "--token-file of `penstock worker`)"
     )
 
 
-def new_uid() -> str:
+def new_uid(name: str = "") -> str:
     """Return a name for this process that no other process has or had.
+
+    name: what it begins with, for operators; by default the name of the machine.
 
     A restarted worker must be a new subscriber.  With the old name it would take over deliveries
     that it knows nothing about, instead of letting them be released.
     """
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    # Operators read it in tables and logs, so it has no blanks or control characters.
+    begin = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-") or socket.gethostname()
+    return f"{begin}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:

@@ -121,7 +121,8 @@ class Settings(BaseSettings):
     name: str = Field(
         default="",
         max_length=64,
-        description="The worker's name in log lines; by default its uid.",
+        description="The worker's name in log lines, and the beginning of its uid; by default "
+        "the machine's.",
     )
     log_level: str = Field(
         default="INFO",

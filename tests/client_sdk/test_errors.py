@@ -40,6 +40,12 @@ def test_an_answer_without_a_code_is_known_by_its_status(
     assert type(from_answer(status, {})) is kind
 
 
+def test_a_redirect_names_the_address_that_it_leads_to() -> None:
+    headers = {"Location": "https://u:secret@queue/", "Content-Type": "text/html"}
+    error = from_answer(308, headers, b"<html>Permanent Redirect</html>")
+    assert "redirects to https://queue/, and redirects are not followed" in error.sentence
+
+
 def test_a_json_error_gives_its_message() -> None:
     body = json.dumps({"code": "QUEUE_FULL", "message": "the queue holds 5 of 5"}).encode()
     error = from_answer(429, {"Content-Type": "application/json; charset=utf-8"}, body)

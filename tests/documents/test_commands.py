@@ -48,8 +48,8 @@ RUN = {
     ("README.md", "penstock create service.json"): f"{HERE}::test_a_service_and_a_token_for_it",
     (
         "README.md",
-        "PENSTOCK_WORKER_QUEUE_URL=http://queue:8080 PENSTOCK_WORKER_SERVICE=demo "
-        "PENSTOCK_WORKER_TOKEN_FILE=worker-token \\",
+        "CUDA_VISIBLE_DEVICES=0 penstock worker --url http://queue:8080 --service demo "
+        "--token-file worker-token \\",
     ): f"{HERE}::test_a_worker_by_hand",
     ("docs/python-client.md", "from pathlib import Path"): (
         f"{SDK}::test_the_clients_examples_work"
@@ -89,8 +89,8 @@ RUN = {
     ): f"{HERE}::test_a_pmml_model",
     (
         "docs/several-machines.md",
-        "PENSTOCK_WORKER_QUEUE_URL=http://queue:8080 PENSTOCK_WORKER_SERVICE=demo "
-        "PENSTOCK_WORKER_TOKEN_FILE=worker-token \\",
+        "CUDA_VISIBLE_DEVICES=0 penstock worker --url http://queue:8080 --service demo "
+        "--token-file worker-token \\",
     ): f"{HERE}::test_a_worker_by_hand",
     (
         "docs/your-model.md",
@@ -194,7 +194,7 @@ def test_a_service_and_a_token_for_it(local_mode: Folder) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in RUN if "PENSTOCK_WORKER_QUEUE_URL" in name[1]],
+    [name for name, test in RUN.items() if test.endswith("::test_a_worker_by_hand")],
     ids=lambda name: name[0],
 )
 def test_a_worker_by_hand(local_mode: Folder, name: tuple[str, str]) -> None:

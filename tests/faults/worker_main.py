@@ -18,7 +18,7 @@ def main() -> None:
     """Run the product's `main`, with a connection and a name of ours."""
     journal = Journal(Path(sys.argv[1]), sys.argv[2])
     vars(product)["WorkConnection"] = partial(JournalledConnection, journal=journal)
-    vars(product)["new_uid"] = lambda: journal.who
+    vars(product)["new_uid"] = lambda name: journal.who
     product.main()
 
 
