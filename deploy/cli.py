@@ -29,11 +29,13 @@ from deploy.commands.ls import ls
 from deploy.commands.map.command import map_jobs
 from deploy.commands.modify import modify
 from deploy.commands.options import CaFile, WithCaFile
+from deploy.commands.pause import pause
 from deploy.commands.printing import note, say
 from deploy.commands.put import put
 from deploy.commands.queue import stream
 from deploy.commands.render import render
 from deploy.commands.restart import restart
+from deploy.commands.resume import resume
 from deploy.commands.run import run
 from deploy.commands.scale import scale
 from deploy.commands.start import start
@@ -71,6 +73,8 @@ app.command()(workers)
 app.command()(scale)
 app.command()(stop)
 app.command()(start)
+app.command()(pause)
+app.command()(resume)
 app.command()(restart)
 app.command()(delete)
 app.add_typer(render, name="render")

@@ -39,13 +39,19 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
     is_dead = failed and not ready and service["state"] == "running"
     return (
         str(service["name"]),
-        "failed" if is_dead else str(service["state"]),
+        "failed" if is_dead else _state(service),
         f"{ready}/{wanted}, {failed} failed" if failed else f"{ready}/{wanted}",
         str(_waiting(service)),
         str(sum(instance["held"] for instance in instances)),
         str(service["sink"]["length"]),
         (local and local["engine"]) or " ".join(sorted(engines)),
     )
+
+
+def _state(service: dict[str, Any]) -> str:
+    state = str(service["state"])
+    # A queue service of an older version cannot pause.
+    return "paused" if state == "running" and service.get("paused_at_ms") else state
 
 
 def show_instances(services: list[dict[str, Any]]) -> None:

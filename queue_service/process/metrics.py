@@ -103,12 +103,14 @@ class Metrics:
             )
         }
         self.subscribers = gauge("subscribers", "Subscribers with a lease.")
+        self.paused = gauge("paused", "1 while the service is paused and delivers nothing, else 0.")
 
     def forget(self, service: str) -> None:
         """Show nothing of a service that is gone; what was counted for it stays counted."""
         for gauge in (self.length, self.waiting, self.held, self.subscribers):
             for queue in ("input", "sink"):
                 gauge.labels(service, queue).set(0)
+        self.paused.labels(service, "input").set(0)
 
     def queue(self, service: str, role: str) -> QueueMetrics:
         """The counters of one queue, already labelled, so that counting is one addition."""

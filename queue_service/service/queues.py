@@ -162,7 +162,7 @@ class Queue:
         deadline = time.monotonic() + timeout_s
         # A read of several entries looks before it takes any, or it would hide the first ones from
         # other reads for long.  After each ring it reads only what is new.
-        whole = replaced(read, take=read.take and read.length == 1)
+        whole = replaced(read, take=read.take and read.length == 1, may_take=read.take)
         look, seen_before = whole, 0
         while True:
             bells = (self.bell, *also)
@@ -357,6 +357,10 @@ class Queue:
         dropped = await self.store.end_stream(ended=ended, drop=drop)
         self.metrics.deletions.inc(dropped)
         return dropped
+
+    async def pause(self, *, paused: bool) -> None:
+        """Deliver nothing more, or deliver again; what is held stays with its subscribers."""
+        await self.store.pause(paused=paused)
 
     async def attributes(self, viewer: Viewer = EVERYBODYS) -> QueueState:
         """The queue in numbers, with its groups and subscribers."""

@@ -162,6 +162,8 @@ class Tickets:
 
     async def estimate(self, seen: Seen) -> Estimate | None:
         """Say when a request may start and finish; None when nothing is known about that."""
+        if seen.waits_for_resume:
+            return None
         if time.monotonic() - self._history_at > HISTORY_S:
             await self._read_history()
         started_ms = int(seen.ticket.get("started_at", 0))

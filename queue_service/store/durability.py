@@ -33,6 +33,7 @@ PROMISING = frozenset(
         "edit_dead",
         "register",
         "end_stream",
+        "pause",
         "submit",
         "cancel",
         "purge_ticket",

@@ -271,6 +271,7 @@ class Rejected:
 class Read:
     """A get: at most `length` entries; `take` keeps them from other reads until deleted.
 
+    may_take: it only looks at what a later read may take.
     taker: the owner for whom they are deleted, which gets nothing that users of others hold.
     """
 
@@ -278,6 +279,7 @@ class Read:
     length: int
     take: bool
     taker: str = ""
+    may_take: bool = False
 
 
 class Quality(StrEnum):
@@ -361,7 +363,8 @@ class Dropped:
 class QueueState:
     """A queue in numbers; first and last index are 0 when it is empty.
 
-    ended: it takes no more puts.
+    ended: it takes no more puts.  paused_at_ms: since when it delivers nothing; only the input
+    queue of a paused service has it.
     """
 
     length: int
@@ -373,3 +376,4 @@ class QueueState:
     groups: tuple[GroupState, ...]
     subscribers: tuple[SubscriberState, ...]
     ended: bool = False
+    paused_at_ms: int | None = None

@@ -52,4 +52,5 @@ def read_state(reply: Sequence[Any]) -> QueueState:
             for gid, uid, window, held, connected, ends, about in reply[7]
         ),
         ended=reply[8] == b"1",
+        paused_at_ms=int(reply[9] or 0) or None,
     )

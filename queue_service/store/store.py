@@ -131,7 +131,7 @@ class Store:
                 read.wanted.to_json(),
                 max(1, read.wanted.from_index),
                 read.length,
-                f"{int(read.take)}{read.taker}",
+                f"{1 if read.take else 2 if read.may_take else 0}{read.taker}",
             )
         reply = await self._run("get", arguments)
         return [
@@ -318,6 +318,10 @@ class Store:
             dropped += int(step)
             if lane == b"":
                 return dropped
+
+    async def pause(self, *, paused: bool) -> None:
+        """Deliver nothing of this queue, for every replica, or deliver again."""
+        await self._run("pause", [int(paused)])
 
     async def drop(self) -> tuple[Dropped, Dropped]:
         """Remove both queues of the service; give what this one and the other had."""

@@ -165,11 +165,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """The workers' group: how many subscribers, what they hold, how many have room."""
+    """The workers' group: how many subscribers, what they hold, how many have room.
+
+    paused: the service is paused, so they get nothing new.
+    """
 
     members: int
     held: int
     roomy: int
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,11 @@ class Seen:
     @property
     def has_ended(self) -> bool:
         return self.state not in (State.QUEUED, State.RUNNING)
+
+    @property
+    def waits_for_resume(self) -> bool:
+        """Whether it cannot start because its service is paused."""
+        return self.crew.paused and self.state is State.QUEUED
 
     @property
     def is_over(self) -> bool:

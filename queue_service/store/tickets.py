@@ -89,8 +89,9 @@ class TicketStore:
 
     async def _look(self, request_ids: Sequence[str]) -> list[Seen]:
         """Say where requests are."""
-        sums, now_ms, *seen = await self._store.run("look", [self._gid, *request_ids])
-        crew = Crew(*map(int, sums))
+        sums, now_ms, paused_at, *seen = await self._store.run("look", [self._gid, *request_ids])
+        members, held, roomy = map(int, sums)
+        crew = Crew(members, held, roomy, paused=bool(paused_at))
         return [
             parse_seen(request_id, reply, crew=crew, now_ms=int(now_ms))
             for request_id, reply in zip(request_ids, seen, strict=True)

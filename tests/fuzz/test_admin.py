@@ -65,6 +65,8 @@ def paths(draw: st.DrawFn) -> bytes:
                 f"/v1/services/{draw(st.sampled_from(MADE))}",
                 f"/v1/services/{draw(st.sampled_from(MADE))}/stop",
                 f"/v1/services/{draw(st.sampled_from(MADE))}/start",
+                f"/v1/services/{draw(st.sampled_from(MADE))}/pause",
+                f"/v1/services/{draw(st.sampled_from(MADE))}/resume",
                 f"/v1/services/made-{quote(one)}",
                 "/v1/tokens",
                 f"/v1/tokens/{quote(one)}",

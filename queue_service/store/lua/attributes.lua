@@ -5,7 +5,8 @@
 -- returns  {length, first index or "", last index or "", last index ever given,
 --          {dead letters now, then their sums in the order below}, ms now, groups {gid, members,
 --          waiting, held, users that left (JSON)}..., subscribers {gid, uid, window, held, connected "1", lease end in
---          ms, about}..., "1" when the stream was ended}
+--          ms, about}..., "1" when the stream was ended, since when the service is paused, ms since
+--          1970, or ""}
 local now, owner = now_ms(), ARGV[4]
 local taken = Lists.taken(own, owner, now)
 local first, last
@@ -53,4 +54,5 @@ end
 
 return { math.max(0, Owners.length_for(own, owner) - taken), first or '', last or '',
     owner == '' and redis.call('HGET', own.meta, 'last') or last or '0',
-    dead, now, groups, subscribers, redis.call('HGET', own.meta, 'ended') or '0' }
+    dead, now, groups, subscribers, redis.call('HGET', own.meta, 'ended') or '0',
+    role == 'input' and paused_at or '' }

@@ -20,7 +20,7 @@ local owners = lined and Lines.accounts()
 -- The owner whose entries this group sees; "" sees all.
 local reader = Owners.owner_of(gid)
 
-local left = Groups.waiting(own, gid)
+local left = role == 'input' and paused_at and 0 or Groups.waiting(own, gid)
 -- A sink that drops its oldest entry for a new one always has room.
 local is_sink_bound = role == 'input' and not Rules.sink_evicts
 local sink_room = math.huge

@@ -7,6 +7,7 @@
 --
 -- argv     4  how long a taking lasts, in ms
 --          then for each read: filter (JSON), index to start at, most entries, "1" to take, else "0",
+--          ("2" to look what a later read may take),
 --          followed by the owner of the reader, "" for one that may take what others hold
 -- returns  for each read {the index at which to go on or "", {index, request id, tags, stored at, data,
 --          path, content type}...}
@@ -112,7 +113,7 @@ end
 local results = {}
 for position = 5, #ARGV, 4 do
     local filter, from = cjson.decode(ARGV[position]), ARGV[position + 1]
-    local most, take = tonumber(ARGV[position + 2]), string.sub(ARGV[position + 3], 1, 1) == '1'
+    local most, taking = tonumber(ARGV[position + 2]), string.sub(ARGV[position + 3], 1, 1)
     local taker = string.sub(ARGV[position + 3], 2)
     local result = { '' }
     local function may_have(index)
@@ -120,13 +121,15 @@ for position = 5, #ARGV, 4 do
     end
     local function keep(index, fields)
         result[#result + 1] = render(index, fields)
-        if take then
+        if taking == '1' then
             redis.call('ZADD', own.taken, now + taken_ms, index)
         end
     end
     if filter.request_id then
         result[1] = by_request_id(filter, most, may_have, keep)
-    else
+    elseif not (paused_at and role == 'input' and taking ~= '0') then
+        -- A worker without a subscription takes the next entries so, and a paused service has none
+        -- for it.  A read that leaves the entries where they are shows them.
         result[1] = by_index(filter, from, most, may_have, keep)
     end
     results[#results + 1] = result

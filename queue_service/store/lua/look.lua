@@ -5,7 +5,8 @@
 --
 -- argv     4  the workers' group
 --          then the request ids
--- returns  {{members, held, how many have room} of the workers' group, ms since 1970, then for each
+-- returns  {{members, held, how many have room} of the workers' group, ms since 1970, since when the
+--          service is paused or "", then for each
 --          request {ticket (JSON) or "", input index or "", "1" when it is held, attempt, user,
 --          entries ahead, stored at, sink index or "", the result's tags, lane, the end of its pause
 --          before the next attempt or 0, how the last one failed {type or "", code, sentence} or {}, of a
@@ -14,7 +15,8 @@ local MOST_SHOWN = 1000 -- bytes of an error that are given
 local gid = ARGV[4]
 local sums = redis.call('HMGET', own.groups, gid .. SEP .. 'held', gid .. SEP .. 'roomy')
 local members = redis.call('HGET', own.members, gid) or 0
-local reply = { { members, sums[1] or 0, sums[2] or 0 }, string.format('%.0f', now_ms()) }
+local reply = { { members, sums[1] or 0, sums[2] or 0 }, string.format('%.0f', now_ms()),
+    paused_at or '' }
 
 local still_waiting
 local function ahead_of(index, lane, record, fields)

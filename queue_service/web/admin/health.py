@@ -44,6 +44,8 @@ async def metrics(request: web.Request) -> web.Response:
             kept.dead_letters.labels(*labels).set(state.dead_letters.now)
             for name, gauge in kept.dead_letter_sums.items():
                 gauge.labels(*labels).set(getattr(state.dead_letters, name))
+            if queue.role == "input":
+                kept.paused.labels(*labels).set(int(state.paused_at_ms is not None))
             kept.subscribers.labels(*labels).set(len(state.subscribers))
     registry = kept.registry
     if shares_metrics():

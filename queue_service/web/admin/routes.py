@@ -20,6 +20,8 @@ API = Api(
         Route("DELETE", _SERVICE, OPERATOR, services.delete_service),
         Route("POST", f"{_SERVICE}/stop", OPERATOR, services.stop_service),
         Route("POST", f"{_SERVICE}/start", OPERATOR, services.start_service),
+        Route("POST", f"{_SERVICE}/pause", OPERATOR, services.pause_service),
+        Route("POST", f"{_SERVICE}/resume", OPERATOR, services.resume_service),
         Route("GET", "/v1/tokens", OPERATOR, tokens.list_tokens),
         Route("POST", "/v1/tokens", OPERATOR, tokens.make_token, lasts=True),
         Route("DELETE", "/v1/tokens/{token}", OPERATOR, tokens.revoke_token),

@@ -1,4 +1,5 @@
-"""The admin API for services: list, make, change, stop, start and delete them."""
+"""The admin API for services: list, make, change, stop, start, pause, resume and
+delete them."""
 
 import json
 from dataclasses import asdict
@@ -69,6 +70,16 @@ async def start_service(request: web.Request) -> web.Response:
     return await _set_state(request, State.RUNNING)
 
 
+async def pause_service(request: web.Request) -> web.Response:
+    """Pause a service: it accepts jobs and delivers none; those that run go on."""
+    return await _set_paused(request, paused=True)
+
+
+async def resume_service(request: web.Request) -> web.Response:
+    """Deliver the jobs of a paused service again."""
+    return await _set_paused(request, paused=False)
+
+
 async def delete_service(request: web.Request) -> web.Response:
     """Delete a service and its queues; answer with what was deleted."""
     name = request.match_info["service"]
@@ -88,6 +99,12 @@ async def _set_state(request: web.Request, state: State) -> web.Response:
     return await _answer(request, service)
 
 
+async def _set_paused(request: web.Request, *, paused: bool) -> web.Response:
+    service = await seek_admitted(request, request.match_info["service"])
+    await service.input.pause(paused=paused)
+    return await _answer(request, service)
+
+
 async def _answer(
     request: web.Request, service: Service, *, status: int = 200, **more: object
 ) -> web.Response:
@@ -102,9 +119,9 @@ async def _replicas(request: web.Request) -> list[dict[str, object]]:
     return [asdict(replica) for replica in await request.app[SERVICES].replicas()]
 
 
-async def _describe(service: Service) -> dict[str, object]:
+async def _describe(service: Service) -> dict[str, Any]:
     description = service.description
-    described: dict[str, object] = {
+    described: dict[str, Any] = {
         "name": service.name,
         "origin": description.origin,
         "state": description.state,
@@ -122,6 +139,9 @@ async def _describe(service: Service) -> dict[str, object]:
             "max_payload_bytes": queue.limits.payload_bytes,
             **asdict(await queue.attributes()),
         }
+    # Of the service, although the input queue keeps it.
+    described["paused_at_ms"] = described["input"].pop("paused_at_ms")
+    described["sink"].pop("paused_at_ms")
     return described
 
 

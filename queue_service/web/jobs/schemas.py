@@ -146,6 +146,9 @@ JOB = an_object(
         "ended_at": moment("When it ended."),
         "result_expires_at": moment("Until when its result is kept."),
         "next_attempt_at": moment("When its pause after a failed attempt ends."),
+        "waiting_for": or_null(
+            text("What it waits for, beside a worker: `resume` while the service is paused.")
+        ),
         "not_before": moment("It does not start before this time."),
         "start_by": moment("It expires if it has not started by then."),
         "finish_by": moment("It expires if it has not ended by then."),

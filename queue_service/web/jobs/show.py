@@ -74,6 +74,7 @@ def describe(
         "ended_at": iso(ended_at),
         "result_expires_at": iso(ended_at + keep_ms if has_result and keep_ms else 0),
         "next_attempt_at": iso(seen.paused_until_ms) if paused else None,
+        "waiting_for": "resume" if seen.waits_for_resume else None,
         "not_before": iso(int(ticket.get("begin_at", 0))),
         "start_by": iso(int(ticket.get("start_by", 0))),
         "finish_by": iso(int(ticket.get("finish_by", 0))),

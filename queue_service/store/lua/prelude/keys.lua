@@ -50,11 +50,13 @@ local FORMAT = 3
 local format_of = {}
 -- The index from which on new entries of the input queue wait in lines; false while none does.
 local lined_from
+-- Since when the service is paused, ms since 1970: then the input queue delivers nothing.
+local paused_at
 for _, q in ipairs({ own, peer }) do
     local format
     if q == input then
-        local known = redis.call('HMGET', q.meta, 'format', 'lined')
-        format, lined_from = known[1], known[2]
+        local known = redis.call('HMGET', q.meta, 'format', 'lined', 'paused')
+        format, lined_from, paused_at = known[1], known[2], known[3]
     else
         format = redis.call('HGET', q.meta, 'format')
     end
