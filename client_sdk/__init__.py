@@ -4,8 +4,9 @@ QueueClient blocks and AsyncQueueClient awaits; both have the same methods.  Eve
 QueueError.  WorkConnection is for workers.
 """
 
-from client_sdk.calls import Position, Receipt
-from client_sdk.client import AsyncQueue, AsyncQueueClient
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from client_sdk.errors import (
     AnswerLost,
     BadMessage,
@@ -42,19 +43,48 @@ from client_sdk.errors import (
     Unavailable,
     VersionMismatch,
 )
-from client_sdk.job_calls import Job, JobEvent
 from client_sdk.job_error import JobError, error_of
 from client_sdk.job_retry import JobRetry
-from client_sdk.jobs import AsyncJobs
-from client_sdk.mapping import JobInput, Mapped
-from client_sdk.subscription import Subscription
-from client_sdk.sync import Queue, QueueClient, Watch
-from client_sdk.sync_jobs import Jobs
-from client_sdk.transport import RetryPolicy
 from client_sdk.wire.failures import FailureType
 from client_sdk.wire.frame import Frame
-from client_sdk.work import WorkConnection
-from client_sdk.work_events import Lost, Stop, WorkStatistics
+
+if TYPE_CHECKING:
+    from client_sdk.calls import Position, Receipt
+    from client_sdk.client import AsyncQueue, AsyncQueueClient
+    from client_sdk.job_calls import Job, JobEvent
+    from client_sdk.jobs import AsyncJobs
+    from client_sdk.mapping import JobInput, Mapped
+    from client_sdk.subscription import Subscription
+    from client_sdk.sync import Queue, QueueClient, Watch
+    from client_sdk.sync_jobs import Jobs
+    from client_sdk.transport import RetryPolicy
+    from client_sdk.work import WorkConnection
+    from client_sdk.work_events import Lost, Stop, WorkStatistics
+else:
+    # These import an HTTP client, which takes most of the time that this package needs to load.
+    # The process of an engine, which only reads messages, never needs it.
+    _MODULES = {
+        "calls": ("Position", "Receipt"),
+        "client": ("AsyncQueue", "AsyncQueueClient"),
+        "job_calls": ("Job", "JobEvent"),
+        "jobs": ("AsyncJobs",),
+        "mapping": ("JobInput", "Mapped"),
+        "subscription": ("Subscription",),
+        "sync": ("Queue", "QueueClient", "Watch"),
+        "sync_jobs": ("Jobs",),
+        "transport": ("RetryPolicy",),
+        "work": ("WorkConnection",),
+        "work_events": ("Lost", "Stop", "WorkStatistics"),
+    }
+    _LOADED_WHEN_USED = {name: module for module, names in _MODULES.items() for name in names}
+
+    def __getattr__(name):
+        if name not in _LOADED_WHEN_USED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{__name__}.{_LOADED_WHEN_USED[name]}"), name)
+        globals()[name] = found
+        return found
+
 
 __all__ = [
     "AnswerLost",

@@ -8,79 +8,88 @@ import sys
 if __name__ == "__main__" and not sys.flags.safe_path:
     sys.path.append(sys.path.pop(0))
 
-import asyncio
 import os
+from collections import UserDict
+from importlib import import_module
 from importlib.metadata import version as version_of
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from client_sdk.certificates import CA_FILE_VARIABLE
 from client_sdk.setting_names import unknown_in
-from client_sdk.steady_output import make_output_steady
-from deploy.commands.chat import chat
-from deploy.commands.create import create
-from deploy.commands.dead import dead
-from deploy.commands.delete import delete
-from deploy.commands.desc import desc
-from deploy.commands.get import get
-from deploy.commands.ls import ls
-from deploy.commands.map.command import map_jobs
-from deploy.commands.modify import modify
 from deploy.commands.options import CaFile, WithCaFile
-from deploy.commands.pause import pause
 from deploy.commands.printing import note, say
-from deploy.commands.put import put
-from deploy.commands.queue import stream
-from deploy.commands.render import render
-from deploy.commands.restart import restart
-from deploy.commands.resume import resume
-from deploy.commands.run import run
-from deploy.commands.scale import scale
-from deploy.commands.start import start
-from deploy.commands.stop import stop
-from deploy.commands.tokens import tokens
-from deploy.commands.up.command import up
-from deploy.commands.watch import watch
-from deploy.commands.worker import worker
-from deploy.commands.workers import workers
-from deploy.demo.run import run_demo
 from deploy.errors import DeployError, ReaderLeft
-from deploy.exit_codes import INTERRUPTED
+
+#: Where each command is defined, in the order of `penstock --help`.
+COMMANDS = {
+    "put": "commands.put:put",
+    "get": "commands.get:get",
+    "watch": "commands.watch:watch",
+    "run": "commands.run:run",
+    "chat": "commands.chat:chat",
+    "map": "commands.map.command:map_jobs",
+    "queue": "commands.queue:stream",
+    "stream": "commands.queue:stream",
+    "dead": "commands.dead:dead",
+    "create": "commands.create:create",
+    "modify": "commands.modify:modify",
+    "ls": "commands.ls:ls",
+    "desc": "commands.desc:desc",
+    "workers": "commands.workers:workers",
+    "worker": "commands.worker:worker",
+    "scale": "commands.scale:scale",
+    "stop": "commands.stop:stop",
+    "start": "commands.start:start",
+    "pause": "commands.pause:pause",
+    "resume": "commands.resume:resume",
+    "restart": "commands.restart:restart",
+    "delete": "commands.delete:delete",
+    "render": "commands.render:render",
+    "tokens": "commands.tokens:tokens",
+    "up": "commands.up.command:up",
+    "demo": "demo.command:demo",
+}
+
+
+class _OnDemand(UserDict[str, Any]):
+    """Commands by name; one that is still a place in COMMANDS is imported when it is looked up.
+
+    All commands together import the queue service, Redis's client and an HTTP server, which takes
+    longer than what most of them do.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        command = super().__getitem__(name)
+        if isinstance(command, str):
+            command = self[name] = _imported(name, command)
+        return command
+
+
+def _imported(name: str, place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    found = getattr(import_module(f"deploy.{module}"), attribute)
+    holder = typer.Typer()
+    if isinstance(found, typer.Typer):
+        holder.add_typer(found, name=name)
+    else:
+        holder.command(name)(found)
+    return typer.main.get_group(holder).commands[name]
+
+
+class _Commands(WithCaFile):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _OnDemand({**COMMANDS, **self.commands})
+
 
 app = typer.Typer(
-    cls=WithCaFile,
+    cls=_Commands,
     help="Self-hosted asynchronous inference: a queue service and workers that lose nothing.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-# In the order of `penstock --help`.
-app.command()(put)
-app.command()(get)
-app.command()(watch)
-app.command()(run)
-app.command()(chat)
-app.command("map")(map_jobs)
-app.add_typer(stream, name="queue")
-app.add_typer(stream, name="stream")
-app.add_typer(dead, name="dead")
-app.command()(create)
-app.command()(modify)
-app.command()(ls)
-app.command()(desc)
-app.command()(workers)
-app.command()(scale)
-app.command()(stop)
-app.command()(start)
-app.command()(pause)
-app.command()(resume)
-app.command()(restart)
-app.command()(delete)
-app.add_typer(render, name="render")
-app.add_typer(tokens, name="tokens")
-app.command()(up)
-app.command()(worker)
 
 
 @app.callback()
@@ -102,20 +111,6 @@ def main() -> None:
     except DeployError as error:
         note(str(error), colour=typer.colors.RED)
         sys.exit(error.exit_code)
-
-
-@app.command()
-def demo(
-    verbose: Annotated[bool, typer.Option(help="Show the log of every process.")] = False,
-) -> None:
-    """Ask twenty questions, kill a worker while it answers, and lose nothing."""
-    try:
-        make_output_steady()
-        kept = run_demo(Console(), verbose=verbose)
-    except asyncio.CancelledError:
-        sys.exit(INTERRUPTED)
-    if not kept:
-        sys.exit(1)
 
 
 @app.command()

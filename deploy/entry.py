@@ -1,6 +1,6 @@
 """The entry point of the installed script `penstock`: Ctrl-C ends it quietly at any moment.
 
-The imports of the command take half a second.  A Ctrl-C in this time would print a traceback,
+The imports of a command take a moment.  A Ctrl-C in this time would print a traceback,
 although nothing has been done yet.
 """
 

@@ -16,20 +16,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from client_sdk.setting_names import did_you_mean
-from inference_worker.engines.echo import EchoEngine, EchoOptions
 from inference_worker.engines.engine import Engine
-from inference_worker.engines.handler import DEFAULT_CAPACITY, SHAPES, HandlerEngine
-from inference_worker.engines.pmml import PmmlEngine, PmmlOptions
-from inference_worker.engines.transformers.embeddings import EmbeddingsEngine
-from inference_worker.engines.transformers.engine import TransformersEngine
-from inference_worker.engines.transformers.options import (
-    EmbeddingOptions,
-    GenerationOptions,
-    PipelineOptions,
-)
-from inference_worker.engines.transformers.pipeline import PipelineEngine
-from inference_worker.engines.upstream.engine import UpstreamEngine
-from inference_worker.engines.upstream.options import UpstreamOptions
+from inference_worker.engines.handler import DEFAULT_CAPACITY, SHAPES
 from inference_worker.errors import BadEngine
 
 #: The part of a name before the first colon.
@@ -65,38 +53,33 @@ class EngineSpec:
 
 def load_engine(spec: EngineSpec) -> Engine:
     """Create the engine, without starting it; raises BadEngine."""
+    # Each engine is imported when it is asked for: together they take longer than a worker with the
+    # `echo` engine needs to start.
     engine: Engine
     match spec.name.split(":", 1):
         case ["echo"]:
+            from inference_worker.engines.echo import EchoEngine, EchoOptions
+
             options = _options(EchoOptions, spec)
             engine = EchoEngine(options, capacity=spec.capacity or DEFAULT_CAPACITY)
         case ["http", *url]:
-            if url and "url" in spec.options:
-                raise BadEngine("one url", "one in the engine's name and one in its options")
-            given = {**spec.options, "url": url[0]} if url else spec.options
-            upstream = _options(UpstreamOptions, spec, given)
-            engine = UpstreamEngine(
-                upstream, slots=spec.capacity or upstream.slots or DEFAULT_CAPACITY
-            )
+            engine = _upstream_engine(spec, url)
         case ["pmml", where] if where:
+            from inference_worker.engines.pmml import PmmlEngine, PmmlOptions
+
             engine = PmmlEngine(
                 where,
                 _options(PmmlOptions, spec),
                 capacity=spec.capacity or DEFAULT_CAPACITY,
             )
         case [kind, target] if kind in SHAPES:
+            from inference_worker.engines.handler import HandlerEngine
+
             if spec.options:
                 raise BadEngine(f"a {kind} without options", ", ".join(spec.options))
             engine = HandlerEngine(target, capacity=spec.capacity, kind=kind)
-        case ["transformers", model] if model:
-            generation = _options(GenerationOptions, spec)
-            engine = TransformersEngine(model, generation, capacity=spec.capacity)
-        case ["embeddings", model] if model:
-            embedding = _options(EmbeddingOptions, spec)
-            engine = EmbeddingsEngine(model, embedding, capacity=spec.capacity)
-        case ["pipeline", task] if task:
-            piped = _options(PipelineOptions, spec)
-            engine = PipelineEngine(task, piped, capacity=spec.capacity)
+        case ["transformers" | "embeddings" | "pipeline", model] if model:
+            engine = _transformers_engine(spec, model)
         case _:
             raise BadEngine(
                 "an engine echo, handler:module:Class, http:URL, pmml:PATH, transformers:MODEL, "
@@ -104,6 +87,38 @@ def load_engine(spec: EngineSpec) -> Engine:
                 f"{spec.name}{_meant(spec)}",
             )
     return engine
+
+
+def _upstream_engine(spec: EngineSpec, url: list[str]) -> Engine:
+    from inference_worker.engines.upstream.engine import UpstreamEngine
+    from inference_worker.engines.upstream.options import UpstreamOptions
+
+    if url and "url" in spec.options:
+        raise BadEngine("one url", "one in the engine's name and one in its options")
+    given = {**spec.options, "url": url[0]} if url else spec.options
+    options = _options(UpstreamOptions, spec, given)
+    return UpstreamEngine(options, slots=spec.capacity or options.slots or DEFAULT_CAPACITY)
+
+
+def _transformers_engine(spec: EngineSpec, model: str) -> Engine:
+    from inference_worker.engines.transformers import options
+
+    match spec.kind:
+        case "transformers":
+            from inference_worker.engines.transformers.engine import TransformersEngine
+
+            generation = _options(options.GenerationOptions, spec)
+            return TransformersEngine(model, generation, capacity=spec.capacity)
+        case "embeddings":
+            from inference_worker.engines.transformers.embeddings import EmbeddingsEngine
+
+            embedding = _options(options.EmbeddingOptions, spec)
+            return EmbeddingsEngine(model, embedding, capacity=spec.capacity)
+        case _:
+            from inference_worker.engines.transformers.pipeline import PipelineEngine
+
+            piped = _options(options.PipelineOptions, spec)
+            return PipelineEngine(model, piped, capacity=spec.capacity)
 
 
 def _options(
