@@ -31,7 +31,9 @@ from client_sdk.backoff import Backoff
 from client_sdk.certificates import trusted
 from client_sdk.event_buffer import EventBuffer
 from client_sdk.held_deliveries import HeldDeliveries
+from client_sdk.leave_wish import LeaveWish
 from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
+from client_sdk.signs_of_life import renew, watch_silence
 from client_sdk.unanswered_hellos import UnansweredHellos
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
@@ -45,10 +47,10 @@ from client_sdk.wire.worker import (
     Delivery,
     Held,
     Hello,
+    Leave,
     Outcome,
     Outcomes,
     Rejection,
-    Renew,
     SetWindow,
     Stops,
     Taken,
@@ -93,6 +95,7 @@ class WorkConnection:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         load: Callable[[], Load | None] = lambda: None,
         ca_file: str = "",
+        on_leave: Callable[[], None] | None = None,
     ) -> None:
         """Create a connection; nothing is sent before `start`.
 
@@ -101,6 +104,7 @@ class WorkConnection:
         uid: the name of this worker process; unique by default.
         version, engine, host, gpu, pid: shown to operators, like the regular reports of `load`.
         ca_file: the trusted certificates; by default those of PENSTOCK_CA_FILE, or the system's.
+        on_leave: called, after the last delivery, when the service asks this worker to leave.
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._replicas = Replicas(url)
@@ -109,12 +113,12 @@ class WorkConnection:
         self.uid = uid or str(uuid.uuid4())
         self._hello = partial(Hello, version=version, engine=engine, host=host, gpu=gpu, pid=pid)
         self._connect_timeout_s, self._load = connect_timeout_s, load
-        self._ssl = trusted(ca_file)
+        self._ssl, self._on_leave = trusted(ca_file), on_leave
 
         self._window, self._window_unsent = window, False
         self._held, self._event_buffer = HeldDeliveries(), EventBuffer()
-        self._unanswered = UnansweredHellos()
-        self._events: deque[Delivery | Lost | Stop] = deque()
+        self._unanswered, self._leave_wish = UnansweredHellos(), LeaveWish()
+        self._events: deque[Delivery | Lost | Stop | Leave] = deque()
         self._arrived, self._to_send = asyncio.Event(), asyncio.Event()
         self._connected = asyncio.Event()
         self._connections, self._heard_at = 0, 0.0
@@ -183,6 +187,11 @@ class WorkConnection:
             self._window_unsent = True
             self._to_send.set()
 
+    def ask_to_leave(self) -> bool:
+        """Ask for Leave after the last delivery; False if no connected service can do that."""
+        self._to_send.set()
+        return self._connected.is_set() and self._leave_wish.make()
+
     async def wait_connected(self) -> None:
         """Wait for the Welcome; raise the error that ended the connection for good."""
         await self._connected.wait()
@@ -203,14 +212,19 @@ class WorkConnection:
         return self
 
     async def __anext__(self) -> Delivery | Lost | Stop:
-        while not self._events:
-            if isinstance(self._ended, errors.Closed):
-                raise StopAsyncIteration
-            if self._ended is not None:
-                raise self._ended
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._events.popleft()
+        while True:
+            while not self._events:
+                if isinstance(self._ended, errors.Closed):
+                    raise StopAsyncIteration
+                if self._ended is not None:
+                    raise self._ended
+                self._arrived.clear()
+                await self._arrived.wait()
+            event = self._events.popleft()
+            if not isinstance(event, Leave):
+                return event
+            if self._on_leave is not None:
+                self._on_leave()
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -269,10 +283,12 @@ class WorkConnection:
             with self._unanswered.expect_welcome():
                 lease_s = await self._greet(websocket)
             # Separate tasks, so that a slow peer that blocks one does not block the others.
-            async with asyncio.TaskGroup() as companions, asyncio.timeout(None) as silence:
+            async with asyncio.TaskGroup() as companions, asyncio.timeout(None) as limit:
                 companions.create_task(self._send(websocket))
-                companions.create_task(self._renew(websocket, lease_s))
-                companions.create_task(self._watch_silence(silence, lease_s))
+                companions.create_task(renew(websocket, self._load, lease_s=lease_s))
+                companions.create_task(
+                    watch_silence(limit, lambda: self._heard_at, lease_s=lease_s)
+                )
                 while True:
                     self._receive(await self._next_message(websocket))
         except BaseExceptionGroup as group:
@@ -287,7 +303,8 @@ class WorkConnection:
 
     async def _greet(self, websocket: aiohttp.ClientWebSocketResponse) -> float:
         """Send Hello, await Welcome, synchronize both sides; return the lease in seconds."""
-        hello = self._hello(self.uid, self._window, self._held.held())
+        held, leaves = self._held.held(), self._on_leave is not None
+        hello = self._hello(self.uid, self._window, held, leaves=leaves)
         self._window_unsent = False
         try:
             async with asyncio.timeout(self._connect_timeout_s):
@@ -303,6 +320,7 @@ class WorkConnection:
         if welcome.lease_ms <= 0:
             raise WireError("a lease above zero", f"{welcome.lease_ms} ms")
 
+        self._leave_wish.connected(is_understood=welcome.leaves)
         self._lose(welcome.lost)
         self._held.send_again()
         self._event_buffer.send_again()
@@ -326,8 +344,8 @@ class WorkConnection:
                 self._lose(deliveries)
             case EventsNoted(noted):
                 self._event_buffer.confirm(noted)
-            case Stops(stops):
-                self._events.append(Stop(stops))
+            case Stops() | Leave():
+                self._events.append(Stop(message.stops) if isinstance(message, Stops) else message)
                 self._arrived.set()
             case _:
                 raise WireError("anything else", "a second Welcome")
@@ -362,6 +380,8 @@ class WorkConnection:
                 if self._window_unsent:
                     self._window_unsent = False
                     await websocket.send_bytes(encode_from_worker(SetWindow(self._window)))
+                if self._leave_wish.take_unsent():
+                    await websocket.send_bytes(encode_from_worker(Leave()))
                 # Events first: a delivery's events must arrive before its answer.
                 for batch in self._event_buffer.batches():
                     await websocket.send_bytes(batch)
@@ -369,26 +389,6 @@ class WorkConnection:
                     await websocket.send_bytes(batch)
         except (aiohttp.ClientError, OSError):
             return  # The receiver sees the same end, and reports its reason.
-
-    async def _renew(self, websocket: aiohttp.ClientWebSocketResponse, lease_s: float) -> None:
-        try:
-            while True:
-                await asyncio.sleep(lease_s / 3)
-                await websocket.send_bytes(encode_from_worker(Renew(self._load())))
-        except (aiohttp.ClientError, OSError):
-            return  # As in `_send`.
-
-    async def _watch_silence(self, silence: asyncio.Timeout, lease_s: float) -> None:
-        """End a connection that was silent for a lease; TCP may notice much later."""
-        loop = asyncio.get_running_loop()
-        while True:
-            # Sleeps exactly until the deadline.  A check every third of the lease, which is how
-            # often the service pings, could be a third too late.
-            left_s = self._heard_at + lease_s - loop.time()
-            if left_s <= 0:
-                silence.reschedule(loop.time())
-                return
-            await asyncio.sleep(left_s)
 
     def _end(self, error: Exception) -> None:
         """Wake everyone who waits; later reasons are ignored."""

@@ -116,6 +116,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             pid=os.getpid(),
             load=worker.load,
             ca_file=settings.ca_file,
+            on_leave=worker.drain_when_asked,
         )
 
     async def check() -> None:
@@ -136,6 +137,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         sick_after=settings.sick_after,
         count_peers=peers.count,
         check=check,
+        exit_when_idle_s=settings.exit_when_idle_s,
     )
     _leave_on_signals(worker)
     status = StatusPort(worker, metrics)

@@ -104,6 +104,14 @@ class Settings(BaseSettings):
         ge=0,
         description=("Time from SIGTERM until the worker returns what it still holds, in seconds."),
     )
+    exit_when_idle_s: float = Field(
+        default=0.0,
+        ge=0,
+        description=(
+            "After this many seconds without a job the worker ends with exit code 0, for "
+            "schedulers that start workers and never stop them; 0 means never."
+        ),
+    )
 
     # --- Metrics and logs
     metrics_host: str = Field(default="127.0.0.1", description="Address of /metrics and /healthz.")

@@ -21,6 +21,9 @@ from inference_worker.circuit_breaker import CircuitBreaker, unknown_count
 from inference_worker.consecutive_failures import ConsecutiveFailures
 from inference_worker.engines.classify import type_of_exception
 from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
+from inference_worker.first_load import load
+from inference_worker.idle_exit import IdleExit
+from inference_worker.leaving import Leaving
 from inference_worker.metrics import Metrics
 from inference_worker.outbox import Outbox
 from inference_worker.reporter import Reporter
@@ -45,7 +48,8 @@ class Worker:
     run_timeout_s: the longest time of one attempt; 0 means without limit.  sick_after: after this
     many different jobs have failed in a row the engine is restarted; 0 means never.  count_peers:
     how many other workers accept jobs now; None if unknown.  check: checks, while the engine loads,
-    that the service accepts this worker; raises the QueueError otherwise.
+    that the service accepts this worker; raises the QueueError otherwise.  exit_when_idle_s: it
+    leaves after this many seconds without a job; 0 means never.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Worker:
         sick_after: int = 0,
         count_peers: Callable[[], Awaitable[int | None]] = unknown_count,
         check: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        exit_when_idle_s: float = 0.0,
     ) -> None:
         self.engine = engine
         self.connection: WorkConnection | None = None
@@ -73,12 +78,11 @@ class Worker:
         self._failures = ConsecutiveFailures(sick_after)
         self._breaker = CircuitBreaker(engine, self._set_window, count_peers)
         self._cooldown = SlotCooldown(self._set_window)
-        self._process_number = 0
-        self._window = 0
+        self._process_number, self._window = 0, 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._leaving = asyncio.Event()
-        self._at_once = asyncio.Event()
+        self._leaving = Leaving()
+        self._idle_exit = IdleExit(exit_when_idle_s, self._is_idle, self._leave_idle)
         metrics.held.set_function(lambda: len(self._running))
         metrics.watch(self.load, engine.gauges)
 
@@ -93,12 +97,15 @@ class Worker:
 
     def drain(self) -> None:
         """Begin to leave: accept nothing new, finish the held jobs within the grace period."""
-        self._leaving.set()
+        self._leaving.within_grace()
 
     def drain_at_once(self) -> None:
         """Leave without finishing anything; held deliveries are delivered again."""
-        self._leaving.set()
-        self._at_once.set()
+        self._leaving.now()
+
+    def drain_when_asked(self) -> None:
+        """Begin to leave: accept nothing new, finish the held jobs however long they take."""
+        self._leaving.when_done()
 
     async def run(self) -> None:
         """Load the engine, connect, serve until `drain`, leave.
@@ -106,11 +113,12 @@ class Worker:
         Raises EngineFailed if the engine does not load, and the QueueError that ended the
         connection for good.
         """
-        leaving = asyncio.create_task(self._leaving.wait())
+        leaving = asyncio.create_task(self._leaving.begun.wait())
         try:
             if not await self._load(leaving):
                 return
             serving = asyncio.create_task(self._serve(), name="serve")
+            self._idle_exit.start()
             await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 serving.result()
@@ -119,6 +127,7 @@ class Worker:
             await asyncio.gather(serving, return_exceptions=True)
         finally:
             leaving.cancel()
+            self._idle_exit.stop()
             await self._stop()
 
     # --- Serving
@@ -128,23 +137,9 @@ class Worker:
         log.info("The engine %s is loading.", self.engine.name)
         loop = asyncio.get_running_loop()
         began_at = loop.time()
-        loading = asyncio.create_task(
-            self.engine.start(Context(report=self._note_loading, log=log))
-        )
-        checking = leaving if self._check is None else asyncio.create_task(self._check())
-        try:
-            # A wrong token is reported at once, not after minutes of loading.
-            await asyncio.wait({loading, leaving, checking}, return_when=asyncio.FIRST_COMPLETED)
-            if checking.done() and not leaving.done():
-                checking.result()
-                await asyncio.wait({loading, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not loading.done():
-                return False
-        finally:
-            for task in {loading, checking} - {leaving}:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        loading.result()
+        start = self.engine.start(Context(report=self._note_loading, log=log))
+        if not await load(start, self._check and self._check(), leaving):
+            return False
         log.info("The engine is ready after %.1f s.", loop.time() - began_at)
 
         # Only now: a worker that connects before it can compute would hold deliveries that other
@@ -173,6 +168,7 @@ class Worker:
 
     def _admit(self, delivery: Delivery) -> None:
         self._metrics.deliveries.inc()
+        self._idle_exit.note_job()
         running = self._running.get(delivery.index)
         if running is not None:
             # The lease of the earlier delivery ended while its job kept running here.  A second run
@@ -182,7 +178,7 @@ class Worker:
                 running.delivery = delivery
                 self._reporter.move_to(delivery)
             return
-        is_leaving, is_resting = self._leaving.is_set(), self._breaker.is_open
+        is_leaving, is_resting = self._leaving.has_begun, self._breaker.is_open
         if refusal := refusal_of(delivery, is_leaving=is_leaving, is_resting=is_resting):
             self._outbox.answer(delivery, refusal)
             return
@@ -287,6 +283,7 @@ class Worker:
             self._start_next()
         if not self._running:
             self._idle.set()
+            self._idle_exit.note_job()
 
     def _end(self, delivery: Delivery, end: Finished | Failed, *, ran_s: float = 0.0) -> None:
         """Answer a delivery whose job has ended, and decide whether the engine is sick."""
@@ -303,7 +300,7 @@ class Worker:
             now_s=time.monotonic(),
             running=(one.delivery.owner_mark for one in self._running.values()),
         )
-        is_closed = not (self._breaker.is_open or self._leaving.is_set())
+        is_closed = not (self._breaker.is_open or self._leaving.has_begun)
         if isinstance(end, Finished) or not is_sick or not is_closed:
             self._outbox.answer(delivery, end, ran_s=ran_s)
             return
@@ -336,7 +333,7 @@ class Worker:
 
     def _set_window(self) -> None:
         """Window = capacity, or 0 while draining, resting or running a job alone."""
-        is_shut = self._leaving.is_set() or self._breaker.is_open or self._start_queue.is_exclusive
+        is_shut = self._leaving.has_begun or self._breaker.is_open or self._start_queue.is_exclusive
         window = 0 if is_shut else max(0, self.engine.capacity - self._cooldown.count)
         if self.connection is None or window == self._window:
             return
@@ -357,11 +354,21 @@ class Worker:
 
     # --- Leaving
 
+    def _is_idle(self) -> bool:
+        is_connected = self.connection is not None and self.connection.statistics().connected
+        return is_connected and self._window > 0 and not self._running
+
+    def _leave_idle(self) -> None:
+        log.info("There was no job for %g s.", self._idle_exit.after_s)
+        # The service closes the window first: then no delivery is on its way to a worker that ends.
+        if self.connection is None or not self.connection.ask_to_leave():
+            self._leaving.when_done()
+
     async def _drain(self, serving: asyncio.Task[None]) -> None:
         """Return all held deliveries, in an order that loses neither time nor work.
 
         1. Set the window to 0, so that nothing new is delivered.
-        2. Give the held jobs the grace period to finish.
+        2. Let the held jobs finish, after a signal within the grace period.
         3. Reject unfinished ones with `Shutdown`: they are delivered again now, not when a lease
            ends, and it does not use up an attempt.
         4. Await the outcomes: an unconfirmed result may be lost with the connection, and would be
@@ -369,22 +376,16 @@ class Worker:
 
         Then the connection closes.  The engine stops last, because step 2 needs it.
         """
-        log.info("Leaving: %d held, %g s to finish them.", self.held, self._grace_s)
+        limit = f"{self._grace_s:g} s" if self._leaving.is_limited else "no limit of time"
+        log.info("Leaving: %d held, %s to finish them.", self.held, limit)
         self._set_window()
-
-        # If the connection ends for good meanwhile, no one would receive the results.
-        waits = [asyncio.create_task(event.wait()) for event in (self._idle, self._at_once)]
-        await asyncio.wait(
-            [*waits, serving], timeout=self._grace_s, return_when=asyncio.FIRST_COMPLETED
-        )
-        for wait in waits:
-            wait.cancel()
+        await self._leaving.wait(self._idle, serving, grace_s=self._grace_s)
 
         for running in list(self._running.values()):
             self._cancel(running)
             self._return(running.delivery, "the worker is leaving")
 
-        confirm_s = CONFIRM_AT_ONCE_S if self._at_once.is_set() else CONFIRM_S
+        confirm_s = CONFIRM_AT_ONCE_S if self._leaving.at_once.is_set() else CONFIRM_S
         if left := await self._outbox.wait_empty(confirm_s):
             log.warning("Left without the outcome of %d answers.", left)
 
@@ -395,5 +396,5 @@ class Worker:
             self._cancel(running)
         if self.connection is not None:
             await self.connection.close()
-        await self.engine.stop(0.0 if self._at_once.is_set() else ENGINE_STOP_S)
+        await self.engine.stop(0.0 if self._leaving.at_once.is_set() else ENGINE_STOP_S)
         log.info("Left.")

@@ -8,7 +8,7 @@ attempt is no longer the newest is refused and changes nothing.
 `proto/worker.proto` has the field numbers; code outside this package does not use protobuf.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
@@ -24,53 +24,19 @@ from client_sdk.wire.events import (
     noted_from_proto,
     noted_to_proto,
 )
+from client_sdk.wire.greeting import Held as Held  # noqa: PLC0414
+from client_sdk.wire.greeting import Hello as Hello  # noqa: PLC0414
+from client_sdk.wire.greeting import Welcome as Welcome  # noqa: PLC0414
+from client_sdk.wire.greeting import (
+    held_from_proto,
+    held_to_proto,
+    hello_from_proto,
+    hello_to_proto,
+    welcome_from_proto,
+    welcome_to_proto,
+)
 from client_sdk.wire.load import Load, load_from_proto, load_to_proto
 from client_sdk.wire.proto import worker_pb2
-from client_sdk.wire.versions import PROTOCOL
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One delivery of one entry: the entry's index, and the attempt number, from 1."""
-
-    index: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """The worker's first message.
-
-    uid: the name of this worker process; a reconnect with the same uid keeps its deliveries.
-    window: the most deliveries that it holds at once.
-    held: deliveries of an earlier connection that it still works on.
-    version, engine, host, gpu, pid: for operators; host is the machine's name, gpu the GPUs' names,
-    pid the process id on that machine, 0 for unknown.
-    """
-
-    uid: str
-    window: int
-    held: tuple[Held, ...] = ()
-    version: str = ""
-    engine: str = ""
-    host: str = ""
-    gpu: str = ""
-    pid: int = 0
-    protocol: int = PROTOCOL
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """The service's first message.
-
-    lease_ms: after a silence of this length the lease expires; the worker renews every third of it.
-    lost: deliveries in Hello that no longer belong to this worker; it should stop them.
-    """
-
-    service: str
-    lease_ms: int
-    lost: tuple[Held, ...] = ()
-    protocol: int = PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +150,17 @@ class Stops:
     stops: tuple[Held, ...]
 
 
-FromWorker = Hello | Completions | Rejections | Renew | SetWindow | Events
-ToWorker = Welcome | Deliveries | Outcomes | EventsNoted | Stops | Taken
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """From the service, after every delivery: the worker finishes what it has, then exits.
+
+    From the worker: it asks for that, because it has nothing to do.  Both sides announce in Hello
+    and Welcome that they understand it.
+    """
+
+
+FromWorker = Hello | Completions | Rejections | Renew | SetWindow | Events | Leave
+ToWorker = Welcome | Deliveries | Outcomes | EventsNoted | Stops | Taken | Leave
 
 
 def encode_from_worker(message: FromWorker) -> bytes:
@@ -220,19 +195,9 @@ def encode_from_worker(message: FromWorker) -> bytes:
         case Events(events):
             proto.events.CopyFrom(events_to_proto(events))
         case Hello():
-            proto.hello.CopyFrom(
-                worker_pb2.Hello(
-                    protocol=message.protocol,
-                    uid=message.uid,
-                    window=message.window,
-                    held=_held_to_proto(message.held),
-                    version=message.version,
-                    engine=message.engine,
-                    host=message.host,
-                    gpu=message.gpu,
-                    pid=message.pid,
-                )
-            )
+            proto.hello.CopyFrom(hello_to_proto(message))
+        case Leave():
+            proto.leave.SetInParent()
     return proto.SerializeToString()
 
 
@@ -243,11 +208,12 @@ def decode_from_worker(data: bytes) -> FromWorker:
         proto.ParseFromString(data)
     except DecodeError as error:
         raise WireError("a FromWorker message", f"{len(data)} other bytes") from error
+    message: FromWorker
     match proto.WhichOneof("kind"):
         case "complete":
-            return Completions(tuple(map(_read_completion, proto.complete.completions)))
+            message = Completions(tuple(map(_read_completion, proto.complete.completions)))
         case "reject":
-            return Rejections(
+            message = Rejections(
                 tuple(
                     Rejection(
                         item.index,
@@ -264,30 +230,23 @@ def decode_from_worker(data: bytes) -> FromWorker:
                 )
             )
         case "renew":
-            return Renew(
+            message = Renew(
                 load_from_proto(proto.renew.load) if proto.renew.HasField("load") else None
             )
         case "window":
-            return SetWindow(proto.window.window)
+            message = SetWindow(proto.window.window)
         case "events":
-            return events_from_proto(proto.events)
+            message = events_from_proto(proto.events)
         case "hello":
-            hello = proto.hello
-            return Hello(
-                uid=hello.uid,
-                window=hello.window,
-                held=_held_from_proto(hello.held),
-                version=hello.version,
-                engine=hello.engine,
-                host=hello.host,
-                gpu=hello.gpu,
-                pid=hello.pid,
-                protocol=hello.protocol,
-            )
+            message = hello_from_proto(proto.hello)
+        case "leave":
+            message = Leave()
         case _:
             raise WireError(
-                "one of hello, complete, reject, renew, window, events", "a message without any"
+                "one of hello, complete, reject, renew, window, events, leave",
+                "a message without any",
             )
+    return message
 
 
 def encode_to_worker(message: ToWorker) -> bytes:
@@ -304,20 +263,15 @@ def encode_to_worker(message: ToWorker) -> bytes:
                 for item in outcomes
             )
         case Taken(deliveries):
-            proto.taken.deliveries.extend(_held_to_proto(deliveries))
+            proto.taken.deliveries.extend(held_to_proto(deliveries))
         case EventsNoted(noted):
             proto.noted.CopyFrom(noted_to_proto(noted))
         case Stops(stops):
-            proto.stop.stops.extend(_held_to_proto(stops))
+            proto.stop.stops.extend(held_to_proto(stops))
         case Welcome():
-            proto.welcome.CopyFrom(
-                worker_pb2.Welcome(
-                    protocol=message.protocol,
-                    service=message.service,
-                    lease_ms=message.lease_ms,
-                    lost=_held_to_proto(message.lost),
-                )
-            )
+            proto.welcome.CopyFrom(welcome_to_proto(message))
+        case Leave():
+            proto.leave.SetInParent()
     return proto.SerializeToString()
 
 
@@ -328,42 +282,33 @@ def decode_to_worker(data: bytes) -> ToWorker:
         proto.ParseFromString(data)
     except DecodeError as error:
         raise WireError("a ToWorker message", f"{len(data)} other bytes") from error
+    message: ToWorker
     match proto.WhichOneof("kind"):
         case "deliver":
-            return Deliveries(tuple(map(delivery_from_proto, proto.deliver.deliveries)))
+            message = Deliveries(tuple(map(delivery_from_proto, proto.deliver.deliveries)))
         case "outcome":
-            return Outcomes(
+            message = Outcomes(
                 tuple(
                     Outcome(item.index, item.attempt, item.accepted, item.code)
                     for item in proto.outcome.outcomes
                 )
             )
         case "taken":
-            return Taken(_held_from_proto(proto.taken.deliveries))
+            message = Taken(held_from_proto(proto.taken.deliveries))
         case "noted":
-            return noted_from_proto(proto.noted)
+            message = noted_from_proto(proto.noted)
         case "stop":
-            return Stops(_held_from_proto(proto.stop.stops))
+            message = Stops(held_from_proto(proto.stop.stops))
         case "welcome":
-            welcome = proto.welcome
-            return Welcome(
-                service=welcome.service,
-                lease_ms=welcome.lease_ms,
-                lost=_held_from_proto(welcome.lost),
-                protocol=welcome.protocol,
-            )
+            message = welcome_from_proto(proto.welcome)
+        case "leave":
+            message = Leave()
         case _:
             raise WireError(
-                "one of welcome, deliver, outcome, noted, stop, taken", "a message without any"
+                "one of welcome, deliver, outcome, noted, stop, taken, leave",
+                "a message without any",
             )
-
-
-def _held_to_proto(held: tuple[Held, ...]) -> list[worker_pb2.Held]:
-    return [worker_pb2.Held(index=item.index, attempt=item.attempt) for item in held]
-
-
-def _held_from_proto(held: Iterable[worker_pb2.Held]) -> tuple[Held, ...]:
-    return tuple(Held(item.index, item.attempt) for item in held)
+    return message
 
 
 def _add_completion(proto: worker_pb2.Completions, completion: Completion) -> None:

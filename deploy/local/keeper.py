@@ -2,6 +2,8 @@
 
 A child that exits with an error soon after its first start has a wrong setting, and would exit
 again.  In this case the keeper gives up, and reports the last lines of the child.
+
+A worker that was asked to leave, or has had no job for long, exits with 0 and is not started again.
 """
 
 import asyncio
@@ -22,6 +24,7 @@ class Keeper:
 
     on_event: receives a message for the log whenever the child has ended.
     grace_s: seconds that a stopping child has before it is killed.
+    may_leave: whether a child that exits with 0 has left on purpose, and is not started again.
     """
 
     def __init__(
@@ -31,13 +34,16 @@ class Keeper:
         *,
         on_event: Callable[[str], None],
         grace_s: float,
+        may_leave: bool = False,
     ) -> None:
         self.name = name
+        self.has_left = False
         self.restarts = 0
         self.child: Child | None = None
         self._start_child = start_child
         self._on_event = on_event
         self._grace_s = grace_s
+        self._may_leave = may_leave
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -48,7 +54,7 @@ class Keeper:
         return self.child
 
     async def failure(self) -> None:
-        """Wait until the keeper has given up, and raise why."""
+        """Wait until the keeper has given up, and raise why; return if the child has left."""
         if self._task is not None:
             await asyncio.shield(self._task)
 
@@ -79,6 +85,10 @@ class Keeper:
         while True:
             born = time.monotonic()
             code = await child.wait()
+            if code == 0 and self._may_leave:
+                self.has_left = True
+                self._on_event("left, and is not started again")
+                return
             lived_s = time.monotonic() - born
             if code > 0 and not RESPAWN.did_well(lived_s) and not self.restarts:
                 raise ChildFailed(self.name, ended(code), list(child.last_lines))

@@ -260,8 +260,13 @@ class LocalMode:
     async def _keep(
         self, name: str, start: Callable[[], Awaitable[Child]], grace_s: float, into: list[Keeper]
     ) -> None:
-        on_event = partial(self._on_line, name)
-        keeper = Keeper(name, start, on_event=on_event, grace_s=grace_s)
+        keeper = Keeper(
+            name,
+            start,
+            on_event=partial(self._on_line, name),
+            grace_s=grace_s,
+            may_leave=into is self.workers,
+        )
         # Append it before the start, so that a stop in the meantime finds it.
         into.append(keeper)
         await keeper.start()

@@ -1,9 +1,12 @@
 """One service of a local mode: the wanted number of workers, each kept alive.
 
     starting ──takes jobs──> ready ──stop──> leaving ──> (gone)
-        ├──gave up──> failed    └──its engine or its process ended──> starting
+        ├──gave up──> failed    ├──its engine or its process ended──> starting
+                                └──exited with 0──> (gone)
 
-When a worker gives up, the others continue; the list shows why it failed.
+A worker exits with 0 when the queue service has asked it to leave, or when it had no job for long.
+It is not replaced until the number of workers changes.  When a worker gives up, the others
+continue; the list shows why it failed.
 """
 
 import asyncio
@@ -83,8 +86,9 @@ class InstanceState(StrEnum):
 class Instance:
     """One worker of a service."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, on_left: Callable[["Instance"], None]) -> None:
         self.keeper = keeper
+        self._on_left = on_left
         self.state = InstanceState.STARTING
         self.reason = ""
         self._watching: asyncio.Task[None] | None = None
@@ -130,6 +134,8 @@ class Instance:
             await self.keeper.failure()
         except DeployError as error:
             self._fail(error)
+        else:
+            self._on_left(self)
 
 
 #: Makes the keeper of a worker with this name.
@@ -240,10 +246,16 @@ class LocalService:
 
     async def _add(self) -> Instance:
         self._numbers += 1
-        one = Instance(self._make_keeper(f"{self.wish.name}-{self._numbers}", self.wish))
+        keeper = self._make_keeper(f"{self.wish.name}-{self._numbers}", self.wish)
+        one = Instance(keeper, self._forget)
         self.instances.append(one)
         await one.start()
         return one
+
+    def _forget(self, one: Instance) -> None:
+        # A change under way may have taken it from the list already.
+        if one in self.instances:
+            self.instances.remove(one)
 
     async def _until_ready(self, those: Collection[Instance]) -> None:
         """Wait until each has been ready once or has failed, while any is wanted."""

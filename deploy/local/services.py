@@ -246,7 +246,11 @@ class LocalServices:
             return self._spawn(name, env, Path(wish.folder))
 
         return Keeper(
-            name, start, on_event=partial(self._on_line, name), grace_s=self._grace_s + 5.0
+            name,
+            start,
+            on_event=partial(self._on_line, name),
+            grace_s=self._grace_s + 5.0,
+            may_leave=True,
         )
 
     async def _ready(self, wish: Wish) -> Collection[int] | None:

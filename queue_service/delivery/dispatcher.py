@@ -40,6 +40,8 @@ class Dispatcher:
         self._subscribers: dict[tuple[str, str], Subscriber] = {}
         #: Groups for which entries may wait, although no subscriber here had a free slot.
         self._unserved: set[str] = set()
+        #: Subscribers whose windows were closed, and that get Leave next.
+        self._leaving: list[Subscriber] = []
 
     def __iter__(self) -> Iterator[Subscriber]:
         return iter(list(self._subscribers.values()))
@@ -82,6 +84,15 @@ class Dispatcher:
             window = subscriber.window if subscriber.has_outbox_space else NO_ROOM
             self._ranking(subscriber).place(subscriber, window)
 
+    def leave(self, subscriber: Subscriber) -> None:
+        """Send Leave to a subscriber whose window is 0 in the store.
+
+        A call of the store that is under way may have deliveries for it.  Leave comes after them,
+        in the next round, so that the worker does not end before them.
+        """
+        self._leaving.append(subscriber)
+        self._bell.ring()
+
     def reopened(self, subscriber: Subscriber) -> None:
         """Serve a subscriber again after some of its deliveries have ended.
 
@@ -113,6 +124,9 @@ class Dispatcher:
 
     async def serve(self) -> None:
         """Deliver what can be delivered now."""
+        leaving, self._leaving = self._leaving, []
+        for subscriber in leaving:
+            subscriber.leave()
         unsure, self._bell.windows_changed = self._bell.windows_changed, False
         for gid in list(self._rankings):
             doubtful = self._doubtful(gid) if unsure else []

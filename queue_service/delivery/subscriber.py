@@ -69,6 +69,9 @@ class Subscriber:
     _taken_lately: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MOST_TAKEN))
     _has_news: asyncio.Event = field(default_factory=asyncio.Event)
     _about_changed: bool = False
+    #: Whether it was asked to leave, and whether that is to be sent now.
+    is_leaving: bool = False
+    _leave_unsent: bool = False
     on_outbox_space: Callable[[], None] = lambda: None
     #: Bytes of deliveries in the outbox, and of those that `next_batch` gave last.
     _waiting_bytes: int = 0
@@ -117,6 +120,18 @@ class Subscriber:
         stops, self._stops = self._stops, []
         return stops
 
+    def leave(self) -> None:
+        """Send Leave after what the outbox has."""
+        self._leave_unsent = True
+        self._has_news.set()
+
+    def next_leave(self) -> bool:
+        """Say whether Leave is to be sent now: once, when the outbox is empty."""
+        if self._outbox or not self._leave_unsent:
+            return False
+        self._leave_unsent = False
+        return True
+
     def end(self, reason: Ended) -> None:
         """End it; the first reason counts."""
         if self.ended is None:
@@ -148,7 +163,7 @@ class Subscriber:
         return (index, attempt) in self._taken_lately
 
     async def next_batch(self) -> list[Delivery]:
-        """Wait for deliveries, stops, taken deliveries or the end; give the deliveries.
+        """Wait for deliveries, stops, taken deliveries, Leave or the end; give the deliveries.
 
         Call it again when those of the last call are written.
         """
@@ -156,7 +171,7 @@ class Subscriber:
         self._leaving_bytes = 0
         if was_short and self.has_outbox_space:
             self.on_outbox_space()
-        while not (self._outbox or self._taken or self._stops or self.ended):
+        while not (self._outbox or self._taken or self._stops or self._leave_unsent or self.ended):
             self._has_news.clear()
             await self._has_news.wait()
         if self.ended is not None:

@@ -88,6 +88,16 @@ def estimate(
     return Estimate(start_p50, start_p90, finish_p50, finish_p50 + strays)
 
 
+def rest_of_run_s(run_times: RunTimes, elapsed_s: float | None) -> float | None:
+    """Return the likely rest of a run, as the median; None without any run time.
+
+    elapsed_s: how long it has run, None if that is not known.
+    """
+    if not run_times.ordered_s:
+        return None
+    return _rest_of_run(run_times.ordered_s, elapsed_s or 0.0)[0]
+
+
 def quantile(ordered: Sequence[float], share: float) -> float:
     """The smallest of these ascending numbers that this share of them does not exceed."""
     return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]

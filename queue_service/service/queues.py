@@ -266,7 +266,9 @@ class Queue:
             self._leases.look_in(grace_ms / 1000)
 
     async def resize(self, subscriber: Subscriber, window: int) -> None:
-        """Change a subscriber's window."""
+        """Change a subscriber's window; that of a worker that is to leave stays 0."""
+        if subscriber.is_leaving:
+            window = 0
         if not await self.store.resize(
             subscriber.gid, subscriber.uid, session=subscriber.session, window=window
         ):
@@ -275,6 +277,22 @@ class Queue:
         subscriber.window.size = window
         self._dispatcher.window_changed(subscriber)
         self.bell.ring()
+
+    async def leave(self, gid: str, uids: Iterable[str]) -> None:
+        """Close the windows of those workers that are connected here, and have them leave."""
+        for uid in uids:
+            subscriber = self._dispatcher.find(gid, uid)
+            if subscriber is None or subscriber.is_leaving:
+                continue
+            # Before the window closes, so that its worker cannot open it again meanwhile.
+            subscriber.is_leaving = True
+            try:
+                await self.resize(subscriber, 0)
+            except BaseException:
+                # The next look at what workers are to stop tries again.
+                subscriber.is_leaving = False
+                raise
+            self._dispatcher.leave(subscriber)
 
     def reopen(self, subscriber: Subscriber, deliveries: int) -> None:
         """That many of a subscriber's deliveries have ended."""

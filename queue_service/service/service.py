@@ -11,6 +11,7 @@ from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.process.metrics import Metrics
 from queue_service.service.admission import Admission, recheck_all
 from queue_service.service.description import Description
+from queue_service.service.leaving import Leavers
 from queue_service.service.queues import Queue
 from queue_service.service.tickets import Tickets
 from queue_service.settings.process import Settings
@@ -67,6 +68,7 @@ class Service:
             gid=self.workers_gid,
             sink_bell=self.sink.bell,
         )
+        self.leavers = Leavers(self.input, self.tickets, gid=self.workers_gid)
         if self.stopped:
             self._close(Ended.SERVICE_STOPPED)
 

@@ -36,7 +36,10 @@ class TicketTimers:
         while True:
             seen = await self._bells.stops.wait(seen)
             try:
-                self._queue.stop(self._gid, await self._store.stops())
+                stops = await self._store.stops()
+                self._queue.stop(self._gid, [stop for stop in stops if not stop.is_leave])
+                leaving = [stop.uid for stop in stops if stop.is_leave]
+                await self._queue.leave(self._gid, leaving)
             except StoreUnavailable:
                 # The stops stay in the store, and the next look at the leases rings again.
                 await asyncio.sleep(STORE_PAUSE_S)

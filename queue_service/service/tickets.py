@@ -68,6 +68,8 @@ class Tickets:
         self.purge = self._store.purge_ticket
         self.list = self._store.list
         self.owners = self._store.owners
+        self.leave = self._store.leave
+        self.runs = self._store.runs
         self._left_over: dict[str, None] = {}
         self._new_left_over = Doorbell()
         self._run_times: deque[int] = deque(maxlen=HISTORY_LENGTH)
@@ -164,12 +166,11 @@ class Tickets:
         """Say when a request may start and finish; None when nothing is known about that."""
         if seen.waits_for_resume:
             return None
-        if time.monotonic() - self._history_at > HISTORY_S:
-            await self._read_history()
+        run_times = await self.run_times()
         started_ms = int(seen.ticket.get("started_at", 0))
         running = seen.state is State.RUNNING
         return estimate(
-            self._history,
+            run_times,
             ahead=seen.ahead,
             busy=seen.crew.held,
             free=seen.crew.roomy,
@@ -177,6 +178,12 @@ class Tickets:
             running=running,
             delay_s=self._delay_s(seen),
         )
+
+    async def run_times(self) -> RunTimes:
+        """Return recent run times, no older than a second."""
+        if time.monotonic() - self._history_at > HISTORY_S:
+            await self._read_history()
+        return self._history
 
     @staticmethod
     def _delay_s(seen: Seen) -> float:

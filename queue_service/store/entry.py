@@ -324,6 +324,8 @@ class GroupState:
 
 @dataclass(frozen=True, slots=True)
 class SubscriberState:
+    """A subscriber, as operators see it.  leaving: a worker that was asked to leave."""
+
     gid: str
     uid: str
     window: int
@@ -332,6 +334,7 @@ class SubscriberState:
     lease_ends_ms: int
     about: Mapping[str, Any]
     owner: str = ""
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,9 @@ def read_state(reply: Sequence[Any]) -> QueueState:
                 int(float(ends)),
                 json.loads(about),
                 owner_of(gid.decode()) or owner_of(uid.decode()),
+                leaving == b"1",
             )
-            for gid, uid, window, held, connected, ends, about in reply[7]
+            for gid, uid, window, held, connected, ends, about, leaving in reply[7]
         ),
         ended=reply[8] == b"1",
         paused_at_ms=int(reply[9] or 0) or None,

@@ -7,7 +7,7 @@ gone.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from client_sdk.wire.failures import FailureType, type_named
@@ -21,6 +21,8 @@ from queue_service.store.putter import Putter
 NO_EVENTS = "-"
 #: The same when its events are wanted; the longest run in ms may follow either.
 EVENTS = "e"
+#: The index in a stop that asks the worker itself to leave: the largest of the wire.
+LEAVE = 2**64 - 1
 
 
 class State(StrEnum):
@@ -126,11 +128,24 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A delivery that its worker is to stop."""
+    """A delivery that its worker is to stop, or, with the index LEAVE, the wish that it leaves."""
 
     uid: str
     index: int
     attempt: int
+
+    @property
+    def is_leave(self) -> bool:
+        """Whether the worker is to leave, as prelude/stops.lua stores it."""
+        return self.index == LEAVE
+
+
+class Leaving(IntEnum):
+    """What became of the wish that a worker leaves."""
+
+    NEW = 1
+    KNOWN = 0
+    ABSENT = -1
 
 
 @dataclass(frozen=True, slots=True)

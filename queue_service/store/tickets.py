@@ -19,6 +19,7 @@ from queue_service.store.ticket import (
     Canceled,
     Crew,
     Event,
+    Leaving,
     Noted,
     Part,
     Seen,
@@ -33,6 +34,8 @@ HISTORY_LENGTH = 512
 HISTORY_MS = 7 * 24 * 3600 * 1000
 #: Most events of one read.
 EVENTS_AT_ONCE = 500
+#: Most entries of one worker whose run times are read to choose who leaves.
+MOST_RUNS = 50
 #: Where each part of the list of requests begins.
 LIST_BEGIN = "0"
 #: Most request ids of one list call, whose entries are read for them.
@@ -106,6 +109,15 @@ class TicketStore:
         """What workers are to stop now."""
         reply = await self._store.run("stops", [self._gid])
         return [Stop(uid.decode(), int(index), int(attempt)) for uid, index, attempt in reply]
+
+    async def leave(self, uids: Sequence[str]) -> list[Leaving]:
+        """Have workers leave: they get nothing more, and end when they have finished."""
+        return [Leaving(number) for number in await self._store.run("leave", [self._gid, *uids])]
+
+    async def runs(self, uids: Sequence[str]) -> list[list[float | None]]:
+        """For how many seconds each worker has run what it holds; None where that is unknown."""
+        reply = await self._store.run("runs", [self._gid, MOST_RUNS, *uids])
+        return [[None if ms < 0 else ms / 1000 for ms in runs] for runs in reply]
 
     async def _note(self, items: Sequence[Noted]) -> list[bool]:
         """Write down what engines have told; False where the delivery was lost."""

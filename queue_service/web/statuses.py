@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from queue_service import errors
+from queue_service.service.leaving import NoSuchWorker
 from queue_service.web.websocket import UpgradeRequired
 
 #: EAS responses carry no Retry-After: the EAS SDK obeys it with 36 requests for one.
@@ -23,6 +24,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NoSuchEntry: 404,
     errors.NoSuchToken: 404,
     errors.NoSuchDeadLetter: 404,
+    NoSuchWorker: 404,
     errors.RequestIdInUse: 409,
     errors.IdInUse: 409,
     errors.NotInLineYet: 409,

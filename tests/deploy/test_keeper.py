@@ -14,7 +14,7 @@ from deploy.local.keeper import Keeper
 from tests.deploy.processes import alive
 from tests.waiting import wait_until
 
-MakeKeeper = Callable[[str], Keeper]
+MakeKeeper = Callable[..., Keeper]
 
 
 @pytest.fixture
@@ -23,11 +23,11 @@ async def make_keeper(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeKeep
     monkeypatch.setattr(keeper, "RESPAWN", Respawn(first_s=0.01, longest_s=10.0))
     made: list[Keeper] = []
 
-    def make(program: str) -> Keeper:
+    def make(program: str, *, may_leave: bool = False) -> Keeper:
         async def start() -> Child:
             return Child.start("kept", [sys.executable, "-c", program])
 
-        made.append(Keeper("kept", start, on_event=lambda sentence: None, grace_s=5))
+        made.append(Keeper("kept", start, on_event=lambda _: None, grace_s=5, may_leave=may_leave))
         return made[-1]
 
     yield make
@@ -51,6 +51,22 @@ async def test_a_child_that_gives_up_at_once_is_not_tried_again(make_keeper: Mak
     with pytest.raises(ChildFailed) as caught:
         await kept.failure()
     assert caught.value.last_lines == ("there is no such engine",)
+
+
+async def test_a_child_that_leaves_on_purpose_is_not_started_again(
+    make_keeper: MakeKeeper,
+) -> None:
+    kept = make_keeper("", may_leave=True)
+    await kept.start()
+    await kept.failure()
+    assert kept.has_left
+    assert kept.restarts == 0
+
+
+async def test_a_server_that_ends_with_0_is_started_again(make_keeper: MakeKeeper) -> None:
+    kept = make_keeper("")
+    await kept.start()
+    await wait_until(lambda: kept.restarts > 0, "it was started again")
 
 
 async def test_stopping_ends_the_child_and_the_restarts(make_keeper: MakeKeeper) -> None:

@@ -57,6 +57,7 @@ async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
         own_process: bool | None = None,
         run_timeout_s: float = 0.0,
         sick_after: int = 0,
+        exit_when_idle_s: float = 0.0,
         **options: object,
     ) -> RunningWorker:
         spec = EngineSpec(name, options, capacity)
@@ -69,7 +70,13 @@ async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
         def connect(window: int) -> WorkConnection:
             quick = Backoff(first_s=0.01, most_s=0.1)
             return WorkConnection(
-                peer.url, "svc", window=window, uid="uid-1", backoff=quick, load=worker.load
+                peer.url,
+                "svc",
+                window=window,
+                uid="uid-1",
+                backoff=quick,
+                load=worker.load,
+                on_leave=worker.drain_when_asked,
             )
 
         metrics = Metrics()
@@ -80,6 +87,7 @@ async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
             grace_s=grace_s,
             run_timeout_s=run_timeout_s,
             sick_after=sick_after,
+            exit_when_idle_s=exit_when_idle_s,
         )
         running = RunningWorker(worker, metrics)
         started.append(running)

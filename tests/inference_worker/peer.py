@@ -18,6 +18,7 @@ from client_sdk.wire.worker import (
     Delivery,
     Held,
     Hello,
+    Leave,
     Outcome,
     Outcomes,
     Rejection,
@@ -46,6 +47,8 @@ class Peer:
         self.answers: list[Answer] = []
         self.windows: list[int] = []
         self.renewals = 0
+        self.asked_to_leave = 0
+        self.understands_leave = True
         self.lost: tuple[Held, ...] = ()
         self._socket: web.WebSocketResponse | None = None
         self._transport: asyncio.WriteTransport | None = None
@@ -87,6 +90,10 @@ class Peer:
         outcomes = tuple(Outcome(a.index, a.attempt, not code, code) for a in answers)
         await self._socket.send_bytes(encode_to_worker(Outcomes(outcomes)))
 
+    async def leave(self) -> None:
+        assert self._socket is not None, "no worker is connected"
+        await self._socket.send_bytes(encode_to_worker(Leave()))
+
     async def cut(self) -> None:
         """Close the connection without a word, as a network does."""
         self._socket = None
@@ -100,7 +107,8 @@ class Peer:
         hello = decode_from_worker(await socket.receive_bytes())
         assert isinstance(hello, Hello)
         self.hellos.append(hello)
-        welcome = Welcome(request.match_info["service"], self.lease_ms, self.lost)
+        name = request.match_info["service"]
+        welcome = Welcome(name, self.lease_ms, self.lost, leaves=self.understands_leave)
         await socket.send_bytes(encode_to_worker(welcome))
         self._socket, self._transport = socket, request.transport
         try:
@@ -121,6 +129,8 @@ class Peer:
                 answers = rejections
             case SetWindow(window):
                 self.windows.append(window)
+            case Leave():
+                self.asked_to_leave += 1
             case Renew():
                 self.renewals += 1
                 # The heartbeat above keeps silent as long as something comes, and renewals do.

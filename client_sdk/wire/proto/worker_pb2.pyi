@@ -7,36 +7,40 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FromWorker(_message.Message):
-    __slots__ = ("hello", "complete", "reject", "renew", "window", "events")
+    __slots__ = ("hello", "complete", "reject", "renew", "window", "events", "leave")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     REJECT_FIELD_NUMBER: _ClassVar[int]
     RENEW_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     complete: Completions
     reject: Rejections
     renew: Renew
     window: Window
     events: Events
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., complete: _Optional[_Union[Completions, _Mapping]] = ..., reject: _Optional[_Union[Rejections, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., events: _Optional[_Union[Events, _Mapping]] = ...) -> None: ...
+    leave: Leave
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., complete: _Optional[_Union[Completions, _Mapping]] = ..., reject: _Optional[_Union[Rejections, _Mapping]] = ..., renew: _Optional[_Union[Renew, _Mapping]] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., events: _Optional[_Union[Events, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ...) -> None: ...
 
 class ToWorker(_message.Message):
-    __slots__ = ("welcome", "deliver", "outcome", "taken", "noted", "stop")
+    __slots__ = ("welcome", "deliver", "outcome", "taken", "noted", "stop", "leave")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     DELIVER_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     TAKEN_FIELD_NUMBER: _ClassVar[int]
     NOTED_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     deliver: Deliveries
     outcome: Outcomes
     taken: Taken
     noted: EventsNoted
     stop: Stops
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., deliver: _Optional[_Union[Deliveries, _Mapping]] = ..., outcome: _Optional[_Union[Outcomes, _Mapping]] = ..., taken: _Optional[_Union[Taken, _Mapping]] = ..., noted: _Optional[_Union[EventsNoted, _Mapping]] = ..., stop: _Optional[_Union[Stops, _Mapping]] = ...) -> None: ...
+    leave: Leave
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., deliver: _Optional[_Union[Deliveries, _Mapping]] = ..., outcome: _Optional[_Union[Outcomes, _Mapping]] = ..., taken: _Optional[_Union[Taken, _Mapping]] = ..., noted: _Optional[_Union[EventsNoted, _Mapping]] = ..., stop: _Optional[_Union[Stops, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ...) -> None: ...
 
 class Held(_message.Message):
     __slots__ = ("index", "attempt")
@@ -47,7 +51,7 @@ class Held(_message.Message):
     def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu", "pid")
+    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu", "pid", "leaves")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +61,7 @@ class Hello(_message.Message):
     HOST_FIELD_NUMBER: _ClassVar[int]
     GPU_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     uid: str
     window: int
@@ -66,19 +71,22 @@ class Hello(_message.Message):
     host: str
     gpu: str
     pid: int
-    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ...) -> None: ...
+    leaves: bool
+    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ..., leaves: bool = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol", "service", "lease_ms", "lost")
+    __slots__ = ("protocol", "service", "lease_ms", "lost", "leaves")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     LEASE_MS_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     service: str
     lease_ms: int
     lost: _containers.RepeatedCompositeFieldContainer[Held]
-    def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
+    leaves: bool
+    def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., leaves: bool = ...) -> None: ...
 
 class Delivery(_message.Message):
     __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms", "retry", "alone", "owner_mark", "has_rivals")
@@ -313,3 +321,7 @@ class Stops(_message.Message):
     STOPS_FIELD_NUMBER: _ClassVar[int]
     stops: _containers.RepeatedCompositeFieldContainer[Held]
     def __init__(self, stops: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
+
+class Leave(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -159,7 +159,8 @@ async def _missing(local: LocalMode, admin: AdminApi, service: str) -> list[str]
     connected: Collection[int] = ()
     with contextlib.suppress(DeployError):
         connected = await connected_here(admin, service)
-    return [w.name for w in local.workers if w.child is None or w.child.pid not in connected]
+    here = [worker for worker in local.workers if not worker.has_left]
+    return [w.name for w in here if w.child is None or w.child.pid not in connected]
 
 
 def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> list[str]:

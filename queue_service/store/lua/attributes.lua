@@ -1,12 +1,12 @@
 -- attributes: the queue in numbers, its groups and its subscribers.
--- uses: groups, lists, owners
+-- uses: groups, lists, owners, stops
 --
 -- argv     4  owner: "" for everything, else what is its own
 -- returns  {length, first index or "", last index or "", last index ever given,
 --          {dead letters now, then their sums in the order below}, ms now, groups {gid, members,
---          waiting, held, users that left (JSON)}..., subscribers {gid, uid, window, held, connected "1", lease end in
---          ms, about}..., "1" when the stream was ended, since when the service is paused, ms since
---          1970, or ""}
+--          waiting, held, users that left (JSON)}..., subscribers {gid, uid, window, held, connected "1",
+--          lease end in ms, about, leaving "1"}..., "1" when the stream was ended, since when the
+--          service is paused, ms since 1970, or ""}
 local now, owner = now_ms(), ARGV[4]
 local taken = Lists.taken(own, owner, now)
 local first, last
@@ -41,7 +41,8 @@ for position = 1, #leases, 2 do
             subscriber .. SEP .. 'held', subscriber .. SEP .. 'session',
             subscriber .. SEP .. 'about')
         subscribers[#subscribers + 1] = { gid, uid, known[1], known[2],
-            known[3] ~= '' and '1' or '0', leases[position + 1], known[4] }
+            known[3] ~= '' and '1' or '0', leases[position + 1], known[4],
+            own == input and Stops.is_leaving(gid, uid) and '1' or '0' }
     end
 end
 

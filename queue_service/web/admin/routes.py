@@ -32,6 +32,7 @@ API = Api(
         Route("PATCH", _LETTER, OPERATOR, dead_letters.edit, lasts=True),
         Route("DELETE", _LETTER, OPERATOR, dead_letters.purge_one),
         Route("POST", f"{_LETTER}/replay", OPERATOR, dead_letters.replay_one),
+        Route("POST", f"{names.WORKERS_PATH}/leave", OPERATOR, workers.ask_to_leave, lasts=True),
         Route("GET", names.WORKERS_PATH, OnService(Scope.WORK), workers.list_workers),
     )
 )

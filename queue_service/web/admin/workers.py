@@ -1,10 +1,22 @@
-"""The connected workers of a service, for its workers and for local mode."""
+"""The connected workers of a service: listed for its workers, and asked to leave by operators."""
+
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from queue_service.errors import BadParameter
+from queue_service.settings.wrong_fields import wrong_fields
 from queue_service.store.owners import plain_name
+from queue_service.web.body import read_body
+from queue_service.web.keys import SETTINGS
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
+from queue_service.web.tokens import seek_admitted
+
+#: The largest body of a request to leave, and the most workers that one request asks.
+MAX_LEAVE_BYTES = 1024 * 1024
+MOST_LEAVERS = 1000
 
 
 async def list_workers(_: web.Request, caller: Caller) -> web.Response:
@@ -25,3 +37,52 @@ async def list_workers(_: web.Request, caller: Caller) -> web.Response:
         if one.gid == service.workers_gid
     ]
     return json_response({"workers": workers})
+
+
+class Leave(BaseModel):
+    """The body of a request to leave: how many workers, or which."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    count: Annotated[int, Field(ge=1, le=MOST_LEAVERS)] | None = None
+    uids: Annotated[list[str], Field(min_length=1, max_length=MOST_LEAVERS)] | None = None
+
+
+async def ask_to_leave(request: web.Request) -> web.Response:
+    """Have workers leave: they finish what they hold, then exit with 0.
+
+    The response lists them; there are fewer than `count` if no more workers can be asked.
+    """
+    service = await seek_admitted(request, request.match_info["service"])
+    body = await read_body(
+        request,
+        limit_bytes=MAX_LEAVE_BYTES,
+        timeout_s=request.app[SETTINGS].body_timeout_s,
+        is_fixed=True,
+    )
+    try:
+        wanted = Leave.model_validate_json(body)
+    except ValidationError as error:
+        first = next(wrong_fields(error, Leave, whole="the body"))
+        raise BadParameter(first.name, first.expected, first.came) from None
+    if (wanted.count is None) == (wanted.uids is None):
+        came = "neither" if wanted.count is None else "both"
+        raise BadParameter("the body", 'either "count" or "uids"', came)
+    if wanted.uids is None:
+        leaving = await service.leavers.leave(wanted.count or 0)
+    else:
+        leaving = await service.leavers.leave_named(wanted.uids)
+    return json_response(
+        {
+            "leaving": [
+                {
+                    "uid": plain_name(one.uid),
+                    "host": one.host,
+                    "pid": one.pid,
+                    "held": one.held,
+                    "ends_in_s": one.ends_in_s,
+                }
+                for one in leaving
+            ]
+        }
+    )

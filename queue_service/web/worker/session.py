@@ -7,6 +7,8 @@ worker                          service
   Completions, Rejections   ->
                             <-  Outcomes
   Renew, SetWindow          ->
+  Leave                     ->
+                            <-  Leave
 """
 
 import asyncio
@@ -156,6 +158,7 @@ class _Work:
                 "kind": "worker",
                 **{name: getattr(hello, name)[:_MAX_NAME_LENGTH] for name in _ABOUT},
                 "pid": hello.pid,
+                "leaves": hello.leaves,
                 "since_ms": int(time.time() * 1000),
             },
             claims=[(held.index, held.attempt) for held in hello.held],
@@ -170,6 +173,7 @@ class _Work:
                     protocol=min(hello.protocol, versions.PROTOCOL),
                     lease_ms=self._settings.lease_ms,
                     lost=tuple(wire.Held(index, attempt) for index, attempt in lost),
+                    leaves=True,
                 )
             )
             sending = asyncio.create_task(self._deliver(subscriber))
@@ -248,6 +252,9 @@ class _Work:
             case wire.Renew(load):
                 if load is not None:
                     subscriber.describe(load=asdict(load))
+            case wire.Leave():
+                # Its ring comes back to this replica too, which then sends Leave.
+                await self._service.tickets.leave([subscriber.uid])
             case wire.Hello():
                 raise WireError("Hello once", "a second one")
 
@@ -341,6 +348,9 @@ class _Work:
                     await self._send(wire.Deliveries(tuple(map(self._to_wire, batch))))
                 if stops := subscriber.next_stops():
                     await self._send(wire.Stops(tuple(wire.Held(*pair) for pair in stops)))
+                # Last: the worker may end once it has finished what came before.
+                if subscriber.next_leave() and subscriber.ended is None:
+                    await self._send(wire.Leave())
             if subscriber.ended is Ended.REVOKED:
                 # Others get what it holds now, however long it takes to answer the close.
                 await asyncio.gather(self._let_go(subscriber), self._close(Ended.REVOKED))

@@ -19,6 +19,7 @@ from client_sdk.wire.worker import (
     FromWorker,
     Held,
     Hello,
+    Leave,
     Outcome,
     Outcomes,
     Rejection,
@@ -60,7 +61,9 @@ from_worker = st.one_of(
         host=texts,
         gpu=texts,
         protocol=attempts,
+        leaves=st.booleans(),
     ),
+    st.builds(Leave),
     st.lists(st.builds(Completion, indexes, attempts, results, failures), max_size=3)
     .map(tuple)
     .map(Completions),
@@ -85,7 +88,8 @@ deliveries = st.builds(
     deaths=attempts,
 )
 to_worker = st.one_of(
-    st.builds(Welcome, texts, attempts, helds, attempts),
+    st.builds(Welcome, texts, attempts, helds, attempts, st.booleans()),
+    st.builds(Leave),
     st.lists(deliveries, max_size=3).map(tuple).map(Deliveries),
     st.lists(st.builds(Outcome, indexes, attempts, st.booleans(), texts), max_size=3)
     .map(tuple)
@@ -114,6 +118,7 @@ def test_what_the_service_says_survives_the_wire(message: ToWorker) -> None:
         (Renew(), "2200"),
         (Renew(Load(running=3, limit=5)), "22060a0408031805"),
         (SetWindow(0), "2a00"),
+        (Leave(), "3a00"),
         (SetWindow(5), "2a020805"),
         (Completions((Completion(7, 1, None),)), "12060a0408071001"),
         (Completions((Completion(7, 1, Result(b"")),)), "12080a06080710011a00"),

@@ -3,6 +3,10 @@
 -- A stop is set when a request is canceled, or late, while a worker runs it.  The slot of the worker is
 -- free once it has answered.  A stop ends together with the delivery.
 -- Why is "cancel", "late" (for its finish_by) or "deleted".
+--
+-- A worker that is to leave has a stop too, of an entry that does not exist: the largest index.  It
+-- ends with the subscriber.  Replicas of every version read it and forget it like the others.
+local LEAVE = '18446744073709551615'
 local any_stops
 
 local function stop_field(gid, uid, index)
@@ -27,6 +31,19 @@ local function stop_of(gid, uid, index)
     return text and string.match(text, ':(%a+)$')
 end
 
+local function is_leaving(gid, uid)
+    return are_there_stops() and redis.call('HEXISTS', stops, stop_field(gid, uid, LEAVE)) == 1
+end
+
+-- This worker is to leave; false when that was known.
+local function set_leaving(gid, uid)
+    if is_leaving(gid, uid) then
+        return false
+    end
+    set_stop(gid, uid, LEAVE, 0, 'leave')
+    return true
+end
+
 local function clear_stop(gid, uid, index)
     if are_there_stops() then
         redis.call('HDEL', stops, stop_field(gid, uid, index))
@@ -45,5 +62,5 @@ end
 
 return {
     set_stop = set_stop, stop_of = stop_of, clear_stop = clear_stop,
-    clear_stops_of = clear_stops_of,
+    clear_stops_of = clear_stops_of, is_leaving = is_leaving, set_leaving = set_leaving,
 }

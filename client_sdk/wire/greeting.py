@@ -1,0 +1,119 @@
+"""The first message of each side of a worker connection: Hello and Welcome."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from client_sdk.wire.proto import worker_pb2
+from client_sdk.wire.versions import PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One delivery of one entry: the entry's index, and the attempt number, from 1."""
+
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The worker's first message.
+
+    uid: the name of this worker process; a reconnect with the same uid keeps its deliveries.
+    window: the most deliveries that it holds at once.
+    held: deliveries of an earlier connection that it still works on.
+    version, engine, host, gpu, pid: for operators; host is the machine's name, gpu the GPUs' names,
+    pid the process id on that machine, 0 for unknown.
+    leaves: whether it understands Leave.
+    """
+
+    uid: str
+    window: int
+    held: tuple[Held, ...] = ()
+    version: str = ""
+    engine: str = ""
+    host: str = ""
+    gpu: str = ""
+    pid: int = 0
+    protocol: int = PROTOCOL
+    leaves: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The service's first message.
+
+    lease_ms: after a silence of this length the lease expires; the worker renews every third of it.
+    lost: deliveries in Hello that no longer belong to this worker; it should stop them.
+    leaves: whether the service understands Leave.
+    """
+
+    service: str
+    lease_ms: int
+    lost: tuple[Held, ...] = ()
+    protocol: int = PROTOCOL
+    leaves: bool = False
+
+
+def hello_to_proto(hello: Hello) -> worker_pb2.Hello:
+    """Convert a Hello for the wire."""
+    return worker_pb2.Hello(
+        protocol=hello.protocol,
+        uid=hello.uid,
+        window=hello.window,
+        held=held_to_proto(hello.held),
+        version=hello.version,
+        engine=hello.engine,
+        host=hello.host,
+        gpu=hello.gpu,
+        pid=hello.pid,
+        leaves=hello.leaves,
+    )
+
+
+def hello_from_proto(proto: worker_pb2.Hello) -> Hello:
+    """Read a Hello."""
+    return Hello(
+        uid=proto.uid,
+        window=proto.window,
+        held=held_from_proto(proto.held),
+        version=proto.version,
+        engine=proto.engine,
+        host=proto.host,
+        gpu=proto.gpu,
+        pid=proto.pid,
+        leaves=proto.leaves,
+        protocol=proto.protocol,
+    )
+
+
+def welcome_to_proto(welcome: Welcome) -> worker_pb2.Welcome:
+    """Convert a Welcome for the wire."""
+    return worker_pb2.Welcome(
+        protocol=welcome.protocol,
+        service=welcome.service,
+        lease_ms=welcome.lease_ms,
+        lost=held_to_proto(welcome.lost),
+        leaves=welcome.leaves,
+    )
+
+
+def welcome_from_proto(proto: worker_pb2.Welcome) -> Welcome:
+    """Read a Welcome."""
+    return Welcome(
+        service=proto.service,
+        lease_ms=proto.lease_ms,
+        lost=held_from_proto(proto.lost),
+        leaves=proto.leaves,
+        protocol=proto.protocol,
+    )
+
+
+def held_to_proto(held: Iterable[Held]) -> list[worker_pb2.Held]:
+    """Convert deliveries for the wire."""
+    return [worker_pb2.Held(index=item.index, attempt=item.attempt) for item in held]
+
+
+def held_from_proto(held: Iterable[worker_pb2.Held]) -> tuple[Held, ...]:
+    """Read deliveries."""
+    return tuple(Held(item.index, item.attempt) for item in held)
