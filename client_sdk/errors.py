@@ -18,6 +18,7 @@
     │   ├── JobEnded            409: the job has ended and cannot be canceled
     │   ├── JobNotEnded         409: the job is running and cannot be deleted
     │   ├── TextChanged         a new attempt's output differs from what was already streamed
+    │   ├── LeaseHeld           409: another autoscaler decides about this service
     │   ├── LeaseLost           the delivery no longer belongs to this subscriber
     │   └── TakenOver           the same uid connected a second time
     ├── QueueFull               429: the queue is full
@@ -156,6 +157,12 @@ class RequestIdInUse(Refused):
     """Another entry of the queue has the request id of this dead letter."""
 
     code = Code.REQUEST_ID_IN_USE
+
+
+class LeaseHeld(Refused):
+    """Another autoscaler decides about this service."""
+
+    code = Code.LEASE_HELD
 
 
 class LeaseLost(Refused):

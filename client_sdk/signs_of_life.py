@@ -15,8 +15,9 @@ async def renew(
     """Send a sign of life every third of the lease, until the connection ends."""
     try:
         while True:
-            await asyncio.sleep(lease_s / 3)
+            # The first one at once: operators and autoscaling see the load from the start.
             await websocket.send_bytes(encode_from_worker(Renew(load())))
+            await asyncio.sleep(lease_s / 3)
     except (aiohttp.ClientError, OSError):
         return  # The receiver sees the same end, and reports its reason.
 

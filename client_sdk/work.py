@@ -20,7 +20,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
@@ -51,6 +50,7 @@ from client_sdk.wire.worker import (
     Outcome,
     Outcomes,
     Rejection,
+    Renew,
     SetWindow,
     Stops,
     Taken,
@@ -230,12 +230,7 @@ class WorkConnection:
         self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     # --- Keeping the connection up
@@ -379,6 +374,8 @@ class WorkConnection:
                 self._to_send.clear()
                 if self._window_unsent:
                     self._window_unsent = False
+                    # The load says why the window changes.
+                    await websocket.send_bytes(encode_from_worker(Renew(self._load())))
                     await websocket.send_bytes(encode_from_worker(SetWindow(self._window)))
                 if self._leave_wish.take_unsent():
                     await websocket.send_bytes(encode_from_worker(Leave()))

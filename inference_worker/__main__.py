@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics
 from inference_worker.peer_workers import PeerWorkers
 from inference_worker.process import EngineProcess
+from inference_worker.resource_usage import process_age_s
 from inference_worker.settings import Settings, explain
 from inference_worker.signals import keep_from_children
 from inference_worker.status import StatusPort
@@ -103,6 +105,8 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
     engine, token = _engine(settings, logs), settings.token_text()
 
     def connect(window: int) -> WorkConnection:
+        # The engine has just become ready.
+        load_s = process_age_s()
         return WorkConnection(
             settings.queue_url,
             settings.service,
@@ -114,7 +118,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             host=socket.gethostname(),
             gpu=gpu_names(),
             pid=os.getpid(),
-            load=worker.load,
+            load=lambda: replace(worker.load(), load_s=load_s),
             ca_file=settings.ca_file,
             on_leave=worker.drain_when_asked,
         )

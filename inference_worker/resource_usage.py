@@ -7,6 +7,7 @@ imported it, and the utilization from pynvml if it is installed.
 import importlib.util
 import os
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,19 @@ def memory_bytes(pid: int | None = None) -> int:
     except OSError:
         # Not Linux; elsewhere this would need another package.
         return 0
+
+
+def process_age_s() -> float:
+    """Return how long ago this process started, in seconds; 0 if that is unknown."""
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as stat:
+            # The name of the program, in parentheses, may contain spaces.
+            started_ticks = int(stat.read().rpartition(")")[2].split()[19])
+        up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return max(0.0, up_s - started_ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, AttributeError, IndexError, ValueError):
+        # Not Linux.
+        return 0.0
 
 
 def _gpu() -> tuple[int, int, float]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from client_sdk.wire.load import Load
+from client_sdk.wire.load import Load, WorkerState
 from client_sdk.wire.worker import Delivery
 from inference_worker.engines.engine import ENGINE_DIED, Engine, Failed, Finished, Job
 from inference_worker.resource_usage import ResourceUsage, measure
@@ -49,7 +49,15 @@ def note_death(running: Iterable[Running]) -> None:
             one.died_beside = True
 
 
-def load_of(engine: Engine, start_queue: StartQueue[Running]) -> Load:
+def state_of(engine: Engine, *, leaves: bool, rests: bool) -> WorkerState:
+    """Return what a connected worker does."""
+    if leaves:
+        return WorkerState.DRAINING
+    # Without a capacity the engine is being started again.
+    return WorkerState.RESTING if rests or not engine.capacity else WorkerState.READY
+
+
+def load_of(engine: Engine, start_queue: StartQueue[Running], state: WorkerState) -> Load:
     """Return the load of a worker with this engine."""
     ours, theirs, gauges = measure(), engine.resource_usage() or ResourceUsage(), engine.gauges()
     return Load(
@@ -60,6 +68,7 @@ def load_of(engine: Engine, start_queue: StartQueue[Running]) -> Load:
         gpu_memory_bytes=ours.gpu_memory_bytes + theirs.gpu_memory_bytes,
         gpu_memory_total_bytes=ours.gpu_memory_total_bytes + theirs.gpu_memory_total_bytes,
         gpu_utilization=max(ours.gpu_utilization, theirs.gpu_utilization),
+        state=state,
     )
 
 

@@ -27,7 +27,7 @@ from inference_worker.leaving import Leaving
 from inference_worker.metrics import Metrics
 from inference_worker.outbox import Outbox
 from inference_worker.reporter import Reporter
-from inference_worker.running import Running, job_of, load_of, note_death, timeout_of
+from inference_worker.running import Running, job_of, load_of, note_death, state_of, timeout_of
 from inference_worker.slot_cooldown import SlotCooldown
 from inference_worker.start_queue import StartQueue
 
@@ -93,7 +93,8 @@ class Worker:
 
     def load(self) -> Load:
         """Return how busy this worker is."""
-        return load_of(self.engine, self._start_queue)
+        state = state_of(self.engine, leaves=self._leaving.has_begun, rests=self._breaker.is_open)
+        return load_of(self.engine, self._start_queue, state)
 
     def drain(self) -> None:
         """Begin to leave: accept nothing new, finish the held jobs within the grace period."""
@@ -135,12 +136,11 @@ class Worker:
     async def _load(self, leaving: asyncio.Task[Any]) -> bool:
         """Load the engine and connect; return False if the worker has to leave before that."""
         log.info("The engine %s is loading.", self.engine.name)
-        loop = asyncio.get_running_loop()
-        began_at = loop.time()
+        began_at = time.monotonic()
         start = self.engine.start(Context(report=self._note_loading, log=log))
         if not await load(start, self._check and self._check(), leaving):
             return False
-        log.info("The engine is ready after %.1f s.", loop.time() - began_at)
+        log.info("The engine is ready after %.1f s.", time.monotonic() - began_at)
 
         # Only now: a worker that connects before it can compute would hold deliveries that other
         # workers could run.

@@ -37,6 +37,9 @@ ENTRY_KEYS |= {"dead", "dead_data", "dead_order", "pauses", "holders"}
 #: A service's own, owned by entries of tokens: gone with the last that waits or runs.
 LINE_KEYS = {"lines", "shares", "running"}
 
+#: A service's own, owned by jobs with a deadline: gone when the last of them starts or ends.
+DUE_KEYS = {"due"}
+
 #: The lane of `lines` with what waits for another attempt.
 BACK = "b"
 
@@ -159,6 +162,10 @@ def _leaks_of_key(redis: "Redis", key: str, name: str, allowed: Allowed) -> Iter
     if name.rpartition(":")[2] in LINE_KEYS:
         if not allowed.entries:
             yield "belongs to entries of tokens, and none should be left"
+        return
+    if name.rpartition(":")[2] in DUE_KEYS:
+        if not allowed.entries:
+            yield "belongs to jobs that wait with a deadline, and none should be left"
         return
     if name in IDLE_KEYS or name.rpartition(":")[2] in OPERATORS_KEYS:
         return

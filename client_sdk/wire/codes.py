@@ -28,6 +28,7 @@ class Code(StrEnum):
     NOT_ENDED = "NOT_ENDED"  # the job is running and cannot be deleted yet
     NO_RESULT = "NO_RESULT"  # the job failed, was canceled, or expired
     GONE = "GONE"  # the job's result was read from the sink, or its retention ended
+    LEASE_HELD = "LEASE_HELD"  # another autoscaler decides about this service
     LEASE_LOST = "LEASE_LOST"  # the delivery no longer belongs to this subscriber
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"  # Redis is unreachable; nothing was changed
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"  # Redis did not confirm; it may or may not be applied

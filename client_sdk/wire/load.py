@@ -1,16 +1,32 @@
 """The load that a worker reports."""
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 from client_sdk.wire.proto import worker_pb2
 
 
+class WorkerState(StrEnum):
+    """What a connected worker does.
+
+    READY: it accepts deliveries, or runs one alone.  RESTING: its engine is being restarted.
+    DRAINING: it is leaving.  UNKNOWN: an older worker, which does not report its state.
+    """
+
+    READY = "ready"
+    RESTING = "resting"
+    DRAINING = "draining"
+    UNKNOWN = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How busy a worker is, for operators; unknown numbers are 0.
+    """How busy a worker is, for operators and autoscaling; unknown numbers are 0.
 
     running, waiting: deliveries in its engine, and waiting for it.  limit: the engine's capacity.
     memory_bytes: of all its processes.  gpu_utilization: from 0 to 1.
+    load_s: from the start of the worker until it accepted deliveries.  state: see WorkerState; a
+    string, because a newer worker may know more of them.  cpu_percent: of the CPUs that it may use.
     """
 
     running: int = 0
@@ -20,6 +36,9 @@ class Load:
     gpu_memory_bytes: int = 0
     gpu_memory_total_bytes: int = 0
     gpu_utilization: float = 0.0
+    load_s: float = 0.0
+    state: str = WorkerState.UNKNOWN
+    cpu_percent: float | None = None
 
 
 def load_to_proto(load: Load) -> worker_pb2.Load:
@@ -37,4 +56,7 @@ def load_from_proto(proto: worker_pb2.Load) -> Load:
         gpu_memory_bytes=proto.gpu_memory_bytes,
         gpu_memory_total_bytes=proto.gpu_memory_total_bytes,
         gpu_utilization=proto.gpu_utilization,
+        load_s=proto.load_s,
+        state=proto.state,
+        cpu_percent=proto.cpu_percent if proto.HasField("cpu_percent") else None,
     )

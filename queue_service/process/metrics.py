@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from queue_service.process.scale_metrics import ScaleMetrics
+
 _LABELS = ("service", "queue")
 
 
@@ -104,6 +106,7 @@ class Metrics:
         }
         self.subscribers = gauge("subscribers", "Subscribers with a lease.")
         self.paused = gauge("paused", "1 while the service is paused and delivers nothing, else 0.")
+        self.scale = ScaleMetrics(self.registry)
 
     def forget(self, service: str) -> None:
         """Show nothing of a service that is gone; what was counted for it stays counted."""
@@ -111,6 +114,7 @@ class Metrics:
             for queue in ("input", "sink"):
                 gauge.labels(service, queue).set(0)
         self.paused.labels(service, "input").set(0)
+        self.scale.forget(service)
 
     def queue(self, service: str, role: str) -> QueueMetrics:
         """The counters of one queue, already labelled, so that counting is one addition."""

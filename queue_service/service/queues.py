@@ -270,7 +270,12 @@ class Queue:
         if subscriber.is_leaving:
             window = 0
         if not await self.store.resize(
-            subscriber.gid, subscriber.uid, session=subscriber.session, window=window
+            subscriber.gid,
+            subscriber.uid,
+            session=subscriber.session,
+            window=window,
+            # It says why the window changes, which the figures of autoscaling show at once.
+            about=subscriber.changed_about(),
         ):
             self._dispatcher.end(subscriber, Ended.LEASE_LOST)
             return

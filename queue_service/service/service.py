@@ -13,6 +13,7 @@ from queue_service.service.admission import Admission, recheck_all
 from queue_service.service.description import Description
 from queue_service.service.leaving import Leavers
 from queue_service.service.queues import Queue
+from queue_service.service.scaling import Scaling
 from queue_service.service.tickets import Tickets
 from queue_service.settings.process import Settings
 from queue_service.settings.retry import fewest, policy_of
@@ -69,6 +70,9 @@ class Service:
             sink_bell=self.sink.bell,
         )
         self.leavers = Leavers(self.input, self.tickets, gid=self.workers_gid)
+        self.scaling = Scaling(
+            self.input.store, self.keys, self.tickets.run_times, gid=self.workers_gid
+        )
         if self.stopped:
             self._close(Ended.SERVICE_STOPPED)
 

@@ -47,7 +47,9 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `running`     | hash       | group, index -> when it started, ms, and its owner              |
 | `owned`       | sorted set | owner, place, what: all that each owner has (see owners.lua)    |
 | `gaps`        | sorted set | indexes that a count of lane 0 leaves out (see gaps.lua)        |
+| `due`         | sorted set | request id of a waiting job -> its deadline (see tickets.lua)   |
 | `history`     | list       | recent run times, ms; with a TTL                                |
+| `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
 
 The unit separator (0x1F) joins the parts of a field or member; no name may contain it.  Names that
 belong to an owner other than the service's own token are `<owner>`, the record separator (0x1E) and
@@ -62,9 +64,9 @@ When they are removed: entries and their records by commit, complete, delete or 
 subscriber when its connection closes or its lease ends; a group some time after its last member
 left; a dead letter when it is replayed, purged or displaced by newer ones.  `gaps` has a limit and
 is removed when the input queue is empty.  `lines`, `shares` and `running` are removed with an
-owner's last waiting or running entry, `owned` with its last entry or ticket.  `meta`, `groups` and
-`members` exist as long as the service.  A ticket expires at a set time, or some time after its last
-entry is removed.
+owner's last waiting or running entry, `owned` with its last entry or ticket.  A job leaves `due`
+when it starts or ends.  `meta`, `groups` and `members` exist as long as the service.  A ticket
+expires at a set time, or some time after its last entry is removed.
 """
 
 from typing import Literal
@@ -106,6 +108,7 @@ _SHARED_NAMES = (
     "running",
     "owned",
     "gaps",
+    "due",
 )
 
 
@@ -136,6 +139,11 @@ class Keys:
     def history(self) -> str:
         """The key of recent run times."""
         return f"{self._base}:history"
+
+    @property
+    def scale(self) -> str:
+        """The key of the autoscaler's lease and last report."""
+        return f"{self._base}:scale"
 
     def events(self, request_id: str) -> str:
         """The key of the events of a job."""

@@ -1,7 +1,7 @@
 """One queue in Redis: a method for each verb, each the caller of one Lua script."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -208,9 +208,21 @@ class Store:
             raise QuotaExceeded(_SUBSCRIBE_QUOTAS[held], limit=int(lost), count=int(lost))
         return int(held), [subscription.claims[int(position)] for position in lost]
 
-    async def resize(self, gid: str, uid: str, *, session: str, window: int) -> bool:
-        """Change a window; False when the subscriber is no longer this connection's."""
-        return bool(await self._run("resize", [gid, uid, session, window]) == 1)
+    async def resize(
+        self,
+        gid: str,
+        uid: str,
+        *,
+        session: str,
+        window: int,
+        about: Mapping[str, object] | None = None,
+    ) -> bool:
+        """Change a window; False when the subscriber is no longer this connection's.
+
+        about: as in Renewal.
+        """
+        new = "" if about is None else json.dumps(about)
+        return bool(await self._run("resize", [gid, uid, session, window, new]) == 1)
 
     async def renew(self, renewals: Sequence[Renewal]) -> dict[int, Gone]:
         """Renew leases; give the positions of those that are not this connection's any more."""
@@ -325,7 +337,8 @@ class Store:
 
     async def drop(self) -> tuple[Dropped, Dropped]:
         """Remove both queues of the service; give what this one and the other had."""
-        own, peer, own_dead, peer_dead = map(int, await self._run("drop", []))
+        keys = [*self._keys, self._names.scale]
+        own, peer, own_dead, peer_dead = map(int, await self._run("drop", [], keys))
         return Dropped(own, own_dead), Dropped(peer, peer_dead)
 
     async def search(

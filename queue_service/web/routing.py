@@ -22,6 +22,7 @@ from queue_service.store.putter import Putter
 from queue_service.web.error_formats import ErrorFormat
 from queue_service.web.keys import ERROR_FORMATS, SERVICES
 from queue_service.web.tokens import (
+    is_admin,
     may,
     require_admin,
     require_scope,
@@ -125,6 +126,21 @@ class OnService:
             name = request.match_info["service"]
             service = request.app[SERVICES].get(name) or await seek(request, name)
             return await handler(request, Caller(service, require_scope(request, service, *any_of)))
+
+        return answer
+
+
+class OnServiceOrOperator(OnService):
+    """As `OnService`, or the admin token, which may also ask about a stopped service."""
+
+    def guard(self, handler: ServiceHandler) -> Handler:
+        of_service = super().guard(handler)
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if not is_admin(request):
+                return await of_service(request)
+            service = await seek_admitted(request, request.match_info["service"])
+            return await handler(request, Caller(service, None))
 
         return answer
 

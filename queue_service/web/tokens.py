@@ -247,6 +247,11 @@ def _nothing(_: Token) -> bool:
     return False
 
 
+def is_admin(request: web.Request) -> bool:
+    """Say whether the request has the admin token."""
+    return _is_admin(request, token_text(request))
+
+
 def require_admin(request: web.Request) -> None:
     """Admit the admin token, or a token with its scope; raises NoAdmin or Forbidden."""
     text = token_text(request)

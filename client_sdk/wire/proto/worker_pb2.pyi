@@ -223,7 +223,7 @@ class Rejections(_message.Message):
     def __init__(self, rejections: _Optional[_Iterable[_Union[Rejection, _Mapping]]] = ...) -> None: ...
 
 class Load(_message.Message):
-    __slots__ = ("running", "waiting", "limit", "memory_bytes", "gpu_memory_bytes", "gpu_memory_total_bytes", "gpu_utilization")
+    __slots__ = ("running", "waiting", "limit", "memory_bytes", "gpu_memory_bytes", "gpu_memory_total_bytes", "gpu_utilization", "load_s", "state", "cpu_percent")
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
@@ -231,6 +231,9 @@ class Load(_message.Message):
     GPU_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     GPU_MEMORY_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     GPU_UTILIZATION_FIELD_NUMBER: _ClassVar[int]
+    LOAD_S_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CPU_PERCENT_FIELD_NUMBER: _ClassVar[int]
     running: int
     waiting: int
     limit: int
@@ -238,7 +241,10 @@ class Load(_message.Message):
     gpu_memory_bytes: int
     gpu_memory_total_bytes: int
     gpu_utilization: float
-    def __init__(self, running: _Optional[int] = ..., waiting: _Optional[int] = ..., limit: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., gpu_memory_bytes: _Optional[int] = ..., gpu_memory_total_bytes: _Optional[int] = ..., gpu_utilization: _Optional[float] = ...) -> None: ...
+    load_s: float
+    state: str
+    cpu_percent: float
+    def __init__(self, running: _Optional[int] = ..., waiting: _Optional[int] = ..., limit: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., gpu_memory_bytes: _Optional[int] = ..., gpu_memory_total_bytes: _Optional[int] = ..., gpu_utilization: _Optional[float] = ..., load_s: _Optional[float] = ..., state: _Optional[str] = ..., cpu_percent: _Optional[float] = ...) -> None: ...
 
 class Renew(_message.Message):
     __slots__ = ("load",)

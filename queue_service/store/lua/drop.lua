@@ -1,6 +1,7 @@
 -- drop: remove both queues of a service with everything that belongs to them.
 -- writes
 --
+-- keys     53  the autoscaler's lease and last report
 -- returns  {entries of this queue, entries of the other one, dead letters of this one, of the other}
 write_although_full()
 local gone = { length(own), length(peer),

@@ -34,6 +34,7 @@ function kinds.begin(request_id, ticket)
     local fields = ticket.delayed and Lines.remove_delayed(ticket.delayed)
     if fields then
         Entries.append(input, ticket.lane, fields)
+        Tickets.note_due(request_id, ticket)
         begun = true
     end
     ticket.delayed = nil

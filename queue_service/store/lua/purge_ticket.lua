@@ -2,7 +2,7 @@
 -- uses: entries, request_ids, tickets
 -- writes
 --
--- keys     52  the events of the request
+-- keys     53  the events of the request
 -- argv     4   request id
 -- returns  "forgotten", "open" when it has not ended, or "unknown"
 write_although_full()

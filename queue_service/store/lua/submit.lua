@@ -2,7 +2,7 @@
 -- uses: entries, evictions, lines, owners, quotas, request_ids, rules, tickets
 -- writes
 --
--- keys     52..  for each item that has one: its submission key, then the key of its putter's rate
+-- keys     53..  for each item that has one: its submission key, then the key of its putter's rate
 -- argv     4  then for each item: request id, tags (JSON, with the ticket's tag), data, lane, path,
 --          content type, ticket (JSON, see prelude/tickets), digest of what was asked for,
 --          not before, start by, finish by (ms since 1970, "0" for none), "1" when it has a
@@ -49,6 +49,7 @@ local function place(item, ticket, fields)
         Tickets.set_time('begin', item.request_id, item.begin)
     else
         Entries.append(own, item.lane, fields)
+        Tickets.note_due(item.request_id, ticket)
         appended = true
     end
     for kind, at in pairs({ start = item.start_by, finish = item.finish_by }) do

@@ -1,6 +1,8 @@
 """Health, readiness and metrics of the process."""
 
 import asyncio
+import contextlib
+from dataclasses import asdict
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -8,6 +10,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from queue_service.errors import StoreUnavailable
 from queue_service.process.processes import shares_metrics
+from queue_service.process.scale_metrics import ScaleMetrics
+from queue_service.service.scaling import ScaleFigures
 from queue_service.web.keys import METRICS, SERVICES
 
 
@@ -47,6 +51,8 @@ async def metrics(request: web.Request) -> web.Response:
             if queue.role == "input":
                 kept.paused.labels(*labels).set(int(state.paused_at_ms is not None))
             kept.subscribers.labels(*labels).set(len(state.subscribers))
+        with contextlib.suppress(StoreUnavailable):
+            _show_scale(kept.scale, service.name, await service.scaling.figures())
     registry = kept.registry
     if shares_metrics():
         # Each process counts into its own shared file; this adds them up.
@@ -54,3 +60,20 @@ async def metrics(request: web.Request) -> web.Response:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     text = await asyncio.to_thread(generate_latest, registry)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _show_scale(kept: ScaleMetrics, service: str, figures: ScaleFigures) -> None:
+    numbers = {
+        "waiting": figures.waiting,
+        "running": figures.running,
+        "window": figures.window,
+        "backlog_per_worker": figures.backlog_per_worker,
+        "oldest_seconds": figures.oldest_s,
+        "wait_seconds": figures.wait_s,
+        "run_seconds": figures.run_s,
+        "load_seconds": figures.load_s,
+        "cpu_percent": figures.cpu,
+        "wanted_workers": figures.decision.wanted,
+        "driver_failing": int(figures.decision.driver_error is not None),
+    }
+    kept.show(service, numbers, asdict(figures.workers))

@@ -2,10 +2,18 @@
 
 from client_sdk.wire import names
 from queue_service.service.access import Scope
-from queue_service.web.admin import dead_letters, health, services, tokens, workers
-from queue_service.web.routing import OPERATOR, PUBLIC, Api, OnService, Route
+from queue_service.web.admin import dead_letters, health, scale, services, tokens, workers
+from queue_service.web.routing import (
+    OPERATOR,
+    PUBLIC,
+    Api,
+    OnService,
+    OnServiceOrOperator,
+    Route,
+)
 
 _SERVICE = "/v1/services/{service}"
+_SCALE = f"{_SERVICE}/scale"
 _LETTERS = f"{_SERVICE}/dead-letters"
 _LETTER = f"{_LETTERS}/{{id}}"
 
@@ -22,6 +30,9 @@ API = Api(
         Route("POST", f"{_SERVICE}/start", OPERATOR, services.start_service),
         Route("POST", f"{_SERVICE}/pause", OPERATOR, services.pause_service),
         Route("POST", f"{_SERVICE}/resume", OPERATOR, services.resume_service),
+        Route("GET", _SCALE, OnServiceOrOperator(Scope.READ, Scope.ADMIN), scale.show_scale),
+        Route("PUT", _SCALE, OPERATOR, scale.put_scale, lasts=True),
+        Route("DELETE", _SCALE, OPERATOR, scale.give_back_scale),
         Route("GET", "/v1/tokens", OPERATOR, tokens.list_tokens),
         Route("POST", "/v1/tokens", OPERATOR, tokens.make_token, lasts=True),
         Route("DELETE", "/v1/tokens/{token}", OPERATOR, tokens.revoke_token),

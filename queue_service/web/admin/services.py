@@ -1,7 +1,6 @@
 """The admin API for services: list, make, change, stop, start, pause, resume and
 delete them."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -14,8 +13,8 @@ from queue_service.service.service import Service
 from queue_service.settings.service import ServiceSettings
 from queue_service.settings.wrong_fields import wrong_fields
 from queue_service.store.registry import State
-from queue_service.web.body import read_body
-from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.admin.fields import read_fields
+from queue_service.web.keys import SERVICES
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import seek_admitted
 
@@ -46,7 +45,7 @@ async def put_service(request: web.Request) -> web.Response:
     """
     services = request.app[SERVICES]
     name = request.match_info["service"]
-    fields = await _read_fields(request)
+    fields = await read_fields(request, limit_bytes=MAX_DESCRIPTION_BYTES, what="settings")
     expected = _expected_revision(request)
     # Only writing it shows whether it is new: another process may have made it.
     made = {
@@ -143,26 +142,6 @@ async def _describe(service: Service) -> dict[str, Any]:
     described["paused_at_ms"] = described["input"].pop("paused_at_ms")
     described["sink"].pop("paused_at_ms")
     return described
-
-
-async def _read_fields(request: web.Request) -> dict[str, Any]:
-    body = await read_body(
-        request,
-        limit_bytes=MAX_DESCRIPTION_BYTES,
-        timeout_s=request.app[SETTINGS].body_timeout_s,
-        is_fixed=True,
-    )
-    try:
-        fields = json.loads(body or b"{}")
-        # JSON can hold half of a surrogate pair, and nothing else can.
-        json.dumps(fields, ensure_ascii=False).encode()
-    except ValueError as error:
-        raise BadParameter("the body", "JSON", str(error)) from None
-    except RecursionError:
-        raise BadParameter("the body", "JSON", "brackets nested too deep") from None
-    if not isinstance(fields, dict):
-        raise BadParameter("the body", "an object of settings", type(fields).__name__)
-    return fields
 
 
 def _settings(name: str, fields: dict[str, Any]) -> ServiceSettings:

@@ -4,8 +4,8 @@
 --
 -- keys     1..21   the queue that the verb is about      (see keys.py for what each holds)
 --          22..42  the other queue of the same service
---          43..51  what belongs to both: tickets, times, delayed, stops, lines, shares, running,
---                  owned, gaps
+--          43..52  what belongs to both: tickets, times, delayed, stops, lines, shares, running,
+--                  owned, gaps, due
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
 --          3  the rules by which entries go out and end (see rules.lua)
@@ -33,12 +33,12 @@ local own, peer = queue(0), queue(QUEUE_KEYS)
 local input = role == 'input' and own or peer
 local sink = role == 'input' and peer or own
 
-local SHARED_KEYS = 9
+local SHARED_KEYS = 10
 local tickets, times = KEYS[2 * QUEUE_KEYS + 1], KEYS[2 * QUEUE_KEYS + 2]
 local delayed, stops = KEYS[2 * QUEUE_KEYS + 3], KEYS[2 * QUEUE_KEYS + 4]
 local lines, shares = KEYS[2 * QUEUE_KEYS + 5], KEYS[2 * QUEUE_KEYS + 6]
 local running, owned = KEYS[2 * QUEUE_KEYS + 7], KEYS[2 * QUEUE_KEYS + 8]
-local gaps = KEYS[2 * QUEUE_KEYS + 9]
+local gaps, due_jobs = KEYS[2 * QUEUE_KEYS + 9], KEYS[2 * QUEUE_KEYS + 10]
 -- The first of the keys that a verb has of its own.
 local OWN_KEYS = 2 * QUEUE_KEYS + SHARED_KEYS + 1
 

@@ -62,6 +62,27 @@ local function clear_time(kind, request_id)
     redis.call('ZREM', times, kind .. SEP .. request_id)
 end
 
+-- A job with a deadline has entered the queue and waits for a worker.  `due` has it until it starts or
+-- ends, so that the figures of autoscaling count such jobs without a look at each.  The score is the
+-- time by which it must start.  If only the time by which it must finish is known, the score is that
+-- time less FINISH_OFFSET: these are counted separately, because the run takes a part of that time.
+local FINISH_OFFSET = 1e15 -- ms, above every time and small enough for exact differences
+
+local function note_due(request_id, ticket)
+    local start_by, finish_by = tonumber(ticket.start_by or 0), tonumber(ticket.finish_by or 0)
+    if start_by > 0 and not (finish_by > 0 and finish_by < start_by) then
+        redis.call('ZADD', due_jobs, string.format('%.0f', start_by), request_id)
+    elseif finish_by > 0 then
+        redis.call('ZADD', due_jobs, string.format('%.0f', finish_by - FINISH_OFFSET), request_id)
+    end
+end
+
+local function clear_due(request_id, ticket)
+    if tonumber(ticket.start_by or 0) > 0 or tonumber(ticket.finish_by or 0) > 0 then
+        redis.call('ZREM', due_jobs, request_id)
+    end
+end
+
 -- The end of a request is written once; a request without a ticket gets one for that.
 -- kind: the type of the failure, where it is one.
 local function end_ticket(request_id, state, code, now, kind)
@@ -72,6 +93,7 @@ local function end_ticket(request_id, state, code, now, kind)
     end
     ticket.state, ticket.code, ticket.type, ticket.ended_at = state, code, kind, now
     ticket.delayed, ticket.stopping_at = nil, nil
+    clear_due(request_id, ticket)
     for _, kind in ipairs({ 'begin', 'start', 'finish' }) do
         clear_time(kind, request_id)
     end
@@ -105,6 +127,7 @@ local function begin_ticket(request_id, uid, attempt, now)
     if ticket and not ticket.state then
         ticket.started_at, ticket.worker, ticket.attempt = now, uid, attempt
         clear_time('start', request_id)
+        clear_due(request_id, ticket)
         write_ticket(request_id, ticket)
     end
     return ticket
@@ -177,7 +200,7 @@ end
 return {
     note_removed = note_removed, tell = tell, may_have_ticket = may_have_ticket,
     ticket_of = ticket_of, write_ticket = write_ticket, forget_ticket = forget_ticket,
-    set_time = set_time, clear_time = clear_time, end_ticket = end_ticket,
+    set_time = set_time, clear_time = clear_time, note_due = note_due, end_ticket = end_ticket,
     fail_ticket = fail_ticket, reopen_ticket = reopen_ticket, begin_ticket = begin_ticket,
-    most_attempts = most_attempts, flush = flush,
+    FINISH_OFFSET = FINISH_OFFSET, most_attempts = most_attempts, flush = flush,
 }

@@ -1,0 +1,65 @@
+-- scale: the figures of autoscaling, at a cost that grows with the workers and not with the queue.
+-- uses: groups, stops, tickets
+-- writes
+--
+-- keys     53  the autoscaler's lease and last report     (see scaling.py)
+-- argv     4   the workers' group
+--          5.. the fields of the report that are wanted
+-- returns  {ms now, waiting, held, workers with room, last index ever given, when the oldest entry was
+--          stored or "", workers {user, window, held, connected "1", about, leaving "1"}..., deadlines
+--          {"start" or "finish", ms from now to the first, how many}..., the values of those fields,
+--          "1" while the service is paused}
+write_although_full()
+-- Deadlines that lie close together are counted as one: all have the time of the first.
+local MOST_STEPS, SHARE, LEAST_MS = 32, 0.25, 1000
+local BEYOND = Tickets.FINISH_OFFSET - 1 -- after every time
+local gid, now = ARGV[4], now_ms()
+
+local function exact(number)
+    return string.format('%.0f', number)
+end
+
+local deadlines = {}
+-- Scores are times less the offset.
+local function count_deadlines(kind, offset)
+    local after = now - offset
+    -- An older version of the service leaves jobs here that have started, until their time is over.
+    redis.call('ZREMRANGEBYSCORE', due_jobs, exact(-offset), exact(after))
+    for _ = 1, MOST_STEPS do
+        local first = redis.call('ZRANGEBYSCORE', due_jobs, '(' .. exact(after), exact(BEYOND - offset),
+            'WITHSCORES', 'LIMIT', 0, 1)[2]
+        if not first then
+            return
+        end
+        local left_ms = first + offset - now
+        after = first + math.max(LEAST_MS, left_ms * SHARE)
+        deadlines[#deadlines + 1] = { kind, exact(left_ms),
+            redis.call('ZCOUNT', due_jobs, first, exact(after)) }
+    end
+end
+count_deadlines('start', 0)
+count_deadlines('finish', Tickets.FINISH_OFFSET)
+
+local oldest = ''
+for lane = 0, 1 do
+    local first = redis.call('XRANGE', own.lanes[lane], '-', '+', 'COUNT', 1)[1]
+    if first and (oldest == '' or tonumber(first[2][STORED_AT]) < tonumber(oldest)) then
+        oldest = first[2][STORED_AT]
+    end
+end
+
+local workers = {}
+for _, subscriber in ipairs(redis.call('ZRANGE', own.leases, 0, -1)) do
+    local group, uid = string.match(subscriber, '^([^\31]*)\31(.*)$')
+    if group == gid then
+        local known = redis.call('HMGET', own.subscribers, subscriber .. SEP .. 'window',
+            subscriber .. SEP .. 'held', subscriber .. SEP .. 'session', subscriber .. SEP .. 'about')
+        workers[#workers + 1] = { uid, known[1], known[2], known[3] ~= '' and '1' or '0', known[4],
+            Stops.is_leaving(gid, uid) and '1' or '0' }
+    end
+end
+
+return { exact(now), Groups.waiting(own, gid), Groups.group_value(own, gid, 'held'),
+    Groups.group_value(own, gid, 'roomy'), redis.call('HGET', own.meta, 'last') or '0', oldest,
+    workers, deadlines, redis.call('HMGET', KEYS[OWN_KEYS], unpack(ARGV, 5)),
+    paused_at and '1' or '0' }

@@ -1,0 +1,1 @@
+"""Autoscaling: its figures, and the lease of the autoscaler."""
