@@ -31,7 +31,8 @@
     ├── ServerFault             500, and any unexpected status
     ├── NotInTime               the job has not ended within `timeout_s`; it keeps running
     ├── ConnectionFailed        no response: refused, interrupted, timed out
-    │   └── AnswerLost          the request may have been executed; its response was lost
+    │   ├── AnswerLost          the request may have been executed; its response was lost
+    │   └── CertificateRefused  the server's certificate is not trusted
     └── Closed                  this client was closed by its owner
 
 `transient` is True if the same request may succeed later.

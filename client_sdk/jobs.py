@@ -108,7 +108,7 @@ class AsyncJobs:
     ) -> bytes:
         """Submit a job, wait until it has ended, and return its result.
 
-        timeout_s: how long to wait; None means without limit.
+        timeout_s: how long to wait; None means no limit.
         keep: leave the result in the service until its retention ends.  That is the default with a
             `job_id`; otherwise the job is deleted, because only this call knows its id.
         For the other arguments see `submit`.
@@ -140,7 +140,7 @@ class AsyncJobs:
     async def result(self, job_id: str, *, timeout_s: float | None = None) -> bytes:
         """Wait until a job has ended, and return its result, which stays in the service.
 
-        timeout_s: how long to wait; None means without limit, 0 does not wait.
+        timeout_s: how long to wait; None means no limit, 0 does not wait.
 
         Raises NotInTime, NoResult (the job failed, was canceled or expired) and Gone.
         """

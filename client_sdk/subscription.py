@@ -48,8 +48,8 @@ class Subscription:
     """An async iterator over the frames of one queue.
 
     It connects at the first frame and ends after `close`.  It raises a QueueError if reconnecting
-    cannot help (Unauthorized, NoSuchService, BadParameter, TakenOver).  It waits without limit for
-    a service that is unreachable.
+    cannot help (Unauthorized, NoSuchService, BadParameter, TakenOver).  It waits without a
+    limit for a service that is unreachable.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 DeployError
   ├─ RedisNotFound    no redis-server or valkey-server of 6.2 or newer
+  ├─ RedisOfAnother   another kind of server wrote the data directory
   ├─ RedisTooOld      the data directory was written by a newer server
   ├─ PortTaken        another program listens on the port
   ├─ DataDirTaken     another local mode uses this directory
@@ -227,7 +228,9 @@ class OutputTaken(DeployError):
     code = "OUTPUT_TAKEN"
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"another `penstock map` writes {path} now; wait for it, or stop it")
+        super().__init__(
+            f"another `penstock map` is already writing to {path}; wait for it, or stop it"
+        )
         self.path = path
 
 

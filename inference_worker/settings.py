@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     run_timeout_s: float = Field(
         default=0.0,
         ge=0,
-        description="Longest time of one attempt, in seconds; 0 means without limit.",
+        description="Longest time of one attempt, in seconds; 0 means no limit.",
     )
     engine_silence_s: float = Field(
         default=DEFAULT_SILENCE_S,

@@ -45,7 +45,7 @@ class Worker:
     """Runs the jobs of one service on one engine.
 
     connect: returns a connection with this window; called once, when the engine is ready.
-    run_timeout_s: the longest time of one attempt; 0 means without limit.  sick_after: after this
+    run_timeout_s: the longest time of one attempt; 0 means no limit.  sick_after: after this
     many different jobs have failed in a row the engine is restarted; 0 means never.  count_peers:
     how many other workers accept jobs now; None if unknown.  check: checks, while the engine loads,
     that the service accepts this worker; raises the QueueError otherwise.  exit_when_idle_s: it

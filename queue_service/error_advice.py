@@ -1,24 +1,24 @@
-"""Wording: which limit a token has reached, why Redis refuses a write, and what to do."""
+"""Wording of errors: payloads too large, limits of a token, why Redis refuses a write."""
 
 from collections.abc import Mapping
 
 #: By the name of the limit; each takes `count`, what the token has, and `limit`.
 QUOTAS: Mapping[str, str] = {
-    "rate": "the token puts faster than {limit} a second; put again in {wait} s",
-    "in_line": "the owner of the token has {count} entries waiting, and may have {limit}; put "
-    "again when some are done, or cancel some",
-    "unread": "the owner of the token has {count} results in the sink, and may have {limit}; read "
+    "rate": "this token may put {limit} jobs a second; put again in {wait} s",
+    "in_line": "the owner of this token has {count} waiting entries (limit: {limit}); put again "
+    "when some have ended, or cancel some",
+    "unread": "the owner of this token has {count} results in the sink (limit: {limit}); read "
     "them from the sink or delete their jobs",
     "input_share": "the owner of the token has {count} entries in the input queue, which is its "
-    "share; put again when some are done, or cancel some",
+    "share; put again when some have ended, or cancel some",
     "sink_share": "the owner of the token has {count} results in the sink, which is its share; "
     "read them from the sink or delete their jobs",
-    "groups": "this queue has {count} groups of subscribers, and may have {limit}; use the same "
+    "groups": "this queue has {count} groups of subscribers (limit: {limit}); use the same "
     "group name again, or close some watches",
-    "users": "the owner of the token has {count} users in the groups of this queue, and may have "
-    "{limit}; use the same user names again, or close some watches",
-    "requests": "the token has {count} open requests at this process, and may have {limit} "
-    "(PENSTOCK_MAX_REQUESTS_PER_TOKEN); end some watches, long polls or event streams first",
+    "users": "the owner of this token has {count} users in the groups of this queue "
+    "(limit: {limit}); use the same user names again, or close some watches",
+    "requests": "this token has {count} open requests at this process (limit: {limit}, "
+    "PENSTOCK_MAX_REQUESTS_PER_TOKEN); end some watches, long polls or event streams first",
 }
 
 

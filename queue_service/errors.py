@@ -68,8 +68,8 @@ class CredentialEnded(Unauthorized):
     def __init__(self) -> None:
         ServiceError.__init__(
             self,
-            "the token of this request was revoked or replaced, or has expired, while the request "
-            "was under way; send it again with a valid token",
+            "the token was revoked or replaced, or expired, during this request; send it again "
+            "with a valid token",
         )
 
 
@@ -88,8 +88,8 @@ class Forbidden(ServiceError):
     def __init__(self, where: str, any_of: Sequence[str]) -> None:
         scopes = " or ".join(any_of)
         super().__init__(
-            f"expected a token with scope {scopes} for {where}, got one without; use another, or "
-            "make one that has it (`penstock tokens create`)"
+            f"expected a token with scope {scopes} for {where}, got one without it; create one "
+            "with `penstock tokens create`"
         )
 
 
@@ -154,7 +154,7 @@ class RevisionChanged(ServiceError):
         found = "a newer one" if came is None else f"revision {came}" if came else "none"
         sentence = f"the service {service!r}: expected {wanted}, found {found}"
         if not expected:
-            sentence += "; it exists already: change it with `penstock modify`, or delete it first"
+            sentence += "; it already exists: change it with `penstock modify`, or delete it first"
         super().__init__(sentence)
 
 
@@ -209,7 +209,7 @@ class ForeignEntry(ServiceError):
     def __init__(self, request_id: str) -> None:
         super().__init__(
             f"no worker of this token holds the entry with the request id {request_id!r}; put a "
-            "result before you commit the entry, with the token that took it"
+            "result before you commit the entry, and use the token that received it"
         )
 
 
@@ -228,7 +228,7 @@ class NotInLineYet(ServiceError):
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            f"a job that waits for its `not_before` has the request id {request_id!r}; use "
+            f"a job that starts later (`not_before`) has the request id {request_id!r}; use "
             "another id, or wait until the job has ended"
         )
 
@@ -358,7 +358,7 @@ class NotAcceptable(ServiceError):
     code = Code.BAD_PARAMETER
 
     def __init__(self, accept: str) -> None:
-        super().__init__(f"Accept: expected protobuf or JSON in it, got {accept!r}")
+        super().__init__(f"Accept: expected protobuf or JSON, got {accept!r}")
 
 
 class Draining(ServiceError):
@@ -372,7 +372,7 @@ class StoreUnavailable(ServiceError):
     code = Code.STORE_UNAVAILABLE
 
     def __init__(self, verb: str, reason: str) -> None:
-        super().__init__(f"{verb}: the store does not answer ({reason}){what_helps(reason)}")
+        super().__init__(f"{verb}: Redis does not answer ({reason}){what_helps(reason)}")
         self.reason = reason
 
 

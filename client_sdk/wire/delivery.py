@@ -11,12 +11,12 @@ from client_sdk.wire.retry import AttemptPolicy
 class Delivery:
     """An input entry that the service sends to a worker.
 
-    attempt: the attempt number, from 1.  max_delivery: the most attempts; 0 means without limit.
+    attempt: the attempt number, from 1.  max_delivery: the most attempts; 0 means no limit.
     path: the sub-path of the original request below the service's; "" for none.
     stored_at_ms: when the entry was stored, in milliseconds since 1970 by Redis' clock.
     deaths: the number of different workers whose engine died while it ran this entry.
     events: whether clients follow the engine's events.
-    run_timeout_ms: the longest this attempt may run; 0 means without limit.
+    run_timeout_ms: the longest this attempt may run; 0 means no limit.
     retry: the pauses after failures; None: it is delivered again at once.  The number of attempts
     is max_delivery.
     alone: no other job may run beside it.

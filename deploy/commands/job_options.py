@@ -11,8 +11,10 @@ from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
 
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="A tag, as key=value; repeatable.")]
-Priority = Annotated[int, typer.Option(min=0, help="1 goes before all normal jobs.")]
-Path = Annotated[str, typer.Option("--path", help="For an engine that is an HTTP server.")]
+Priority = Annotated[int, typer.Option(min=0, help="Above 0, the job starts before normal jobs.")]
+Path = Annotated[
+    str, typer.Option("--path", help="The sub-path to call, if the engine is an HTTP server.")
+]
 ContentType = Annotated[str, typer.Option(help="The media type of the input, for such an engine.")]
 NotBefore = Annotated[
     str, typer.Option(help="Start no earlier: a time, or a duration such as 90s.")

@@ -32,7 +32,7 @@ def read_secret(value: str) -> str:
 
 Service = Annotated[str, typer.Argument(help="The service's name.")]
 Url = Annotated[
-    str, typer.Option(help="The queue service; by default the local mode.", envvar="PENSTOCK_URL")
+    str, typer.Option(help="The queue service; by default, local mode.", envvar="PENSTOCK_URL")
 ]
 Token = Annotated[
     str,
@@ -45,12 +45,12 @@ Token = Annotated[
 AdminToken = Annotated[
     str,
     typer.Option(
-        help="The admin token; by default the local mode's. @FILE reads it from a file.",
+        help="The admin token; by default, that of local mode. @FILE reads it from a file.",
         envvar="PENSTOCK_ADMIN_TOKEN",
         callback=read_secret,
     ),
 ]
-Data = Annotated[Path, typer.Option("--data", help="The local mode's data directory.")]
+Data = Annotated[Path, typer.Option("--data", help="The data directory of local mode.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Timeout = Annotated[float, typer.Option(help="Longest wait, in seconds.")]

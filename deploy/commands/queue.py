@@ -139,7 +139,7 @@ def watch(
     *,
     index: Annotated[int, typer.Option(min=-1, help="From here on; -1 is what comes now.")] = 0,
     window: Annotated[
-        int, typer.Option(min=1, help="Most entries sent and not yet committed.")
+        int, typer.Option(min=1, help="Maximum number of entries sent and not yet committed.")
     ] = 10,
     index_only: Annotated[bool, typer.Option("--index-only", help="Leave out the data.")] = False,
     auto_commit: Annotated[

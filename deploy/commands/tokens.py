@@ -17,7 +17,9 @@ from deploy.local.data_dir import DEFAULT_PATH
 tokens = typer.Typer(help="Tokens with limited rights.", no_args_is_help=True)
 
 
-Unread = Annotated[int | None, typer.Option(help="Most unread results, per service; default: any.")]
+Unread = Annotated[
+    int | None, typer.Option(help="Maximum number of unread results, per service; default: any.")
+]
 
 
 @tokens.command()
@@ -45,10 +47,10 @@ def create(
         int | None, typer.Option(help="Puts that may come at once; default: those of one second.")
     ] = None,
     in_line: Annotated[
-        int | None, typer.Option(help="Most waiting jobs, per service; default: any.")
+        int | None, typer.Option(help="Maximum number of waiting jobs, per service; default: any.")
     ] = None,
     running: Annotated[
-        int | None, typer.Option(help="Most running jobs, per service; default: any.")
+        int | None, typer.Option(help="Maximum number of running jobs, per service; default: any.")
     ] = None,
     unread: Unread = None,
     url: Url = "",

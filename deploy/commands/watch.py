@@ -14,7 +14,9 @@ from deploy.local.data_dir import DEFAULT_PATH
 def watch(
     service: Service,
     *,
-    window: Annotated[int, typer.Option(help="Most results sent and not yet committed.")] = 10,
+    window: Annotated[
+        int, typer.Option(help="Maximum number of results sent and not yet committed.")
+    ] = 10,
     index: Annotated[int, typer.Option(help="Only from this index on; -1 means new results.")] = 0,
     count: Annotated[int, typer.Option(help="Stop after this many; 0 means never.")] = 0,
     url: Url = "",

@@ -77,7 +77,7 @@ RunTimeout = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Longest time of one attempt, in seconds; 0 means without limit (0).",
+        help="Longest time of one attempt, in seconds; 0 means no limit (0).",
         envvar="PENSTOCK_WORKER_RUN_TIMEOUT_S",
     ),
 ]

@@ -19,10 +19,10 @@ from queue_service.store.store import Store
 
 log = logging.getLogger(__name__)
 
-#: Subscribers in one call of the store.  When nothing waits, those beyond cost nothing.
+#: Subscribers in one call of the store.  When nothing waits, it asks for no more than these.
 MOST_ASKS = 32
 
-#: How long to leave a store alone that does not answer, in seconds.
+#: How long to wait before asking a store again that did not answer, in seconds.
 STORE_PAUSE_S = 0.2
 
 #: The window of a subscriber whose outbox is full.

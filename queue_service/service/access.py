@@ -54,7 +54,7 @@ class Scope(StrEnum):
 
 
 class TokenLimits(BaseModel):
-    """What one token may have of each service; None is without limit.
+    """What one token may have of each service; None is no limit.
 
     burst: how many puts may come at once, before the rate applies.
     """

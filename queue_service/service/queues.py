@@ -115,7 +115,7 @@ class Queue:
         self.bell.ring()
 
     def change(self, rules: Rules) -> None:
-        """Use other rules from now on; what is under way ends as it began."""
+        """Use other rules from now on; an operation that has begun keeps the old rules."""
         self.store.change(rules)
         self._leases.rules_changed()
         # There may be more room than before, here or in the sink.

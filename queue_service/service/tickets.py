@@ -116,7 +116,7 @@ class Tickets:
     async def discard(self, request_id: str) -> None:
         """Cancel a request that no client waits for, and keep nothing of it.
 
-        If the store is away, this is done when it is back: nothing else would do it.
+        If Redis is unavailable, this runs when it returns; nothing else would clean up.
         """
         try:
             await self._discard(request_id)

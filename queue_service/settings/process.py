@@ -49,7 +49,7 @@ class Settings(BaseSettings):
 
     # --- Addresses
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free port.")
     processes: int = Field(
         1, ge=1, le=64, description="Processes that share the port (SO_REUSEPORT)."
     )
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
         10_000,
         ge=200,
         le=3_600_000,
-        description="The lease: a subscriber that is silent for longer counts as dead.",
+        description="The lease: a subscriber that sends nothing for longer counts as dead.",
     )
     release_grace_ms: int = Field(
         500,
@@ -201,30 +201,32 @@ class Settings(BaseSettings):
             "place in the queue until then."
         ),
     )
-    max_events: int = Field(10_000, ge=1, description="Most events kept per job.")
+    max_events: int = Field(10_000, ge=1, description="Maximum number of events kept per job.")
     max_event_bytes: int = Field(
-        1_048_576, ge=1024, description="Most bytes of events kept per job."
+        1_048_576, ge=1024, description="Maximum bytes of events kept per job."
     )
 
     # --- Limits
     max_connections: int = Field(
-        16_384, ge=1, description="Most connections of one process; further ones get 503."
+        16_384,
+        ge=1,
+        description="Maximum number of connections of one process; further ones get 503.",
     )
     max_connections_per_address: int = Field(
         0,
         ge=0,
-        description="Most connections of one address to one process; 0 means without limit.",
+        description="Maximum connections of one address to one process; 0 means no limit.",
     )
     max_requests_per_token: int = Field(
         4096,
         ge=1,
         description=(
-            "Most concurrent requests of one limited token per process, including "
+            "Maximum number of concurrent requests of one limited token per process, including "
             "watches, long polls and event streams; further ones get 429."
         ),
     )
     header_timeout_s: float = Field(
-        30.0, ge=0, description="Longest time for a request's head; 0 means without limit."
+        30.0, ge=0, description="Longest time for a request's head; 0 means no limit."
     )
     keepalive_timeout_s: float = Field(
         630.0, gt=0, description="Longest idle time between two requests of a connection."
@@ -232,14 +234,12 @@ class Settings(BaseSettings):
     send_timeout_s: float = Field(
         60.0,
         ge=0,
-        description=(
-            "Longest time in which a client reads nothing of a response; 0 means without limit."
-        ),
+        description=("How long a client may go without reading a response; 0 means no limit."),
     )
     watch_send_timeout_s: float = Field(
         3600.0,
         ge=0,
-        description="The same for a watch, whose client may be busy; 0 means without limit.",
+        description="The same for a watch, whose client may be busy; 0 means no limit.",
     )
     max_header_bytes: int = Field(32_768, ge=8192, description="Largest request head.")
     max_timeout_s: float = Field(300.0, gt=0, description="Longest long poll.")
@@ -247,9 +247,9 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         268_435_456,
         ge=1_048_576,
-        description="Most bytes of request bodies and workers' answers in one process.",
+        description="Maximum bytes of request bodies and workers' answers in one process.",
     )
-    max_get_length: int = Field(10_000, ge=1, description="Most frames per get.")
+    max_get_length: int = Field(10_000, ge=1, description="Maximum number of frames per get.")
     store_timeout_s: float = Field(5.0, gt=0, description="Longest wait for a response of Redis.")
 
     # --- Stopping, logging

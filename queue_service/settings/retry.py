@@ -30,7 +30,9 @@ class RetrySettings(BaseModel):
         DEFAULT.max_attempts,
         ge=0,
         le=MOST_ATTEMPTS,
-        description=("Most attempts of one entry, at most `max_delivery`; 0 means `max_delivery`."),
+        description=(
+            "Maximum attempts of one entry, at most `max_delivery`; 0 means `max_delivery`."
+        ),
     )
     first_pause_s: _PauseS = Field(
         DEFAULT.first_pause_s, description="Seconds between the first failure and the next attempt."

@@ -47,7 +47,9 @@ class QueueSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_length: int | None = Field(
-        None, ge=1, description="Most entries the queue holds; by default derived from the memory."
+        None,
+        ge=1,
+        description="Maximum number of entries; by default derived from the memory.",
     )
     max_payload_size_kb: int | None = Field(
         None, ge=1, le=1024 * 1024, description="Largest payload, in KiB; 8 by default."
@@ -88,7 +90,7 @@ class ServiceSettings(BaseModel):
         0.5, gt=0, lt=1, description="The sink's share of that memory, between 0 and 1."
     )
     max_delivery: int = Field(
-        5, ge=0, description="Most deliveries of one entry; 0 means without limit."
+        5, ge=0, description="Maximum number of deliveries of one entry; 0 means no limit."
     )
     dead_message_policy: DeadMessagePolicy = Field(
         DeadMessagePolicy.REAR,
@@ -118,7 +120,7 @@ class ServiceSettings(BaseModel):
     dead_letters_max_length: int = Field(
         10_000,
         ge=1,
-        description="Most dead letters of each queue; beyond that the oldest are dropped.",
+        description="Maximum number of dead letters of each queue; then the oldest are dropped.",
     )
 
     @field_validator("dead_message_policy", mode="before")
@@ -145,7 +147,7 @@ class ServiceSettings(BaseModel):
 
     @property
     def most_attempts(self) -> int:
-        """Most deliveries of one entry; 0 means no limit."""
+        """Maximum number of deliveries of one entry; 0 means no limit."""
         return fewest(self.max_delivery, self.retry.max_attempts if self.retry else 0)
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from queue_service.web.routing import PUBLIC, Route, answer_expectation
 from queue_service.web.strict_json import json_response
 from queue_service.web.worker import routes as worker
 
-#: What was probably meant, by how the path begins.
+#: Hints for paths that do not exist, by how they begin.
 _HINTS = {
     "/chat/": "the OpenAI API begins with /v1; the chat page is /chat",
     "/completions": "the OpenAI API begins with /v1",
@@ -26,7 +26,7 @@ _HINTS = {
     "/predict": "queues are at /api/predict/{service} and /api/predict/{service}/sink",
 }
 _ROOT_HINT = (
-    "/chat is a page for people, /openapi.json describes the jobs API, /healthz tells health"
+    "/chat is a page for people, /openapi.json describes the jobs API, /healthz reports health"
 )
 
 

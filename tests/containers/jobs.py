@@ -24,6 +24,7 @@ class Jobs:
 
     def __init__(self, url: str, *, service: str, token: str, admin_token: str) -> None:
         self.url = f"{url}/api/predict/{service}"
+        self.service_url = f"{url}/v1/services/{service}"
         self.metrics_url = f"{url}/metrics"
         self.token = token
         self.admin_token = admin_token
@@ -35,6 +36,12 @@ class Jobs:
         for number in range(count):
             with self._open("POST", self.url, f"job {number}".encode()) as answer:
                 self.accepted.append(answer.headers["X-Eas-Queueservice-Request-Id"])
+
+    def put_at_once(self, count: int) -> None:
+        """Put as many jobs while the service is paused, so that workers find all of them."""
+        self._operate("pause")
+        self.put(count)
+        self._operate("resume")
 
     def read(self) -> bool:
         """Take what is in the sink now; say whether every accepted job has been answered."""
@@ -59,6 +66,11 @@ class Jobs:
         """Return what the queue service has counted for the input queue since it started."""
         with self._open("GET", self.metrics_url, token=self.admin_token) as answer:
             return counted(answer.read().decode(), f"penstock_queue_{what}_total", "input")
+
+    def _operate(self, verb: str) -> None:
+        url = f"{self.service_url}/{verb}"
+        with self._open("POST", url, b"", token=self.admin_token):
+            pass
 
     def _open(
         self, method: str, url: str, body: bytes | None = None, *, token: str | None = None

@@ -64,7 +64,11 @@ def compose(built: Compose, request: pytest.FixtureRequest) -> Iterator[Compose]
 
 @pytest.fixture
 def jobs(compose: Compose) -> Jobs:
-    return Jobs(compose.url, service="demo", token=TOKEN, admin_token=ADMIN_TOKEN)
+    jobs = Jobs(compose.url, service="demo", token=TOKEN, admin_token=ADMIN_TOKEN)
+    # A test that failed may have left results.
+    jobs.read()
+    jobs.answered.clear()
+    return jobs
 
 
 def wait_for_answers(jobs: Jobs) -> None:
@@ -73,7 +77,8 @@ def wait_for_answers(jobs: Jobs) -> None:
 
 
 def wait_until_busy(compose: Compose, worker: str) -> None:
-    wait_until_blocking(lambda: compose.held(worker) == WINDOW, "the worker's window is full", 30)
+    # Not a full window: a busy machine puts jobs no faster than three workers run them.
+    wait_until_blocking(lambda: compose.held(worker) > 0, "the worker has jobs", 30)
 
 
 def completions(compose: Compose, worker: str) -> int:
@@ -97,7 +102,7 @@ def test_three_hundred_jobs_spread_over_all_three_workers(compose: Compose, jobs
 def test_a_worker_that_is_killed_while_busy_comes_back_and_nothing_is_lost(
     compose: Compose, jobs: Jobs
 ) -> None:
-    jobs.put(JOBS)
+    jobs.put_at_once(JOBS)
     worker = compose.containers("inference-worker")[0]
     releases_before = jobs.counted("releases")
     wait_until_busy(compose, worker)
@@ -116,7 +121,7 @@ def test_a_worker_that_is_killed_while_busy_comes_back_and_nothing_is_lost(
 def test_redis_that_is_killed_comes_back_with_every_accepted_job(
     compose: Compose, jobs: Jobs
 ) -> None:
-    jobs.put(JOBS)
+    jobs.put_at_once(JOBS)
     wait_until_busy(compose, compose.containers("inference-worker")[0])
 
     compose.kill_from_host(compose.containers("redis")[0])
@@ -127,7 +132,7 @@ def test_redis_that_is_killed_comes_back_with_every_accepted_job(
 def test_stop_drains_the_workers_and_a_later_start_does_the_rest(
     compose: Compose, jobs: Jobs
 ) -> None:
-    jobs.put(JOBS)
+    jobs.put_at_once(JOBS)
     workers = compose.containers("inference-worker")
     given_back = jobs.counted("rejections") + jobs.counted("releases")
     wait_until_busy(compose, workers[0])

@@ -115,7 +115,7 @@ async def test_every_face_says_which_limit_is_reached(
         problem = await answer.json()
         assert problem["code"] == "QUOTA_EXCEEDED"
         assert (problem["quota"], problem["limit"], problem["count"]) == ("in_line", 1, 1)
-        assert "1 entries waiting, and may have 1" in problem["detail"]
+        assert "1 waiting entries (limit: 1)" in problem["detail"]
     async with session.post(eas, data=b"x", headers=headers) as answer:
         assert answer.status == 429
         assert answer.headers[names.ERROR_CODE_HEADER] == "QUOTA_EXCEEDED"
@@ -130,7 +130,7 @@ async def test_every_face_says_which_limit_is_reached(
     async with session.post(jobs, data=lines, headers=headers | ndjson) as answer:
         assert (await answer.text()).count('"quota": "in_line"') == 2
     async with AsyncQueueClient(url, "svc", token=token) as client:
-        with pytest.raises(QuotaExceeded, match="may have 1"):
+        with pytest.raises(QuotaExceeded, match=r"limit: 1"):
             await client.put(b"x")
     async with AsyncQueueClient(url, "svc", token=TOKEN) as client:
         await client.put(b"the service's own has no limits")

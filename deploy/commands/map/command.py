@@ -52,8 +52,10 @@ def map_jobs(
         ),
     ],
     *,
-    in_flight: Annotated[int, typer.Option(min=1, help="Most open jobs.")] = 64,
-    ordered: Annotated[bool, typer.Option("--ordered", help="In the order of the input.")] = False,
+    in_flight: Annotated[int, typer.Option(min=1, help="Maximum number of open jobs.")] = 64,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Write the results in the order of the input.")
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Submit the failed inputs again.")
     ] = False,

@@ -28,13 +28,17 @@ SinkPayload = Annotated[
 InputLength = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Most waiting jobs, instead of a size.", envvar="PENSTOCK_INPUT_MAX_LENGTH"
+        min=1,
+        help="Maximum number of waiting jobs, instead of a size.",
+        envvar="PENSTOCK_INPUT_MAX_LENGTH",
     ),
 ]
 SinkLength = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Most stored results, instead of a size.", envvar="PENSTOCK_SINK_MAX_LENGTH"
+        min=1,
+        help="Maximum number of stored results, instead of a size.",
+        envvar="PENSTOCK_SINK_MAX_LENGTH",
     ),
 ]
 

@@ -56,9 +56,9 @@ class Operation:
         return self.with_any_value or parameters.text(self.parameter) != "false"
 
 
-#: The first row that is selected holds.  The sink belongs to its readers; the input queue takes
-#: entries from those who submit and gives them to those who work.  How long a queue is, every
-#: token of the service may know.
+#: The first row that matches wins.  The sink belongs to its readers; the input queue takes
+#: entries from those who submit and gives them to those who work.  Every token of the service
+#: may read how long a queue is.
 OPERATIONS = (
     Operation(
         "end_stream",

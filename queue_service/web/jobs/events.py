@@ -31,7 +31,7 @@ from queue_service.web.tokens import admission_of
 EVENT_STREAM = "text/event-stream"
 #: The id of the last event of all.
 END = "end"
-#: A comment follows this much silence, in seconds, so that no proxy closes the connection.
+#: After this many silent seconds the stream sends a comment, so that no proxy closes it.
 HEARTBEAT_S = 15.0
 #: The least time between two looks at one job, in seconds: it joins pieces of output that come
 #: close together.
@@ -109,7 +109,7 @@ class _Stream:
             watches_position=True,
             least_pause_s=LEAST_PAUSE_S,
         ):
-            # The state before the events: those that came before an end are in the store by then.
+            # Read the state before the events: once it is final, every event is stored.
             self._seen = seen
             if await self._send_changes() or services.draining:
                 return

@@ -25,7 +25,7 @@ EAS = "/api/predict/{service}"
 #: machine.
 PATIENCE_S = 12.0
 #: What is said to a request that was admitted before its credential ended.
-ENDED = "while the request was under way"
+ENDED = "during this request"
 POLL = {names.TIMEOUT: "60s"}
 CHAT: dict[str, Any] = {"model": "svc", "messages": [{"role": "user", "content": "hi"}]}
 
