@@ -24,6 +24,7 @@ from queue_service.app import serve
 from queue_service.process.generated_tokens import with_generated_tokens
 from queue_service.process.logs import set_up_logging
 from queue_service.process.processes import shares_port, supervise
+from queue_service.process.tls import ServedCertificate, WrongTlsFiles
 from queue_service.settings.process import Settings
 from queue_service.store.durability import NotDurable
 
@@ -65,6 +66,14 @@ def main() -> int:
             "Every user of this machine can read the password in --redis-url: set "
             "PENSTOCK_REDIS_URL instead."
         )
+    certificate = None
+    try:
+        # Also before several processes start, each of which loads it again.
+        if settings.tls_cert_file:
+            certificate = ServedCertificate(settings.tls_cert_file, settings.tls_key_file)
+    except WrongTlsFiles as error:
+        print(f"setting {error}", file=sys.stderr)
+        return 2
     try:
         settings = with_generated_tokens(settings, tell=not shares_port())
     except OSError as error:
@@ -74,7 +83,7 @@ def main() -> int:
         if settings.processes > 1:
             uvloop.run(supervise(settings))
         else:
-            uvloop.run(serve(settings, share_port=shares_port()))
+            uvloop.run(serve(settings, share_port=shares_port(), certificate=certificate))
     except NotDurable as error:
         print(f"setting durability: {error}", file=sys.stderr)
         return 2

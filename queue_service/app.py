@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 
 from aiohttp import web
@@ -15,6 +14,7 @@ from client_sdk.stop_signals import stop_signals
 from queue_service.process.metrics import Metrics
 from queue_service.process.open_files import connections_within, raise_limit
 from queue_service.process.tally import Tally
+from queue_service.process.tls import ServedCertificate
 from queue_service.service.services import Services
 from queue_service.settings.process import Settings
 from queue_service.store.connection import confirmation_for, connect
@@ -37,14 +37,13 @@ from queue_service.web.keys import (
 )
 from queue_service.web.middleware import answer_errors
 from queue_service.web.server import ConnectionLimits, Runner
+from queue_service.web.site import Site, url_of
 from queue_service.web.visitors import Visitors
 
 log = logging.getLogger(__name__)
 
 #: How long the rest of a refused body is read, so that its sender sees the answer, in seconds.
 LINGER_S = 1.0
-#: Connections that may wait to be accepted.
-BACKLOG = 1024
 #: How long clients have to ask once more on a kept connection, which that answer ends, in seconds.
 CLOSE_KEPT_S = 1.0
 
@@ -130,23 +129,10 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-def _site(runner: Runner, settings: Settings, *, share_port: bool) -> web.BaseSite:
-    """Where to listen; `::` is every address of both kinds, as on most systems."""
-    if settings.host != "::":
-        reuse = share_port or None
-        return web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG, reuse_port=reuse)
-    port = socket.create_server(
-        (settings.host, settings.port),
-        family=socket.AF_INET6,
-        backlog=BACKLOG,
-        reuse_port=share_port,
-        dualstack_ipv6=socket.has_dualstack_ipv6(),
-    )
-    return web.SockSite(runner, port, backlog=BACKLOG)
-
-
-async def serve(settings: Settings, *, share_port: bool) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and stop.
+async def serve(
+    settings: Settings, *, share_port: bool, certificate: ServedCertificate | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and stop; with TLS if there is a certificate.
 
     Raises NotDurable when Redis is not set up for the durability that the settings ask for.
     """
@@ -171,15 +157,20 @@ async def serve(settings: Settings, *, share_port: bool) -> None:
     for number in stop_signals():
         loop.add_signal_handler(number, stop.set)
     await runner.setup()
+    following: asyncio.Task[None] | None = None
     try:
-        await _site(runner, settings, share_port=share_port).start()
+        tls = None if certificate is None else certificate.context
+        await Site(runner, settings.host, settings.port, share_port=share_port, tls=tls).start()
         for address in runner.addresses:
-            host = f"[{address[0]}]" if ":" in address[0] else address[0]
-            log.info("Listening on http://%s:%d", host, address[1])
+            log.info("Listening on %s", url_of(address[0], address[1], tls=tls is not None))
+        if certificate is not None:
+            following = asyncio.create_task(certificate.follow_files(), name="certificate")
         await stop.wait()
         log.info("Draining.")
         app[SERVICES].drain()
         await runner.close_kept_connections(min(CLOSE_KEPT_S, settings.drain_s / 2))
     finally:
+        if following is not None:
+            following.cancel()
         await runner.cleanup()
     log.info("Stopped.")

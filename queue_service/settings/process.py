@@ -50,6 +50,16 @@ class Settings(BaseSettings):
     # --- Addresses
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free port.")
+    tls_cert_file: str = Field(
+        "",
+        description=(
+            "The certificate of the port, with its chain (PEM): the port then speaks "
+            "HTTPS. Replaced files are loaded within seconds. Empty means plain HTTP."
+        ),
+    )
+    tls_key_file: str = Field(
+        "", description="The key of the certificate; by default, it is in the same file."
+    )
     processes: int = Field(
         1, ge=1, le=64, description="Processes that share the port (SO_REUSEPORT)."
     )
@@ -302,6 +312,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: expected a file that can be read, got {files[name]!r}")
         if self.redis_key_file and not self.redis_cert_file:
             raise ValueError("redis_key_file: expected redis_cert_file with it, got none")
+        return self
+
+    @model_validator(mode="after")
+    def _key_has_certificate(self) -> Self:
+        if self.tls_key_file and not self.tls_cert_file:
+            raise ValueError("tls_key_file: expected tls_cert_file with it, got none")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ one more comparison; `server.py` checks the times once a second.
 
 import asyncio
 import fcntl
+import select
 import socket
 import sys
 import termios
@@ -133,6 +134,9 @@ class Connection(RequestHandler):
         # Between two requests, after half a body, and on a WebSocket there is nothing to answer.
         is_idle = self._newest is None or (self._waiter is not None and not self._waiter.done())
         if is_idle or self._newest is None or not self._newest.is_eof() or self._upgraded:
+            return None
+        if self.transport is not None and _has_tls(self.transport):
+            # The library ends both directions of TLS at once.
             return None
         self.half_closed = True
         if self._messages and self._request_handler is not None:
@@ -294,11 +298,49 @@ async def write_whole(request: web.Request, response: web.Response) -> None:
     protocol = request.protocol
     if protocol.writing_paused:
         raise ConnectionResetError("the client disconnected before it had read the response")
+    if _has_tls(transport):
+        await _leave_buffer_of_tls(transport)
     transport.set_write_buffer_limits()
     if not isinstance(protocol, Connection) or not protocol.half_closed:
         return
     if not await protocol.has_taken_all():
         raise ConnectionResetError("the client has disconnected")
+
+
+def _has_tls(transport: asyncio.BaseTransport) -> bool:
+    return transport.get_extra_info("sslcontext") is not None
+
+
+async def _leave_buffer_of_tls(transport: asyncio.Transport) -> None:
+    """Wait until the system has taken what TLS has encrypted; raises ConnectionError if it cannot.
+
+    The connection below TLS has a buffer of its own, which no interface shows.  It is empty if the
+    system takes more after that connection had a chance to write.
+    """
+    connection = transport.get_extra_info("socket")
+    takes_more = False
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            while True:
+                took_more, found = takes_more, _ready_to_write(connection.fileno())
+                takes_more = found == select.POLLOUT
+                # A client may disconnect as soon as it has read everything.
+                if took_more and found:
+                    return
+                if found and not takes_more:
+                    raise ConnectionResetError("the client has disconnected")
+                await asyncio.sleep(0 if takes_more else CONFIRM_LOOK_S)
+    except TimeoutError:
+        raise ConnectionResetError("the client reads nothing") from None
+
+
+def _ready_to_write(descriptor: int) -> int:
+    """Return 0 for a full buffer, POLLOUT for one with room, more for a broken connection."""
+    if descriptor < 0:
+        return select.POLLNVAL
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    return next((events for _, events in ready.poll(0)), 0)
 
 
 def probe(request: web.Request, *, every_s: int, give_up_s: float) -> None:
