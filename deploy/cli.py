@@ -48,6 +48,8 @@ COMMANDS = {
     "delete": "commands.delete:delete",
     "render": "commands.render:render",
     "tokens": "commands.tokens:tokens",
+    "backup": "commands.backup:backup",
+    "restore": "commands.restore:restore",
     "up": "commands.up.command:up",
     "demo": "demo.command:demo",
 }

@@ -51,6 +51,13 @@ AdminToken = Annotated[
     ),
 ]
 Data = Annotated[Path, typer.Option("--data", help="The data directory of local mode.")]
+RedisUrl = Annotated[
+    str,
+    typer.Option(
+        help="A Redis other than that of local mode. Put a URL with a password in the variable.",
+        envvar="PENSTOCK_REDIS_URL",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 Timeout = Annotated[float, typer.Option(help="Longest wait, in seconds.")]

@@ -5,6 +5,7 @@ token          the generated token of the service of `up`                  (0600
 worker-token   the token of its workers, which allows nothing else         (0600)
 admin-token    the token for /metrics and /v1/services                     (0600)
 running.json   the URLs and tokens of the running local mode               (0600)
+redis-url      the address and the password of its Redis, for backups      (0600)
 services/      the services of `penstock create`, with their tokens        (0600)
 redis/         the append-only file
 """
@@ -55,6 +56,7 @@ class DataDir:
         self.redis = path / "redis"
         self.services = path / "services"
         self._running = path / "running.json"
+        self._redis_url = path / "redis-url"
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -69,11 +71,15 @@ class DataDir:
             if taken:
                 raise DataDirTaken(self.path)
             # A killed local mode has left its announcement, which our lock would make valid again.
-            self._running.unlink(missing_ok=True)
+            self._forget()
             try:
                 yield
             finally:
-                self._running.unlink(missing_ok=True)
+                self._forget()
+
+    def _forget(self) -> None:
+        self._running.unlink(missing_ok=True)
+        self._redis_url.unlink(missing_ok=True)
 
     def token(self, name: str) -> str:
         """Return the generated token of this name, the same each time."""
@@ -90,8 +96,9 @@ class DataDir:
             return ""
         return str(json.loads(path.read_text(encoding="utf-8"))["token"])
 
-    def announce(self, running: Running) -> None:
-        """Write running.json, which stays until the lock is released."""
+    def announce(self, running: Running, *, redis_url: str = "") -> None:
+        """Write running.json and redis-url, which stay until the lock is released."""
+        write_private(self._redis_url, redis_url + "\n")
         write_private(self._running, json.dumps(asdict(running), indent=2) + "\n")
 
     def running(self) -> Running:
@@ -107,6 +114,11 @@ class DataDir:
             if not taken:
                 raise NotRunning(self.path)
         return Running(**json.loads(self._running.read_text(encoding="utf-8")))
+
+    def redis_url(self) -> str:
+        """Return the address of the Redis of the running local mode; "" of an older version's."""
+        found = self._redis_url
+        return found.read_text(encoding="utf-8").strip() if found.exists() else ""
 
     @contextmanager
     def _lock_file(self) -> Iterator[bool]:

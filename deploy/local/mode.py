@@ -126,7 +126,7 @@ class LocalMode:
             await self._start_service(running, redis)
             await self._start_workers(running)
             running = await self._start_control(running)
-            self._data_dir.announce(running)
+            self._data_dir.announce(running, redis_url=redis.url)
             self._running = running
         except BaseException:
             await self.stop()

@@ -1,0 +1,1 @@
+"""Backups: one file with everything that a queue service has stored."""

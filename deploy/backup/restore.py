@@ -1,0 +1,109 @@
+"""Writes a backup into an empty store.
+
+A file is read to its end and checked before anything is changed.  After an error the store is empty
+again, so a part of a backup is never served.
+"""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from deploy.backup.archive import ABOUT, Member, about_of, read
+from deploy.backup.client import Client
+from deploy.backup.errors import BadBackup
+from deploy.backup.replay import Replay
+from deploy.local.data_dir import write_private
+
+_FILE = re.compile(r"files/([a-z-]+)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
+
+
+@dataclass(slots=True)
+class Restored:
+    """What was restored.
+
+    left_out: files that have no place here.
+    """
+
+    made_at: str = ""
+    keys: int = 0
+    files: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+def checked(file: IO[bytes]) -> IO[bytes]:
+    """Return the file, read once and found whole; what comes from a pipe is kept on disk."""
+    if not file.seekable():
+        kept = tempfile.TemporaryFile()  # noqa: SIM115 - the caller reads it
+        shutil.copyfileobj(file, kept)
+        kept.seek(0)
+        file = kept
+    for _ in read(file):
+        pass
+    file.seek(0)
+    return file
+
+
+async def restore(
+    file: IO[bytes],
+    redis: Client,
+    prefix: str,
+    *,
+    places: Mapping[str, Path],
+    where: str,
+    force: bool,
+) -> Restored:
+    """Restore a file that was checked; raises BadBackup, StoreInUse, StoreNotEmpty, BackupFailed.
+
+    places: where the files of each folder of the archive go.  where: the store, for people.
+    """
+    replay = Replay(redis, prefix)
+    await replay.check_unused()
+    if not force:
+        await replay.check_empty(where)
+    members = read(file)
+    restored = _begin(members, prefix)
+    if force:
+        await replay.empty()
+    files: list[tuple[Path, bytes]] = []
+    try:
+        for member in members:
+            if member.name.startswith("redis/"):
+                await replay.write(member)
+            elif place := _place(member, places):
+                files.append((place, member.data))
+            else:
+                restored.left_out.append(member.name)
+        await replay.finish()
+        for path, data in files:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            write_private(path, data.decode())
+    except BaseException:
+        # A queue service that starts now must not serve a part.
+        await replay.empty()
+        raise
+    restored.keys, restored.files = replay.keys, len(files)
+    return restored
+
+
+def _begin(members: Iterator[Member], prefix: str) -> Restored:
+    first = next(members, None)
+    if first is None or first.name != ABOUT:
+        raise BadBackup(f"{ABOUT} first", "another member")
+    about = about_of(first)
+    if about.get("key_prefix") != prefix:
+        raise BadBackup(
+            f"a backup of the key prefix {prefix}",
+            f"one of {str(about.get('key_prefix'))[:64]!r}; set PENSTOCK_KEY_PREFIX to it",
+        )
+    return Restored(made_at=str(about.get("made_at", ""))[:64])
+
+
+def _place(member: Member, places: Mapping[str, Path]) -> Path | None:
+    """Return where a file goes; None when it has no place here."""
+    match = _FILE.fullmatch(member.name)
+    folder = places.get(match[1]) if match else None
+    return folder / match[2] if match and folder else None

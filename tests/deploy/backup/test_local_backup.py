@@ -1,0 +1,71 @@
+"""Backups of a local mode: made while it runs, restored in another directory."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from client_sdk import QueueClient
+from client_sdk.wire.names import REQUEST_ID_TAG
+from deploy.backup.errors import BadBackup, StoreNotEmpty
+from deploy.cli import app
+from deploy.errors import DataDirTaken, NotRunning
+from deploy.local.data_dir import DataDir
+from tests.deploy.local_mode import StartUp
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def _penstock(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_a_local_mode_goes_on_in_another_directory(start_up: StartUp, tmp_path: Path) -> None:
+    here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "penstock.backup"
+    up = start_up("--workers", "0", data_dir=here)
+    running = up.ready()
+    with QueueClient(running.url, running.service, token=running.token) as client:
+        request_id = client.put("kept").request_id
+    made = _penstock("backup", file, "--data", here)
+    assert made.exit_code == 0, made.exception
+    taken = _penstock("restore", file, "--data", here, "--force")
+    assert isinstance(taken.exception, DataDirTaken)
+    up.end()
+
+    full = _penstock("restore", file, "--data", here)
+    assert isinstance(full.exception, StoreNotEmpty)
+    # The file of a local mode that does not run has the same.
+    made = _penstock("backup", tmp_path / "second.backup", "--data", here)
+    assert made.exit_code == 0, made.exception
+    for data_dir, backup in ((there, file), (here, tmp_path / "second.backup")):
+        force = ["--force"] if data_dir == here else []
+        done = _penstock("restore", backup, "--data", data_dir, *force)
+        assert done.exit_code == 0, done.exception
+        paths = (*data_dir.iterdir(), *(data_dir / "services").glob("*"))
+        assert {path.stat().st_mode & 0o77 for path in paths if path.name != "lock"} == {0}
+    aside = list(here.glob("before-restore-*"))
+    assert [path.name for path in aside[0].iterdir()]
+
+    for data_dir in (there, here):
+        again = start_up("--workers", "0", data_dir=data_dir)
+        found = again.ready()
+        assert (found.token, found.admin_token) == (running.token, running.admin_token)
+        with QueueClient(found.url, found.service, token=found.token) as client:
+            (frame,) = client.get(auto_delete=False)
+        assert (frame.data, frame.tags[REQUEST_ID_TAG]) == (b"kept", request_id)
+        again.end()
+
+
+def test_a_restore_that_fails_leaves_the_directory_as_it_was(tmp_path: Path) -> None:
+    data_dir = DataDir(tmp_path / "data")
+    with data_dir.lock():
+        token = data_dir.token("token")
+    file = tmp_path / "penstock.backup"
+    file.write_bytes(b"no backup")
+    failed = _penstock("restore", file, "--data", data_dir.path, "--force")
+    assert isinstance(failed.exception, BadBackup)
+    assert data_dir.token("token") == token
+    nothing = _penstock("backup", tmp_path / "of-nothing", "--data", tmp_path / "nowhere")
+    assert isinstance(nothing.exception, NotRunning)
+    assert not (tmp_path / "nowhere").exists()
+    assert not (tmp_path / "of-nothing").exists()
