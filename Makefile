@@ -26,7 +26,7 @@ help:
 
 # --- Run it
 
-## demo: twenty real questions through two workers, one of which is killed on the way
+## demo: ask twenty questions and kill a worker; no answer is lost
 .PHONY: demo
 demo: $(VENV)/model.stamp
 	@$(BIN)/penstock demo $(ARGS)
@@ -94,7 +94,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check
 	$(BIN)/codespell
 
-## format: let ruff write the code as `lint` wants it
+## format: format the code and fix what ruff can fix
 .PHONY: format
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format
@@ -105,7 +105,7 @@ format: $(VENV)/dev.stamp
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
-## layers: the one arrow between the rooms
+## layers: check the imports between packages and layers
 .PHONY: layers
 layers: $(VENV)/dev.stamp
 	$(BIN)/lint-imports

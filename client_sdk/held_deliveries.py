@@ -142,7 +142,7 @@ class HeldDeliveries:
             )
 
     def shrink(self) -> None:
-        """React to a message that was too big for the service: send answers one by one from now on.
+        """After a message was too big for the service, send answers one at a time.
 
         If they already were, the largest answer is the one that does not fit.  It is given up, or
         it would block all others for ever.

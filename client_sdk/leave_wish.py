@@ -1,4 +1,4 @@
-"""A worker's wish to leave, and whether the service of the connection understands it."""
+"""A worker's request to leave, sent once per connection if the service understands it."""
 
 
 class LeaveWish:

@@ -28,7 +28,7 @@ Failures = Literal["raise", "return"]
 LOOK_S = 20.0
 #: The time for canceling the open jobs of a map that ends early, in seconds.
 CANCELING_S = 5.0
-#: How often one input is submitted at most, if its result expires before it was read.
+#: An input is submitted at most this often, if its result expires unread.
 MAX_SUBMITS = 3
 _END: Final = object()
 

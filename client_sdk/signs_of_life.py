@@ -1,4 +1,4 @@
-"""The signs of life of both sides of a work connection: TCP may notice an end much later."""
+"""Heartbeats of both sides of a work connection: TCP can take minutes to notice a lost peer."""
 
 import asyncio
 from collections.abc import Callable

@@ -17,8 +17,8 @@ from client_sdk.wire.errors import WireError
 CLOSE_TIMEOUT_S = 1.0
 
 NO_UPGRADE = (
-    "no WebSocket gets through: a proxy before the service has to speak HTTP/1.1 to it and pass "
-    "the headers `Upgrade` and `Connection` on"
+    "the WebSocket upgrade failed: configure the proxy to speak HTTP/1.1 to the service and to "
+    "forward the headers `Upgrade` and `Connection`"
 )
 
 #: Statuses of a proxy, or of a service that got no upgrade, instead of 101.

@@ -50,7 +50,7 @@ def penstock() -> str:
     """
     called = Path(sys.argv[0])
     if called.name != "penstock":
-        return "python -m deploy.cli"
+        return "python -m penstock"
     found = shutil.which("penstock")
     if found and Path(found).resolve() == called.resolve():
         return "penstock"
@@ -118,8 +118,8 @@ class PortTaken(DeployError):
 
     def __init__(self, port: int) -> None:
         super().__init__(
-            f"port {port} of this machine is taken; choose another one with --port "
-            f"(0 takes a free one), in make as `make up ARGS='--port {port + 1}'`"
+            f"port {port} is in use; choose another one with --port "
+            f"(0 picks a free one), in make as `make up ARGS='--port {port + 1}'`"
         )
         self.port = port
 
@@ -257,7 +257,7 @@ class CannotPrint(DeployError):
     code = "CANNOT_PRINT"
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"standard output cannot be written: {why}")
+        super().__init__(f"cannot write to standard output: {why}")
         self.why = why
 
 

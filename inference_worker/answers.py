@@ -139,8 +139,8 @@ def too_big(answer: Answer) -> Failed:
     result = answer.result if isinstance(answer, Completion) else None
     size = len(result.data) if result else 0
     sentence = (
-        f"the result of {size} bytes is larger than the sink takes; its limit is the setting "
-        "max_payload_size_kb (`penstock up --max-payload-kb`, PENSTOCK_MAX_PAYLOAD_KB in compose)"
+        f"the result has {size} bytes, more than the sink accepts; raise max_payload_size_kb "
+        "(`penstock up --max-payload-kb`, PENSTOCK_MAX_PAYLOAD_KB in compose)"
     )
     return Failed(RESULT_TOO_BIG, sentence, retryable=False)
 

@@ -1,4 +1,4 @@
-"""The first load of the engine, which a wrong token or a signal ends early."""
+"""Loads the engine; stops early on a refused token or a signal."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -4,7 +4,7 @@ import asyncio
 
 
 class Leaving:
-    """The wish to leave, which only becomes more urgent.
+    """How a worker stops; every further request can only make it more urgent.
 
     begun: it accepts nothing new.  at_once: it finishes nothing.
     """

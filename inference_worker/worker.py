@@ -307,7 +307,7 @@ class Worker:
         self._failures.reset()
         self._metrics.rests.inc()
         log.error(
-            "Different jobs failed in a row, the last one with %s: %s; the worker rests.",
+            "Different jobs failed in a row, the last one with %s: %s; the worker pauses.",
             end.code,
             end.message,
         )

@@ -1,1 +1,1 @@
-"""The queue service: takes work in, hands it to workers within their windows, keeps the results."""
+"""The queue service: stores jobs, delivers them within the workers' windows, keeps the results."""

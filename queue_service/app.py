@@ -118,7 +118,7 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
     log.info("Takes %d connections; the system permits %d open files.", most, files)
     if most < settings.max_connections:
         log.warning(
-            "max_connections is %d, for which the limit of open files is too low.",
+            "The limit of open files is too low for max_connections=%d.",
             settings.max_connections,
         )
     return ConnectionLimits(
@@ -145,7 +145,7 @@ async def serve(
         root_path=settings.root_path,
         access_log=None,
         keepalive_timeout=settings.keepalive_timeout_s,
-        # The library waits for so long twice: for open requests to end, and to be given up.
+        # The library waits this long twice: for open requests to end, and to be given up.
         shutdown_timeout=settings.drain_s / 2,
         max_line_size=settings.max_header_bytes,
         max_field_size=settings.max_header_bytes,

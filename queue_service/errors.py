@@ -150,11 +150,11 @@ class RevisionChanged(ServiceError):
     code = Code.CONFLICT
 
     def __init__(self, service: str, expected: int | None, came: int | None) -> None:
-        wanted = f"revision {expected}" if expected else "none of this name"
         found = "a newer one" if came is None else f"revision {came}" if came else "none"
-        sentence = f"the service {service!r}: expected {wanted}, found {found}"
-        if not expected:
-            sentence += "; it already exists: change it with `penstock modify`, or delete it first"
+        if expected:
+            sentence = f"service {service!r}: expected revision {expected}, found {found}"
+        else:
+            sentence = f"service {service!r} already exists ({found}): use `penstock modify`"
         super().__init__(sentence)
 
 
@@ -198,7 +198,8 @@ class IdInUse(ServiceError):
 
     def __init__(self, request_id: str) -> None:
         super().__init__(
-            "another job has this id or key: expected the same input and options as for that one"
+            "this id or key belongs to a job with another input or other options: use another "
+            "one, or send the same job again"
         )
         self.request_id = request_id
 

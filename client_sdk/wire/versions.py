@@ -9,4 +9,4 @@ OLDEST_PROTOCOL = 1
 def versions_differ(came: int) -> str:
     """Return the sentence for a version that this side does not support."""
     ours = f"{OLDEST_PROTOCOL} to {PROTOCOL}"
-    return f"expected a version of the worker protocol from {ours}, got {came}: upgrade the older"
+    return f"worker protocol {came} is not supported (supported: {ours}): upgrade the older side"

@@ -23,7 +23,7 @@ from deploy.autoscaling.settings import MOST_WORKERS, explained
 FIELDS = 6
 #: How far back a target is looked for.  A schedule that is rarer than this has no target between.
 LONGEST_AGO = timedelta(days=366)
-#: Times of one schedule that are looked at: so many may lie on excluded dates, one after the other.
+#: At most this many times of a schedule are checked: that many in a row may be excluded.
 MOST_TIMES = 1000
 
 

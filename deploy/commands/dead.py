@@ -96,8 +96,8 @@ def ls(
         policy = api.ask("GET", service_path(service))["settings"]["dead_message_policy"]
         if policy != PARK:
             note(
-                f"{service} keeps only poison jobs: its dead_message_policy is {policy}. With "
-                f"{PARK}, a setting of its queues, it keeps every entry that failed for good."
+                f"{service} keeps only jobs that crash engines (dead_message_policy: {policy}). "
+                f"Set it to {PARK} to keep every entry that failed for good."
             )
 
 

@@ -23,7 +23,7 @@ def pause(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Accept jobs and deliver none, until `penstock resume`; the jobs that run go on."""
+    """Keep accepting jobs but deliver none until `penstock resume`; running jobs continue."""
     apis = OperatorApis.find(url, admin_token, data_dir)
     found = apis.admin.ask("POST", service_path(name, "/pause"))
     if drain:

@@ -82,9 +82,6 @@ async def _wait(client: AsyncQueueClient, receipt: Receipt, *, timeout_s: float)
     found = await client.sink.get(request_id=receipt.request_id, auto_delete=False)
     if found:
         return found
-    note(
-        "the entry has left the input queue and there is no result: a handler that returns None "
-        "leaves none; still waiting"
-    )
+    note("the job ended without a result (a handler that returns None stores none); still waiting")
     wait_s = max(0.0, deadline - loop.time())
     return await client.sink.get(request_id=receipt.request_id, timeout_s=wait_s, auto_delete=False)

@@ -110,7 +110,7 @@ def get(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Print entries, a line each, and take them out of the queue."""
+    """Print entries, one per line, and remove them from the queue."""
     tags = read_tags(tag or [])
 
     async def verb(opened: AsyncQueue) -> None:
@@ -157,7 +157,7 @@ def watch(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Print entries as they come, a line each, and commit each one once it is printed."""
+    """Print entries as they arrive, one per line, and commit each after printing it."""
     tags = read_tags(tag or [])
 
     async def verb(opened: AsyncQueue) -> None:

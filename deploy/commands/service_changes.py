@@ -27,7 +27,7 @@ def put(
     if apis.control is None:
         fields = {**plan.settings} | ({} if plan.token is None else {"token": plan.token})
         said = apis.admin.ask("PUT", service_path(plan.name), fields, if_none_match=only)
-        note("the queues exist; start the workers where they run")
+        note("the queues are created; now start the workers (see docs/several-machines.md)")
     else:
         apis.check_not_own(plan.name)
         worker, folder = local_worker(plan, file)

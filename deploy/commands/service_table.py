@@ -91,7 +91,9 @@ def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
         about = subscriber["about"]
         if about.get("kind") != "worker":
             continue
-        known.add(subscriber["uid"].rpartition("-")[0].rpartition("-")[2])
+        # A worker of an older version reports its host and its pid only in its uid.
+        host, _, pid = subscriber["uid"].rpartition("-")[0].rpartition("-")
+        known.add(str(about.get("pid") or pid))
         silent_ms = max(0, lease_ms - (subscriber["lease_ends_ms"] - now_ms))
         found.append(
             {
@@ -101,9 +103,7 @@ def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
                 "held": subscriber["held"],
                 "version": about.get("version", ""),
                 "engine": about.get("engine", ""),
-                # A worker of an older version reports its host only in its uid.
-                "host": about.get("host")
-                or subscriber["uid"].rpartition("-")[0].rpartition("-")[0],
+                "host": about.get("host") or host,
                 "gpu": about.get("gpu", ""),
                 "load": _load(about.get("load")),
                 "seen": f"{silent_ms / 1000:.1f} s ago",

@@ -3,8 +3,8 @@
     python -m deploy.demo.train [--out DIR] [--steps N]
 
 Needs the extra `transformers`, one CPU core and a few minutes.  The same machine and the same
-versions give the same file.  It ends by asking every question through the very handler that
-the workers run, and fails unless each answer comes back word for word.
+versions give the same file.  It ends by asking every question with the handler that the
+workers run, and fails unless each answer comes back word for word.
 """
 
 import argparse

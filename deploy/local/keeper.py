@@ -87,7 +87,7 @@ class Keeper:
             code = await child.wait()
             if code == 0 and self._may_leave:
                 self.has_left = True
-                self._on_event("left, and is not started again")
+                self._on_event("exited with 0; not restarted")
                 return
             lived_s = time.monotonic() - born
             if code > 0 and not RESPAWN.did_well(lived_s) and not self.restarts:

@@ -77,22 +77,26 @@ class Metrics:
         self.connections = _connections(self.registry)
         self._counters = {
             "puts": counter("puts", "Entries that were stored."),
-            "refusals": counter("refusals", "Puts that were refused because the queue was full."),
+            "refusals": counter(
+                "refusals", "Puts that were refused: the queue or a quota was full."
+            ),
             "gets": counter("gets", "Entries that were read by get."),
-            "deliveries": counter("deliveries", "Entries that were handed to a subscriber."),
+            "deliveries": counter("deliveries", "Entries that were sent to a subscriber."),
             "commits": counter("commits", "Entries that were committed."),
             "completions": counter("completions", "Deliveries that ended with a result."),
-            "rejections": counter("rejections", "Deliveries that their subscriber gave back."),
-            "stale": counter("stale_answers", "Answers of a subscriber that held it no more."),
-            "releases": counter("releases", "Deliveries whose subscriber was lost."),
+            "rejections": counter("rejections", "Deliveries that their subscriber rejected."),
+            "stale": counter(
+                "stale_answers", "Answers of a subscriber that no longer held the entry."
+            ),
+            "releases": counter("releases", "Deliveries whose subscriber's lease ended."),
             "overdue": counter("overdue", "Deliveries that were held for longer than max_idle."),
             "deletions": counter("deletions", "Entries that were deleted or truncated."),
         }
         self.length = gauge("length", "Entries that are stored.")
         self.waiting = gauge("waiting", "Entries that the largest group still waits for.")
-        self.held = gauge("held", "Entries in subscribers' hands.")
+        self.held = gauge("held", "Entries that subscribers hold.")
         self.dead_letters = gauge("dead_letters", "Dead letters that are kept.")
-        #: Told by the store and the same in every replica: since the queue was made.
+        #: Since the queue was created; from the store, so the same in every replica.
         self.dead_letter_sums = {
             name: gauge(f"dead_letters_{name}", text)
             for name, text in (

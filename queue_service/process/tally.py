@@ -1,4 +1,4 @@
-"""Counting what strangers do: a line in the log now and then, never one for each."""
+"""Logs what strangers do in summaries: never a line for each event."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ EVERY_S = 60.0
 
 
 class Tally:
-    """Counts one kind of event, and tells of the first at once, of the others summed up.
+    """Counts one kind of event: logs the first at once, then one summary a minute.
 
     sentence: with %d for how many, and %s for who was the last.
     """

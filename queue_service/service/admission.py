@@ -54,7 +54,7 @@ class Admission:
     @property
     def bell(self) -> Doorbell:
         """The bell that rings when the credential ends."""
-        # Made when somebody listens: most requests are answered before anybody does.
+        # Made when something listens: most requests are answered before that.
         if self._bell is None:
             self._bell = Doorbell()
             if self.ended:
@@ -106,7 +106,7 @@ class Admission:
                 callback()
             except Exception:
                 # The others must end all the same, and this one is cut.
-                log.exception("A request did not take the end of its credential.")
+                log.exception("A handler failed to react to the end of its credential.")
 
     def _cut_what_is_left(self) -> None:
         # The connection of a request that has ended may serve another credential by now.

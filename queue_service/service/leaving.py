@@ -13,9 +13,9 @@ from queue_service.store.entry import SubscriberState
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Leaving
 
-#: Of the busy workers, so many with the fewest entries are asked since when they run.
+#: The start of their jobs is read for at most this many busy workers, those with the fewest jobs.
 MOST_ASKED = 100
-#: How often a choice is made again after another request has chosen the same worker.
+#: How often to choose again after another request has chosen the same worker.
 MOST_TRIES = 5
 
 
@@ -24,9 +24,8 @@ class NoSuchWorker(ServiceError):
 
     def __init__(self, service: str, uid: str) -> None:
         super().__init__(
-            f"expected the uid of a connected worker of {service} that can be asked to leave, got "
-            f"{uid!r}; `penstock desc {service}` lists them, and those of older versions cannot be "
-            "asked"
+            f"no connected worker {uid!r} of {service} can be asked to leave: `penstock desc "
+            f"{service}` lists the workers; those of older versions cannot be asked"
         )
         self.uid = uid
 

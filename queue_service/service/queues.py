@@ -20,7 +20,7 @@ from queue_service.errors import (
 )
 from queue_service.process.metrics import QueueMetrics
 from queue_service.service.dead_letters import DeadLetters
-from queue_service.service.refusals import error_of
+from queue_service.service.refusals import error_of, is_full_or_limited
 from queue_service.service.rejections import decide
 from queue_service.settings.process import Settings
 from queue_service.store.batching import all_of
@@ -134,7 +134,8 @@ class Queue:
             raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
         stored = await self.store.put(entry)
         if isinstance(stored, Refused):
-            self.metrics.refusals.inc()
+            if is_full_or_limited(stored):
+                self.metrics.refusals.inc()
             raise error_of(
                 stored,
                 request_id=entry.request_id,

@@ -26,8 +26,8 @@ def error_of(
         case QuotaReached() as reached:
             return _quota_exceeded(putter, reached)
         case TooLate(option, by_ms):
-            came = f"one that passed {by_ms} ms ago; nothing was stored"
-            return BadParameter(option, "a time that is still to come", came)
+            came = f"one {by_ms} ms in the past; nothing was stored"
+            return BadParameter(option, "a time in the future", came)
         case InUse(other_id):
             return IdInUse(other_id)
 

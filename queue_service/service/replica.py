@@ -1,4 +1,4 @@
-"""This process, as the others and the operators see it: a line in the registry with an end."""
+"""Announces this process in the registry; an announcement expires."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ LEAVE_S = 1.0
 
 
 class Announcement:
-    """Says again and again that this process lives.
+    """Announces this process, again and again.
 
     lease_ms: after so much silence it is believed to be dead.
     """

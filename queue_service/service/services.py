@@ -110,7 +110,7 @@ class Services:
             raise NoSuchService(name) from None
 
     async def seek(self, name: str) -> Service:
-        """The service of this name, be it made a moment ago in another process.
+        """Return the service of this name, even if another process has just created it.
 
         Raises NoSuchService, or StoreUnavailable when nobody can tell.
         """
@@ -282,7 +282,9 @@ class Services:
             known = service.description
             if known.origin is Origin.ENVIRONMENT:
                 if wanted.pop(service.name, None):
-                    log.warning("Service %s of the registry: the environment's wins.", known.name)
+                    log.warning(
+                        "Ignoring service %s of the registry: PENSTOCK_SERVICES has it.", known.name
+                    )
             elif isinstance(registered := found.get(service.name), Unreadable):
                 # It goes on as it was: nothing says that its entries must go.
                 continue

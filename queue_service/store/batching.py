@@ -41,7 +41,7 @@ class Batcher(Generic[Item, Outcome]):
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._gathered.append((item, future))
         if self._sending is None:
-            # A new task begins after this turn of the loop: whoever else asks now is in.
+            # The task starts in the next turn of the loop: items added until then join the batch.
             self._sending = asyncio.create_task(self._send_all())
         return future
 

@@ -41,7 +41,7 @@ class Cluster:
 
     async def find_pool(self, key: str) -> Pool:
         async with self._looking:
-            # Whoever held the lock has perhaps just found it.
+            # The task that held the lock has perhaps just found it.
             return self.known_pool(key) or await self._look_for(key)
 
     async def any_pool(self) -> Pool:

@@ -77,7 +77,7 @@ def _sentinels(settings: Settings, address: RedisAddress) -> Sentinels:
 
 def _options(settings: Settings, address: RedisAddress, *, timeout_s: float) -> dict[str, Any]:
     options: dict[str, Any] = {
-        # Whoever comes when all are busy waits for one; the batches make that rare.
+        # A call that finds all of them busy waits for one; batches make that rare.
         "max_connections": MOST_CONNECTIONS,
         "timeout": timeout_s,
         "decode_responses": False,

@@ -188,7 +188,7 @@ class Store:
         return outcomes
 
     async def subscribe(self, subscription: Subscription) -> tuple[int, list[tuple[int, int]]]:
-        """Make a connection the subscriber; give what it still holds, and lost claims."""
+        """Register a subscriber; return what it still holds, and the claims that were lost."""
         narrow = subscription.newest_only or subscription.wanted != Filter()
         arguments: list[Any] = [
             subscription.gid,

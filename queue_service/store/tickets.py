@@ -34,7 +34,7 @@ HISTORY_LENGTH = 512
 HISTORY_MS = 7 * 24 * 3600 * 1000
 #: Most events of one read.
 EVENTS_AT_ONCE = 500
-#: Most entries of one worker whose run times are read to choose who leaves.
+#: Run times of at most this many entries of a worker are read to choose a worker that leaves.
 MOST_RUNS = 50
 #: Where each part of the list of requests begins.
 LIST_BEGIN = "0"

@@ -56,8 +56,8 @@ class TokenStore:
         return bool(removed)
 
     async def _changed(self) -> None:
-        # After the change: whoever sees the new revision reads the new records, and whoever
-        # knows that this is safe knows it of the change.
+        # After the change: a process that sees the new revision reads the new records, and once
+        # the revision is durable, so is the change.
         await self._ask("HINCRBY", self._key, _REVISION, 1, promised=True)
         await self._ask("PUBLISH", self.channel, TOKENS)
 

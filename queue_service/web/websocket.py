@@ -30,8 +30,8 @@ class UpgradeRequired(ServiceError):
 
     def __init__(self, came: str) -> None:
         super().__init__(
-            f"Upgrade: expected websocket, got {came}: a proxy before the service has to speak "
-            "HTTP/1.1 to it and pass the headers `Upgrade` and `Connection` on"
+            f"Upgrade: expected websocket, got {came}: configure the proxy to speak HTTP/1.1 to "
+            "the service and to forward the headers `Upgrade` and `Connection`"
         )
 
 

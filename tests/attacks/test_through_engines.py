@@ -131,11 +131,11 @@ async def test_jobs_that_fail_in_a_row_end_no_job_of_another_team(
     await asyncio.to_thread(pipe.write_text, "done")
     assert "done" in await waiting
     assert begun.read_text() == "begun"
-    assert "the worker rests" not in worker.log
+    assert "the worker pauses" not in worker.log
     # Nor does the next job of the other team find a worker that rests: its last one has succeeded.
     for _ in range(3):
         await client.submits({}, max_attempts="1")
-    assert "the worker rests" not in worker.log
+    assert "the worker pauses" not in worker.log
 
 
 async def test_a_server_is_asked_for_nothing_but_what_its_operator_offers(

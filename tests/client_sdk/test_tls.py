@@ -132,7 +132,9 @@ def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
 async def test_a_proxy_without_upgrade_is_named(proxy: Proxy) -> None:
     url = await proxy()
     async with WorkConnection(url, "svc", window=1, token=TOKEN) as connection:
-        with pytest.raises(NoUpgrade, match=r"no WebSocket gets through: a proxy .* `Upgrade`"):
+        with pytest.raises(
+            NoUpgrade, match=r"the WebSocket upgrade failed: configure the proxy .* `Upgrade`"
+        ):
             await connection.wait_connected()
 
 
@@ -142,7 +144,7 @@ async def test_a_worker_behind_such_a_proxy_ends_and_says_so(
     worker = await start_worker(await proxy(), wait=False)
     await wait_until(lambda: not worker.running, "the worker has ended", 30)
     assert "UPGRADE_REQUIRED" in worker.log
-    assert "a proxy before the service has to speak HTTP/1.1" in worker.log
+    assert "configure the proxy to speak HTTP/1.1" in worker.log
 
 
 def test_the_option_may_stand_anywhere() -> None:

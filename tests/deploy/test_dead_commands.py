@@ -100,7 +100,7 @@ async def test_an_empty_list_says_what_is_kept_and_a_deletion_what_goes(
     service = await start_service()
     empty = await _penstock("ls", "svc", url=service.url)
     assert empty.exit_code == 0
-    assert "svc keeps only poison jobs: its dead_message_policy is Rear" in empty.stderr
+    assert "svc keeps only jobs that crash engines (dead_message_policy: Rear)" in empty.stderr
     wish = {"token": TOKEN, "max_delivery": 1, "dead_message_policy": "Park"}
     await AdminApi(service.url, ADMIN_TOKEN).ask_async("PUT", "/v1/services/parked", wish)
     assert (await _penstock("ls", "parked", url=service.url)).stderr == ""

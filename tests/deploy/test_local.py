@@ -110,10 +110,10 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(start_up: StartUp) 
     port = up.ready().url.rpartition(":")[2]
     other = start_up("--port", port, data_dir=up.data_dir.with_name("other"))
     assert other.process.wait(START_S) == 1
-    assert f"port {port} of this machine is taken" in other.log
+    assert f"port {port} is in use" in other.log
     assert "redis" not in other.log
     # The reason comes first, once, with the option that helps.
-    assert other.log.startswith(f"port {port} of this machine is taken")
+    assert other.log.startswith(f"port {port} is in use")
     assert "--port" in other.log
     assert other.log.count("taken") == 1
 
@@ -123,7 +123,7 @@ def test_an_engine_that_does_not_exist_stops_it_with_the_workers_words(start_up:
     assert up.process.wait(START_S) == 1
     assert re.search(r"worker-1 ended with \d", up.log), up.log
     assert up.log.count("a module no.such.module that can be imported") == 1, up.log
-    assert "its own words are above" in up.log
+    assert "see its output above" in up.log
     assert not descendants(up.process.pid)
 
 

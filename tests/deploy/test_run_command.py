@@ -112,7 +112,7 @@ async def test_a_result_that_cannot_be_written_is_said(
     )
     _, told = await process.communicate()
     assert process.returncode == 1
-    said = "standard output cannot be written: No space left on device"
+    said = "cannot write to standard output: No space left on device"
     assert told.decode().splitlines()[-1] == said
 
 

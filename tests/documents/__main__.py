@@ -1,6 +1,6 @@
 """Write what is generated in the documents: `make docs`."""
 
-from tests.documents import command_page, file_tables, settings_table, words
+from tests.documents import command_page, file_tables, settings_table
 
 settings_table.DOCUMENT.write_text(
     settings_table.with_tables(settings_table.DOCUMENT.read_text(encoding="utf-8")),
@@ -9,4 +9,3 @@ settings_table.DOCUMENT.write_text(
 command_page.DOCUMENT.write_text(command_page.page(), encoding="utf-8")
 for package in file_tables.PACKAGES:
     file_tables.readme(package).write_text(file_tables.with_table(package), encoding="utf-8")
-words.write_to_rewrite()

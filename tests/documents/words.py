@@ -5,17 +5,24 @@ say.  See "Documents" in CONTRIBUTING.md.
 """
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
-from pathlib import Path
 
 from tests.documents.blocks import ROOT
 
 PACKAGES = ("client_sdk", "queue_service", "inference_worker", "deploy", "penstock")
 
-#: Files of Python that still have such words.  A file leaves the list when it is rewritten
-#: (`make docs` removes it); none is ever added.
-TO_REWRITE = Path(__file__).with_name("words_to_rewrite.txt")
+#: Texts that are not Python, as patterns below the repository.
+OTHER_SOURCES = (
+    "*/**/*.lua",
+    "*/**/*.proto",
+    "Makefile",
+    "pyproject.toml",
+    ".env.example",
+    "*.yml",
+)
 
 WORDS: dict[str, str] = {
     r"told by": "reported by, over",
@@ -74,30 +81,26 @@ def documents() -> Iterator[tuple[str, str]]:
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    """Yield each file of Python, its name and its texts: docstrings, messages, help."""
+    """Yield each source file, its name and its texts.
+
+    Of Python the docstrings, messages, help and comments; of other files everything.
+    """
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
-            if path.stem.endswith("_pb2"):
-                continue
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            texts = (
-                node.value
-                for node in ast.walk(tree)
-                if isinstance(node, ast.Constant) and isinstance(node.value, str)
-            )
+            if not path.stem.endswith("_pb2"):
+                source = path.read_text(encoding="utf-8")
+                yield str(path.relative_to(ROOT)), "\n".join(_texts_of(source))
+    for pattern in OTHER_SOURCES:
+        for path in sorted(ROOT.glob(pattern)):
+            if path.parts[len(ROOT.parts)] not in ("build", ".venv"):
+                yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+
+
+def _texts_of(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             # A line end inside of a docstring is a space.
-            yield str(path.relative_to(ROOT)), "\n".join(" ".join(text.split()) for text in texts)
-
-
-def to_rewrite() -> set[str]:
-    """Return the files that are excused until they are rewritten."""
-    lines = TO_REWRITE.read_text(encoding="utf-8").splitlines()
-    return {line for line in lines if line and not line.startswith("#")}
-
-
-def write_to_rewrite() -> None:
-    """Drop the files from the list that are clean, or gone."""
-    unclean = {file for file, text in sources() if found_in(text)}
-    head = "# Files whose docstrings or messages have words of words.py; the list only shrinks.\n"
-    lines = sorted(to_rewrite() & unclean)
-    TO_REWRITE.write_text(head + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+            yield " ".join(node.value.split())
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string

@@ -46,7 +46,7 @@ EMPTY = {
     "disk, memory, clock of others than Redis": "only Redis writes to a disk; a process that has "
     "no memory left is killed, which is the cell SIGKILL; leases are counted by Redis's clock, "
     "and by monotonic clocks everywhere else",
-    "wires of the engine": "it hangs on its worker by a pipe, which ends with either of them",
+    "wires of the engine": "a pipe connects it to its worker and closes when either ends",
 }
 
 

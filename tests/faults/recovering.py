@@ -77,7 +77,9 @@ async def measure(folder: Path, *, seed: int) -> tuple[list[Measured], list[Viol
         Measured("SIGKILL of a worker to redelivery", 1.0, _of_victims(outcomes[0])),
         Measured("a worker's machine gone to redelivery", LEASE_S + 1, _of_victims(outcomes[1])),
         Measured(
-            "a queue process frozen to what it held going on", LEASE_S + 1, _behind(outcomes[2])
+            "a queue process frozen, until its deliveries continue",
+            LEASE_S + 1,
+            _behind(outcomes[2]),
         ),
         Measured("Redis answers again to the first delivery", 3.0, _after_healing(outcomes[3])),
     ], violations

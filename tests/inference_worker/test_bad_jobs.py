@@ -166,7 +166,7 @@ async def test_a_broken_worker_among_three_does_not_eat_the_queue(
         frames = await collect(client, 100, timeout_s=40)
     results = Counter(frame.data.decode() for frame in frames)
     assert results == Counter(f"JOB {number}!" for number in range(100))
-    assert "the worker rests" in workers[0].log
+    assert "the worker pauses" in workers[0].log
 
 
 async def test_an_engine_killed_with_four_jobs_in_it_answers_each_once(

@@ -33,7 +33,6 @@ NAMED_EVERY_S = 15.0
 #: Environment variables that local mode ignores, and what to use instead.
 _IGNORED_FOR = {
     "PENSTOCK_SERVICES": "--service, --token and --max-payload-kb",
-    "PENSTOCK_HOST": "`python -m queue_service` or containers, to be reached from elsewhere",
     "PENSTOCK_REDIS_URL": "`python -m queue_service` on a Redis of your own",
     "PENSTOCK_ADMIN_TOKEN": "the file admin-token in the data directory",
     "PENSTOCK_WORKER_QUEUE_URL": "`python -m inference_worker` for another queue service",
@@ -54,7 +53,7 @@ async def run_up(options: LocalOptions, log: MergedLog) -> int:
     def on_signal(number: signal.Signals) -> None:
         if stopping.is_set():
             local.hurry()
-            log.line("penstock", f"{number.name} again: not waiting any longer")
+            log.line("penstock", f"{number.name} again: stopping now")
             return
         stopping.set()
         log.line("penstock", f"{number.name}: stopping; send it again to stop at once")
@@ -86,7 +85,7 @@ async def run_up(options: LocalOptions, log: MergedLog) -> int:
 def _reason(error: DeployError) -> str:
     """Return the error's message, without the lines of a child that the log has already shown."""
     if isinstance(error, ChildFailed) and error.name != "redis":
-        return f"{error.name} {error.why}; its own words are above"
+        return f"{error.name} {error.why}; see its output above"
     return str(error)
 
 

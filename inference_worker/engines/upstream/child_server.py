@@ -128,7 +128,7 @@ class ChildServer:
         # With a limit: a process inside a device driver may not end even after SIGKILL.
         await asyncio.wait({self._watching}, timeout=KILL_WAIT_S)
         if self.running:
-            log.error("The server was killed but does not end; it is left behind.")
+            log.error("The server does not end after SIGKILL; continuing without it.")
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
 

@@ -46,7 +46,7 @@ end
 -- The name under which a result is stored: that of the entry which it answers.  A worker that reads the
 -- input queue through EAS sees the ids of owned entries with their owner, so an id without one is
 -- the service's own, also when its entry has gone before its result comes.  A token of a
--- worker answers what its own connections hold; a result of nothing in line is its own.
+-- worker answers what its own connections hold; a result without an entry is its own.
 local function name_of_result(request_id, owner, meant)
     local unsure = string.sub(meant, 1, 1) == '?'
     if unsure then
@@ -75,7 +75,7 @@ local function standing(request_id)
     return ticket and ticket.delayed and '0' or index
 end
 
--- Why the owner of a worker's token may put no more results that answer nothing in line, if so: they are
+-- Why the owner of a worker's token may put no more results without an entry, if so: they are
 -- its own, and it may never read them.
 local function own_result_refusal(position, name)
     local owner = ARGV[position + 8]

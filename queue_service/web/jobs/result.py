@@ -1,4 +1,4 @@
-"""A job's result: read as often as one likes, until it is gone."""
+"""A job's result: you can read it any number of times until it expires."""
 
 import json
 import re

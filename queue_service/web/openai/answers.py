@@ -45,7 +45,9 @@ class Diverged(Exception):
     """A further attempt makes a text other than the one that the client has begun to read."""
 
     def __init__(self) -> None:
-        super().__init__("the worker was lost, and the next one gave another answer; send it again")
+        super().__init__(
+            "the worker failed and the retry gave a different answer; send the request again"
+        )
 
 
 class Chunks:

@@ -52,7 +52,7 @@ local function tell_poison(deaths)
     return 'the engine of the only worker died ' .. deaths.most .. ' times while it ran it'
 end
 
--- Whether an entry has killed so many engines that it must be the cause.
+-- Whether an entry has killed enough engines to be the likely cause.
 local function is_poison(gid, index)
     local deaths = Records.deaths_of(own, gid, index)
     return #deaths.uids >= MOST_USERS

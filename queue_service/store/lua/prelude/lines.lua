@@ -30,7 +30,7 @@ local accounts, changed_accounts, all_read = {}, {}, false
 local idle_when_read = {}
 local owners_of_ended = {} -- of the runs that ended in this call
 local prices = {} -- what those of them cost beyond their time, in ms
-local busy -- owners with something in line or at workers, at least two of them if there are two
+local busy -- owners with entries that wait or are at workers; at least two if there are two
 local clock, clock_changed
 
 -- The owner of an entry, and how many of the owner's entries may run at once, 0 for any number.
@@ -134,7 +134,7 @@ function fair.leave(index, lane, fields)
     end
 end
 
--- A token's entry waits for another attempt, and is in line once more for what its token may have.
+-- A token's entry waits for another attempt, and counts as waiting again for its token's limits.
 function fair.come_back(gid, index)
     local owner = owners_of_ended[gid .. SEP .. index]
     if owner and owner ~= '' then
@@ -161,7 +161,7 @@ function fair.leave_if_in(index, lane)
     end
 end
 
--- One that is not in line before its time is counted as its owner's all the same.
+-- An entry that does not compete before its time still counts as its owner's.
 function fair.count_delayed(fields, by)
     local owner = fair.owner_of(fields)
     if owner == '' then
@@ -207,7 +207,7 @@ function fair.begin_run(gid, index, owner, now)
     redis.call('HSET', running, gid .. SEP .. index, string.format('%.0f ', now) .. owner)
 end
 
--- Whether owners other than this one have something in line or at workers.  Only for the workers' group.
+-- Whether other owners have entries that wait or are at workers.  Only for the workers' group.
 function fair.has_rivals(owner)
     if not busy then
         busy = {}
@@ -277,7 +277,8 @@ function fair.share_of(account, now)
     return account.used + math.max(account.runs * line_clock().mean, elapsed)
 end
 
--- The same of one that may have nothing in line but what came back: it has saved nothing up.
+-- The same for an owner whose only waiting entries are retries: it starts at the current clock, so
+-- that it cannot save up time.
 function fair.share_of_owner(owner, now)
     local account = fair.account_of(owner)
     account.used = math.max(account.used, line_clock().time)

@@ -1,7 +1,7 @@
 -- prelude/quotas: what the token that puts may have.
 -- uses: lines, owners, rules
 --
--- A putter is "<account> <most in line> <most at once> <ms from one put to the next> <puts at once>
+-- A putter is "<account> <most waiting> <most at once> <ms from one put to the next> <puts at once>
 -- <1: its priority goes before other owners> <most results in the sink>", each limit 0 for none; ""
 -- is the service's own token.  The account is the owner, so that all its tokens count as one; that of a
 -- token which sees everybody's entries is its id.
