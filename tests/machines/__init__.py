@@ -1,0 +1,1 @@
+"""Several machines: network namespaces with cables that tests pull out."""
