@@ -11,7 +11,6 @@ DeployError
   ├─ NoAnswer         no queue service answered
   ├─ NotRunning       no local mode runs on this directory
   ├─ NoSuchLocalService   the local mode runs no service of this name
-  ├─ OwnService       the options of `penstock up` describe this service
   ├─ InstancesElsewhere   the workers run elsewhere
   ├─ OnlyInContainers the service is an image, which local mode cannot run
   ├─ NotReady         a change was not complete in time
@@ -278,22 +277,8 @@ class NoSuchLocalService(DeployError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"this local mode runs no service {name!r} of `{penstock()} create`; "
-            f"`{penstock()} ls` lists them"
-        )
-        self.name = name
-
-
-class OwnService(DeployError):
-    """The options of `penstock up` describe this service; no command changes it."""
-
-    code = "OWN_SERVICE"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"{name!r} is the service of `penstock up`, and only its options change it: stop it, "
-            f"and run `{penstock()} up --workers N` (or --engine, ...); its entries are kept. "
-            f"Or create a service of another name with `{penstock()} create`"
+            f"this local mode runs no instances of a service {name!r}; "
+            f"`{penstock()} ls` lists the services"
         )
         self.name = name
 

@@ -28,7 +28,7 @@ IDLE_KEYS: Mapping[str, str] = {
 }
 
 #: Owned by operators, by the end of the key: they end what they made.
-OPERATORS_KEYS = ("tokens",)
+OPERATORS_KEYS = ("tokens", "adopted")
 
 #: Owned by entries: gone with the last of them.
 ENTRY_KEYS = {"request_ids", "repeated_ids", "deliveries", "released", "skipped", "done", "taken"}

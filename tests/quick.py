@@ -26,6 +26,7 @@ PATHS = (
     "client_sdk/wire",
     "deploy/test_demo_report.py",
     "deploy/test_map_output.py",
+    "deploy/test_own_service.py",
     "deploy/test_processor_entry.py",
     "deploy/test_redis_lines.py",
     "deploy/test_service_file.py",

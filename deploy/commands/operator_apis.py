@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from deploy.admin import AdminApi, service_path
-from deploy.errors import InstancesElsewhere, Interrupted, NotReady, OwnService, penstock
+from deploy.errors import InstancesElsewhere, Interrupted, NotReady, penstock
 from deploy.local.data_dir import DataDir
 
 #: Seconds between two looks at a change that is under way.
@@ -17,15 +17,11 @@ LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class OperatorApis:
-    """The admin API of a queue service; control is None without a local mode.
-
-    own: the service that the options of `penstock up` describe; "" without a local mode.
-    """
+    """The admin API of a queue service; control is None without a local mode."""
 
     url: str
     admin: AdminApi
     control: AdminApi | None
-    own: str = ""
 
     @classmethod
     def find(cls, url: str, admin_token: str, data_dir: Path) -> "OperatorApis":
@@ -35,7 +31,7 @@ class OperatorApis:
         running = DataDir(data_dir).running()
         admin = AdminApi(running.url, admin_token or running.admin_token)
         control = AdminApi(running.control_url, running.control_token)
-        return cls(running.url, admin, control, own=running.service)
+        return cls(running.url, admin, control)
 
     def services(self) -> list[dict[str, Any]]:
         """Return all services; `local` is what the local mode knows of one, or None."""
@@ -58,19 +54,10 @@ class OperatorApis:
         return any(one["name"] == name for one in self._local())
 
     def must_control(self, name: str) -> AdminApi:
-        """Return the control API of the local mode; raises InstancesElsewhere without one.
-
-        Raises OwnService for the service that only the options of `penstock up` change.
-        """
-        self.check_not_own(name)
+        """Return the control API of the local mode; raises InstancesElsewhere without one."""
         if self.control is None:
             raise InstancesElsewhere(name)
         return self.control
-
-    def check_not_own(self, name: str) -> None:
-        """Raise OwnService for the service that the options of `penstock up` describe."""
-        if self.own and name == self.own:
-            raise OwnService(name)
 
     def until_done(
         self, name: str, *, timeout_s: float, tell: Callable[[str], None], made: bool = False

@@ -29,7 +29,6 @@ def put(
         said = apis.admin.ask("PUT", service_path(plan.name), fields, if_none_match=only)
         note("the queues are created; now start the workers (see docs/several-machines.md)")
     else:
-        apis.check_not_own(plan.name)
         worker, folder = local_worker(plan, file)
         wish = {
             "settings": plan.settings,
@@ -56,7 +55,6 @@ def put(
 
 
 def change(apis: OperatorApis, name: str, verb: str, wait_s: float, as_json: bool) -> None:
-    apis.check_not_own(name)
     if apis.control is not None and apis.is_local(name):
         apis.control.ask("POST", local_path(name, verb))
     else:

@@ -23,8 +23,8 @@ from client_sdk.browser_guard import keep_pages_out
 from client_sdk.wire.browsers import Hosts
 from client_sdk.wire.tokens import new_token
 from deploy.errors import AdminRefused, DeployError, NoSuchLocalService
-from deploy.local.service import Wish
 from deploy.local.services import LocalServices
+from deploy.local.wish import Wish
 
 #: Largest request body.
 MAX_WISH_BYTES = 1024 * 1024

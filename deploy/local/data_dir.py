@@ -1,12 +1,12 @@
 """The data directory of a local mode.
 
 lock           held by the local mode that runs here
-token          the generated token of the service of `up`                  (0600)
+token          the generated token of the service that `up` makes          (0600)
 worker-token   the token of its workers, which allows nothing else         (0600)
 admin-token    the token for /metrics and /v1/services                     (0600)
 running.json   the URLs and tokens of the running local mode               (0600)
 redis-url      the address and the password of its Redis, for backups      (0600)
-services/      the services of `penstock create`, with their tokens        (0600)
+services/      a file for each service, with its tokens                    (0600)
 redis/         the append-only file
 """
 
@@ -90,7 +90,7 @@ class DataDir:
         return path.read_text(encoding="ascii").strip()
 
     def token_of(self, service: str) -> str:
-        """Return the token of a service of `penstock create`; "" when there is none."""
+        """Return the token of a service; "" when there is no file of it."""
         path = self.services / f"{service}.json"
         if Path(service).name != service or not path.is_file():
             return ""

@@ -1,6 +1,6 @@
 """Local mode: Redis, the queue service and workers, as the same processes as in production.
 
-    start:  lock -> Redis -> queue service (ready) -> workers -> announcement
+    start:  lock -> Redis -> queue service (ready) -> services with their workers -> announcement
     stop:   workers drain -> queue service -> Redis
 
 The order of stopping matters: a draining worker still delivers results, and the queue service must
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from pydantic import SecretStr
 
 from client_sdk.certificates import CA_FILE_VARIABLE
 from client_sdk.setting_names import is_unknown
@@ -29,6 +28,7 @@ from deploy.local.child import Child
 from deploy.local.control import Control
 from deploy.local.data_dir import DEFAULT_PATH, DataDir, Running
 from deploy.local.keeper import Keeper
+from deploy.local.own_service import OwnService
 from deploy.local.redis_server import (
     STOP_GRACE_S,
     Fsync,
@@ -37,8 +37,9 @@ from deploy.local.redis_server import (
     is_free,
     is_worth_showing,
 )
-from deploy.local.service import Wish, environment_of
+from deploy.local.service import Instance, LocalService
 from deploy.local.services import LocalServices
+from deploy.local.wish import Asked
 from deploy.service_json.plan import WorkerPlan
 
 #: Seconds the queue service may take until it is ready.
@@ -49,9 +50,6 @@ LOOK_EVERY_S = 0.05
 
 #: Seconds that the queue service has to stop: its `drain_s` and a little more.
 SERVICE_GRACE_S = 15.0
-
-#: Seconds that a worker has beyond its own grace.
-BEYOND_WORKER_GRACE_S = 5.0
 
 #: Seconds that each process has after a second Ctrl-C.
 HURRIED_GRACE_S = 2.0
@@ -71,7 +69,8 @@ class LocalOptions:
     the data directory.  engine_options: JSON, for the engine.  window: jobs that a worker takes at
     once; None lets the engine choose.  processes: of the queue service, on one port.
     worker_grace_s: seconds that a stopping worker has to finish its jobs.  limits: settings of the
-    service.
+    service.  given: names of the options, and of the settings in limits, that are no defaults: they
+    change a service that exists.
     """
 
     data_dir: Path = DEFAULT_PATH
@@ -85,6 +84,7 @@ class LocalOptions:
     window: int | None = None
     worker_grace_s: float = 30.0
     limits: Mapping[str, Any] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
     host: str = HOST
     appendfsync: Fsync = "always"
 
@@ -97,14 +97,17 @@ class LocalMode:
 
     def __init__(self, options: LocalOptions, *, on_line: Callable[[str, str], None]) -> None:
         self.options = options
-        self.workers: list[Keeper] = []
+        #: The service that the options describe, after the start.
+        self.own: LocalService | None = None
         self._on_line = on_line
         self._data_dir = DataDir(options.data_dir)
         self._held = ExitStack()
         self._redis: RedisServer | None = None
         self._servers: list[Keeper] = []
         self._running: Running | None = None
-        self.services: LocalServices | None = None
+        self._services: LocalServices | None = None
+        #: The workers that were there at the start: without them, local mode is of no use.
+        self._first_workers: tuple[Instance, ...] = ()
         self._control: Control | None = None
 
     @property
@@ -113,6 +116,11 @@ class LocalMode:
         if self._running is None:
             raise ChildFailed("local mode", "is not running", ())
         return self._running
+
+    @property
+    def workers(self) -> list[Keeper]:
+        """The workers of the service that the options describe."""
+        return [one.keeper for one in self.own.instances] if self.own else []
 
     async def start(self) -> Running:
         """Start everything, and return when it accepts jobs; stops everything after an error.
@@ -124,8 +132,7 @@ class LocalMode:
             running = self._where()
             redis = await self._start_redis()
             await self._start_service(running, redis)
-            await self._start_workers(running)
-            running = await self._start_control(running)
+            running = await self._start_services(running)
             self._data_dir.announce(running, redis_url=redis.url)
             self._running = running
         except BaseException:
@@ -135,7 +142,9 @@ class LocalMode:
 
     async def failure(self) -> None:
         """Wait until a process fails for good, and raise its error."""
-        waits = [asyncio.create_task(k.failure()) for k in (*self._servers, *self.workers)]
+        failures = [server.failure() for server in self._servers]
+        failures += [worker.failure() for worker in self._first_workers]
+        waits = [asyncio.create_task(failure) for failure in failures]
         try:
             for first in asyncio.as_completed(waits):
                 await first
@@ -149,24 +158,22 @@ class LocalMode:
         control, self._control = self._control, None
         if control is not None:
             await control.stop()
-        stops = [worker.stop() for worker in self.workers]
-        if self.services is not None:
-            stops.append(self.services.stop())
-        await asyncio.gather(*stops)
-        self.services = None
+        if self._services is not None:
+            await self._services.stop()
+        self._services = self.own = None
         for server in reversed(self._servers):
             await server.stop()
             if server.child is not None:
                 self._on_line(server.name, "stopped")
-        self.workers, self._servers, self._running = [], [], None
+        self._servers, self._running = [], None
         self._held.close()
 
     def hurry(self) -> None:
         """Make a `stop` that waits return soon.  Accepted jobs are on disk in any case."""
-        for keeper in (*self.workers, *self._servers):
+        for keeper in self._servers:
             keeper.hurry(grace_s=HURRIED_GRACE_S)
-        if self.services is not None:
-            self.services.hurry(grace_s=HURRIED_GRACE_S)
+        if self._services is not None:
+            self._services.hurry(grace_s=HURRIED_GRACE_S)
 
     def _where(self) -> Running:
         options = self.options
@@ -204,15 +211,13 @@ class LocalMode:
             self._on_line("redis", text)
 
     async def _start_service(self, running: Running, redis: RedisServer) -> None:
-        names = {"name": running.service, "token": running.token}
-        names["worker_token"] = self._data_dir.token("worker-token")
-        service = {**names, **self.options.limits}
         env = {
             "PENSTOCK_HOST": self.options.host,
             "PENSTOCK_PORT": running.url.rpartition(":")[2],
             "PENSTOCK_PROCESSES": str(self.options.processes),
             "PENSTOCK_REDIS_URL": redis.url,
-            "PENSTOCK_SERVICES": json.dumps([service]),
+            # All services are in the registry; a variable of the user must not add others.
+            "PENSTOCK_SERVICES": "[]",
             "PENSTOCK_ADMIN_TOKEN": running.admin_token,
         }
 
@@ -223,11 +228,31 @@ class LocalMode:
 
         await self._keep("queue-service", start, SERVICE_GRACE_S, self._servers)
 
-    async def _start_workers(self, running: Running) -> None:
+    async def _start_services(self, running: Running) -> Running:
+        """Create or change our own service, run all others, and start the control API."""
+        services = self._services = LocalServices(
+            self._data_dir.services,
+            running,
+            self._spawn_worker,
+            on_line=self._on_line,
+            grace_s=self.options.worker_grace_s,
+        )
+        own = self.own = await services.begin(self._own_service(running))
+        self._first_workers = tuple(own.instances)
+        await services.load()
+        self._control = Control(services)
+        return replace(
+            running,
+            token=own.wish.token.get_secret_value(),
+            control_url=await self._control.start(),
+            control_token=self._control.token,
+        )
+
+    def _own_service(self, running: Running) -> OwnService:
         options = self.options
-        wish = Wish(
-            name=running.service,
-            worker_token=SecretStr(self._data_dir.token("worker-token")),
+        asked = Asked(
+            token=running.token,
+            instances=options.workers,
             worker=WorkerPlan(
                 engine=options.engine,
                 engine_options=json.loads(options.engine_options or "{}"),
@@ -235,44 +260,20 @@ class LocalMode:
                 # Here a variable of the environment may set it.
                 run_timeout_s=None,
             ),
+            folder=str(Path.cwd()),
+            settings=dict(options.limits),
         )
-        grace_s = options.worker_grace_s + BEYOND_WORKER_GRACE_S
-        for number in range(1, options.workers + 1):
-            name = f"worker-{number}"
-            env = environment_of(wish, running.url, name=name, grace_s=options.worker_grace_s)
-            start = partial(self._start_worker, name, env)
-            await self._keep(name, start, grace_s, self.workers)
-
-    async def _start_control(self, running: Running) -> Running:
-        """Run the services of `penstock create`, and start the control API."""
-        self.services = LocalServices(
-            self._data_dir.services,
-            running,
-            self._spawn_worker,
-            on_line=self._on_line,
-            grace_s=self.options.worker_grace_s,
-        )
-        await self.services.load()
-        self._control = Control(self.services)
-        url = await self._control.start()
-        return replace(running, control_url=url, control_token=self._control.token)
+        worker_token = self._data_dir.token("worker-token")
+        return OwnService(running.service, asked, options.given, worker_token)
 
     async def _keep(
         self, name: str, start: Callable[[], Awaitable[Child]], grace_s: float, into: list[Keeper]
     ) -> None:
-        keeper = Keeper(
-            name,
-            start,
-            on_event=partial(self._on_line, name),
-            grace_s=grace_s,
-            may_leave=into is self.workers,
-        )
+        on_event = partial(self._on_line, name)
+        keeper = Keeper(name, start, on_event=on_event, grace_s=grace_s)
         # Append it before the start, so that a stop in the meantime finds it.
         into.append(keeper)
         await keeper.start()
-
-    async def _start_worker(self, name: str, env: dict[str, str]) -> Child:
-        return self._spawn(name, "inference_worker", env)
 
     def _spawn_worker(self, name: str, env: Mapping[str, str], folder: Path) -> Child:
         return self._spawn(name, "inference_worker", env, folder)

@@ -11,67 +11,15 @@ continue; the list shows why it failed.
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Awaitable, Callable, Collection
 from enum import StrEnum
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, SecretStr
 
 from deploy.errors import DeployError
 from deploy.local.keeper import Keeper
-from deploy.service_json.plan import WorkerPlan
-from deploy.service_json.worker_env import worker_env
+from deploy.local.wish import Wish
 
 #: Seconds between two looks at whether a new worker has connected.
 LOOK_EVERY_S = 0.2
-
-
-class Wish(BaseModel):
-    """The wanted state of a service, as its file keeps it.
-
-    worker_token: allows its workers to work and nothing else.
-    settings: of its queues.  folder: where its files are, and where its workers run.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: str
-    token: SecretStr = SecretStr("")
-    worker_token: SecretStr = SecretStr("")
-    settings: dict[str, Any] = {}
-    instances: int = 1
-    worker: WorkerPlan = WorkerPlan()
-    folder: str = "."
-    stopped: bool = False
-
-    def to_json(self) -> str:
-        """Return it with its tokens, for a private file."""
-        tokens = {
-            "token": self.token.get_secret_value(),
-            "worker_token": self.worker_token.get_secret_value(),
-        }
-        return json.dumps(self.model_dump(mode="json") | tokens, indent=2)
-
-
-def environment_of(wish: Wish, queue_url: str, *, name: str, grace_s: float) -> dict[str, str]:
-    """Return the environment of a worker of this service."""
-    worker = wish.worker
-    return {
-        **worker.env,
-        **worker_env(
-            queue_url=queue_url,
-            service=wish.name,
-            engine=worker.engine,
-            engine_options=json.dumps(worker.engine_options),
-            window=worker.window,
-            run_timeout_s=worker.run_timeout_s,
-        ),
-        # A hostile job may take over its worker: the token allows nothing but work.
-        "PENSTOCK_WORKER_TOKEN": wish.worker_token.get_secret_value(),
-        "PENSTOCK_WORKER_GRACE_S": str(grace_s),
-        "PENSTOCK_WORKER_NAME": name[:64],
-    }
 
 
 class InstanceState(StrEnum):
@@ -92,6 +40,7 @@ class Instance:
         self.state = InstanceState.STARTING
         self.reason = ""
         self._watching: asyncio.Task[None] | None = None
+        self._failed: asyncio.Future[DeployError] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
         """Start the process."""
@@ -109,6 +58,10 @@ class Instance:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
         await self.keeper.stop()
+
+    async def failure(self) -> None:
+        """Wait until its worker has given up, and raise why."""
+        raise await asyncio.shield(self._failed)
 
     @property
     def pid(self) -> int | None:
@@ -128,6 +81,7 @@ class Instance:
 
     def _fail(self, error: DeployError) -> None:
         self.state, self.reason = InstanceState.FAILED, str(error)
+        self._failed.set_result(error)
 
     async def _watch(self) -> None:
         try:
@@ -146,28 +100,52 @@ Ready = Callable[[Wish], Awaitable[Collection[int] | None]]
 
 
 class LocalService:
-    """The workers of one service; changes run one after the other."""
+    """The workers of one service; changes run one after the other.
 
-    def __init__(self, wish: Wish, make_keeper: MakeKeeper, ready: Ready) -> None:
+    worker_name: what the names of its workers begin with.
+    dormant: its workers do not run, because an earlier `penstock up` made it, and this one has not
+        been asked for it.
+    """
+
+    def __init__(
+        self,
+        wish: Wish,
+        make_keeper: MakeKeeper,
+        ready: Ready,
+        *,
+        worker_name: str,
+        dormant: bool = False,
+    ) -> None:
         self.wish = wish
+        self.dormant = dormant
+        self._worker_name = worker_name
         self.instances: list[Instance] = []
         self.doing = ""
         self._make_keeper = make_keeper
         self._ready = ready
         self._lock = asyncio.Lock()
         self._numbers = 0
+        #: Workers that are stopping, each with the task that waits for its end.
+        self._leaving: dict[Instance, asyncio.Task[None]] = {}
         self._ended = False
 
     @property
     def wanted(self) -> int:
         """The wanted number of workers."""
-        return 0 if self.wish.stopped or self._ended else self.wish.instances
+        is_idle = self.wish.stopped or self.dormant or self._ended
+        return 0 if is_idle else self.wish.instances
 
     @property
     def has_failed(self) -> bool:
         """Whether every worker has given up."""
         states = {one.state for one in self.instances}
         return states == {InstanceState.FAILED}
+
+    async def begin(self) -> None:
+        """Start the wanted workers; does not wait until they are ready."""
+        async with self._lock:
+            while len(self.instances) < self.wanted:
+                await self._add()
 
     async def fit(self) -> None:
         """Start or stop workers until their number is the wanted one."""
@@ -180,7 +158,7 @@ class LocalService:
                 one = failed[0] if failed else self.instances[-1]
                 self.instances.remove(one)
                 leaving.append(one)
-            await asyncio.gather(*(one.stop() for one in leaving))
+            await self._end(leaving)
             while len(self.instances) < self.wanted:
                 await self._add()
             self.doing = ""
@@ -196,7 +174,7 @@ class LocalService:
                 # Stop the old one before the new one starts: the machine may not have room for one
                 # more model.
                 self.instances.remove(old)
-                await old.stop()
+                await self._end([old])
                 if len(self.instances) >= self.wanted:
                     continue
                 new = await self._add()
@@ -211,14 +189,16 @@ class LocalService:
         self._ended = True
         while self.instances:
             leaving, self.instances = self.instances, []
-            await asyncio.gather(*(one.stop() for one in leaving))
+            await self._end(leaving)
             # A change under way may have started one more worker; wait for it, and look again.
             async with self._lock:
                 pass
+        # A change that was cut short has left these.
+        await asyncio.gather(*self._leaving.values())
 
     def hurry(self, *, grace_s: float) -> None:
         """Make a `stop` that waits return soon."""
-        for one in self.instances:
+        for one in (*self.instances, *self._leaving):
             one.keeper.hurry(grace_s=grace_s)
 
     async def look(self) -> None:
@@ -246,7 +226,7 @@ class LocalService:
 
     async def _add(self) -> Instance:
         self._numbers += 1
-        keeper = self._make_keeper(f"{self.wish.name}-{self._numbers}", self.wish)
+        keeper = self._make_keeper(f"{self._worker_name}-{self._numbers}", self.wish)
         one = Instance(keeper, self._forget)
         self.instances.append(one)
         await one.start()
@@ -256,6 +236,14 @@ class LocalService:
         # A change under way may have taken it from the list already.
         if one in self.instances:
             self.instances.remove(one)
+
+    async def _end(self, leaving: Collection[Instance]) -> None:
+        """Let workers finish their jobs, and wait until they have ended."""
+        self._leaving = {one: task for one, task in self._leaving.items() if not task.done()}
+        ends = {one: asyncio.create_task(one.stop()) for one in leaving}
+        self._leaving |= ends
+        # Shielded: if this change is cut short, `stop` still waits for the workers.
+        await asyncio.shield(asyncio.gather(*ends.values()))
 
     async def _until_ready(self, those: Collection[Instance]) -> None:
         """Wait until each has been ready once or has failed, while any is wanted."""

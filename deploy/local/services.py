@@ -1,8 +1,9 @@
-"""The services of a local mode that `penstock create` made.
+"""The services of a local mode: the one of `penstock up`, and those of `penstock create`.
 
 Each has a file in the data directory, which owns the settings of its workers: they are children of
 this process.  The registry of the queue service owns the settings of its queues: the admin API
-creates, changes and deletes them, and a restart of the local mode changes nothing.
+creates, changes and deletes them, and a restart of the local mode changes nothing, except what the
+options of `up` ask for.
 """
 
 import asyncio
@@ -17,17 +18,29 @@ from pydantic import SecretStr, ValidationError
 
 from client_sdk.wire.tokens import new_token
 from deploy.admin import AdminApi, service_path
-from deploy.errors import AdminRefused, DeployError, NoSuchLocalService, OneOnly
+from deploy.errors import (
+    AdminRefused,
+    BadServiceFile,
+    DeployError,
+    NoSuchLocalService,
+    OneOnly,
+    penstock,
+)
 from deploy.local.child import Child
 from deploy.local.data_dir import Running, write_private
 from deploy.local.keeper import Keeper
-from deploy.local.service import LocalService, Wish, environment_of
+from deploy.local.own_service import OwnService
+from deploy.local.service import LocalService
+from deploy.local.wish import Wish, environment_of
 from deploy.local.workers import connected_here
 
 log = logging.getLogger(__name__)
 
 #: Seconds that a worker has when its service is deleted: nobody will read its results.
 DELETED_GRACE_S = 2.0
+
+#: What the names of the workers begin with that `penstock up` starts.
+OWN_WORKER = "worker"
 
 #: Starts a child: name, environment, folder.
 Spawn = Callable[[str, Mapping[str, str], Path], Child]
@@ -64,13 +77,48 @@ class LocalServices:
         except KeyError:
             raise NoSuchLocalService(name) from None
 
+    async def begin(self, own: OwnService) -> LocalService:
+        """Create or change the service of `penstock up`, and start its workers.
+
+        Raises BadServiceFile, AdminRefused, OneOnly or NoAnswer.
+        """
+        path = self._path(own.name)
+        kept = None
+        if path.exists():
+            try:
+                kept = Wish.model_validate_json(path.read_bytes())
+            except ValidationError as error:
+                raise BadServiceFile(
+                    f"{path} cannot be read; remove it, and the options of `up` make it again: "
+                    f"{error}"
+                ) from None
+        wish = own.wish(kept)
+        _check_count(wish)
+        known = await self._begin_queues(own, wish, kept)
+        wish = wish.model_copy(update={"stopped": known["state"] == "stopped"})
+        if wish != kept:
+            self._keep(wish)
+        if overridden := ", ".join(own.overridden(wish, known["settings"])):
+            self._say(own.name, f"keeps earlier changes ({overridden}); give an option to override")
+        service = self._serve(wish, worker_name=OWN_WORKER)
+        await service.begin()
+        return service
+
     async def load(self) -> None:
-        """Load the services of the data directory, and start their workers."""
+        """Load the other services of the data directory, and start their workers."""
         for path in sorted(self._folder.glob("*.json")):
             try:
                 wish = Wish.model_validate_json(path.read_bytes())
             except ValidationError as error:
                 self._say(path.stem, f"not started: {path} cannot be read: {error}")
+                continue
+            if wish.name in self._by_name:
+                continue
+            if wish.up is not None:
+                # Its model may need the memory that the service of this `up` uses.
+                start = f"`{penstock()} start {wish.name}` starts them"
+                self._say(wish.name, f"an earlier `up` made it; its workers do not run: {start}")
+                self._serve(wish, dormant=True)
                 continue
             if not wish.worker_token.get_secret_value():
                 # Written by a version whose workers had the service's own token.
@@ -92,7 +140,8 @@ class LocalServices:
         """
         known = self._by_name.get(wish.name)
         if known is not None:
-            wish = wish.model_copy(update={"stopped": known.wish.stopped})
+            kept = {"stopped": known.wish.stopped, "up": known.wish.up}
+            wish = wish.model_copy(update=kept)
         wish = _with_tokens(wish, known.wish if known else None)
         _check_count(wish)
         await self._put_queues(wish, new=new)
@@ -101,6 +150,7 @@ class LocalServices:
             service = self._serve(wish)
             self._later(service, service.fit())
             return service
+        known.dormant = False
         before = known.wish
         is_other = known.has_failed or (before.worker, before.worker_token, before.folder) != (
             wish.worker,
@@ -116,6 +166,7 @@ class LocalServices:
         service = self.find(name)
         wish = service.wish.model_copy(update={"instances": instances})
         _check_count(wish)
+        await self._wake(service)
         self._change(service, wish)
         self._later(service, service.fit())
         return service
@@ -130,6 +181,7 @@ class LocalServices:
     async def start_service(self, name: str) -> LocalService:
         """Start the queues, then the workers."""
         service = self.find(name)
+        await self._wake(service)
         await self._ask("POST", name, "/start")
         self._change(service, service.wish.model_copy(update={"stopped": False}))
         self._later(service, service.fit())
@@ -138,6 +190,7 @@ class LocalServices:
     async def restart(self, name: str) -> LocalService:
         """Replace the workers; the queues stay in use."""
         service = self.find(name)
+        await self._wake(service)
         self._later(service, _replaced_and_fit(service))
         return service
 
@@ -163,10 +216,21 @@ class LocalServices:
         for service in self._by_name.values():
             service.hurry(grace_s=grace_s)
 
-    def _serve(self, wish: Wish) -> LocalService:
-        service = LocalService(wish, self._make_keeper, self._ready)
+    def _serve(self, wish: Wish, *, worker_name: str = "", dormant: bool = False) -> LocalService:
+        service = LocalService(
+            wish,
+            self._make_keeper,
+            self._ready,
+            worker_name=worker_name or wish.name,
+            dormant=dormant,
+        )
         self._by_name[wish.name] = service
         return service
+
+    async def _wake(self, service: LocalService) -> None:
+        if service.dormant:
+            await self._bring_back_queues(service.wish)
+            service.dormant = False
 
     def _change(self, service: LocalService, wish: Wish) -> None:
         self._keep(wish)
@@ -179,14 +243,44 @@ class LocalServices:
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
 
-    async def _put_queues(self, wish: Wish, *, new: bool = False) -> None:
+    async def _put_queues(self, wish: Wish, *, new: bool = False, **query: str) -> Any:
         fields = {
             **wish.settings,
             "token": wish.token.get_secret_value(),
             "worker_token": wish.worker_token.get_secret_value(),
         }
         only = "*" if new else ""
-        await self._admin.ask_async("PUT", service_path(wish.name), fields, if_none_match=only)
+        path = service_path(wish.name)
+        return await self._admin.ask_async("PUT", path, fields, if_none_match=only, **query)
+
+    async def _begin_queues(self, own: OwnService, wish: Wish, kept: Wish | None) -> Any:
+        """Create or change the queues of the service of `up`; return what they are then."""
+        known = await self._known(wish.name)
+        if known is None:
+            # An older version had this service in the environment of the queue service.
+            return await self._put_queues(wish, adopt="true")
+        settings = own.settings(known["settings"], kept)
+        tokens = {"worker_token": wish.worker_token.get_secret_value()}
+        if own.changes_token(kept):
+            tokens["token"] = wish.token.get_secret_value()
+        missing = {
+            name: token
+            for name, token in tokens.items()
+            if not await self._admits(wish.name, token)
+        }
+        if settings == known["settings"] and not missing:
+            return known
+        path = service_path(wish.name)
+        return await self._admin.ask_async("PUT", path, {**settings, **missing})
+
+    async def _known(self, name: str) -> Any:
+        """Return what the registry has of a service, or None."""
+        try:
+            return await self._ask("GET", name)
+        except AdminRefused as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
 
     async def _bring_back_queues(self, wish: Wish) -> None:
         """Create the queues if they are gone; otherwise keep the settings of the registry.
@@ -194,11 +288,8 @@ class LocalServices:
         The registry may be newer than the file, because the admin API can change it.  Only the
         worker token comes from the file: the workers that start here use it.
         """
-        try:
-            known = await self._ask("GET", wish.name)
-        except AdminRefused as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
+        known = await self._known(wish.name)
+        if known is None:
             await self._put_queues(wish)
             return
         worker_token = wish.worker_token.get_secret_value()

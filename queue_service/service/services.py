@@ -119,8 +119,8 @@ class Services:
         return self.find(name)
 
     def first(self) -> Service | None:
-        """The service that a bare mount serves."""
-        return next(iter(self), None)
+        """The service that a bare mount serves: the environment's first, or else the oldest."""
+        return min(self, key=_age, default=None)
 
     async def put(
         self,
@@ -128,11 +128,13 @@ class Services:
         *,
         if_new: Mapping[str, SecretStr] = MappingProxyType({}),
         expected: int | None = None,
+        adopt: bool = False,
     ) -> Changed:
         """Make a service or change it; its entries stay.
 
         if_new: tokens of a new service whose settings do not mention them; one that is there keeps
-        its own.  expected: the revision that it must have, 0 for none.
+        its own.  expected: the revision that it must have, 0 for none.  adopt: a new service takes
+        over the entries and tokens of one that the environment had; once for each name.
         Raises ServiceFixed, RevisionChanged or StoreUnavailable, with nothing changed.
         """
 
@@ -141,7 +143,7 @@ class Services:
                 return State.RUNNING, wanted.model_copy(update=dict(if_new))
             return known.description.state, _with_tokens_of(known, wanted)
 
-        return await self._change(wanted.name, decide, expected=expected)
+        return await self._change(wanted.name, decide, expected=expected, adopt=adopt)
 
     async def set_state(self, name: str, state: State) -> Service:
         """Stop a service, which keeps its entries, or start it again."""
@@ -177,6 +179,7 @@ class Services:
         decide: Callable[[Service | None], tuple[State, ServiceSettings]],
         *,
         expected: int | None = None,
+        adopt: bool = False,
     ) -> Changed:
         """Store what is decided about the service as it is then."""
         for _ in range(MOST_TRIES):
@@ -189,7 +192,8 @@ class Services:
             now = known.description if known else None
             if known and now and now.state is state and now.settings is settings:
                 return Changed(known, is_new=False)
-            if await self._registry.write(name, state, to_json(settings), expected=revision):
+            description = to_json(settings)
+            if await self._registry.write(name, state, description, expected=revision, adopt=adopt):
                 await self.look(None)
                 return Changed(self.find(name), is_new=known is None)
         raise RevisionChanged(name, expected, None)
@@ -352,6 +356,11 @@ class Services:
         if known is not None and known.description.origin is Origin.ENVIRONMENT:
             raise ServiceFixed(name)
         return known
+
+
+def _age(service: Service) -> tuple[int, int]:
+    """Order services: those of the environment as they are listed, then the oldest first."""
+    return service.incarnation, service.description.revision
 
 
 def _is_another(found: Registered | None, incarnation: int) -> bool:

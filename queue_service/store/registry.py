@@ -4,11 +4,14 @@
 |---------------------------|------|-----------------------------------------------------------|
 | `<prefix>:{*}:services`   | hash | name -> revision, incarnation, state, description (JSON)  |
 | `<prefix>:{*}:replicas`   | hash | id of a process -> until when it is believed to live      |
+| `<prefix>:{*}:adopted`    | hash | name -> the revision that adopted it                      |
 
 The field `#revision` of the first counts the changes of all services, so that a process asks for
 one number on each tick and reads the rest only when it has changed.  The incarnation is the
 revision with which a service was made.  It is part of the names of the service's keys, so a process
 that missed the deletion of a service cannot touch the keys of a new one with the same name.
+A service of the environment has incarnation 0.  The first service of a name may adopt it: it gets
+incarnation 0, and with it the entries and the tokens.
 A service's name contains neither `#` nor `*`.
 """
 
@@ -87,6 +90,7 @@ class Registry:
     def __init__(self, scripts: Scripts, prefix: str) -> None:
         self._scripts = scripts
         self._services = [f"{prefix}:{{*}}:services"]
+        self._adopted = f"{prefix}:{{*}}:adopted"
         self._replicas = [f"{prefix}:{{*}}:replicas"]
         #: The pub/sub channel that rings when a service was changed.
         self.channel = f"{prefix}:{{*}}:ring"
@@ -107,15 +111,23 @@ class Registry:
         )
 
     async def write(
-        self, name: str, state: State, description: str, *, expected: int | None
+        self,
+        name: str,
+        state: State,
+        description: str,
+        *,
+        expected: int | None,
+        adopt: bool = False,
     ) -> bool:
         """Store a service; False, with nothing changed, when its revision is not the expected one.
 
         expected: 0 is a service that must not exist; None accepts any.
+        adopt: if it is new, take over what a service of the environment has left.
         """
         wanted = "" if expected is None else expected
+        keys = [*self._services, self._adopted]
         word, *_ = await self._ask(
-            "register", self._services, self.channel, name, state, description, wanted
+            "register", keys, self.channel, name, state, description, wanted, int(adopt)
         )
         return bool(word == b"ok")
 

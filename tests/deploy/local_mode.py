@@ -1,13 +1,20 @@
 """`penstock up` in a process of its own, for the tests of local mode."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from deploy.errors import NotRunning
+from typer.testing import CliRunner
+
+from client_sdk import QueueClient
+from deploy.admin import AdminApi
+from deploy.cli import app
+from deploy.errors import DeployError, NotRunning
 from deploy.local.data_dir import DataDir, Running
 from tests.deploy.processes import descendants
 from tests.waiting import wait_until_blocking
@@ -66,12 +73,13 @@ class Up:
         """Wait until so many processes below it run this module; return their ids."""
 
         def found() -> list[int]:
-            pids = [pid for pid in self._running(module) if pid != without]
+            pids = [pid for pid in self.running(module) if pid != without]
             return pids if len(pids) == count else []
 
         return wait_until_blocking(found, f"{count} of {module} run", START_S)
 
-    def _running(self, module: str) -> list[int]:
+    def running(self, module: str) -> list[int]:
+        """Return the processes below it that run this module."""
         found = []
         for pid in descendants(self.process.pid):
             try:
@@ -100,3 +108,36 @@ def penstock(up: Up, *arguments: str, data: bytes = b"") -> subprocess.Completed
         check=False,
         timeout=START_S,
     )
+
+
+class Cli:
+    """`penstock` against one local mode, with `--json`."""
+
+    def __init__(self, up: Up) -> None:
+        self.up = up
+        self.running = up.ready()
+
+    def __call__(self, *arguments: str, code: int = 0) -> Any:
+        # In this process: an interpreter for each of them would take most of the time.
+        ended = CliRunner().invoke(app, [*arguments, "--json", "--data", str(self.up.data_dir)])
+        found, said = ended.exit_code, ended.stderr
+        if isinstance(ended.exception, DeployError):
+            found, said = ended.exception.exit_code, str(ended.exception)
+        assert found == code, (arguments, ended.output, ended.exception)
+        return json.loads(ended.stdout) if ended.stdout.strip() else said
+
+    def printed(self, *arguments: str, code: int = 0) -> str:
+        """Return what a person sees of a command, on either output."""
+        ended = CliRunner().invoke(app, [*arguments, "--data", str(self.up.data_dir)])
+        assert ended.exit_code == code, ended.output
+        return ended.output
+
+    def client(self, service: str) -> QueueClient:
+        token = DataDir(self.up.data_dir).token_of(service)
+        return QueueClient(self.running.url, service, token=token)
+
+    def pids(self, service: str) -> list[int]:
+        """Return the workers of a service that are ready."""
+        control = AdminApi(self.running.control_url, self.running.control_token)
+        local = control.ask("GET", f"/services/{service}")
+        return [one["pid"] for one in local["instances"] if one["state"] == "ready"]

@@ -56,6 +56,9 @@ def test_a_killed_worker_and_a_killed_queue_service_come_back(start_up: StartUp)
         (victim,) = up.wait_for(module)
         os.kill(victim, signal.SIGKILL)
         up.wait_for(module, without=victim)
+    # The process is there before it listens, and a put does not wait for that.
+    port = int(up.ready().url.rpartition(":")[2])
+    wait_until_blocking(lambda: not is_free(port), "the queue service listens again", START_S)
     waited = penstock(up, "put", "demo", "still here", "--wait", "--timeout", "60")
     assert waited.stdout == b"still here", waited.stderr + up.log.encode()
 

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from client_sdk import QueueClient
 from client_sdk.errors import ServiceStopped, Unauthorized
 from deploy.admin import AdminApi
-from deploy.cli import app
-from deploy.errors import DeployError
 from deploy.local.data_dir import DataDir
-from tests.deploy.local_mode import StartUp, Up, penstock
+from tests.deploy.local_mode import Cli, StartUp, penstock
 from tests.deploy.processes import alive
 from tests.waiting import wait_until_blocking
 
@@ -68,39 +65,6 @@ CHAT = """
 PROCESSOR = Path(__file__).parents[2] / "examples" / "allspark_processor.py"
 BATCHED = PROCESSOR.with_name("batched.py")
 FLOWERS = Path(__file__).parents[2] / "examples" / "pmml_model" / "flowers.pmml"
-
-
-class Cli:
-    """`penstock` against one local mode, with `--json`."""
-
-    def __init__(self, up: Up) -> None:
-        self._up = up
-        self.running = up.ready()
-
-    def __call__(self, *arguments: str, code: int = 0) -> Any:
-        # In this process: an interpreter for each of them would take most of the time.
-        ended = CliRunner().invoke(app, [*arguments, "--json", "--data", str(self._up.data_dir)])
-        found, said = ended.exit_code, ended.stderr
-        if isinstance(ended.exception, DeployError):
-            found, said = ended.exception.exit_code, str(ended.exception)
-        assert found == code, (arguments, ended.output, ended.exception)
-        return json.loads(ended.stdout) if ended.stdout.strip() else said
-
-    def printed(self, *arguments: str, code: int = 0) -> str:
-        """Return what a person sees of a command, on either output."""
-        ended = CliRunner().invoke(app, [*arguments, "--data", str(self._up.data_dir)])
-        assert ended.exit_code == code, ended.output
-        return ended.output
-
-    def client(self, service: str) -> QueueClient:
-        token = DataDir(self._up.data_dir).token_of(service)
-        return QueueClient(self.running.url, service, token=token)
-
-    def pids(self, service: str) -> list[int]:
-        """Return the workers of a service that are ready."""
-        control = AdminApi(self.running.control_url, self.running.control_token)
-        local = control.ask("GET", f"/services/{service}")
-        return [one["pid"] for one in local["instances"] if one["state"] == "ready"]
 
 
 @pytest.fixture
@@ -341,7 +305,7 @@ def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_p
         ({"metadata": {"name": "bad"}, "processor": "tensorflow"}, 2, "expected one of pmml"),
         ({"metadata": {"name": "bad"}, "processor": "pmml", "model_path": "x"}, 2, "model_path"),
         ({"metadata": {"name": "chat"}, "processor": "echo"}, 1, "it exists already"),
-        ({"metadata": {"name": "demo"}, "processor": "echo"}, 1, "up --workers N"),
+        ({"metadata": {"name": "demo"}, "processor": "echo"}, 1, "it exists already"),
         ({"metadata": {"name": "bad"}, "containers": [{"image": "a/b"}]}, 1, "render compose"),
         (
             {

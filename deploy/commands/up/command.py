@@ -5,7 +5,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -21,11 +21,14 @@ from deploy.commands.up.limits import (
     SinkLength,
     SinkPayload,
     service_limits,
+    settings_of,
 )
 from deploy.commands.up.merged_log import MergedLog
 from deploy.local.data_dir import DEFAULT_PATH
 from deploy.local.engine_check import NoEngine, check_engine
 from deploy.local.mode import HOST, MAX_PAYLOAD_KB, LocalOptions
+
+Workers = Annotated[int, typer.Option(min=0, help="How many workers.")]
 
 # Options of `up` that an environment variable can set.
 Engine = Annotated[
@@ -98,9 +101,19 @@ class Fsync(StrEnum):
     NO = "no"
 
 
+AppendFsync = Annotated[
+    Fsync,
+    typer.Option(
+        case_sensitive=False,
+        help="`everysec` is a little faster and may lose the last seconds of jobs.",
+    ),
+]
+
+
 def up(
+    context: typer.Context,
     *,
-    workers: Annotated[int, typer.Option(min=0, help="How many workers.")] = 1,
+    workers: Workers = 1,
     engine: Engine = "echo",
     engine_options: EngineOptions = "",
     window: Window = None,
@@ -118,22 +131,20 @@ def up(
     processes: Processes = 1,
     data: Annotated[Path, typer.Option(help="The data directory.")] = DEFAULT_PATH,
     grace: Grace = 30.0,
-    fsync: Annotated[
-        Fsync,
-        typer.Option(
-            case_sensitive=False,
-            help="`everysec` is a little faster and may lose the last seconds of jobs.",
-        ),
-    ] = Fsync.ALWAYS,
+    fsync: AppendFsync = Fsync.ALWAYS,
 ) -> None:
     """Run everything on this machine: Redis, the queue service and workers, until Ctrl-C.
 
     Environment variables (PENSTOCK_..., PENSTOCK_WORKER_...) set what has no option here.
     """
-    try:
-        check_engine(engine, options=engine_options, window=window, folder=Path.cwd())
-    except NoEngine as error:
-        raise typer.BadParameter(str(error)) from error
+    limits = service_limits(
+        service,
+        both_kb=max_payload_kb,
+        memory_mb=memory_mb,
+        sink_memory_ratio=sink_memory_ratio,
+        sizes_kb=(input_max_payload_kb, sink_max_payload_kb),
+        lengths=(input_max_length, sink_max_length),
+    )
     options = LocalOptions(
         data_dir=data,
         service=service,
@@ -146,15 +157,30 @@ def up(
         window=window,
         worker_grace_s=grace,
         host=host,
-        limits=service_limits(
-            both_kb=max_payload_kb,
-            memory_mb=memory_mb,
-            sink_memory_ratio=sink_memory_ratio,
-            sizes_kb=(input_max_payload_kb, sink_max_payload_kb),
-            lengths=(input_max_length, sink_max_length),
-        ),
+        limits=limits,
+        given=_given(context),
         appendfsync=fsync.value,
     )
+    _run(options)
+
+
+def _given(context: typer.Context) -> frozenset[str]:
+    """Return the options that are set, and the settings of the service that they set."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    names = {name for name, source in sources.items() if source and source.name != "DEFAULT"}
+    return frozenset(names.union(*(settings_of(name) for name in names)))
+
+
+def _run(options: LocalOptions) -> NoReturn:
+    try:
+        check_engine(
+            options.engine,
+            options=options.engine_options,
+            window=options.window,
+            folder=Path.cwd(),
+        )
+    except NoEngine as error:
+        raise typer.BadParameter(str(error)) from error
     make_output_steady()
     log = MergedLog(Console(markup=False, emoji=False))
     code = asyncio.run(run_up(options, log))

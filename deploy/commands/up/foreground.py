@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator, Mapping
 import typer
 
 from client_sdk import AsyncQueueClient
-from client_sdk.errors import QueueError
+from client_sdk.errors import QueueError, Unauthorized
 from client_sdk.stop_signals import stop_signals
 from deploy.admin import AdminApi
 from deploy.commands.printing import is_terminal, note
 from deploy.commands.up.merged_log import MergedLog
 from deploy.errors import ChildFailed, DeployError, penstock
-from deploy.local.data_dir import Running, data_option
+from deploy.local.data_dir import DataDir, Running, data_option
 from deploy.local.mode import LocalMode, LocalOptions
 from deploy.local.workers import connected_here
 
@@ -105,12 +105,11 @@ async def _until_stopped(local: LocalMode, stopping: asyncio.Event, log: MergedL
 
 async def _serve(local: LocalMode, log: MergedLog) -> None:
     running = await local.start()
-    for line in welcome(running, local.options, on_terminal=is_terminal()):
-        log.line("penstock", line)
-    if sentence := await _left_over(running):
-        log.line("penstock", sentence)
-    if not local.workers:
-        log.line("penstock", "No workers: jobs will wait.")
+    if local.own is not None and local.own.wish.stopped:
+        start = f"{penstock()} start {running.service}{data_option(local.options.data_dir)}"
+        log.line("penstock", f"{running.service} is stopped and refuses jobs: `{start}` starts it.")
+    else:
+        await _say_welcome(local, running, log)
     telling = asyncio.create_task(_tell_when_ready(local, running, log))
     try:
         await local.failure()
@@ -119,11 +118,25 @@ async def _serve(local: LocalMode, log: MergedLog) -> None:
         await asyncio.gather(telling, return_exceptions=True)
 
 
+async def _say_welcome(local: LocalMode, running: Running, log: MergedLog) -> None:
+    for line in welcome(running, local.options, on_terminal=is_terminal()):
+        log.line("penstock", line)
+    if sentence := await _left_over(running):
+        log.line("penstock", sentence)
+    if not local.workers:
+        log.line("penstock", "No workers: jobs will wait.")
+
+
 async def _left_over(running: Running) -> str:
     """Report what an earlier run left; "" when there is nothing."""
     try:
         async with AsyncQueueClient(running.url, running.service, token=running.token) as client:
             jobs, results = await client.count(), await client.sink.count()
+    except Unauthorized:
+        return (
+            f"The admin API has given {running.service} another token, so the one above does not "
+            "open it. To set one, stop and use --token."
+        )
     except QueueError:
         # It is only a hint.
         return ""
@@ -171,8 +184,13 @@ def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> li
     service = running.service
     jobs = f"{running.url}/v1/services/{service}/jobs"
     path = shlex.quote(str(options.data_dir / "token"))
+    home = DataDir(options.data_dir)
+    kept = home.token_of(service)
     where, token = ("that of --token or PENSTOCK_TOKEN", "$PENSTOCK_TOKEN")
-    if not options.token:
+    if not options.token and kept and kept != home.token("token"):
+        # A service.json has named it, or `penstock create` has generated it.
+        where = f"`token` in {shlex.quote(str(home.services / service))}.json"
+    elif not options.token:
         where, token = f"in {path}", f"$(cat {path})"
     fragment = f"#token={running.token}" if on_terminal else f"   (then enter the token {where})"
     header = f'-H "Authorization: Bearer {token}"'

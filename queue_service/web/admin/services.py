@@ -15,6 +15,7 @@ from queue_service.settings.wrong_fields import wrong_fields
 from queue_service.store.registry import State
 from queue_service.web.admin.fields import read_fields
 from queue_service.web.keys import SERVICES
+from queue_service.web.parameters import Parameters
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import seek_admitted
 
@@ -41,12 +42,13 @@ async def put_service(request: web.Request) -> web.Response:
     """Make a service, or change its settings; its entries and subscribers stay.
 
     A new service without a token in its settings gets one, and one for its workers; only this
-    response shows them.
+    response shows them.  `?adopt=true` continues a service that the environment had.
     """
     services = request.app[SERVICES]
     name = request.match_info["service"]
     fields = await read_fields(request, limit_bytes=MAX_DESCRIPTION_BYTES, what="settings")
     expected = _expected_revision(request)
+    adopt = Parameters(request).flag("adopt")
     # Only writing it shows whether it is new: another process may have made it.
     made = {
         name: new_token()
@@ -54,7 +56,9 @@ async def put_service(request: web.Request) -> web.Response:
         if not {name, f"{name}_sha256"} & fields.keys()
     }
     if_new = {name: SecretStr(text) for name, text in made.items()}
-    service, is_new = await services.put(_settings(name, fields), if_new=if_new, expected=expected)
+    service, is_new = await services.put(
+        _settings(name, fields), if_new=if_new, expected=expected, adopt=adopt
+    )
     shown: dict[str, object] = {**made} if is_new else {}
     return await _answer(request, service, status=201 if is_new else 200, **shown)
 
