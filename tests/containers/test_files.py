@@ -103,13 +103,20 @@ INSIDE |= {"PENSTOCK_WORKER_TOKEN_DIR", "PENSTOCK_WORKER_TOKEN_FILE", "PENSTOCK_
 
 
 @pytest.mark.parametrize(
-    ("service", "settings"), [("queue-service", Settings), ("inference-worker", WorkerSettings)]
+    ("file", "service", "settings"),
+    [
+        ("docker-compose.yml", "queue-service", Settings),
+        ("docker-compose.yml", "inference-worker", WorkerSettings),
+        ("docker-compose.worker.yml", "inference-worker", WorkerSettings),
+    ],
 )
-def test_every_setting_can_be_set_from_outside(service: str, settings: type[BaseSettings]) -> None:
+def test_every_setting_can_be_set_from_outside(
+    file: str, service: str, settings: type[BaseSettings]
+) -> None:
     prefix = str(settings.model_config.get("env_prefix"))
     names = {f"{prefix}{name.upper()}" for name in settings.model_fields} - INSIDE
     wanted = {name: f"of-{name.lower()}" for name in names}
-    said = services("docker-compose.yml", **wanted)[service]["environment"]
+    said = services(file, **wanted)[service]["environment"]
     passed = {name for name in names if wanted[name] in said.get(name, "")}
     assert passed == names
 
@@ -154,6 +161,45 @@ def test_every_container_has_what_hardens_it_and_limits() -> None:
         assert service["deploy"] == limited(name)
         assert "init" not in service, "the images reap for themselves"
     assert shipped["redis"]["cap_add"] == REDIS_CAPABILITIES
+
+
+WORKER_FILE = "docker-compose.worker.yml"
+QUEUE_URL = {"PENSTOCK_WORKER_QUEUE_URL": "https://queue:8080"}
+
+
+def test_the_worker_of_another_machine_is_that_of_the_main_file() -> None:
+    """It has no queue service to wait for, no port, and its token in a file of the operator's."""
+    main, alone = (
+        yaml.safe_load((ROOT / file).read_text())["services"]["inference-worker"]
+        for file in ("docker-compose.yml", WORKER_FILE)
+    )
+    for of_the_main in ("networks", "depends_on", "<<"):
+        main.pop(of_the_main, None)
+    main["volumes"][1], alone["volumes"][1] = "tokens", "tokens"
+    for name in ("PENSTOCK_WORKER_QUEUE_URL", "PENSTOCK_WORKER_TOKEN_FILE"):
+        assert main["environment"].pop(name) != alone["environment"].pop(name)
+    assert alone == main
+
+
+def test_a_worker_machine_needs_the_address_and_a_token_file() -> None:
+    without = read(WORKER_FILE)
+    assert without.returncode != 0
+    assert "expected the address of the queue service" in without.stderr
+    found = services(WORKER_FILE, **QUEUE_URL)
+    assert found.keys() == {"inference-worker"}
+    worker = found["inference-worker"]
+    mounted = {one["target"]: one for one in worker["volumes"]}
+    assert set(mounted) == {"/handlers", "/run/secrets"}
+    assert mounted["/run/secrets"]["read_only"] is True
+    assert Path(mounted["/run/secrets"]["source"]) == ROOT / "secrets"
+    token_file = Path(worker["environment"]["PENSTOCK_WORKER_TOKEN_FILE"])
+    assert token_file.parent == Path("/run/secrets")
+
+
+def test_a_worker_machine_has_gpus_with_the_same_file() -> None:
+    found = services(WORKER_FILE, "docker-compose.gpu.yml", **QUEUE_URL)
+    devices = found["inference-worker"]["deploy"]["resources"]["reservations"]["devices"]
+    assert devices[0]["capabilities"] == ["gpu"]
 
 
 def test_the_variables_of_the_files_are_in_the_example() -> None:
