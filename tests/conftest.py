@@ -23,6 +23,7 @@ import pytest
 from aiohttp import web
 
 from deploy.local.redis_server import RedisServer
+from tests import preloaded, running
 from tests.leaks import (
     LEAVES_ENTRIES,
     LEAVES_SUBSCRIBERS,
@@ -69,6 +70,13 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", mark)
     _stop_ignoring_signals()
+    if preloaded.is_available():
+        running.PRELOADED = preloaded.Preloaded()
+
+
+def pytest_unconfigure() -> None:
+    if running.PRELOADED:
+        running.PRELOADED.close()
 
 
 def _stop_ignoring_signals() -> None:

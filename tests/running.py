@@ -19,7 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from client_sdk.leash import LEASH
+from tests.preloaded import Preloaded, PreloadedProcess
 from tests.waiting import wait_until, wait_until_blocking
+
+#: Forks queue services and workers, in a run of pytest; else each start is a new interpreter.
+PRELOADED: Preloaded | None = None
 
 #: Seconds a process may take until it is ready; importing alone takes one on a busy machine.
 START_S = 30.0
@@ -65,7 +69,8 @@ class ServerProcess:
         self.env = {**inherited, **env}
         self.log_path = log_path
         self.ready_url = ready_url
-        self.process: subprocess.Popen[bytes] | None = None
+        self._module = argv
+        self.process: subprocess.Popen[bytes] | PreloadedProcess | None = None
 
     @property
     def log(self) -> str:
@@ -84,6 +89,9 @@ class ServerProcess:
         """Start the process and do not wait for it."""
         assert not self.running, "the process runs already"
         with self.log_path.open("ab") as log:
+            if PRELOADED and PRELOADED.can_start(self._module, self.env):
+                self.process = PRELOADED.start(self._module, self.env, log)
+                return
             self.process = subprocess.Popen(
                 self.argv,
                 env=self.env,
@@ -118,13 +126,13 @@ class ServerProcess:
         """Send SIGTERM, wait for the end, and return the exit status."""
         self._terminate()
         await wait_until(lambda: not self.running, f"`{self.name}` has ended", STOP_S)
-        return self._child().returncode
+        return self._child().wait(0)
 
     def stop_blocking(self) -> int:
         """Do what `stop` does, for fixtures without an event loop."""
         self._terminate()
         wait_until_blocking(lambda: not self.running, f"`{self.name}` has ended", STOP_S)
-        return self._child().returncode
+        return self._child().wait(0)
 
     def kill(self) -> None:
         """End the process at once, as `kill -9` does."""
@@ -151,7 +159,7 @@ class ServerProcess:
         if self.running:
             self._child().terminate()
 
-    def _child(self) -> subprocess.Popen[bytes]:
+    def _child(self) -> subprocess.Popen[bytes] | PreloadedProcess:
         assert self.process is not None, "the process was never started"
         return self.process
 
