@@ -94,7 +94,9 @@ class Leavers:
             outcomes = await self._tickets.leave([one.uid for one in chosen])
             # Two requests at once may choose the same worker: it counts for the first one.
             left += [
-                one for one, outcome in zip(chosen, outcomes, strict=True) if outcome is Leaving.NEW
+                one
+                for one, outcome in zip(chosen, outcomes, strict=True)
+                if outcome is Leaving.ASKED
             ]
         return left
 

@@ -67,22 +67,26 @@ class Submitted:
     is_new: bool
 
 
+#: In the words of put.lua.
+_REFUSALS = {
+    b"full": Refusal.FULL,
+    b"ended": Refusal.ENDED,
+    b"foreign": Refusal.FOREIGN,
+    b"later": Refusal.BEGINS_LATER,
+}
+
+
 def read_put(reply: Sequence[Any]) -> Stored | Refused:
     """Read what put.lua returns for one entry."""
     # The usual case first: the patterns below take longer than all the rest of it.
-    if len(reply) == 2 and reply[0] != b"0":
+    if len(reply) == 2:
         return Stored(int(reply[0]), plain_name(reply[1].decode()))
     match reply:
-        case []:
-            return Refused(Refusal.FULL)
-        case [b"foreign"]:
-            return Refused(Refusal.FOREIGN)
         case [b"quota", *quota]:
             return Refused(_read_quota(quota))
-        case [_, b""]:
-            return Refused(Refusal.ENDED)
-        case _:
-            return Refused(Refusal.BEGINS_LATER)
+        case [word]:
+            return Refused(_REFUSALS[word])
+    raise ValueError(f"put.lua returned {reply!r}")
 
 
 def read_submitted(reply: Sequence[Any]) -> Submitted | Refused:
@@ -113,15 +117,10 @@ def time_or_none(reply: Any) -> int | None:
 
 
 class Gone(Enum):
-    """Why a connection is not the subscriber any more."""
+    """Why a connection is no longer the subscriber, in the words of deliver.lua and renew.lua."""
 
-    TAKEN_OVER = auto()  # a newer connection of the same user is
-    LEASE_LOST = auto()  # its lease has ended
-
-    @classmethod
-    def read(cls, word: bytes) -> "Gone":
-        """Read the word of deliver.lua and renew.lua."""
-        return cls.TAKEN_OVER if word == b"taken" else cls.LEASE_LOST
+    TAKEN_OVER = b"taken"  # a newer connection of the same user is
+    LEASE_LOST = b"lost"  # its lease has ended
 
 
 class Committed(StrEnum):

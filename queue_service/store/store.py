@@ -50,8 +50,6 @@ REMOVE_STEP = 100
 TAKEN_MS = 30_000
 #: How long a group is remembered after its last member has left, in ms.
 GROUP_REMEMBERED_MS = 3_600_000
-#: The limit that refuses a subscriber, by the number that subscribe.lua returns in its place.
-_SUBSCRIBE_QUOTAS = {-1: "groups", -2: "users"}
 
 
 class Store:
@@ -150,7 +148,7 @@ class Store:
         gone: dict[str, Gone] = {}
         for ask, (state, count, *batch) in zip(asks, batches, strict=True):
             if state != b"ok":
-                gone[ask.uid] = Gone.read(state)
+                gone[ask.uid] = Gone(state)
                 continue
             held[ask.uid] = int(count)
             deliveries[ask.uid] = [Delivery.from_reply(item) for item in batch]
@@ -204,8 +202,8 @@ class Store:
         for index, attempt in subscription.claims:
             arguments += (index, attempt)
         held, lost = await self._run("subscribe", arguments)
-        if held in _SUBSCRIBE_QUOTAS:
-            raise QuotaExceeded(_SUBSCRIBE_QUOTAS[held], limit=int(lost), count=int(lost))
+        if held in (b"groups", b"users"):
+            raise QuotaExceeded(held.decode(), limit=int(lost), count=int(lost))
         return int(held), [subscription.claims[int(position)] for position in lost]
 
     async def resize(
@@ -231,7 +229,7 @@ class Store:
             about = "" if one.about is None else json.dumps(one.about)
             arguments += (one.gid, one.uid, one.session, one.lease_ms, about)
         reply = await self._run("renew", arguments)
-        return {int(position): Gone.read(state) for position, state in reply}
+        return {int(position): Gone(state) for position, state in reply}
 
     async def release(
         self, gid: str, uid: str, *, session: str, grace_ms: int, charged: bool = True

@@ -7,7 +7,7 @@ gone.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 from client_sdk.wire.failures import FailureType, type_named
@@ -140,12 +140,12 @@ class Stop:
         return self.index == LEAVE
 
 
-class Leaving(IntEnum):
-    """What became of the wish that a worker leaves."""
+class Leaving(StrEnum):
+    """What became of asking a worker to leave, in the words of leave.lua."""
 
-    NEW = 1
-    KNOWN = 0
-    ABSENT = -1
+    ASKED = "asked"
+    KNOWN = "known"  # it was asked before
+    ABSENT = "absent"
 
 
 @dataclass(frozen=True, slots=True)

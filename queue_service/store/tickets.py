@@ -112,7 +112,8 @@ class TicketStore:
 
     async def leave(self, uids: Sequence[str]) -> list[Leaving]:
         """Have workers leave: they get nothing more, and end when they have finished."""
-        return [Leaving(number) for number in await self._store.run("leave", [self._gid, *uids])]
+        said = await self._store.run("leave", [self._gid, *uids])
+        return [Leaving(word.decode()) for word in said]
 
     async def runs(self, uids: Sequence[str]) -> list[list[float | None]]:
         """For how many seconds each worker has run what it holds; None where that is unknown."""

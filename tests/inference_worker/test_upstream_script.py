@@ -175,7 +175,7 @@ async def test_a_worker_told_to_leave_while_the_server_starts_takes_it_along(
 async def ended(worker: WorkerProcess) -> int:
     await wait_until(lambda: not worker.running, "the worker has ended")
     assert worker.process is not None
-    return int(worker.process.returncode)
+    return worker.process.wait(0)
 
 
 async def test_a_server_that_cannot_start_ends_the_worker_with_its_last_line(

@@ -6,15 +6,15 @@
 --
 -- argv     4  group
 --          5  then the users
--- returns  for each: 1, 0 when it was to leave before, -1 when there is no such subscriber
+-- returns  for each: "asked", "known" when it was asked before, "absent" without such a subscriber
 write_although_full()
 local gid, outcomes = ARGV[4], {}
 for position = 5, #ARGV do
     local uid = ARGV[position]
     if redis.call('HEXISTS', own.subscribers, gid .. SEP .. uid .. SEP .. 'held') == 0 then
-        outcomes[position - 4] = -1
+        outcomes[position - 4] = 'absent'
     else
-        outcomes[position - 4] = Stops.set_leaving(gid, uid) and 1 or 0
+        outcomes[position - 4] = Stops.set_leaving(gid, uid) and 'asked' or 'known'
     end
 end
 return outcomes

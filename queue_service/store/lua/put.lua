@@ -7,10 +7,10 @@
 --          "1" when it has an idempotency key, putter (see prelude/quotas), and for a result
 --          the owner of the token that puts it, "" for one that sees everything, and the name that its
 --          request id means when that is "<request id>@<owner>", else ""
--- returns  for each item {index, request id}, of the entry that already has the
---          request id if there is one; {"0", request id} when that one waits for its time, {} when the queue is full,
---          {"0", ""} when its stream was ended, {"foreign"} for a result of an entry that another
---          owner's worker is to answer, or what quota_refusal says
+-- returns  for each item {index, request id}, of the entry that already has the request id if there is
+--          one; {"later"} when that one waits for its time, {"full"}, {"ended"} when its stream was
+--          ended, {"foreign"} for a result of an entry that another owner's worker is to answer, or
+--          what quota_refusal says
 local capacity, evicts, kept_ms = Rules.capacity, Rules.evicts, Rules.idempotency_ms
 local now = now_ms()
 local held_off = role == 'input' and redis.call('XLEN', delayed) or 0
@@ -136,19 +136,21 @@ local function put_one(position)
         redis.call('PEXPIRE', key, math.max(1, redis.call('PTTL', key)))
         results[#results + 1] = { index, first_id }
     elseif index_before then
-        if index_before ~= '0' then
+        if index_before == '0' then
+            results[#results + 1] = { 'later' }
+        else
             redis.call('HSET', own.request_ids, request_id, index_before) -- likewise
+            results[#results + 1] = { index_before, request_id }
         end
-        results[#results + 1] = { index_before, request_id }
     elseif foreign[position] then
         results[#results + 1] = { 'foreign' }
     elseif known[2] then
-        results[#results + 1] = { '0', '' }
+        results[#results + 1] = { 'ended' }
     elseif refusal then
         results[#results + 1] = refusal
     elseif stored >= capacity and not (evicts and Evictions.next(own, request_id))
         and not has_place(request_id) then
-        results[#results + 1] = {}
+        results[#results + 1] = { 'full' }
     else
         if evicts and stored >= capacity then
             stored = stored - Evictions.make_room(own, stored, capacity, request_id)

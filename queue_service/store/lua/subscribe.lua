@@ -16,8 +16,8 @@
 --          11 "1" when the group stays while it has no members (the workers' own)
 --          12 "1" when the lower bound is the entry that comes next
 --          then for each claim: index, attempt
--- returns  {how many are still held, {the positions (from 0) of claims that are lost}}, or {-1, how
---          many groups there are}, {-2, how many users} when the owner may have no more
+-- returns  {how many are still held, {the positions (from 0) of claims that are lost}}, or {"groups",
+--          count}, {"users", count} when there may be no more of them
 write_although_full()
 local gid, uid, session = ARGV[4], ARGV[5], ARGV[6]
 local window, lease_ms, filter = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
@@ -66,12 +66,12 @@ end
 if Owners.owner_of(gid) ~= '' and redis.call('HEXISTS', own.subscribers, subscriber .. SEP .. 'held') == 0
     and count_users(Owners.owner_of(gid)) >= MOST_OWN_USERS
 then
-    return { -2, MOST_OWN_USERS }
+    return { 'users', MOST_OWN_USERS }
 end
 if not resident and redis.call('HEXISTS', own.members, gid) == 0 then
     local has_place, count = has_place_for_group()
     if not has_place then
-        return { -1, count }
+        return { 'groups', count }
     end
 end
 local claims, kept, reserved, lost = {}, 0, 0, {}

@@ -24,9 +24,9 @@ from queue_service.store.putter import QuotaReached
     [
         ([b"7", b"id"], Stored(7, "id")),
         ([b"7", b"owner\x1eid"], Stored(7, "id")),
-        ([], Refused(Refusal.FULL)),
-        ([b"0", b""], Refused(Refusal.ENDED)),
-        ([b"0", b"id"], Refused(Refusal.BEGINS_LATER)),
+        ([b"full"], Refused(Refusal.FULL)),
+        ([b"ended"], Refused(Refusal.ENDED)),
+        ([b"later"], Refused(Refusal.BEGINS_LATER)),
         ([b"foreign"], Refused(Refusal.FOREIGN)),
         ([b"quota", b"in_line", 3, -1], Refused(QuotaReached("in_line", 3, None))),
         ([b"quota", b"rate", 0, 250], Refused(QuotaReached("rate", 0, 250))),
@@ -53,5 +53,5 @@ def test_the_reply_of_a_submission(reply: list[Any], outcome: Submitted | Refuse
 
 
 def test_why_a_subscriber_is_gone_and_a_time_that_never_comes() -> None:
-    assert [Gone.read(word) for word in (b"taken", b"lost")] == [Gone.TAKEN_OVER, Gone.LEASE_LOST]
+    assert [Gone(word) for word in (b"taken", b"lost")] == [Gone.TAKEN_OVER, Gone.LEASE_LOST]
     assert [time_or_none(reply) for reply in (-1, b"-1", 0, 5)] == [None, None, 0, 5]
