@@ -304,8 +304,8 @@ def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_p
         ({"metadata": {"name": "bad", "instance": -1}, "processor": "echo"}, 2, "instance"),
         ({"metadata": {"name": "bad"}, "processor": "tensorflow"}, 2, "expected one of pmml"),
         ({"metadata": {"name": "bad"}, "processor": "pmml", "model_path": "x"}, 2, "model_path"),
-        ({"metadata": {"name": "chat"}, "processor": "echo"}, 1, "it exists already"),
-        ({"metadata": {"name": "demo"}, "processor": "echo"}, 1, "it exists already"),
+        ({"metadata": {"name": "chat"}, "processor": "echo"}, 1, "already exists"),
+        ({"metadata": {"name": "demo"}, "processor": "echo"}, 1, "already exists"),
         ({"metadata": {"name": "bad"}, "containers": [{"image": "a/b"}]}, 1, "render compose"),
         (
             {

@@ -78,7 +78,7 @@ async def test_failures_of_one_team_make_no_worker_rest_while_another_has_jobs(
         await _end(house.red, job)
     assert "is answered with its error" in worker.log
     # Also when the other team has nothing in line, as the engine has worked for it a moment ago.
-    assert "the worker rests" not in worker.log
+    assert "the worker pauses" not in worker.log
 
 
 async def test_failures_of_two_teams_make_the_worker_rest(
@@ -88,7 +88,7 @@ async def test_failures_of_two_teams_make_the_worker_rest(
     for team in (house.red, house.blue):
         await _put(team, 3, b"raise")
     worker = await start_worker(house.own.url, engine=f"{HANDLERS}:obey", worker_threads=1)
-    await wait_until(lambda: "the worker rests" in worker.log, "the engine is sick", RELOADED_S)
+    await wait_until(lambda: "the worker pauses" in worker.log, "the engine is sick", RELOADED_S)
 
 
 async def test_failures_of_a_team_that_is_alone_make_the_worker_rest(
@@ -97,7 +97,7 @@ async def test_failures_of_a_team_that_is_alone_make_the_worker_rest(
     house = await build()
     worker = await start_worker(house.own.url, engine=f"{HANDLERS}:obey", worker_threads=1)
     await _put(house.red, 5, b"raise")
-    await wait_until(lambda: "the worker rests" in worker.log, "the engine is sick", RELOADED_S)
+    await wait_until(lambda: "the worker pauses" in worker.log, "the engine is sick", RELOADED_S)
 
 
 async def test_poison_of_one_team_costs_another_no_job_and_no_attempt(

@@ -84,7 +84,7 @@ async def test_a_job_whose_time_is_over_when_it_comes_is_refused_and_leaves_noth
     answers.append(await api.call("PUT", "/late", data=b"x", params={option: value}))
     for answer in answers:
         assert (answer.status, answer.json["parameter"]) == (400, option), answer
-        assert "still to come" in answer.json["detail"] or "time" in answer.json["detail"]
+        assert "in the future" in answer.json["detail"] or "time" in answer.json["detail"]
     lines = json.dumps({"input": "x", option: value}) + "\n" + json.dumps({"input": "y"})
     ndjson = {"Content-Type": "application/x-ndjson"}
     batch = await api.call("POST", data=lines.encode(), headers=ndjson)
