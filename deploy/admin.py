@@ -77,7 +77,7 @@ class AdminApi:
             reason = why(error) or f"nothing within {ANSWER_TIMEOUT_S:g} s"
             raise NoAnswer(self._url, reason) from error
         if answer.status >= 400:
-            raise AdminRefused(answer.status, _sentence(text))
+            raise AdminRefused(answer.status, sentence_of(text))
         return json.loads(text) if text else None
 
 
@@ -86,7 +86,8 @@ def service_path(name: str, verb: str = "") -> str:
     return f"/v1/services/{quote(name, safe='')}{verb}"
 
 
-def _sentence(text: str) -> str:
+def sentence_of(text: str) -> str:
+    """Return the message of an error response."""
     try:
         told = json.loads(text)
         # The OpenAI API has its errors one level deeper.

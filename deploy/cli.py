@@ -46,6 +46,7 @@ COMMANDS = {
     "resume": "commands.resume:resume",
     "restart": "commands.restart:restart",
     "delete": "commands.delete:delete",
+    "autoscale": "commands.autoscale:autoscale",
     "render": "commands.render:render",
     "tokens": "commands.tokens:tokens",
     "backup": "commands.backup:backup",

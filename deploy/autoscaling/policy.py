@@ -13,8 +13,9 @@ from deploy.autoscaling.demand import Demand, demand
 from deploy.autoscaling.figures import Figures
 from deploy.autoscaling.settings import Autoscaler
 
-#: The rate of puts is taken over this many seconds at least, and over a day at most.
-SHORTEST_RATE_S = 300.0
+#: The rate of puts is taken over the scale-down window, 300 s by default.  In seconds, over this
+#: at least, and over a day at most.
+SHORTEST_RATE_S = 10.0
 LONGEST_RATE_S = 86_400.0
 #: The rate is also taken over this many times the load time of a model.
 RATE_LOADS = 6
@@ -64,7 +65,7 @@ def decide(
 
     now_s must not go back between decisions; any clock that never does will do.
     """
-    history = replace(history, puts=_counted(history.puts, figures, now_s))
+    history = replace(history, puts=_counted(history.puts, figures, settings, now_s))
     rate = puts_per_s(history)
     needed = demand(figures, settings, puts_per_s=rate)
     keep = _kept_for_arrivals(figures, rate)
@@ -157,9 +158,11 @@ def _remembered(
     return tuple(part for part in parts if part.to_s >= now_s - longest_s)
 
 
-def _counted(counts: tuple[PutCount, ...], figures: Figures, now_s: float) -> tuple[PutCount, ...]:
+def _counted(
+    counts: tuple[PutCount, ...], figures: Figures, settings: Autoscaler, now_s: float
+) -> tuple[PutCount, ...]:
     """Add the count of puts; keep about MOST_COUNTS, evenly spaced, and the newest."""
-    over_s = _rate_window_s(figures)
+    over_s = _rate_window_s(figures, settings)
     if counts and figures.put_total < counts[-1].total:
         # The service counts from the start again, as after a restart.
         counts = ()
@@ -170,5 +173,6 @@ def _counted(counts: tuple[PutCount, ...], figures: Figures, now_s: float) -> tu
     return (*kept, PutCount(now_s, figures.put_total))
 
 
-def _rate_window_s(figures: Figures) -> float:
-    return min(LONGEST_RATE_S, max(SHORTEST_RATE_S, RATE_LOADS * (figures.load_s or 0)))
+def _rate_window_s(figures: Figures, settings: Autoscaler) -> float:
+    window_s = settings.behavior.scale_down.stabilization_window_seconds
+    return min(LONGEST_RATE_S, max(SHORTEST_RATE_S, window_s, RATE_LOADS * (figures.load_s or 0)))

@@ -23,7 +23,10 @@ import aiohttp
 
 from client_sdk.certificates import CA_FILE_VARIABLE
 from client_sdk.setting_names import is_unknown
+from deploy.autoscaling.loop import Loop, LoopOptions
+from deploy.autoscaling.scale_api import ScaleApi
 from deploy.errors import ChildFailed, PortTaken
+from deploy.local.autoscale_driver import LocalDriver
 from deploy.local.child import Child
 from deploy.local.control import Control
 from deploy.local.data_dir import DEFAULT_PATH, DataDir, Running
@@ -59,6 +62,9 @@ HURRIED_GRACE_S = 2.0
 MAX_PAYLOAD_KB = 8
 
 HOST = "127.0.0.1"
+
+#: The queue service is on this machine: it costs little to ask it more often.
+LOOP = LoopOptions(interval_s=0.5, list_every_s=2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +115,7 @@ class LocalMode:
         #: The workers that were there at the start: without them, local mode is of no use.
         self._first_workers: tuple[Instance, ...] = ()
         self._control: Control | None = None
+        self._autoscaling: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> Running:
@@ -135,6 +142,7 @@ class LocalMode:
             running = await self._start_services(running)
             self._data_dir.announce(running, redis_url=redis.url)
             self._running = running
+            self._autoscaling = asyncio.create_task(self._autoscale(running), name="autoscaling")
         except BaseException:
             await self.stop()
             raise
@@ -155,6 +163,10 @@ class LocalMode:
 
     async def stop(self) -> None:
         """Stop workers, queue service and Redis, in this order; a second call does nothing."""
+        scaling, self._autoscaling = self._autoscaling, None
+        if scaling is not None:
+            scaling.cancel()
+            await asyncio.gather(scaling, return_exceptions=True)
         control, self._control = self._control, None
         if control is not None:
             await control.stop()
@@ -265,6 +277,14 @@ class LocalMode:
         )
         worker_token = self._data_dir.token("worker-token")
         return OwnService(running.service, asked, options.given, worker_token)
+
+    async def _autoscale(self, running: Running) -> None:
+        """Scale the services that have an autoscaler or a schedule."""
+        assert self._services is not None, "autoscale before the services"
+        driver = LocalDriver(self._services)
+        async with ScaleApi(running.url, running.admin_token) as api:
+            say = partial(self._on_line, "autoscaler")
+            await Loop(api, driver, say=say, options=LOOP, can_scale=driver.can_scale).run()
 
     async def _keep(
         self, name: str, start: Callable[[], Awaitable[Child]], grace_s: float, into: list[Keeper]

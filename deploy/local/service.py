@@ -152,18 +152,35 @@ class LocalService:
         async with self._lock:
             self.doing = f"scaling to {self.wanted}"
             leaving = []
-            while len(self.instances) > self.wanted:
+            while len(staying := self._staying()) > self.wanted:
                 # Failed workers go first, then the newest.
-                failed = [one for one in self.instances if one.state is InstanceState.FAILED]
-                one = failed[0] if failed else self.instances[-1]
+                failed = [one for one in staying if one.state is InstanceState.FAILED]
+                one = failed[0] if failed else staying[-1]
                 self.instances.remove(one)
                 leaving.append(one)
             await self._end(leaving)
-            while len(self.instances) < self.wanted:
+            while len(self._staying()) < self.wanted:
                 await self._add()
             self.doing = ""
         # Without the lock: the next change need not wait until a model has loaded.
         await self._until_ready(self.instances)
+
+    async def add(self, count: int) -> None:
+        """Start more workers, in the place of failed ones first."""
+        async with self._lock:
+            self.instances = [one for one in self.instances if one.state != InstanceState.FAILED]
+            for _ in range(count):
+                if self.wanted:
+                    await self._add()
+
+    def note_leaving(self, pids: Collection[int]) -> None:
+        """Note which workers the queue service has asked to leave."""
+        for one in self.instances:
+            if one.pid in pids:
+                one.state = InstanceState.LEAVING
+
+    def _staying(self) -> list[Instance]:
+        return [one for one in self.instances if one.state is not InstanceState.LEAVING]
 
     async def replace(self) -> None:
         """Replace the workers one after the other; the queues stay in use."""

@@ -171,6 +171,20 @@ class LocalServices:
         self._later(service, service.fit())
         return service
 
+    async def grow(self, name: str, *, by: int, to: int) -> None:
+        """Start more workers, for the autoscaler."""
+        service = self.find(name)
+        wish = service.wish.model_copy(update={"instances": to})
+        _check_count(wish)
+        self._change(service, wish)
+        await service.add(by)
+
+    def note_leaving(self, name: str, pids: Collection[int], *, to: int) -> None:
+        """Note which workers the queue service has asked to leave: they end by themselves."""
+        service = self.find(name)
+        service.note_leaving(pids)
+        self._change(service, service.wish.model_copy(update={"instances": to}))
+
     async def stop_service(self, name: str) -> LocalService:
         """Stop the workers, then the queues, which keep their entries."""
         service = self.find(name)

@@ -1,0 +1,136 @@
+"""The driver `docker`: worker containers of a compose project, through the Docker Engine API.
+
+A worker that leaves exits with 0, and its container stays, stopped.  To start a worker the driver
+starts such a container, or else copies one.  It stops and removes none.
+
+The restart policy of the containers becomes `on-failure`: with `unless-stopped` the engine would
+start a worker again that has left.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+from docker.models.containers import Container
+from requests.exceptions import RequestException
+
+from deploy.autoscaling.driver import DriverFailed, Fleet, Leaver, Started
+
+T = TypeVar("T")
+
+#: Seconds that the engine has to answer.
+TIMEOUT_S = 30
+#: The container's variable that names the service of its worker.
+SERVICE_VARIABLE = "PENSTOCK_WORKER_SERVICE"
+PROJECT_LABEL = "com.docker.compose.project"
+COMPOSE_SERVICE_LABEL = "com.docker.compose.service"
+NUMBER_LABEL = "com.docker.compose.container-number"
+#: Copied from a container's configuration to a new one, as they are.
+CONFIG = (
+    "Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "Image", "Labels", "StopSignal",
+    "StopTimeout", "User", "Volumes", "WorkingDir",
+)  # fmt: skip
+ON_FAILURE = {"Name": "on-failure", "MaximumRetryCount": 0}
+
+
+class DockerDriver:
+    """Starts containers of the compose project `project` with the compose service `worker`.
+
+    A container belongs to the service that its variable PENSTOCK_WORKER_SERVICE names.
+    """
+
+    def __init__(self, project: str, *, worker: str = "inference-worker") -> None:
+        self._filters = {
+            "label": [f"{PROJECT_LABEL}={project}", f"{COMPOSE_SERVICE_LABEL}={worker}"]
+        }
+        self._project, self._worker = project, worker
+        self._client: docker.DockerClient | None = None
+
+    async def look(self, service: str) -> Fleet:
+        """Return the containers that run, and why one restarts."""
+        return await self._in_thread(lambda: self._look(service))
+
+    async def start(self, service: str, *, current: int, wanted: int) -> None:
+        """Start stopped containers, then copies."""
+        await self._in_thread(lambda: self._start(service, wanted - current))
+
+    async def note_leaving(
+        self, service: str, leaving: Sequence[Leaver], *, current: int, wanted: int
+    ) -> None:
+        """Do nothing: a container ends with its worker."""
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.to_thread(work)
+        except (docker.errors.DockerException, RequestException) as error:
+            # The engine may come back at another address, such as a new socket.
+            self._client = None
+            raise DriverFailed(f"the Docker engine: {error}") from error
+
+    def _containers(self, service: str) -> list[Container]:
+        if self._client is None:
+            self._client = docker.from_env(timeout=TIMEOUT_S)
+        found = self._client.containers.list(all=True, filters=self._filters)
+        return [one for one in found if service_of(one.attrs["Config"]["Env"] or ()) == service]
+
+    def _look(self, service: str) -> Fleet:
+        containers = self._containers(service)
+        started, failed = [], ""
+        for one in containers:
+            if one.attrs["HostConfig"]["RestartPolicy"]["Name"] not in ("on-failure", "no"):
+                one.update(restart_policy=ON_FAILURE)
+            if one.status == "running":
+                started.append(Started(one.attrs["Config"]["Hostname"] or one.id[:12]))
+            elif one.status == "restarting":
+                started.append(Started(one.id[:12]))
+                code = one.attrs["State"]["ExitCode"]
+                failed = f"the container {one.name} ended with {code}, and restarts"
+        return Fleet(tuple(started), failed)
+
+    def _start(self, service: str, count: int) -> None:
+        containers = self._containers(service)
+        if not containers:
+            raise DriverFailed(
+                f"no container of the compose service {self._worker} in the project "
+                f"{self._project} has {SERVICE_VARIABLE}={service}; make one to copy with "
+                f"`docker compose up --no-start --scale {self._worker}=1`"
+            )
+        stopped = [one for one in containers if one.status in ("exited", "created")]
+        for one in stopped[:count]:
+            one.start()
+        for _ in range(count - len(stopped)):
+            self._copy(containers[0]).start()
+
+    def _copy(self, one: Container) -> Container:
+        assert self._client is not None, "copy before a look"
+        number = 1 + max(
+            int(other.labels.get(NUMBER_LABEL, 0))
+            for other in self._client.containers.list(all=True, filters=self._filters)
+        )
+        config = copied(one.attrs, number=number, worker=self._worker)
+        name = f"{self._project}-{self._worker}-{number}"
+        made = self._client.api.create_container_from_config(config, name)
+        return self._client.containers.get(made["Id"])
+
+
+def service_of(env: Sequence[str]) -> str:
+    """Return the service of a worker's container, from its variables."""
+    values = (text.partition("=") for text in env)
+    return next((value for name, _, value in values if name == SERVICE_VARIABLE), "")
+
+
+def copied(attrs: Mapping[str, Any], *, number: int, worker: str) -> dict[str, Any]:
+    """Return the configuration of a new container like this one, for the Engine API.
+
+    Without the host name, which is the container's own id, and without addresses in networks.
+    """
+    config = {name: attrs["Config"].get(name) for name in CONFIG}
+    config["Labels"] = {**(config["Labels"] or {}), NUMBER_LABEL: str(number)}
+    networks = attrs["NetworkSettings"]["Networks"] or {}
+    return {
+        **config,
+        "HostConfig": {**attrs["HostConfig"], "RestartPolicy": ON_FAILURE},
+        "NetworkingConfig": {"EndpointsConfig": {name: {"Aliases": [worker]} for name in networks}},
+    }

@@ -1,0 +1,65 @@
+"""From what the queue service answers to a wish for a number of workers.  Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from deploy.autoscaling.figures import DueJobs, Figures
+from deploy.autoscaling.policy import Decision, History, decide
+from deploy.autoscaling.schedule import Schedule, target_at
+from deploy.autoscaling.settings import Autoscaler
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the service is to be scaled by: an autoscaler, a schedule, or both."""
+
+    autoscaler: Autoscaler | None = None
+    schedule: Schedule | None = None
+
+
+def read_figures(answer: Mapping[str, Any], *, starting: int) -> Figures:
+    """Read the figures of /scale; starting: workers that the driver has started since.
+
+    While the service is paused, more workers would not help: then nothing counts as waiting.
+    """
+    workers = answer["workers"]
+    paused = bool(answer.get("paused"))
+    return Figures(
+        waiting=0 if paused else answer["waiting"],
+        running=answer["running"],
+        workers=workers["ready"] + workers["resting"] + starting,
+        loading=starting,
+        window=answer["window_per_worker"] or 1,
+        put_total=answer["put_total"] or 0,
+        wait_s=None if paused else answer["wait_s"],
+        run_s=answer["run_s"],
+        load_s=answer["load_s"],
+        cpu=answer["cpu"],
+        due=()
+        if paused
+        else tuple(DueJobs(one["count"], one["within_s"]) for one in answer["due"]),
+    )
+
+
+def wish(
+    figures: Figures, wanted: Wanted, history: History, *, now_s: float
+) -> tuple[Decision, History]:
+    """Decide how many workers there should be.  now_s: seconds since 1970.
+
+    A schedule alone sets the number.  Beside an autoscaler it sets the least number.
+    """
+    target = wanted.schedule and target_at(wanted.schedule, datetime.fromtimestamp(now_s, UTC))
+    if wanted.autoscaler is None:
+        if not target:
+            return Decision(figures.workers, "no scheduled time has come yet"), history
+        name = f" ({target.name})" if target.name else ""
+        return Decision(
+            target.size, f"scheduled since {target.since:%Y-%m-%d %H:%M}{name}"
+        ), history
+    settings = wanted.autoscaler
+    if target and target.size > settings.min:
+        most = max(settings.max, target.size)
+        settings = settings.model_copy(update={"min": target.size, "max": most})
+    return decide(figures, settings, history, now_s=now_s)

@@ -1,0 +1,57 @@
+"""The driver that calls an operator's program."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.autoscaling.command_driver import CommandDriver
+from deploy.autoscaling.driver import DriverFailed, Leaver
+from tests.deploy.processes import alive
+from tests.waiting import wait_until
+
+NOTE = """
+import json, os, sys
+scaling = {k: v for k, v in os.environ.items() if k.startswith("PENSTOCK_SCALE_")}
+print(json.dumps([sys.argv[2:], scaling]), file=open(sys.argv[1], "a"))
+"""
+
+
+async def test_it_gets_the_service_and_both_numbers(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    driver = CommandDriver([sys.executable, "-c", NOTE, str(notes)])
+    await driver.start("demo", current=1, wanted=3)
+    leaving = [Leaver("u-1", "gpu-1", 7)]
+    await driver.note_leaving("demo", leaving, current=3, wanted=2)
+    first, second = map(json.loads, notes.read_text().splitlines())
+    numbers = {"PENSTOCK_SCALE_FROM": "1", "PENSTOCK_SCALE_TO": "3"}
+    assert first == [["demo", "1", "3"], {"PENSTOCK_SCALE_SERVICE": "demo", **numbers}]
+    assert second[0] == ["demo", "3", "2"]
+    told = json.loads(second[1]["PENSTOCK_SCALE_LEAVING"])
+    assert told == [{"uid": "u-1", "host": "gpu-1", "pid": 7}]
+
+
+async def test_the_error_quotes_what_it_said() -> None:
+    driver = CommandDriver([sys.executable, "-c", "import sys; sys.exit('no quota left')"])
+    with pytest.raises(DriverFailed, match="ended with 1: no quota left"):
+        await driver.start("demo", current=0, wanted=1)
+
+
+async def test_a_program_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(DriverFailed, match="cannot start /no/such/program"):
+        await CommandDriver(["/no/such/program"]).start("demo", current=0, wanted=1)
+
+
+async def test_a_program_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    started = tmp_path / "pid"
+    hanging = (
+        "import subprocess, sys, signal; "
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']); "
+        f"open({str(started)!r}, 'w').write(str(child.pid)); signal.pause()"
+    )
+    driver = CommandDriver([sys.executable, "-c", hanging], timeout_s=2.0)
+    with pytest.raises(DriverFailed, match="did not end within 2 s"):
+        await driver.start("demo", current=0, wanted=1)
+    child = int(started.read_text())
+    await wait_until(lambda: not alive(child), "what it had started has ended")

@@ -1,0 +1,198 @@
+"""The control loop at work, with real workers: from zero to the maximum, and back to zero."""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from client_sdk import AsyncQueueClient
+from deploy.autoscaling.driver import DriverFailed, Fleet, Leaver, Started
+from deploy.autoscaling.loop import Loop, LoopOptions
+from deploy.autoscaling.scale_api import ScaleApi
+from deploy.autoscaling.settings import read_autoscaler
+from tests.conftest import StartService, StartWorker
+from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess, WorkerProcess
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+MOST = 3
+SETTINGS = read_autoscaler(
+    {
+        "min": 0,
+        "max": MOST,
+        "behavior": {
+            "scaleDown": {"stabilizationWindowSeconds": 2},
+            "onZero": {"scaleDownGracePeriodSeconds": 4},
+        },
+    }
+)
+OPTIONS = LoopOptions(settings=SETTINGS, interval_s=0.2, lease_s=2.0, list_every_s=0.5)
+
+
+class ProcessDriver:
+    """Starts workers of one service as processes of this test."""
+
+    def __init__(self, start_worker: StartWorker, url: str, **settings: object) -> None:
+        self.workers: list[WorkerProcess] = []
+        self.most = 0
+        self.broken = ""
+        self._start_worker = start_worker
+        self._url = url
+        self._settings = settings
+
+    @property
+    def running(self) -> list[WorkerProcess]:
+        return [worker for worker in self.workers if worker.running]
+
+    async def look(self, service: str) -> Fleet:
+        host = socket.gethostname()
+        return Fleet(tuple(Started(host, worker.pid) for worker in self.running))
+
+    async def start(self, service: str, *, current: int, wanted: int) -> None:
+        if self.broken:
+            raise DriverFailed(self.broken)
+        for _ in range(wanted - current):
+            worker = await self._start_worker(self._url, service, wait=False, **self._settings)
+            self.workers.append(worker)
+        self.most = max(self.most, len(self.running))
+
+    async def note_leaving(
+        self, service: str, leaving: Sequence[Leaver], *, current: int, wanted: int
+    ) -> None:
+        """Processes end by themselves."""
+
+    def assert_nobody_was_hurt(self) -> None:
+        """Show from the logs that no worker got a signal or a job for the second time."""
+        for worker in self.workers:
+            assert "SIG" not in worker.log, worker.log
+            assert not re.search("attempt [2-9]", worker.log), worker.log
+            assert worker.process is not None
+            assert worker.process.returncode in (None, 0), worker.log
+
+
+@asynccontextmanager
+async def looping(
+    service: QueueServiceProcess, driver: ProcessDriver, options: LoopOptions = OPTIONS
+) -> AsyncIterator[list[str]]:
+    """Run a loop; give what it says."""
+    said: list[str] = []
+    async with ScaleApi(service.url, ADMIN_TOKEN) as api:
+        task = asyncio.create_task(Loop(api, driver, options=options, say=said.append).run())
+        try:
+            yield said
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def results(client: AsyncQueueClient, count: int) -> list[bytes]:
+    found: list[bytes] = []
+
+    async def are_all() -> bool:
+        found.extend(frame.data for frame in await client.sink.get(length=100))
+        return len(found) >= count
+
+    await wait_until(are_all, f"{count} results are there", 120)
+    return found
+
+
+async def test_a_service_grows_from_zero_to_its_most_and_shrinks_to_zero(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    # With one attempt only, an attempt that scaling has cost would be an error result.
+    service = await start_service({"name": "svc", "max_delivery": 1})
+    driver = ProcessDriver(
+        start_worker, service.url, engine_options={"delay_s": 0.2}, worker_threads=1, grace_s=0.01
+    )
+    async with (
+        looping(service, driver) as said,
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
+    ):
+        await client.put(b"first")
+        assert await results(client, 1) == [b"first"]
+        assert len(driver.workers) == 1
+        for number in range(100):
+            await client.put(b"%d" % number)
+        await wait_until(lambda: driver.most == MOST, "it has grown to the most", 60)
+        assert sorted(await results(client, 100)) == sorted(b"%d" % n for n in range(100))
+        await wait_until(lambda: len(driver.running) == 1, "one worker is left", 60)
+        await wait_until(lambda: not driver.running, "no worker is left", 60)
+        assert driver.most == MOST
+        assert any("no worker" in sentence for sentence in said), said
+        assert any("asked to leave" in sentence for sentence in said), said
+        driver.assert_nobody_was_hurt()
+        assert await client.sink.count() == 0
+
+        # And it wakes again.
+        await client.put(b"again")
+        assert await results(client, 1) == [b"again"]
+
+
+async def test_jobs_wait_while_the_driver_fails_and_it_recovers_by_itself(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service()
+    driver = ProcessDriver(start_worker, service.url)
+    driver.broken = "no quota left"
+    async with (
+        looping(service, driver) as said,
+        ScaleApi(service.url, ADMIN_TOKEN) as api,
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
+    ):
+        await client.put(b"patient")
+
+        async def is_shown() -> bool:
+            return bool((await api.figures("svc"))["driver_error"] == "no quota left")
+
+        await wait_until(is_shown, "the reason is shown")
+        assert (await api.figures("svc"))["wanted"] == 1
+        driver.broken = ""
+        assert await results(client, 1) == [b"patient"]
+
+        async def is_gone() -> bool:
+            return (await api.figures("svc"))["driver_error"] is None
+
+        await wait_until(is_gone, "the reason is gone")
+    assert said.count("svc: the driver failed, and jobs wait: no quota left") == 1
+
+
+async def test_of_two_loops_one_decides_and_the_other_takes_over(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service()
+    driver = ProcessDriver(start_worker, service.url)
+    async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+        async with looping(service, driver) as first:
+            await wait_until(lambda: any("from now on" in one for one in first), "it leads")
+            async with looping(service, driver) as second:
+                await wait_until(lambda: any("another" in one for one in second), "it waits")
+                await client.put(b"a")
+                assert await results(client, 1) == [b"a"]
+                assert len(driver.workers) == 1
+        # The first gave its lease back, as the second does; a new one need not wait.
+        async with looping(service, driver) as third:
+            await wait_until(lambda: any("from now on" in one for one in third), "it leads")
+            await wait_until(lambda: not driver.running, "no worker is left", 60)
+    driver.assert_nobody_was_hurt()
+
+
+async def test_a_loop_survives_restarts_of_the_queue_service(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service()
+    driver = ProcessDriver(start_worker, service.url)
+    async with (
+        looping(service, driver) as said,
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
+    ):
+        await wait_until(lambda: any("from now on" in one for one in said), "it leads")
+        service.kill()
+        await wait_until(lambda: any("cannot" in one for one in said), "it notices", 60)
+        await service.start()
+        await client.put(b"after")
+        assert await results(client, 1) == [b"after"]
+    driver.assert_nobody_was_hurt()

@@ -1,0 +1,37 @@
+"""Which started workers have not connected yet."""
+
+from deploy.autoscaling.driver import Started
+from deploy.autoscaling.starting import LONGEST_AWAY_S, LONGEST_START_S, Expected, starting_of
+
+
+def test_a_started_worker_is_known_by_its_machine_and_process() -> None:
+    started = [Started("a", 1), Started("a", 2), Started("b", 1)]
+    assert starting_of(started, []) == 3
+    assert starting_of(started, [Started("a", 1), Started("b", 1)]) == 1
+
+
+def test_workers_of_others_do_not_hide_a_worker_that_loads() -> None:
+    assert starting_of([Started("a", 1)], [Started("elsewhere", 1), Started("a", 7)]) == 1
+
+
+def test_a_container_is_known_by_its_name_alone() -> None:
+    assert starting_of([Started("c1"), Started("c2")], [Started("c1", 1)]) == 1
+
+
+def test_a_driver_that_cannot_tell_is_believed_for_a_while() -> None:
+    expected = Expected.started(3, now_s=100.0, load_s=None)
+    assert expected.seen(1, now_s=101.0).missing(1) == 2
+    assert expected.seen(3, now_s=101.0).missing(3) == 0
+    assert expected.seen(1, now_s=100.0 + LONGEST_START_S).missing(1) == 0
+
+
+def test_where_the_load_time_is_known_a_lost_start_is_noticed_sooner() -> None:
+    expected = Expected.started(1, now_s=0.0, load_s=2.0)
+    assert expected.seen(0, now_s=20.0).missing(0) == 1
+    assert expected.seen(0, now_s=50.0).missing(0) == 0
+
+
+def test_workers_that_are_away_for_a_moment_are_not_replaced() -> None:
+    expected = Expected().seen(4, now_s=0.0)
+    assert expected.seen(0, now_s=5.0).missing(0) == 4
+    assert expected.seen(0, now_s=LONGEST_AWAY_S).missing(0) == 0
