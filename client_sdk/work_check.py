@@ -56,6 +56,11 @@ async def _refusal(session: aiohttp.ClientSession, url: str) -> errors.QueueErro
         # response shows whether those are right.
         async with session.get(url, allow_redirects=False) as answer:
             error = from_answer(answer.status, answer.headers, await answer.read(), url=url)
+    except aiohttp.ServerDisconnectedError:
+        https = " (does this address need https://?)" if url.startswith("http:") else ""
+        return errors.ConnectionFailed(
+            f"the server ended the connection without a response{https}", url=url
+        )
     except (aiohttp.ClientError, OSError) as failure:
         return failed_connection(failure, f"no response within {ANSWER_TIMEOUT_S:g} s", url=url)
     is_final = isinstance(error, errors.Unauthorized | errors.Forbidden | errors.NotFound)

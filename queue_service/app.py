@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 #: How long the rest of a refused body is read, so that its sender sees the answer, in seconds.
 LINGER_S = 1.0
+#: Where programs of this machine need no TLS.
+LOOPBACK = "127.0.0.1"
 #: How long clients have to ask once more on a kept connection, which that answer ends, in seconds.
 CLOSE_KEPT_S = 1.0
 
@@ -163,6 +165,9 @@ async def serve(
         await Site(runner, settings.host, settings.port, share_port=share_port, tls=tls).start()
         for address in runner.addresses:
             log.info("Listening on %s", url_of(address[0], address[1], tls=tls is not None))
+        if loopback_port := settings.loopback_port:
+            await Site(runner, LOOPBACK, loopback_port, share_port=share_port).start()
+            log.info("Listening on %s", url_of(LOOPBACK, loopback_port, tls=False))
         if certificate is not None:
             following = asyncio.create_task(certificate.follow_files(), name="certificate")
         await stop.wait()

@@ -71,12 +71,13 @@ LOOP = LoopOptions(interval_s=0.5, list_every_s=2.0)
 class LocalOptions:
     """The options of a local mode.
 
-    host: the address to listen on.  port: 0 takes a free one.  token: "" takes the generated one of
-    the data directory.  engine_options: JSON, for the engine.  window: jobs that a worker takes at
-    once; None lets the engine choose.  processes: of the queue service, on one port.
-    worker_grace_s: seconds that a stopping worker has to finish its jobs.  limits: settings of the
-    service.  given: names of the options, and of the settings in limits, that are no defaults: they
-    change a service that exists.
+    host: the address to listen on.  port: 0 takes a free one.  tls_cert, tls_key: files; the port
+    then speaks HTTPS, and this machine uses another port without TLS.  token: "" takes the
+    generated one of the data directory.  engine_options: JSON, for the engine.  window: jobs that a
+    worker takes at once; None lets the engine choose.  processes: of the queue service, on one
+    port.  worker_grace_s: seconds that a stopping worker has to finish its jobs.  limits: settings
+    of the service.  given: names of the options, and of the settings in limits, that are no
+    defaults: they change a service that exists.
     """
 
     data_dir: Path = DEFAULT_PATH
@@ -92,6 +93,8 @@ class LocalOptions:
     limits: Mapping[str, Any] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
     host: str = HOST
+    tls_cert: str = ""
+    tls_key: str = ""
     appendfsync: Fsync = "always"
 
 
@@ -103,6 +106,8 @@ class LocalMode:
 
     def __init__(self, options: LocalOptions, *, on_line: Callable[[str, str], None]) -> None:
         self.options = options
+        #: Where the queue service listens, after the start.
+        self._port = options.port
         #: The service that the options describe, after the start.
         self.own: LocalService | None = None
         self._on_line = on_line
@@ -192,8 +197,13 @@ class LocalMode:
         port = options.port or free_port()
         if not is_free(port, options.host):
             raise PortTaken(port)
+        self._port = port
+        url = f"http://{_reached_at(options.host)}:{port}"
+        if options.tls_cert:
+            # The certificate may have any name, and our own processes need to reach the service.
+            url = f"http://{HOST}:{free_port()}"
         return Running(
-            url=f"http://{_reached_at(options.host)}:{port}",
+            url=url,
             service=options.service,
             token=options.token or self._data_dir.token("token"),
             admin_token=self._data_dir.token("admin-token"),
@@ -225,7 +235,12 @@ class LocalMode:
     async def _start_service(self, running: Running, redis: RedisServer) -> None:
         env = {
             "PENSTOCK_HOST": self.options.host,
-            "PENSTOCK_PORT": running.url.rpartition(":")[2],
+            "PENSTOCK_PORT": str(self._port),
+            "PENSTOCK_TLS_CERT_FILE": self.options.tls_cert,
+            "PENSTOCK_TLS_KEY_FILE": self.options.tls_key,
+            "PENSTOCK_LOOPBACK_PORT": running.url.rpartition(":")[2]
+            if self.options.tls_cert
+            else "0",
             "PENSTOCK_PROCESSES": str(self.options.processes),
             "PENSTOCK_REDIS_URL": redis.url,
             # All services are in the registry; a variable of the user must not add others.

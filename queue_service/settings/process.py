@@ -60,6 +60,15 @@ class Settings(BaseSettings):
     tls_key_file: str = Field(
         "", description="The key of the certificate; by default, it is in the same file."
     )
+    loopback_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description=(
+            "With TLS: a port of 127.0.0.1 that speaks plain HTTP, for programs of this "
+            "machine; 0 is off."
+        ),
+    )
     processes: int = Field(
         1, ge=1, le=64, description="Processes that share the port (SO_REUSEPORT)."
     )
@@ -315,9 +324,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _key_has_certificate(self) -> Self:
-        if self.tls_key_file and not self.tls_cert_file:
-            raise ValueError("tls_key_file: expected tls_cert_file with it, got none")
+    def _tls_of_the_port_is_complete(self) -> Self:
+        for name in ("tls_key_file", "loopback_port"):
+            if getattr(self, name) and not self.tls_cert_file:
+                raise ValueError(f"{name}: expected tls_cert_file with it, got none")
+        if self.loopback_port and self.loopback_port == self.port:
+            raise ValueError(f"loopback_port: expected another port than {self.port}, the main one")
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.documents.blocks import ROOT, block, blocks
 from tests.documents.pasting import Folder
+from tests.machines import guide
 from tests.running import free_port
 
 PAGES = (
@@ -87,11 +88,10 @@ RUN = {
         'curl -H "Authorization: Bearer $(cat .penstock/token)" -d '
         '\'[{"petal_length": 1.4, "petal_width": 0.2}]\' \\',
     ): f"{HERE}::test_a_pmml_model",
-    (
-        "docs/several-machines.md",
-        "CUDA_VISIBLE_DEVICES=0 penstock worker --url http://queue:8080 --service demo "
-        "--token-file worker-token \\",
-    ): f"{HERE}::test_a_worker_by_hand",
+    **{
+        (guide.PAGE, first_line): "tests/machines/test_guide.py::test_the_guide_works_as_pasted"
+        for first_line in guide.BLOCKS
+    },
     (
         "docs/your-model.md",
         "PENSTOCK_WORKER_QUEUE_URL=http://127.0.0.1:8080 PENSTOCK_WORKER_SERVICE=demo \\",

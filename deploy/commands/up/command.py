@@ -76,6 +76,18 @@ Host = Annotated[
 Port = Annotated[
     int, typer.Option(min=0, max=65535, help="0 chooses a free one.", envvar="PENSTOCK_PORT")
 ]
+TlsCert = Annotated[
+    str,
+    typer.Option(
+        help="A certificate (PEM): the port speaks HTTPS.", envvar="PENSTOCK_TLS_CERT_FILE"
+    ),
+]
+TlsKey = Annotated[
+    str,
+    typer.Option(
+        help="Its key; by default, it is in the same file.", envvar="PENSTOCK_TLS_KEY_FILE"
+    ),
+]
 Processes = Annotated[
     int, typer.Option(min=1, help="Processes of the queue service.", envvar="PENSTOCK_PROCESSES")
 ]
@@ -128,6 +140,8 @@ def up(
     sink_memory_ratio: Ratio = None,
     host: Host = HOST,
     port: Port = 8080,
+    tls_cert: TlsCert = "",
+    tls_key: TlsKey = "",
     processes: Processes = 1,
     data: Annotated[Path, typer.Option(help="The data directory.")] = DEFAULT_PATH,
     grace: Grace = 30.0,
@@ -157,6 +171,8 @@ def up(
         window=window,
         worker_grace_s=grace,
         host=host,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         limits=limits,
         given=_given(context),
         appendfsync=fsync.value,
@@ -171,6 +187,20 @@ def _given(context: typer.Context) -> frozenset[str]:
     return frozenset(names.union(*(settings_of(name) for name in names)))
 
 
+def check_tls(cert_file: str, key_file: str) -> None:
+    """Raise typer.BadParameter for files that the queue service would refuse."""
+    if key_file and not cert_file:
+        raise typer.BadParameter("expected --tls-cert with --tls-key, got none")
+    if cert_file:
+        # Imported here: most runs have no TLS.
+        from queue_service.process.tls import ServedCertificate, WrongTlsFiles  # noqa: PLC0415
+
+        try:
+            ServedCertificate(cert_file, key_file)
+        except WrongTlsFiles as error:
+            raise typer.BadParameter(str(error)) from error
+
+
 def _run(options: LocalOptions) -> NoReturn:
     try:
         check_engine(
@@ -181,6 +211,7 @@ def _run(options: LocalOptions) -> NoReturn:
         )
     except NoEngine as error:
         raise typer.BadParameter(str(error)) from error
+    check_tls(options.tls_cert, options.tls_key)
     make_output_steady()
     log = MergedLog(Console(markup=False, emoji=False))
     code = asyncio.run(run_up(options, log))

@@ -34,6 +34,7 @@ NAMED_EVERY_S = 15.0
 _IGNORED_FOR = {
     "PENSTOCK_SERVICES": "--service, --token and --max-payload-kb",
     "PENSTOCK_REDIS_URL": "`python -m queue_service` on a Redis of your own",
+    "PENSTOCK_LOOPBACK_PORT": "--port",
     "PENSTOCK_ADMIN_TOKEN": "the file admin-token in the data directory",
     "PENSTOCK_WORKER_QUEUE_URL": "`python -m inference_worker` for another queue service",
     "PENSTOCK_WORKER_SERVICE": "--service",
@@ -194,8 +195,10 @@ def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> li
         where, token = f"in {path}", f"$(cat {path})"
     fragment = f"#token={running.token}" if on_terminal else f"   (then enter the token {where})"
     header = f'-H "Authorization: Bearer {token}"'
+    secure = f"https://NAME:{options.port} from other machines; the certificate has the NAME"
     return [
         f"Accepting jobs at {jobs}",
+        *([f"  TLS      {secure}"] if options.tls_cert and options.port else []),
         f"  token    {where}",
         f"  chat     {running.url}/chat{fragment}",
         f"  PAI EAS  {running.url}/api/predict/{service}",

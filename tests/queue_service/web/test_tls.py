@@ -20,13 +20,15 @@ from client_sdk import AsyncQueueClient
 from client_sdk.work import WorkConnection
 from queue_service.process.tls import ServedCertificate, WrongTlsFiles
 from tests.conftest import StartService, StartWorker
+from tests.inference_worker.conftest import HANDLERS
 from tests.queue_service.web.certificates import Authority, is_shown
-from tests.running import TOKEN, QueueServiceProcess
+from tests.running import TOKEN, QueueServiceProcess, WorkerProcess, free_port
 from tests.waiting import hold_for, wait_until
 
 ROOT = Path(__file__).parents[3]
 
 ServeTls = Callable[..., Awaitable[QueueServiceProcess]]
+Joining = Callable[[str], Awaitable[WorkerProcess]]
 
 
 @pytest.fixture
@@ -142,6 +144,46 @@ async def open_worker(
     ) as connection:
         await connection.wait_connected()
         yield connection
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sentence", "ends"),
+    [
+        ("https:", "its certificate is not trusted (unable to get local issuer", True),
+        ("http:", "without a response (does this address need https://?)", False),
+    ],
+)
+async def test_a_worker_says_why_it_cannot_join_while_its_model_loads(
+    joining: Joining, scheme: str, sentence: str, ends: bool
+) -> None:
+    worker = await joining(scheme)
+    await wait_until(lambda: sentence in worker.log, "it says why")
+    if ends:
+        await wait_until(lambda: not worker.running, "it has ended")
+        assert "CERTIFICATE_REFUSED" in worker.log
+
+
+@pytest.fixture
+def joining(
+    serve_tls: ServeTls, start_worker: StartWorker, authority: Authority, tmp_path: Path
+) -> Joining:
+    """Start a worker whose model never loads, for the TLS port at a URL with this scheme."""
+
+    async def start(scheme: str) -> WorkerProcess:
+        service = await serve_tls(*authority.issue(tmp_path / "tls"))
+        url = service.url.replace("https:", scheme)
+        return await start_worker(url, wait=False, engine=f"{HANDLERS}:LoadsForever")
+
+    return start
+
+
+async def test_programs_of_this_machine_need_no_tls_on_the_loopback_port(
+    serve_tls: ServeTls, authority: Authority, tmp_path: Path
+) -> None:
+    port = free_port()
+    await serve_tls(*authority.issue(tmp_path / "tls"), loopback_port=port, processes=2)
+    async with AsyncQueueClient(f"http://127.0.0.1:{port}", "svc", token=TOKEN) as client:
+        assert await client.attributes()
 
 
 async def test_strangers_on_the_port_disturb_nobody(
@@ -261,6 +303,7 @@ def test_one_file_may_have_both(files: Path) -> None:
             "setting tls_cert_file: expected a certificate (PEM)",
         ),
         ({"PENSTOCK_TLS_KEY_FILE": "key.pem"}, "tls_key_file: expected tls_cert_file with it"),
+        ({"PENSTOCK_LOOPBACK_PORT": "8081"}, "loopback_port: expected tls_cert_file with it"),
     ],
 )
 def test_the_service_does_not_start_with_wrong_files(
