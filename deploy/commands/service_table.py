@@ -51,7 +51,10 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
 def _state(service: dict[str, Any]) -> str:
     state = str(service["state"])
     # A queue service of an older version cannot pause.
-    return "paused" if state == "running" and service.get("paused_at_ms") else state
+    if state == "running" and service.get("paused_at_ms"):
+        return "paused"
+    window = service.get("window")
+    return "closed" if state == "running" and window and not window["open"] else state
 
 
 def show_instances(services: list[dict[str, Any]]) -> None:

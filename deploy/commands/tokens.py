@@ -17,6 +17,12 @@ from deploy.local.data_dir import DEFAULT_PATH
 tokens = typer.Typer(help="Tokens with limited rights.", no_args_is_help=True)
 
 
+Windows = Annotated[
+    str, typer.Option(help="When its jobs run: `22:00-06:00 Europe/Berlin`; default: always.")
+]
+Running = Annotated[
+    int | None, typer.Option(help="Maximum number of running jobs, per service; default: any.")
+]
 Unread = Annotated[
     int | None, typer.Option(help="Maximum number of unread results, per service; default: any.")
 ]
@@ -49,10 +55,9 @@ def create(
     in_line: Annotated[
         int | None, typer.Option(help="Maximum number of waiting jobs, per service; default: any.")
     ] = None,
-    running: Annotated[
-        int | None, typer.Option(help="Maximum number of running jobs, per service; default: any.")
-    ] = None,
+    running: Running = None,
     unread: Unread = None,
+    windows: Windows = "",
     url: Url = "",
     admin_token: AdminToken = "",
     data_dir: Data = DEFAULT_PATH,
@@ -67,7 +72,7 @@ def create(
         "owner": owner,
         "expires_in_s": expires_in_s,
         "limits": limits | {"unread": unread},
-    }
+    } | ({"windows": windows} if windows else {})
     api = open_admin(url, admin_token, data_dir)
     made = api.ask("POST", "/v1/tokens", wish)
     try:

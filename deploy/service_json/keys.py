@@ -121,6 +121,7 @@ class QueuesOfFile(Section):
     max_idle: str = "0"
     dead_message_policy: DeadMessagePolicy = DeadMessagePolicy.REAR
     fair: bool = True
+    windows: str = ""
     retry: RetryOfFile | None = None
     source: QueueOfFile = QueueOfFile()
     sink: SinkOfFile = SinkOfFile()

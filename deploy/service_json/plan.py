@@ -137,6 +137,8 @@ def _settings(file: ServiceFile) -> dict[str, Any]:
         "dead_message_policy": queue.dead_message_policy.value,
         "fair": queue.fair,
     }
+    if queue.windows:
+        settings["windows"] = queue.windows
     if queue.retry is not None:
         settings["retry"] = queue.retry.model_dump(exclude_none=True)
     try:

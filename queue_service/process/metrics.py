@@ -109,6 +109,7 @@ class Metrics:
             )
         }
         self.subscribers = gauge("subscribers", "Subscribers with a lease.")
+        self.open = gauge("open", "1 while the time windows of the service are open, else 0.")
         self.paused = gauge("paused", "1 while the service is paused and delivers nothing, else 0.")
         self.scale = ScaleMetrics(self.registry)
 
@@ -118,6 +119,7 @@ class Metrics:
             for queue in ("input", "sink"):
                 gauge.labels(service, queue).set(0)
         self.paused.labels(service, "input").set(0)
+        self.open.labels(service, "input").set(0)
         self.scale.forget(service)
 
     def queue(self, service: str, role: str) -> QueueMetrics:

@@ -18,12 +18,20 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.errors import StoreUnavailable
 from queue_service.service.admission import Admission, recheck_all
 from queue_service.settings.service import ServiceName
+from queue_service.settings.windows import read_windows
 from queue_service.store.owners import EVERYBODYS, Viewer
 from queue_service.store.putter import Putter
 from queue_service.store.tokens import TokenStore
@@ -98,6 +106,16 @@ class WantedToken(BaseModel):
         "or the id of a token; by default its own id.",
     )
 
+    windows: str = Field(
+        "", description="When its jobs are delivered; the format is that of a service's `windows`."
+    )
+
+    @field_validator("windows")
+    @classmethod
+    def _are_windows(cls, came: str) -> str:
+        read_windows(came)
+        return came
+
     @model_validator(mode="after")
     def _all_of_something(self) -> Self:
         if self.scopes == {Scope.ALL}:
@@ -127,6 +145,15 @@ class Token(BaseModel):
     limits: TokenLimits = TokenLimits()
     owner: str = ""
     incarnations: Mapping[str, int] = {}
+    windows: str = ""
+
+    @property
+    def account(self) -> str:
+        """What counts in the fair order: the owner, or a token with windows by itself.
+
+        In one line the jobs of a closed token would be in front of those of an open one.
+        """
+        return self.id if self.windows else viewer_of(self).owner or self.id
 
     @property
     def owned_by(self) -> str:
@@ -150,6 +177,7 @@ class Token(BaseModel):
             expires_at_ms=None if lifetime_s is None else now_ms + lifetime_s * 1000,
             limits=wanted.limits,
             owner=wanted.owner,
+            windows=wanted.windows,
             incarnations=incarnations or {},
         ), text
 
@@ -183,6 +211,7 @@ class Token(BaseModel):
             "created_at_ms": self.created_at_ms,
             "expires_at_ms": self.expires_at_ms,
             "limits": self.limits.model_dump(exclude_none=True),
+            "windows": self.windows,
         }
 
 
@@ -209,6 +238,7 @@ def putter_of(token: Token) -> Putter:
         burst=limits.burst_of(),
         urgent=Scope.PRIORITY in token.scopes,
         owner=viewer_of(token).owner,
+        account=token.account,
     )
 
 
@@ -223,6 +253,8 @@ class Access:
     def __init__(self, store: TokenStore) -> None:
         self.store = store
         self.bell = Doorbell()
+        #: Called when the tokens have changed.
+        self.on_change: Callable[[], None] = lambda: None
         self._tokens: dict[str, Token] = {}
         self._revision = -1
         #: Requests under way by the id of the token that admitted them.
@@ -263,6 +295,10 @@ class Access:
         if token.expires_at_ms is not None:
             self._recheck_at(token.expires_at_ms)
         return admission
+
+    def with_windows(self) -> "list[Token]":
+        """The tokens whose jobs are delivered at some times only, also after they have expired."""
+        return [token for token in self._tokens.values() if token.windows]
 
     def is_owner(self, owner: str) -> bool:
         """Say whether a token, as far as this process knows, puts for this owner."""
@@ -320,6 +356,7 @@ class Access:
             return
         self._revision, kept = await self.store.all()
         self._tokens = {token.id: token for token in map(_read, kept.items()) if token is not None}
+        self.on_change()
         self._recheck()
 
     def _recheck(self) -> None:

@@ -8,13 +8,18 @@ renewal theory).  The spread of a sum of many runs follows from the same v.
 
 import bisect
 import math
+import operator
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 #: How many standard deviations above the mean nine of ten lie.
 P90 = 1.2816
+
+#: When work is done, in seconds from now, by the seconds until it begins and those that it takes.
+#: With time windows it goes on only while they are open.  None is unknown.
+Later = Callable[[float, float], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,13 @@ def estimate(
     running: bool = False,
     elapsed_s: float | None = None,
     delay_s: float = 0.0,
+    later: Later = operator.add,
 ) -> Estimate | None:
     """Estimate from recent run times; None without any, or without workers.
 
     ahead: requests that start before this one.  busy: deliveries that workers hold; free:
     subscribers with free slots.  running, elapsed_s: it runs already, and for how long if that is
-    known.  delay_s: it does not start to wait for a worker before this.
+    known.  delay_s: it does not start to wait for a worker before this.  later: see Later.
     """
     places = busy + free
     if not run_times.ordered_s or not places:
@@ -81,7 +87,11 @@ def estimate(
 
     start_p50, start_p90 = _wait(run_times, turn=ahead + 1 - free, places=places)
     # A request that begins to wait later finds that those of now have started by then.
-    start_p50, start_p90 = max(start_p50, delay_s), max(start_p90, delay_s)
+    begin = later(delay_s, 0.0)
+    starts = [later(0.0, wait_s) for wait_s in (start_p50, start_p90)]
+    if begin is None or None in starts:
+        return None
+    start_p50, start_p90 = (max(begin, start) for start in starts if start is not None)
     run_p50, run_p90 = quantile(run_times.ordered_s, 0.5), quantile(run_times.ordered_s, 0.9)
     finish_p50 = start_p50 + run_p50
     strays = math.hypot(start_p90 - start_p50, run_p90 - run_p50)

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from client_sdk.wire.retry import AttemptPolicy
 from queue_service.delivery.subscriber import Ended
@@ -18,13 +18,14 @@ from queue_service.service.tickets import Tickets
 from queue_service.settings.process import Settings
 from queue_service.settings.retry import fewest, policy_of
 from queue_service.settings.service import capacity
+from queue_service.settings.windows import Windows, read_windows
 from queue_service.store.entry import Dropped
 from queue_service.store.keys import Keys, Role
 from queue_service.store.registry import State
 from queue_service.store.rules import Limits, Rules
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
-from queue_service.store.ticket import read_retry
+from queue_service.store.ticket import Seen, read_retry
 
 #: From the end of a deleted service to the last look for what a late put may have left, in s.
 LATE_S = 1.0
@@ -48,6 +49,9 @@ class Service:
         #: Requests under way that the service's own token has admitted.
         self._admitted: set[Admission] = set()
         self._settings = settings
+        self._is_open = True
+        self._closed_accounts: frozenset[str] = frozenset()
+        self._windows_of_accounts: Mapping[str, Windows] = {}
         self._take(description)
 
         def queue(role: Role) -> Queue:
@@ -146,6 +150,29 @@ class Service:
             for queue in self.queues:
                 queue.reopen_to_all()
 
+    def set_open(self, now_ms: int, of_accounts: Mapping[str, Windows]) -> None:
+        """Deliver its jobs or not, and those of tokens, as the windows are now.
+
+        of_accounts: the windows of tokens, by account.
+        """
+        self._windows_of_accounts = of_accounts
+        is_open = self.windows.is_open(now_ms)
+        closed = frozenset(one for one, its in of_accounts.items() if not its.is_open(now_ms))
+        if (is_open, closed) == (self._is_open, self._closed_accounts):
+            return
+        self._is_open, self._closed_accounts = is_open, closed
+        self.input.change(self._rules("input"))
+
+    @property
+    def is_in_window(self) -> bool:
+        """Whether its time windows let its jobs out; without any they do."""
+        return self._is_open
+
+    def windows_for(self, seen: Seen) -> list[Windows]:
+        """Return the windows that a waiting request must meet: the service's and its token's."""
+        known = (self.windows, self._windows_of_accounts.get(seen.account, Windows()))
+        return [one for one in known if one.windows]
+
     def delete(self) -> None:
         """Take nothing any more and end every subscriber."""
         self._close(Ended.SERVICE_DELETED)
@@ -169,6 +196,7 @@ class Service:
     def _take(self, description: Description) -> None:
         self.description = description
         self.max_delivery = description.settings.most_attempts
+        self.windows = read_windows(description.settings.windows)
         self._token_digest = description.settings.token_digest()
         self._worker_digest = description.settings.worker_digest()
         self._open = description.settings.is_open
@@ -191,4 +219,6 @@ class Service:
             max_event_bytes=process.max_event_bytes,
             events_ms=process.events_ttl_ms,
             workers_gid=self.workers_gid,
+            open=self._is_open,
+            closed_accounts=self._closed_accounts,
         )

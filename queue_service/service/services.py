@@ -26,6 +26,7 @@ from queue_service.errors import (
 from queue_service.process.metrics import Metrics
 from queue_service.service.access import LOOK_S, Access
 from queue_service.service.description import Description, Origin, from_registry, to_json
+from queue_service.service.opening import Opening
 from queue_service.service.replica import Announcement
 from queue_service.service.service import Service
 from queue_service.settings.process import Settings
@@ -70,6 +71,8 @@ class Services:
     ) -> None:
         self.draining = False
         self.access = Access(TokenStore(scripts, key_prefix=settings.key_prefix))
+        self.opening = Opening(lambda: self, self.access.with_windows)
+        self.access.on_change = self.opening.look
         self._settings = settings
         self._metrics = metrics
         self._scripts = scripts
@@ -206,6 +209,8 @@ class Services:
         """Read the registry for the first time; without a store it is read once there is one."""
         try:
             await self.look(None)
+            # Before anything is delivered: tokens may have windows.
+            await self.access.refresh()
         except (StoreUnavailable, StoreError) as error:
             log.warning("The services that were made at run time are not served yet: %s", error)
 
@@ -214,6 +219,7 @@ class Services:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                self.opening.start()
                 group.create_task(self._ring_listener.run())
                 group.create_task(self.access.run())
                 group.create_task(self._keep_up())
@@ -222,6 +228,7 @@ class Services:
                     self._start(service)
                 self._see_all_deleted()
         finally:
+            self.opening.stop()
             self._group = None
 
     def drain(self) -> None:
@@ -272,6 +279,7 @@ class Services:
         if (snapshot := await self._registry.read(self._revision)) is not None:
             self._serve_what_is(snapshot.services)
             self._revision = snapshot.revision
+            self.opening.look()
         return [None] * len(askers)
 
     def _serve_what_is(self, found: Mapping[str, Registered | Unreadable]) -> None:

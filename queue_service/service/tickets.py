@@ -5,9 +5,11 @@ The state of a request is that of its ticket or, without a ticket, what both que
 
 import asyncio
 import logging
+import operator
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from queue_service.delivery.dispatcher import STORE_PAUSE_S
 from queue_service.delivery.doorbell import Doorbell
@@ -23,6 +25,7 @@ from queue_service.service.queues import Queue
 from queue_service.service.refusals import error_of, is_full_or_limited
 from queue_service.service.ticket_timers import TicketTimers
 from queue_service.settings.process import Settings
+from queue_service.settings.windows import Windows, opens_after
 from queue_service.store.batching import all_of
 from queue_service.store.keys import Keys
 from queue_service.store.outcomes import Refused, Submitted
@@ -40,6 +43,11 @@ log = logging.getLogger(__name__)
 
 #: Run times are written down and read again no more often than this, in seconds.
 HISTORY_S = 1.0
+
+
+def _later(windows: Sequence[Windows], now_ms: int, begin_s: float, work_s: float) -> float | None:
+    at_ms = opens_after(windows, now_ms + round(begin_s * 1000), work_s * 1000)
+    return None if at_ms is None else max(0.0, (at_ms - now_ms) / 1000)
 
 
 class Tickets:
@@ -162,8 +170,11 @@ class Tickets:
             self._new_runs.ring()
         self._run_times.append(max(1, round(seconds * 1000)))
 
-    async def estimate(self, seen: Seen) -> Estimate | None:
-        """Say when a request may start and finish; None when nothing is known about that."""
+    async def estimate(self, seen: Seen, windows: Sequence[Windows] = ()) -> Estimate | None:
+        """Say when a request may start and finish; None when nothing is known about that.
+
+        windows: those in which it may start.
+        """
         if seen.waits_for_resume:
             return None
         run_times = await self.run_times()
@@ -177,6 +188,7 @@ class Tickets:
             elapsed_s=max(0, seen.now_ms - started_ms) / 1000 if running and started_ms else None,
             running=running,
             delay_s=self._delay_s(seen),
+            later=partial(_later, windows, seen.now_ms) if windows else operator.add,
         )
 
     async def run_times(self) -> RunTimes:

@@ -10,6 +10,7 @@ from client_sdk.setting_names import in_any_case
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
 from queue_service.settings.retry import RetrySettings, fewest
+from queue_service.settings.windows import read_windows
 
 #: Share of the queue memory that entries may use, as a fraction: that of PAI EAS.
 USABLE_SHARE = (9, 10)
@@ -117,6 +118,13 @@ class ServiceSettings(BaseModel):
             "worker time lately, false the oldest entry."
         ),
     )
+    windows: str = Field(
+        "",
+        description=(
+            "When its jobs are delivered, such as `22:00-06:00 Europe/Berlin` or "
+            "`Mon-Fri 20:00-24:00; Sat,Sun 00:00-24:00 UTC`; empty means always."
+        ),
+    )
     dead_letters_max_length: int = Field(
         10_000,
         ge=1,
@@ -132,6 +140,12 @@ class ServiceSettings(BaseModel):
     @classmethod
     def _is_duration(cls, came: object) -> str:
         return read_max_idle(came)
+
+    @field_validator("windows")
+    @classmethod
+    def _are_windows(cls, came: str) -> str:
+        read_windows(came)
+        return came
 
     @field_validator("input", "sink")
     @classmethod

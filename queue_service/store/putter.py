@@ -16,6 +16,7 @@ class Putter:
     unread: most results in the sink.
     in_line: most entries that wait for a worker.  running: most that workers hold at once.
     rate_per_s: puts in a second, on average.  burst: how many may come at once.
+    account: what counts in the fair order and for the limits, if it is not the owner.
     urgent: whether its priority goes before other owners' entries, and not only before its own.
     """
 
@@ -27,12 +28,13 @@ class Putter:
     urgent: bool = False
     owner: str = ""
     unread: int = 0
+    account: str = ""
 
     def to_text(self) -> str:
         """Return what prelude/quotas.lua reads."""
         interval_ms = 1000 / self.rate_per_s if self.rate_per_s else 0
         return (
-            f"{self.owner or self.token_id} {self.in_line} {self.running} "
+            f"{self.account or self.owner or self.token_id} {self.in_line} {self.running} "
             f"{interval_ms:.6f} {self.burst} {int(self.urgent)} {self.unread}"
         )
 

@@ -32,6 +32,8 @@ class Rules:
     max_events, max_event_bytes: the most events kept of one request.  events_ms: how long they
     are kept after the newest.
     workers_gid: the group of the service's workers.
+    open: the service's time windows let its entries go out now.  closed_accounts: those of tokens
+    whose windows do not.
     """
 
     limits: Limits
@@ -49,6 +51,8 @@ class Rules:
     max_event_bytes: int
     events_ms: int
     workers_gid: str
+    open: bool = True
+    closed_accounts: frozenset[str] = frozenset()
 
     def to_json(self) -> str:
         """Return the rules as prelude/rules.lua reads them."""
@@ -71,6 +75,8 @@ class Rules:
                 "max_event_bytes": self.max_event_bytes,
                 "events_ms": self.events_ms,
                 "workers_gid": self.workers_gid,
+                "open": self.open,
+                "closed_accounts": dict.fromkeys(sorted(self.closed_accounts), True),
             },
             separators=(",", ":"),
         )

@@ -211,6 +211,7 @@ class Seen:
     now_ms: ms since 1970 by Redis' clock.
     paused_until_ms: when its pause after a failed attempt ends; 0 for none.
     failure: how its last attempt failed, or why it has ended.
+    account: that of the token that put it, while it waits in the queue.
     """
 
     request_id: str
@@ -229,6 +230,7 @@ class Seen:
     paused_until_ms: int = 0
     failure: "Failed | None" = None
     quality: Quality = Quality.EXACT
+    account: str = ""
 
     @property
     def id(self) -> str:
@@ -287,6 +289,7 @@ def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int
         paused_until_ms=int(reply[10]),
         failure=_failure(told, json.loads(tags) if tags else {}, reply[11], reply[12]),
         quality=Quality(reply[13].decode()),
+        account=reply[14].decode(),
     )
 
 

@@ -134,6 +134,7 @@ def test_every_limit_of_the_service_can_be_set_from_outside() -> None:
         "PENSTOCK_DEAD_MESSAGE_POLICY": "Park",
         "PENSTOCK_DEAD_LETTERS_MAX_LENGTH": "11",
         "PENSTOCK_FAIR": "false",
+        "PENSTOCK_WINDOWS": "Sat,Sun 00:00-24:00",
         "PENSTOCK_RETRY": '{"max_attempts": 3}',
     }
     found = services("docker-compose.yml", **wanted)

@@ -20,7 +20,7 @@ local owners = lined and Lines.accounts()
 -- The owner whose entries this group sees; "" sees all.
 local reader = Owners.owner_of(gid)
 
-local left = role == 'input' and paused_at and 0 or Groups.waiting(own, gid)
+local left = role == 'input' and (paused_at or not Rules.open) and 0 or Groups.waiting(own, gid)
 -- A sink that drops its oldest entry for a new one always has room.
 local is_sink_bound = role == 'input' and not Rules.sink_evicts
 local sink_room = math.huge
@@ -146,7 +146,7 @@ local function is_below_most(fields)
         return true
     end
     local runs, name = Lines.account_of(owner).runs, Owners.owner_of(fields[REQUEST_ID])
-    if most > 0 and runs >= most then
+    if Rules.closed_accounts[owner] or most > 0 and runs >= most then
         return false
     end
     if is_sink_bound and name ~= '' then

@@ -1,5 +1,5 @@
 -- get: read entries, without a subscriber.
--- uses: entries, groups, lists, meanings, owners, records, request_ids
+-- uses: entries, groups, lines, lists, meanings, owners, records, request_ids, rules
 -- writes
 --
 -- A read that deletes takes its entries first: other reads do not see them while the response is
@@ -50,7 +50,7 @@ local function by_request_id(filter, most, may_have, keep)
     local same_id_left = SAME_ID_BYTES
     for _, index in ipairs(indexes) do
         local fields = read(own, index)
-        if fields and Entries.matches(filter, index, fields) and may_have(index) then
+        if fields and Entries.matches(filter, index, fields) and may_have(index, fields) then
             keep(index, fields)
             most, same_id_left = most - 1, same_id_left - #fields[DATA]
             if most == 0 or same_id_left <= 0 then
@@ -94,7 +94,7 @@ local function by_index(filter, from, most, may_have, keep)
             end
             from = index
             scan_left, bytes_left = scan_left - 1, bytes_left - #fields[DATA]
-            if Entries.matches(filter, index, fields) and may_have(index) then
+            if Entries.matches(filter, index, fields) and may_have(index, fields) then
                 keep(index, fields)
                 most = most - 1
                 if most == 0 then
@@ -116,8 +116,12 @@ for position = 5, #ARGV, 4 do
     local most, taking = tonumber(ARGV[position + 2]), string.sub(ARGV[position + 3], 1, 1)
     local taker = string.sub(ARGV[position + 3], 2)
     local result = { '' }
-    local function may_have(index)
+    -- A worker without a subscription takes the next entries so, and a service that is paused or
+    -- closed has none for it.  A read that leaves the entries where they are shows them.
+    local takes_next = role == 'input' and taking ~= '0' and not filter.request_id
+    local function may_have(index, fields)
         return not is_taken(index) and not is_kept_from(taker, index)
+            and not (takes_next and Rules.closed_accounts[(Lines.owner_of(fields))])
     end
     local function keep(index, fields)
         result[#result + 1] = render(index, fields)
@@ -127,9 +131,7 @@ for position = 5, #ARGV, 4 do
     end
     if filter.request_id then
         result[1] = by_request_id(filter, most, may_have, keep)
-    elseif not (paused_at and role == 'input' and taking ~= '0') then
-        -- A worker without a subscription takes the next entries so, and a paused service has none
-        -- for it.  A read that leaves the entries where they are shows them.
+    elseif not (takes_next and (paused_at or not Rules.open)) then
         result[1] = by_index(filter, from, most, may_have, keep)
     end
     results[#results + 1] = result

@@ -1,5 +1,5 @@
 -- look: where requests are, from their tickets and both queues.
--- uses: groups, pauses, places, records, request_ids
+-- uses: groups, lines, pauses, places, records, request_ids
 --
 -- The count of those ahead is that of `search`.
 --
@@ -10,7 +10,8 @@
 --          request {ticket (JSON) or "", input index or "", "1" when it is held, attempt, user,
 --          entries ahead, stored at, sink index or "", the result's tags, lane, the end of its pause
 --          before the next attempt or 0, how the last one failed {type or "", code, sentence} or {}, of a
---          result that is an error the beginning, how good the count of those ahead is (see places)}}
+--          result that is an error the beginning, how good the count of those ahead is (see places),
+--          the account of the token that put it while it waits, else ""}}
 local MOST_SHOWN = 1000 -- bytes of an error that are given
 local gid = ARGV[4]
 local sums = redis.call('HMGET', own.groups, gid .. SEP .. 'held', gid .. SEP .. 'roomy')
@@ -29,7 +30,7 @@ for position = 5, #ARGV do
     local request_id = ARGV[position]
     local index, result_index = RequestIds.first_of(own, request_id), RequestIds.first_of(peer, request_id)
     local seen = { redis.call('HGET', tickets, request_id) or '', index or '', '0', 0, '', 0, '0',
-        result_index or '', '', 0, 0, {}, '', 'exact' }
+        result_index or '', '', 0, 0, {}, '', 'exact', '' }
     local fields, lane
     if index then
         fields, lane = read(own, index)
@@ -47,6 +48,7 @@ for position = 5, #ARGV do
             seen[3] = '1'
         else
             seen[6], seen[14] = ahead_of(index, lane, record, fields)
+            seen[15] = Lines.owner_of(fields)
         end
     end
     if result_index then

@@ -1,5 +1,5 @@
 -- scale: the figures of autoscaling, at a cost that grows with the workers and not with the queue.
--- uses: groups, stops, tickets
+-- uses: groups, rules, stops, tickets
 -- writes
 --
 -- keys     53  the autoscaler's lease and last report     (see scaling.py)
@@ -8,7 +8,7 @@
 -- returns  {ms now, waiting, held, workers with room, last index ever given, when the oldest entry was
 --          stored or "", workers {user, window, held, connected "1", about, leaving "1"}..., deadlines
 --          {"start" or "finish", ms from now to the first, how many}..., the values of those fields,
---          "1" while the service is paused}
+--          "1" while the service is paused or its time windows are closed}
 write_although_full()
 -- Deadlines that lie close together are counted as one: all have the time of the first.
 local MOST_STEPS, SHARE, LEAST_MS = 32, 0.25, 1000
@@ -62,4 +62,4 @@ end
 return { exact(now), Groups.waiting(own, gid), Groups.group_value(own, gid, 'held'),
     Groups.group_value(own, gid, 'roomy'), redis.call('HGET', own.meta, 'last') or '0', oldest,
     workers, deadlines, redis.call('HMGET', KEYS[OWN_KEYS], unpack(ARGV, 5)),
-    paused_at and '1' or '0' }
+    (paused_at or not Rules.open) and '1' or '0' }

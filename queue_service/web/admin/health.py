@@ -49,6 +49,7 @@ async def metrics(request: web.Request) -> web.Response:
             for name, gauge in kept.dead_letter_sums.items():
                 gauge.labels(*labels).set(getattr(state.dead_letters, name))
             if queue.role == "input":
+                kept.open.labels(*labels).set(int(service.is_in_window))
                 kept.paused.labels(*labels).set(int(state.paused_at_ms is not None))
             kept.subscribers.labels(*labels).set(len(state.subscribers))
         with contextlib.suppress(StoreUnavailable):

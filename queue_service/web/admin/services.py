@@ -9,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from client_sdk.wire.tokens import new_token
 from queue_service.errors import BadParameter
+from queue_service.service.opening import now_ms
 from queue_service.service.service import Service
 from queue_service.settings.service import ServiceSettings
 from queue_service.settings.wrong_fields import wrong_fields
@@ -133,6 +134,7 @@ async def _describe(service: Service) -> dict[str, Any]:
             mode="json",
             exclude={"name", "token", "token_sha256", "worker_token", "worker_token_sha256"},
         ),
+        "window": _window(service),
         "max_delivery": service.max_delivery,
         "lease_ms": service.input.lease_ms,
     }
@@ -146,6 +148,16 @@ async def _describe(service: Service) -> dict[str, Any]:
     described["paused_at_ms"] = described["input"].pop("paused_at_ms")
     described["sink"].pop("paused_at_ms")
     return described
+
+
+def _window(service: Service) -> dict[str, object] | None:
+    """Say whether its time windows let jobs out now; None when it has none."""
+    if not service.windows.windows:
+        return None
+    return {
+        "open": service.is_in_window,
+        "changes_at_ms": service.windows.next_change_ms(now_ms()),
+    }
 
 
 def _settings(name: str, fields: dict[str, Any]) -> ServiceSettings:

@@ -147,8 +147,9 @@ JOB = an_object(
         "result_expires_at": moment("Until when its result is kept."),
         "next_attempt_at": moment("When its pause after a failed attempt ends."),
         "waiting_for": or_null(
-            text("What it waits for, beside a worker: `resume` while the service is paused.")
+            text("What it waits for beside a worker: `resume` of its paused service, or `window`.")
         ),
+        "waiting_until": moment("When the time window opens."),
         "not_before": moment("It does not start before this time."),
         "start_by": moment("It expires if it has not started by then."),
         "finish_by": moment("It expires if it has not ended by then."),

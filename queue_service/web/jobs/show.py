@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from client_sdk.wire.retry import AttemptPolicy
 from queue_service.service.estimate import Estimate
 from queue_service.service.service import Service
+from queue_service.settings.windows import Windows, opens_after
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Seen, State
 from queue_service.web.address import linked
@@ -32,11 +33,13 @@ async def show(service: Service, seen: Seen, *, whole: bool = False) -> dict[str
 
     whole: with its handler's error message.
     """
-    estimate = None if seen.has_ended else await service.tickets.estimate(seen)
+    windows = service.windows_for(seen) if seen.state is State.QUEUED else []
+    estimate = None if seen.has_ended else await service.tickets.estimate(seen, windows)
     own = str(seen.ticket.get("retry", ""))
     retry, most = service.retry_of(own, has_ticket=bool(seen.ticket))
     return {
         **describe(service.name, seen, estimate, whole=whole),
+        **_waiting(seen, windows),
         "max_attempts": most or None,
         "retry": _retry(retry),
     }
@@ -74,7 +77,6 @@ def describe(
         "ended_at": iso(ended_at),
         "result_expires_at": iso(ended_at + keep_ms if has_result and keep_ms else 0),
         "next_attempt_at": iso(seen.paused_until_ms) if paused else None,
-        "waiting_for": "resume" if seen.waits_for_resume else None,
         "not_before": iso(int(ticket.get("begin_at", 0))),
         "start_by": iso(int(ticket.get("start_by", 0))),
         "finish_by": iso(int(ticket.get("finish_by", 0))),
@@ -86,6 +88,18 @@ def describe(
             "events": f"{path}/events",
             "cancel": f"{path}/cancel",
         },
+    }
+
+
+def _waiting(seen: Seen, windows: Sequence[Windows]) -> dict[str, object]:
+    """Say what a job waits for that is no worker: its service, or the next time window."""
+    if seen.waits_for_resume:
+        return {"waiting_for": "resume", "waiting_until": None}
+    if all(one.is_open(seen.now_ms) for one in windows):
+        return {"waiting_for": None, "waiting_until": None}
+    return {
+        "waiting_for": "window",
+        "waiting_until": iso(opens_after(windows, seen.now_ms, 0.0) or 0),
     }
 
 
