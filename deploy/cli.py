@@ -40,6 +40,7 @@ COMMANDS = {
     "workers": "commands.workers:workers",
     "worker": "commands.worker:worker",
     "scale": "commands.scale:scale",
+    "cronscale": "commands.cronscale:cronscale",
     "stop": "commands.stop:stop",
     "start": "commands.start:start",
     "pause": "commands.pause:pause",

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from deploy.autoscaling.figures import Figures
-from deploy.autoscaling.settings import Autoscaler, Metric, Strategy
+from queue_service.settings.autoscaler import Autoscaler, Metric, Strategy
 
 #: No change is made while a metric is this close to its threshold, as a share of it.
 TOLERANCE = 0.1

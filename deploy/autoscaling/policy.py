@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from deploy.autoscaling.demand import Demand, demand
 from deploy.autoscaling.figures import Figures
-from deploy.autoscaling.settings import Autoscaler
+from queue_service.settings.autoscaler import Autoscaler
 
 #: The rate of puts is taken over the scale-down window, 300 s by default.  In seconds, over this
 #: at least, and over a day at most.

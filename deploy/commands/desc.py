@@ -5,9 +5,10 @@ import json
 from client_sdk.plain_text import one_line
 from deploy.commands.operator_apis import OperatorApis
 from deploy.commands.options import AdminToken, AsJson, Data, Name, Url
-from deploy.commands.printing import say, say_json
+from deploy.commands.printing import say, say_json, say_wrapped
 from deploy.commands.service_table import show_instances, show_services
 from deploy.local.data_dir import DEFAULT_PATH
+from deploy.service_json.plan import SCALERS
 
 
 def desc(
@@ -35,4 +36,6 @@ def desc(
             # As in a service.json: `true`, and `null` for what is not set.
             said = value if isinstance(value, str) else json.dumps(value)
             say(one_line(f"{key}: {said}"))
+        elif key in SCALERS:
+            say_wrapped(f"{key}: {json.dumps(value)}", indent=0)
     show_instances([found])

@@ -1,5 +1,7 @@
 """Print services and their instances."""
 
+import re
+import textwrap
 from typing import Any
 
 from client_sdk.plain_text import one_line
@@ -8,25 +10,42 @@ from deploy.commands.printing import cells, columns, new_table, say, say_wrapped
 _MIB = 1024 * 1024
 
 
-#: Columns that a row needs in the worst case, without the name of its service.
-_BESIDE_THE_NAME = 56
+#: Columns that a row needs in the worst case, without the name of its service, and how many of
+#: them the workers have.
+_BESIDE_THE_NAME, _WORKERS = 56, 9
+#: The longest reason of an autoscaler in a row; `penstock autoscale NAME` shows all of it.
+_MOST_REASON = 40
+_JOBS = re.compile(r"(\d+) jobs? (waiting|running)\b")
+_CLAUSE = re.compile(r" \(|[;:,] ")
 
 
 def show_services(services: list[dict[str, Any]]) -> None:
     """Print a row for each service, or lines if a table would wrap its name."""
     heads = ("service", "state", "workers", "waiting", "held", "sink", "engine")
     rows = [_row(one) for one in services]
-    if max((len(row[0]) for row in rows), default=0) + _BESIDE_THE_NAME > columns():
-        for name, state, *more in rows:
+    longest = max((len(row[0]) + max(0, len(row[2]) - _WORKERS) for row in rows), default=0)
+    if longest + _BESIDE_THE_NAME > columns():
+        for (name, state, *more), one in zip(rows, services, strict=True):
             say(one_line(name))
             pairs = zip(heads[2:], more, strict=True)
             about = (f"{head} {value}" for head, value in pairs if value)
             say_wrapped(", ".join((state, *about)), indent=4)
+            if why := _driver_error(one):
+                say_wrapped(why, indent=4)
         return
     table = new_table(*heads)
     for row in rows:
         table.add_row(*cells(*row))
     show_parts(table)
+    for one in services:
+        if why := _driver_error(one):
+            say_wrapped(f"{one['name']}: {why}", indent=0)
+
+
+def _driver_error(service: dict[str, Any]) -> str:
+    # A queue service of an older version has no figures of autoscaling.
+    error = service.get("scale", {}).get("driver_error")
+    return f"the autoscaler cannot change the workers: {error}" if error else ""
 
 
 def _row(service: dict[str, Any]) -> tuple[str, ...]:
@@ -40,12 +59,30 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
     return (
         str(service["name"]),
         "failed" if is_dead else _state(service),
-        f"{ready}/{wanted}, {failed} failed" if failed else f"{ready}/{wanted}",
+        _workers(ready, wanted, failed, service.get("scale", {})),
         str(_waiting(service)),
         str(sum(instance["held"] for instance in instances)),
         str(service["sink"]["length"]),
         (local and local["engine"]) or " ".join(sorted(engines)),
     )
+
+
+def _workers(ready: int, wanted: int, failed: int, scale: dict[str, Any]) -> str:
+    """Return how many workers are ready, and how many the autoscaler wants and why."""
+    decided = scale.get("wanted")
+    text = f"{ready}/{wanted if decided is None else decided}"
+    if failed:
+        text += f", {failed} failed"
+    if decided is not None:
+        text += f" (wanted {decided}: {_short(scale['reason'])})"
+    return text
+
+
+def _short(reason: str) -> str:
+    """Return the beginning of a reason: `37 waiting` for jobs."""
+    if jobs := _JOBS.match(reason):
+        return f"{jobs[1]} {jobs[2]}"
+    return textwrap.shorten(_CLAUSE.split(reason)[0], _MOST_REASON, placeholder="...")
 
 
 def _state(service: dict[str, Any]) -> str:

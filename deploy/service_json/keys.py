@@ -20,7 +20,7 @@ _SECTIONS = ("metadata", "metadata.rpc", "queue", "queue.source", "queue.sink", 
 #: Keys of PAI EAS that choose machines, or that only that platform implements.
 IGNORED = frozenset(
     {
-        *("cloud", "networking", "storage", "labels", "autoscaler", "features", "options"),
+        *("cloud", "networking", "storage", "labels", "features", "options"),
         *("runtime", "aimaster", "baseimage", "data_image", "dockerAuth", "generate_token"),
         *("meta", "model_entry", "model_config", "role", "warm_up_data_path", "sinks", "source"),
         *("confidential", "dynamic_mounts", "observability", "unit", "support_elastic"),
@@ -158,6 +158,8 @@ class ServiceFile(Section):
     processor_envs: tuple[Variable, ...] = ()
     containers: tuple[Container, ...] = ()
     token: str | None = None
+    autoscaler: dict[str, Any] | None = None
+    cronscaler: dict[str, Any] | None = None
     # Of Penstock alone.
     engine: str = ""
     engine_options: dict[str, Any] = {}

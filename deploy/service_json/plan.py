@@ -27,6 +27,9 @@ from queue_service.settings.wrong_fields import shown, wrong_fields
 #: Values of `processor` that name an engine for the model at `model_path`.
 _OF_A_MODEL = ("pmml", "transformers", "embeddings", "pipeline")
 
+#: Keys beside `queue` that are settings of the service too.
+SCALERS = ("autoscaler", "cronscaler")
+
 #: Engines that run your own code, which may choose its window itself.
 OWN_CODE = ("handler", "allspark", "runpod", "cog")
 
@@ -141,11 +144,15 @@ def _settings(file: ServiceFile) -> dict[str, Any]:
         settings["windows"] = queue.windows
     if queue.retry is not None:
         settings["retry"] = queue.retry.model_dump(exclude_none=True)
+    # null removes it; a file without the key leaves what `penstock autoscale` has set.
+    settings |= {name: getattr(file, name) for name in SCALERS if name in file.model_fields_set}
     try:
         ServiceSettings.model_validate({**settings, "name": file.metadata.name})
     except ValidationError as error:
         sentences = _sentences(error, ServiceSettings)
-        raise BadServiceFile(*(f"queue.{sentence}" for sentence in sentences)) from None
+        raise BadServiceFile(
+            *(one if one.startswith(SCALERS) else f"queue.{one}" for one in sentences)
+        ) from None
     return settings
 
 

@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 
 
+#: The settings that say how many workers a service has.
+SCALERS = ("autoscaler", "cronscaler")
+
+
 class Origin(StrEnum):
     """Who says that a service is there."""
 
@@ -56,7 +60,23 @@ def to_json(settings: ServiceSettings) -> str:
         fields["worker_token_sha256"] = kept
     else:
         del fields["worker_token_sha256"]
+    for name in SCALERS:
+        if fields[name] is None:
+            del fields[name]
     return json.dumps({"format": FORMAT, "settings": fields})
+
+
+def with_what_stays(now: ServiceSettings, wanted: ServiceSettings) -> ServiceSettings:
+    """Keep those tokens and scalers of a service that its new settings do not mention."""
+    mentioned = wanted.model_fields_set
+    kept: dict[str, object] = {
+        name: getattr(now, name) for name in SCALERS if name not in mentioned
+    }
+    if not mentioned & {"token", "token_sha256"}:
+        kept["token_sha256"] = now.kept_of_token()
+    if not mentioned & {"worker_token", "worker_token_sha256"}:
+        kept["worker_token_sha256"] = now.kept_of_worker_token()
+    return wanted.model_copy(update=dict(kept))
 
 
 def from_registry(name: str, found: Registered) -> Description | None:
@@ -80,6 +100,11 @@ def _check_format(document: object) -> None:
     written = document.get("format", 1)
     if not isinstance(written, int) or written > FORMAT:
         raise ValueError(f"expected format {FORMAT} or an older one, got {written!r}")
+
+
+def is_another(found: Registered | None, incarnation: int) -> bool:
+    """Say whether the service that is served is not the one that was found."""
+    return found is None or found.state is State.DELETED or found.incarnation != incarnation
 
 
 def read_settings(name: str, fields: dict[str, Any]) -> ServiceSettings:

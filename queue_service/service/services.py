@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from redis.exceptions import RedisError
 
 from queue_service.delivery.doorbell import Doorbell
@@ -25,7 +25,14 @@ from queue_service.errors import (
 )
 from queue_service.process.metrics import Metrics
 from queue_service.service.access import LOOK_S, Access
-from queue_service.service.description import Description, Origin, from_registry, to_json
+from queue_service.service.description import (
+    Description,
+    Origin,
+    from_registry,
+    is_another,
+    to_json,
+    with_what_stays,
+)
 from queue_service.service.opening import Opening
 from queue_service.service.replica import Announcement
 from queue_service.service.service import Service
@@ -144,9 +151,20 @@ class Services:
         def decide(known: Service | None) -> tuple[State, ServiceSettings]:
             if known is None:
                 return State.RUNNING, wanted.model_copy(update=dict(if_new))
-            return known.description.state, _with_tokens_of(known, wanted)
+            return known.description.state, with_what_stays(known.description.settings, wanted)
 
         return await self._change(wanted.name, decide, expected=expected, adopt=adopt)
+
+    async def set_scaler(self, name: str, scaler: str, wanted: BaseModel | None) -> Service:
+        """Set how many workers a service has, one of SCALERS, or remove that."""
+
+        def decide(known: Service | None) -> tuple[State, ServiceSettings]:
+            if known is None:
+                raise NoSuchService(name)
+            settings = known.description.settings
+            return known.description.state, settings.model_copy(update={scaler: wanted})
+
+        return (await self._change(name, decide)).service
 
     async def set_state(self, name: str, state: State) -> Service:
         """Stop a service, which keeps its entries, or start it again."""
@@ -300,7 +318,7 @@ class Services:
             elif isinstance(registered := found.get(service.name), Unreadable):
                 # It goes on as it was: nothing says that its entries must go.
                 continue
-            elif _is_another(registered, known.incarnation):
+            elif is_another(registered, known.incarnation):
                 self._retire(service)
         for name, description in wanted.items():
             served = self._by_name.get(name)
@@ -371,11 +389,6 @@ def _age(service: Service) -> tuple[int, int]:
     return service.incarnation, service.description.revision
 
 
-def _is_another(found: Registered | None, incarnation: int) -> bool:
-    """Say whether the service that is served is not the one that was found."""
-    return found is None or found.state is State.DELETED or found.incarnation != incarnation
-
-
 async def _quietly_drop(service: Service) -> bool:
     try:
         await service.drop_what_came_late()
@@ -383,14 +396,3 @@ async def _quietly_drop(service: Service) -> bool:
         log.warning("Keys of the deleted service %s are left: %s", service.name, error)
         return False
     return True
-
-
-def _with_tokens_of(known: Service, wanted: ServiceSettings) -> ServiceSettings:
-    """Keep those tokens of a service that its new settings do not mention."""
-    now, mentioned = known.description.settings, wanted.model_fields_set
-    kept: dict[str, str] = {}
-    if not mentioned & {"token", "token_sha256"}:
-        kept["token_sha256"] = now.kept_of_token()
-    if not mentioned & {"worker_token", "worker_token_sha256"}:
-        kept["worker_token_sha256"] = now.kept_of_worker_token()
-    return wanted.model_copy(update=dict(kept))

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from client_sdk.setting_names import in_any_case
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
+from queue_service.settings.autoscaler import Autoscaler
+from queue_service.settings.cronscaler import Schedule
 from queue_service.settings.retry import RetrySettings, fewest
 from queue_service.settings.windows import read_windows
 
@@ -129,6 +131,16 @@ class ServiceSettings(BaseModel):
         10_000,
         ge=1,
         description="Maximum number of dead letters of each queue; then the oldest are dropped.",
+    )
+
+    autoscaler: Autoscaler | None = Field(
+        None,
+        description="How many workers it has, in the format of PAI EAS: see [autoscaling]"
+        "(autoscaling.md).",
+    )
+    cronscaler: Schedule | None = Field(
+        None,
+        description="When it has how many workers: see [autoscaling](autoscaling.md#schedules).",
     )
 
     @field_validator("dead_message_policy", mode="before")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -85,9 +85,19 @@ def _expected(kind: str, sentence: str) -> str:
 def _names_beside(model: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
     """The names of the object in which this place lies."""
     for part in place[:-1]:
-        field = model.model_fields.get(str(part))
-        below = field.annotation if field else None
-        if not (isinstance(below, type) and issubclass(below, BaseModel)):
+        if isinstance(part, int):
+            # One of a list, whose model is known from the list's own name.
+            continue
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        below = _model_in(fields[part].annotation) if part in fields else None
+        if below is None:
             return []
         model = below
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of a field that may also be None or be a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, get_args(annotation))), None)

@@ -136,6 +136,8 @@ def test_every_limit_of_the_service_can_be_set_from_outside() -> None:
         "PENSTOCK_FAIR": "false",
         "PENSTOCK_WINDOWS": "Sat,Sun 00:00-24:00",
         "PENSTOCK_RETRY": '{"max_attempts": 3}',
+        "PENSTOCK_AUTOSCALER": '{"min": 0, "max": 4}',
+        "PENSTOCK_CRONSCALER": '{"ScaleJobs": [{"Schedule": "0 0 8 * * *", "TargetSize": 2}]}',
     }
     found = services("docker-compose.yml", **wanted)
     (described,) = json.loads(found["queue-service"]["environment"]["PENSTOCK_SERVICES"])

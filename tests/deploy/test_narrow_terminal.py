@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from client_sdk import AsyncQueueClient
@@ -64,6 +65,15 @@ async def test_everything_fits_and_no_id_is_broken(start_service: StartService) 
             assert f"host gpu-host, GPU {GPU}, engine transformers:" in text
         assert {"fair: true", "retry: null"} <= set(lines), "desc, the last of the two"
         assert (await _shown("ls", url=url)).splitlines()[0] == NAME
+        report = {"holder": "a", "lease_ms": 60_000, "existing": 2, "wanted": 4}
+        reason = "37 jobs waiting (queue[avgbacklog] is 18.5, its threshold is 10)"
+        async with aiohttp.ClientSession(headers={"Authorization": ADMIN_TOKEN}) as session:
+            body = {**report, "reason": reason, "driver_error": "no space left " * 20}
+            await session.put(f"{url}/v1/services/{NAME}/scale", json=body)
+        text = " ".join((await _shown("ls", url=url)).split())
+        assert "workers 1/4 (wanted 4: 37 waiting)" in text
+        assert "the autoscaler cannot change the workers: no space left" in text
+        assert reason in " ".join((await _shown("autoscale", NAME, url=url)).split())
         lines = (await _shown("dead", "ls", NAME, url=url)).splitlines()
         assert lines[0] == f"{delivery.index}  request {REQUEST_ID}"
     assert (await _shown("dead", "purge", NAME, "--all", "--yes", url=url)).strip() == "1"

@@ -2,7 +2,7 @@
 
 from client_sdk.wire import names
 from queue_service.service.access import Scope
-from queue_service.web.admin import dead_letters, health, scale, services, tokens, workers
+from queue_service.web.admin import dead_letters, health, scale, scalers, services, tokens, workers
 from queue_service.web.routing import (
     OPERATOR,
     PUBLIC,
@@ -17,6 +17,16 @@ _SCALE = f"{_SERVICE}/scale"
 _LETTERS = f"{_SERVICE}/dead-letters"
 _LETTER = f"{_LETTERS}/{{id}}"
 
+
+def _of_scaler(name: str, scaler: scalers.Scaler) -> tuple[Route, ...]:
+    path = f"{_SERVICE}/{name}"
+    return (
+        Route("GET", path, OnServiceOrOperator(Scope.READ, Scope.ADMIN), scaler.show),
+        Route("PUT", path, OPERATOR, scaler.put, lasts=True),
+        Route("DELETE", path, OPERATOR, scaler.delete),
+    )
+
+
 API = Api(
     (
         Route("GET", "/healthz", PUBLIC, health.healthz),
@@ -30,6 +40,8 @@ API = Api(
         Route("POST", f"{_SERVICE}/start", OPERATOR, services.start_service),
         Route("POST", f"{_SERVICE}/pause", OPERATOR, services.pause_service),
         Route("POST", f"{_SERVICE}/resume", OPERATOR, services.resume_service),
+        *_of_scaler("autoscaler", scalers.AUTOSCALER),
+        *_of_scaler("cronscaler", scalers.CRONSCALER),
         Route("GET", _SCALE, OnServiceOrOperator(Scope.READ, Scope.ADMIN), scale.show_scale),
         Route("PUT", _SCALE, OPERATOR, scale.put_scale, lasts=True),
         Route("DELETE", _SCALE, OPERATOR, scale.give_back_scale),

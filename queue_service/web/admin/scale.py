@@ -116,7 +116,7 @@ def _refuse(service: Service, held: HeldLease) -> web.Response:
 
 
 def _render(service: Service, figures: ScaleFigures) -> dict[str, object]:
-    workers = figures.workers
+    workers, settings = figures.workers, service.description.settings
     return {
         "service": service.name,
         "waiting": figures.waiting,
@@ -134,7 +134,8 @@ def _render(service: Service, figures: ScaleFigures) -> dict[str, object]:
         "put_total": figures.put_total,
         "due": [{"count": due.count, "within_s": _rounded(due.within_s)} for due in figures.due],
         **render_decision(figures.decision),
-        "autoscaler": None,
+        "autoscaler": _json_of(settings.autoscaler),
+        "cronscaler": _json_of(settings.cronscaler),
     }
 
 
@@ -147,6 +148,10 @@ def render_decision(decision: Decision) -> dict[str, object]:
         "driver_error": decision.driver_error,
         "decided_s_ago": _rounded(decision.decided_s_ago),
     }
+
+
+def _json_of(scaler: BaseModel | None) -> object:
+    return None if scaler is None else scaler.model_dump(mode="json")
 
 
 def _rounded(number: float | None) -> float | None:

@@ -15,6 +15,7 @@ from queue_service.settings.service import ServiceSettings
 from queue_service.settings.wrong_fields import wrong_fields
 from queue_service.store.registry import State
 from queue_service.web.admin.fields import read_fields
+from queue_service.web.admin.scale import render_decision
 from queue_service.web.keys import SERVICES
 from queue_service.web.parameters import Parameters
 from queue_service.web.strict_json import json_response
@@ -138,6 +139,7 @@ async def _describe(service: Service) -> dict[str, Any]:
         "max_delivery": service.max_delivery,
         "lease_ms": service.input.lease_ms,
     }
+    described["scale"] = render_decision((await service.scaling.figures()).decision)
     for queue in service.queues:
         described[queue.role] = {
             "capacity": queue.limits.capacity,

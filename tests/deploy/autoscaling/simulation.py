@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from deploy.autoscaling.figures import Figures
 from deploy.autoscaling.policy import History, decide
-from deploy.autoscaling.settings import Autoscaler
+from queue_service.settings.autoscaler import Autoscaler
 
 DAY_S = 86_400
 #: Seconds between two decisions.

@@ -6,7 +6,8 @@ import pytest
 
 from deploy.autoscaling.figures import DueJobs, Figures
 from deploy.autoscaling.policy import Decision, History, decide
-from deploy.autoscaling.settings import Autoscaler, Behavior, read_autoscaler
+from deploy.autoscaling.settings import read_autoscaler
+from queue_service.settings.autoscaler import Autoscaler, Behavior
 
 IMMEDIATE = Behavior.model_validate(
     {

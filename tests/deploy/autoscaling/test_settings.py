@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from deploy.autoscaling.schedule import read_schedule, target_at
-from deploy.autoscaling.settings import Metric, read_autoscaler, read_options
+from deploy.autoscaling.settings import read_autoscaler, read_options
 from deploy.errors import BadAutoscaler
+from queue_service.settings.autoscaler import Metric
 
 WHOLE: dict[str, Any] = {
     "min": 0,
@@ -51,7 +52,7 @@ def test_options_of_the_command_line_are_the_same() -> None:
         ({"min": -1}, "min", "greater than or equal to 0"),
         ({"max": 1001}, "max", "1000"),
         ({"max": 0}, "max", "got 0"),
-        ({"min": 11}, "", "`min` (11)"),
+        ({"min": 11}, "", "expected at most max, which is 10, got 11"),
         ({"min": "many"}, "min", "got 'many'"),
         ({"minimum": 1}, "minimum", "no such key"),
         ({"scaleStrategies": []}, "scaleStrategies", "at least 1"),
@@ -70,7 +71,7 @@ def test_options_of_the_command_line_are_the_same() -> None:
             "scaleStrategies.0.threshold",
             "got nan",
         ),
-        ({"scaleStrategies": [{"metricName": "qps", "threshold": 1}] * 2}, "", "two strategies"),
+        ({"scaleStrategies": [{"metricName": "qps", "threshold": 1}] * 2}, "", "qps twice"),
         ({"behavior": {"scaleUp": {}}}, "behavior.scaleUp.", "missing"),
         (
             {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 86_401}}},
@@ -155,7 +156,10 @@ def test_there_is_no_target_before_the_first_one() -> None:
     [
         ({"ScaleJobs": []}, "ScaleJobs"),
         ({"ScaleJobs": [{"Schedule": "0 8 * * *", "TargetSize": 1}]}, "six fields"),
-        ({"ScaleJobs": [{"Schedule": "0 99 8 * * *", "TargetSize": 1}]}, "no cron expression"),
+        (
+            {"ScaleJobs": [{"Schedule": "0 99 8 * * *", "TargetSize": 1}]},
+            "expected a cron expression",
+        ),
         ({"ScaleJobs": [{"Schedule": "0 0 8 * * *", "TargetSize": -1}]}, "TargetSize"),
         ({"ExcludeDates": ["Sunday"]}, "six fields"),
         ({"TimeZone": "Mars/Olympus"}, "Mars/Olympus"),

@@ -133,6 +133,8 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("GET", "/v1/services/{service}/work"): {Scope.WORK},
         ("GET", "/v1/services/{service}/workers"): {Scope.WORK},
         ("GET", "/v1/services/{service}/scale"): {Scope.READ, Scope.ADMIN},
+        ("GET", "/v1/services/{service}/autoscaler"): {Scope.READ, Scope.ADMIN},
+        ("GET", "/v1/services/{service}/cronscaler"): {Scope.READ, Scope.ADMIN},
         ("GET", "/v1/models/{model}"): {Scope.SUBMIT},
         ("GET", "/v1/models"): {Scope.SUBMIT},
         ("POST", "/v1/chat/completions"): {Scope.SUBMIT},

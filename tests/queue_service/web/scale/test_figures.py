@@ -40,6 +40,7 @@ async def test_a_service_without_anything_has_figures(caller: Caller) -> None:
         "driver_error": None,
         "decided_s_ago": None,
         "autoscaler": None,
+        "cronscaler": None,
     }
 
 
