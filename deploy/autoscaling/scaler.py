@@ -4,8 +4,10 @@ Nothing here stops a worker.  Too few: the driver starts some.  Too many: the qu
 some to leave.  Whatever fails is tried again, and jobs wait meanwhile.
 """
 
+import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +68,8 @@ class Scaler:
     _expected: Expected = field(default_factory=Expected)
     _trouble: _Trouble = field(default_factory=_Trouble)
     _said: str = ""
+    #: Whether a failed worker was noted since the last start: it stays until the next one.
+    _is_failure_noted: bool = False
     #: When the lease that this autoscaler has was renewed; None without it.
     _renewed_at_s: float | None = None
 
@@ -117,7 +121,9 @@ class Scaler:
             return answer
         # Another one may have decided until now: then its history counts, and not ours.
         self._renewed_at_s, self._decided = began_s, None
-        self._history = kept_history.from_json(answer.get("history"), now_s=self.clock())
+        kept = answer.get("history")
+        self._history = kept_history.from_json(kept, now_s=self.clock())
+        self._expected = Expected.from_json((kept or {}).get("expected"))
         self.say(f"{self.service}: this autoscaler decides from now on")
         return answer
 
@@ -159,7 +165,8 @@ class Scaler:
     async def _act(self, decision: Decision, figures: Figures, fleet: Fleet, now_s: float) -> None:
         current, wanted = figures.workers, decision.wanted
         trouble = self._trouble
-        if fleet.failed:
+        if fleet.failed and not self._is_failure_noted:
+            self._is_failure_noted = True
             trouble.note(fleet.failed, now_s=now_s)
         elif current - figures.loading >= wanted:
             # As many as are wanted have connected: the next failure is the first one.
@@ -168,11 +175,31 @@ class Scaler:
             await self._shrink(current, wanted, loading=figures.loading)
         elif wanted > current and now_s >= trouble.retry_at_s:
             try:
-                await self.driver.start(self.service, current=current, wanted=wanted)
+                async with self._renewing():
+                    await self.driver.start(self.service, current=current, wanted=wanted)
             except (DeployError, OSError) as error:
-                trouble.note(str(error), now_s=now_s)
+                trouble.note(str(error), now_s=self.clock())
             else:
+                trouble.reason, self._is_failure_noted = "", False
                 self._expected = Expected.started(wanted, now_s=now_s, load_s=figures.load_s)
+
+    @contextlib.asynccontextmanager
+    async def _renewing(self) -> AsyncIterator[None]:
+        """Renew the lease while a driver works: it may take longer than the lease."""
+        task = asyncio.create_task(self._keep_renewing())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(self.lease_s * RENEW_SHARE)
+            with contextlib.suppress(DeployError):
+                began_s = time.monotonic()
+                await self.api.report(self.service, self.holder, lease_s=self.lease_s, fields={})
+                self._renewed_at_s = began_s
 
     async def _shrink(self, current: int, wanted: int, *, loading: int) -> None:
         # Those that load cannot be asked yet; they leave when they have connected.
@@ -184,9 +211,10 @@ class Scaler:
         if leaving:
             self.say(f"{self.service}: asked to leave: {names_of(leaving)}")
             try:
-                await self.driver.note_leaving(
-                    self.service, leaving, current=current, wanted=wanted
-                )
+                async with self._renewing():
+                    await self.driver.note_leaving(
+                        self.service, leaving, current=current, wanted=wanted
+                    )
             except (DeployError, OSError) as error:
                 self._trouble.note(str(error), now_s=self.clock())
 
@@ -205,7 +233,10 @@ class Scaler:
             "reason": decision.reason,
             "driver_error": error,
             "existing": existing,
-            "history": kept_history.to_json(self._history),
+            "history": {
+                **kept_history.to_json(self._history),
+                "expected": self._expected.to_json(),
+            },
         }
         self._decided, self._reported = decision, reported
         answer_to = await self.api.report(

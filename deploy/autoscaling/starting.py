@@ -48,6 +48,19 @@ class Expected:
             return self
         return Expected(there, now_s + LONGEST_AWAY_S)
 
+    def to_json(self) -> list[float]:
+        """Return it as JSON, for the next autoscaler."""
+        return [self.workers, round(self.until_s, 3)]
+
+    @classmethod
+    def from_json(cls, kept: object) -> "Expected":
+        """Read what another autoscaler has left; what cannot be read is nothing."""
+        match kept:
+            case [int(workers), float(until_s) | int(until_s)]:
+                return cls(workers, until_s)
+            case _:
+                return cls()
+
     def missing(self, there: int) -> int:
         """Return how many are not connected, and are waited for."""
         return max(0, self.workers - there)

@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from deploy.autoscaling.scale_api import ScaleApi
 from deploy.autoscaling.settings import read_autoscaler
 from tests.conftest import StartService, StartWorker
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess, WorkerProcess
-from tests.waiting import wait_until
+from tests.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -40,6 +41,7 @@ class ProcessDriver:
         self.workers: list[WorkerProcess] = []
         self.most = 0
         self.broken = ""
+        self.pause_s = 0.0
         self._start_worker = start_worker
         self._url = url
         self._settings = settings
@@ -55,6 +57,7 @@ class ProcessDriver:
     async def start(self, service: str, *, current: int, wanted: int) -> None:
         if self.broken:
             raise DriverFailed(self.broken)
+        await let_pass(self.pause_s)
         for _ in range(wanted - current):
             worker = await self._start_worker(self._url, service, wait=False, **self._settings)
             self.workers.append(worker)
@@ -158,6 +161,55 @@ async def test_jobs_wait_while_the_driver_fails_and_it_recovers_by_itself(
 
         await wait_until(is_gone, "the reason is gone")
     assert said.count("svc: the driver failed, and jobs wait: no quota left") == 1
+
+
+async def test_a_driver_that_takes_longer_than_the_lease_keeps_it(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service()
+    driver = ProcessDriver(start_worker, service.url)
+    options = replace(OPTIONS, lease_s=1.0)
+    driver.pause_s = 3.0
+    async with (
+        looping(service, driver, options) as first,
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
+    ):
+        await wait_until(lambda: any("from now on" in one for one in first), "it leads")
+        async with looping(service, driver, options) as second:
+            await client.put(b"slow")
+            assert await results(client, 1) == [b"slow"]
+            assert not any("from now on" in one for one in second)
+    assert len(driver.workers) == 1
+
+
+class FailingDriver(ProcessDriver):
+    """Its first workers end at once with an error, as with a wrong setting."""
+
+    failing = 2
+
+    async def look(self, service: str) -> Fleet:
+        failed = [w for w in self.workers if w.process is not None and w.process.poll() == 1]
+        why = f"worker {len(failed)} ended with 1" if failed and not self.running else ""
+        return replace(await super().look(service), failed=why)
+
+    async def start(self, service: str, *, current: int, wanted: int) -> None:
+        self._settings = {"engine": "nonsense:"} if len(self.workers) < self.failing else {}
+        await super().start(service, current=current, wanted=wanted)
+
+
+async def test_workers_that_end_with_an_error_are_started_again_with_pauses(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service()
+    driver = FailingDriver(start_worker, service.url)
+    async with (
+        looping(service, driver) as said,
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
+    ):
+        await client.put(b"patient")
+        assert await results(client, 1) == [b"patient"]
+    assert len(driver.workers) == driver.failing + 1
+    assert sum("the driver failed" in one for one in said) >= 1
 
 
 async def test_of_two_loops_one_decides_and_the_other_takes_over(

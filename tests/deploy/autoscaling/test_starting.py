@@ -31,6 +31,13 @@ def test_where_the_load_time_is_known_a_lost_start_is_noticed_sooner() -> None:
     assert expected.seen(0, now_s=50.0).missing(0) == 0
 
 
+def test_the_next_autoscaler_expects_the_same() -> None:
+    expected = Expected.started(3, now_s=100.0, load_s=None)
+    assert Expected.from_json(expected.to_json()) == expected
+    for unreadable in (None, [], ["x", 1.0], {"workers": 3}):
+        assert Expected.from_json(unreadable) == Expected()
+
+
 def test_workers_that_are_away_for_a_moment_are_not_replaced() -> None:
     expected = Expected().seen(4, now_s=0.0)
     assert expected.seen(0, now_s=5.0).missing(0) == 4
