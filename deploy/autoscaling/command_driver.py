@@ -51,6 +51,9 @@ class CommandDriver:
         told = json.dumps([asdict(one) for one in leaving])
         await self._call(service, current, wanted, {"PENSTOCK_SCALE_LEAVING": told})
 
+    async def close(self) -> None:
+        """Do nothing: it has no connections."""
+
     async def _call(self, service: str, current: int, wanted: int, more: Mapping[str, str]) -> None:
         env = {
             **os.environ,

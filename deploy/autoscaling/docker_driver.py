@@ -61,12 +61,18 @@ class DockerDriver:
     ) -> None:
         """Do nothing: a container ends with its worker."""
 
+    async def close(self) -> None:
+        """Close the connections to the engine."""
+        client, self._client = self._client, None
+        if client is not None:
+            await asyncio.to_thread(client.close)
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.to_thread(work)
         except (docker.errors.DockerException, RequestException) as error:
             # The engine may come back at another address, such as a new socket.
-            self._client = None
+            await self.close()
             raise DriverFailed(f"the Docker engine: {error}") from error
 
     def _containers(self, service: str) -> list[Container]:

@@ -61,3 +61,6 @@ class Driver(Protocol):
         self, service: str, leaving: Sequence[Leaver], *, current: int, wanted: int
     ) -> None:
         """Note which workers leave: they exit with 0 when they have finished."""
+
+    async def close(self) -> None:
+        """Close its connections."""

@@ -84,6 +84,7 @@ class Loop:
             with contextlib.suppress(DeployError, TimeoutError):
                 async with asyncio.timeout(GIVE_BACK_S):
                     await asyncio.gather(*(one.give_back() for one in self._scalers.values()))
+            await self._driver.close()
 
     async def _look_for_services(self) -> None:
         options = self._options

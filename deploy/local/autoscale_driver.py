@@ -45,3 +45,6 @@ class LocalDriver:
         """Note them, so that no change of the service stops them or counts them."""
         here = {one.pid for one in leaving if one.host == socket.gethostname()}
         self._services.note_leaving(service, here, to=wanted)
+
+    async def close(self) -> None:
+        """Do nothing: it has no connections."""

@@ -68,6 +68,9 @@ class ProcessDriver:
     ) -> None:
         """Processes end by themselves."""
 
+    async def close(self) -> None:
+        """It has no connections."""
+
     def assert_nobody_was_hurt(self) -> None:
         """Show from the logs that no worker got a signal or a job for the second time."""
         for worker in self.workers:
