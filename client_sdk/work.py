@@ -167,8 +167,7 @@ class WorkConnection:
         if self._ended is not None:
             raise self._ended
         outcome = self._held.answer(answer)
-        # The sender wakes after this iteration of the event loop, so all answers given until then
-        # are sent in one message.
+        # The sender wakes after this iteration of the loop: all answers until then are one message.
         self._to_send.set()
         return outcome
 
@@ -299,7 +298,7 @@ class WorkConnection:
     async def _greet(self, websocket: aiohttp.ClientWebSocketResponse) -> float:
         """Send Hello, await Welcome, synchronize both sides; return the lease in seconds."""
         held, leaves = self._held.held(), self._on_leave is not None
-        hello = self._hello(self.uid, self._window, held, leaves=leaves)
+        hello = self._hello(self.uid, self._window, held, leaves=leaves, load=self._load())
         self._window_unsent = False
         try:
             async with asyncio.timeout(self._connect_timeout_s):

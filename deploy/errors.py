@@ -15,6 +15,7 @@ DeployError
   ├─ OnlyInContainers the service is an image, which local mode cannot run
   ├─ NotReady         a change was not complete in time
   ├─ OneOnly          one machine can run only one instance
+  ├─ GpusRefused      there are no such GPUs, or others hold them
   ├─ BadServiceFile   a service.json is not valid
   ├─ BadAutoscaler    the settings of an autoscaler are not valid
   ├─ ServiceUnnamed   no service was named, and there is not exactly one
@@ -172,6 +173,12 @@ class NoAnswer(DeployError):
         super().__init__(f"no queue service answered at {without_login(url)}: {reason}")
         self.url = url
         self.reason = reason
+
+
+class GpusRefused(DeployError):
+    """The wanted GPUs do not exist, or other workers hold them; the text says who."""
+
+    code = "GPUS_REFUSED"
 
 
 class BadServiceFile(DeployError):

@@ -5,9 +5,11 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +23,7 @@ from client_sdk.setting_names import unknown_in
 from client_sdk.steady_output import make_output_steady
 from client_sdk.stop_signals import stop_signals
 from client_sdk.wire.browsers import read_hosts
+from client_sdk.wire.load import Load
 from client_sdk.work import WorkConnection
 from client_sdk.work_check import check_welcome
 from inference_worker.engines.engine import Engine
@@ -28,10 +31,15 @@ from inference_worker.engines.load import load_engine
 from inference_worker.engines.named_files import check_files
 from inference_worker.environment import forget_settings
 from inference_worker.errors import WorkerError
+from inference_worker.gpu.claim import held_gpus
+from inference_worker.gpu.devices import names_of, visible_names
+from inference_worker.gpu.locks import Holder
+from inference_worker.gpu_guard import GpuGuard, Unwatched
 from inference_worker.gpu_names import gpu_names
 from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics
 from inference_worker.peer_workers import PeerWorkers
+from inference_worker.placement import Announce, Placement
 from inference_worker.process import EngineProcess
 from inference_worker.resource_usage import process_age_s
 from inference_worker.settings import Settings, explain
@@ -104,9 +112,9 @@ def new_uid(name: str = "") -> str:
 async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
     engine, token = _engine(settings, logs), settings.token_text()
 
-    def connect(window: int) -> WorkConnection:
+    def connect(window: int, load: Callable[[], Load] | None = None) -> WorkConnection:
         # The engine has just become ready.
-        load_s = process_age_s()
+        load_s = max(0.0, process_age_s() - (placement.waited_s if placement else 0.0))
         return WorkConnection(
             settings.queue_url,
             settings.service,
@@ -116,9 +124,9 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             version=version("penstock"),
             engine=engine.name,
             host=socket.gethostname(),
-            gpu=gpu_names(),
+            gpu=names_of(held_gpus()) or gpu_names(),
             pid=os.getpid(),
-            load=lambda: replace(worker.load(), load_s=load_s),
+            load=load or (lambda: replace(worker.load(), load_s=load_s)),
             ca_file=settings.ca_file,
             on_leave=worker.drain_when_asked,
         )
@@ -129,6 +137,10 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         )
 
     metrics = Metrics()
+    guard = _guard(settings, metrics)
+    placement = _placement(settings, uid, lambda load: connect(0, load), guard)
+    if placement is not None:
+        guard.prepare = placement.prepare
     peers = PeerWorkers(
         settings.queue_url, settings.service, token=token, uid=uid, ca_file=settings.ca_file
     )
@@ -142,6 +154,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         count_peers=peers.count,
         check=check,
         exit_when_idle_s=settings.exit_when_idle_s,
+        guard=guard,
     )
     _leave_on_signals(worker)
     status = StatusPort(worker, metrics)
@@ -150,6 +163,30 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         settings.metrics_host, port=settings.metrics_port, allowed_hosts=allowed
     ):
         await worker.run()
+
+
+def _guard(settings: Settings, metrics: Metrics) -> Unwatched:
+    """Return what watches the worker's GPUs."""
+    is_watched = settings.gpu_health
+    if is_watched is None:
+        # These were chosen for this worker.
+        names = visible_names(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        is_watched = bool(settings.gpus or (names and shutil.which("nvidia-smi")))
+    if not is_watched:
+        return Unwatched()
+    exclusive = bool(settings.gpus) and settings.gpu_shares == 1
+    return GpuGuard(exclusive=exclusive, registry=metrics.registry)
+
+
+def _placement(
+    settings: Settings, uid: str, announce: Announce, guard: Unwatched
+) -> Placement | None:
+    """Return what takes the worker's GPUs and waits until they work; None if it has none."""
+    wanted = settings.wanted_gpus()
+    if wanted is None and not isinstance(guard, GpuGuard):
+        return None
+    holder = Holder(settings.name or uid, settings.service, socket.gethostname(), os.getpid())
+    return Placement(wanted, holder, announce, guard)
 
 
 def _engine(settings: Settings, logs: LogSettings) -> Engine:

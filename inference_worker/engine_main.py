@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from client_sdk.steady_output import make_output_steady
 from inference_worker import pipe
@@ -30,6 +30,7 @@ from inference_worker.engines.engine import (
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import EngineFailed, WorkerError
+from inference_worker.gpu.inherited import InheritedLocks
 from inference_worker.heartbeat import HeartbeatThread
 from inference_worker.leash import die_with, leave_terminal
 from inference_worker.logs import LogSettings
@@ -40,11 +41,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProcessArguments:
-    """The arguments of the engine's process, from its supervisor."""
+    """The arguments of the engine's process, from its supervisor.
+
+    locks: of the GPUs, which this process holds as long as it lives.
+    """
 
     spec: EngineSpec
     supervisor_pid: int
     logs: LogSettings
+    locks: InheritedLocks = field(default_factory=InheritedLocks)
 
 
 def main(ends: pipe.Ends, arguments: ProcessArguments) -> None:

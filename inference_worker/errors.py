@@ -4,6 +4,8 @@ WorkerError
     BadEngine          the engine's name or its options are invalid
     EngineFailed       the engine did not load
     BadTokenFile       the file of the token cannot be read
+    NoGpus             the wanted GPUs do not exist here
+    BadGpuFolder       the folder of the GPUs' locks cannot be used
 
 The failure of a job is not an exception of the worker, but a `Failed` event of the engine.
 """
@@ -46,3 +48,31 @@ class EngineFailed(WorkerError):
         super().__init__(f"the engine {engine} did not load: {cause}")
         self.engine = engine
         self.cause = cause
+
+
+class NoGpus(WorkerError):
+    """The wanted GPUs cannot be had on this machine, now or later.
+
+    has_driver: False if the machine has no GPU at all, as far as one can tell.
+    """
+
+    code = "NO_GPUS"
+
+    def __init__(self, why: str, *, has_driver: bool = True) -> None:
+        super().__init__(f"GPUs: {why}")
+        self.why = why
+        self.has_driver = has_driver
+
+
+class BadGpuFolder(WorkerError):
+    """The folder of the GPUs' locks cannot be used."""
+
+    code = "BAD_GPU_FOLDER"
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(
+            f"PENSTOCK_WORKER_GPU_DIR: expected a folder that all workers of the machine may "
+            f"write to, cannot use {path!r}: {why}"
+        )
+        self.path = path
+        self.why = why

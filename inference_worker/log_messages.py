@@ -4,6 +4,10 @@ import logging
 
 from client_sdk.wire.worker import Rejection
 
+LOST = "Delivery %d of %s was lost; its job is cancelled."
+
+PAUSES = "Different jobs failed in a row, the last one with %s: %s; the worker pauses."
+
 #: A handler that returns None may lack a `return`; its clients would wait for a result.
 NO_RESULT = "%s has no result, because the engine returned nothing (logged once)."
 

@@ -20,18 +20,19 @@ class ResourceUsage:
 
     memory_bytes: resident.  gpu_memory_bytes: used memory of the visible devices, by any process.
     gpu_memory_total_bytes: their total memory.  gpu_utilization: of the first device, from 0 to 1.
+    gpu_cached_bytes: of them, what torch keeps for later although nothing uses it.
     """
 
     memory_bytes: int = 0
     gpu_memory_bytes: int = 0
     gpu_memory_total_bytes: int = 0
     gpu_utilization: float = 0.0
+    gpu_cached_bytes: int = 0
 
 
 def measure() -> ResourceUsage:
     """Measure this process, from any thread."""
-    used, total, utilization = _gpu()
-    return ResourceUsage(memory_bytes(), used, total, utilization)
+    return ResourceUsage(memory_bytes(), *_gpu())
 
 
 def memory_bytes(pid: int | None = None) -> int:
@@ -57,20 +58,23 @@ def process_age_s() -> float:
         return 0.0
 
 
-def _gpu() -> tuple[int, int, float]:
+def _gpu() -> tuple[int, int, float, int]:
     torch: Any = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)
     try:
         # A query to an unused device would create a context on it, which takes memory.
         if cuda is None or not cuda.is_initialized():
-            return 0, 0, 0.0
+            return 0, 0, 0.0, 0
         free, total = map(
             sum, zip(*(cuda.mem_get_info(n) for n in range(cuda.device_count())), strict=True)
         )
+        cached = sum(
+            cuda.memory_reserved(n) - cuda.memory_allocated(n) for n in range(cuda.device_count())
+        )
     except Exception:
         # A lost device raises any kind of error; the failing jobs report it, not these numbers.
-        return 0, 0, 0.0
-    return total - free, total, _gpu_utilization(cuda)
+        return 0, 0, 0.0, 0
+    return total - free, total, _gpu_utilization(cuda), cached
 
 
 def _gpu_utilization(cuda: Any) -> float:

@@ -17,6 +17,8 @@ from client_sdk.setting_names import in_any_case
 from client_sdk.wire.browsers import read_hosts
 from inference_worker.engines.load import EngineSpec
 from inference_worker.errors import BadTokenFile
+from inference_worker.gpu.claim import Wanted
+from inference_worker.gpu.locks import DEFAULT_FOLDER
 from inference_worker.process import DEFAULT_SILENCE_S
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -76,6 +78,35 @@ class Settings(BaseSettings):
         default="",
         description=(
             "The device, such as `cuda:1`; by default `cuda` if available, otherwise `cpu`."
+        ),
+    )
+    gpus: str = Field(
+        default="",
+        pattern=r"^(all|[1-9][0-9]{0,2})?$",
+        description=(
+            "How many free GPUs the worker takes before it loads anything, and keeps until its "
+            "process ends; `all`; by default it takes none and sees all of them."
+        ),
+    )
+    gpu_shares: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="How many workers may have one GPU; all that use it need the same number.",
+    )
+    gpu_dir: str = Field(
+        default=DEFAULT_FOLDER,
+        min_length=1,
+        description=(
+            "The folder of the files that say which GPUs are taken; for containers, a volume that "
+            "all of them share."
+        ),
+    )
+    gpu_health: bool | None = Field(
+        default=None,
+        description=(
+            "Watch the GPUs, and accept no jobs while they do not work; by default if the worker "
+            "takes GPUs, or if CUDA_VISIBLE_DEVICES names some."
         ),
     )
     run_timeout_s: float = Field(
@@ -163,6 +194,13 @@ class Settings(BaseSettings):
     @classmethod
     def _level_in_any_case(cls, came: object) -> object:
         return in_any_case(came, LOG_LEVELS)
+
+    def wanted_gpus(self) -> Wanted | None:
+        """Return the GPUs to take; None if the worker takes none."""
+        if not self.gpus:
+            return None
+        count = None if self.gpus == "all" else int(self.gpus)
+        return Wanted(count, self.gpu_shares, self.gpu_dir)
 
     def engine_spec(self) -> EngineSpec:
         """Return the engine that these settings describe."""

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from client_sdk.wire import codes
@@ -20,11 +20,14 @@ from inference_worker.answers import RUN_TIMEOUT, refusal_of
 from inference_worker.circuit_breaker import CircuitBreaker, unknown_count
 from inference_worker.consecutive_failures import ConsecutiveFailures
 from inference_worker.engines.classify import type_of_exception
-from inference_worker.engines.engine import Context, Engine, Failed, Finished, Job, Progress
-from inference_worker.first_load import load
+from inference_worker.engines.engine import Engine, Failed, Finished, Job, Progress
+from inference_worker.first_load import Check, first_load
+from inference_worker.gpu_guard import Unwatched
 from inference_worker.idle_exit import IdleExit
 from inference_worker.leaving import Leaving
+from inference_worker.log_messages import LOST, PAUSES
 from inference_worker.metrics import Metrics
+from inference_worker.open_window import OpenWindow
 from inference_worker.outbox import Outbox
 from inference_worker.reporter import Reporter
 from inference_worker.running import Running, job_of, load_of, note_death, state_of, timeout_of
@@ -47,9 +50,8 @@ class Worker:
     connect: returns a connection with this window; called once, when the engine is ready.
     run_timeout_s: the longest time of one attempt; 0 means no limit.  sick_after: after this
     many different jobs have failed in a row the engine is restarted; 0 means never.  count_peers:
-    how many other workers accept jobs now; None if unknown.  check: checks, while the engine loads,
-    that the service accepts this worker; raises the QueueError otherwise.  exit_when_idle_s: it
-    leaves after this many seconds without a job; 0 means never.
+    how many other workers accept jobs now; None if unknown.  check: see first_load.  guard: watches
+    its GPUs.  exit_when_idle_s: it leaves after this many seconds without a job; 0 means never.
     """
 
     def __init__(
@@ -62,23 +64,23 @@ class Worker:
         run_timeout_s: float = 0.0,
         sick_after: int = 0,
         count_peers: Callable[[], Awaitable[int | None]] = unknown_count,
-        check: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        check: Check | None = None,
         exit_when_idle_s: float = 0.0,
+        guard: Unwatched | None = None,
     ) -> None:
         self.engine = engine
         self.connection: WorkConnection | None = None
         self.loading: Progress | None = None
         self._connect = connect
-        self._check = check
+        self._check, self._guard = check, guard or Unwatched()
         self._metrics = metrics
-        self._grace_s = grace_s
-        self._run_timeout_s = run_timeout_s
+        self._grace_s, self._run_timeout_s = grace_s, run_timeout_s
         self._running: dict[int, Running] = {}
         self._start_queue: StartQueue[Running] = StartQueue()
         self._failures = ConsecutiveFailures(sick_after)
         self._breaker = CircuitBreaker(engine, self._set_window, count_peers)
         self._cooldown = SlotCooldown(self._set_window)
-        self._process_number, self._window = 0, 0
+        self._process_number, self._window = 0, OpenWindow(metrics)
         self._idle = asyncio.Event()
         self._idle.set()
         self._leaving = Leaving()
@@ -93,8 +95,9 @@ class Worker:
 
     def load(self) -> Load:
         """Return how busy this worker is."""
-        state = state_of(self.engine, leaves=self._leaving.has_begun, rests=self._breaker.is_open)
-        return load_of(self.engine, self._start_queue, state)
+        rests = self._breaker.is_open or self._guard.is_shut
+        state = state_of(self.engine, leaves=self._leaving.has_begun, rests=rests)
+        return self._guard.describe(load_of(self.engine, self._start_queue, state))
 
     def drain(self) -> None:
         """Begin to leave: accept nothing new, finish the held jobs within the grace period."""
@@ -135,22 +138,21 @@ class Worker:
 
     async def _load(self, leaving: asyncio.Task[Any]) -> bool:
         """Load the engine and connect; return False if the worker has to leave before that."""
-        log.info("The engine %s is loading.", self.engine.name)
-        began_at = time.monotonic()
-        start = self.engine.start(Context(report=self._note_loading, log=log))
-        if not await load(start, self._check and self._check(), leaving):
+        report, prepare = self._note_loading, self._guard.prepare
+        if not await first_load(
+            self.engine, report, prepare=prepare, check=self._check, leaving=leaving
+        ):
             return False
-        log.info("The engine is ready after %.1f s.", time.monotonic() - began_at)
-
         # Only now: a worker that connects before it can compute would hold deliveries that other
         # workers could run.
         self.loading = None
-        self._window = self.engine.capacity
-        self.connection = self._connect(self._window)
+        await self._guard.start(self.engine, self._gpus_changed, lambda: not self._running)
+        window = 0 if self._guard.is_shut else self.engine.capacity
+        self.connection = self._connect(window)
+        self._window.open(self.connection, window)
         self._outbox = Outbox(self.connection, self._metrics)
         self._reporter = Reporter(self.connection.send_event)
         self.engine.changed = self._engine_changed
-        self._metrics.window.set(self._window)
         self.connection.start()
         return True
 
@@ -179,7 +181,9 @@ class Worker:
                 self._reporter.move_to(delivery)
             return
         is_leaving, is_resting = self._leaving.has_begun, self._breaker.is_open
-        if refusal := refusal_of(delivery, is_leaving=is_leaving, is_resting=is_resting):
+        if refusal := self._guard.refusal() or refusal_of(
+            delivery, is_leaving=is_leaving, is_resting=is_resting
+        ):
             self._outbox.answer(delivery, refusal)
             return
         is_alone = delivery.alone or delivery.deaths > 0
@@ -215,6 +219,8 @@ class Worker:
                     self._metrics.note(event)
                     if running.delivery.events:
                         self._reporter.add(running.delivery, event)
+            if isinstance(end, Failed):
+                end = await self._guard.judge(end)
         except asyncio.CancelledError:
             # A canceled job: nothing of it runs any more, so its slot is free.
             if not running.stopping:
@@ -242,11 +248,7 @@ class Worker:
             running = self._running.get(held.index)
             if running is not None and running.delivery.attempt <= held.attempt:
                 self._metrics.lost.inc()
-                log.warning(
-                    "Delivery %d of %s was lost; its job is cancelled.",
-                    held.attempt,
-                    running.delivery.request_id,
-                )
+                log.warning(LOST, held.attempt, running.delivery.request_id)
                 self._cancel(running)
 
     def _stop_running(self, event: Stop) -> None:
@@ -277,6 +279,7 @@ class Worker:
         self._reporter.finish(running.delivery)
         if running.timer is not None:
             running.timer.cancel()
+        self._guard.job_ended()
         was_exclusive = self._start_queue.is_exclusive
         self._start_queue.remove(running)
         if was_exclusive:
@@ -306,19 +309,17 @@ class Worker:
             return
         self._failures.reset()
         self._metrics.rests.inc()
-        log.error(
-            "Different jobs failed in a row, the last one with %s: %s; the worker pauses.",
-            end.code,
-            end.message,
-        )
+        log.error(PAUSES, end.code, end.message)
         self._breaker.open()
-        self._return(delivery, "the worker's engine failed too often in a row")
-        for other in list(self._running.values()):
-            self._cancel(other)
-            self._return(other.delivery, "the worker's engine is being restarted")
-
-    def _return(self, delivery: Delivery, why: str) -> None:
+        why = "the worker's engine failed too often in a row"
         self._outbox.answer(delivery, Failed(codes.SHUTDOWN, why))
+        self._return_all("the worker's engine is being restarted")
+
+    def _return_all(self, why: str) -> None:
+        for running in list(self._running.values()):
+            self._cancel(running)
+            end = self._guard.refusal() or Failed(codes.SHUTDOWN, why)
+            self._outbox.answer(running.delivery, end)
 
     # --- The engine and the window
 
@@ -331,16 +332,16 @@ class Worker:
             self.loading = None
         self._set_window()
 
+    def _gpus_changed(self) -> None:
+        if self._guard.is_shut:
+            self._return_all("its GPU has failed")
+        self._set_window()
+
     def _set_window(self) -> None:
         """Window = capacity, or 0 while draining, resting or running a job alone."""
-        is_shut = self._leaving.has_begun or self._breaker.is_open or self._start_queue.is_exclusive
-        window = 0 if is_shut else max(0, self.engine.capacity - self._cooldown.count)
-        if self.connection is None or window == self._window:
-            return
-        self._window = window
-        self._metrics.window.set(window)
-        self.connection.set_window(window)
-        log.info("The window is %d now.", window)
+        is_shut = self._leaving.has_begun or self._breaker.is_open or self._guard.is_shut
+        is_shut = is_shut or self._start_queue.is_exclusive
+        self._window.set(0 if is_shut else max(0, self.engine.capacity - self._cooldown.count))
 
     def _note_loading(self, progress: Progress) -> None:
         self.loading = progress
@@ -356,7 +357,7 @@ class Worker:
 
     def _is_idle(self) -> bool:
         is_connected = self.connection is not None and self.connection.statistics().connected
-        return is_connected and self._window > 0 and not self._running
+        return is_connected and self._window.size > 0 and not self._running
 
     def _leave_idle(self) -> None:
         log.info("There was no job for %g s.", self._idle_exit.after_s)
@@ -381,9 +382,7 @@ class Worker:
         self._set_window()
         await self._leaving.wait(self._idle, serving, grace_s=self._grace_s)
 
-        for running in list(self._running.values()):
-            self._cancel(running)
-            self._return(running.delivery, "the worker is leaving")
+        self._return_all("the worker is leaving")
 
         confirm_s = CONFIRM_AT_ONCE_S if self._leaving.at_once.is_set() else CONFIRM_S
         if left := await self._outbox.wait_empty(confirm_s):
@@ -391,6 +390,7 @@ class Worker:
 
     async def _stop(self) -> None:
         self._cooldown.stop()
+        await self._guard.stop()
         await self._breaker.stop()
         for running in list(self._running.values()):
             self._cancel(running)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from client_sdk.wire.load import Load, load_from_proto, load_to_proto
 from client_sdk.wire.proto import worker_pb2
 from client_sdk.wire.versions import PROTOCOL
 
@@ -24,7 +25,7 @@ class Hello:
     held: deliveries of an earlier connection that it still works on.
     version, engine, host, gpu, pid: for operators; host is the machine's name, gpu the GPUs' names,
     pid the process id on that machine, 0 for unknown.
-    leaves: whether it understands Leave.
+    leaves: whether it understands Leave.  load: as in Renew, None for unknown.
     """
 
     uid: str
@@ -37,6 +38,7 @@ class Hello:
     pid: int = 0
     protocol: int = PROTOCOL
     leaves: bool = False
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def hello_to_proto(hello: Hello) -> worker_pb2.Hello:
         gpu=hello.gpu,
         pid=hello.pid,
         leaves=hello.leaves,
+        load=None if hello.load is None else load_to_proto(hello.load),
     )
 
 
@@ -84,6 +87,7 @@ def hello_from_proto(proto: worker_pb2.Hello) -> Hello:
         pid=proto.pid,
         leaves=proto.leaves,
         protocol=proto.protocol,
+        load=load_from_proto(proto.load) if proto.HasField("load") else None,
     )
 
 

@@ -9,6 +9,7 @@ from deploy.commands.options import File
 from deploy.commands.printing import write_text
 from deploy.commands.service_files import local_worker, read_and_tell
 from deploy.service_json.compose import render_compose
+from inference_worker.gpu.devices import names_in
 
 render = typer.Typer(help="Write files that run a service elsewhere.", no_args_is_help=True)
 
@@ -22,6 +23,13 @@ def _render() -> None:
 def compose(
     file: File,
     *,
+    gpus: Annotated[
+        str,
+        typer.Option(
+            metavar="0,1,3",
+            help="The GPUs to divide among the instances; by default the first ones.",
+        ),
+    ] = "",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The file to write; default: standard output."),
@@ -32,7 +40,7 @@ def compose(
     worker, folder = plan.worker, file.resolve().parent
     if plan.container is None:
         worker, folder = local_worker(plan, file)
-    text = render_compose(plan, worker=worker, folder=folder)
+    text = render_compose(plan, worker=worker, folder=folder, gpus=names_in(gpus))
     if output is None:
         write_text(text)
     else:

@@ -17,6 +17,8 @@ from deploy.commands.service_files import local_worker, read_and_tell
 from deploy.errors import penstock
 from deploy.exit_codes import FAILED
 from deploy.local.data_dir import data_option
+from deploy.local.gpus import has_gpus
+from deploy.service_json.gpus import gpus_each
 
 
 def put(
@@ -30,12 +32,16 @@ def put(
         note("the queues are created; now start the workers (see docs/several-machines.md)")
     else:
         worker, folder = local_worker(plan, file)
+        gpus = gpus_each(plan.gpu)
+        if gpus.count and not has_gpus():
+            note("metadata.gpu: this machine has no NVIDIA GPU; the instances run without one")
         wish = {
             "settings": plan.settings,
             "token": plan.token or "",
             "instances": plan.instances,
             "worker": worker.model_dump(mode="json"),
             "folder": str(folder),
+            "gpus": {"count": gpus.count, "shares": gpus.shares},
         }
         if not new:
             # Raises when there is none: `modify` does not create a service.

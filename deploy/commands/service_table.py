@@ -5,6 +5,7 @@ import textwrap
 from typing import Any
 
 from client_sdk.plain_text import one_line
+from client_sdk.wire.load import GpuState
 from deploy.commands.printing import cells, columns, new_table, say, say_wrapped, show_parts
 
 _MIB = 1024 * 1024
@@ -51,7 +52,7 @@ def _driver_error(service: dict[str, Any]) -> str:
 def _row(service: dict[str, Any]) -> tuple[str, ...]:
     local, instances = service["local"], inference_instances(service)
     wanted = local["instances_wanted"] if local else len(instances)
-    ready = sum(instance["state"] == "Running" for instance in instances)
+    ready = sum(instance["state"].startswith("Running") for instance in instances)
     failed = sum(one["state"] == "failed" for one in (local or {}).get("instances", ()))
     engines = {str(instance["engine"]) for instance in instances}
     # Its queues accept jobs, but no worker runs, and none will.
@@ -138,7 +139,7 @@ def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
         found.append(
             {
                 "name": subscriber["uid"],
-                "state": "Running" if subscriber["connected"] else "Leaving",
+                "state": _instance_state(subscriber),
                 "window": subscriber["window"],
                 "held": subscriber["held"],
                 "version": about.get("version", ""),
@@ -163,6 +164,19 @@ def inference_instances(service: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def _instance_state(subscriber: dict[str, Any]) -> str:
+    """Return the state of a connected or leaving worker, and why it does not work."""
+    if not subscriber["connected"]:
+        return "Leaving"
+    load = subscriber["about"].get("load") or {}
+    state = {
+        GpuState.WAITING.value: "Waiting",
+        GpuState.SUSPECT.value: "Running, GPU suspect",
+        GpuState.QUARANTINED.value: "Quarantined",
+    }.get(str(load.get("gpu_state", "")), "Running")
+    return f"{state}: {load['gpu_reason']}" if load.get("gpu_reason") else state
+
+
 def _waiting(service: dict[str, Any]) -> int:
     groups = {group["gid"]: group["waiting"] for group in service["input"]["groups"]}
     return int(groups.get(service["name"], service["input"]["length"]))
@@ -175,5 +189,6 @@ def _load(load: dict[str, Any] | None) -> str:
     if load.get("memory_bytes"):
         text += f", {load['memory_bytes'] // _MIB} MiB"
     if load.get("gpu_memory_total_bytes"):
-        text += f", GPU {load['gpu_memory_bytes'] // _MIB} MiB"
+        used, total = load["gpu_memory_bytes"] // _MIB, load["gpu_memory_total_bytes"] // _MIB
+        text += f", GPU memory {used} of {total} MiB, {load['gpu_utilization']:.0%} busy"
     return text

@@ -42,7 +42,7 @@ from deploy.local.redis_server import (
 )
 from deploy.local.service import Instance, LocalService
 from deploy.local.services import LocalServices
-from deploy.local.wish import Asked
+from deploy.local.wish import Asked, WorkerGpus
 from deploy.service_json.plan import WorkerPlan
 
 #: Seconds the queue service may take until it is ready.
@@ -77,7 +77,7 @@ class LocalOptions:
     worker takes at once; None lets the engine choose.  processes: of the queue service, on one
     port.  worker_grace_s: seconds that a stopping worker has to finish its jobs.  limits: settings
     of the service.  given: names of the options, and of the settings in limits, that are no
-    defaults: they change a service that exists.
+    defaults: they change a service that exists.  gpus: of each worker.
     """
 
     data_dir: Path = DEFAULT_PATH
@@ -92,6 +92,7 @@ class LocalOptions:
     worker_grace_s: float = 30.0
     limits: Mapping[str, Any] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
+    gpus: WorkerGpus = field(default_factory=WorkerGpus)
     host: str = HOST
     tls_cert: str = ""
     tls_key: str = ""
@@ -289,6 +290,7 @@ class LocalMode:
             ),
             folder=str(Path.cwd()),
             settings=dict(options.limits),
+            gpus=options.gpus,
         )
         worker_token = self._data_dir.token("worker-token")
         return OwnService(running.service, asked, options.given, worker_token)

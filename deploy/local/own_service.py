@@ -19,7 +19,7 @@ class OwnService:
     """What one `penstock up` asks for.
 
     given: names of the options that the command line or the environment sets: workers, engine,
-        engine_options, window, token, and the settings of the queues.
+        engine_options, window, gpus, token, and the settings of the queues.
     worker_token: the generated one.
     """
 
@@ -40,11 +40,14 @@ class OwnService:
                 instances=asked.instances,
                 worker=asked.worker,
                 folder=asked.folder,
+                gpus=asked.gpus,
                 up=asked,
             )
         now: dict[str, Any] = {"up": asked, "settings": self.settings(kept.settings, kept)}
         if self._changes("workers", kept, lambda one: one.instances):
             now["instances"] = asked.instances
+        if self._changes("gpus", kept, lambda one: one.gpus):
+            now["gpus"] = asked.gpus
         if self.changes_token(kept):
             now["token"] = SecretStr(asked.token)
         if kept.up is not None:

@@ -28,6 +28,7 @@ from deploy.errors import (
 )
 from deploy.local.child import Child
 from deploy.local.data_dir import Running, write_private
+from deploy.local.gpus import check_free, gpu_settings
 from deploy.local.keeper import Keeper
 from deploy.local.own_service import OwnService
 from deploy.local.service import LocalService
@@ -144,6 +145,7 @@ class LocalServices:
             wish = wish.model_copy(update=kept)
         wish = _with_tokens(wish, known.wish if known else None)
         _check_count(wish)
+        await self._check_gpus(wish, known)
         await self._put_queues(wish, new=new)
         self._keep(wish)
         if known is None:
@@ -152,11 +154,7 @@ class LocalServices:
             return service
         known.dormant = False
         before = known.wish
-        is_other = known.has_failed or (before.worker, before.worker_token, before.folder) != (
-            wish.worker,
-            wish.worker_token,
-            wish.folder,
-        )
+        is_other = known.has_failed or _runs(before) != _runs(wish)
         known.wish = wish
         self._later(known, _replaced_and_fit(known) if is_other else known.fit())
         return known
@@ -166,6 +164,7 @@ class LocalServices:
         service = self.find(name)
         wish = service.wish.model_copy(update={"instances": instances})
         _check_count(wish)
+        await self._check_gpus(wish, service)
         await self._wake(service)
         self._change(service, wish)
         self._later(service, service.fit())
@@ -344,11 +343,18 @@ class LocalServices:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("A change of a service failed.", exc_info=error)
 
+    async def _check_gpus(self, wish: Wish, service: LocalService | None) -> None:
+        """Raise GpusRefused if the workers of a service would have to wait for GPUs."""
+        running = [one.pid for one in service.instances if one.pid] if service else []
+        await asyncio.to_thread(check_free, wish, own_pids=running)
+
     def _make_keeper(self, name: str, wish: Wish) -> Keeper:
         env = environment_of(wish, self._running.url, name=name, grace_s=self._grace_s)
 
         async def start() -> Child:
-            return self._spawn(name, env, Path(wish.folder))
+            # At each start: a driver may have been installed, or may have broken, meanwhile.
+            gpus = await asyncio.to_thread(gpu_settings, wish.gpus) if wish.gpus.count else {}
+            return self._spawn(name, {**env, **gpus}, Path(wish.folder))
 
         return Keeper(
             name,
@@ -367,6 +373,11 @@ class LocalServices:
 
     def _say(self, name: str, sentence: str) -> None:
         self._on_line("penstock", f"{name}: {sentence}")
+
+
+def _runs(wish: Wish) -> tuple[object, ...]:
+    """Return what its workers have to be replaced for, when it changes."""
+    return wish.worker, wish.worker_token, wish.folder, wish.gpus
 
 
 def _with_tokens(wish: Wish, known: Wish | None = None) -> Wish:

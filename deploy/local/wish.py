@@ -9,6 +9,31 @@ from deploy.service_json.plan import WorkerPlan
 from deploy.service_json.worker_env import worker_env
 
 
+class WorkerGpus(BaseModel):
+    """The GPUs of each worker of a service.
+
+    count: 0 means that it takes none.  shares: workers that may have one GPU.
+    visible: those to choose from, as in CUDA_VISIBLE_DEVICES; "" means all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    count: int = Field(0, ge=0, le=10_000)
+    shares: int = Field(1, ge=1, le=64)
+    visible: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """Return what makes a worker take its GPUs."""
+        if not self.count:
+            return {}
+        limited = {"CUDA_VISIBLE_DEVICES": self.visible} if self.visible else {}
+        return {
+            "PENSTOCK_WORKER_GPUS": str(self.count),
+            "PENSTOCK_WORKER_GPU_SHARES": str(self.shares),
+            **limited,
+        }
+
+
 class Asked(BaseModel):
     """What the options of one `penstock up` ask of its service, with the defaults of the others.
 
@@ -22,6 +47,7 @@ class Asked(BaseModel):
     worker: WorkerPlan = WorkerPlan()
     folder: str = "."
     settings: dict[str, Any] = {}
+    gpus: WorkerGpus = WorkerGpus()
 
 
 class Wish(BaseModel):
@@ -42,6 +68,7 @@ class Wish(BaseModel):
     worker: WorkerPlan = WorkerPlan()
     folder: str = "."
     stopped: bool = False
+    gpus: WorkerGpus = WorkerGpus()
     up: Asked | None = None
 
     def to_json(self) -> str:

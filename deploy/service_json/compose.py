@@ -5,12 +5,14 @@ for each instance.  Anything else is an engine in the worker's image.
 """
 
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
+from deploy.service_json.gpus import device_ids, gpus_each
 from deploy.service_json.hardening import (
     HARDENED,
     LIMITS,
@@ -43,40 +45,34 @@ def queue_instances(instances: int, *, min_replica: int = 1, stopped: bool = Fal
     return max(1, min(2, instances)) if instances else min_replica
 
 
-def render_compose(plan: ServicePlan, *, worker: WorkerPlan, folder: Path) -> str:
-    """Return the text of a compose file.
+def render_compose(
+    plan: ServicePlan, *, worker: WorkerPlan, folder: Path, gpus: Sequence[str] = ()
+) -> str:
+    """Return the text of a compose file; raises BadServiceFile if `gpus` are too few.
 
     worker: what an instance runs if it is not a container.  folder: that of the service.json, which
-    is mounted.
+    is mounted.  gpus: to divide among the instances; by default those with the lowest numbers.
     """
+    ids = device_ids(gpus_each(plan.gpu), instances=max(1, plan.instances), given=gpus)
     services: dict[str, Any] = {"redis": _redis(), "queue-service": _queue_service(plan)}
     if plan.container is not None:
         for number in range(1, plan.instances + 1):
             model = f"model-{number}"
-            services[model] = _container(plan, plan.container)
+            services[model] = _container(plan, plan.container, ids[number - 1])
             engine = f"http:http://{model}:{plan.container.port}"
             options = {
                 key: value
                 for key, value in plan.worker.engine_options.items()
                 if key not in ("script", "port")
             }
-            services[f"inference-worker-{number}"] = _worker(plan, engine, options) | {
+            services[f"inference-worker-{number}"] = _worker(plan, engine, options, []) | {
                 "depends_on": {
                     "queue-service": {"condition": "service_healthy"},
                     model: {"condition": "service_started"},
                 }
             }
     else:
-        engine, mounts = _inside(worker, folder)
-        one = _worker(plan, engine, dict(worker.engine_options))
-        one["environment"] |= _escaped(worker.env)
-        one["volumes"] += mounts
-        if any(mount.endswith(f":{_FOLDER}:ro") for mount in mounts):
-            # The engine looks for its module here. PYTHONPATH would put the folder before
-            # Python's own modules, so that a `queue.py` in it breaks the worker.
-            one["working_dir"] = _FOLDER
-        one["deploy"] = {"replicas": plan.instances, **one["deploy"]}
-        services["inference-worker"] = one
+        services |= _workers(plan, worker, folder, ids)
     document = {
         "name": plan.name.lower().replace(".", "-").lstrip("-_"),
         "services": services,
@@ -85,6 +81,28 @@ def render_compose(plan: ServicePlan, *, worker: WorkerPlan, folder: Path) -> st
         "volumes": {"redis": {}, "tokens": {}, "worker-tokens": {}},
     }
     return _head(plan) + yaml.safe_dump(document, sort_keys=False, width=100)
+
+
+def _workers(
+    plan: ServicePlan, worker: WorkerPlan, folder: Path, ids: list[list[str]]
+) -> dict[str, Any]:
+    """The instances: replicas of one service, or one service for each if each has its own GPUs."""
+    engine, mounts = _inside(worker, folder)
+
+    def instance(gpus: list[str], replicas: int) -> dict[str, Any]:
+        one = _worker(plan, engine, dict(worker.engine_options), gpus)
+        one["environment"] |= _escaped(worker.env)
+        one["volumes"] += mounts
+        if any(mount.endswith(f":{_FOLDER}:ro") for mount in mounts):
+            # The engine looks for its module here. PYTHONPATH would put the folder before
+            # Python's own modules, so that a `queue.py` in it breaks the worker.
+            one["working_dir"] = _FOLDER
+        one["deploy"] = {"replicas": replicas, **one["deploy"]}
+        return one
+
+    if len({tuple(gpus) for gpus in ids}) < 2:
+        return {"inference-worker": instance(ids[0] if ids else [], plan.instances)}
+    return {f"inference-worker-{number}": instance(gpus, 1) for number, gpus in enumerate(ids, 1)}
 
 
 def _head(plan: ServicePlan) -> str:
@@ -155,7 +173,9 @@ def _queue_service(plan: ServicePlan) -> dict[str, Any]:
     }
 
 
-def _worker(plan: ServicePlan, engine: str, options: dict[str, Any]) -> dict[str, Any]:
+def _worker(
+    plan: ServicePlan, engine: str, options: dict[str, Any], gpus: list[str]
+) -> dict[str, Any]:
     return {
         **deepcopy(HARDENED),
         "image": "${PENSTOCK_INFERENCE_WORKER_IMAGE:-penstock/inference-worker}",
@@ -174,11 +194,11 @@ def _worker(plan: ServicePlan, engine: str, options: dict[str, Any]) -> dict[str
         "volumes": [f"worker-tokens:{WORKER_TOKENS}:ro"],
         "networks": ["work"],
         "stop_grace_period": "45s",
-        "deploy": limited("inference-worker") if plan.container else _limits(plan),
+        "deploy": limited("inference-worker") if plan.container else _limits(plan, gpus),
     }
 
 
-def _container(plan: ServicePlan, container: ContainerPlan) -> dict[str, Any]:
+def _container(plan: ServicePlan, container: ContainerPlan, gpus: list[str]) -> dict[str, Any]:
     """The image, unchanged; the script replaces its command."""
     # Another vendor's image may need to write anywhere and to run as its own user.
     kept = {key: value for key, value in HARDENED.items() if key not in ("read_only", "tmpfs")}
@@ -188,7 +208,7 @@ def _container(plan: ServicePlan, container: ContainerPlan) -> dict[str, Any]:
         run |= {"entrypoint": ["/bin/sh", "-c"], "command": [_escape(container.script)]}
     if container.env:
         run["environment"] = _escaped(container.env)
-    run["deploy"] = _limits(plan)
+    run["deploy"] = _limits(plan, gpus)
     return run
 
 
@@ -204,15 +224,16 @@ def _inside(worker: WorkerPlan, folder: Path) -> tuple[str, list[str]]:
     return worker.engine, mounts
 
 
-def _limits(plan: ServicePlan) -> dict[str, Any]:
+def _limits(plan: ServicePlan, gpus: list[str]) -> dict[str, Any]:
     limits: dict[str, Any] = dict(LIMITS["inference-worker"])
     if plan.cpu is not None:
         limits["cpus"] = f"{plan.cpu:g}"
     if plan.memory_mb is not None:
         limits["memory"] = f"{plan.memory_mb}M"
     resources: dict[str, Any] = {"limits": limits}
-    if plan.gpu:
-        device = {"driver": "nvidia", "count": max(1, round(plan.gpu)), "capabilities": ["gpu"]}
+    if gpus:
+        # Not a count: each container would get the first GPUs of the machine.
+        device = {"driver": "nvidia", "device_ids": list(gpus), "capabilities": ["gpu"]}
         resources["reservations"] = {"devices": [device]}
     return {"resources": resources}
 

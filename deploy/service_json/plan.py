@@ -247,7 +247,7 @@ def _notes(file: ServiceFile) -> Iterable[str]:
         yield "containers.image: local mode runs the script; `penstock render` uses the image"
     if len(file.containers) > 1:
         yield f"containers: only the first of {len(file.containers)} runs"
-    for name in ("cpu", "gpu", "memory"):
+    for name in ("cpu", "memory"):
         if getattr(file.metadata, name) is not None:
             yield f"metadata.{name}: a limit with `penstock render`; local mode sets none"
     if "min_replica" in file.queue.model_fields_set:

@@ -74,7 +74,7 @@ def test_each_instance_is_the_image_as_it_is_beside_a_worker(file: Path, tmp_pat
     assert model["environment"] == {"PRICE": "5$$"}
     limits = {"cpus": "4", "memory": "16000M", "pids": 2048}
     assert model["deploy"]["resources"]["limits"] == limits
-    assert model["deploy"]["resources"]["reservations"]["devices"][0]["count"] == 1
+    assert model["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] == ["1"]
 
     worker = services["inference-worker-2"]["environment"]
     assert worker["PENSTOCK_WORKER_ENGINE"] == "http:http://model-2:8000"

@@ -51,7 +51,7 @@ class Held(_message.Message):
     def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu", "pid", "leaves")
+    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu", "pid", "leaves", "load")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,7 @@ class Hello(_message.Message):
     GPU_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     LEAVES_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     uid: str
     window: int
@@ -72,7 +73,8 @@ class Hello(_message.Message):
     gpu: str
     pid: int
     leaves: bool
-    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ..., leaves: bool = ...) -> None: ...
+    load: Load
+    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ..., leaves: bool = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("protocol", "service", "lease_ms", "lost", "leaves")
@@ -223,7 +225,7 @@ class Rejections(_message.Message):
     def __init__(self, rejections: _Optional[_Iterable[_Union[Rejection, _Mapping]]] = ...) -> None: ...
 
 class Load(_message.Message):
-    __slots__ = ("running", "waiting", "limit", "memory_bytes", "gpu_memory_bytes", "gpu_memory_total_bytes", "gpu_utilization", "load_s", "state", "cpu_percent")
+    __slots__ = ("running", "waiting", "limit", "memory_bytes", "gpu_memory_bytes", "gpu_memory_total_bytes", "gpu_utilization", "load_s", "state", "cpu_percent", "gpu_state", "gpu_reason")
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
@@ -234,6 +236,8 @@ class Load(_message.Message):
     LOAD_S_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     CPU_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    GPU_STATE_FIELD_NUMBER: _ClassVar[int]
+    GPU_REASON_FIELD_NUMBER: _ClassVar[int]
     running: int
     waiting: int
     limit: int
@@ -244,7 +248,9 @@ class Load(_message.Message):
     load_s: float
     state: str
     cpu_percent: float
-    def __init__(self, running: _Optional[int] = ..., waiting: _Optional[int] = ..., limit: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., gpu_memory_bytes: _Optional[int] = ..., gpu_memory_total_bytes: _Optional[int] = ..., gpu_utilization: _Optional[float] = ..., load_s: _Optional[float] = ..., state: _Optional[str] = ..., cpu_percent: _Optional[float] = ...) -> None: ...
+    gpu_state: str
+    gpu_reason: str
+    def __init__(self, running: _Optional[int] = ..., waiting: _Optional[int] = ..., limit: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., gpu_memory_bytes: _Optional[int] = ..., gpu_memory_total_bytes: _Optional[int] = ..., gpu_utilization: _Optional[float] = ..., load_s: _Optional[float] = ..., state: _Optional[str] = ..., cpu_percent: _Optional[float] = ..., gpu_state: _Optional[str] = ..., gpu_reason: _Optional[str] = ...) -> None: ...
 
 class Renew(_message.Message):
     __slots__ = ("load",)

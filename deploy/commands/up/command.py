@@ -13,6 +13,7 @@ from rich.console import Console
 from client_sdk.steady_output import make_output_steady
 from deploy.commands.options import read_secret
 from deploy.commands.up.foreground import run_up
+from deploy.commands.up.gpus import Gpus, PerGpu, PerWorker, worker_gpus
 from deploy.commands.up.limits import (
     InputLength,
     InputPayload,
@@ -28,7 +29,9 @@ from deploy.local.data_dir import DEFAULT_PATH
 from deploy.local.engine_check import NoEngine, check_engine
 from deploy.local.mode import HOST, MAX_PAYLOAD_KB, LocalOptions
 
-Workers = Annotated[int, typer.Option(min=0, help="How many workers.")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="How many workers; with --gpus, one for each GPU.")
+]
 
 # Options of `up` that an environment variable can set.
 Engine = Annotated[
@@ -126,6 +129,9 @@ def up(
     context: typer.Context,
     *,
     workers: Workers = 1,
+    gpus: Gpus = "",
+    gpus_per_worker: PerWorker = 1,
+    workers_per_gpu: PerGpu = 1,
     engine: Engine = "echo",
     engine_options: EngineOptions = "",
     window: Window = None,
@@ -159,13 +165,18 @@ def up(
         sizes_kb=(input_max_payload_kb, sink_max_payload_kb),
         lengths=(input_max_length, sink_max_length),
     )
+    given = _given(context)
+    each, count = worker_gpus(gpus, per_worker=gpus_per_worker, per_gpu=workers_per_gpu)
+    if count and "workers" in given:
+        raise typer.BadParameter("expected --workers or --gpus, got both; --gpus says how many")
     options = LocalOptions(
         data_dir=data,
         service=service,
         token=token,
         port=port,
         processes=processes,
-        workers=workers,
+        workers=count or workers,
+        gpus=each,
         engine=engine,
         engine_options=engine_options,
         window=window,
@@ -174,7 +185,7 @@ def up(
         tls_cert=tls_cert,
         tls_key=tls_key,
         limits=limits,
-        given=_given(context),
+        given=given | {"workers"} if count else given,
         appendfsync=fsync.value,
     )
     _run(options)

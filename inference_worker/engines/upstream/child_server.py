@@ -15,6 +15,7 @@ from client_sdk.wire.failures import FailureType
 from inference_worker.engines.classify import type_of_exit
 from inference_worker.engines.upstream.warden import BY_SIGNAL
 from inference_worker.environment import inherited
+from inference_worker.gpu.claim import held_fds
 from inference_worker.oom_kills import oom_kills
 
 #: How many of its last lines are kept to explain why it ended.
@@ -60,14 +61,16 @@ class ChildServer:
         our_leash, leash = socket.socketpair()
         our_leash.setblocking(False)
         our_lines, lines = os.pipe()
+        # The warden ends after all of the server, and so it holds the GPUs for the server.
+        kept = (leash.fileno(), *held_fds())
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", str(_WARDEN), str(leash.fileno()), *argv),
+                *(sys.executable, "-I", "-S", str(_WARDEN), ",".join(map(str, kept)), *argv),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=lines,
                 stderr=lines,
                 env={**inherited(), **(env or {})},
-                pass_fds=(leash.fileno(),),
+                pass_fds=kept,
                 # Ctrl-C in the terminal must reach only the worker, which stops the server in
                 # order.
                 start_new_session=True,

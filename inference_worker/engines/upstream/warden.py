@@ -2,13 +2,14 @@
 
 Run it by path in an interpreter without site-packages:
 
-    python -I -S warden.py <file descriptor of the leash> <program> [arguments...]
+    python -I -S warden.py <file descriptors: the leash, then others> <program> [arguments...]
 
-The leash is one end of a socket pair; only the worker has the other end.  The warden writes the
-server's process id to it.  A byte from the worker asks the server to end.  When the worker closes
-its end, or dies for any reason, the warden kills the server and all its children.  When the server
-ends by itself, the warden kills the children that it left, and exits with the server's exit code,
-or with 128 plus the number of the signal.
+The others are only kept open until the warden ends.  The leash is one end of a socket pair; only
+the worker has the other end.  The warden writes the server's process id to it.  A byte from the
+worker asks the server to end.  When the worker closes its end, or dies for any reason, the warden
+kills the server and all its children.  When the server ends by itself, the warden kills the
+children that it left, and exits with the server's exit code, or with 128 plus the number of the
+signal.
 
 A separate process is needed because a shell, a launcher and their children form a tree: the kernel
 can kill one process when its parent dies, but not the children of that process.
@@ -36,8 +37,10 @@ BY_SIGNAL = 128
 
 def main() -> None:
     """Start the server, watch it and the leash, clean up, and exit like the server."""
-    leash = int(sys.argv[1])
-    os.set_inheritable(leash, False)
+    kept = [int(number) for number in sys.argv[1].split(",")]
+    for fd in kept:
+        os.set_inheritable(fd, False)
+    leash = kept[0]
     # Only the leash may end this process: a signal to a whole group must not separate it from the
     # server.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

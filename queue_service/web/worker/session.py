@@ -16,7 +16,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from aiohttp import WSMsgType, web
 
@@ -25,6 +25,8 @@ from client_sdk.wire import worker as wire
 from client_sdk.wire.codes import CloseCode, Code
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.events import Events
+from client_sdk.wire.load import MAX_REASON_LENGTH as MAX_GPU_REASON_LENGTH
+from client_sdk.wire.load import Load
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import CredentialEnded, ServiceError, StoreUnavailable
 from queue_service.service.service import Service
@@ -160,6 +162,7 @@ class _Work:
                 "pid": hello.pid,
                 "leaves": hello.leaves,
                 "since_ms": int(time.time() * 1000),
+                **({} if hello.load is None else {"load": _described(hello.load)}),
             },
             claims=[(held.index, held.attempt) for held in hello.held],
         )
@@ -251,7 +254,7 @@ class _Work:
                 await self._queue.resize(subscriber, window)
             case wire.Renew(load):
                 if load is not None:
-                    subscriber.describe(load=asdict(load))
+                    subscriber.describe(load=_described(load))
             case wire.Leave():
                 # Its ring comes back to this replica too, which then sends Leave.
                 await self._service.tickets.leave([subscriber.uid])
@@ -380,6 +383,12 @@ class _Work:
 
     async def _send(self, message: wire.ToWorker) -> None:
         await self._socket.send_bytes(wire.encode_to_worker(message))
+
+
+def _described(load: Load) -> dict[str, object]:
+    """Return a load for operators; what a worker writes into it cannot grow without limit."""
+    state, reason = load.gpu_state[:_MAX_NAME_LENGTH], load.gpu_reason[:MAX_GPU_REASON_LENGTH]
+    return asdict(replace(load, gpu_state=state, gpu_reason=reason))
 
 
 def _size(tags: Mapping[str, str]) -> int:
