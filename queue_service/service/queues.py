@@ -266,11 +266,11 @@ class Queue:
         if held:
             self._leases.look_in(grace_ms / 1000)
 
-    async def resize(self, subscriber: Subscriber, window: int) -> None:
+    async def set_window(self, subscriber: Subscriber, window: int) -> None:
         """Change a subscriber's window; that of a worker that is to leave stays 0."""
         if subscriber.is_leaving:
             window = 0
-        if not await self.store.resize(
+        if not await self.store.set_window(
             subscriber.gid,
             subscriber.uid,
             session=subscriber.session,
@@ -293,7 +293,7 @@ class Queue:
             # Before the window closes, so that its worker cannot open it again meanwhile.
             subscriber.is_leaving = True
             try:
-                await self.resize(subscriber, 0)
+                await self.set_window(subscriber, 0)
             except BaseException:
                 # The next look at what workers are to stop tries again.
                 subscriber.is_leaving = False

@@ -206,7 +206,7 @@ class Store:
             raise QuotaExceeded(held.decode(), limit=int(lost), count=int(lost))
         return int(held), [subscription.claims[int(position)] for position in lost]
 
-    async def resize(
+    async def set_window(
         self,
         gid: str,
         uid: str,
@@ -220,7 +220,7 @@ class Store:
         about: as in Renewal.
         """
         new = "" if about is None else json.dumps(about)
-        return bool(await self._run("resize", [gid, uid, session, window, new]) == 1)
+        return bool(await self._run("set_window", [gid, uid, session, window, new]) == 1)
 
     async def renew(self, renewals: Sequence[Renewal]) -> dict[int, Gone]:
         """Renew leases; give the positions of those that are not this connection's any more."""

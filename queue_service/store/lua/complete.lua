@@ -17,11 +17,11 @@ local now = now_ms()
 local function note_failure(uid, index, record, code, sentence, kind)
     if code == 'EngineDied' then
         Records.note_death(own, gid, index, uid)
-        if lined_from then
+        if lines_from then
             Lines.note_kill(gid, index, uid)
         end
         Writes.later('HDEL', own.deliveries, Records.deaths_field(gid, index))
-    elseif kind == 'timeout' and lined_from then
+    elseif kind == 'timeout' and lines_from then
         Lines.note_broken_off(gid, index)
     end
     local poison = code == 'PoisonJob' or code == 'EngineDied' and DeadLetterPolicy.is_poison(gid, index)

@@ -15,8 +15,8 @@ local gid, bytes_left, max_delivery = ARGV[4], tonumber(ARGV[5]), Rules.max_deli
 local SCAN_LIMIT = 1000 -- entries that a filter may skip in one call
 local scan_left, set_aside = SCAN_LIMIT, false
 local deadline = Rules.max_idle_ms > 0 and now_ms() + Rules.max_idle_ms
-local lined = lined_from and role == 'input' and gid == Rules.workers_gid
-local owners = lined and Lines.accounts()
+local uses_lines = lines_from and role == 'input' and gid == Rules.workers_gid
+local owners = uses_lines and Lines.accounts()
 -- The owner whose entries this group sees; "" sees all.
 local reader = Owners.owner_of(gid)
 
@@ -41,7 +41,7 @@ end
 
 -- This subscriber's filter does not match the entry.  If others of the group have another filter,
 -- the entry waits for them among the released ones; otherwise the group does not look at it again.
-local function pass_over(index, line)
+local function pass_over(index, subscriber)
     local function done_by_any(index)
         local groups = Groups.groups_of(own)
         for _, other in ipairs(groups.any_done and groups.gids or {}) do
@@ -54,7 +54,7 @@ local function pass_over(index, line)
 
     scan_left = scan_left - 1
     local member = gid .. SEP .. padded(index)
-    if line.mixed and tonumber(index) >= line.floor then
+    if subscriber.mixed and tonumber(index) >= subscriber.floor then
         set_aside = redis.call('ZADD', own.released, 0, member) == 1 or set_aside
         return
     end
@@ -76,7 +76,7 @@ end
 -- Which owner is next.  least: what that owner has used, until the next entry is delivered.
 local turns = { heads = {}, least = nil }
 
-local function hand_over(batch, uid, index, fields, record)
+local function deliver_entry(batch, uid, index, fields, record)
     local deaths, retry, alone = 0, '', record.state == 'a'
     if record.attempt > 0 or record.state == 'j' then
         deaths = #Records.deaths_of(own, gid, index).uids
@@ -94,8 +94,8 @@ local function hand_over(batch, uid, index, fields, record)
     end
     batch[#batch + 1] = { index, record.attempt, record.lane, fields[REQUEST_ID], fields[TAGS],
         fields[STORED_AT], fields[DATA], fields[PATH], fields[CONTENT_TYPE], deaths, retry,
-        alone and '1' or '0', lined and Lines.has_rivals(Lines.owner_of(fields)) and '1' or '0' }
-    if lined then
+        alone and '1' or '0', uses_lines and Lines.has_rivals(Lines.owner_of(fields)) and '1' or '0' }
+    if uses_lines then
         turns.least = nil
         Lines.begin_run(gid, index, Lines.owner_of(fields), now_ms())
     end
@@ -138,7 +138,7 @@ local shares_of_sink = { results = {}, held_back = false }
 -- Whether an owner may run one more entry: its own limit allows it, and its unread results leave
 -- room in the sink for those of others.
 local function is_below_most(fields)
-    if not lined or not fields then
+    if not uses_lines or not fields then
         return true
     end
     local owner, most = Lines.owner_of(fields)
@@ -163,7 +163,7 @@ end
 -- Whether a released entry may go now.  A failed entry does not overtake other owners: it waits for
 -- its owner's turn, and goes first then.  What a lost or leaving worker held goes before all.
 function turns.is_come(index, record, fields)
-    if not lined or not fields or not Rules.fair or record.state ~= 'j'
+    if not uses_lines or not fields or not Rules.fair or record.state ~= 'j'
         or record.attempt == 0 and Records.deaths_of(own, gid, index).most == 0 then
         return true
     end
@@ -173,13 +173,13 @@ function turns.is_come(index, record, fields)
     return Lines.share_of_owner((Lines.owner_of(fields)), now_ms()) <= turns.least
 end
 
-local function deliver_released(batch, uid, room, line, only_reserved)
+local function deliver_released(batch, uid, room, subscriber, only_reserved)
     -- Entries that this user may not have may come first: look a little further.
     local members = redis.call('ZRANGEBYLEX', own.released,
         '[' .. gid .. SEP, '(' .. gid .. ' ', 'LIMIT', 0,
-        math.max(0, room) + ((line.mixed or lined) and SCAN_LIMIT or 64))
+        math.max(0, room) + ((subscriber.mixed or uses_lines) and SCAN_LIMIT or 64))
     for _, member in ipairs(members) do
-        if not may_go_on(batch, line.window_room) then
+        if not may_go_on(batch, subscriber.window_room) then
             return
         end
         local index = unpadded(string.sub(member, #gid + 2))
@@ -190,19 +190,19 @@ local function deliver_released(batch, uid, room, line, only_reserved)
         if only_reserved then
             fits = record.state == 'o' and record.uid == uid
         end
-        if fits and may_have(record, uid, line.others)
+        if fits and may_have(record, uid, subscriber.others)
             and is_below_most(fields) and turns.is_come(index, record, fields)
         then
-            if line.filter and not Entries.matches(line.filter, index, fields) then
-                pass_over(index, line)
+            if subscriber.filter and not Entries.matches(subscriber.filter, index, fields) then
+                pass_over(index, subscriber)
             elseif max_delivery > 0 and record.attempt >= max_delivery then
                 end_now(index, record)
             else
                 redis.call('ZREM', own.released, member)
-                if lined and fields then
+                if uses_lines and fields then
                     Lines.go_again(index, fields)
                 end
-                hand_over(batch, uid, index, fields, record)
+                deliver_entry(batch, uid, index, fields, record)
             end
         end
     end
@@ -210,7 +210,7 @@ end
 
 -- Deliver entries behind the cursor, up to `bound`: "+" or the index from which on entries wait in
 -- lines.
-local function deliver_unseen(batch, uid, room, line, lane, bound)
+local function deliver_unseen(batch, uid, room, subscriber, lane, bound)
     local cursor_field = gid .. SEP .. 'cursor' .. lane
     local cursor = redis.call('HGET', own.groups, cursor_field) or '0'
     local start = cursor
@@ -227,15 +227,15 @@ local function deliver_unseen(batch, uid, room, line, lane, bound)
             cursor = index
             if any_done and redis.call('HEXISTS', own.done, gid .. SEP .. index) == 1 then
                 scan_left = scan_left - 1
-            elseif not line.filter or Entries.matches(line.filter, index, fields) then
-                hand_over(batch, uid, index, fields, new_record(fields, lane))
+            elseif not subscriber.filter or Entries.matches(subscriber.filter, index, fields) then
+                deliver_entry(batch, uid, index, fields, new_record(fields, lane))
             else
-                pass_over(index, line)
+                pass_over(index, subscriber)
             end
         end
         if #found < count then
             if bound ~= '+' then
-                cursor = string.format('%.0f', math.max(tonumber(lined_from) - 1, tonumber(cursor)))
+                cursor = string.format('%.0f', math.max(tonumber(lines_from) - 1, tonumber(cursor)))
             end
             break
         end
@@ -299,22 +299,22 @@ function turns.next_owner(lane)
 end
 
 -- Take the head of an owner's line.
-function turns.deliver_head(batch, uid, line, owner, head)
+function turns.deliver_head(batch, uid, subscriber, owner, head)
     local lane = head.lane
     turns.heads[owner .. SEP .. lane .. SEP] = nil
     Lines.take(owner, lane, head.member)
     if not head.fields then
         return
-    elseif line.filter and not Entries.matches(line.filter, head.index, head.fields) then
-        pass_over(head.index, line)
+    elseif subscriber.filter and not Entries.matches(subscriber.filter, head.index, head.fields) then
+        pass_over(head.index, subscriber)
         return
     end
     Lines.serve(owner)
-    hand_over(batch, uid, head.index, head.fields, new_record(head.fields, lane))
+    deliver_entry(batch, uid, head.index, head.fields, new_record(head.fields, lane))
 end
 
-local function deliver_from_lines(batch, uid, room, line, lane)
-    local bound = '(' .. lined_from .. '-0'
+local function deliver_from_lines(batch, uid, room, subscriber, lane)
+    local bound = '(' .. lines_from .. '-0'
     local unseen = Lines.has_unseen(lane)
     while may_go_on(batch, room) do
         local owner, least = turns.next_owner(lane)
@@ -323,29 +323,29 @@ local function deliver_from_lines(batch, uid, room, line, lane)
         then
             local before = #batch
             Lines.serve('')
-            deliver_unseen(batch, uid, math.min(room, before - 1), line, lane, bound)
+            deliver_unseen(batch, uid, math.min(room, before - 1), subscriber, lane, bound)
             unseen = #batch > before
         elseif owner then
-            turns.deliver_head(batch, uid, line, owner, (turns.next_of(owner, owners[owner], lane)))
+            turns.deliver_head(batch, uid, subscriber, owner, (turns.next_of(owner, owners[owner], lane)))
         else
             return
         end
     end
 end
 
-local function deliver_new(batch, uid, room, line, lane)
-    if lined then
-        deliver_from_lines(batch, uid, room, line, lane)
+local function deliver_new(batch, uid, room, subscriber, lane)
+    if uses_lines then
+        deliver_from_lines(batch, uid, room, subscriber, lane)
     else
-        deliver_unseen(batch, uid, room, line, lane, '+')
+        deliver_unseen(batch, uid, room, subscriber, lane, '+')
     end
 end
 
 local function deliver_to(uid, session, asked)
-    local subscriber = gid .. SEP .. uid .. SEP
-    local known = redis.call('HMGET', own.subscribers, subscriber .. 'session',
-        subscriber .. 'window', subscriber .. 'held', subscriber .. 'filter',
-        subscriber .. 'reserved')
+    local prefix = gid .. SEP .. uid .. SEP
+    local known = redis.call('HMGET', own.subscribers, prefix .. 'session',
+        prefix .. 'window', prefix .. 'held', prefix .. 'filter',
+        prefix .. 'reserved')
     if known[1] ~= session then
         return { known[1] and known[1] ~= '' and 'taken' or 'lost', 0 }
     end
@@ -359,24 +359,24 @@ local function deliver_to(uid, session, asked)
         gid .. SEP .. 'floor')
     local roomy = math.max(1, tonumber(sums[1] or 0))
     local level = math.ceil((left + tonumber(sums[2] or 0)) / roomy)
-    local line = {
+    local subscriber = {
         filter = known[4] ~= '' and cjson.decode(known[4]) or nil,
         mixed = sums[3], floor = tonumber(sums[3] or 0),
         window_room = math.min(asked, window - held), others = roomy > 1,
     }
     -- With several filters in a group, other subscribers' room may be for other entries.
-    local room = line.mixed and line.window_room or math.min(line.window_room, level - held)
+    local room = subscriber.mixed and subscriber.window_room or math.min(subscriber.window_room, level - held)
 
     local batch = { 'ok', held }
     if tonumber(known[5]) > 0 then
-        deliver_released(batch, uid, line.window_room, line, true)
-        if may_go_on(batch, line.window_room) then
-            redis.call('HSET', own.subscribers, subscriber .. 'reserved', 0)
+        deliver_released(batch, uid, subscriber.window_room, subscriber, true)
+        if may_go_on(batch, subscriber.window_room) then
+            redis.call('HSET', own.subscribers, prefix .. 'reserved', 0)
         end
     end
-    deliver_released(batch, uid, room, line, false)
-    deliver_new(batch, uid, room, line, 1)
-    deliver_new(batch, uid, room, line, 0)
+    deliver_released(batch, uid, room, subscriber, false)
+    deliver_new(batch, uid, room, subscriber, 1)
+    deliver_new(batch, uid, room, subscriber, 0)
     if #batch > 2 then
         batch[2] = held + #batch - 2
         Groups.set_subscriber(own, gid, uid, window, batch[2])

@@ -46,7 +46,7 @@ end
 -- The name under which a result is stored: that of the entry which it answers.  A worker that reads the
 -- input queue through EAS sees the ids of owned entries with their owner, so an id without one is
 -- the service's own, also when its entry has gone before its result comes.  A token of a
--- worker answers what its own connections hold; a result without an entry is its own.
+-- worker answers what its own connections hold; a result that answers no entry is the worker's own.
 local function name_of_result(request_id, owner, meant)
     local unsure = string.sub(meant, 1, 1) == '?'
     if unsure then

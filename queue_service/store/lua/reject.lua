@@ -40,7 +40,7 @@ local function give_back(uid, index, record, said)
             -- it can be exempted once only.
             record.attempt = record.attempt - 1
             uncharged = true
-        elseif role == 'input' and lined_from then
+        elseif role == 'input' and lines_from then
             Lines.note_kill(gid, index, uid)
         end
         if DeadLetterPolicy.is_poison(gid, index) then

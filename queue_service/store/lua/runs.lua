@@ -8,7 +8,7 @@
 local gid, most, now, found = ARGV[4], tonumber(ARGV[5]), now_ms(), {}
 
 local function began(index)
-    local text = lined_from and redis.call('HGET', running, gid .. SEP .. index)
+    local text = lines_from and redis.call('HGET', running, gid .. SEP .. index)
     if text then
         return tonumber(string.match(text, '^%d+'))
     end

@@ -251,7 +251,7 @@ class _Work:
             case wire.SetWindow(window):
                 if window > self._settings.max_window:
                     raise WireError(f"a window of at most {self._settings.max_window}", str(window))
-                await self._queue.resize(subscriber, window)
+                await self._queue.set_window(subscriber, window)
             case wire.Renew(load):
                 if load is not None:
                     subscriber.describe(load=_described(load))

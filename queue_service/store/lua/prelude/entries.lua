@@ -34,7 +34,7 @@ local function remove(q, index, lane, request_id, tags, answered_by)
         end
         request_id, tags = fields[REQUEST_ID], fields[TAGS]
     end
-    if lined_from and q == input then
+    if lines_from and q == input then
         Lines.leave_if_in(index, lane)
     end
     if redis.call('XDEL', q.lanes[lane], index .. '-0') == 0 then
@@ -56,7 +56,7 @@ local function remove(q, index, lane, request_id, tags, answered_by)
             Records.erase_record(q, gid, index, record)
         end
         if record and record.state == 'h' then
-            if lined_from and q == input and gid ~= answered_by then
+            if lines_from and q == input and gid ~= answered_by then
                 Lines.note_broken_off(gid, index)
             end
             Groups.end_hold(q, gid, record.uid, index)
@@ -110,7 +110,7 @@ local function finish(q, gid, index, record)
     if not fields then
         return false
     end
-    if lined_from and q == input and gid == Rules.workers_gid
+    if lines_from and q == input and gid == Rules.workers_gid
         and not (record and record.state == 'h')
     then
         Lines.leave(index, found, fields)
@@ -141,7 +141,7 @@ local function append(q, lane, fields)
     if q == input and lane == 1 then
         Gaps.came_urgent(index)
     end
-    if q == input and (lined_from or fields[OWNER - 1] == 'o') then
+    if q == input and (lines_from or fields[OWNER - 1] == 'o') then
         Lines.enter(index, lane, fields)
     end
     return index

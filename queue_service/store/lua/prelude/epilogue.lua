@@ -21,7 +21,7 @@ local function flush()
     flush_if_made(modules.entries)
     -- Lines can be closed once everything is stored.  A call that has not touched them may have
     -- removed the last thing that kept them open, such as a member of a group.
-    if lined_from and modules.lines then
+    if lines_from and modules.lines then
         modules.lines.close()
     end
     -- How many entries wait is known only now.

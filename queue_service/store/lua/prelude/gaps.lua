@@ -3,9 +3,9 @@
 --
 -- Indexes are given one after the other, so the number of entries between two of them is their
 -- distance less the gaps: indexes of the other lane, and of entries that went before a group had
--- seen them.  Those alone are written down, in `gaps`: "u<index>" while an entry of the lane that
--- goes first is there, "d<index>" where none of lane 0 is any more.  Putting and handing out in
--- lane 0 writes nothing, and a count costs the same at any depth.
+-- seen them.  Only gaps are stored, in `gaps`: "u<index>" while an entry of the lane that goes
+-- first is there, "d<index>" where an entry of lane 0 no longer is.  A put or a delivery in lane 0
+-- writes nothing, and a count costs the same at any depth.
 
 local notes = {}
 local MOST_GAPS = 20000 -- beyond this the lowest are forgotten, and counts become upper bounds

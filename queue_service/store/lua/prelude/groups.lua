@@ -59,7 +59,7 @@ local function end_hold(q, gid, uid, index)
     Writes.later('ZREM', q.deadlines, member)
     if q == input then
         Stops.clear_stop(gid, uid, index)
-        if lined_from then
+        if lines_from then
             Lines.end_run(gid, index)
         end
     end

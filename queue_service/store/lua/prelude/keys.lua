@@ -1,14 +1,14 @@
--- prelude/keys: the keys, the clock, the doorbell, and how an entry lies in its stream.
+-- prelude/keys: the keys, the clock, the doorbell, and the fields of an entry.
 --
--- This file is in front of every script; the other files of this folder are modules (see prelude.py).
+-- Every script begins with this file; the other files of this folder are modules (see prelude.py).
 --
--- keys     1..21   the queue that the verb is about      (see keys.py for what each holds)
+-- keys     1..21   the queue that the script works on    (see keys.py for what each holds)
 --          22..42  the other queue of the same service
---          43..52  what belongs to both: tickets, times, delayed, stops, lines, shares, running,
+--          43..52  keys of the service: tickets, times, delayed, stops, lines, shares, running,
 --                  owned, gaps, due
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
---          3  the rules by which entries go out and end (see rules.lua)
+--          3  the rules of the service (see rules.lua)
 local SEP = '\31'
 local QUEUE_KEYS = 21
 local channel, role = ARGV[1], ARGV[2]
@@ -39,24 +39,24 @@ local delayed, stops = KEYS[2 * QUEUE_KEYS + 3], KEYS[2 * QUEUE_KEYS + 4]
 local lines, shares = KEYS[2 * QUEUE_KEYS + 5], KEYS[2 * QUEUE_KEYS + 6]
 local running, owned = KEYS[2 * QUEUE_KEYS + 7], KEYS[2 * QUEUE_KEYS + 8]
 local gaps, due_jobs = KEYS[2 * QUEUE_KEYS + 9], KEYS[2 * QUEUE_KEYS + 10]
--- The first of the keys that a verb has of its own.
+-- The position of the first key that only this script has.
 local OWN_KEYS = 2 * QUEUE_KEYS + SHARED_KEYS + 1
 
--- How entries and everything beside them are stored.  A version that stores them in a way which the
--- ones before would misread has the next number; what it writes first makes those before refuse.
+-- The number of the stored format.  Increase it if older versions would misread what this one writes:
+-- the first write then stores the number, and older versions refuse the queue.
 local FORMAT = 3
--- A queue without lines and owners (see lines.lua, owners.lua) is stored as the first format has it,
--- and says so.
+-- By queue, the number that it has stored.  A queue without lines and owners (see lines.lua, owners.lua)
+-- has the first format, so that older versions can still use it.
 local format_of = {}
--- The index from which on new entries of the input queue wait in lines; false while none does.
-local lined_from
+-- The first index of the input queue that waits in lines; false if there are no lines.
+local lines_from
 -- Since when the service is paused, ms since 1970: then the input queue delivers nothing.
 local paused_at
 for _, q in ipairs({ own, peer }) do
     local format
     if q == input then
         local known = redis.call('HMGET', q.meta, 'format', 'lined', 'paused')
-        format, lined_from, paused_at = known[1], known[2], known[3]
+        format, lines_from, paused_at = known[1], known[2], known[3]
     else
         format = redis.call('HGET', q.meta, 'format')
     end
@@ -66,11 +66,12 @@ for _, q in ipairs({ own, peer }) do
     format_of[q] = tonumber(format or 1)
 end
 
--- The last index of a queue that this call has read or given.
+-- By queue, the last index, if this call has read it or assigned one.
 local last_index = {}
 
--- A Redis that is full refuses a script's first write when it may take memory, and lets the others
--- pass.  Only puts are to be refused: what is stored must still go out, be answered and go.
+-- A Redis without free memory refuses a script whose first write may need some, and accepts all writes
+-- after a first one that needs none.  Only puts should fail then: stored entries must still be delivered,
+-- answered and deleted.  So every other script starts with a write that needs no memory.
 local function write_although_full()
     redis.call('HDEL', own.meta, 'nothing')
 end
@@ -84,8 +85,8 @@ local function ring(which)
     redis.call('PUBLISH', channel, which)
 end
 
--- Indexes are text: a Lua number would lose the digits above 2^53.  Members of the
--- lexicographic sets carry them with leading zeros, so that their order is the queue's.
+-- Indexes are text, because a Lua number is exact only up to 2^53.  In members of sorted sets they have
+-- leading zeros, so that the order of texts is that of the numbers.
 local function padded(index)
     return string.rep('0', 20 - #index) .. index
 end
@@ -98,11 +99,11 @@ local function length(q)
     return redis.call('XLEN', q.lanes[0]) + redis.call('XLEN', q.lanes[1])
 end
 
--- An entry's fields, in the order in which put.lua writes them.
+-- The positions of an entry's fields, in the order in which put.lua writes them.
 local REQUEST_ID, TAGS, STORED_AT, DATA, PATH, CONTENT_TYPE, OWNER = 2, 4, 6, 8, 10, 12, 14
 
--- Whether an entry of higher priority goes before those of every owner, as its token has the right
--- to; such a token says so in a last field.  What the service's own token puts always does.
+-- Says whether an entry of lane 1 goes before the entries of all owners.  Those of the service's own token
+-- always do.  Those of a token with the right to it have a last field `u`.
 local function is_urgent(fields)
     return fields[OWNER - 1] ~= 'o' or fields[#fields - 1] == 'u'
 end

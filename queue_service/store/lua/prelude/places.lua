@@ -1,4 +1,4 @@
--- prelude/places: where entries are in the line of a group, and how good that number is.
+-- prelude/places: how many entries of a group go before an entry, and how exact that number is.
 -- uses: gaps, lines, rules
 
 local place = {}
@@ -34,7 +34,7 @@ function place.of(gid, index, lane, record, fields)
         -- Results are read from the sink in any order, and no gap is written down.
         local cursor = redis.call('HGET', own.groups, prefix .. 'cursor' .. lane) or '0'
         return released + math.max(0, tonumber(index) - tonumber(cursor) - 1), 'at_most'
-    elseif lined_from and gid == Rules.workers_gid then
+    elseif lines_from and gid == Rules.workers_gid then
         local ahead, alone = Lines.ahead(index, lane, fields)
         return released + ahead, alone and quality or 'about'
     end

@@ -1,18 +1,18 @@
--- prelude/quotas: what the token that puts may have.
+-- prelude/quotas: the limits of the token that puts.
 -- uses: lines, owners, rules
 --
--- A putter is "<account> <most waiting> <most at once> <ms from one put to the next> <puts at once>
--- <1: its priority goes before other owners> <most results in the sink>", each limit 0 for none; ""
--- is the service's own token.  The account is the owner, so that all its tokens count as one; that of a
--- token which sees everybody's entries is its id.
--- The rate is kept in a key of the token, as the time at which its allowance is whole again.
+-- A putter is the text "<account> <most waiting> <most at once> <ms between puts> <burst>
+-- <1 if its priority overtakes other owners> <most results in the sink>".  A limit of 0 means none; the
+-- text "" is the service's own token, which has no limits.  The account is the owner, so that all tokens
+-- of an owner share its limits.  A token that sees all entries has its id as the account.
+-- A key of the token stores its rate: the time at which the whole burst is available again.
 local quota = {}
 
--- An owner may hold this many times the free room of a queue: four fifths when it is alone, less
--- beside others.  So there is always room for a newcomer.
+-- An owner may have at most this many times the free room of a queue: four fifths of the queue if it is
+-- alone, less beside others.  So a new owner always finds room.
 local SHARE = 4
 
--- Whether an owner with this number of results, in the sink and to come, may have one more.
+-- Says whether an owner may have one more result.  results: those in the sink and those to come.
 function quota.may_have_result(results, room)
     if Rules.sink_evicts or results == 0 then
         return true
@@ -39,12 +39,12 @@ local function whole_again(key, now)
     return math.max(now, tonumber(redis.call('GET', key) or 0))
 end
 
--- Why an owner may have no more in the queues now, whatever its limits: it would leave no room for
--- others.  `room` is that of the input queue, "nil" where a full one drops its oldest.
+-- Returns the refusal of an owner that would leave no room for others, whatever its own limits are, or
+-- nil.  room: free places of the input queue; nil if a full queue drops its oldest entry.
 local function share_refusal(account, owner, results, in_line, room)
     local holds = in_line + account.runs
     if owner ~= '' then
-        -- What waits for its next attempt takes up room too, and is in no line.
+        -- Entries that wait for another attempt take up room, but `in_line` does not count them all.
         holds = math.max(holds, Owners.length_for(input, owner) + account.delayed)
     end
     if room and holds >= SHARE * room and holds > 0 then
@@ -55,12 +55,12 @@ local function share_refusal(account, owner, results, in_line, room)
     return nil
 end
 
--- Returns nil, or why nothing more is taken now: {"quota", which limit, how many there are, ms
--- until there may be room, -1 if that is unknown}.
+-- Returns nil if the put is allowed, or else {"quota", which limit, how many the owner has, ms until the
+-- put may be allowed, -1 if that is unknown}.
 function quota.refusal(putter, owner, key, now, room)
     local account = Lines.account_of(putter.id)
     local in_line = account.waiting[0] + account.waiting[1] + account.delayed
-        + (lined_from and Lines.count_back(putter.id) or 0)
+        + (lines_from and Lines.count_back(putter.id) or 0)
     if putter.in_line > 0 and in_line >= putter.in_line then
         return { 'quota', 'in_line', in_line, -1 }
     end
@@ -88,8 +88,9 @@ function quota.note_put(putter, key, now)
     end
 end
 
--- For how long a key of a repeatable put is kept.  Nothing lists the keys of an owner, so those of about
--- one such time are counted; beyond that many, further ones are kept for long enough to try again.
+-- Returns for how many ms to keep an idempotency key.  Nothing lists the keys of an owner, so this counts
+-- those that it stored in about one such time.  Beyond MOST_KEYS, further keys are kept only long enough
+-- for a client to try again: otherwise one owner could fill the memory with keys.
 function quota.key_ms(owner, wanted_ms, now)
     local MOST_KEYS, LEAST_KEPT_MS = 100000, 5 * 60 * 1000
     if owner == '' then
@@ -106,7 +107,7 @@ function quota.key_ms(owner, wanted_ms, now)
     return count < MOST_KEYS and wanted_ms or math.min(wanted_ms, LEAST_KEPT_MS)
 end
 
--- Write the owner into an entry's fields.
+-- Writes the owner into an entry's fields.
 function quota.own(fields, putter, lane)
     fields[OWNER - 1], fields[OWNER] = 'o', putter.owner
     if putter.urgent and lane == 1 then

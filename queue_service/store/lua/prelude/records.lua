@@ -101,7 +101,7 @@ end
 
 local function erase_record(q, gid, index, record)
     local field = gid .. SEP .. index
-    if record.attempt > 1 or record.state ~= 'h' or noted[field] or lined_from then
+    if record.attempt > 1 or record.state ~= 'h' or noted[field] or lines_from then
         -- A first delivery has no such fields, unless there are several owners: then an engine may have
         -- died on the entry in a delivery that was not counted (see reject.lua).
         Writes.later('HDEL', q.deliveries, deaths_field(gid, index), error_field(gid, index))

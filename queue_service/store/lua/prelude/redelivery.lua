@@ -24,7 +24,7 @@ local function put_back(q, gid, index, record, state, failure, uncharged)
         stop_delivery(index, record, why)
         return
     end
-    if lined_from and q == input and failure and failure.type == 'timeout' then
+    if lines_from and q == input and failure and failure.type == 'timeout' then
         Lines.note_broken_off(gid, index)
     end
     local is_followed = q == input and Tickets.may_have_ticket(record.tags)
@@ -48,7 +48,7 @@ local function put_back(q, gid, index, record, state, failure, uncharged)
             local failed = Records.error_of(own, gid, index)
             Events.tell_failure(record.request_id, record.attempt, failed, pause_ms, next_at)
         end
-        if lined_from and q == input then
+        if lines_from and q == input then
             Lines.come_back(gid, index)
         end
         if next_at then

@@ -1,4 +1,4 @@
--- resize: change the window of a subscriber.
+-- set_window: change the window of a subscriber.
 -- uses: groups
 -- writes
 --
