@@ -1,6 +1,6 @@
 """What a test must not leave behind: Redis keys, held entries, asyncio tasks.
 
-The rule for keys: a key has a TTL, or somebody who owns it and will remove it.  The tables below
+The rule for keys: a key has a TTL, or an owner that will remove it.  The tables below
 are all keys of a queue and their owners; a key in none of them is a leak.  On top of that, the
 sums that the store keeps beside its sets must be the sums.
 """
@@ -49,7 +49,7 @@ SUBSCRIBER_KEYS = {"leases", "subscribers", "holds", "deadlines"}
 #: The mark of a test that leaves entries in its queues on purpose.
 LEAVES_ENTRIES = "leaves_entries"
 
-#: The mark of a test that ends while somebody still holds a lease, or with no service running.
+#: The mark of a test that ends while a subscriber still holds a lease, or with no service running.
 LEAVES_SUBSCRIBERS = "leaves_subscribers"
 
 #: Seconds until everything is released that a closed connection held: a grace and a tick.

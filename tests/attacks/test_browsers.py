@@ -43,7 +43,7 @@ async def length_of(session: aiohttp.ClientSession, url: str) -> str:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_page_under_a_rebound_name_is_told_which_setting_names_the_hosts(
+async def test_the_error_for_a_page_under_a_rebound_name_names_the_setting_for_hosts(
     session: aiohttp.ClientSession, url: str, path: str
 ) -> None:
     for host in ("evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example"):
@@ -87,7 +87,7 @@ async def test_names_of_the_setting_are_answered(
         assert answer.status == 200
 
 
-async def test_the_names_that_direct_clients_are_told_are_answered(
+async def test_the_service_answers_at_the_names_that_direct_clients_get(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     url = await serve(direct_endpoints="queue-1.test:80, [::1]:8080")
@@ -175,7 +175,7 @@ def assert_readable(answer: aiohttp.ClientResponse, origin: str = APP) -> None:
 
 
 @pytest.mark.leaves_entries
-async def test_a_page_of_an_allowed_origin_reads_every_face_errors_and_streams(
+async def test_a_page_of_an_allowed_origin_reads_every_api_errors_and_streams(
     session: aiohttp.ClientSession, serve: Serve
 ) -> None:
     url = await serve(allowed_origins=f"{APP}, http://localhost:3000")

@@ -63,7 +63,7 @@ async def test_a_head_that_does_not_come_ends_its_connection(
     with dial(service) as sock:
         sock.sendall(start)
         answer = await _ends_in_time(sock, HEADER_S)
-    # Whoever has begun to speak is told why it ends.
+    # A client that has begun a request gets the reason.
     assert answer.startswith(b"HTTP/1.1 408 ") if start else not answer
     assert await metric(service, "penstock_slow_heads_total") == 1
 

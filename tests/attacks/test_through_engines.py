@@ -1,4 +1,4 @@
-"""A client with a token to submit and read, and nothing else, attacks what stands behind a service.
+"""A client with a token to submit and read, and nothing else, attacks what is behind a service.
 
 Whole: the client speaks HTTP to a real queue service, whose workers run real engines.  What the
 single engines refuse is tried in tests/inference_worker.
@@ -30,7 +30,7 @@ OPTIONS = {"torch_threads": 1, "device": "cpu"}
 
 
 class Attacker:
-    """Submits jobs with such a token, waits for each, and returns what it is told."""
+    """Submits jobs with such a token, waits for each, and returns what it gets."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session

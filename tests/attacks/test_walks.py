@@ -12,7 +12,7 @@ from queue_service.store.slices import Slices
 from tests.conftest import Serve
 from tests.running import TOKEN
 
-#: Entries in line, and the most commands of one script call: some for each of a hundred entries
+#: Waiting entries, and the most commands of one script call: some for each of a hundred entries
 #: that are removed, fewer for those that are only looked at.
 ENTRIES = 2000
 MOST_COMMANDS = 1500

@@ -1,4 +1,4 @@
-"""What each verb costs with a million entries in line, as a ratio to a thousand.
+"""What each verb costs with a million waiting entries, as a ratio to a thousand.
 
     python -m tests.benchmarks.bench_depth [--deep 1000000] [--rounds 300]
 

@@ -59,7 +59,7 @@ class Wish:
 
 
 def wishes(*, shrink: int = 1, vocabulary: int = VOCABULARY) -> list[Wish]:
-    """Return the mix, always the same; prompts and answers so many times shorter."""
+    """Return the mix, always the same; prompts and answers divided by this number."""
     dice = random.Random(SEED)
     return [
         Wish(

@@ -8,7 +8,7 @@ bfloat16, made on the device and never stored.  Round robin and one by one read 
 every single token; the others read them once for a token of each request.  So the time that one
 reading takes, which is measured by copying, is a floor under the time of a step, and the table
 shows how much of what it permits each way reaches.  Answers may differ in bfloat16, where two
-tokens are nearly as likely; how many do is told.  With `--smoke` everything is done once with a
+tokens are nearly as likely; it prints how many do.  With `--smoke` everything is done once with a
 tiny model in float32 on the CPU, so that a mistake here is found before a GPU is paid for; its
 numbers mean nothing.
 """
@@ -129,7 +129,7 @@ def bandwidth(*, on_cuda: bool) -> float:
 
 
 def finish(*, on_cuda: bool) -> None:
-    """Wait until the device has done what it was told; a CPU has when it returns."""
+    """Wait until the device is idle; a CPU is when the call returns."""
     import torch  # noqa: PLC0415
 
     if on_cuda:
@@ -137,7 +137,7 @@ def finish(*, on_cuda: bool) -> None:
 
 
 def measure(size: Size, rounds: int, *, on_cuda: bool) -> None:
-    """Run every way so many times, in turn, and print the table."""
+    """Run every way this number of times, in turn, and print the table."""
     from inference_worker.engines.transformers.runner import OwnRunner  # noqa: PLC0415
     from inference_worker.engines.transformers.scheduler import Limits  # noqa: PLC0415
     from tests.benchmarks import bench_generation as ways_of  # noqa: PLC0415

@@ -115,7 +115,7 @@ async def compare(ways: dict[str, Way], *, rounds: int, waves: int) -> None:
         f"{'round':>5}" + "".join(f" {way + ', tokens/s':>28}" for way in ways) + f" {'ratio':>6}"
     )
     for number in range(1, rounds + 1):
-        # Whoever goes first in one round goes last in the next, so a drift favours nobody.
+        # The first of one round is the last of the next, so a drift favours none.
         for way in list(ways)[:: 1 if number % 2 else -1]:
             began = time.perf_counter()
             answers = await ways[way](wanted)

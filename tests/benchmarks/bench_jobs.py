@@ -3,7 +3,8 @@
     python -m tests.benchmarks.bench_jobs [--rounds 5] [--jobs 20000]
 
 A job: one of 64 clients puts 256 bytes over HTTP into the input queue; a worker process (echo,
-window 64) is handed it, completes it; the client, told by one watch on the sink, puts the next.
+window 64) gets it and completes it; the client sees
+the result on one watch of the sink and puts the next.
 The raw script makes the same moves without any service, in one process.
 """
 

@@ -98,7 +98,7 @@ class HttpPeer:
 class WorkPeer:
     """Speaks the worker connection as the queue service does, one connection at a time.
 
-    It delivers what `deliver` is told, and answers each completion and rejection as `verdict`
+    It delivers what `deliver` gets, and answers each completion and rejection as `verdict`
     says: True accepts, False refuses, None says nothing.
     """
 

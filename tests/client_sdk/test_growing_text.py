@@ -1,4 +1,4 @@
-"""A text that grows, is cut within a character, and is begun anew."""
+"""A text that grows, is cut within a character, and begins again."""
 
 import base64
 
@@ -26,7 +26,7 @@ def test_a_new_attempt_says_nothing_twice() -> None:
     assert growing.given == "one two three"
 
 
-def test_a_new_attempt_that_says_something_else_is_told_and_can_begin_anew() -> None:
+def test_a_new_attempt_with_another_text_is_reported_and_can_begin_again() -> None:
     growing = GrowingText()
     for event in (ATTEMPT, delta("one"), ATTEMPT):
         growing.feed(event)

@@ -1,4 +1,4 @@
-"""Several replicas of one service: whoever loses one goes on with the next, and at once."""
+"""Several replicas of one service: a client that loses one goes on with the next at once."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from tests.client_sdk.peers import WorkPeer, answer, serving
 from tests.running import free_port
 from tests.waiting import wait_until
 
-#: Waits so long that a test which is served in time has not waited.
+#: Waits that are longer than a test which is served in time.
 LONG_S = 1000.0
 PATIENT_RETRIES = RetryPolicy(first_delay_s=LONG_S, most_delay_s=LONG_S)
 

@@ -47,7 +47,7 @@ async def test_a_greeting_without_an_answer_explains_one_takeover_and_not_the_ne
                 await anext(worker)
 
 
-async def test_a_takeover_in_place_of_the_welcome_is_somebody_elses() -> None:
+async def test_a_takeover_in_place_of_the_welcome_concerns_another_connection() -> None:
     peer = WorkPeer(unwelcome=[CloseCode.TAKEN_OVER])
     async with serving(peer.handle) as url, WorkConnection(url, "svc", window=3) as worker:
         async with asyncio.timeout(5):

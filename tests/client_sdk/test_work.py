@@ -203,7 +203,7 @@ async def test_answers_given_while_nobody_is_there_arrive_later() -> None:
         assert (await connection.complete(completion(7))).accepted
 
 
-async def test_a_delivery_lost_while_away_is_told_and_a_late_result_stays_here() -> None:
+async def test_a_delivery_lost_while_away_is_reported_and_a_late_result_stays_here() -> None:
     peer = WorkPeer()
     async with connected(peer) as connection:
         await connection.wait_connected()
@@ -331,7 +331,7 @@ async def test_a_result_above_the_limit_is_handed_back_and_the_others_arrive() -
         assert (await connection.complete(completion(2))).accepted
 
 
-async def test_closing_ends_the_iteration_and_whoever_still_waits() -> None:
+async def test_closing_ends_the_iteration_and_every_waiting_call() -> None:
     peer = WorkPeer(verdict=lambda index: None)
     async with connected(peer) as connection:
         await connection.wait_connected()
@@ -346,7 +346,7 @@ async def test_closing_ends_the_iteration_and_whoever_still_waits() -> None:
         await connection.close()
 
 
-async def test_whoever_stops_waiting_for_an_outcome_disturbs_nobody() -> None:
+async def test_a_caller_that_stops_waiting_for_an_outcome_affects_no_other() -> None:
     peer = WorkPeer(verdict=lambda index: None)
     async with connected(peer) as connection:
         await connection.wait_connected()

@@ -1,4 +1,4 @@
-"""A service spoken to by plain HTTP, as somebody does who has read only the documentation."""
+"""A client in plain HTTP, written from nothing but the documentation."""
 
 import asyncio
 import json

@@ -83,7 +83,9 @@ async def test_an_auto_commit_subscriber_shows_no_window(plain: Plain) -> None:
     await socket.close()
 
 
-async def test_who_leaves_is_leaving_then_exit_or_complete_and_running_again(serve: Serve) -> None:
+async def test_a_leaving_subscriber_is_leaving_then_exit_or_complete_and_running_again(
+    serve: Serve,
+) -> None:
     base = f"{await serve(release_grace_ms=1000)}{names.EAS_PREFIX}/svc"
     async with plain_session() as session:
         plain = Plain(session, base)
@@ -173,7 +175,7 @@ async def test_a_search_is_pending_only_for_the_group_that_holds(
         assert (missing.status, missing.body) == (404, b"no data in stream")
 
 
-async def test_a_direct_client_is_told_where_to_go(serve: Serve) -> None:
+async def test_a_direct_client_gets_an_address(serve: Serve) -> None:
     url = await serve()
     host, _, port = url.removeprefix("http://").rpartition(":")
     async with aiohttp.ClientSession() as session:

@@ -20,7 +20,7 @@ from tests.waiting import hold_for_blocking, wait_until, wait_until_blocking
 
 
 @pytest.mark.parametrize("policy", ["Rear", "Drop"])
-async def test_item_25_after_max_delivery_hand_outs_an_entry_obeys_its_policy(
+async def test_item_25_after_max_delivery_deliveries_an_entry_obeys_its_policy(
     sdk: EasSdk, start_service: StartService, policy: str
 ) -> None:
     service = await start_service(
@@ -92,7 +92,7 @@ async def test_item_26_with_auto_evict_the_oldest_makes_room(
     assert [frame.text for frame in frames] == ["2", "3", "4"]
 
 
-async def does_what_it_is_told(request: Received, writer: asyncio.StreamWriter) -> None:
+async def follows_instructions(request: Received, writer: asyncio.StreamWriter) -> None:
     """Answer with nothing, with an error, or with what came."""
     match request.body.split():
         case [b"nothing"]:
@@ -105,7 +105,7 @@ async def does_what_it_is_told(request: Received, writer: asyncio.StreamWriter) 
 
 @pytest.fixture
 async def model() -> AsyncIterator[RawServer]:
-    server = RawServer(does_what_it_is_told)
+    server = RawServer(follows_instructions)
     await server.start()
     yield server
     await server.stop()

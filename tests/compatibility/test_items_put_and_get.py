@@ -118,7 +118,7 @@ def test_item_09_a_short_timeout_is_short(pair: Pair, timeout: str) -> None:
     assert time.monotonic() - began < 1.0
 
 
-#: Attributes that every queue has, whoever is connected.
+#: Attributes that every queue has, with any subscribers.
 ATTRIBUTES = {
     "meta.name",
     "meta.backend",

@@ -70,7 +70,7 @@ class Up:
         return found
 
     def wait_for(self, module: str, *, count: int = 1, without: int = 0) -> list[int]:
-        """Wait until so many processes below it run this module; return their ids."""
+        """Wait until this number of processes below it run this module; return their ids."""
 
         def found() -> list[int]:
             pids = [pid for pid in self.running(module) if pid != without]

@@ -1,4 +1,4 @@
-"""A model that talks: it says how much it was told, and what last."""
+"""A model that talks: it says how many messages it got, and the last one."""
 
 import threading
 from collections.abc import Iterator

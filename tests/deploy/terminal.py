@@ -42,7 +42,7 @@ class Terminal:
         self._reader.start()
 
     async def until(self, text: str, *, count: int = 1) -> None:
-        """Wait until this was shown so many times."""
+        """Wait until this was shown this number of times."""
 
         def found() -> bool:
             assert self.shown.count(text) >= count, self.shown[-1500:]

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.leaves_entries
 
-#: Answers in pieces, with the number of messages that it was told and the last of them.
+#: Answers in pieces, with the number of messages that it got and the last of them.
 TALKER = "handler:tests.deploy.talker:Talker"
 
 
@@ -101,7 +101,7 @@ async def test_a_terminal_talks_stops_an_answer_and_goes_on(
     assert await client.sink.count() == 0
 
 
-async def test_a_terminal_shows_the_place_in_line_and_a_stop_there_cancels(
+async def test_a_terminal_shows_the_position_and_a_stop_there_cancels(
     service: QueueServiceProcess, client: AsyncQueueClient
 ) -> None:
     before = await client.jobs.submit("before")

@@ -1,4 +1,4 @@
-"""`penstock dead`: dead letters are listed, read, mended, replayed and purged."""
+"""`penstock dead`: dead letters are listed, read, edited, replayed and purged."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ async def _die(
     return receipt.index
 
 
-async def test_a_dead_letter_is_read_mended_and_replayed(
+async def test_a_dead_letter_is_read_edited_and_replayed(
     start_service: StartService, tmp_path: Path
 ) -> None:
     service = await start_service({"name": "svc", "max_delivery": 1, "dead_message_policy": "Park"})
@@ -83,7 +83,9 @@ async def test_a_dead_letter_is_read_mended_and_replayed(
         assert (await client.sink.get())[0].data == b"done"
 
 
-async def test_what_cannot_be_done_is_told_with_its_exit_code(start_service: StartService) -> None:
+async def test_what_cannot_be_done_is_reported_with_its_exit_code(
+    start_service: StartService,
+) -> None:
     service = await start_service()
     gone = await _penstock("show", "svc", "7", url=service.url)
     assert isinstance(gone.exception, AdminRefused)
@@ -108,7 +110,7 @@ async def test_an_empty_list_says_what_is_kept_and_a_deletion_what_goes(
         await _die(service, worker, b"bad", "parked")
     command = ["delete", "parked", "--url", service.url, "--admin-token", ADMIN_TOKEN]
     held = "0 entries, 0 results and 1 dead letters"
-    # Nobody is there to ask, whatever stands in a pipe.
+    # Standard input is a pipe, so there is no person to ask.
     asked = await asyncio.to_thread(lambda: CliRunner().invoke(app, command, input="y\n"))
     assert isinstance(asked.exception, NotConfirmed)
     assert str(asked.exception).startswith(f"delete parked with {held}: expected --yes")

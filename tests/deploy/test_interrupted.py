@@ -15,7 +15,7 @@ from tests.running import TOKEN, QueueServiceProcess
 
 INTERRUPTED = 130
 
-#: Stands for a slow import that makes something else of a KeyboardInterrupt.
+#: Like a slow import that turns a KeyboardInterrupt into something else.
 SLOW_IMPORT = """
 import threading
 print("importing", flush=True)

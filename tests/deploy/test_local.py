@@ -95,7 +95,7 @@ def test_a_second_ctrl_c_does_not_wait_for_long_jobs(start_up: StartUp) -> None:
     up.process.send_signal(signal.SIGINT)
     wait_until_blocking(lambda: "1 held" in up.log, "the worker begins to leave", STOP_S)
     assert up.end() == 0, up.log
-    # It was told twice and gave its job back, which is not charged for that.
+    # After the second signal it gave its job back, which is not charged.
     assert "is rejected with Shutdown" in up.log
 
 

@@ -178,7 +178,7 @@ async def test_a_full_disk_is_said_and_leaves_whole_lines_to_go_on_from(
     assert mapping.has_all()
 
 
-async def test_a_result_that_is_gone_is_computed_anew(
+async def test_a_result_that_is_gone_is_computed_again(
     start_service: StartService, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     service = await start_service(result_retention_ms=200)

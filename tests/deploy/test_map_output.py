@@ -1,4 +1,4 @@
-"""The files of `penstock map`: what a killed run leaves is mended, and nothing else is touched."""
+"""The files of `penstock map`: what a killed run leaves is repaired, nothing else is touched."""
 
 import json
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_a_run_does_not_go_on_with_something_else(
 @pytest.mark.parametrize(
     "strange", ["hello", "{}", '{"number": 1, "id": "map-x-1", "state": "succeeded"}', "[" * 9999]
 )
-def test_lines_of_somebody_else_are_not_touched(out: Path, strange: str) -> None:
+def test_lines_of_another_program_are_not_touched(out: Path, strange: str) -> None:
     written(out, 1)
     with out.open("a") as file:
         file.write(f"{strange}\n")

@@ -37,7 +37,7 @@ class Kill:
 
 
 def kills_of(seed: int) -> list[Kill]:
-    """What a seed stands for."""
+    """What a seed describes."""
     chance = random.Random(seed)
     victims = ["client", "worker 0", "worker 1", "service"] * KILLS
     return sorted(
@@ -89,7 +89,7 @@ class Client:
         return self.outputs.read_bytes().count(b"\n") if self.outputs.exists() else 0
 
     def has_come_to(self, lines: int) -> bool:
-        """Whether so many lines are there; an end before that is a failure."""
+        """Whether this number of lines is there; an end before that is a failure."""
         assert self.lines() >= lines or self.process.poll() is None, self.log
         return self.lines() >= lines
 

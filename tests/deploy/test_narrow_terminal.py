@@ -1,4 +1,4 @@
-"""On a terminal of 80 columns everything fits, and what somebody copies stands in one line."""
+"""On a terminal of 80 columns everything fits, and what a user copies is in one line."""
 
 import re
 from pathlib import Path

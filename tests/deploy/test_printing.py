@@ -176,7 +176,7 @@ def test_text_of_others_is_made_visible() -> None:
     assert json.loads(safe_json(json.dumps(text, ensure_ascii=False))) == text
 
 
-def test_a_token_is_read_from_a_file_and_stands_in_no_hint(tmp_path: Path) -> None:
+def test_a_token_is_read_from_a_file_and_is_in_no_hint(tmp_path: Path) -> None:
     file = tmp_path / "token"
     running = Running("http://127.0.0.1:1", "demo", "a-secret", "an-admin-secret", 1)
     for options, token in (

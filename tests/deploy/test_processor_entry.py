@@ -50,6 +50,6 @@ def test_a_class_is_found_or_named(entry: str, engine: str, where: str, folder: 
         ("a-b.py", "a name that Python imports"),
     ],
 )
-def test_what_is_no_entry_is_told(entry: str, says: str, folder: Path) -> None:
+def test_what_is_no_entry_is_reported(entry: str, says: str, folder: Path) -> None:
     with pytest.raises(BadServiceFile, match=says):
         engine_of(entry, folder=folder)

@@ -1,4 +1,4 @@
-"""Of Redis, the log of a local mode shows what somebody has to know."""
+"""The log of a local mode shows those lines of Redis that an operator has to know."""
 
 import pytest
 

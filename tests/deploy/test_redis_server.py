@@ -93,7 +93,7 @@ def test_when_there_is_none_the_error_says_where_it_looked_and_what_to_install(
     assert "penstock[local]" in str(caught.value)
 
 
-async def test_it_keeps_what_it_was_told_over_a_kill_and_a_restart(tmp_path: Path) -> None:
+async def test_it_keeps_what_was_written_over_a_kill_and_a_restart(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, password="secret")
     await server.start()
     port = server.port
@@ -173,7 +173,7 @@ async def test_a_port_that_was_asked_for_and_is_taken_is_an_error(
     assert caught.value.port == redis_server.port
 
 
-async def test_when_somebody_is_faster_to_a_free_port_another_one_is_taken(
+async def test_when_another_program_takes_the_free_port_first_the_next_one_is_taken(
     redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = RedisServer(tmp_path)

@@ -98,7 +98,7 @@ def test_every_container_is_as_hardened_as_those_of_the_shipped_file(
         own_image = name.startswith("model-")
         like = shipped["inference-worker" if own_image else re.sub(r"-\d+$", "", name)]
         kept = ["restart", "cap_drop", "security_opt", "logging"]
-        # An image of somebody else writes where it likes, inside of its container.
+        # A foreign image writes where it likes, inside of its container.
         kept += [] if own_image else ["read_only", "tmpfs", "cap_add"]
         assert {key: service.get(key) for key in kept} == {key: like.get(key) for key in kept}, name
         limits = service["deploy"]["resources"]["limits"]

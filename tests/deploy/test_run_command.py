@@ -1,4 +1,4 @@
-"""`penstock run`: a job from its place in line to its result; Ctrl-C, time-outs and failures."""
+"""`penstock run`: a job from its position to its result; Ctrl-C, time-outs and failures."""
 
 import asyncio
 import json
@@ -134,7 +134,7 @@ async def test_a_job_without_a_result_says_why_and_ends_with_1(
 
 
 @pytest.mark.parametrize("runs_already", [False, True])
-async def test_ctrl_c_cancels_the_job_in_line_or_running(
+async def test_ctrl_c_cancels_the_job_waiting_or_running(
     runs: Runs, start_worker: StartWorker, runs_already: bool
 ) -> None:
     if runs_already:
@@ -175,7 +175,7 @@ async def test_a_service_that_is_started_again_is_waited_for(
     assert (process.returncode, out) == (0, b"x")
 
 
-async def test_a_terminal_shows_the_place_in_line_and_the_text_as_it_grows(
+async def test_a_terminal_shows_the_position_and_the_text_as_it_grows(
     runs: Runs, start_worker: StartWorker
 ) -> None:
     await runs.client.jobs.submit("before")

@@ -1,4 +1,4 @@
-"""A service.json: what it may say, what it becomes, and how it is told what it may not."""
+"""A service.json: what it may say, what it becomes, and the errors for what it may not."""
 
 import json
 from typing import Any
@@ -259,7 +259,7 @@ def test_a_processor_of_our_own_and_a_processor_entry() -> None:
         ("1" * 5000, "cannot be read"),
     ],
 )
-def test_text_that_is_no_json_is_told_where(text: str, says: str) -> None:
+def test_the_error_for_text_that_is_no_json_says_where(text: str, says: str) -> None:
     with pytest.raises(relaxed_json.RelaxedJsonError, match=says):
         relaxed_json.loads(text)
 

@@ -93,7 +93,7 @@ def _ask(client: QueueClient, question: str) -> list[str]:
 
 
 class Putting(threading.Thread):
-    """Puts without a pause until it is told to end; what a put raises is kept."""
+    """Puts without a pause until `end`; what a put raises is kept."""
 
     def __init__(self, client: QueueClient) -> None:
         super().__init__(daemon=True)
@@ -297,7 +297,9 @@ def test_a_class_says_its_window_where_the_file_does_not(cli: Cli, tmp_path: Pat
         assert [one["window"] for one in made["input"]["subscribers"]] == [window]
 
 
-def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_path: Path) -> None:
+def test_what_cannot_run_is_reported_and_affects_no_other(
+    cli: Cli, chat: Path, tmp_path: Path
+) -> None:
     bad = tmp_path / "bad.json"
     cli("create", str(chat))
     for document, code, says in (
@@ -322,7 +324,7 @@ def test_what_cannot_run_is_told_and_disturbs_nobody(cli: Cli, chat: Path, tmp_p
         assert says in said, (document, said)
     assert {one["name"] for one in cli("ls")} == {"demo", "chat"}
 
-    # An engine that gives up at once: the reason is told, the other service goes on.
+    # An engine that gives up at once: the reason is shown, the other service goes on.
     (tmp_path / "broken.py").write_text(
         "class Broken:\n    def predict(self, text): 1 / 0\nx = 1 / 0\n"
     )

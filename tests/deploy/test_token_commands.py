@@ -58,7 +58,7 @@ async def test_an_operator_makes_lists_and_revokes_a_token(start_service: StartS
     assert json.loads(_penstock(service, "ls", "--json").stdout) == []
 
 
-async def test_a_refusal_is_told_with_its_reason(start_service: StartService) -> None:
+async def test_a_refusal_is_reported_with_its_reason(start_service: StartService) -> None:
     service = await start_service()
     refused = _penstock(service, "create", "--scope", "everything")
     assert refused.returncode == 1

@@ -1,4 +1,4 @@
-"""What `penstock up` can be told about limits and addresses."""
+"""Options of `penstock up` for limits and addresses."""
 
 import json
 import urllib.request

@@ -1,4 +1,4 @@
-"""A folder in which a reader pastes the commands of the documents, and what stands in for the rest.
+"""A folder in which a reader pastes the commands of the documents, and what replaces the rest.
 
 Only addresses, ports and paths are replaced.  `make up ARGS=...` becomes the `penstock up ...` that
 the Makefile runs (a test compares them), and `make venv` does nothing.
@@ -89,7 +89,7 @@ class Folder:
 
     @contextmanager
     def started(self, commands: str, *, until: str = "") -> Iterator[Path]:
-        """Run commands that go on until Ctrl-C; yield their log once `until` stands in it."""
+        """Run commands that go on until Ctrl-C; yield their log once it contains `until`."""
         log = self.path / "started.log"
         with log.open("wb") as file:
             process = subprocess.Popen(

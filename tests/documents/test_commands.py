@@ -145,7 +145,7 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
-def test_make_up_is_what_stands_in_for_it() -> None:
+def test_make_up_runs_what_replaces_it_here() -> None:
     # `make test` hands its own options and depth to every make below it.
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     shown = subprocess.run(
@@ -240,7 +240,7 @@ def test_the_commands_for_one_queue(local_mode: Folder) -> None:
     assert "answer" in local_mode.paste(get)
     with local_mode.started(watch, until="answer"):
         pass
-    # There is no terminal to ask on, so what removes for good is told that it may.
+    # There is no terminal to ask on, so what removes for good gets --yes.
     told = re.sub(r"(truncate sentiment 20|--all|--force)", r"\1 --yes", "\n".join(rest))
     assert "OK" in local_mode.paste(told)
     local_mode.paste("penstock delete sentiment --yes")

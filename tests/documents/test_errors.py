@@ -60,7 +60,7 @@ def test_every_limit_says_what_helps(name: str) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_whoever_is_kept_out_is_told_what_was_expected_and_what_helps(
+def test_a_client_that_is_kept_out_learns_what_was_expected_and_what_helps(
     error: errors.ServiceError,
 ) -> None:
     sentence = str(error)

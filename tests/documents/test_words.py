@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.documents.words import documents, found_in, sources
+from tests.documents.words import documents, found_in, sources, texts_of_tests
 
 DOCUMENTS = dict(documents())
 
@@ -14,6 +14,11 @@ def test_a_document_has_none_of_the_words(document: str) -> None:
 
 def test_sources_have_none_of_the_words() -> None:
     found = {file: found_in(text) for file, text in sources()}
+    assert {file: words for file, words in found.items() if words} == {}
+
+
+def test_tests_have_none_of_the_words() -> None:
+    found = {file: found_in(text) for file, text in texts_of_tests()}
     assert {file: words for file, words in found.items() if words} == {}
 
 

@@ -9,6 +9,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.documents.blocks import ROOT
 
@@ -51,6 +52,7 @@ WORDS: dict[str, str] = {
     r"lies? still": "wait",
 }
 
+_NAMED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _FENCE = re.compile(r"^ *```.*?^ *```$|<!--.*?-->|`[^`\n]+`|\]\([^)]*\)", re.DOTALL | re.MULTILINE)
 _WORDS = re.compile("|".join(rf"(?P<w{n}>\b(?:{word})\b)" for n, word in enumerate(WORDS)), re.I)
 
@@ -96,11 +98,30 @@ def sources() -> Iterator[tuple[str, str]]:
                 yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
 
 
+def texts_of_tests() -> Iterator[tuple[str, str]]:
+    """Yield each file of tests, its name and its texts: docstrings, comments, names."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if path.parent == Path(__file__).parent and path.stem in ("words", "test_words"):
+            continue
+        source = path.read_text(encoding="utf-8")
+        texts = list(_comments_of(source))
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, _NAMED):
+                texts.append(node.name.replace("_", " "))
+            if isinstance(node, (*_NAMED, ast.Module)):
+                texts.append(ast.get_docstring(node) or "")
+        yield str(path.relative_to(ROOT)), "\n".join(" ".join(text.split()) for text in texts)
+
+
 def _texts_of(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             # A line end inside of a docstring is a space.
             yield " ".join(node.value.split())
+    yield from _comments_of(source)
+
+
+def _comments_of(source: str) -> Iterator[str]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.string

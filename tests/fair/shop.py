@@ -51,8 +51,8 @@ _RULES = Rules(
 class Shop:
     """The queue of `svc`.
 
-    owner_of: by index, the owner of each entry that was put.  given: the owners of what was handed
-    out, in that order.  held: by worker, its deliveries by index.
+    owner_of: by index, the owner of each entry that was put.  given: the owners of what was
+    delivered, in that order.  held: by worker, its deliveries by index.
     """
 
     scripts: Scripts
@@ -125,7 +125,7 @@ class Shop:
         )
 
     async def take(self, *uids: str, gid: str = SERVICE) -> list[Delivery]:
-        """Hand out whatever these may have now; give what that was."""
+        """Deliver all that these may have now; return what that was."""
         handout = await self.store.deliver(
             gid, [Ask(uid, "s", self._windows[gid, uid]) for uid in uids]
         )

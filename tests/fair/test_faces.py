@@ -100,7 +100,7 @@ async def test_a_killed_worker_loses_nothing_of_any_token(
     assert sorted(results) == sorted(wanted)
 
 
-async def test_every_face_says_which_limit_is_reached(
+async def test_every_api_says_which_limit_is_reached(
     serve: Serve, session: aiohttp.ClientSession
 ) -> None:
     url = await serve()

@@ -47,7 +47,7 @@ async def test_an_owner_alone_has_every_worker(shop: Shop) -> None:
     assert len(await shop.take("w")) == 8
 
 
-async def test_whoever_comes_back_has_saved_nothing_up(shop: Shop) -> None:
+async def test_an_owner_that_comes_back_has_saved_nothing_up(shop: Shop) -> None:
     await shop.join("w")
     await shop.put("early", 1)
     await shop.work_off("w")
@@ -84,7 +84,7 @@ async def test_the_service_s_own_token_is_one_owner_among_others(shop: Shop) -> 
     assert Counter(shop.given) == {"": 40, "a": 20}
 
 
-async def test_higher_priority_goes_first_whoever_owns_it(shop: Shop) -> None:
+async def test_higher_priority_goes_first_for_every_owner(shop: Shop) -> None:
     await shop.put("a", 3)
     urgent = await shop.put("b", 4, priority=1, urgent=True)
     own = await shop.put("", 1, priority=1)

@@ -1,4 +1,4 @@
-"""What one token may have: how fast, how many in line, how many at once."""
+"""What one token may have: how fast, how many waiting, how many at once."""
 
 import time
 from collections import Counter
@@ -55,7 +55,7 @@ def test_limits_that_mean_nothing_are_refused(limits: dict[str, object]) -> None
         TokenLimits.model_validate(limits)
 
 
-async def test_more_in_line_than_a_token_may_have_are_refused_until_some_are_out(
+async def test_more_waiting_than_a_token_may_have_are_refused_until_some_are_out(
     shop: Shop, differences: Differences
 ) -> None:
     await shop.put("a", 3, in_line=3)
@@ -69,13 +69,13 @@ async def test_more_in_line_than_a_token_may_have_are_refused_until_some_are_out
     while shop.given[-1] != "a":
         await shop.finish("w")
         await shop.take("w")
-    # One is at a worker, and no longer in line.
+    # One is at a worker, and no longer waits.
     await shop.put("a", 1, in_line=3)
     await shop.refused("a", in_line=3)
     assert not differences()
 
 
-async def test_what_is_not_before_its_time_counts_as_in_line(
+async def test_what_is_not_before_its_time_counts_as_waiting(
     shop: Shop, differences: Differences
 ) -> None:
     first = await shop.submit("a", begin_ms=2**42, in_line=2)
@@ -159,7 +159,7 @@ async def test_an_allowance_comes_back_with_time(shop: Shop) -> None:
     await wait_until(is_taken, "there is room again")
 
 
-async def test_what_waits_for_another_attempt_is_in_line(
+async def test_what_waits_for_another_attempt_counts_as_waiting(
     shop: Shop, differences: Differences
 ) -> None:
     await shop.join("v", 3)
@@ -195,7 +195,7 @@ async def test_what_comes_back_alone_keeps_to_the_limit_of_running(
         due += (await shop.tickets.due()).done
         return due == 3
 
-    # Nothing else is in line: only what came back says that there is still a limit to keep.
+    # Nothing else waits: only what came back shows that there is still a limit to keep.
     await wait_until(are_due, "all pauses are over")
     assert len(await shop.take("w")) == 1
     assert not await shop.take("w")

@@ -1,4 +1,4 @@
-"""The place in line that a search tells is the place from which an entry goes out."""
+"""The position that a search shows is the one from which an entry is delivered."""
 
 import random
 from collections.abc import Callable

@@ -62,7 +62,7 @@ class Model:
         room = any(len(self.shop.held[uid]) == 0 for uid in self.workers)
         waiting = Counter(self.shop.owner_of[index] for index in self.there - self.held().keys())
         if room:
-            # Nobody may be idle while somebody's entry could run.
+            # No worker may be idle while an entry could run.
             assert not waiting.total() - waiting["c"]
             assert not waiting["c"] or running["c"] == MOST
 

@@ -1,7 +1,7 @@
 """Defects that are put into a copy of the product, one at a time: the matrix has to find them.
 
 Each is a change of text.  A text that is no longer there, or is there more than once, is an
-error: the defect has to be described anew.
+error: the defect has to be described again.
 """
 
 from collections.abc import Iterable

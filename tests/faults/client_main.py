@@ -1,10 +1,10 @@
-"""A client of a run: puts as many jobs as it is told to, and notes what became of each put.
+"""A client of a run: puts the jobs that standard input asks for, and notes what became of each put.
 
     python -m tests.faults.client_main <journal> <name> <url> <seed> sdk|lean
 
 `sdk` uses the product's client, half of its hands with retries; `lean` asks once, as curl does.
 
-Told by stdin: `rate <jobs per second>`, `burst <jobs>`, `slow <share> <milliseconds>`.
+Commands on stdin: `rate <jobs per second>`, `burst <jobs>`, `slow <share> <milliseconds>`.
 """
 
 import asyncio

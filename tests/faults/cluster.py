@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 PREFIX = "faults"
 WORKERS = 4
-#: Of the workers, so many run their engine in a process of its own.
+#: The number of workers that run their engine in a separate process.
 OWN_ENGINES = 2
 #: The workers of the teams' service, one of which runs its engine in a process of its own.
 TEAM_WORKERS = 2
@@ -42,7 +42,7 @@ class Shape:
     services: int = 2
     sink_length: int = 3000
     max_delivery: int = 5
-    #: How long a put can be repeated, in seconds; each is a key in Redis for so long.
+    #: How long a put can be repeated, in seconds; its key stays in Redis that long.
     repeatable_s: float = 3600.0
     seed: int = 0
     teams: tuple[str, ...] = ("amber", "blue")

@@ -22,13 +22,13 @@ class What(StrEnum):
 
     # A worker, about its connection or about one delivery of it.
     CONNECTED = "connected"  # the service said Welcome; window is what was asked for
-    WINDOW = "window"  # it takes so many from now on
+    WINDOW = "window"  # how many it takes from now on
     DISCONNECTED = "disconnected"  # code: the close code, if there was one
     CLOSING = "closing"  # it leaves by its own will: it answers for nothing from here on
     DELIVERED = "delivered"  # index, attempt, lane
     COMPLETED = "completed"  # it answered with a result
     REJECTED = "rejected"  # it gave the delivery back; code says why, kind of what type it is
-    LOST = "lost"  # it was told that the delivery is no longer its own
+    LOST = "lost"  # it learned that the delivery is no longer its own
     OUTCOME = "outcome"  # what the service said to its answer: code "" is accepted
 
     # A reader of the sink, about one result; index is the sink's.
@@ -37,10 +37,10 @@ class What(StrEnum):
     COMMITTED = "committed"  # the service confirmed that it is done with
     DEAD_LETTER = "dead letter"  # the entry ended without a result, on purpose
 
-    # Whoever makes and ends tokens.
+    # What makes and ends tokens.
     REVOKED = "revoked"  # the service confirmed that the token named in code is no more
 
-    # Whoever hurts and heals.
+    # What causes faults and ends them.
     KILLED = "killed"  # the process named in code is no more
     HURT = "hurt"  # a fault begins; code names it
     HEALED = "healed"  # it is over

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 #: The first share of the samples is left out: caches fill, pools reach their size.
 WARM_UP = 0.2
-#: The rest is cut into so many pieces; what counts of each is its least sample, because load
+#: The rest is cut into this number of pieces; what counts of each is its least sample, because load
 #: comes and goes, and a leak is what stays when it has gone.
 PIECES = 8
 #: Growth below this share of the memory, from the first piece to the last, is none...

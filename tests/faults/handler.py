@@ -23,7 +23,7 @@ FOR_EVER_S = 3600.0
 
 
 def encode(request_id: str, delay_ms: int, failures: tuple[str, ...] = ()) -> bytes:
-    """Return the payload of a request that takes so long, and first fails like this."""
+    """Return the payload of a request that takes this long, and first fails like this."""
     return " ".join((request_id, str(delay_ms), *failures)).encode()
 
 

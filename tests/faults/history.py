@@ -43,7 +43,7 @@ class Request:
     asked: float | None = None
     accepted: float | None = None
     refused: bool = False
-    in_use: bool = False  # it was refused because its id stands for something else
+    in_use: bool = False  # it was refused because its id is in use for something else
     dead_letters: int = 0
     deliveries: list[Event] = field(default_factory=list)
     completions: list[Event] = field(default_factory=list)  # accepted ones
@@ -136,7 +136,7 @@ class History:
     def holds(self) -> Iterator[Hold]:
         """Every delivery with the time at which its worker stopped answering for it.
 
-        That is when it answered, was told that the delivery is lost, lost or closed its
+        That is when it answered, learned that the delivery is lost, lost or closed its
         connection, or was killed.
         """
         for events in self.workers.values():

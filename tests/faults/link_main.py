@@ -3,7 +3,7 @@
     python -m tests.faults.link_main <name>=<port>:<port to>[,<port to>...] ...
 
 With several ports to go to it is a load balancer: the next one, or the one after it when that
-refuses.  Told by stdin, `<verb> <link>`:
+refuses.  Commands on stdin, `<verb> <link>`:
 
     cut    end every connection with a reset
     hold   let nothing through, not even an end; bytes wait, as they do while packets are lost

@@ -100,7 +100,7 @@ class Keeper:
 
     def _set_rate(self, rate: float) -> None:
         for client, share in zip(self._cluster.clients, SHARES, strict=True):
-            # A client that is started anew is told it too.
+            # A client that is started again gets it too.
             client.words = (*self._slow_lines, f"rate {rate * share}")
             client.tell(client.words[-1])
         self._set_team_rate(0 if self._load is Load.IDLE else self._pace.team_rate)

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.waiting import let_pass
 
-#: How often the jobs of a rate are handed out, in seconds.
+#: How often the jobs of a rate are released, in seconds.
 BEAT_S = 0.02
 #: Of a rate, what was missed during an outage is made up for this long, in seconds.
 MOST_BEHIND_S = 5.0
@@ -13,7 +13,7 @@ LOOK_S = 1.0
 
 
 class Pacer:
-    """Hands out jobs to whoever puts them."""
+    """Releases jobs to the tasks that put them."""
 
     def __init__(self) -> None:
         self._rate = 0.0
@@ -21,13 +21,13 @@ class Pacer:
         self._waiting = 0
 
     def set_rate(self, per_second: float) -> None:
-        """Want so many from now on; with none what is still wanted is forgotten."""
+        """Want this number per second from now on; with none what is still wanted is forgotten."""
         self._rate = per_second
         if not per_second:
             self._wanted, self._waiting = asyncio.Semaphore(0), 0
 
     def want(self, count: int) -> None:
-        """Want so many more."""
+        """Want this number more."""
         self._waiting += count
         for _ in range(count):
             self._wanted.release()

@@ -39,7 +39,7 @@ class Part:
     ) -> None:
         self.name = name
         self.folder = folder
-        #: What it is told as soon as it runs, after a restart as well.
+        #: What it gets as soon as it runs, after a restart as well.
         self.words = words
         self._argv = argv
         self._root = root

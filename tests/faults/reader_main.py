@@ -2,7 +2,7 @@
 
     python -m tests.faults.reader_main <journal> <name> <url> watch|get
 
-Told by stdin: `pause`, `go`.
+Commands on stdin: `pause`, `go`.
 """
 
 import asyncio

@@ -64,9 +64,9 @@ class Timeline:
     def resumed(self, died_at: float, *, within_s: float) -> list[Redelivered]:
         """Return when what workers held behind a process that fell silent went on.
 
-        Behind it are those whose connection ends within so long after it.  What they held goes
+        Behind it are those whose connection ends within this time after it.  What they held goes
         on when its answer is accepted, theirs over another process or another worker's, or when
-        it is handed out again.
+        it is delivered again.
         """
         found = []
         for who, events in self._workers.items():

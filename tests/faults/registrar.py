@@ -1,4 +1,4 @@
-"""The teams' tokens: made, handed out, and revoked while the teams put jobs with them."""
+"""The teams' tokens: made, passed on, and revoked while the teams put jobs with them."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ class Registrar:
         self._current: dict[str, str] = {}
 
     async def give(self, team: Part) -> None:
-        """Make a token for a team, and tell it; one that is started anew is told it too."""
+        """Make a token for a team, and pass it on; a team that is started again gets it too."""
         wish = {
             "scopes": ["submit", "read", "cancel"],
             "services": [self._service],

@@ -73,7 +73,7 @@ class Report:
             of_cell.faults[injury.load] += 1
             of_load.faults[str(injury.cell)] += 1
             if injury.load == Load.SINK_FULL:
-                # Nothing is handed out while the sink is full, to whomever: no time to measure.
+                # Nothing is delivered while the sink is full, so there is no time to measure.
                 continue
             if injury.cell.victim is Victim.WORKER and injury.cell.fault in SILENCES:
                 for who in injury.victims:

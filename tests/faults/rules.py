@@ -148,7 +148,7 @@ def _exchanges(history: History) -> Exchanges:
 def _was_heard(
     pairs: list[tuple[float, float, int]], at: float, connection: int, quarter_s: float
 ) -> bool:
-    # A lease is put off every third of it, for whoever was heard since.  Somebody who exchanged
+    # A lease is renewed each third of it, for each worker that was heard since.  One that exchanged
     # words in each quarter, with a service that answered, cannot have been forgotten.
     end = bisect_right(pairs, (at, float("inf"), 0))
     quarters: set[int] = set()
@@ -202,7 +202,7 @@ def fence(history: History) -> Iterator[Violation]:
 
 
 def stale_result(history: History) -> Iterator[Violation]:
-    """A result is that of the newest delivery, or of a run that its worker was given anew."""
+    """A result is that of the newest delivery, or of a run that its worker got again."""
     for request_id, request in history.requests.items():
         made_by = {read.attempt for reads in request.reads.values() for read in reads} - {0}
         if not made_by or not request.deliveries:
@@ -224,7 +224,7 @@ def _key(given: Event) -> tuple[int, int]:
 
 
 def attempt(history: History) -> Iterator[Violation]:
-    """Each hand-out of an entry has a number of its own.
+    """Each delivery of an entry has another number.
 
     A rejection with `Shutdown` takes the number back, so such requests are left out.
     """
@@ -297,7 +297,7 @@ def _is_first_delivery(history: History, event: Event) -> bool:
 def terminal(history: History) -> Iterator[Violation]:
     """Nothing comes after the end: no result after its commit, no delivery after completion.
 
-    What was on its way before the end may arrive after it; what was asked for, or handed out,
+    What was on its way before the end may arrive after it; what was asked for, or delivered,
     after the end may not.
     """
     started: dict[str, float] = {}
@@ -312,7 +312,7 @@ def terminal(history: History) -> Iterator[Violation]:
     for request_id, request in history.requests.items():
         for done in request.completions:
             for given in request.deliveries:
-                # Attempts are counted up, so a higher one is handed out later.
+                # Attempts are counted up, so a higher one is delivered later.
                 if (given.index, given.attempt) > (done.index, done.attempt) and given.at > done.at:
                     sentence = f"{given.who} was given {request_id} after it was completed"
                     yield Violation("terminal", sentence, request_id)

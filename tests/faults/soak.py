@@ -72,7 +72,7 @@ class Samples:
 async def soak(
     minutes: float, folder: Path, seed: int
 ) -> tuple[dict[str, Growth], int, list[Violation]]:
-    """Load a cluster for so long; give each memory's growth, the jobs, and rules broken."""
+    """Load a cluster for this time; give each memory's growth, the jobs, and rules broken."""
     shape = Shape(
         seed=seed,
         lease_s=10.0,

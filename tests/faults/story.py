@@ -9,7 +9,7 @@ LEASE_S = 2.0
 
 
 class Story:
-    """Events that somebody tells, a tenth of a second apart."""
+    """Events of a made-up history, a tenth of a second apart."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

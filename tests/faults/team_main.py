@@ -5,7 +5,7 @@
 The team is the name's first part. Every team uses the same ids. What an earlier process of the team
 has left behind, it finds in the list of its jobs, and reads as well.
 
-Told by stdin: `rate <jobs per second>`, `burst <jobs>`, `token <id> <text>`, the newest last.
+Commands on stdin: `rate <jobs per second>`, `burst <jobs>`, `token <id> <text>`, the newest last.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ PAUSE_S = 0.2
 LIST_EVERY_S = 1.0
 PAGE = 500
 #: How long a job is left after its result was read, in seconds: no sending of its put may still be
-#: on its way, for it would put the job anew.
+#: on its way, for it would put the job again.
 LEFT_S = 12.0
 TIMEOUT_S = 8.0
 #: The share of puts with the token before the newest, which may be revoked.
 STALE = 0.15
-#: An attempt that never ends is cut off after so long.
+#: An attempt that never ends is cut off after this time.
 RUN_TIMEOUT = "1s"
 
 #: What becomes of attempts, and how many jobs in a hundred are of that kind.  Where more of them
@@ -170,7 +170,7 @@ class Team:
             )
             what = What.ACCEPTED
         except errors.IdInUse:
-            # By somebody else: this team uses each id once.
+            # By another owner: this team uses each id once.
             what, code = What.REFUSED, "in use"
         except (errors.QueueFull, errors.Refused):
             # After a retry this says nothing of the tries before.

@@ -155,7 +155,7 @@ def test_a_refused_answer_is_no_sign_of_a_live_lease() -> None:
     assert read_all(story).rules() == set()
 
 
-def test_a_window_that_became_smaller_binds_what_is_handed_out_after_it() -> None:
+def test_a_window_that_became_smaller_binds_later_deliveries() -> None:
     story = Story().connect("a", 2).put("r1", What.UNKNOWN).say("a", What.WINDOW, window=0)
     assert story.deliver("a", "r1", 1).rules() == set()
 

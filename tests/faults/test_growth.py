@@ -1,4 +1,4 @@
-"""A memory that grows is told from one that moves."""
+"""A memory that grows is distinguished from one that moves."""
 
 import random
 

@@ -14,7 +14,7 @@ def delivered(at: float, who: str, *, attempt: int = 1) -> Event:
     return Event(at, who, What.DELIVERED, "r1", 1, attempt)
 
 
-def test_the_time_with_a_dead_holder_ends_when_somebody_else_is_given_the_entry() -> None:
+def test_the_time_with_a_dead_holder_ends_when_another_worker_gets_the_entry() -> None:
     events = [
         delivered(1.0, "a"),
         Event(2.0, "us", What.KILLED, code="a"),
@@ -39,7 +39,7 @@ def test_what_a_frozen_worker_answered_after_all_has_no_dead_holder() -> None:
 
 
 def behind(*, after: list[Event]) -> list[float]:
-    """What worker `a` held went on so long after the process that it hung on was frozen at 2.0."""
+    """What worker `a` held went on this long after its process was frozen at 2.0."""
     events = [
         delivered(1.0, "a"),
         Event(1.5, "a", What.COMPLETED, "r1", 1, 1),

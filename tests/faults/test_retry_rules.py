@@ -20,7 +20,7 @@ def put(request_id: str = MINE, *, most: int = 3, token: str = "old") -> Story:
 
 
 def fail(story: Story, attempt: int, *, pause_ms: int, code: str = "", who: str = "a") -> Story:
-    """An attempt fails, and is told so; code: why that is refused."""
+    """An attempt fails, and the worker reports it; code: why that is refused."""
     held = {"index": 1, "attempt": attempt}
     story.deliver(who, MINE, 1, attempt)
     story.say(who, What.REJECTED, MINE, code="Odd", kind="transient", pause_ms=pause_ms, **held)
@@ -93,7 +93,7 @@ def test_more_attempts_than_asked_for_are_found() -> None:
     assert succeed(fail(fail(put(most=2), 1, pause_ms=0), 2, pause_ms=0), 3).rules() == {"attempts"}
 
 
-def test_attempts_that_are_counted_anew_under_another_index_are_found() -> None:
+def test_attempts_that_are_counted_from_1_under_another_index_are_found() -> None:
     story = fail(put(most=1), 1, pause_ms=0).deliver("b", MINE, 2, 1)
     assert "attempts" in story.rules()
 

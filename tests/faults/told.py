@@ -1,4 +1,4 @@
-"""Lines that a process of a run is told by whoever started it."""
+"""Commands that a process of a run reads from its standard input."""
 
 import asyncio
 import sys

@@ -46,7 +46,7 @@ class Line:
     def ask(self, request: bytes, *, has_body: bool = True, is_last: bool = False) -> Answer:
         """Send a request and read its answer; status 0 where there is none.
 
-        is_last: nothing follows on this connection, and the service is told so.
+        is_last: nothing follows on this connection, and the request says so.
         """
         if self._socket is None:
             self._socket = socket.create_connection(self._address, ANSWER_S)

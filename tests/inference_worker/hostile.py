@@ -1,4 +1,4 @@
-"""Handlers as nobody should write them, and somebody will."""
+"""Handlers as no user should write them, and some will."""
 
 import asyncio
 import functools
@@ -35,7 +35,7 @@ class UnspeakableInput(BadInput):
 
 
 class Array:
-    """What numpy's arrays and numbers are to somebody who wants plain values."""
+    """Like numpy's arrays and numbers for code that expects plain values."""
 
     def tolist(self) -> list[float]:
         return [1.5, 2.0]

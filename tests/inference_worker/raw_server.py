@@ -97,7 +97,7 @@ class RawServer:
             writer.transport.abort() if task.cancelling() else writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A look whether somebody listens sends nothing, and is no request.
+        # A check whether the port is open sends nothing, and is no request.
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.strip().split("\r\n")
         method, target, _ = first.split(" ")

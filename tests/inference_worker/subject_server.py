@@ -1,4 +1,4 @@
-"""A user's model server, for tests: started by the worker, and told by its jobs what to do.
+"""A user's model server, for tests: started by the worker; its jobs say what it does.
 
     subject_server.py <folder>
 

@@ -1,4 +1,4 @@
-"""A bad job is told from a bad worker: real engines, killed by their jobs."""
+"""A bad job is distinguished from a bad worker: real engines, killed by their jobs."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ async def test_a_job_that_killed_two_engines_is_answered_and_not_run(
     assert peer.answers == [Completion(1, 2, Result(sentence, tags), failure)]
 
 
-async def test_failures_in_a_row_make_the_worker_rest_and_its_engine_begin_anew(
+async def test_failures_in_a_row_make_the_worker_rest_and_restart_its_engine(
     start: StartInProcess, peer: Peer, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = await start(f"{HANDLERS}:Broken", capacity=1, sick_after=3)
@@ -122,7 +122,7 @@ async def test_a_poison_job_ends_as_a_dead_letter_and_fifty_healthy_ones_finish(
         (letter,) = await operator.letters()
         assert (letter["reason"], letter["request_id"]) == ("PoisonJob", poison.request_id)
         assert len(letter["deaths"]) == 2
-        # What was wrong with it is mended, and it is tried again.
+        # The cause is fixed, and it is tried again.
         await operator.ask("PATCH", f"/{letter['id']}", json={"data": "sleep 0"})
         await operator.ask("POST", f"/{letter['id']}/replay")
         (frame,) = await collect(client, 1)

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 
 class CountingEngine(EchoEngine):
-    """Counts how often it was begun anew."""
+    """Counts its restarts."""
 
     restarts = 0
 
@@ -31,7 +31,7 @@ async def rest(one: CircuitBreaker) -> None:
 
 
 @pytest.mark.parametrize(("number", "lengths"), [(0, "0.5 0.5 0.5"), (1, "0.5 1 2")])
-async def test_a_rest_grows_only_where_somebody_else_takes_the_jobs(
+async def test_a_rest_grows_only_where_another_worker_takes_the_jobs(
     caplog: pytest.LogCaptureFixture, number: int, lengths: str
 ) -> None:
     async def others() -> int | None:
@@ -44,7 +44,7 @@ async def test_a_rest_grows_only_where_somebody_else_takes_the_jobs(
             await rest(one)
     said = [record.getMessage().split()[-2] for record in caplog.records]
     assert " ".join(said) == lengths
-    # Where it is alone, what was begun anew and has done nothing since is not begun anew again.
+    # If it is alone, an engine that has done nothing since its restart is not restarted again.
     assert engine.restarts == (3 if number else 1)
     one.record_success()
     await rest(one)

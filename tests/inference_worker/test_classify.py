@@ -1,4 +1,4 @@
-"""Which class of failure an exception, an exit code or a header stands for."""
+"""The failure type of an exception, an exit code or a header."""
 
 import email.utils
 import errno

@@ -35,7 +35,7 @@ async def test_a_token_that_is_not_valid_is_reported_while_the_model_loads(
     # Its setup never returns, so this can only be said before.
     log = await ended(worker)
     assert code in log or "NO_SUCH_SERVICE" in log
-    # A wrong name of a service looks the same to whoever has no token, so both are named.
+    # Without a token, a wrong name of a service looks the same, so both are named.
     assert f"PENSTOCK_WORKER_SERVICE, which is {settings.get('service', 'svc')!r}, and" in log
 
 

@@ -10,7 +10,7 @@ from tests.inference_worker.test_worker import delivery
 from tests.waiting import wait_until
 
 CALLS = 20_000
-#: Handed out together; the window is larger than that.
+#: Delivered together; the window is larger than that.
 TOGETHER = 100
 
 

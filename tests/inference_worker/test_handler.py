@@ -106,7 +106,7 @@ async def test_what_a_handler_raises_becomes_a_failure(
     assert await end_of(await load("obey"), order) == failed
 
 
-async def test_a_handler_is_told_about_its_job(load: Load) -> None:
+async def test_a_handler_gets_facts_about_its_job(load: Load) -> None:
     job = Job("r-1", b"", {"user": "u"}, attempt=3, path="v1/run")
     events = [event async for event in (await load("TellsContext")).run(job)]
     assert events[:2] == [Started(), Progress(0.25, "a quarter")]
@@ -126,7 +126,7 @@ async def test_the_class_bounds_the_capacity(load: Load) -> None:
     assert (await load("Upper", 8)).capacity == 8
 
 
-async def test_five_at_once_unless_somebody_says_otherwise(load: Load) -> None:
+async def test_five_at_once_by_default(load: Load) -> None:
     assert (await load("Upper")).capacity == 5
     assert (await load("obey")).capacity == 5
     assert (await load("AsyncSlow")).capacity == 5

@@ -102,7 +102,7 @@ async def test_only_plain_values_leave_the_engine(load: Load) -> None:
     assert (type(progress.fraction), type(progress.note)) == (float, str)
 
 
-async def test_a_name_with_odd_bytes_can_be_told_to_the_client(load: Load) -> None:
+async def test_a_name_with_odd_bytes_can_be_sent_to_the_client(load: Load) -> None:
     end = await end_of(await load("sync"), b"file name")
     assert isinstance(end, Failed)
     said = answer_to(delivery(1, attempt=3), end)

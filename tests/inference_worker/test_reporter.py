@@ -1,4 +1,4 @@
-"""What engines tell, put together on its way to whoever follows."""
+"""Events of engines, merged on their way to the followers."""
 
 import pytest
 
@@ -44,7 +44,7 @@ async def test_pieces_of_a_moment_are_one_event_and_the_rest_comes_with_the_end(
     assert told[2].data.decode() == "€"
 
 
-async def test_a_newer_attempt_is_told_everything_from_the_beginning() -> None:
+async def test_a_newer_attempt_gets_everything_from_the_beginning() -> None:
     told: list[Event] = []
     reporter = Reporter(told.append)
     reporter.add(delivery(), Delta(b"one "))

@@ -120,7 +120,7 @@ def test_an_engine_that_worked_for_another_owner_a_while_ago_is_well() -> None:
     assert not any(row.note(index, owner=RED) for index in range(3, 9))
     row.now_s = PROOF_S
     assert row.note(9, owner=RED)
-    # Another engine has to prove itself anew.
+    # Another engine has to prove itself again.
     row.note(10, DONE, owner=BLUE)
     row.failures.reset()
     assert [row.note(index, owner=RED) for index in (11, 12, 13)] == [False, False, True]

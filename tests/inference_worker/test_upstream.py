@@ -367,7 +367,7 @@ async def test_the_smaller_one_of_window_and_slots_holds(
         ("http", {"port": 1, "colour": 1}, "colour: "),
     ],
 )
-def test_options_that_make_no_sense_are_told(
+def test_options_that_make_no_sense_are_reported(
     name: str, options: dict[str, object], told: str
 ) -> None:
     with pytest.raises(BadEngine, match=re.escape(told)):

@@ -145,6 +145,6 @@ async def test_the_operator_lists_the_paths_that_jobs_may_name(
 
 
 @pytest.mark.parametrize("path", ["score", "/a*", "/a%2fb", "/a?b", "/*/a", ""])
-def test_a_path_that_the_operator_cannot_mean_is_told_at_the_start(path: str) -> None:
+def test_a_path_that_the_operator_cannot_mean_is_reported_at_the_start(path: str) -> None:
     with pytest.raises(BadEngine, match="paths"):
         load_engine(EngineSpec("http", {"port": 1, "paths": [path]}))

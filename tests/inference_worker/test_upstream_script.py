@@ -131,7 +131,7 @@ async def test_a_server_that_dies_is_started_again_and_its_jobs_go_out_again(
     count = 2 if killed else 3
     await answered(peer, count)
     assert {a.code for a in peer.rejections} == {"EngineDied"}
-    # What the server printed last may be about the job of somebody else.
+    # What the server printed last may be about the job of another owner.
     assert "hanging" not in repr(peer.rejections)
     await wait_until(lambda: len(subject.pids) == 2, "it is started again")
     await wait_until(lambda: peer.windows == [0, 5], "the window opened again")
@@ -198,7 +198,7 @@ async def test_a_server_that_cannot_start_ends_the_worker_with_its_last_line(
         ("no-such-program", "exited with 127: "),
     ],
 )
-async def test_a_script_that_is_none_is_told(
+async def test_a_script_that_is_none_is_reported(
     start_worker: StartWorker, peer: Peer, script: object, cause: str
 ) -> None:
     options = {"script": script, "port": free_port()}
@@ -207,7 +207,7 @@ async def test_a_script_that_is_none_is_told(
     assert cause in worker.log
 
 
-async def test_a_port_that_somebody_else_has_is_not_taken_for_the_servers(
+async def test_a_port_of_another_program_is_not_taken_for_the_servers(
     start_worker: StartWorker, peer: Peer, subject: Subject
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -303,7 +303,7 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-async def test_a_server_that_is_begun_anew_charges_nobody(subject: Subject) -> None:
+async def test_a_server_that_is_restarted_charges_no_job(subject: Subject) -> None:
     engine = load_engine(EngineSpec("http", subject.options()))
     await engine.start(Context())
     try:

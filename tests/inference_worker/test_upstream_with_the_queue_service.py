@@ -111,7 +111,7 @@ async def test_an_empty_answer_leaves_the_sink_empty(
     assert await queue.sink.get() == []
 
 
-async def test_a_server_that_never_answers_is_told_as_a_timeout(
+async def test_a_server_that_never_answers_is_reported_as_a_timeout(
     start_service: StartService, start_worker: StartWorker, client: OpenClient, server: RawServer
 ) -> None:
     server.behave = never_answers

@@ -40,7 +40,7 @@ async def connected(worker: WorkerProcess) -> None:
 
 
 async def collect(client: AsyncQueueClient, count: int, *, timeout_s: float = 20.0) -> list[Frame]:
-    """Read so many results from the sink, and make sure that there are no more."""
+    """Read this number of results from the sink, and make sure that there are no more."""
     frames: list[Frame] = []
     end = time.monotonic() + timeout_s
     while len(frames) < count and time.monotonic() < end:

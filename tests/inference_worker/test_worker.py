@@ -105,7 +105,7 @@ async def test_what_is_lost_at_a_reconnect_is_cancelled_and_the_rest_goes_on(
     assert [answer.index for answer in peer.answers] == [2]
 
 
-async def test_a_lost_entry_that_is_handed_out_anew_is_run_anew(
+async def test_a_lost_entry_that_is_delivered_again_is_run_again(
     start: StartInProcess, peer: Peer
 ) -> None:
     running = await start("echo", capacity=4, delay_s=0.3)

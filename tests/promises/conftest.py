@@ -76,7 +76,7 @@ class Client:
         return await self.length(queue) == length
 
     async def search_is_pending(self, index: int, *, gid: str = names.DEFAULT_GROUP) -> bool:
-        """Say whether somebody of the group holds the input entry with this index."""
+        """Say whether a member of the group holds the input entry with this index."""
         address = f"{self.url}{names.EAS_PREFIX}/svc"
         query = {names.SEARCH: "true", names.INDEX: str(index)}
         headers = {names.GROUP_HEADER: gid}

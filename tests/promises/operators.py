@@ -1,4 +1,4 @@
-"""Somebody who looks after dead letters, over the admin API."""
+"""An operator of dead letters, over the admin API."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -23,7 +23,7 @@ class Peer:
 
     held: by index, the deliveries that it was handed and has not answered.
     most_held: the most there ever were.
-    outcomes: what the service said of its answers.  taken: what it was told it holds no more.
+    outcomes: what the service said of its answers.  taken: what, by its messages, it holds no more.
     """
 
     session: aiohttp.ClientSession

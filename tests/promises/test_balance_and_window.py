@@ -1,4 +1,4 @@
-"""Promises 2 and 3: never more than the window, and work goes to whoever is emptiest."""
+"""Promises 2 and 3: never more than the window, and the worker with the fewest jobs is next."""
 
 import asyncio
 
@@ -119,7 +119,7 @@ async def test_a_full_sink_stops_the_workers_after_exactly_as_many_results(
     assert sum(len(peer.handed) for peer in peers) == 20
 
 
-async def test_a_worker_of_the_eas_face_may_store_its_results_where_their_places_are_kept(
+async def test_a_worker_of_the_eas_api_may_store_its_results_where_their_places_are_kept(
     serve: Serve, client: Client, watchers: Watchers
 ) -> None:
     url = await serve({"name": "svc", "sink": {"max_length": 2}})

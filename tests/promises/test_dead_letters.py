@@ -46,7 +46,7 @@ async def _answer(client: Client) -> frame.Frame:
     return answer
 
 
-async def test_out_of_hand_outs_it_is_answered_with_its_last_error_and_kept_whole(
+async def test_out_of_deliveries_it_is_answered_with_its_last_error_and_kept_whole(
     serve: Serve, client: Client, peers: Peers, operator: Operator
 ) -> None:
     url = await _start(serve, client, operator, max_delivery=2)
@@ -89,7 +89,7 @@ async def test_out_of_hand_outs_it_is_answered_with_its_last_error_and_kept_whol
 
 
 @pytest.mark.parametrize("way", ["a lost worker", "a lost connection and another user"])
-async def test_a_crash_at_the_last_hand_out_is_answered_though_nobody_is_left(
+async def test_a_crash_at_the_last_delivery_is_answered_without_any_worker_left(
     serve: Serve, client: Client, peers: Peers, operator: Operator, way: str
 ) -> None:
     url = await _start(serve, client, operator, sink={"max_length": 1})

@@ -1,4 +1,4 @@
-"""Whoever is idle is left alone: no reconnect, no redelivery, nothing in the log."""
+"""An idle subscriber stays connected: no reconnect, no redelivery, nothing in the log."""
 
 from tests.conftest import StartService, StartWorker
 from tests.promises.conftest import Peers

@@ -65,7 +65,7 @@ async def test_a_worker_whose_replica_was_killed_keeps_what_it_works_on(
     assert len(await client.read(10)) == 1
 
 
-async def test_a_job_of_three_leases_is_handed_out_once(
+async def test_a_job_of_three_leases_is_delivered_once(
     start_service: StartService, start_worker: StartWorker, client: Client
 ) -> None:
     service = await start_service(lease_ms=700)

@@ -1,4 +1,4 @@
-"""A delivery that is held for too long goes to another subscriber, and its holder is told."""
+"""A delivery that is held for too long goes to another subscriber, and its holder is notified."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from tests.waiting import hold_for, wait_until
 HANDLERS = "handler:tests.inference_worker.handlers"
 
 
-async def test_it_goes_to_another_worker_as_one_more_hand_out_and_the_late_answer_is_refused(
+async def test_it_goes_to_another_worker_as_one_more_delivery_and_the_late_answer_is_refused(
     serve: Serve, client: Client, peers: Peers
 ) -> None:
     client.url = url = await serve({"name": "svc", "max_idle": "300ms", "max_delivery": 2})
@@ -79,7 +79,7 @@ async def test_what_a_watcher_holds_for_too_long_goes_to_another_watcher(
     assert await client.length() == 0
 
 
-async def test_a_worker_is_told_by_the_replica_that_it_is_connected_to(
+async def test_a_worker_is_notified_by_the_replica_that_it_is_connected_to(
     serve: Serve, client: Client, peers: Peers
 ) -> None:
     fields: dict[str, object] = {"name": "svc", "max_idle": "300ms"}

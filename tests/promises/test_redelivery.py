@@ -1,4 +1,4 @@
-"""Hand-outs that end without a commit: counted, fenced, and ended by the policy."""
+"""Deliveries that end without a commit: counted, fenced, and ended by the policy."""
 
 import asyncio
 
@@ -49,7 +49,7 @@ async def test_at_max_delivery_the_policy_ends_the_entry(
     await client.truncate("/sink")
 
 
-async def test_crashes_count_as_hand_outs(serve: Serve, client: Client, peers: Peers) -> None:
+async def test_crashes_count_as_deliveries(serve: Serve, client: Client, peers: Peers) -> None:
     url = await serve({"name": "svc", "max_delivery": 3, "dead_message_policy": "Drop"})
     client.url = url
     peer = peers.make(1)

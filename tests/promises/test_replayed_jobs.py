@@ -1,4 +1,4 @@
-"""Dead letters of requests that are seen as jobs: what stands for their ids, and takes up room."""
+"""Dead letters of requests that are seen as jobs: what uses their ids, and takes up room."""
 
 from client_sdk.wire import worker as wire
 from tests.conftest import Serve
@@ -7,7 +7,7 @@ from tests.promises.operators import Operator
 from tests.waiting import wait_until
 
 
-async def test_a_job_that_is_not_in_line_before_its_time_takes_room_and_its_id_from_a_replay(
+async def test_a_job_before_its_start_time_takes_room_and_its_id_from_a_replay(
     serve: Serve, client: Client, peers: Peers
 ) -> None:
     client.url = url = await serve(

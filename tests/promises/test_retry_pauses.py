@@ -55,7 +55,7 @@ async def test_after_its_pause_another_worker_has_it_and_the_window_is_free_mean
     await client.truncate("/sink")
 
 
-async def test_one_that_is_to_run_alone_goes_to_the_same_worker_which_is_told_so(
+async def test_one_that_is_to_run_alone_goes_to_the_same_worker_with_that_mark(
     serve: Serve, client: Client, peers: Peers
 ) -> None:
     client.url = url = await serve({"name": "svc", "retry": {}})
@@ -127,7 +127,7 @@ async def test_with_a_policy_a_negative_commit_pauses_and_its_attempts_end(
     await wait_until(lambda: watcher.indexes == [index, index], "it is handed out again")
     assert time.monotonic() - rejected_at >= 0.4
     await watcher.reject(index)
-    # Not to the rear, where its attempts would be counted anew.
+    # Not to the rear, where its attempts would be counted from 0.
     await wait_until(lambda: client.has_length(1, "/sink"), "it is answered")
     (answer,) = await client.read()
     assert answer.tags["errorType"] == "internal"

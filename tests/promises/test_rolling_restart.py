@@ -66,7 +66,7 @@ class Load:
         """Put no more, and read every result."""
         self._stop.set()
         *putters, reader = self._tasks
-        # Whoever met an error that it could not get over raises it here.
+        # A client that met an error which it could not recover from raises it here.
         await asyncio.gather(*putters)
 
         def all_have_come() -> bool:

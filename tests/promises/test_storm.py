@@ -124,7 +124,7 @@ class Storm:
     async def kill_a_service(self) -> None:
         service = self.random.choice(self.services)
         if starting := self.starting.pop(service, None):
-            # It is killed while it starts: whoever awaits that must not see it end.
+            # It is killed while it starts: a task that awaits the start must not see the end.
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await starting

@@ -39,9 +39,9 @@ class Reply:
 
 @dataclass
 class Party:
-    """Whoever carries some tokens; `reads` and `submits` may be the same one.
+    """A client with some tokens; `reads` and `submits` may be the same one.
 
-    used: ids that it has put, with the data of the job which an id stands for.  keys: idempotency
+    used: ids that it has put, with the data of the job of that id.  keys: idempotency
     keys.  indexes: of entries put through EAS.  doubtful: ids that it may have ended itself.
     """
 
@@ -61,7 +61,7 @@ class Party:
         return f"secret-of-{self.name}"
 
     def forget(self) -> None:
-        """Begin anew: another run of the machine has ids of its own."""
+        """Begin again: another run of the machine has other ids."""
         self.end_watch()
         for known in (self.used, self.keys, self.indexes, self.doubtful):
             known.clear()

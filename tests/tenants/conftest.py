@@ -15,7 +15,7 @@ from tests.tenants.team import Team
 
 
 @dataclass
-class House:
+class Tenants:
     """own: the service's own token.  red, blue: the teams."""
 
     own: Team
@@ -43,7 +43,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def house(serve: Serve, session: aiohttp.ClientSession) -> House:
+async def tenants(serve: Serve, session: aiohttp.ClientSession) -> Tenants:
     url = await serve({"name": "svc"}, result_retention_ms=3_600_000)
     own = Team(session, url, TOKEN)
-    return House(own, await own.make(), await own.make())
+    return Tenants(own, await own.make(), await own.make())

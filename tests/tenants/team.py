@@ -17,7 +17,7 @@ SCOPES = ("submit", "read", "cancel")
 
 @dataclass
 class Team:
-    """Whoever carries one token."""
+    """A client with one token."""
 
     session: aiohttp.ClientSession
     url: str

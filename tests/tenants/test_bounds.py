@@ -13,7 +13,7 @@ from queue_service.store.keys import Keys
 from queue_service.store.owners import OWNED
 from tests.promises.peer import Peer
 from tests.queue_service.web.jobs.api import TAKEN
-from tests.tenants.conftest import House
+from tests.tenants.conftest import Tenants
 from tests.tenants.team import SCOPES, Team
 from tests.tenants.test_shares import MOST, Small, all_done_of, empty, small
 from tests.waiting import wait_until
@@ -40,50 +40,50 @@ def keys(key_prefix: str) -> Keys:
     return Keys(key_prefix, "svc")
 
 
-async def _two_tokens(house: House, **limits: int) -> tuple[Team, Team]:
+async def _two_tokens(tenants: Tenants, **limits: int) -> tuple[Team, Team]:
     wish = {"owner": "team", "limits": limits}
-    return await house.own.make(*SCOPES, **wish), await house.own.make(*SCOPES, **wish)
+    return await tenants.own.make(*SCOPES, **wish), await tenants.own.make(*SCOPES, **wish)
 
 
-async def test_two_tokens_of_an_owner_have_one_limit_of_what_is_in_line(house: House) -> None:
-    first, second = await _two_tokens(house, in_line=2)
+async def test_two_tokens_of_an_owner_have_one_limit_of_waiting_entries(tenants: Tenants) -> None:
+    first, second = await _two_tokens(tenants, in_line=2)
     for token in (first, second):
         assert (await token.call("POST", data=b"x")).status == 202
     for token in (first, second):
         answer = await token.call("POST", data=b"x")
         assert (answer.status, answer.json["quota"], answer.json["count"]) == (429, "in_line", 2)
         assert "the owner of the token has 2 entries waiting" in answer.json["detail"]
-    assert (await house.red.call("POST", data=b"x")).status == 202
-    await empty(house)
+    assert (await tenants.red.call("POST", data=b"x")).status == 202
+    await empty(tenants)
 
 
 async def test_two_tokens_of_an_owner_have_one_limit_of_what_runs_and_one_turn(
-    house: House,
+    tenants: Tenants,
 ) -> None:
-    first, second = await _two_tokens(house, running=1)
-    for token in (first, second, house.blue):
+    first, second = await _two_tokens(tenants, running=1)
+    for token in (first, second, tenants.blue):
         assert (await token.call("POST", data=token.token_id)).status == 202
-    worker = Peer(house.own.session, 10)
-    await worker.connect(house.own.url)
+    worker = Peer(tenants.own.session, 10)
+    await worker.connect(tenants.own.url)
     await wait_until(lambda: len(worker.held) == 2, "one of each owner is there")
     assert {delivery.data.decode() for delivery in worker.handed} == {
         first.token_id,
-        house.blue.token_id,
+        tenants.blue.token_id,
     }
     await worker.complete(*list(worker.held))
     await wait_until(lambda: len(worker.handed) == 3, "the other one follows")
     await worker.complete(*list(worker.held))
-    await wait_until(all_done_of(house), "nothing waits")
+    await wait_until(all_done_of(tenants), "nothing waits")
     await worker.cut()
-    await empty(house)
+    await empty(tenants)
 
 
 async def test_users_of_one_team_are_bounded_and_take_no_place_of_another_s(
-    house: House, redis: Redis, keys: Keys
+    tenants: Tenants, redis: Redis, keys: Keys
 ) -> None:
     members = keys.queue("sink")[10]
-    await redis.hset(members, f"{house.red.token_id}{OWNED}g", "999")
-    address = f"{house.own.jobs.eas}/sink?_watch_=true"
+    await redis.hset(members, f"{tenants.red.token_id}{OWNED}g", "999")
+    address = f"{tenants.own.jobs.eas}/sink?_watch_=true"
 
     def headers(team: Team, uid: str) -> dict[str, str]:
         return {
@@ -92,37 +92,37 @@ async def test_users_of_one_team_are_bounded_and_take_no_place_of_another_s(
             names.USER_HEADER: uid,
         }
 
-    session = house.own.session
-    async with session.ws_connect(address, headers=headers(house.red, "a")):
-        async with session.get(address, headers=headers(house.red, "b")) as answer:
+    session = tenants.own.session
+    async with session.ws_connect(address, headers=headers(tenants.red, "a")):
+        async with session.get(address, headers=headers(tenants.red, "b")) as answer:
             assert answer.status == 429
             assert "1000 users" in (said := await answer.text())
             assert "use the same user names again" in said
         # A user that is there may connect again, and others are not concerned.
-        async with session.ws_connect(address, headers=headers(house.red, "a")):
+        async with session.ws_connect(address, headers=headers(tenants.red, "a")):
             pass
-        async with session.ws_connect(address, headers=headers(house.blue, "b")):
+        async with session.ws_connect(address, headers=headers(tenants.blue, "b")):
             pass
-    await redis.hdel(members, f"{house.red.token_id}{OWNED}g")
+    await redis.hdel(members, f"{tenants.red.token_id}{OWNED}g")
 
 
 async def test_results_that_a_worker_s_token_makes_up_fill_no_more_than_a_share(
     small: Small,
 ) -> None:
-    house = await small.house()
-    forger = await house.own.make("work", "read")
+    tenants = await small.tenants()
+    forger = await tenants.own.make("work", "read")
     for number in range(MOST):
         query = {names.REQUEST_ID_TAG: f"id-{number}"}
         assert (await forger.eas("POST", "/sink", params=query, data=b"x")).status == 200
     answer = await forger.eas("POST", "/sink", params={names.REQUEST_ID_TAG: "more"}, data=b"x")
     assert answer.status == 429
     assert f"{MOST} results in the sink".encode() in answer.body
-    worker = await house.worker()
-    job = await house.blue.call("POST", data=b"blue")
+    worker = await tenants.worker()
+    job = await tenants.blue.call("POST", data=b"blue")
     assert job.status in TAKEN
 
     async def is_done() -> bool:
-        return (await house.blue.call("GET", f"/{job.json['id']}/result")).status == 200
+        return (await tenants.blue.call("GET", f"/{job.json['id']}/result")).status == 200
 
     await wait_until(is_done, "the other team's job is done")
     # What it reads makes room again.
@@ -130,15 +130,15 @@ async def test_results_that_a_worker_s_token_makes_up_fill_no_more_than_a_share(
     answer = await forger.eas("POST", "/sink", params={names.REQUEST_ID_TAG: "more"}, data=b"x")
     assert answer.status == 200
     await worker.cut()
-    await empty(house)
+    await empty(tenants)
 
 
 async def test_keys_of_an_owner_that_has_very_many_are_kept_shorter(
-    house: House, redis: Redis, keys: Keys
+    tenants: Tenants, redis: Redis, keys: Keys
 ) -> None:
     meta = keys.queue("input")[2]
     now_ms = int(time.time() * 1000)
-    field = f"keys{SEP}{house.red.token_id}"
+    field = f"keys{SEP}{tenants.red.token_id}"
     await redis.hset(meta, field, f"{now_ms} {MOST_REMEMBERED - 1}")
 
     async def kept_ms(team: Team, key: str, *, eas: bool) -> int:
@@ -152,48 +152,48 @@ async def test_keys_of_an_owner_that_has_very_many_are_kept_shorter(
         stored = keys.idempotency("input", name) if eas else keys.submission(name)
         return int(await redis.pttl(stored))
 
-    assert await kept_ms(house.red, "last", eas=False) > LEAST_KEPT_MS
+    assert await kept_ms(tenants.red, "last", eas=False) > LEAST_KEPT_MS
     for eas in (False, True):
-        assert 0 < await kept_ms(house.red, f"beyond-{eas}", eas=eas) <= LEAST_KEPT_MS
-        assert await kept_ms(house.blue, f"beyond-{eas}", eas=eas) > LEAST_KEPT_MS
+        assert 0 < await kept_ms(tenants.red, f"beyond-{eas}", eas=eas) <= LEAST_KEPT_MS
+        assert await kept_ms(tenants.blue, f"beyond-{eas}", eas=eas) > LEAST_KEPT_MS
     since, count = str(await redis.hget(meta, field)).split()
     assert (int(since), int(count)) == (now_ms, MOST_REMEMBERED + 2)
-    await empty(house)
+    await empty(tenants)
 
 
 async def test_ended_jobs_of_an_owner_that_has_very_many_are_forgotten_and_no_others(
-    house: House, redis: Redis, keys: Keys
+    tenants: Tenants, redis: Redis, keys: Keys
 ) -> None:
     owned = keys.shared()[7]
-    prefix = f"{house.red.token_id}{SEP}t{SEP}"
+    prefix = f"{tenants.red.token_id}{SEP}t{SEP}"
     for start in range(0, 2 * MOST_REMEMBERED, 10_000):
         numbers = range(start, start + 10_000)
         await redis.zadd(owned, {f"{prefix}seed-{number}": 0 for number in numbers})
-    worker = await house.worker()
-    for team in (house.red, house.blue, house.own):
+    worker = await tenants.worker()
+    for team in (tenants.red, tenants.blue, tenants.own):
         assert (await team.call("PUT", "/job", data=b"x")).status in TAKEN
-    await wait_until(all_done_of(house), "all are done")
-    for team in (house.red, house.blue):
+    await wait_until(all_done_of(tenants), "all are done")
+    for team in (tenants.red, tenants.blue):
         assert (await team.call("GET", "/job/result")).body == b"x"
         await team.frames(delete=True)
 
     async def is_forgotten() -> bool:
-        return (await house.red.call("GET", "/job")).status == 404
+        return (await tenants.red.call("GET", "/job")).status == 404
 
     await wait_until(is_forgotten, "the job is forgotten with its result")
-    assert (await house.blue.call("GET", "/job")).json["state"] == "succeeded"
-    assert (await house.own.call("GET", "/job")).json["state"] == "succeeded"
+    assert (await tenants.blue.call("GET", "/job")).json["state"] == "succeeded"
+    assert (await tenants.own.call("GET", "/job")).json["state"] == "succeeded"
     await redis.zremrangebylex(owned, f"[{prefix}seed", f"({prefix}seee")
     await worker.cut()
-    await empty(house)
+    await empty(tenants)
 
 
 async def test_a_token_that_only_submits_sees_why_its_own_job_failed(
-    house: House, session: aiohttp.ClientSession
+    tenants: Tenants, session: aiohttp.ClientSession
 ) -> None:
-    submits = await house.own.make("submit", owner=house.red.token_id)
+    submits = await tenants.own.make("submit", owner=tenants.red.token_id)
     worker = Peer(session, 1)
-    await worker.connect(house.own.url)
+    await worker.connect(tenants.own.url)
     assert (await submits.call("PUT", "/one", data=b"x")).status == 202
     await wait_until(lambda: worker.held, "the worker has it")
     (delivery,) = worker.held.values()
@@ -201,12 +201,12 @@ async def test_a_token_that_only_submits_sees_why_its_own_job_failed(
     failed = Rejection(delivery.index, 1, "ValueError", "no such city", "internal", 60_000)
     await worker.send(Rejections((failed,)))
     await wait_until(lambda: worker.outcomes, "it is given back")
-    for team in (submits, house.red):
+    for team in (submits, tenants.red):
         error = (await team.call("GET", "/one")).json["error"]
         assert (error["code"], error["message"]) == ("ValueError", "no such city")
-    assert (await house.blue.call("GET", "/one")).status == 404
-    assert (await house.red.call("POST", "/one/cancel")).status == 200
+    assert (await tenants.blue.call("GET", "/one")).status == 404
+    assert (await tenants.red.call("POST", "/one/cancel")).status == 200
     # And nothing of its results.
     assert (await submits.call("GET", "/one/result")).status == 403
     await worker.cut()
-    await empty(house)
+    await empty(tenants)

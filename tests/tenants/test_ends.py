@@ -11,7 +11,7 @@ from tests.promises.operators import Operator
 from tests.promises.peer import Peer
 from tests.queue_service.web.jobs.api import TAKEN
 from tests.running import ADMIN_TOKEN
-from tests.tenants.conftest import House
+from tests.tenants.conftest import Tenants
 from tests.tenants.team import Team
 from tests.tenants.test_shares import CAPACITY, Small, all_done_of, empty, small
 from tests.waiting import wait_until
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.leaves_entries
 PAUSE_MS = 600_000
 
 
-async def _reject_each(house: House, count: int, *, pause_ms: int = 0) -> Peer:
+async def _reject_each(tenants: Tenants, count: int, *, pause_ms: int = 0) -> Peer:
     """Have a worker that gives every delivery back with the data in its sentence."""
 
     def reject(peer: Peer, delivery: Delivery) -> None:
@@ -37,8 +37,8 @@ async def _reject_each(house: House, count: int, *, pause_ms: int = 0) -> Peer:
         task.add_done_callback(rejecting.discard)
 
     rejecting: set[asyncio.Future[None]] = set()
-    worker = Peer(house.own.session, 10, on_delivery=reject)
-    await worker.connect(house.own.url)
+    worker = Peer(tenants.own.session, 10, on_delivery=reject)
+    await worker.connect(tenants.own.url)
     await wait_until(lambda: len(worker.outcomes) >= count, "they were given back")
     return worker
 
@@ -49,113 +49,115 @@ async def _job(team: Team, name: str = "same") -> Any:
     return answer.json
 
 
-async def _put_same(house: House, **params: str) -> None:
-    for team, word in ((house.red, b"red"), (house.blue, b"blue")):
+async def _put_same(tenants: Tenants, **params: str) -> None:
+    for team, word in ((tenants.red, b"red"), (tenants.blue, b"blue")):
         answer = await team.call("PUT", "/same", data=word, params=params)
         assert answer.status in TAKEN, answer
 
 
-async def _operators_only(house: House, path: str = "") -> None:
+async def _operators_only(tenants: Tenants, path: str = "") -> None:
     """Dead letters are the operators': no token of a service sees or replays one."""
-    address = f"{house.own.url}/v1/services/svc/dead-letters{path}"
-    for token in (house.red.token, house.blue.token, house.own.token):
+    address = f"{tenants.own.url}/v1/services/svc/dead-letters{path}"
+    for token in (tenants.red.token, tenants.blue.token, tenants.own.token):
         headers = {"Authorization": token}
         for method in ("GET", "POST", "DELETE", *(["PATCH"] if path else [])):
             tail = "/replay" if method == "POST" else ""
-            session = house.own.session
+            session = tenants.own.session
             async with session.request(method, address + tail, headers=headers) as answer:
                 assert answer.status in (401, 403), (method, answer.status)
                 assert "same" not in await answer.text()
 
 
 async def test_dead_letters_keep_their_owner_and_are_replayed_for_it(small: Small) -> None:
-    house = await small.house(max_delivery=1, dead_message_policy="Park")
-    operator = Operator(house.own.session, house.own.url)
-    await _put_same(house)
-    worker = await _reject_each(house, 2)
-    await wait_until(all_done_of(house), "both have ended")
-    for team, word in ((house.red, "red"), (house.blue, "blue")):
+    tenants = await small.tenants(max_delivery=1, dead_message_policy="Park")
+    operator = Operator(tenants.own.session, tenants.own.url)
+    await _put_same(tenants)
+    worker = await _reject_each(tenants, 2)
+    await wait_until(all_done_of(tenants), "both have ended")
+    for team, word in ((tenants.red, "red"), (tenants.blue, "blue")):
         job = await _job(team)
         assert (job["state"], job["error"]["message"]) == ("failed", f"no {word}")
         assert await team.frames() == [("same", f"no {word}".encode())]
         assert await team.listed(state="failed") == ["same"]
     letters = {letter["owner"]: letter for letter in await operator.letters()}
-    assert set(letters) == {house.red.token_id, house.blue.token_id}
-    await _operators_only(house)
-    await _operators_only(house, f"/{letters[house.red.token_id]['id']}")
+    assert set(letters) == {tenants.red.token_id, tenants.blue.token_id}
+    await _operators_only(tenants)
+    await _operators_only(tenants, f"/{letters[tenants.red.token_id]['id']}")
 
     # Both are called the same: the owner says which one is meant.
-    chosen: dict[str, Any] = {"requestId": "same", "owner": house.red.token_id}
-    assert [letter["owner"] for letter in await operator.letters(**chosen)] == [house.red.token_id]
+    chosen: dict[str, Any] = {"requestId": "same", "owner": tenants.red.token_id}
+    assert [letter["owner"] for letter in await operator.letters(**chosen)] == [
+        tenants.red.token_id
+    ]
     assert await operator.letters(owner="") == []
     await operator.ask("GET", status=400, owner="no owner")
     await worker.cut()
     told = await operator.ask("POST", "/replay", **chosen)
     assert [one["request_id"] for one in told["replayed"]] == ["same"]
-    assert ((await _job(house.red))["state"], (await _job(house.blue))["state"]) == (
+    assert ((await _job(tenants.red))["state"], (await _job(tenants.blue))["state"]) == (
         "queued",
         "failed",
     )
-    assert (await house.red.number(""), await house.blue.number("")) == (1, 0)
+    assert (await tenants.red.number(""), await tenants.blue.number("")) == (1, 0)
     # The error that red has not read is taken back; what blue has stays.
-    assert await house.red.frames() == []
-    assert await house.blue.frames() == [("same", b"no blue")]
-    answering = await house.worker()
-    await wait_until(all_done_of(house), "it is done")
-    assert (await house.red.call("GET", "/same/result")).body == b"red"
-    assert (await _job(house.blue))["state"] == "failed"
-    assert (await operator.ask("DELETE", owner=house.blue.token_id))["purged"] == 1
+    assert await tenants.red.frames() == []
+    assert await tenants.blue.frames() == [("same", b"no blue")]
+    answering = await tenants.worker()
+    await wait_until(all_done_of(tenants), "it is done")
+    assert (await tenants.red.call("GET", "/same/result")).body == b"red"
+    assert (await _job(tenants.blue))["state"] == "failed"
+    assert (await operator.ask("DELETE", owner=tenants.blue.token_id))["purged"] == 1
     await answering.cut()
-    await empty(house)
+    await empty(tenants)
 
 
 async def test_what_goes_to_the_rear_stays_its_owner_s(small: Small) -> None:
-    house = await small.house(max_delivery=1, dead_message_policy="Rear")
-    first = [await team.put(b"x", "same") for team in (house.red, house.blue)]
-    worker = await _reject_each(house, 2)
+    tenants = await small.tenants(max_delivery=1, dead_message_policy="Rear")
+    first = [await team.put(b"x", "same") for team in (tenants.red, tenants.blue)]
+    worker = await _reject_each(tenants, 2)
     await worker.cut()
-    for team in (house.red, house.blue):
+    for team in (tenants.red, tenants.blue):
         assert await team.number("") == 1
         assert await team.number("/sink") == 0
-    own = await house.own.eas("GET", params={names.RAW: "false", names.LENGTH: "9"})
+    own = await tenants.own.eas("GET", params={names.RAW: "false", names.LENGTH: "9"})
     assert own.status == 200
     for index in first:
-        for team in (house.red, house.blue):
+        for team in (tenants.red, tenants.blue):
             query = {names.SEARCH: "true", names.INDEX: index}
             assert (await team.eas("GET", params=query)).status == 404
-    answering = await house.worker()
-    await wait_until(all_done_of(house), "both are done")
-    for team in (house.red, house.blue):
+    answering = await tenants.worker()
+    await wait_until(all_done_of(tenants), "both are done")
+    for team in (tenants.red, tenants.blue):
         assert await team.frames() == [("same", b"x")]
     await answering.cut()
-    await empty(house)
+    await empty(tenants)
 
 
 async def test_what_is_dropped_is_dropped_for_its_owner(small: Small) -> None:
-    house = await small.house(max_delivery=1, dead_message_policy="Drop")
-    await house.red.call("PUT", "/same", data=b"red")
-    worker = await _reject_each(house, 1)
-    await wait_until(all_done_of(house), "it is gone")
+    tenants = await small.tenants(max_delivery=1, dead_message_policy="Drop")
+    await tenants.red.call("PUT", "/same", data=b"red")
+    worker = await _reject_each(tenants, 1)
+    await wait_until(all_done_of(tenants), "it is gone")
     await worker.cut()
-    await house.blue.call("PUT", "/same", data=b"blue")
-    assert ((await _job(house.red))["state"], (await _job(house.blue))["state"]) == (
+    await tenants.blue.call("PUT", "/same", data=b"blue")
+    assert ((await _job(tenants.red))["state"], (await _job(tenants.blue))["state"]) == (
         "failed",
         "queued",
     )
-    assert await house.red.frames() == []
-    assert (await house.red.number(""), await house.blue.number("")) == (0, 1)
-    answering = await house.worker()
-    await wait_until(all_done_of(house), "the other one is done")
-    assert await house.blue.frames() == [("same", b"blue")]
+    assert await tenants.red.frames() == []
+    assert (await tenants.red.number(""), await tenants.blue.number("")) == (0, 1)
+    answering = await tenants.worker()
+    await wait_until(all_done_of(tenants), "the other one is done")
+    assert await tenants.blue.frames() == [("same", b"blue")]
     await answering.cut()
-    await empty(house)
+    await empty(tenants)
 
 
-async def test_a_pause_after_a_failure_is_its_owner_s_to_see_and_to_end(house: House) -> None:
-    await _put_same(house)
-    await house.red.call("PUT", "/only", data=b"red")
-    worker = await _reject_each(house, 3, pause_ms=PAUSE_MS)
-    for team, count in ((house.red, 2), (house.blue, 1)):
+async def test_a_pause_after_a_failure_is_its_owner_s_to_see_and_to_end(tenants: Tenants) -> None:
+    await _put_same(tenants)
+    await tenants.red.call("PUT", "/only", data=b"red")
+    worker = await _reject_each(tenants, 3, pause_ms=PAUSE_MS)
+    for team, count in ((tenants.red, 2), (tenants.blue, 1)):
         job = await _job(team)
         assert (job["state"], job["position"]) == ("queued", None)
         assert job["next_attempt_at"] is not None
@@ -165,81 +167,81 @@ async def test_a_pause_after_a_failure_is_its_owner_s_to_see_and_to_end(house: H
         assert estimate.status == 200
     # Nobody else finds it, by whichever verb.
     for method, tail in (("GET", ""), ("POST", "/cancel"), ("DELETE", ""), ("GET", "/result")):
-        assert (await house.blue.call(method, f"/only{tail}")).status == 404
-    index = str((await _job(house.red, "only"))["index"])
-    await house.blue.eas("DELETE", params={names.INDEXES: index})
-    await house.blue.eas("DELETE", params={names.TRUNCATE: "true", names.INDEX: index})
-    assert (await house.blue.call("POST", "/same/cancel")).status == 200
-    assert ((await _job(house.red))["state"], (await _job(house.blue))["state"]) == (
+        assert (await tenants.blue.call(method, f"/only{tail}")).status == 404
+    index = str((await _job(tenants.red, "only"))["index"])
+    await tenants.blue.eas("DELETE", params={names.INDEXES: index})
+    await tenants.blue.eas("DELETE", params={names.TRUNCATE: "true", names.INDEX: index})
+    assert (await tenants.blue.call("POST", "/same/cancel")).status == 200
+    assert ((await _job(tenants.red))["state"], (await _job(tenants.blue))["state"]) == (
         "queued",
         "canceled",
     )
-    assert (await house.red.number(""), await house.blue.number("")) == (2, 0)
+    assert (await tenants.red.number(""), await tenants.blue.number("")) == (2, 0)
     for name in ("same", "only"):
-        assert (await house.red.call("POST", f"/{name}/cancel")).status == 200
+        assert (await tenants.red.call("POST", f"/{name}/cancel")).status == 200
     await worker.cut()
-    await empty(house)
+    await empty(tenants)
 
 
-async def test_a_deadline_ends_a_pause_for_its_owner_alone(house: House) -> None:
-    await house.red.call("PUT", "/same", data=b"red", params={"finish_by": "3s"})
+async def test_a_deadline_ends_a_pause_for_its_owner_alone(tenants: Tenants) -> None:
+    await tenants.red.call("PUT", "/same", data=b"red", params={"finish_by": "3s"})
     # What a worker has begun is not late for `start_by`.
-    await house.red.call("PUT", "/begun", data=b"red", params={"start_by": "3s"})
-    await house.blue.call("PUT", "/same", data=b"blue")
-    worker = await _reject_each(house, 3, pause_ms=PAUSE_MS)
+    await tenants.red.call("PUT", "/begun", data=b"red", params={"start_by": "3s"})
+    await tenants.blue.call("PUT", "/same", data=b"blue")
+    worker = await _reject_each(tenants, 3, pause_ms=PAUSE_MS)
 
     async def is_late() -> bool:
-        return bool((await _job(house.red))["state"] == "expired")
+        return bool((await _job(tenants.red))["state"] == "expired")
 
     await wait_until(is_late, "the time is over")
-    assert (await _job(house.blue))["state"] == "queued"
-    assert (await _job(house.red, "begun"))["state"] == "queued"
-    assert (await house.red.number(""), await house.blue.number("")) == (1, 1)
-    assert await house.blue.frames() == []
-    for team, name in ((house.red, "begun"), (house.blue, "same")):
+    assert (await _job(tenants.blue))["state"] == "queued"
+    assert (await _job(tenants.red, "begun"))["state"] == "queued"
+    assert (await tenants.red.number(""), await tenants.blue.number("")) == (1, 1)
+    assert await tenants.blue.frames() == []
+    for team, name in ((tenants.red, "begun"), (tenants.blue, "same")):
         assert (await team.call("POST", f"/{name}/cancel")).status == 200
     await worker.cut()
-    await empty(house)
+    await empty(tenants)
 
 
 async def test_a_full_queue_drops_what_pauses_of_who_has_most_and_keeps_its_books(
     small: Small,
 ) -> None:
-    house = await small.house(input={"max_length": CAPACITY, "auto_evict": True})
-    kept = await house.blue.call("POST", data=b"kept")
+    tenants = await small.tenants(input={"max_length": CAPACITY, "auto_evict": True})
+    kept = await tenants.blue.call("POST", data=b"kept")
     for number in range(CAPACITY - 1):
-        assert (await house.red.call("PUT", f"/{number}", data=b"red")).status == 202
-    worker = await _reject_each(house, CAPACITY, pause_ms=PAUSE_MS)
+        assert (await tenants.red.call("PUT", f"/{number}", data=b"red")).status == 202
+    worker = await _reject_each(tenants, CAPACITY, pause_ms=PAUSE_MS)
     await worker.cut()
     for _ in range(3):
-        assert (await house.blue.call("POST", data=b"blue")).status == 202
-    assert (await house.red.number(""), await house.blue.number("")) == (CAPACITY - 4, 4)
-    assert await house.red.listed(state="canceled") == ["0", "1", "2"]
-    assert (await _job(house.blue, kept.json["id"]))["state"] == "queued"
-    # Who pauses is not handed out, and the three new ones are.
-    answering = await house.worker()
+        assert (await tenants.blue.call("POST", data=b"blue")).status == 202
+    assert (await tenants.red.number(""), await tenants.blue.number("")) == (CAPACITY - 4, 4)
+    assert await tenants.red.listed(state="canceled") == ["0", "1", "2"]
+    assert (await _job(tenants.blue, kept.json["id"]))["state"] == "queued"
+    # What pauses is not delivered, and the three new ones are.
+    answering = await tenants.worker()
     await wait_until(lambda: len(answering.outcomes) == 3, "the new ones are done")
     assert {delivery.data for delivery in answering.handed} == {b"blue"}
-    for name in await house.red.listed(state="queued"):
-        assert (await house.red.call("POST", f"/{name}/cancel")).status == 200
-    assert (await house.blue.call("POST", f"/{kept.json['id']}/cancel")).status == 200
+    for name in await tenants.red.listed(state="queued"):
+        assert (await tenants.red.call("POST", f"/{name}/cancel")).status == 200
+    assert (await tenants.blue.call("POST", f"/{kept.json['id']}/cancel")).status == 200
     await answering.cut()
-    await empty(house)
+    await empty(tenants)
 
 
 async def test_the_list_of_the_admin_names_the_owner_of_a_letter(small: Small) -> None:
-    house = await small.house(max_delivery=1, dead_message_policy="Park")
-    await house.own.put(b"own", "same")
-    await house.red.put(b"red", "same")
-    worker = await _reject_each(house, 2)
-    await wait_until(all_done_of(house), "both have ended")
-    operator = Operator(house.own.session, house.own.url)
-    assert [letter["owner"] for letter in await operator.letters()] == ["", house.red.token_id]
+    tenants = await small.tenants(max_delivery=1, dead_message_policy="Park")
+    await tenants.own.put(b"own", "same")
+    await tenants.red.put(b"red", "same")
+    worker = await _reject_each(tenants, 2)
+    await wait_until(all_done_of(tenants), "both have ended")
+    operator = Operator(tenants.own.session, tenants.own.url)
+    assert [letter["owner"] for letter in await operator.letters()] == ["", tenants.red.token_id]
     assert [letter["owner"] for letter in await operator.letters(owner="")] == [""]
-    session, headers = house.own.session, {"Authorization": ADMIN_TOKEN}
-    address = f"{house.own.url}/v1/services/svc/dead-letters?owner="
+    session, headers = tenants.own.session, {"Authorization": ADMIN_TOKEN}
+    address = f"{tenants.own.url}/v1/services/svc/dead-letters?owner="
     async with session.delete(address, headers=headers) as answer:
         assert (await answer.json()) == {"purged": 1}
     assert await operator.purge_all() == 1
     await worker.cut()
-    await empty(house)
+    await empty(tenants)

@@ -10,51 +10,51 @@ from client_sdk import AsyncQueueClient
 from client_sdk.wire import names
 from client_sdk.wire.frame import decode
 from tests.running import ADMIN_TOKEN
-from tests.tenants.conftest import House
+from tests.tenants.conftest import Tenants
 from tests.tenants.team import Team
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.leaves_entries
 
 
-async def _two_results_each(house: House, *, others: int = 0) -> None:
+async def _two_results_each(tenants: Tenants, *, others: int = 0) -> None:
     """Have red and blue put the same two request ids, and their results in the sink.
 
-    others: how many entries beside those are in line, and get a result too.
+    others: how many entries beside those wait, and get a result too.
     """
-    for team, word in ((house.red, b"red"), (house.blue, b"blue")):
+    for team, word in ((tenants.red, b"red"), (tenants.blue, b"blue")):
         for number in (1, 2):
             await team.put(word, f"id-{number}")
-    worker = await house.worker()
+    worker = await tenants.worker()
 
     # The sink may be shorter by then: those who watch it take results out.
     async def all_are_done() -> bool:
-        return await house.own.number("") == 0
+        return await tenants.own.number("") == 0
 
     await wait_until(all_are_done, "every entry has its result")
     await worker.cut()
 
 
-async def test_reads_show_a_team_its_own_results(house: House) -> None:
-    await _two_results_each(house)
-    for team, word in ((house.red, b"red"), (house.blue, b"blue")):
+async def test_reads_show_a_team_its_own_results(tenants: Tenants) -> None:
+    await _two_results_each(tenants)
+    for team, word in ((tenants.red, b"red"), (tenants.blue, b"blue")):
         assert await team.frames() == [("id-1", word), ("id-2", word)]
         assert await team.frames(requestId="id-2") == [("id-2", word)]
         assert await team.frames(_index_="-1", _length_="1") == [("id-2", word)]
-        assert await team.frames(requestId=f"{house.red.token_id}\x1eid-1") == []
+        assert await team.frames(requestId=f"{tenants.red.token_id}\x1eid-1") == []
         assert await team.number("/sink") == 2
         assert await team.number("/sink", **{names.PRIORITY: "0"}) == 2
         assert await team.number("/sink", requestId="id-1") == 1
         attributes = json.loads((await team.eas("GET", "/sink?_attrs_=true")).body)
         assert attributes["stream.length"] == "2"
         assert attributes["consumers.stats.total"] == "0"
-    assert len(await house.own.frames()) == 4
-    assert await house.own.number("/sink") == 4
+    assert len(await tenants.own.frames()) == 4
+    assert await tenants.own.number("/sink") == 4
 
 
-async def test_no_index_reaches_another_teams_entry(house: House) -> None:
-    await _two_results_each(house)
-    found = await house.own.eas("GET", "/sink?_raw_=false&_length_=9&_auto_delete_=false")
+async def test_no_index_reaches_another_teams_entry(tenants: Tenants) -> None:
+    await _two_results_each(tenants)
+    found = await tenants.own.eas("GET", "/sink?_raw_=false&_length_=9&_auto_delete_=false")
     of_red = [
         str(frame["index"])
         for frame in json.loads(found.body)
@@ -68,47 +68,47 @@ async def test_no_index_reaches_another_teams_entry(house: House) -> None:
         ("DELETE", f"/sink?_trunc_=true&_index_={2**60}"),
         ("PUT", f"/sink?_indexes_={indexes}&_negative_=true"),
     ):
-        assert (await house.blue.eas(method, path)).status == 200, path
-        assert await house.red.number("/sink") == 2, path
-    assert await house.blue.number("/sink") == 0
+        assert (await tenants.blue.eas(method, path)).status == 200, path
+        assert await tenants.red.number("/sink") == 2, path
+    assert await tenants.blue.number("/sink") == 0
     for index in of_red:
-        answer = await house.blue.eas("GET", f"/sink?_search_=true&_index_={index}")
+        answer = await tenants.blue.eas("GET", f"/sink?_search_=true&_index_={index}")
         assert answer.status == 404
-    assert (await house.red.eas("DELETE", f"/sink?_indexes_={indexes}")).status == 200
-    assert await house.own.number("/sink") == 0
+    assert (await tenants.red.eas("DELETE", f"/sink?_indexes_={indexes}")).status == 200
+    assert await tenants.own.number("/sink") == 0
 
 
-async def test_the_input_queue_is_a_teams_own_too(house: House) -> None:
-    index = await house.red.put(b"x", "mine")
-    again = await house.red.put(b"x", "mine")
+async def test_the_input_queue_is_a_teams_own_too(tenants: Tenants) -> None:
+    index = await tenants.red.put(b"x", "mine")
+    again = await tenants.red.put(b"x", "mine")
     assert again == index
-    assert await house.blue.put(b"x", "mine") != index
-    assert await house.blue.number("") == 1
-    assert (await house.blue.eas("GET", f"?_search_=true&_index_={index}")).status == 404
-    attributes = json.loads((await house.blue.eas("GET", "?_attrs_=true")).body)
+    assert await tenants.blue.put(b"x", "mine") != index
+    assert await tenants.blue.number("") == 1
+    assert (await tenants.blue.eas("GET", f"?_search_=true&_index_={index}")).status == 404
+    attributes = json.loads((await tenants.blue.eas("GET", "?_attrs_=true")).body)
     assert attributes["stream.length"] == "1"
-    assert (await house.blue.eas("DELETE", f"?_indexes_={index}")).status == 200
-    assert (await house.blue.eas("DELETE", "?_trunc_=true&_index_=1000")).status == 200
-    assert await house.blue.number("") == 0
-    assert await house.red.number("") == 1
-    assert await house.own.number("") == 1
+    assert (await tenants.blue.eas("DELETE", f"?_indexes_={index}")).status == 200
+    assert (await tenants.blue.eas("DELETE", "?_trunc_=true&_index_=1000")).status == 200
+    assert await tenants.blue.number("") == 0
+    assert await tenants.red.number("") == 1
+    assert await tenants.own.number("") == 1
 
 
-async def test_a_put_key_is_a_teams_own(house: House) -> None:
+async def test_a_put_key_is_a_teams_own(tenants: Tenants) -> None:
     headers = {names.IDEMPOTENCY_HEADER: "k"}
     indexes = set()
-    for team in (house.red, house.blue, house.own, house.red):
+    for team in (tenants.red, tenants.blue, tenants.own, tenants.red):
         answer = await team.eas("POST", data=b"x", headers=headers)
         indexes.add(answer.body)
     assert len(indexes) == 3
 
 
-async def test_the_end_of_a_stream_is_not_a_teams_to_declare(house: House) -> None:
+async def test_the_end_of_a_stream_is_not_a_teams_to_declare(tenants: Tenants) -> None:
     for path in ("?_eos_=true", "/sink?_eos_=true", "?_eos_=true&_force_=true"):
-        answer = await house.blue.eas("POST", path)
+        answer = await tenants.blue.eas("POST", path)
         assert answer.status == 403
         assert b"scope all" in answer.body
-    await house.red.put(b"x")
+    await tenants.red.put(b"x")
 
 
 async def _watch(team: Team, word: bytes, *, websocket: bool) -> None:
@@ -139,13 +139,15 @@ _SAME_USER = {names.GROUP_HEADER: "g", names.USER_HEADER: "u"}
 
 
 @pytest.mark.parametrize("websocket", [True, False])
-async def test_watches_of_one_user_and_group_name_are_apart(house: House, websocket: bool) -> None:
+async def test_watches_of_one_user_and_group_name_are_apart(
+    tenants: Tenants, websocket: bool
+) -> None:
     watching = [
         asyncio.ensure_future(_watch(team, word, websocket=websocket))
-        for team, word in ((house.red, b"red"), (house.blue, b"blue"))
+        for team, word in ((tenants.red, b"red"), (tenants.blue, b"blue"))
     ]
     try:
-        await _two_results_each(house)
+        await _two_results_each(tenants)
         await asyncio.gather(*watching)
     finally:
         for task in watching:
@@ -154,13 +156,13 @@ async def test_watches_of_one_user_and_group_name_are_apart(house: House, websoc
                 await task
 
 
-async def test_a_watch_for_one_request_id_gets_the_teams_own_result(house: House) -> None:
-    await house.own.put(b"own", "id-1")
+async def test_a_watch_for_one_request_id_gets_the_teams_own_result(tenants: Tenants) -> None:
+    await tenants.own.put(b"own", "id-1")
     watching = [
-        asyncio.ensure_future(_first_watched(team, "id-1")) for team in (house.red, house.blue)
+        asyncio.ensure_future(_first_watched(team, "id-1")) for team in (tenants.red, tenants.blue)
     ]
     try:
-        await _two_results_each(house, others=1)
+        await _two_results_each(tenants, others=1)
         assert await asyncio.gather(*watching) == [b"red", b"blue"]
     finally:
         for task in watching:
@@ -178,101 +180,103 @@ async def _first_watched(team: Team, request_id: str) -> bytes:
         return decode(await answer.content.readexactly(size)).data
 
 
-async def test_a_group_is_not_told_of_others_subscribers(house: House) -> None:
+async def test_a_group_is_not_told_of_others_subscribers(tenants: Tenants) -> None:
     async with (
-        AsyncQueueClient(house.red.url, "svc", token=house.red.token, gid="g", uid="u") as client,
+        AsyncQueueClient(
+            tenants.red.url, "svc", token=tenants.red.token, gid="g", uid="u"
+        ) as client,
         client.sink.watch() as frames,
     ):
         reading = asyncio.ensure_future(anext(frames))
 
         async def is_there() -> bool:
-            attributes = json.loads((await house.red.eas("GET", "/sink?_attrs_=true")).body)
+            attributes = json.loads((await tenants.red.eas("GET", "/sink?_attrs_=true")).body)
             return "Id: g.u," in attributes.get("consumers.list.[0]", "")
 
         await wait_until(is_there, "the team sees its own watch")
-        of_blue = (await house.blue.eas("GET", "/sink?_attrs_=true")).body.decode()
+        of_blue = (await tenants.blue.eas("GET", "/sink?_attrs_=true")).body.decode()
         assert "consumers.list" not in of_blue
         assert "groups.list" not in of_blue
-        of_own = (await house.own.eas("GET", "/sink?_attrs_=true")).body.decode()
+        of_own = (await tenants.own.eas("GET", "/sink?_attrs_=true")).body.decode()
         assert "Id: g.u," in of_own
-        await house.red.put(b"x")
-        worker = await house.worker()
+        await tenants.red.put(b"x")
+        worker = await tenants.worker()
         assert (await reading).data == b"x"
         await worker.cut()
 
 
 @pytest.mark.parametrize("commit_first", [True, False])
 async def test_a_worker_that_speaks_eas_answers_each_team_under_one_request_id(
-    house: House, commit_first: bool
+    tenants: Tenants, commit_first: bool
 ) -> None:
-    for team, word in ((house.red, b"red"), (house.blue, b"blue"), (house.own, b"own")):
+    for team, word in ((tenants.red, b"red"), (tenants.blue, b"blue"), (tenants.own, b"own")):
         await team.put(word, "same")
-    frames = await house.own.frames("", delete=commit_first)
+    frames = await tenants.own.frames("", delete=commit_first)
     assert len(frames) == 3
     for request_id, data in frames:
         query = {names.REQUEST_ID_TAG: request_id}
-        answer = await house.own.eas("POST", "/sink", params=query, data=b"answer to " + data)
+        answer = await tenants.own.eas("POST", "/sink", params=query, data=b"answer to " + data)
         assert answer.status == 200, answer
-    for team, word in ((house.red, b"red"), (house.blue, b"blue")):
+    for team, word in ((tenants.red, b"red"), (tenants.blue, b"blue")):
         assert await team.frames() == [("same", b"answer to " + word)]
-    assert ("same", b"answer to own") in await house.own.frames(requestId="same")
+    assert ("same", b"answer to own") in await tenants.own.frames(requestId="same")
 
 
 async def test_a_result_finds_its_owner_when_the_token_has_been_replaced_meanwhile(
-    house: House,
+    tenants: Tenants,
 ) -> None:
-    first = await house.own.make(owner="team")
+    first = await tenants.own.make(owner="team")
     await first.put(b"question", "same")
-    ((request_id, data),) = await house.own.frames("")
+    ((request_id, data),) = await tenants.own.frames("")
     assert (request_id, data) == ("same@team", b"question")
     async with first.session.delete(
         f"{first.url}/v1/tokens/{first.token_id}", headers={"Authorization": ADMIN_TOKEN}
     ) as answer:
         assert answer.status == 204, await answer.text()
     query = {names.REQUEST_ID_TAG: request_id}
-    assert (await house.own.eas("POST", "/sink", params=query, data=b"answer")).status == 200
-    second = await house.own.make(owner="team")
+    assert (await tenants.own.eas("POST", "/sink", params=query, data=b"answer")).status == 200
+    second = await tenants.own.make(owner="team")
     assert await second.frames(delete=True) == [("same", b"answer")]
-    ((_, _),) = await house.own.frames("", delete=True)
+    ((_, _),) = await tenants.own.frames("", delete=True)
 
 
-async def test_an_id_of_the_services_own_may_look_like_an_address(house: House) -> None:
+async def test_an_id_of_the_services_own_may_look_like_an_address(tenants: Tenants) -> None:
     for name in ("me@example.com", "@team", "me@", "a@b@c"):
-        await house.own.put(b"question", name)
+        await tenants.own.put(b"question", name)
         query = {names.REQUEST_ID_TAG: name}
-        assert (await house.own.eas("POST", "/sink", params=query, data=b"answer")).status == 200
-        assert await house.own.frames(requestId=name, delete=True) == [(name, b"answer")]
-    await house.own.frames("", delete=True)
+        assert (await tenants.own.eas("POST", "/sink", params=query, data=b"answer")).status == 200
+        assert await tenants.own.frames(requestId=name, delete=True) == [(name, b"answer")]
+    await tenants.own.frames("", delete=True)
 
 
 @pytest.mark.parametrize("delete", [False, True])
 async def test_a_plain_id_means_the_services_own_entry_there_or_not(
-    house: House, delete: bool
+    tenants: Tenants, delete: bool
 ) -> None:
-    await house.red.put(b"forged", "one")
-    worker = await house.worker()
+    await tenants.red.put(b"forged", "one")
+    worker = await tenants.worker()
 
     async def is_there() -> bool:
-        return await house.red.number("/sink") == 1
+        return await tenants.red.number("/sink") == 1
 
     await wait_until(is_there, "red has its result")
     # The own one has not been put, waits, is there, and has gone without a trace.
-    assert await house.own.frames(requestId="one", delete=delete) == []
+    assert await tenants.own.frames(requestId="one", delete=delete) == []
     await worker.cut()
-    await house.own.put(b"own", "one")
-    assert await house.own.frames(requestId="one", delete=delete) == []
-    worker = await house.worker()
+    await tenants.own.put(b"own", "one")
+    assert await tenants.own.frames(requestId="one", delete=delete) == []
+    worker = await tenants.worker()
 
     async def is_own() -> bool:
-        return bool(await house.own.frames(requestId="one") == [("one", b"own")])
+        return bool(await tenants.own.frames(requestId="one") == [("one", b"own")])
 
     await wait_until(is_own, "the own result is there")
-    await house.own.frames(requestId="one", delete=True)
-    assert await house.own.frames(requestId="one", delete=delete) == []
-    assert await house.own.number("/sink", requestId="one") == 0
+    await tenants.own.frames(requestId="one", delete=True)
+    assert await tenants.own.frames(requestId="one", delete=delete) == []
+    assert await tenants.own.number("/sink", requestId="one") == 0
     # With its owner it is everybody's who sees all.
-    name = f"one@{house.red.token_id}"
-    assert await house.own.number("/sink", requestId=name) == 1
-    assert await house.own.frames(requestId=name, delete=True) == [("one", b"forged")]
-    assert await house.red.number("/sink") == 0
+    name = f"one@{tenants.red.token_id}"
+    assert await tenants.own.number("/sink", requestId=name) == 1
+    assert await tenants.own.frames(requestId=name, delete=True) == [("one", b"forged")]
+    assert await tenants.red.number("/sink") == 0
     await worker.cut()

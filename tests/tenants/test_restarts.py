@@ -14,7 +14,7 @@ from tests.conftest import Serve, StartService
 from tests.promises.peer import Peer
 from tests.queue_service.web.jobs.api import TAKEN
 from tests.running import TOKEN
-from tests.tenants.conftest import House
+from tests.tenants.conftest import Tenants
 from tests.tenants.team import Team
 from tests.tenants.test_shares import all_done_of, empty
 from tests.waiting import wait_until
@@ -61,15 +61,15 @@ async def test_two_replicas_keep_teams_apart_and_so_does_one_whose_other_is_kill
         await start_service({"name": "svc"}, result_retention_ms=3_600_000) for _ in range(2)
     ]
     own = Team(session, near.url, TOKEN)
-    house = House(own, await own.make(), await own.make())
-    teams = (house.red, house.blue)
-    away = (_at(house.red, far.url), _at(house.blue, far.url))
+    tenants = Tenants(own, await own.make(), await own.make())
+    teams = (tenants.red, tenants.blue)
+    away = (_at(tenants.red, far.url), _at(tenants.blue, far.url))
 
     async def is_known() -> bool:
         return {(await team.call("GET")).status for team in away} == {200}
 
     await wait_until(is_known, "the other replica knows the tokens")
-    await _put_same(house.red, away[1])
+    await _put_same(tenants.red, away[1])
     await _is_isolated(*teams, *away)
     worker = Peer(session, 4)
     await worker.connect(near.url)
@@ -80,7 +80,7 @@ async def test_two_replicas_keep_teams_apart_and_so_does_one_whose_other_is_kill
     await _is_isolated(*away)
     assert (await away[0].call("PUT", "/same", data=b"another")).status == 409
     await worker.complete(*list(worker.held))
-    left = House(_at(own, far.url), *away)
+    left = Tenants(_at(own, far.url), *away)
     await wait_until(all_done_of(left), "all are done")
     await _have_own_results(*away)
     await worker.cut()
@@ -96,8 +96,8 @@ async def test_a_redis_that_is_killed_keeps_teams_apart(
         wanted: dict[str, object] = {"name": "svc"}
         service = await start_service(wanted, redis_url=redis.url, result_retention_ms=3_600_000)
         own = Team(session, service.url, TOKEN)
-        house = House(own, await own.make(), await own.make())
-        teams = (house.red, house.blue)
+        tenants = Tenants(own, await own.make(), await own.make())
+        teams = (tenants.red, tenants.blue)
         await _put_same(*teams)
         worker = Peer(session, 4)
         await worker.connect(service.url)
@@ -108,15 +108,15 @@ async def test_a_redis_that_is_killed_keeps_teams_apart(
         await worker.cut()
         service = await start_service(wanted, redis_url=redis.url, result_retention_ms=3_600_000)
         own = _at(own, service.url)
-        teams = (_at(house.red, service.url), _at(house.blue, service.url))
-        house = House(own, *teams)
+        teams = (_at(tenants.red, service.url), _at(tenants.blue, service.url))
+        tenants = Tenants(own, *teams)
         await _is_isolated(*teams)
         await worker.connect(service.url)
         await worker.complete(*list(worker.held))
-        await wait_until(all_done_of(house), "all are done")
+        await wait_until(all_done_of(tenants), "all are done")
         await _have_own_results(*teams)
         await worker.cut()
-        await empty(house)
+        await empty(tenants)
     finally:
         await redis.stop()
 
@@ -155,10 +155,10 @@ async def test_entries_from_before_owners_are_the_service_s_own_and_are_done(
     store_as_format_2: Callable[[str], Awaitable[None]],
 ) -> None:
     own = Team(session, await serve({"name": "svc"}, result_retention_ms=3_600_000), TOKEN)
-    house = House(own, await own.make(), await own.make())
-    await store_as_format_2(house.red.token_id)
-    # Whoever put them, only who sees everything sees them now.
-    for team in (house.red, house.blue):
+    tenants = Tenants(own, await own.make(), await own.make())
+    await store_as_format_2(tenants.red.token_id)
+    # Whichever token put them, only one that sees everything sees them now.
+    for team in (tenants.red, tenants.blue):
         assert await team.listed() == []
         assert await team.number("") == 0
         assert (await team.call("GET", "/job")).status == 404
@@ -167,16 +167,16 @@ async def test_entries_from_before_owners_are_the_service_s_own_and_are_done(
     assert sorted(await own.listed()) == ["eas", "job"]
     assert (await own.call("GET", "/job")).json["owner"] is None
     # Their names are free, and beside them the new ones are done.
-    for team in (house.red, house.blue):
+    for team in (tenants.red, tenants.blue):
         for name in ("eas", "job"):
             answer = await team.call("PUT", f"/{name}", data=team.token_id.encode())
             assert answer.status == 202, answer
-    worker = await house.worker()
-    await wait_until(all_done_of(house), "old and new ones are done")
+    worker = await tenants.worker()
+    await wait_until(all_done_of(tenants), "old and new ones are done")
     assert len(worker.handed) == 6
-    for team in (house.red, house.blue):
+    for team in (tenants.red, tenants.blue):
         mine = team.token_id.encode()
         assert sorted(await team.frames()) == [("eas", mine), ("job", mine)]
     assert (await own.call("GET", "/job/result")).body == b"old job"
     await worker.cut()
-    await empty(house)
+    await empty(tenants)

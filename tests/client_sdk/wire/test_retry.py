@@ -85,7 +85,7 @@ def test_jitter_only_lengthens_a_pause(draw: float, pause_s: float) -> None:
         (math.nan, LEAST_ASKED_S),
     ],
 )
-def test_a_pause_that_somebody_asks_for_is_bounded(asked_s: float, pause_s: float) -> None:
+def test_a_requested_pause_is_bounded(asked_s: float, pause_s: float) -> None:
     assert asked_pause_s(asked_s) == pause_s
     assert next_attempt(AttemptPolicy(), OOM, attempt=1, asked_s=asked_s) == Again(pause_s)
 

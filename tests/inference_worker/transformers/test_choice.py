@@ -71,7 +71,7 @@ def test_the_device_is_what_was_asked_for_or_what_there_is(
         ("mps", 0, "device mps: torch sees no such device here"),
     ],
 )
-def test_a_device_that_is_not_there_is_told_in_a_sentence(
+def test_a_device_that_is_not_there_is_reported_in_a_sentence(
     asked: str, cuda_devices: int, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):

@@ -265,7 +265,7 @@ async def test_a_model_without_a_chat_template_says_so(
     assert "no chat template" in end.message
 
 
-async def test_a_folder_without_a_model_is_told_at_the_start(
+async def test_a_folder_without_a_model_is_reported_at_the_start(
     tmp_path: Path, llama: TinyModel
 ) -> None:
     engine = load_engine(EngineSpec(f"transformers:{tmp_path}"))
@@ -306,7 +306,7 @@ async def test_what_only_the_request_is_to_blame_for_is_never_tried_again(
     assert sentence in end.message
 
 
-async def test_a_device_that_is_not_there_is_told_at_the_start(llama: TinyModel) -> None:
+async def test_a_device_that_is_not_there_is_reported_at_the_start(llama: TinyModel) -> None:
     engine = load_engine(EngineSpec(f"transformers:{llama.folder}", {"device": "cuda:99"}))
     with pytest.raises(EngineFailed, match="device cuda:99: "):
         await engine.start(Context())

@@ -166,7 +166,7 @@ def test_what_still_runs_when_the_loop_stops_is_given_back(
 
 
 class LostRunner(CountingRunner):
-    """Cannot even begin anew."""
+    """Cannot even begin again."""
 
     def run(self, step: Step) -> list[tuple[Sequence, Pick | Failed]]:
         raise RuntimeError("the device is gone")
@@ -175,7 +175,7 @@ class LostRunner(CountingRunner):
         raise RuntimeError("and does not come back")
 
 
-def test_who_comes_after_the_loop_has_ended_is_told_so(updates: list[Update]) -> None:
+def test_a_request_after_the_loop_has_ended_gets_an_error(updates: list[Update]) -> None:
     loop = GenerationLoop(LostRunner(), Limits(2, 1000), deliver=updates.extend)
     loop.begin([first := sequence()])
     loop.start()

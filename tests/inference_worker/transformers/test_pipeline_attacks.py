@@ -197,7 +197,7 @@ async def test_what_is_listed_reaches_the_library(llama: TinyModel, start: Start
 async def test_numbers_that_overflow_in_the_model_are_the_jobs_fault(
     llama: TinyModel, start: Start, parameters: dict[str, Any]
 ) -> None:
-    # As a failure of the engine three such jobs would have it begun anew, for everybody.
+    # As failures of the engine, three such jobs would restart it for all.
     engine = await start(f"pipeline:text-generation:{llama.folder}")
     told = {"do_sample": True, "max_new_tokens": 2, **parameters}
     assert "no token to sample" in refused(await end_of(engine, body(inputs="x", parameters=told)))
@@ -369,7 +369,7 @@ async def test_a_job_cannot_name_a_sound(
     assert listener.asked == 0
 
 
-async def test_ffmpeg_is_told_what_it_decodes_and_for_how_long(
+async def test_ffmpeg_gets_the_format_and_a_limit(
     saved: Saved, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = tmp_path / "told"

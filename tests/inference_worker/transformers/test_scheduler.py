@@ -23,7 +23,7 @@ def say(answer: Sequence, text: str) -> str:
     return "".join(answer.add(Pick(byte)) for byte in text.encode())
 
 
-def test_the_first_in_line_join_until_the_number_is_reached() -> None:
+def test_the_first_waiting_join_until_the_number_is_reached() -> None:
     scheduler = Scheduler(Limits(sequences=2, tokens=1000))
     a, b, c = sequence(), sequence(), sequence()
     scheduler.add([a, b, c])
@@ -56,7 +56,7 @@ def test_the_token_budget_counts_no_padding_where_there_is_none() -> None:
     assert len(scheduler.schedule().joins) == 3
 
 
-def test_nobody_overtakes_the_first_in_line() -> None:
+def test_no_sequence_overtakes_the_first_waiting() -> None:
     scheduler = Scheduler(Limits(sequences=9, tokens=100))
     first, large, small = sequence(30, 30), sequence(50, 30), sequence(2, 2)
     scheduler.add([first, large, small])
@@ -65,7 +65,7 @@ def test_nobody_overtakes_the_first_in_line() -> None:
     assert scheduler.schedule().joins == [large]
 
 
-def test_one_step_begins_with_so_many_prompt_tokens_only() -> None:
+def test_one_step_limits_its_prompt_tokens() -> None:
     scheduler = Scheduler(Limits(sequences=9, tokens=9999, prefill_tokens=10))
     huge, a, b, c = sequence(50), sequence(5), sequence(5), sequence(5)
     scheduler.add([huge, a, b, c])

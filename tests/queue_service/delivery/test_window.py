@@ -20,7 +20,7 @@ def test_those_that_hold_the_fewest_come_first_and_the_full_ones_not_at_all() ->
     assert ranking.full == ["full"]
 
 
-def test_whoever_is_placed_again_stands_behind_its_equals() -> None:
+def test_a_subscriber_that_is_placed_again_comes_after_its_equals() -> None:
     ranking: Ranking[str] = Ranking()
     for member in ("first", "second", "first"):
         ranking.place(member, Window(1))

@@ -27,7 +27,7 @@ class Case:
         return self.name
 
 
-#: 90 % of so many MB, in bytes, shared equally by the two queues.
+#: 90 % of this number of MB, in bytes, shared equally by the two queues.
 HALF_OF_4000 = 4000 * KIB * KIB * 9 // 10 // 2
 HALF_OF_1000 = 1000 * KIB * KIB * 9 // 10 // 2
 

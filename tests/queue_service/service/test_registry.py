@@ -65,7 +65,7 @@ async def test_records_that_nobody_can_read_disturb_no_other_service(
     await two.client("DELETE", "new", _trunc_="true", _index_="9")
 
 
-async def test_a_service_whose_record_breaks_goes_on_until_it_is_made_anew(
+async def test_a_service_whose_record_breaks_goes_on_until_it_is_made_again(
     pair: tuple[Replica, Replica], redis: "Redis", key_prefix: str
 ) -> None:
     one, two = pair
@@ -80,7 +80,7 @@ async def test_a_service_whose_record_breaks_goes_on_until_it_is_made_anew(
     assert (await one.client("GET", "new", _count_="true")).body == b"0", "its entries are gone"
 
 
-async def test_of_two_that_make_a_service_at_once_nobody_is_told_a_token_that_opens_nothing(
+async def test_of_two_that_make_a_service_at_once_neither_gets_a_token_that_opens_nothing(
     pair: tuple[Replica, Replica],
 ) -> None:
     for number in range(TIMES):

@@ -184,7 +184,7 @@ async def test_a_deleted_service_says_what_went_and_ends_its_subscribers(
         assert (refused.status, refused.code) == (401, Code.UNAUTHORIZED)
 
 
-async def test_a_service_made_anew_knows_nothing_of_the_old_one(
+async def test_a_service_made_again_shares_nothing_with_the_old_one(
     pair: tuple[Replica, Replica],
 ) -> None:
     one, two = pair
@@ -266,7 +266,7 @@ async def test_a_stopped_service_refuses_everybody_and_keeps_its_entries(alone: 
         assert b"watched" in await asyncio.wait_for(socket.receive_bytes(), 10)
 
 
-async def test_a_token_is_told_once_and_kept_as_a_hash(
+async def test_a_token_is_shown_once_and_kept_as_a_hash(
     alone: Replica, redis_url: str, key_prefix: str
 ) -> None:
     made = await alone.admin("PUT", "/given", {})

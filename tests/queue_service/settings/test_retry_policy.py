@@ -25,7 +25,7 @@ SERVICE = RetrySettings(max_attempts=4, first_pause_s=2, longest_pause_s=20)
 @pytest.mark.parametrize(
     ("settings", "own", "has_ticket", "expected"),
     [
-        # Whoever speaks PAI EAS's protocol with PAI EAS's settings has PAI EAS's rules.
+        # A client of PAI EAS's protocol with PAI EAS's settings has PAI EAS's rules.
         (None, None, False, None),
         (None, None, True, DEFAULT),
         (SERVICE, None, False, SERVICE.policy()),

@@ -1,4 +1,4 @@
-"""What is wrong with an option is said in one form, whoever was asked."""
+"""Every API reports a wrong option in the same form."""
 
 import pytest
 
@@ -26,6 +26,6 @@ def test_an_option_that_is_wrong_is_named_in_plain_words(
 
 
 @pytest.mark.parametrize("tag", [":y", "x", ""])
-def test_a_tag_without_a_name_or_a_colon_is_told_its_form(tag: str) -> None:
+def test_the_error_for_a_tag_without_a_name_or_a_colon_gives_the_form(tag: str) -> None:
     with pytest.raises(BadParameter, match="tag: expected the form name:value"):
         from_query({}, [tag])

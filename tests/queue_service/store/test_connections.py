@@ -14,7 +14,7 @@ from tests.promises.conftest import Client
 from tests.queue_service.store.binaries import binaries
 from tests.queue_service.store.conftest import MakeNode
 from tests.queue_service.store.load import Load
-from tests.queue_service.store.tls import Certificates, tls_door
+from tests.queue_service.store.tls import Certificates, tls_proxy
 from tests.running import QueueServiceProcess, free_port
 from tests.waiting import wait_until
 
@@ -60,7 +60,7 @@ async def test_redis_is_reached_over_tls_with_a_client_certificate(
     options = {"redis_ca_file": made.ca, "redis_cert_file": made.client}
     if tls == "a door before it":
         node = await make_node(password="secret").start()
-        async with tls_door(made, node.port) as port:
+        async with tls_proxy(made, node.port) as port:
             url = f"rediss://:secret@localhost:{port}"
             await check_it_serves(client, url, start_service, start_worker, **options)
             await check_that_strangers_are_refused(start_service, made, port)

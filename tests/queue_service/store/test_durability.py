@@ -97,7 +97,7 @@ async def test_a_backlog_flows_though_the_ring_is_always_there_before_the_answer
     make_node: MakeNode, start_service: StartService, start_worker: StartWorker, client: Client
 ) -> None:
     master, _ = await with_replica(make_node)
-    # Whoever waits for the next tick here waits longer than this test.
+    # A wait for the next tick would last longer than this test.
     service = await start_service(
         redis_url=master.url, durability="replicated", durability_timeout_ms=2000, tick_ms=60_000
     )

@@ -101,7 +101,7 @@ async def test_a_delayed_request_is_delivered_when_it_is_due(shop: Shop) -> None
     now_ms = (await shop.tickets.look("unknown")).now_ms
     await shop.submit("", begin_ms=now_ms + 100)
     await shop.join("w")
-    # Only the script `due` puts it in line, however late it is.
+    # Only the script `due` puts it into the queue, however late it is.
     assert not await shop.take("w")
 
     async def is_due() -> bool:

@@ -19,7 +19,7 @@ def _name(program: Path) -> str:
 
 
 @pytest.mark.parametrize("program", programs(), ids=_name)
-async def test_hand_outs_and_single_results_are_right_on(
+async def test_deliveries_and_single_results_are_right_on(
     *,
     program: Path,
     make_node: MakeNode,

@@ -1,4 +1,4 @@
-"""TLS for tests: certificates made on the spot, and a door with TLS before a Redis without."""
+"""TLS for tests: certificates made on the spot, and a TLS proxy before a Redis without TLS."""
 
 import asyncio
 import contextlib
@@ -39,8 +39,8 @@ class Certificates:
 
 
 @asynccontextmanager
-async def tls_door(certificates: Certificates, port: int) -> AsyncIterator[int]:
-    """Forward TLS connections with a client certificate to a port; give the port of the door.
+async def tls_proxy(certificates: Certificates, port: int) -> AsyncIterator[int]:
+    """Forward TLS connections with a client certificate to a port; give the port of the proxy.
 
     It is a process of its own: the tests' own waits block their event loop now and then.
     """

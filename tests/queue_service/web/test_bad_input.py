@@ -153,7 +153,7 @@ async def test_a_refused_client_can_go_on_with_the_same_connection(
 
 
 @pytest.mark.parametrize("path", ["metrics", "v1/services"])
-async def test_the_admin_face_wants_its_own_token(
+async def test_the_admin_api_needs_its_own_token(
     session: aiohttp.ClientSession, eas: str, path: str
 ) -> None:
     # The session sends the token of a service, which is right there and not enough here.

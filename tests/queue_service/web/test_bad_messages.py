@@ -111,7 +111,7 @@ async def test_text_on_a_watch_closes_it_and_what_it_held_goes_to_another(
     assert await stored.entries() == 0
 
 
-async def test_text_on_the_worker_face_closes_it(session: aiohttp.ClientSession, eas: str) -> None:
+async def test_text_on_the_worker_api_closes_it(session: aiohttp.ClientSession, eas: str) -> None:
     async with _worker(session, eas, hello=False) as socket:
         await socket.send_str("hello")
         await _is_closed(socket, CloseCode.UNSUPPORTED)
@@ -155,7 +155,7 @@ async def test_a_worker_that_does_not_begin_with_a_hello_is_closed(
     assert await stored.gained(before) == {}
 
 
-async def test_a_worker_of_an_older_protocol_is_told_so_and_a_newer_one_decides_itself(
+async def test_a_worker_of_an_older_protocol_is_refused_and_a_newer_one_decides_itself(
     session: aiohttp.ClientSession, eas: str, stored: Stored
 ) -> None:
     before = await stored.keys()

@@ -50,14 +50,14 @@ def test_what_is_nested_too_deep_is_cut() -> None:
 
 
 @given(st.text())
-def test_any_text_can_stand_in_a_header(text: str) -> None:
+def test_any_text_can_be_in_a_header(text: str) -> None:
     written = header_text(text)
     assert written.isascii()
     assert written.isprintable()
     assert written == written.strip()
 
 
-def test_a_usual_word_stands_in_a_header_as_it_is() -> None:
+def test_a_usual_word_is_in_a_header_as_it_is() -> None:
     assert header_text("Out of memory: 5 %") == "Out of memory: 5 %"
 
 
@@ -214,7 +214,7 @@ ROUTES = [
 async def test_no_body_makes_a_route_fail_or_break_off(
     serve: Serve, method: str, path: str, kind: str
 ) -> None:
-    # Whoever chats waits for a worker; here nobody is, so the time of the request is bounded.
+    # A chat waits for a worker; here there is none, so the time of the request is bounded.
     url = await serve({"name": "svc", "input": {"max_payload_size_kb": 512}})
     admin = path.startswith(("/v1/tokens", "/v1/services/new", "/v1/services/svc/dead"))
     headers = {"Authorization": ADMIN_TOKEN if admin else TOKEN, "Content-Type": kind}

@@ -53,7 +53,7 @@ def test_the_body_goes_to_the_engine_with_the_model_that_it_knows() -> None:
         (b'{"model": "demo", "messages": [1], "stream_options": 1}', "stream_options"),
     ],
 )
-def test_a_broken_request_is_told_where(body: bytes, named: str) -> None:
+def test_the_error_for_a_broken_request_says_where(body: bytes, named: str) -> None:
     with pytest.raises(BadParameter) as refused:
         read_asked(Kind.CHAT, body)
     assert refused.value.name == named
@@ -104,7 +104,7 @@ def test_a_streamed_text_completion_has_text_where_a_chat_has_a_delta() -> None:
     assert found[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-def test_vectors_are_base64_for_whoever_asks_so() -> None:
+def test_vectors_are_base64_on_request() -> None:
     made = json.dumps({"object": "list", "data": [{"index": 0, "embedding": [0.5, -1.0]}]})
     body = whole(_asked(Kind.EMBEDDINGS, encoding_format="base64"), "r1", 5, made.encode())
     assert struct.unpack("<2f", base64.b64decode(body["data"][0]["embedding"])) == (0.5, -1.0)

@@ -21,7 +21,7 @@ from tests.waiting import let_pass, wait_until
 _JOBS = "/v1/services/{service}/jobs"
 _DEAD = "/v1/services/{service}/dead-letters"
 EAS = "/api/predict/{service}"
-#: Within so many seconds everything must have ended; the promise is one, the rest is for a busy
+#: Seconds within which everything must have ended; the promise is one, the rest is for a busy
 #: machine.
 PATIENCE_S = 12.0
 #: What is said to a request that was admitted before its credential ended.
@@ -206,7 +206,7 @@ async def test_everything_that_a_credential_has_opened_ends_with_it(
         for opened in openings
     ]
     await wait_until(lambda: bench.under_way == before + len(tasks), "all is under way")
-    # A stream of the OpenAI API begins after half a second in line.
+    # A stream of the OpenAI API begins after half a second of waiting.
     await let_pass(1.0)
     assert not [task for task in tasks if task.done()]
 

@@ -88,7 +88,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_tokens_that_nobody_names_are_made_once_and_told_by_the_log(
+async def test_tokens_that_nobody_names_are_made_once_and_shown_in_the_log(
     start_service: StartService, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     folders: dict[str, Any] = {

@@ -105,7 +105,7 @@ async def test_a_reload_finds_the_answer_going_on(
     await _nothing_is_left(service)
 
 
-async def test_a_wrong_token_is_told_and_a_right_one_opens(
+async def test_a_wrong_token_is_reported_and_a_right_one_opens(
     start_service: StartService, browser: Browser
 ) -> None:
     service = await start_service()
@@ -122,7 +122,7 @@ async def test_a_wrong_token_is_told_and_a_right_one_opens(
     await page.close()
 
 
-async def test_an_error_is_told_in_the_place_of_the_answer(
+async def test_an_error_is_shown_in_the_place_of_the_answer(
     start_service: StartService, start_worker: StartWorker, open_chat: OpenChat
 ) -> None:
     service = await start_service()

@@ -89,7 +89,7 @@ class JobsApi:
 
 
 def text_of(events: "list[Sent]") -> str:
-    """The text that somebody has who follows these events."""
+    """The text that a follower of these events has."""
     text = ""
     for event in events:
         if event.kind == "attempt":

@@ -64,7 +64,7 @@ async def test_a_running_job_is_stopped_and_its_place_is_given_to_the_next(
         assert await cancel(api, job_id, wait_s=20) == (200, "canceled")
 
 
-async def test_without_waiting_the_answer_is_that_the_worker_is_told(
+async def test_without_waiting_the_answer_is_that_the_worker_is_notified(
     api: JobsApi, start_worker: StartWorker
 ) -> None:
     await slow(api, start_worker, capacity=1)
@@ -112,7 +112,7 @@ async def test_an_unknown_job_cannot_be_canceled(api: JobsApi) -> None:
     assert await cancel(api, "nobody-knows-it") == (404, "")
 
 
-async def test_of_jobs_canceled_while_they_finish_each_has_the_outcome_that_was_told(
+async def test_of_jobs_canceled_while_they_finish_each_has_the_outcome_that_was_reported(
     api: JobsApi, start_worker: StartWorker
 ) -> None:
     await start_worker(

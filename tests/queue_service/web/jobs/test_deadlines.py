@@ -137,7 +137,7 @@ async def test_a_put_with_the_id_of_a_job_makes_no_second_entry(api: JobsApi) ->
     async with api.session.get(api.eas, params={"_count_": "true"}) as answer:
         assert await answer.text() == "1"
     assert (await api.job(later))["scheduled"]
-    # Whoever does not want it cancels it, and then the id is free.
+    # A client can cancel it, and then the id is free.
     assert (await api.call("POST", f"/{later}/cancel")).status == 200
     async with api.session.post(api.eas, data=b"again", params={"requestId": later}) as answer:
         assert (answer.status, await answer.text()) == (200, str(index + 1))

@@ -76,7 +76,7 @@ def test_a_free_place_is_taken_at_once() -> None:
     assert (guess.start_p50_s, guess.start_p90_s, guess.finish_p50_s) == (0.0, 0.0, 2.0)
 
 
-def test_nothing_is_told_without_workers_or_without_a_past() -> None:
+def test_there_is_no_estimate_without_workers_or_without_a_past() -> None:
     assert estimate(RunTimes.of([1.0]), ahead=0, busy=0, free=0) is None
     assert estimate(RunTimes.of([]), ahead=0, busy=1, free=0) is None
 

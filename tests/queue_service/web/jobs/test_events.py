@@ -42,7 +42,7 @@ async def test_a_job_is_followed_from_the_line_to_its_end(
     )
 
 
-async def test_whoever_comes_back_misses_nothing_and_sees_nothing_twice(
+async def test_a_follower_that_comes_back_misses_nothing_and_sees_nothing_twice(
     api: JobsApi, start_worker: StartWorker
 ) -> None:
     await start_worker(api.url, api.service, engine_options=STREAMING)
@@ -70,7 +70,7 @@ async def test_nothing_is_written_down_that_nobody_asked_for(
     assert {event.kind for event in events} <= {"state", "end"}
 
 
-async def test_a_new_attempt_begins_the_text_anew(api: JobsApi, start_worker: StartWorker) -> None:
+async def test_a_new_attempt_begins_the_text_again(api: JobsApi, start_worker: StartWorker) -> None:
     worker = await start_worker(
         api.url, api.service, engine_options={**STREAMING, "piece_delay_s": 0.1}
     )

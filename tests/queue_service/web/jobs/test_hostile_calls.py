@@ -131,7 +131,7 @@ async def test_jobs_that_expire_fill_no_sink_beyond_its_limit(small: JobsApi, op
     assert statuses == [409] * 5, "each is told, with an answer in the sink or without"
 
 
-async def test_who_waits_for_a_result_is_told_at_once_that_the_service_was_deleted(
+async def test_a_client_that_waits_for_a_result_learns_at_once_that_the_service_was_deleted(
     serve: Serve,
 ) -> None:
     url = await serve({"name": "fixed"})
@@ -146,11 +146,11 @@ async def test_who_waits_for_a_result_is_told_at_once_that_the_service_was_delet
         waiting = asyncio.create_task(api.call("GET", f"/{job_id}/result?wait=60s"))
         chatting = asyncio.create_task(_post(session, f"{url}/v1/chat/completions", asked))
 
-        async def both_in_line() -> bool:
+        async def both_wait() -> bool:
             async with session.get(api.eas, params={"_count_": "true"}) as answer:
                 return await answer.text() == "2"
 
-        await wait_until(both_in_line, "both requests are in line")
+        await wait_until(both_wait, "both requests are in line")
         async with session.delete(address, headers=operator) as answer:
             assert answer.status == 200
         assert (await asyncio.wait_for(waiting, 5)).status == 404

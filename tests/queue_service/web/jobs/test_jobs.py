@@ -83,7 +83,7 @@ async def _gone(api: JobsApi, job_id: str) -> bool:
     return (await api.call("GET", f"/{job_id}/result")).status == 410
 
 
-async def test_the_same_id_or_key_stands_for_one_job(api: JobsApi) -> None:
+async def test_the_same_id_or_key_is_one_job(api: JobsApi) -> None:
     first = await api.call("PUT", "/mine", data=b"x")
     again = await api.call("PUT", "/mine", data=b"x")
     other = await api.call("PUT", "/mine", data=b"y")

@@ -86,7 +86,7 @@ async def test_no_more_inputs_are_taken_than_may_be_in_flight(
     assert all([(await api.job(one))["state"] != "queued" for one in await ids(api)])
 
 
-async def test_a_result_is_handed_out_while_the_next_input_is_not_there_yet(
+async def test_a_result_is_yielded_while_the_next_input_is_not_there_yet(
     api: JobsApi, client: AsyncQueueClient, start_worker: StartWorker
 ) -> None:
     await start_worker(api.url, api.service)

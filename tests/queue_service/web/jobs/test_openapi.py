@@ -50,7 +50,7 @@ def test_every_operation_says_which_scopes_it_needs() -> None:
     }
 
 
-def test_whatever_finds_jobs_can_be_told_whose() -> None:
+def test_every_operation_that_finds_jobs_has_an_owner_parameter() -> None:
     for path, item in DOCUMENT["paths"].items():
         if "/jobs" not in path:
             continue

@@ -1,4 +1,4 @@
-"""A job that waits for its next attempt: what is told of it, and that everything else finds it."""
+"""A job that waits for its next attempt: what is shown of it, and that everything else finds it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -56,7 +56,7 @@ async def fail(
     return delivery
 
 
-async def test_a_worker_is_told_how_a_job_pauses(api: JobsApi, peer: Peer) -> None:
+async def test_a_worker_gets_the_pauses_of_a_job(api: JobsApi, peer: Peer) -> None:
     await api.submit(params={"max_attempts": "2", "retry_pause": "7s", "retry_jitter": "0"})
     delivery = await fail(peer)
     assert delivery.max_delivery == 2
@@ -83,7 +83,7 @@ async def test_a_job_that_waits_for_its_next_attempt_says_so(api: JobsApi, peer:
     }
 
 
-async def test_the_next_attempt_comes_after_its_pause_and_clears_what_was_told(
+async def test_the_next_attempt_comes_after_its_pause_and_clears_what_was_reported(
     api: JobsApi, peer: Peer
 ) -> None:
     job_id = await api.submit(params=SHORT)
@@ -94,7 +94,7 @@ async def test_the_next_attempt_comes_after_its_pause_and_clears_what_was_told(
     assert delivery.attempt == 2
     job = await api.job(job_id)
     assert (job["state"], job["next_attempt_at"]) == ("running", None)
-    # Until this attempt has ended, the last one is the newest thing to be told.
+    # Until this attempt has ended, the last one is the newest thing to report.
     assert job["error"]["type"] == "transient"
     assert job["started_at"] >= waiting["next_attempt_at"]
     await peer.complete(delivery.index)
@@ -252,7 +252,7 @@ async def test_what_a_worker_gives_back_begins_again_for_its_followers(
     assert "failed" not in [event.kind for event in seen]
 
 
-async def test_whoever_follows_a_job_is_told_that_it_waits(api: JobsApi, peer: Peer) -> None:
+async def test_a_follower_of_a_job_learns_that_it_waits(api: JobsApi, peer: Peer) -> None:
     job_id = await api.submit(params=LONG)
     seen: list[Sent] = []
     async for event in api.events(job_id):
@@ -321,13 +321,13 @@ async def test_others_go_out_while_one_waits_and_then_the_older_one_comes_first(
     first = await api.submit(b"first", params=SHORT)
     await fail(peer, pause_ms=300)
 
-    async def in_line() -> bool:
+    async def is_at_the_head() -> bool:
         return bool((await api.job(first))["position"] == 0)
 
     others = [await api.submit(b"other") for _ in range(8)]
     await wait_until(lambda: len(peer.held) == 4, "the others are not held up")
     if not any(delivery.attempt == 2 for delivery in peer.held.values()):
-        await wait_until(in_line, "its pause is over, and it is at the head")
+        await wait_until(is_at_the_head, "its pause is over, and it is at the head")
         await peer.complete(min(peer.held))
         await wait_until(lambda: peer.handed[-1].attempt == 2, "it is the next")
 
@@ -340,7 +340,7 @@ async def test_others_go_out_while_one_waits_and_then_the_older_one_comes_first(
 
 
 @pytest.mark.parametrize("kind", ["oom", "gpu_lost", "engine_lost", "timeout", "internal"])
-async def test_the_type_of_the_last_failure_is_told_wherever_a_job_is_shown(
+async def test_the_type_of_the_last_failure_is_shown_with_the_job_everywhere(
     api: JobsApi, peer: Peer, kind: str
 ) -> None:
     job_id = await api.submit(params={"max_attempts": "1"})

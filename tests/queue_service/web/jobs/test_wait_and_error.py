@@ -21,7 +21,7 @@ async def test_a_post_that_waits_by_its_query_answers_with_the_result(
     assert (answer.status, answer.body) == (200, b"x")
 
 
-async def test_how_long_somebody_waits_is_no_part_of_a_job(api: JobsApi) -> None:
+async def test_how_long_a_client_waits_is_no_part_of_a_job(api: JobsApi) -> None:
     first = await api.call("PUT", "/mine?wait=0.1s&priority=1", data=b"x")
     assert first.status == 202
     again = await api.call("PUT", "/mine?priority=1", data=b"x", headers={"Prefer": "wait=1"})

@@ -1,4 +1,4 @@
-"""A hundred clients, eight places: who waits, who grows, who leaves, and what is left of them."""
+"""A hundred clients, eight places: which wait, which get text, which leave, and what they leave."""
 
 import asyncio
 import random
@@ -69,7 +69,7 @@ class _Asker:
 
 
 @pytest.mark.timeout(240)
-async def test_a_hundred_clients_share_eight_places_and_whoever_leaves_frees_his(
+async def test_a_hundred_clients_share_eight_places_and_one_that_leaves_frees_its(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
     pytest.importorskip("transformers", reason="needs the extra `transformers`")

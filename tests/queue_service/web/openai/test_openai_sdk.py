@@ -152,7 +152,7 @@ async def test_errors_have_the_classes_that_openai_s_have(
         await client.chat.completions.create(model="svc", messages=[])
     assert empty.value.param == "messages"
 
-    # Nobody works yet: two wait in line, and a third is told at once.
+    # There is no worker yet: two wait, and a third is refused at once.
     waiting = [
         asyncio.create_task(client.chat.completions.create(model="svc", messages=_says(text)))
         for text in ("fail", "bad")
@@ -184,7 +184,7 @@ async def test_a_request_that_the_engine_refuses_is_no_stream(
         await client.chat.completions.create(model="svc", messages=_says("bad"), stream=True)
 
 
-async def test_whoever_waits_in_line_sees_it_move(
+async def test_a_waiting_client_sees_its_position_change(
     start_service: StartService, start_worker: StartWorker, clients: list[openai.AsyncOpenAI]
 ) -> None:
     service = await start_service()
@@ -217,7 +217,7 @@ async def test_a_stream_begins_before_a_slow_engine_says_its_first_word(
 ) -> None:
     service = await start_service()
     await start_worker(service.url, engine=WORDS)
-    # The engine is there, so that the next one never waits in line.
+    # The engine is there, so that the next one never waits.
     warm = _client(clients, service)
     await warm.chat.completions.create(model="svc", messages=_says("warm"))
     speak = tmp_path / "speak"

@@ -1,4 +1,4 @@
-"""Services that are no chat: what OpenAI's clients are told there, and what to write to be one."""
+"""Services that are no chat: what OpenAI's clients get there, and how to become one."""
 
 import os
 from pathlib import Path

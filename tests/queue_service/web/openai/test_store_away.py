@@ -54,7 +54,7 @@ async def test_requests_that_the_store_has_failed_wait_for_nobody_when_it_is_bac
         await wait_until(all_wait, "all are in line")
         await wait_until(lambda: len(begun) == 3, "every stream was told its place")
         await own_redis.kill()
-        # Some have left; the others are told that the store is away.
+        # Some have left; the others learn that the store is away.
         asking[0].cancel()
         asking[1].cancel()
         for told in await asyncio.gather(*asking[2:]):
