@@ -2,6 +2,8 @@
 
     redis_server   one real redis-server for the whole run
     redis_url      its URL; with --quick that of a fakeredis in this process
+    redis          a client of it, for a look at what is stored
+    own_redis      a real redis-server of this test alone, which it may stop or kill
     key_prefix     what every Redis key of this test begins with
     start_service  starts `python -m queue_service`; called twice it gives two on one Redis
     start_worker   starts `python -m inference_worker` for a service
@@ -21,6 +23,7 @@ from typing import Any, Protocol
 
 import pytest
 from aiohttp import web
+from redis.asyncio import Redis
 
 from deploy.local.redis_server import RedisServer
 from tests import preloaded, running
@@ -155,6 +158,22 @@ def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
     else:
         server: RedisServer = request.getfixturevalue("redis_server")
         yield server.url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """Connect to the Redis of the whole run."""
+    async with Redis.from_url(redis_url, decode_responses=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def own_redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    """Run a Redis that the test may hurt."""
+    server = RedisServer(tmp_path / "redis")
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture

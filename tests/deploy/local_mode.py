@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,18 @@ def penstock(up: Up, *arguments: str, data: bytes = b"") -> subprocess.Completed
         check=False,
         timeout=START_S,
     )
+
+
+def status(url: str, token: str, method: str = "GET", **headers: str) -> int:
+    """Send a request; return the status of the response."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = b"x" if method == "POST" else None
+    request = urllib.request.Request(url, body, {"Authorization": token, **named}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 class Cli:

@@ -1,8 +1,6 @@
 """Workers of a local mode have a token that can do nothing but work."""
 
 import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -10,22 +8,12 @@ from typer.testing import CliRunner
 from client_sdk import QueueClient
 from deploy.cli import app
 from deploy.local.data_dir import DataDir
-from tests.deploy.local_mode import StartUp
+from tests.deploy.local_mode import StartUp, status
 
 
 def environment_of(pid: int) -> dict[str, str]:
     text = Path(f"/proc/{pid}/environ").read_text()
     return dict(part.split("=", 1) for part in text.split("\0") if "=" in part)
-
-
-def status(url: str, token: str, method: str = "GET") -> int:
-    body = b"x" if method == "POST" else None
-    request = urllib.request.Request(url, body, {"Authorization": token}, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
 
 
 def test_no_worker_has_a_token_that_submits_reads_or_administers(

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from redis.asyncio import Redis
 
 from queue_service.settings.process import Settings
 from queue_service.store.connection import confirmation_for, connect
@@ -39,9 +38,3 @@ def differences(redis_url: str, key_prefix: str) -> Callable[[], list[str]]:
         return [text for text in found if " says " in text or "lines are open" in text]
 
     return find
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator["Redis"]:
-    async with Redis.from_url(redis_url, decode_responses=True) as opened:
-        yield opened

@@ -14,6 +14,7 @@ from inference_worker.metrics import Metrics
 from inference_worker.process import EngineProcess
 from inference_worker.worker import Worker
 from tests.inference_worker.peer import Peer
+from tests.inference_worker.raw_server import RawServer
 from tests.waiting import wait_until
 
 HANDLERS = "handler:tests.inference_worker.handlers"
@@ -98,3 +99,12 @@ async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
     for running in started:
         running.worker.drain_at_once()
         await asyncio.gather(running.task, return_exceptions=True)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RawServer]:
+    """Serve over HTTP what the test writes down."""
+    raw = RawServer()
+    await raw.start()
+    yield raw
+    await raw.stop()

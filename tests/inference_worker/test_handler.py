@@ -11,7 +11,6 @@ from client_sdk.wire.failures import FailureType
 from inference_worker.engines import tracebacks
 from inference_worker.engines.engine import (
     Context,
-    Event,
     Failed,
     Finished,
     Job,
@@ -21,6 +20,7 @@ from inference_worker.engines.engine import (
 from inference_worker.engines.handler import HandlerEngine
 from inference_worker.errors import BadEngine, EngineFailed
 from tests.inference_worker import handlers
+from tests.inference_worker.events import end_of
 from tests.waiting import wait_until
 
 Load = Callable[..., Awaitable[HandlerEngine]]
@@ -40,10 +40,6 @@ async def load() -> AsyncIterator[Load]:
     yield start
     for engine in loaded:
         await engine.stop(1.0)
-
-
-async def end_of(engine: HandlerEngine, data: bytes) -> Event:
-    return [event async for event in engine.run(Job("r", data))][-1]
 
 
 async def test_a_parameter_annotated_str_is_given_text(load: Load) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from inference_worker.engines.engine import Context, Event, Failed, Finished, Job, Started, State
+from inference_worker.engines.engine import Context, Failed, Finished, Job, Started, State
 from inference_worker.engines.load import EngineSpec
 from inference_worker.errors import EngineFailed
 from inference_worker.logs import LogSettings
 from inference_worker.process import EngineProcess
+from tests.inference_worker.events import end_of
 from tests.waiting import wait_until, wait_until_blocking
 
 Spawn = Callable[..., Awaitable[EngineProcess]]
@@ -46,10 +47,6 @@ async def spawn() -> AsyncIterator[Spawn]:
 
 def handler(name: str) -> str:
     return f"handler:tests.inference_worker.handlers:{name}"
-
-
-async def end_of(engine: EngineProcess, data: bytes) -> Event:
-    return [event async for event in engine.run(Job("r", data))][-1]
 
 
 def is_alive(pid: int) -> bool:

@@ -11,7 +11,8 @@ import pytest
 from client_sdk.wire.failures import FailureType
 from inference_worker.child import CANCEL_GRACE_S
 from inference_worker.engines.engine import Failed, Finished, Job, Started
-from tests.inference_worker.test_process import Spawn, end_of, handler, spawn
+from tests.inference_worker.events import end_of
+from tests.inference_worker.test_process import Spawn, handler, spawn
 from tests.waiting import hold_for, wait_until
 
 __all__ = ["spawn"]

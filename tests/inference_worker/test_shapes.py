@@ -19,6 +19,7 @@ from inference_worker.engines.engine import (
 )
 from inference_worker.engines.handler import HandlerEngine
 from tests.inference_worker import handlers
+from tests.inference_worker.events import events_of
 from tests.waiting import wait_until
 
 Start = Callable[..., Awaitable[HandlerEngine]]
@@ -41,10 +42,6 @@ async def start() -> AsyncIterator[Start]:
     yield load
     for engine in loaded:
         await engine.stop(1.0)
-
-
-async def events_of(engine: HandlerEngine, data: bytes) -> list[Event]:
-    return [event async for event in engine.run(Job("r", data))]
 
 
 async def ends_of(engine: HandlerEngine, *inputs: bytes) -> list[Event]:

@@ -26,14 +26,6 @@ Open = Callable[..., Awaitable[UpstreamEngine]]
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
-    raw = RawServer()
-    await raw.start()
-    yield raw
-    await raw.stop()
-
-
-@pytest.fixture
 async def engine(server: RawServer) -> AsyncIterator[Open]:
     """Start an engine for the server: `await engine(mode="json", capacity=3)`."""
     opened: list[UpstreamEngine] = []

@@ -11,10 +11,10 @@ from inference_worker.engines.load import EngineSpec
 from inference_worker.logs import LogSettings
 from inference_worker.process import EngineProcess
 from tests.inference_worker.raw_server import RawServer, answer, says
-from tests.inference_worker.test_upstream import Open, end_of, engine, server
+from tests.inference_worker.test_upstream import Open, end_of, engine
 from tests.waiting import wait_until
 
-__all__ = ["engine", "server"]  # fixtures
+__all__ = ["engine"]  # a fixture
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -56,14 +56,6 @@ TRICKS = [
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
-    server = RawServer()
-    await server.start()
-    yield server
-    await server.stop()
-
-
-@pytest.fixture
 async def engine(server: RawServer) -> AsyncIterator[Open]:
     started: list[UpstreamEngine] = []
 

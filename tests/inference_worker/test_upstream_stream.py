@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from inference_worker.engines.engine import Delta, Event, Failed, Finished, Job, Started, Usage
 from inference_worker.engines.upstream.sse import EventReader, LineTooLong
 from tests.inference_worker.raw_server import RawServer, Received, answer, says
-from tests.inference_worker.test_upstream import Open, end_of, engine, events_of, server
+from tests.inference_worker.test_upstream import Open, end_of, engine, events_of
 
-__all__ = ["engine", "server"]  # fixtures
+__all__ = ["engine"]  # a fixture
 
 STREAM = "text/event-stream"
 

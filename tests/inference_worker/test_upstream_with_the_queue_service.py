@@ -2,10 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 
 import aiohttp
-import pytest
 
 from tests.conftest import StartService, StartWorker
 from tests.inference_worker.raw_server import RawServer, Received, answer, never_answers, says
@@ -17,14 +15,6 @@ __all__ = ["client"]  # a fixture
 
 JOBS = 60
 SLOTS = 16
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
-    raw = RawServer()
-    await raw.start()
-    yield raw
-    await raw.stop()
 
 
 async def test_sixteen_jobs_are_with_the_server_at_once_and_never_more(

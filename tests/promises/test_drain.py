@@ -5,8 +5,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -113,28 +111,19 @@ async def test_open_requests_end_when_the_drain_is_over_and_not_later(
     writer.close()
 
 
-@pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    """Run a Redis that the test may hurt."""
-    server = RedisServer(tmp_path / "redis")
-    await server.start()
-    yield server
-    await server.stop()
-
-
 async def test_a_subscriber_that_comes_while_the_service_stops_is_sent_away(
-    start_service: StartService, redis: RedisServer, watchers: Watchers, peers: Peers
+    start_service: StartService, own_redis: RedisServer, watchers: Watchers, peers: Peers
 ) -> None:
-    service = await start_service(redis_url=redis.url)
+    service = await start_service(redis_url=own_redis.url)
     watcher, peer = watchers.make(service.url), peers.make(1)
-    os.kill(redis.pid, signal.SIGSTOP)
+    os.kill(own_redis.pid, signal.SIGSTOP)
     watching = asyncio.create_task(watcher.watch())
     connecting = asyncio.create_task(peer.connect(service.url))
     await asyncio.wait((watching, connecting), timeout=0.5)
     began = time.monotonic()
     os.kill(service.pid, signal.SIGTERM)
     await wait_until(lambda: "Draining." in service.log, "it stops")
-    os.kill(redis.pid, signal.SIGCONT)
+    os.kill(own_redis.pid, signal.SIGCONT)
 
     await wait_until(lambda: not service.running, "the service has ended", SOON_S)
 
@@ -144,12 +133,12 @@ async def test_a_subscriber_that_comes_while_the_service_stops_is_sent_away(
 
 async def test_it_ends_although_redis_does_not_answer(
     start_service: StartService,
-    redis: RedisServer,
+    own_redis: RedisServer,
     client: Client,
     watchers: Watchers,
     peers: Peers,
 ) -> None:
-    service = await start_service(redis_url=redis.url, store_timeout_s=2.0)
+    service = await start_service(redis_url=own_redis.url, store_timeout_s=2.0)
     client.url = service.url
     watcher, peer = watchers.make(service.url, gid="watchers"), peers.make(2)
     await watcher.watch()
@@ -158,12 +147,12 @@ async def test_it_ends_although_redis_does_not_answer(
         await client.put(b"x")
     await wait_until(lambda: len(peer.held) == 2, "the worker works")
     poll = asyncio.create_task(_poll(client))
-    os.kill(redis.pid, signal.SIGSTOP)
+    os.kill(own_redis.pid, signal.SIGSTOP)
     try:
         await peer.complete(*peer.held)
         await ends_within(service, SOON_S)
     finally:
-        os.kill(redis.pid, signal.SIGCONT)
+        os.kill(own_redis.pid, signal.SIGCONT)
     await poll
 
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -17,25 +16,16 @@ from tests.waiting import hold_for, wait_until
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    """Run a Redis that the test may hurt."""
-    started = RedisServer(tmp_path / "redis")
-    await started.start()
-    yield started
-    await started.stop()
-
-
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    client = Redis.from_url(server.url, decode_responses=True)
+async def redis(own_redis: RedisServer) -> AsyncIterator[Redis]:
+    client = Redis.from_url(own_redis.url, decode_responses=True)
     yield client
     await client.aclose()
 
 
 async def test_an_answer_that_redis_refuses_is_not_left_undecided(
-    start_service: StartService, server: RedisServer, redis: Redis, client: Client, peers: Peers
+    start_service: StartService, own_redis: RedisServer, redis: Redis, client: Client, peers: Peers
 ) -> None:
-    service = await start_service(redis_url=server.url)
+    service = await start_service(redis_url=own_redis.url)
     client.url = service.url
     peer = peers.make(1)
     await peer.connect(service.url)
@@ -57,9 +47,9 @@ async def test_an_answer_that_redis_refuses_is_not_left_undecided(
 
 
 async def test_a_put_that_redis_refuses_is_a_store_that_is_away(
-    start_service: StartService, server: RedisServer, redis: Redis, client: Client
+    start_service: StartService, own_redis: RedisServer, redis: Redis, client: Client
 ) -> None:
-    service = await start_service(redis_url=server.url)
+    service = await start_service(redis_url=own_redis.url)
     address = f"{service.url}{names.EAS_PREFIX}/svc"
     await redis.config_set("min-replicas-to-write", 1)
     async with client.session.post(address, data=b"x") as answer:
@@ -78,13 +68,13 @@ async def test_a_put_that_redis_refuses_is_a_store_that_is_away(
 async def test_a_redis_that_is_full_takes_no_puts_and_is_still_emptied(
     *,
     start_service: StartService,
-    server: RedisServer,
+    own_redis: RedisServer,
     redis: Redis,
     client: Client,
     peers: Peers,
     watchers: Watchers,
 ) -> None:
-    service = await start_service(redis_url=server.url, lease_ms=2000)
+    service = await start_service(redis_url=own_redis.url, lease_ms=2000)
     client.url = service.url
     peer = peers.make(2)
     await peer.connect(service.url)
@@ -119,13 +109,13 @@ async def test_a_redis_that_is_full_takes_no_puts_and_is_still_emptied(
 async def test_a_redis_that_forgets_everything_is_served_again(
     *,
     start_service: StartService,
-    server: RedisServer,
+    own_redis: RedisServer,
     redis: Redis,
     client: Client,
     peers: Peers,
     watchers: Watchers,
 ) -> None:
-    service = await start_service(redis_url=server.url, lease_ms=1500)
+    service = await start_service(redis_url=own_redis.url, lease_ms=1500)
     client.url = service.url
     peer, watcher = peers.make(2), watchers.make(service.url, queue="/sink")
     await peer.connect(service.url)
@@ -149,18 +139,18 @@ async def test_a_redis_that_forgets_everything_is_served_again(
 
 
 async def test_a_redis_that_freezes_for_three_seconds_loses_nobody_and_nothing(
-    start_service: StartService, server: RedisServer, client: Client, peers: Peers
+    start_service: StartService, own_redis: RedisServer, client: Client, peers: Peers
 ) -> None:
-    service = await start_service(redis_url=server.url, lease_ms=2500)
+    service = await start_service(redis_url=own_redis.url, lease_ms=2500)
     client.url = service.url
     peer = peers.make(2)
     await peer.connect(service.url)
     await client.put(b"x")
     await wait_until(lambda: len(peer.held) == 1, "the worker works")
-    os.kill(server.pid, signal.SIGSTOP)
+    os.kill(own_redis.pid, signal.SIGSTOP)
     await hold_for(3.0, lambda: True, "Redis is frozen")
     putting = asyncio.create_task(client.put(b"y"))
-    os.kill(server.pid, signal.SIGCONT)
+    os.kill(own_redis.pid, signal.SIGCONT)
     await putting
 
     await wait_until(lambda: len(peer.held) == 2, "the next comes")

@@ -1,7 +1,6 @@
 """What one owner may have at most, so that memory and time are left for the others."""
 
 import time
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -27,12 +26,6 @@ SEP = "\x1f"
 MOST_REMEMBERED = 100_000
 #: For how long a key is kept at least, in ms.
 LEAST_KEPT_MS = 5 * 60 * 1000
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
 
 
 @pytest.fixture

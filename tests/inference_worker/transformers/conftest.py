@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from inference_worker.engines.engine import Context, Delta, Engine, Event, Failed, Finished, Job
+from inference_worker.engines.engine import Context, Delta, Engine, Event, Failed, Finished
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.engines.transformers.engine import TransformersEngine
+from tests.inference_worker.events import events_of
 
 #: The token that makes the poisoned model answer with what is no number.
 POISON = 7
@@ -91,10 +92,6 @@ async def start() -> AsyncIterator[Start]:
 
 def body(**fields: object) -> bytes:
     return json.dumps(fields).encode()
-
-
-async def events_of(engine: Engine, data: bytes) -> list[Event]:
-    return [event async for event in engine.run(Job("r", data))]
 
 
 async def end_of(engine: Engine, data: bytes) -> Finished | Failed:

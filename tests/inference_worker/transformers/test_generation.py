@@ -13,6 +13,7 @@ import pytest
 from inference_worker.engines.engine import Context, Delta, Failed, Finished, Job, Started, State
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.errors import EngineFailed
+from tests.inference_worker.events import events_of
 from tests.inference_worker.transformers.conftest import (
     POISON,
     Start,
@@ -21,7 +22,6 @@ from tests.inference_worker.transformers.conftest import (
     answers_of,
     body,
     end_of,
-    events_of,
     generating,
     shown,
 )

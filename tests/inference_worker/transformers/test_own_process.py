@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from inference_worker.engines.engine import Context, Event, Finished, Job, Started, Usage
+from inference_worker.engines.engine import Context, Finished, Started, Usage
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.errors import BadEngine
 from inference_worker.logs import LogSettings
 from inference_worker.process import EngineProcess
+from tests.inference_worker.events import events_of
 from tests.inference_worker.transformers.conftest import TinyModel, body, shown
 
 PAGE_BYTES = 4096
-
-
-async def events_of(engine: EngineProcess, data: bytes) -> list[Event]:
-    return [event async for event in engine.run(Job("r", data))]
 
 
 async def test_the_demos_model_answers_from_its_own_process(demo_model: str) -> None:

@@ -4,9 +4,7 @@ import aiohttp
 import pytest
 
 from client_sdk.wire.codes import Code
-from tests.queue_service.service.test_run_time_services import TOKEN, Replica, alone, session
-
-__all__ = ["alone", "session"]
+from tests.queue_service.service.replica import TOKEN, Replica
 
 CAPACITY = 5
 #: Dropped at most by one put beyond the one whose place it takes.

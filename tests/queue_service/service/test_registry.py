@@ -7,16 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from client_sdk.wire.codes import Code
-from tests.queue_service.service.test_run_time_services import (
-    TOKEN,
-    Replica,
-    pair,
-    processes_of_one,
-    session,
-)
+from tests.queue_service.service.replica import TOKEN, Replica
 from tests.running import QueueServiceProcess
-
-__all__ = ["pair", "processes_of_one", "session"]
 
 #: So often two operators do something in the same moment.
 TIMES = 10

@@ -1,103 +1,16 @@
 """Services that are made, changed, stopped and deleted while the queue service runs."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from client_sdk.wire import names
 from client_sdk.wire.codes import CloseCode, Code
-from tests.conftest import Serve, StartService
-from tests.running import ADMIN_TOKEN, QueueServiceProcess
+from tests.conftest import StartService
+from tests.queue_service.service.replica import TOKEN, Replica
+from tests.running import QueueServiceProcess
 from tests.waiting import wait_until
-
-TOKEN = "the-token-of-a-new-service"
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    code: str
-    body: Any
-    headers: Any
-
-
-class Replica:
-    """One process of the queue service, as operators and clients meet it."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self.url = url
-
-    async def admin(
-        self, method: str, path: str = "", body: object = None, **headers: str
-    ) -> Answer:
-        told = {"Authorization": ADMIN_TOKEN, "Accept": names.JSON}
-        told |= {name.replace("_", "-"): value for name, value in headers.items()}
-        address = f"{self.url}/v1/services{path}"
-        async with self._session.request(method, address, json=body, headers=told) as answer:
-            code = answer.headers.get(names.ERROR_CODE_HEADER, "")
-            return Answer(answer.status, code, await answer.json(), answer.headers)
-
-    async def client(
-        self, method: str, service: str, data: bytes = b"", *, token: str = TOKEN, **query: str
-    ) -> Answer:
-        address = f"{self.url}{names.EAS_PREFIX}/{service}"
-        async with self._session.request(
-            method, address, data=data, params=query, headers={"Authorization": token}
-        ) as answer:
-            code = answer.headers.get(names.ERROR_CODE_HEADER, "")
-            return Answer(answer.status, code, await answer.read(), answer.headers)
-
-    async def length(self, service: str) -> int:
-        return int((await self.client("GET", service, _count_="true")).body)
-
-    @asynccontextmanager
-    async def watch(self, service: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        async with self._session.ws_connect(
-            f"{self.url}{names.EAS_PREFIX}/{service}",
-            params={names.WATCH: "true", names.WINDOW: "5"},
-            headers={"Authorization": TOKEN, names.USER_HEADER: f"watcher-{self.url[-5:]}"},
-        ) as socket:
-            yield socket
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def processes_of_one(start_service: StartService) -> list[QueueServiceProcess]:
-    return [await start_service({"name": "fixed"}) for _ in range(2)]
-
-
-@pytest.fixture
-async def pair(
-    processes_of_one: list[QueueServiceProcess], session: aiohttp.ClientSession
-) -> AsyncIterator[tuple[Replica, Replica]]:
-    """Run two processes on one Redis, and delete every service that was made at run time."""
-    one, two = (Replica(session, service.url) for service in processes_of_one)
-    yield one, two
-    for service in (await one.admin("GET")).body["services"]:
-        if service["origin"] == "registry":
-            assert (await one.admin("DELETE", f"/{service['name']}")).status == 200
-
-
-@pytest.fixture
-async def alone(serve: Serve, session: aiohttp.ClientSession) -> AsyncIterator[Replica]:
-    """Serve in this process, with the service `new`."""
-    replica = Replica(session, await serve({"name": "fixed"}))
-    made = await replica.admin("PUT", "/new", {"token": TOKEN})
-    assert made.status == 201, made
-    yield replica
-    await replica.admin("DELETE", "/new")
 
 
 async def test_a_service_made_in_one_process_is_served_by_the_other_at_once(

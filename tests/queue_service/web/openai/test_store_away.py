@@ -1,24 +1,13 @@
 """What becomes of OpenAI requests when the store goes away under them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
-import pytest
 
 from deploy.local.redis_server import RedisServer
 from tests.conftest import StartService
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-async def own_redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis")
-    await server.start()
-    yield server
-    await server.stop()
 
 
 async def _length(session: aiohttp.ClientSession, service: QueueServiceProcess) -> int:
