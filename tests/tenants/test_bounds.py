@@ -45,7 +45,7 @@ async def test_two_tokens_of_an_owner_have_one_limit_of_waiting_entries(tenants:
     for token in (first, second):
         answer = await token.call("POST", data=b"x")
         assert (answer.status, answer.json["quota"], answer.json["count"]) == (429, "in_line", 2)
-        assert "the owner of the token has 2 entries waiting" in answer.json["detail"]
+        assert "the owner of this token has 2 waiting entries" in answer.json["detail"]
     assert (await tenants.red.call("POST", data=b"x")).status == 202
     await empty(tenants)
 
