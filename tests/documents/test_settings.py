@@ -19,6 +19,8 @@ def test_every_setting_is_documented_with_a_sentence(title: str) -> None:
         assert row.endswith(". |"), f"this setting has no sentence: {row}"
 
 
+# croniter, which a command imports, starts `file` to learn the size of a pointer.
+@pytest.mark.process
 def test_the_page_of_commands_is_up_to_date() -> None:
     assert command_page.DOCUMENT.read_text(encoding="utf-8") == command_page.page(), (
         "run `make docs`"

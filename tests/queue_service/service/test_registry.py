@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from client_sdk.wire.codes import Code
 from tests.queue_service.service.replica import TOKEN, Replica
 from tests.running import QueueServiceProcess
+from tests.waiting import wait_until
 
 #: So often two operators do something in the same moment.
 TIMES = 10
@@ -98,7 +99,13 @@ async def test_a_service_that_is_stopped_while_it_is_deleted_does_not_come_back(
         )
         assert deleted.status == 200
         assert {stopped.status, started.status} <= {200, 404}
-        assert (await one.admin("GET", "/new")).code == Code.NO_SUCH_SERVICE
+        assert (await two.admin("GET", "/new")).code == Code.NO_SUCH_SERVICE
+
+        async def gone_from_the_other() -> bool:
+            # It learns of the deletion from a ring.
+            return (await one.admin("GET", "/new")).code == Code.NO_SUCH_SERVICE
+
+        await wait_until(gone_from_the_other, "the other process knows it too")
 
 
 async def test_stopping_a_service_takes_back_nothing_that_was_changed_meanwhile(
