@@ -38,7 +38,7 @@ def folder_of(machine: str, tmp_path: Path) -> Folder:
 
 
 def test_the_guide_works_as_pasted(machines: Machines, tmp_path: Path) -> None:
-    # There is no name service between the machines: addresses stand in for their names.
+    # There is no name service between the machines: use addresses in place of names.
     address = machines.addresses["queue"]
     queue = folder_of("queue", tmp_path)
     certificate = block(PAGE, CERTIFICATE).replace("DNS:queue", f"DNS:queue,IP:{address}")
