@@ -87,10 +87,14 @@ class Preloaded:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._server: subprocess.Popen[bytes] | None = None
+        self._network = _network()
 
     def can_start(self, argv: list[str], env: Mapping[str, str]) -> bool:
         """Say whether a child would be the same as a new interpreter with these arguments."""
-        return argv[0] == "-m" and argv[1] in MODULES and _start_of(env) == _start_of(os.environ)
+        if argv[0] != "-m" or argv[1] not in MODULES or _start_of(env) != _start_of(os.environ):
+            return False
+        # A test may have put this thread into another network namespace (tests/machines).
+        return _network() == self._network
 
     def start(self, argv: list[str], env: Mapping[str, str], log: IO[bytes]) -> PreloadedProcess:
         """Start a child that runs this module."""
@@ -117,6 +121,11 @@ class Preloaded:
                 cwd=ROOT,
             )
         return self._socket
+
+
+def _network() -> int:
+    """Return the number of this thread's network namespace."""
+    return os.stat("/proc/thread-self/ns/net").st_ino
 
 
 def _start_of(env: Mapping[str, str]) -> dict[str, str]:

@@ -205,6 +205,24 @@ def test_a_worker_machine_has_gpus_with_the_same_file() -> None:
     assert devices[0]["capabilities"] == ["gpu"]
 
 
+def test_the_settings_in_the_guide_of_several_machines_make_both_sides() -> None:
+    page = (ROOT / "docs/several-machines.md").read_text()
+    blocks = re.findall(r"^```text\n(COMPOSE_FILE=.*?)^```", page, re.DOTALL | re.MULTILINE)
+    queue, gpus = (dict(line.split("=", 1) for line in text.splitlines()) for text in blocks)
+    found = services(*queue.pop("COMPOSE_FILE").split(":"), **queue)["queue-service"]
+    assert found["ports"][0]["host_ip"] == "0.0.0.0"
+    assert "queue," in f"{found['environment']['PENSTOCK_ALLOWED_HOSTS']},"
+    (tls,) = (one for one in found["volumes"] if one["target"] == "/tls")
+    assert (Path(tls["source"]), tls["read_only"]) == (ROOT / "tls", True)
+    for name in ("PENSTOCK_TLS_CERT_FILE", "PENSTOCK_TLS_KEY_FILE"):
+        assert found["environment"][name].startswith("/tls/queue.")
+    worker = services(*gpus.pop("COMPOSE_FILE").split(":"), **gpus)["inference-worker"]
+    app_dir = gpus.pop("PENSTOCK_APP_DIR")
+    assert worker["environment"].items() >= gpus.items()
+    (handlers,) = (one for one in worker["volumes"] if one["target"] == "/handlers")
+    assert Path(handlers["source"]) == ROOT / app_dir
+
+
 def test_the_variables_of_the_files_are_in_the_example() -> None:
     example = (ROOT / ".env.example").read_text()
     used = {

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 #: setns(2): enter a network namespace.
@@ -20,16 +21,16 @@ _CLONE_NEWNET = 0x40000000
 _BRIDGE = "br0"
 
 
+@cache
 def reason_without_namespaces() -> str | None:
-    """Return why no namespace can be made here, or None."""
+    """Return why no machines can be made here, or None."""
     if shutil.which("ip") is None:
         return "there is no ip command"
-    name = f"penstock-{secrets.token_hex(4)}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
-    if made.returncode:
-        return f"no network namespace can be made, which needs root: {made.stderr.strip()}"
-    subprocess.run(["ip", "netns", "delete", name], check=True)
-    return None
+    try:
+        with Machines.made("queue", "a") as machines, machines.inside("a"):
+            return None
+    except (subprocess.CalledProcessError, OSError) as error:
+        return f"no network namespaces can be made, which needs root: {error}"
 
 
 class Machines:
@@ -50,7 +51,8 @@ class Machines:
             yield machines
         finally:
             for name in names:
-                subprocess.run(["ip", "netns", "delete", machines._namespace(name)], check=False)
+                delete = ["ip", "netns", "delete", machines._namespace(name)]
+                subprocess.run(delete, capture_output=True, check=False)
 
     @contextmanager
     def inside(self, name: str) -> Iterator[None]:
@@ -81,7 +83,8 @@ class Machines:
     def _make(self) -> None:
         switch, *others = self.names
         for name in self.names:
-            subprocess.run(["ip", "netns", "add", self._namespace(name)], check=True)
+            add = ["ip", "netns", "add", self._namespace(name)]
+            subprocess.run(add, capture_output=True, check=True)
             self._on(name, "ip", "link", "set", "lo", "up")
         self._on(switch, "ip", "link", "add", _BRIDGE, "type", "bridge")
         self._on(switch, "ip", "address", "add", f"{self.addresses[switch]}/24", "dev", _BRIDGE)
@@ -94,7 +97,8 @@ class Machines:
             self._on(name, "ip", "link", "set", "eth0", "up")
 
     def _on(self, name: str, *command: str) -> None:
-        subprocess.run(["ip", "netns", "exec", self._namespace(name), *command], check=True)
+        run = ["ip", "netns", "exec", self._namespace(name), *command]
+        subprocess.run(run, capture_output=True, check=True)
 
     def _namespace(self, name: str) -> str:
         return f"penstock-{self._run_id}-{name}"
