@@ -75,7 +75,7 @@ def test_people_see_models_and_numbers() -> None:
     assert (FIRST.visible, LAST.visible) == ("MIG-cccc", "10")
 
 
-def test_a_machine_without_gpus_is_told_from_a_broken_driver(
+def test_a_machine_without_gpus_differs_from_one_with_a_broken_driver(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path_factory.mktemp("bin")
