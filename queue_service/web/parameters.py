@@ -9,7 +9,6 @@ from aiohttp import web
 from client_sdk.wire import names
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
-from client_sdk.wire.structured import read_string
 from queue_service.errors import BadParameter
 from queue_service.store.entry import Filter
 
@@ -20,6 +19,9 @@ MAX_INDEXES = 10_000
 _MAX_NAME_LENGTH = 256
 _NAME = re.compile(r"[^\x00-\x1f\x7f]*")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]*")
+#: A string of a structured field (RFC 8941), and its escapes.
+_STRING = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_ESCAPE = re.compile(r'\\(["\\])')
 
 
 class Parameters:
@@ -160,6 +162,20 @@ def _integer(text: str | None) -> int | None:
 def read_key(text: str) -> str:
     """Return the idempotency key of a header, quoted or not; raises BadParameter."""
     try:
-        return read_string(text)
+        return _read_string(text)
     except WireError as error:
         raise BadParameter(names.IDEMPOTENCY_HEADER, error.expected, repr(text[:64])) from None
+
+
+def _read_string(text: str) -> str:
+    """Return the content of a quoted string; text without a quote is returned unchanged.
+
+    Raises WireError for a string that is not closed or has an unknown escape.
+    """
+    text = text.strip(" \t")
+    if not text.startswith('"'):
+        return text
+    match = _STRING.fullmatch(text)
+    if match is None:
+        raise WireError('a string such as "abc", with \\" and \\\\ as its only escapes', text)
+    return _ESCAPE.sub(r"\1", match[1])
