@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from deploy.backup.errors import BadBackup
 
@@ -43,12 +43,30 @@ class Member:
     data: bytes
 
 
+class _Counted:
+    """A file that knows where it is, as a pipe does not."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._at = 0
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        self._at += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._at
+
+
 class Writer:
     """Writes the members one after the other; `end` makes the archive whole."""
 
     def __init__(self, file: IO[bytes], about: dict[str, Any]) -> None:
         # `end` closes it: an archive that was not ended must not look whole.
-        self._tar = tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        self._tar = tarfile.TarFile(
+            fileobj=cast("Any", _Counted(file)), mode="w", format=tarfile.PAX_FORMAT
+        )
         self._members = 0
         self._all = hashlib.sha256()
         self.add(ABOUT, json.dumps({"format": FORMAT, **about}, indent=2).encode())

