@@ -26,6 +26,7 @@ from client_sdk.wire.browsers import read_hosts
 from client_sdk.wire.load import Load
 from client_sdk.work import WorkConnection
 from client_sdk.work_check import check_welcome
+from inference_worker.cpu_use import CpuUse
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.load import load_engine
 from inference_worker.engines.named_files import check_files
@@ -115,6 +116,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
     def connect(window: int, load: Callable[[], Load] | None = None) -> WorkConnection:
         # The engine has just become ready.
         load_s = max(0.0, process_age_s() - (placement.waited_s if placement else 0.0))
+        cpu_use = CpuUse()
         return WorkConnection(
             settings.queue_url,
             settings.service,
@@ -126,7 +128,8 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             host=socket.gethostname(),
             gpu=names_of(held_gpus()) or gpu_names(),
             pid=os.getpid(),
-            load=load or (lambda: replace(worker.load(), load_s=load_s)),
+            load=load
+            or (lambda: replace(worker.load(), load_s=load_s, cpu_percent=cpu_use.percent())),
             ca_file=settings.ca_file,
             on_leave=worker.drain_when_asked,
         )

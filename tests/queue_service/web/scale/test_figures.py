@@ -200,7 +200,8 @@ async def test_a_real_worker_reports_its_load_time_and_that_it_drains(
 
     async def is_ready() -> bool:
         figures = await caller.figures()
-        return bool(figures["workers"]["ready"] == 1 and figures["load_s"])
+        has_measured = figures["load_s"] and figures["cpu"] is not None
+        return bool(figures["workers"]["ready"] == 1 and has_measured)
 
     await wait_until(is_ready, "the worker is ready and its load time is known")
     job = await caller.submit()
