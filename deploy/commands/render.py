@@ -1,4 +1,4 @@
-"""`penstock render compose`: files that run a service elsewhere."""
+"""`penstock render`: files that run a service elsewhere, as a compose file or in Kubernetes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,14 +9,16 @@ from deploy.commands.options import File
 from deploy.commands.printing import write_text
 from deploy.commands.service_files import local_worker, read_and_tell
 from deploy.service_json.compose import render_compose
+from deploy.service_json.kubernetes import render_values
+from deploy.service_json.plan import ServicePlan, WorkerPlan
 from inference_worker.gpu.devices import names_in
 
 render = typer.Typer(help="Write files that run a service elsewhere.", no_args_is_help=True)
 
-
-@render.callback()
-def _render() -> None:
-    """Make `compose` a subcommand: typer drops the name of an only command."""
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="The file to write; default: standard output."),
+]
 
 
 @render.command()
@@ -30,17 +32,29 @@ def compose(
             help="The GPUs to divide among the instances; by default the first ones.",
         ),
     ] = "",
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The file to write; default: standard output."),
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Write a compose file; an image runs unchanged, next to a worker."""
+    plan, worker, folder = _read(file)
+    _write(render_compose(plan, worker=worker, folder=folder, gpus=names_in(gpus)), output)
+
+
+@render.command()
+def kubernetes(file: File, *, output: Output = None) -> None:
+    """Write values of the Helm chart; an image runs unchanged, next to a worker."""
+    plan, worker, folder = _read(file)
+    _write(render_values(plan, worker=worker, folder=folder), output)
+
+
+def _read(file: Path) -> tuple[ServicePlan, WorkerPlan, Path]:
+    """Return the plan, what an instance runs if it is not a container, and the folder."""
     plan = read_and_tell(file, in_containers=True)
-    worker, folder = plan.worker, file.resolve().parent
-    if plan.container is None:
-        worker, folder = local_worker(plan, file)
-    text = render_compose(plan, worker=worker, folder=folder, gpus=names_in(gpus))
+    if plan.container is not None:
+        return plan, plan.worker, file.resolve().parent
+    return plan, *local_worker(plan, file)
+
+
+def _write(text: str, output: Path | None) -> None:
     if output is None:
         write_text(text)
     else:
