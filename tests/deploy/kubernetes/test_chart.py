@@ -219,6 +219,23 @@ def test_long_and_odd_names_fit() -> None:
     assert {one["name"] for one in json.loads(said)} == set(odd)
 
 
+def test_labels_of_yours_never_replace_those_that_select() -> None:
+    yours = {"app.kubernetes.io/component": "mine", "team": "ml"}
+    values = {
+        "services": {"demo": {"worker": {"podLabels": yours}}},
+        "queueService": {"podLabels": yours},
+        "serviceMonitor": {"enabled": True, "labels": yours},
+    }
+    found = template(values)
+    for one in found:
+        if one["kind"] == "Deployment":
+            labels = one["spec"]["template"]["metadata"]["labels"]
+            assert one["spec"]["selector"]["matchLabels"].items() <= labels.items()
+            assert labels["team"] == "ml"
+    labels = of_kind(found, "ServiceMonitor")["metadata"]["labels"]
+    assert (labels["team"], labels["app.kubernetes.io/component"]) == ("ml", "queue-service")
+
+
 REFUSED: list[tuple[Document, str]] = [
     ({"services": {"demo": {"settings": {"token": "secret"}}}}, "token"),
     ({"services": {"demo": {"worker": {"env": {"PENSTOCK_WORKER_TOKEN": "x"}}}}}, "env"),
