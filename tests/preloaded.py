@@ -87,11 +87,13 @@ class Preloaded:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._server: subprocess.Popen[bytes] | None = None
+        # A test may change its own environment before the first start.
+        self._env = dict(os.environ)
         self._network = _network()
 
     def can_start(self, argv: list[str], env: Mapping[str, str]) -> bool:
         """Say whether a child would be the same as a new interpreter with these arguments."""
-        if argv[0] != "-m" or argv[1] not in MODULES or _start_of(env) != _start_of(os.environ):
+        if argv[0] != "-m" or argv[1] not in MODULES or _start_of(env) != _start_of(self._env):
             return False
         # A test may have put this thread into another network namespace (tests/machines).
         return _network() == self._network
@@ -119,6 +121,7 @@ class Preloaded:
                 [*leash, sys.executable, "-m", "tests.preloaded", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 cwd=ROOT,
+                env=self._env,
             )
         return self._socket
 

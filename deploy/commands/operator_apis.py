@@ -13,6 +13,8 @@ from deploy.local.data_dir import DataDir
 
 #: Seconds between two looks at a change that is under way.
 LOOK_EVERY_S = 0.2
+#: What is known of the instances of a service before the first look.
+NOT_CHECKED = "its instances have not been checked yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class OperatorApis:
         tell: receives sentences about the progress.  made: the service is new.
         Raises NotReady after the time-out and Interrupted after Ctrl-C; the change continues.
         """
-        sentence = "its instances have not been checked yet"
+        sentence = NOT_CHECKED
 
         def note(seen: str) -> None:
             nonlocal sentence
@@ -77,14 +79,7 @@ class OperatorApis:
         try:
             return self._until_done(name, timeout_s, note)
         except KeyboardInterrupt:
-            what = (
-                f"{name} was created and accepts jobs" if made else f"the change of {name} was sent"
-            )
-            undo = f"; `{penstock()} delete {name}` removes it" if made else ""
-            raise Interrupted(
-                f"{what}; it continues in the background ({sentence}): "
-                f"`{penstock()} desc {name}` shows the progress{undo}"
-            ) from None
+            raise goes_on(name, made=made, sentence=sentence) from None
 
     def _until_done(
         self, name: str, timeout_s: float, tell: Callable[[str], None]
@@ -114,3 +109,16 @@ class OperatorApis:
 def local_path(name: str, verb: str = "") -> str:
     """Return the path of a service in the control API."""
     return f"/services/{quote(name, safe='')}{verb}"
+
+
+def goes_on(name: str, *, made: bool, sentence: str = NOT_CHECKED) -> Interrupted:
+    """Return what to raise for Ctrl-C after a change of a service was sent.
+
+    made: the service is new.  sentence: what is known of its instances.
+    """
+    what = f"{name} was created and accepts jobs" if made else f"the change of {name} was sent"
+    undo = f"; `{penstock()} delete {name}` removes it" if made else ""
+    return Interrupted(
+        f"{what}; it continues in the background ({sentence}): "
+        f"`{penstock()} desc {name}` shows the progress{undo}"
+    )

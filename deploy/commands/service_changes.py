@@ -11,7 +11,7 @@ import typer
 
 from client_sdk.plain_text import one_line, without_login
 from deploy.admin import service_path
-from deploy.commands.operator_apis import OperatorApis, local_path
+from deploy.commands.operator_apis import OperatorApis, goes_on, local_path
 from deploy.commands.printing import note, note_console, say, say_json
 from deploy.commands.service_files import local_worker, read_and_tell
 from deploy.errors import penstock
@@ -79,14 +79,17 @@ def finish(
 ) -> dict[str, Any] | None:
     """Wait for the end of a change and report it; exit with an error when an instance failed."""
     local: dict[str, Any] | None = None
-    if wait_s and apis.control is not None and apis.is_local(name):
-        with note_console().status(name) as status:
-            local = apis.until_done(
-                name,
-                timeout_s=wait_s,
-                tell=lambda sentence: status.update(one_line(f"{name}: {sentence}")),
-                made=made,
-            )
+    try:
+        if wait_s and apis.control is not None and apis.is_local(name):
+            with note_console().status(name) as status:
+                local = apis.until_done(
+                    name,
+                    timeout_s=wait_s,
+                    tell=lambda sentence: status.update(one_line(f"{name}: {sentence}")),
+                    made=made,
+                )
+    except KeyboardInterrupt:
+        raise goes_on(name, made=made) from None
     failed = [one for one in (local or {}).get("instances", ()) if one["state"] == "failed"]
     if as_json:
         said = apis.service(name) | ({"token": token} if token else {})

@@ -118,7 +118,7 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(start_up: StartUp) 
     # The reason comes first, once, with the option that helps.
     assert other.log.startswith(f"port {port} is in use")
     assert "--port" in other.log
-    assert other.log.count("taken") == 1
+    assert other.log.count("is in use") == 1
 
 
 def test_an_engine_that_does_not_exist_stops_it_with_the_workers_words(start_up: StartUp) -> None:

@@ -47,7 +47,7 @@ async def test_a_job_without_a_result_is_said_to_have_none(
     put = _put(service, "none", "--timeout", "6")
     _, told = put.communicate(timeout=30)
     assert put.returncode == 3
-    assert "a handler that returns None leaves none" in told
+    assert "a handler that returns None stores none" in told
     await wait_until(lambda: "has no result" in worker.log, "the worker says it too")
 
 

@@ -144,6 +144,15 @@ class Client:
         """Whatever lasts of the operators' routes: their bodies."""
         return {
             ("PUT", "/v1/services/{service}"): [self.slow_body("PUT", "/v1/services/another")],
+            **{
+                ("PUT", f"/v1/services/{{service}}/{part}"): [
+                    self.slow_body("PUT", f"/v1/services/svc/{part}")
+                ]
+                for part in ("autoscaler", "cronscaler", "scale")
+            },
+            ("POST", "/v1/services/{service}/workers/leave"): [
+                self.slow_body("POST", "/v1/services/svc/workers/leave")
+            ],
             ("POST", "/v1/tokens"): [self.slow_body("POST", "/v1/tokens")],
             ("PATCH", f"{_DEAD}/{{id}}"): [
                 self.slow_body("PATCH", "/v1/services/svc/dead-letters/1")
