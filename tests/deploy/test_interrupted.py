@@ -77,7 +77,7 @@ def test_a_create_that_is_interrupted_says_what_is_there_and_how_to_undo_it(
     up = start_up("--workers", "0", "--grace", "1")
     up.ready()
     told = _interrupt(_create_that_waits(up, tmp_path))
-    # On a busy machine Ctrl-C may come before the response to the command, or before its first look.
+    # On a busy machine, Ctrl-C may come before the response, or before the first look.
     if "the change may or may not have been applied" not in told:
         assert "interrupted: slow was created and accepts jobs; it continues in the backgr" in told
         assert "0 of 1 instances ready" in told or "have not been checked yet" in told
