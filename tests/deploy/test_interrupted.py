@@ -88,8 +88,8 @@ def test_a_create_that_is_interrupted_says_what_is_there_and_how_to_undo_it(
     assert penstock(up, "delete", "slow", "--yes").returncode == 0
 
     unknown = penstock(up, "scale", "none", "3").stderr
-    assert b"no service 'none'" in unknown
-    assert b"ls` lists them" in unknown
+    assert b"no instances of a service 'none'" in unknown
+    assert b"ls` lists the services" in unknown
 
 
 @pytest.mark.leaves_entries
