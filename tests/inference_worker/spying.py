@@ -35,7 +35,7 @@ def dumpable(data: bytes) -> int:
 
 
 class Patient:
-    """Reads a named pipe, for as long as nobody writes to it; fails without one."""
+    """Reads a named pipe, so it runs until a test writes to it; fails without one."""
 
     def predict(self, asked: dict[str, str]) -> str:
         if "pipe" not in asked:

@@ -95,14 +95,14 @@ def test_a_killed_holder_leaves_the_gpu_free_and_a_surviving_child_keeps_it(
     tmp_path: Path, folder: LockFolder, claims: list[Claim]
 ) -> None:
     program = f"""
-import os, sys, time
+import os, signal, sys
 from inference_worker.gpu.devices import Gpu
 from inference_worker.gpu.locks import Holder, LockFolder
 folder = LockFolder({str(tmp_path / "deep" / "locks")!r})
 folder.take([Gpu(0, "GPU-0", "H100")], count=1, shares=1, holder=Holder("dead", "svc", "h", 7))
 child = os.fork()
 if child: print(child, flush=True)
-time.sleep(600)
+signal.pause()
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -1,5 +1,5 @@
 -- prelude/lines: the fair order between owners.  The entries of each owner wait in a separate line.
--- uses: gaps, owners, rules, writes
+-- uses: owners, rules, writes
 --
 -- An owner is an account of quotas.lua.  Its entries carry it in the field `o`: "<account>:<most at
 -- once, 0 for any number>".  Entries that the service's own token puts have the owner "".
@@ -99,7 +99,8 @@ local function open_lines(index)
     redis.call('HSET', input.meta, 'lined', index, 'format', format_of[input])
 end
 
-local function is_in_line(index)
+-- Says whether an entry of this index was put after the lines opened.
+function line.covers(index)
     return lines_from and tonumber(index) >= tonumber(lines_from)
 end
 
@@ -125,7 +126,7 @@ function line.enter(index, lane, fields)
 end
 
 function line.leave(index, lane, fields)
-    if not is_in_line(index) then
+    if not line.covers(index) then
         return
     end
     local owner = line.owner_of(fields)
@@ -159,7 +160,7 @@ end
 
 -- Does what `leave` does, for a caller that does not have the entry's fields.
 function line.leave_if_in(index, lane)
-    local fields = is_in_line(index) and read(input, index, lane)
+    local fields = line.covers(index) and read(input, index, lane)
     if fields then
         line.leave(index, tonumber(lane), fields)
     end
@@ -344,64 +345,6 @@ function line.close()
     redis.call('UNLINK', shares)
     redis.call('HDEL', input.meta, 'lined')
     lines_from, accounts, changed_accounts, all_read, clock = false, {}, {}, false, nil
-end
-
--- Returns how many entries wait in an owner's line before an index, or in all if that is nil.
-local function in_line_below(owner, lane, index)
-    local from = owner .. SEP .. lane .. SEP
-    return redis.call('ZLEXCOUNT', lines, '[' .. from,
-        index and '(' .. from .. padded(index) or '(' .. owner .. SEP .. lane .. ' ')
-end
-
--- Adds, for the owner "", the entries from before the lines.
-local function waits_below(owner, lane, index)
-    local before_lines = 0
-    if owner == '' then
-        local bound = is_in_line(index or lines_from) and lines_from or index
-        before_lines = Gaps.unseen_below(Rules.workers_gid, lane, bound)
-    end
-    return in_line_below(owner, lane, index) + before_lines
-end
-
--- Says whether an owner's entries in lane 1 go before those of all other owners.
-local function has_right(owner)
-    if owner == '' then
-        return true
-    end
-    local from = owner .. SEP .. 1
-    local member = redis.call('ZRANGEBYLEX', lines, '[' .. from .. SEP, '(' .. from .. ' ',
-        'LIMIT', 0, 1)[1]
-    local fields = member and read(input, unpadded(string.sub(member, #from + 2)), 1)
-    return fields and is_urgent(fields)
-end
-
--- Returns how many entries go before one that waits for its first delivery: those of its owner, at most
--- as many of each other owner, and all that have the right to go first.  Also says whether no other
--- owner competes, which makes the number exact.
-function line.ahead(index, lane, fields)
-    local owner = line.owner_of(fields)
-    local urgent = lane == 1 and is_urgent(fields)
-    local mine = waits_below(owner, lane, index)
-    local first = lane == 0 and waits_below(owner, 1) or 0
-    local rivals, alone = 0, true
-    for other, account in pairs(line.accounts()) do
-        if other ~= owner and (other == '' or account.waiting[0] + account.waiting[1] > 0) then
-            local in_front = waits_below(other, 1)
-            local goes_first = in_front > 0 and has_right(other)
-            local beside = goes_first and 0 or in_front
-            if urgent and goes_first then
-                beside = Rules.fair and in_front or waits_below(other, 1, index)
-            elseif not urgent then
-                rivals = rivals + (goes_first and in_front or 0)
-                beside = beside + waits_below(other, 0, not Rules.fair and index or nil)
-            end
-            if not urgent or goes_first then
-                alone = alone and beside == 0
-                rivals = rivals + (Rules.fair and math.min(mine + first, beside) or beside)
-            end
-        end
-    end
-    return mine + first + rivals, alone
 end
 
 return line
