@@ -63,6 +63,18 @@ AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one objec
 Timeout = Annotated[float, typer.Option(help="Longest wait, in seconds.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
+# Of the commands that run workers.
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="`echo`, `handler:module:Class`, `http:URL`, `pmml:PATH`, `transformers:MODEL`.",
+        envvar="PENSTOCK_WORKER_ENGINE",
+    ),
+]
+EngineOptions = Annotated[
+    str, typer.Option(help="For the engine, as JSON.", envvar="PENSTOCK_WORKER_ENGINE_OPTIONS")
+]
+
 # Of the commands that change services.
 File = Annotated[Path, typer.Argument(help="A service.json.", exists=True, dir_okay=False)]
 Name = Annotated[str, typer.Argument(help="The service's name.")]

@@ -11,7 +11,7 @@ import typer
 from client_sdk.certificates import trusted
 from client_sdk.errors import BadParameter
 from client_sdk.replicas import Replicas
-from deploy.commands.options import read_secret
+from deploy.commands.options import Engine, EngineOptions, read_secret
 from deploy.local.engine_check import NoEngine, check_engine
 from deploy.service_json.worker_env import worker_env
 
@@ -31,16 +31,6 @@ TokenFile = Annotated[
         help="A file with the service's worker token; by default, PENSTOCK_WORKER_TOKEN or "
         "PENSTOCK_WORKER_TOKEN_FILE."
     ),
-]
-Engine = Annotated[
-    str,
-    typer.Option(
-        help="`echo`, `handler:module:Class`, `http:URL`, `pmml:PATH`, `transformers:MODEL`.",
-        envvar="PENSTOCK_WORKER_ENGINE",
-    ),
-]
-EngineOptions = Annotated[
-    str, typer.Option(help="For the engine, as JSON.", envvar="PENSTOCK_WORKER_ENGINE_OPTIONS")
 ]
 Window = Annotated[
     int | None,

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from client_sdk.steady_output import make_output_steady
-from deploy.commands.options import read_secret
+from deploy.commands.options import Engine, EngineOptions, read_secret
 from deploy.commands.up.foreground import run_up
 from deploy.commands.up.gpus import Gpus, PerGpu, PerWorker, worker_gpus
 from deploy.commands.up.limits import (
@@ -34,16 +34,6 @@ Workers = Annotated[
 ]
 
 # Options of `up` that an environment variable can set.
-Engine = Annotated[
-    str,
-    typer.Option(
-        help="`echo`, `handler:module:Class`, `http:URL`, `pmml:PATH`, `transformers:MODEL`.",
-        envvar="PENSTOCK_WORKER_ENGINE",
-    ),
-]
-EngineOptions = Annotated[
-    str, typer.Option(help="For the engine, as JSON.", envvar="PENSTOCK_WORKER_ENGINE_OPTIONS")
-]
 Window = Annotated[
     int | None,
     typer.Option(
