@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from deploy.errors import GpusRefused
 from deploy.local.wish import Wish, WorkerGpus
 from inference_worker.errors import WorkerError
-from inference_worker.gpu.claim import LOOK_AGAIN_S, Wanted, count_of, waiting_text
+from inference_worker.gpu.claim import LOOK_AGAIN_S, Wanted, awaited, count_of
 from inference_worker.gpu.devices import Gpu, choose, list_gpus, visible_names
 from inference_worker.gpu.locks import DEFAULT_FOLDER, Claim, Held, Holder, LockFolder, Looking
 
@@ -54,10 +54,8 @@ def check_free(wish: Wish, *, own_pids: Collection[int]) -> None:
             return
         raise GpusRefused(str(error)) from None
     if held is not None:
-        sentence = waiting_text(wish.gpus.count, gpus, held).replace(
-            "the worker waits", "would wait"
-        )
-        raise GpusRefused(f"GPUs: an instance of {wish.name} {sentence}")
+        what = awaited(wish.gpus.count, gpus, held)
+        raise GpusRefused(f"GPUs: an instance of {wish.name} would wait for {what}")
 
 
 def _first_refusal(wish: Wish, gpus: Sequence[Gpu], own_pids: Collection[int]) -> Held | None:
@@ -81,7 +79,7 @@ def _first_refusal(wish: Wish, gpus: Sequence[Gpu], own_pids: Collection[int]) -
 
 
 def _take(folder: LockFolder, gpus: Sequence[Gpu], wish: Wish) -> Claim | Held | Looking:
-    holder = Holder("(a check)", wish.name, socket.gethostname(), os.getpid())
+    holder = Holder("another instance", wish.name, socket.gethostname(), os.getpid())
     until = time.monotonic() + LOOKING_S
     while True:
         got = folder.take(gpus, count=wish.gpus.count, shares=wish.gpus.shares, holder=holder)

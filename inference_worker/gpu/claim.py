@@ -73,13 +73,13 @@ def count_of(wanted: Wanted, gpus: Sequence[Gpu]) -> int:
     return count
 
 
-def waiting_text(count: int, gpus: Sequence[Gpu], held: Held) -> str:
-    """Return why a worker waits, for people."""
+def awaited(count: int, gpus: Sequence[Gpu], held: Held) -> str:
+    """Return what a worker waits for and who has it, for people."""
     many = "a free GPU" if count == 1 else f"{count} free GPUs"
     by = [f"GPU {gpu.place} is held by {holder}" for gpu, holder in held.holders]
     more = len(by) - _MOST_NAMED
     rest = f", and {more} more" if more > 0 else ""
-    return f"the worker waits for {many} of {len(gpus)}: {', '.join(by[:_MOST_NAMED])}{rest}"
+    return f"{many} of {len(gpus)}: {', '.join(by[:_MOST_NAMED])}{rest}"
 
 
 async def visible_gpus() -> tuple[Gpu, ...]:
@@ -109,7 +109,8 @@ async def claim_gpus(
                 break
             reason = _BLOCKED
             if isinstance(got, Held):
-                reason, pause_s = waiting_text(count, gpus, got), TRY_EVERY_S
+                reason = f"the worker waits for {awaited(count, gpus, got)}"
+                pause_s = TRY_EVERY_S
             if reason != told and pause_s >= TRY_EVERY_S:
                 told = reason
                 report(reason)
