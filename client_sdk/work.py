@@ -27,6 +27,7 @@ import aiohttp
 
 from client_sdk import errors
 from client_sdk.backoff import Backoff
+from client_sdk.cancellation import notice_cancellation
 from client_sdk.certificates import trusted
 from client_sdk.event_buffer import EventBuffer
 from client_sdk.held_deliveries import HeldDeliveries
@@ -286,6 +287,7 @@ class WorkConnection:
                 while True:
                     self._receive(await self._next_message(websocket))
         except BaseExceptionGroup as group:
+            notice_cancellation()
             # The first error is the reason; the other tasks were cancelled because of it.
             first = group.exceptions[0]
             if isinstance(first, aiohttp.ClientError | OSError):

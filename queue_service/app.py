@@ -1,7 +1,6 @@
 """The composition root of the queue service: the only file that imports every layer."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -10,6 +9,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from client_sdk.cancellation import end_task
 from client_sdk.stop_signals import stop_signals
 from queue_service.process.metrics import Metrics
 from queue_service.process.open_files import connections_within, raise_limit
@@ -86,9 +86,7 @@ async def _run_services(app: web.Application) -> AsyncIterator[None]:
     running = asyncio.create_task(app[SERVICES].run())
     running.add_done_callback(_stop_on_defect)
     yield
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    await end_task(running)
 
 
 def _stop_on_defect(running: "asyncio.Task[None]") -> None:

@@ -1,7 +1,6 @@
 """`penstock autoscale run`: the control loop of autoscaling, for workers anywhere."""
 
 import asyncio
-import contextlib
 import json
 import shlex
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from client_sdk.cancellation import end_task
 from client_sdk.stop_signals import stop_signals
 from deploy.autoscaling.command_driver import TIMEOUT_S, CommandDriver
 from deploy.autoscaling.driver import Driver
@@ -148,9 +148,7 @@ async def _run(url: str, admin_token: str, driver: Driver, options: LoopOptions)
         waiting = asyncio.create_task(stopped.wait())
         await asyncio.wait({scaling, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        scaling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await scaling
+        await end_task(scaling)
 
 
 def _say(sentence: str) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError, RedisError
 
+from client_sdk.cancellation import notice_cancellation
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.ticket_bells import TicketBells
-from queue_service.store.cancellation import notice_cancellation
 from queue_service.store.servers import Servers
 
 log = logging.getLogger(__name__)

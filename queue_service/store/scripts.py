@@ -29,8 +29,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from client_sdk.cancellation import notice_cancellation
 from queue_service.errors import NewerFormat, OutcomeUnknown, StoreError, StoreUnavailable
-from queue_service.store.cancellation import notice_cancellation
 from queue_service.store.durability import PROMISING, AnswerLost, Confirmation, NotDurable, ask
 from queue_service.store.prelude import read_sources
 from queue_service.store.servers import Pool, Servers, ask_any

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from yarl import URL
 
+from client_sdk.cancellation import end_task
 from client_sdk.wire.codes import Code
 from queue_service.process.metrics import ConnectionMetrics
 from queue_service.process.tally import Tally
@@ -222,7 +223,5 @@ class Runner(web.AppRunner):
 
     async def _cleanup_server(self) -> None:
         if self._sweeping is not None:
-            self._sweeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeping
+            await end_task(self._sweeping)
         await super()._cleanup_server()

@@ -53,10 +53,3 @@ def send_ping(socket: web.WebSocketResponse, pings: set[asyncio.Task[None]]) -> 
         task = asyncio.create_task(ping())
         pings.add(task)
         task.add_done_callback(pings.discard)
-
-
-async def end_task(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end."""
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

@@ -370,3 +370,20 @@ async def test_a_worker_waits_no_longer_than_two_seconds_from_one_try_to_the_nex
     refused = errors.ConnectionFailed("refused")
     delays_s = [connection._reconnect.next_delay_s(refused) for _ in range(100)]
     assert max(delays_s) <= 2.0
+
+
+async def test_close_ends_a_connection_that_breaks_in_the_same_moment() -> None:
+    """With each moment between the peer's close and its end, in turns of the event loop."""
+    for turns in range(25):
+        peer = WorkPeer()
+        async with serving(peer.handle) as url:
+            connection = WorkConnection(url, "svc", window=1, backoff=Backoff(0.01, 0.05))
+            connection.start()
+            await connection.wait_connected()
+            assert peer.socket is not None
+            breaking = asyncio.create_task(peer.socket.close(code=CloseCode.STORE_UNAVAILABLE))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                await connection.close()
+            await breaking

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from client_sdk.cancellation import notice_cancellation
 from inference_worker.engines.engine import (
     BAD_INPUT,
     Context,
@@ -101,6 +102,7 @@ class EmbeddingsEngine(Engine):
         except* Exception as errors:
             failed = failure_of(errors.exceptions[0])
         if failed is not None:
+            notice_cancellation()
             yield failed
             return
         tokens = sum(map(len, texts))

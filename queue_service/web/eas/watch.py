@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import WSMsgType, web
 
+from client_sdk.cancellation import end_task
 from client_sdk.wire import frame, names
 from client_sdk.wire.codes import CloseCode
 from queue_service.delivery.subscriber import Ended, Subscriber
@@ -20,7 +21,7 @@ from queue_service.web.eas.render import to_frame
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.tokens import admission_of
-from queue_service.web.websocket import CLOSE_TIMEOUT_S, CLOSINGS, end_task, send_ping
+from queue_service.web.websocket import CLOSE_TIMEOUT_S, CLOSINGS, send_ping
 
 log = logging.getLogger(__name__)
 

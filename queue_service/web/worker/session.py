@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 
 from aiohttp import WSMsgType, web
 
+from client_sdk.cancellation import end_task
 from client_sdk.wire import versions
 from client_sdk.wire import worker as wire
 from client_sdk.wire.codes import CloseCode, Code
@@ -40,7 +41,6 @@ from queue_service.web.tokens import admission_of, time_limit
 from queue_service.web.websocket import (
     CLOSE_TIMEOUT_S,
     CLOSINGS,
-    end_task,
     require_upgrade,
     send_ping,
 )
