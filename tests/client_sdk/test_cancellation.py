@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from client_sdk.cancellation import end_task, notice_cancellation
+from tests.waiting import let_pass
 
 
 async def test_a_swallowed_cancellation_is_noticed_at_the_next_look() -> None:
@@ -43,9 +44,9 @@ async def test_ending_a_task_does_not_swallow_the_end_of_the_caller() -> None:
             await ended.wait()
 
     task = asyncio.create_task(slow_to_end())
-    await asyncio.sleep(0)
+    await let_pass(0)
     caller = asyncio.create_task(end_task(task))
-    await asyncio.sleep(0)
+    await let_pass(0)
     caller.cancel()
     done, _ = await asyncio.wait((caller,), timeout=5)
     assert done == {caller}
@@ -61,6 +62,6 @@ async def test_ending_a_task_raises_what_it_ended_with() -> None:
         raise ValueError("a defect")
 
     task = asyncio.create_task(fails())
-    await asyncio.sleep(0)
+    await let_pass(0)
     with pytest.raises(ValueError, match="a defect"):
         await end_task(task)

@@ -24,7 +24,7 @@ from client_sdk.wire.worker import (
 from client_sdk.work import WorkConnection
 from client_sdk.work_events import Lost, Stop
 from tests.client_sdk.peers import WorkPeer, answer, serving
-from tests.waiting import wait_until
+from tests.waiting import let_pass, wait_until
 
 
 def delivery(index: int, attempt: int = 1) -> Delivery:
@@ -383,7 +383,7 @@ async def test_close_ends_a_connection_that_breaks_in_the_same_moment() -> None:
             assert peer.socket is not None
             breaking = asyncio.create_task(peer.socket.close(code=CloseCode.STORE_UNAVAILABLE))
             for _ in range(turns):
-                await asyncio.sleep(0)
+                await let_pass(0)
             async with asyncio.timeout(5):
                 await connection.close()
             await breaking
