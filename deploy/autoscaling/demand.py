@@ -34,10 +34,16 @@ def demand(figures: Figures, settings: Autoscaler, *, puts_per_s: float) -> Dema
     asked = [_asked_by(strategy, figures, puts_per_s) for strategy in settings.scale_strategies]
     asked.append(_busy(figures))
     asked.append(_before_deadlines(figures))
-    if not figures.workers and figures.waiting:
+    if not figures.workers and figures.deliverable:
         first = settings.behavior.on_zero.scale_up_activation_replicas
         return Demand(first, f"{_jobs(figures.waiting)} waiting and no worker")
-    return max(asked, key=lambda one: one.workers)
+    needed = max(asked, key=lambda one: one.workers)
+    if figures.paused or figures.held_back:
+        # Whatever asks for more than these would start workers that get no job.
+        useful = _useful(figures)
+        if figures.paused or needed.workers > useful.workers:
+            return Demand(min(needed.workers, useful.workers), useful.reason)
+    return needed
 
 
 def measured(metric: Metric, figures: Figures, *, puts_per_s: float) -> float | None:
@@ -72,6 +78,14 @@ def _asked_by(strategy: Strategy, figures: Figures, puts_per_s: float) -> Demand
 def _busy(figures: Figures) -> Demand:
     busy = math.ceil(figures.running / figures.window)
     return Demand(min(busy, figures.workers), f"{_jobs(figures.running)} running")
+
+
+def _useful(figures: Figures) -> Demand:
+    """Return the workers that the running jobs and those that can be delivered now occupy."""
+    busy = math.ceil((figures.running + figures.deliverable) / figures.window)
+    if figures.paused:
+        return Demand(busy, "nothing is delivered: the service is paused or outside its windows")
+    return Demand(busy, f"{figures.held_back} of {_jobs(figures.waiting)} cannot be delivered now")
 
 
 def _before_deadlines(figures: Figures) -> Demand:

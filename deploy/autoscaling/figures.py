@@ -15,7 +15,9 @@ class DueJobs:
 class Figures:
     """The figures of one service.
 
-    waiting, running: jobs in the input queue, and jobs that workers have.  workers: those that
+    waiting, running: jobs in the input queue, and jobs that workers have.  held_back: of the
+    waiting ones, those that no worker would get now, because of time windows of their tokens or
+    because the sink has no room.  paused: nothing is delivered.  workers: those that
     exist and were not asked to leave, also the ones that still load their model; loading: how
     many of them do.  window: jobs that one worker runs at a time.  put_total: jobs accepted since
     any fixed moment; only differences count.  wait_s: how long a new job would wait, by the
@@ -26,6 +28,8 @@ class Figures:
 
     waiting: int = 0
     running: int = 0
+    held_back: int = 0
+    paused: bool = False
     workers: int = 0
     loading: int = 0
     window: int = 1
@@ -35,6 +39,11 @@ class Figures:
     load_s: float | None = None
     cpu: float | None = None
     due: tuple[DueJobs, ...] = ()
+
+    @property
+    def deliverable(self) -> int:
+        """Jobs that another worker would get now."""
+        return 0 if self.paused else max(0, self.waiting - self.held_back)
 
     @property
     def is_idle(self) -> bool:

@@ -86,7 +86,7 @@ def puts_per_s(history: History) -> float:
 def _kept_for_arrivals(figures: Figures, rate: float) -> Demand:
     """Return the workers that stay although nothing needs them now: they would be missed soon."""
     load_s = figures.load_s or 0.0
-    if 1 - math.exp(-rate * load_s) < LIKELY:
+    if figures.paused or 1 - math.exp(-rate * load_s) < LIKELY:
         return Demand(0, "")
     # Little's law: what runs on average is the rate times the time of a run.
     busy = math.ceil(rate * (figures.run_s or 0.0) / figures.window - 1e-9)

@@ -26,9 +26,13 @@ def read_figures(answer: Mapping[str, Any], *, starting: int) -> Figures:
     """
     workers = answer["workers"]
     paused = bool(answer.get("paused"))
+    waiting = 0 if paused else answer["waiting"]
     return Figures(
-        waiting=0 if paused else answer["waiting"],
+        waiting=waiting,
         running=answer["running"],
+        # An older queue service does not say it.
+        held_back=max(0, waiting - answer.get("deliverable", waiting)),
+        paused=paused,
         workers=workers["ready"] + workers["resting"] + starting,
         loading=starting,
         window=answer["window_per_worker"] or 1,

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 _NUMBERS: Mapping[str, str] = {
     "waiting": "Jobs that wait for a worker.",
+    "deliverable": "Waiting jobs that another worker would get now.",
     "running": "Jobs that workers have.",
     "window": "Jobs that the ready workers can run at once.",
     "backlog_per_worker": "Waiting jobs per worker.",

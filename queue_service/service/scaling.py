@@ -72,7 +72,8 @@ class ScaleFigures:
     be it waiting or running.  wait_s: how long a new job would wait, by the estimate.  run_s: mean
     time of a run.  load_s: from the start of a worker until it accepts jobs.  cpu: mean use of the
     workers' CPUs, in percent.  put_total: entries put so far.  due: soonest first.
-    paused: nothing is delivered, so that more workers would not help.
+    paused: nothing is delivered, so that more workers would not help.  deliverable: of the waiting
+    entries, those that another worker would get now.
     """
 
     waiting: int
@@ -88,7 +89,8 @@ class ScaleFigures:
     put_total: int
     due: tuple[DueEntries, ...]
     decision: Decision
-    paused: bool = False
+    paused: bool
+    deliverable: int
     history: Mapping[str, Any] | None = None
 
     @property
@@ -156,6 +158,7 @@ def figures_of(state: ScaleState, run_times: RunTimes) -> ScaleFigures:
         due=_due(state.deadlines, run_s or 0.0),
         decision=_decision(report, state.now_ms) if is_led else Decision(),
         paused=state.paused,
+        deliverable=state.deliverable,
         history=report.history,
     )
 

@@ -100,7 +100,8 @@ class ScaleState:
     """A service as a decision about its workers needs it.
 
     roomy: workers with room for another job.  put_total: entries that were put so far.
-    paused: nothing is delivered.
+    paused: nothing is delivered.  deliverable: of the waiting entries, those that another worker
+    would get now.
     """
 
     now_ms: int
@@ -112,7 +113,8 @@ class ScaleState:
     workers: tuple[ConnectedWorker, ...]
     deadlines: tuple[Deadlines, ...]
     report: Report
-    paused: bool = False
+    paused: bool
+    deliverable: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,8 @@ class ScaleStore:
         """Return the figures of this moment, and the last report."""
         wanted = (*_FIELDS, _HISTORY) if with_history else _FIELDS
         reply = await self._store.run("scale", [self._gid, *wanted], more_keys=[self._key])
-        now_ms, waiting, held, roomy, last, oldest, workers, deadlines, report, paused = reply
+        now_ms, waiting, held, roomy, last, oldest, workers, deadlines, report, *more = reply
+        paused, deliverable = more
         return ScaleState(
             int(now_ms),
             max(0, int(waiting)),
@@ -176,6 +179,7 @@ class ScaleStore:
             ),
             Report.from_reply(report),
             paused == b"1",
+            int(deliverable),
         )
 
     async def report_scale(self, holder: str, new: NewReport, *, lease_ms: int) -> HeldLease | None:

@@ -14,6 +14,7 @@ from tests.promises.conftest import Client, Peers
 from tests.promises.peer import Peer
 from tests.running import ADMIN_TOKEN, TOKEN
 from tests.waiting import wait_until
+from tests.windows import closed_now
 
 NIGHT = "22:00-06:00 Europe/Berlin"
 
@@ -37,12 +38,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(opening, "now_ms", clock)
     return clock
-
-
-def _closed_now() -> str:
-    """Return a window that is closed for some hours, by the clock of the machine and of Redis."""
-    hour = datetime.now(UTC).hour
-    return f"{(hour + 3) % 24:02}:00-{(hour + 4) % 24:02}:00"
 
 
 async def _admin(
@@ -125,7 +120,7 @@ async def test_a_job_says_when_it_may_start_and_changed_windows_hold_for_what_wa
     await worker.connect(url)
     await _submit(session, url)
     await _end(worker)
-    shut = await _admin(session, url, "PUT", path, {"token": TOKEN, "windows": _closed_now()})
+    shut = await _admin(session, url, "PUT", path, {"token": TOKEN, "windows": closed_now()})
     assert shut["window"]["open"] is False
     job_id = await _submit(session, url)
 
@@ -153,7 +148,7 @@ async def test_the_jobs_of_a_token_wait_for_its_window_and_those_of_others_do_no
     serve: Serve, session: aiohttp.ClientSession, client: Client, peers: Peers
 ) -> None:
     client.url = url = await serve()
-    bulk = await _token(session, url, _closed_now(), owner="team")
+    bulk = await _token(session, url, closed_now(), owner="team")
     quick = await _token(session, url, "", owner="team")
     waiting = [await _submit(session, url, bulk) for _ in range(3)]
     address = f"{url}{names.EAS_PREFIX}/svc"

@@ -1,5 +1,5 @@
 -- scale: the figures of autoscaling, at a cost that grows with the workers and not with the queue.
--- uses: groups, rules, stops, tickets
+-- uses: groups, lines, rules, stops, tickets
 -- writes
 --
 -- keys     53  the autoscaler's lease and last report     (see scaling.py)
@@ -8,7 +8,8 @@
 -- returns  {ms now, waiting, held, workers with room, last index ever given, when the oldest entry was
 --          stored or "", workers {user, window, held, connected "1", about, leaving "1"}..., deadlines
 --          {"start" or "finish", ms from now to the first, how many}..., the values of those fields,
---          "1" while the service is paused or its time windows are closed}
+--          "1" while the service is paused or its time windows are closed, how many of the waiting ones
+--          another worker would get now}
 write_although_full()
 -- Deadlines that lie close together are counted as one: all have the time of the first.
 local MOST_STEPS, SHARE, LEAST_MS = 32, 0.25, 1000
@@ -59,7 +60,33 @@ for _, subscriber in ipairs(redis.call('ZRANGE', own.leases, 0, -1)) do
     end
 end
 
-return { exact(now), Groups.waiting(own, gid), Groups.group_value(own, gid, 'held'),
+local is_paused = paused_at or not Rules.open
+local waiting = Groups.waiting(own, gid)
+
+-- How many waiting entries belong to tokens whose time windows are closed.  Of those that wait for
+-- another attempt some may be in `pauses`, and are not among the waiting ones: where this cannot be
+-- told, too few count, because a job that could run must never go unseen.
+local function behind_closed_windows()
+    local blocked, back = 0, 0
+    for owner in pairs(lines_from and Rules.closed_accounts or {}) do
+        local account = Lines.account_of(owner)
+        blocked = blocked + account.waiting[0] + account.waiting[1]
+        back = back + Lines.count_back(owner)
+    end
+    return blocked + math.max(0, back - Groups.group_value(own, gid, 'paused'))
+end
+
+local deliverable = 0
+if not is_paused and waiting > 0 then
+    deliverable = waiting - behind_closed_windows()
+    if not Rules.sink_evicts then
+        -- Each delivery needs room for its result, as in deliver.lua.
+        deliverable = math.min(deliverable, Rules.sink_capacity - length(sink)
+            - tonumber(redis.call('HGET', own.meta, 'held') or 0))
+    end
+end
+
+return { exact(now), waiting, Groups.group_value(own, gid, 'held'),
     Groups.group_value(own, gid, 'roomy'), redis.call('HGET', own.meta, 'last') or '0', oldest,
     workers, deadlines, redis.call('HMGET', KEYS[OWN_KEYS], unpack(ARGV, 5)),
-    (paused_at or not Rules.open) and '1' or '0' }
+    is_paused and '1' or '0', math.max(0, deliverable) }

@@ -66,6 +66,7 @@ async def metrics(request: web.Request) -> web.Response:
 def _show_scale(kept: ScaleMetrics, service: str, figures: ScaleFigures) -> None:
     numbers = {
         "waiting": figures.waiting,
+        "deliverable": figures.deliverable,
         "running": figures.running,
         "window": figures.window,
         "backlog_per_worker": figures.backlog_per_worker,

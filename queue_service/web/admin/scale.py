@@ -122,6 +122,7 @@ def _render(service: Service, figures: ScaleFigures) -> dict[str, object]:
         "waiting": figures.waiting,
         "running": figures.running,
         "paused": figures.paused,
+        "deliverable": figures.deliverable,
         "workers": {"total": workers.total, **asdict(workers)},
         "window": figures.window,
         "window_per_worker": figures.window_per_worker,

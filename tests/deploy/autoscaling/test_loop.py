@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from client_sdk import AsyncQueueClient
+from deploy.admin import AdminApi
 from deploy.autoscaling.driver import DriverFailed, Fleet, Leaver, Started
 from deploy.autoscaling.loop import Loop, LoopOptions
 from deploy.autoscaling.scale_api import ScaleApi
@@ -17,6 +18,7 @@ from deploy.autoscaling.settings import read_autoscaler
 from tests.conftest import StartService, StartWorker
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess, WorkerProcess
 from tests.waiting import let_pass, wait_until
+from tests.windows import closed_now
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -35,13 +37,14 @@ OPTIONS = LoopOptions(settings=SETTINGS, interval_s=0.2, lease_s=2.0, list_every
 
 
 class ProcessDriver:
-    """Starts workers of one service as processes of this test."""
+    """Starts workers as processes of this test."""
 
     def __init__(self, start_worker: StartWorker, url: str, **settings: object) -> None:
         self.workers: list[WorkerProcess] = []
         self.most = 0
         self.broken = ""
         self.pause_s = 0.0
+        self._service_of: dict[WorkerProcess, str] = {}
         self._start_worker = start_worker
         self._url = url
         self._settings = settings
@@ -52,7 +55,8 @@ class ProcessDriver:
 
     async def look(self, service: str) -> Fleet:
         host = socket.gethostname()
-        return Fleet(tuple(Started(host, worker.pid) for worker in self.running))
+        here = [worker for worker in self.running if self._service_of[worker] == service]
+        return Fleet(tuple(Started(host, worker.pid) for worker in here))
 
     async def start(self, service: str, *, current: int, wanted: int) -> None:
         if self.broken:
@@ -61,6 +65,7 @@ class ProcessDriver:
         for _ in range(wanted - current):
             worker = await self._start_worker(self._url, service, wait=False, **self._settings)
             self.workers.append(worker)
+            self._service_of[worker] = service
         self.most = max(self.most, len(self.running))
 
     async def note_leaving(
@@ -136,6 +141,48 @@ async def test_a_service_grows_from_zero_to_its_most_and_shrinks_to_zero(
         # And it wakes again.
         await client.put(b"again")
         assert await results(client, 1) == [b"again"]
+
+
+@pytest.mark.parametrize("why", ["paused", "windows"])
+async def test_a_service_that_delivers_nothing_starts_no_worker(
+    start_service: StartService, start_worker: StartWorker, why: str
+) -> None:
+    service = await start_service()
+    admin = AdminApi(service.url, ADMIN_TOKEN)
+    made: dict[str, object] = {"token": TOKEN}
+    if why == "windows":
+        made["windows"] = closed_now()
+    await admin.ask_async("PUT", "/v1/services/shut", made)
+    if why == "paused":
+        await admin.ask_async("POST", "/v1/services/shut/pause")
+    driver = ProcessDriver(start_worker, service.url)
+    async with (
+        looping(service, driver),
+        ScaleApi(service.url, ADMIN_TOKEN) as api,
+        AsyncQueueClient(service.url, "shut", token=TOKEN) as client,
+    ):
+        for _ in range(30):
+            await client.put(b"waits")
+
+        async def has_decided() -> bool:
+            figures = await api.figures("shut")
+            assert not figures["wanted"], figures
+            return bool(figures["waiting"] == 30 and figures["wanted"] == 0)
+
+        await wait_until(has_decided, "the autoscaler has decided")
+        # Another service is decided about as often: this one had its chances.
+        async with AsyncQueueClient(service.url, "svc", token=TOKEN) as other:
+            await other.put(b"x")
+            assert await results(other, 1) == [b"x"]
+        assert await has_decided()
+        assert len(driver.workers) == 1
+
+        if why == "paused":
+            await admin.ask_async("POST", "/v1/services/shut/resume")
+        else:
+            await admin.ask_async("PUT", "/v1/services/shut", {"token": TOKEN})
+        assert len(await results(client, 30)) == 30
+    await admin.ask_async("DELETE", "/v1/services/shut")
 
 
 async def test_jobs_wait_while_the_driver_fails_and_it_recovers_by_itself(

@@ -81,6 +81,47 @@ def test_the_formula(figures: Figures, given: Autoscaler, wanted: int) -> None:
     assert once(figures, given).wanted == wanted
 
 
+@pytest.mark.parametrize(
+    ("figures", "given", "wanted"),
+    [
+        # Paused, or outside its windows: whatever a metric says, only running jobs need workers.
+        (Figures(paused=True), settings(least=0), 0),
+        (Figures(paused=True, workers=4), settings(least=0), 0),
+        (Figures(paused=True, workers=4, running=2), settings(least=0), 2),
+        (Figures(paused=True, workers=2, running=2, cpu=180), settings(least=0, cpu=60), 2),
+        (Figures(paused=True, workers=2, wait_s=None), settings(least=0, wait=1), 0),
+        (Figures(paused=True, workers=1), settings(least=3), 3),
+        # Jobs that are held back: those of tokens outside their windows.
+        (Figures(waiting=99, held_back=99), settings(least=0), 0),
+        (Figures(waiting=99, held_back=98), settings(least=0), 1),
+        (Figures(waiting=99, held_back=99, workers=3), settings(least=0), 0),
+        (Figures(waiting=99, held_back=97, workers=3, running=2), settings(least=0), 4),
+        (Figures(waiting=99, held_back=91, workers=2, running=2, window=2), settings(), 5),
+        (Figures(waiting=99, held_back=40, workers=2), settings(), 10),
+        (
+            Figures(waiting=4, held_back=4, workers=1, run_s=10.0, due=(DueJobs(4, 25),)),
+            settings(least=0),
+            0,
+        ),
+    ],
+)
+def test_jobs_that_cannot_be_delivered_start_no_worker(
+    figures: Figures, given: Autoscaler, wanted: int
+) -> None:
+    assert once(figures, given).wanted == wanted
+
+
+def test_puts_into_a_paused_service_start_no_worker_and_keep_none() -> None:
+    given = settings(least=0, behavior=behavior(down=60, zero=60), qps=0.1)
+    paused = Figures(workers=1, paused=True, load_s=600.0, run_s=60.0)
+    steps = [(float(at), replace(paused, put_total=at)) for at in range(0, 600, 5)]
+    wanted = series(given, steps)
+    assert (max(wanted), wanted[-1]) == (1, 0)
+    # And it wakes at once when it is resumed.
+    resumed = Figures(waiting=600, put_total=600)
+    assert series(given, [*steps, (600.0, resumed)])[-1] == 1
+
+
 def test_leaving_zero_starts_as_many_workers_as_the_settings_say() -> None:
     behavior = Behavior.model_validate({"onZero": {"scaleUpActivationReplicas": 3}})
     given = settings(least=0, behavior=behavior)
@@ -241,6 +282,14 @@ def test_the_history_stays_small() -> None:
         (Figures(waiting=37, workers=2), ("37 jobs waiting", "threshold is 10")),
         (Figures(waiting=1), ("1 job waiting and no worker",)),
         (Figures(running=3, workers=3), ("3 jobs running",)),
+        (
+            Figures(paused=True, workers=3),
+            ("nothing is delivered", "paused or outside its windows"),
+        ),
+        (
+            Figures(waiting=37, held_back=35, workers=2),
+            ("35 of 37 jobs cannot be delivered now",),
+        ),
         (Figures(waiting=2000, workers=3), ("2000 jobs waiting", "at most 100 are allowed")),
     ],
 )

@@ -34,6 +34,14 @@ def test_workers_that_leave_do_not_count_and_the_drivers_number_of_new_ones_does
 def test_a_paused_service_asks_for_no_worker() -> None:
     figures = read_figures({**ANSWER, "paused": True}, starting=0)
     assert (figures.waiting, figures.due, figures.wait_s) == (0, (), None)
+    assert (figures.paused, figures.deliverable) == (True, 0)
+
+
+def test_jobs_that_cannot_be_delivered_are_held_back() -> None:
+    figures = read_figures({**ANSWER, "deliverable": 4}, starting=0)
+    assert (figures.waiting, figures.held_back, figures.deliverable) == (30, 26, 4)
+    # An older queue service does not say which ones can be.
+    assert read_figures(ANSWER, starting=0).deliverable == 30
 
 
 def test_the_policy_decides_without_a_schedule() -> None:

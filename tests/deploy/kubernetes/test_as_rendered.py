@@ -159,12 +159,12 @@ async def test_keda_reads_the_number_of_jobs(
 ) -> None:
     token = release.secrets["ours-penstock-tokens"]["demo"]
     async with AsyncQueueClient(service.url, "demo", token=token) as client:
-        assert await _figures(release, service, "demo") == {"waiting": 0, "running": 0}
-        assert _wanted(release, {"waiting": 0, "running": 0}) == 0
+        assert await _figures(release, service, "demo") == {"deliverable": 0, "running": 0}
+        assert _wanted(release, {"deliverable": 0, "running": 0}) == 0
         jobs = [await client.jobs.submit("x") for _ in range(3)]
         # Without a worker: above 0, so that KEDA starts one.
-        assert await _figures(release, service, "demo") == {"waiting": 3, "running": 0}
-        assert _wanted(release, {"waiting": 3, "running": 0}) == 0.75
+        assert await _figures(release, service, "demo") == {"deliverable": 3, "running": 0}
+        assert _wanted(release, {"deliverable": 3, "running": 0}) == 0.75
 
         env = release.variables("ours-penstock-worker-demo", "inference-worker")
         assert env["PRICE"] == "$$5 $(SEEN)"
@@ -176,11 +176,11 @@ async def test_keda_reads_the_number_of_jobs(
 
         async def is_busy() -> bool:
             figures = await _figures(release, service, "demo")
-            return figures == {"waiting": 2, "running": 1}
+            return figures == {"deliverable": 2, "running": 1}
 
         await wait_until(is_busy, "the worker runs one job")
         # The worker is busy, so it stays, although four jobs per worker are wanted.
-        assert _wanted(release, {"waiting": 2, "running": 1}) == 1
+        assert _wanted(release, {"deliverable": 2, "running": 1}) == 1
         await _check_probes(release, "ours-penstock-worker-demo", worker.metrics_port)
         (tmp_path / "seen").touch()
         for job in jobs:
@@ -188,7 +188,7 @@ async def test_keda_reads_the_number_of_jobs(
 
         async def is_idle() -> bool:
             figures = await _figures(release, service, "demo")
-            return figures == {"waiting": 0, "running": 0}
+            return figures == {"deliverable": 0, "running": 0}
 
         await wait_until(is_idle, "nothing waits or runs")
 
@@ -200,7 +200,7 @@ async def test_keda_starts_jobs_for_what_waits(
     async with AsyncQueueClient(service.url, "batch", token=token) as client:
         await client.jobs.submit("x")
         await client.jobs.submit("y")
-    assert await _figures(release, service, "batch") == {"waiting": 2}
+    assert await _figures(release, service, "batch") == {"deliverable": 2}
     await _check_probes(release, QUEUE, service.port)
     env = release.variables("ours-penstock-worker-batch", "inference-worker")
     assert env["PENSTOCK_WORKER_EXIT_WHEN_IDLE_S"] == "60"

@@ -103,7 +103,9 @@ def test_a_container_becomes_a_sidecar_with_the_gpu_and_the_limits(tmp_path: Pat
     assert (scaled["minReplicaCount"], scaled["maxReplicaCount"]) == (0, 7)
     assert scaled["cooldownPeriod"] == 1
     advanced = scaled["advanced"]
-    assert advanced["scalingModifiers"]["formula"] == "max((waiting + running) / 8, running / 4)"
+    assert (
+        advanced["scalingModifiers"]["formula"] == "max((deliverable + running) / 8, running / 4)"
+    )
     behavior = advanced["horizontalPodAutoscalerConfig"]["behavior"]
     assert behavior["scaleDown"] == {"stabilizationWindowSeconds": 3600}
 

@@ -23,6 +23,7 @@ async def test_a_service_without_anything_has_figures(caller: Caller) -> None:
         "waiting": 0,
         "running": 0,
         "paused": False,
+        "deliverable": 0,
         "workers": {"total": 0, "starting": 0, "ready": 0, "resting": 0, "draining": 0},
         "window": 0,
         "window_per_worker": None,
