@@ -27,6 +27,7 @@ from queue_service.process.processes import shares_port, supervise
 from queue_service.process.tls import ServedCertificate, WrongTlsFiles
 from queue_service.settings.process import Settings
 from queue_service.store.durability import NotDurable
+from queue_service.store.file_folder import BadFileFolder
 
 log = logging.getLogger("queue_service")
 
@@ -84,8 +85,9 @@ def main() -> int:
             uvloop.run(supervise(settings))
         else:
             uvloop.run(serve(settings, share_port=shares_port(), certificate=certificate))
-    except NotDurable as error:
-        print(f"setting durability: {error}", file=sys.stderr)
+    except (NotDurable, BadFileFolder) as error:
+        name = "durability" if isinstance(error, NotDurable) else "files_dir"
+        print(f"setting {name}: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from aiohttp import web
 
@@ -15,9 +16,12 @@ from queue_service.process.metrics import Metrics
 from queue_service.process.open_files import connections_within, raise_limit
 from queue_service.process.tally import Tally
 from queue_service.process.tls import ServedCertificate
+from queue_service.service.files import FileLimits, Files
 from queue_service.service.services import Services
-from queue_service.settings.process import Settings
+from queue_service.settings.process import Durability, Settings
 from queue_service.store.connection import confirmation_for, connect
+from queue_service.store.file_folder import FileFolder
+from queue_service.store.file_index import FileIndex
 from queue_service.store.scripts import Scripts
 from queue_service.web import routes
 from queue_service.web.address import Addresses
@@ -28,6 +32,7 @@ from queue_service.web.keys import (
     ADDRESSES,
     BUDGET,
     ERROR_FORMATS,
+    FILES,
     METRICS,
     REQUEST_IDS,
     SERVICES,
@@ -64,8 +69,8 @@ def build_app(settings: Settings) -> web.Application:
     confirmation = confirmation_for(settings)
     servers = connect(settings, confirmation)
     scripts = Scripts(servers, confirmation, timeout_s=settings.store_timeout_s)
-    services = Services(servers, scripts, settings, app[METRICS])
-    app[SERVICES] = services
+    app[SERVICES] = Services(servers, scripts, settings, app[METRICS])
+    app[FILES] = _files(settings, scripts)
 
     async def store(_: web.Application) -> AsyncIterator[None]:
         yield
@@ -74,6 +79,7 @@ def build_app(settings: Settings) -> web.Application:
     # In the order in which they start; they end in the opposite one.
     app.cleanup_ctx.append(store)
     app.cleanup_ctx.append(_run_services)
+    app.cleanup_ctx.append(_run_files)
     app.on_shutdown.append(_drain)
     if app[VISITORS].origins:
         app.on_response_prepare.append(let_pages_read)
@@ -89,10 +95,36 @@ async def _run_services(app: web.Application) -> AsyncIterator[None]:
     await end_task(running)
 
 
+def _files(settings: Settings, scripts: Scripts) -> Files:
+    """Raises BadFileFolder."""
+    folder = None
+    if settings.files_dir:
+        durable = settings.durability is not Durability.MEMORY
+        folder = FileFolder(Path(settings.files_dir), durable=durable)
+        folder.prepare()
+    mib = 1024 * 1024
+    limits = FileLimits(
+        file_bytes=settings.max_file_mb * mib,
+        all_bytes=settings.files_total_mb * mib,
+        free_bytes=settings.files_reserve_mb * mib,
+        retention_s=settings.file_retention_s,
+    )
+    return Files(FileIndex(scripts, key_prefix=settings.key_prefix), folder, limits)
+
+
+async def _run_files(app: web.Application) -> AsyncIterator[None]:
+    running = asyncio.create_task(app[FILES].run(), name="files")
+    running.add_done_callback(_stop_on_defect)
+    yield
+    await end_task(running)
+
+
 def _stop_on_defect(running: "asyncio.Task[None]") -> None:
-    """Stop a process whose queues no longer run: it must not look alive, and is restarted."""
+    """Stop a process whose duties no longer run: it must not look alive, and is restarted."""
     if not running.cancelled() and running.exception() is not None:
-        log.critical("The queues have stopped; so does the process.", exc_info=running.exception())
+        log.critical(
+            "The queues or files have stopped; so does the process.", exc_info=running.exception()
+        )
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -17,8 +17,10 @@ class Code(StrEnum):
     BAD_PARAMETER = "BAD_PARAMETER"  # a query parameter, header or field is malformed
     UPGRADE_REQUIRED = "UPGRADE_REQUIRED"  # the path needs a WebSocket upgrade
     BAD_MESSAGE = "BAD_MESSAGE"  # a WebSocket message does not follow the protocol
-    FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload is above the queue's limit
+    FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload or the file is above its limit
     QUEUE_FULL = "QUEUE_FULL"  # the queue is full
+    FILES_FULL = "FILES_FULL"  # the disk or the limit of files has no room for this file
+    NO_FILE_STORE = "NO_FILE_STORE"  # the service is not set up to keep files
     # The token puts too fast, has too many waiting entries, or sends too much at once.
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     REQUEST_ID_IN_USE = "REQUEST_ID_IN_USE"  # another entry or job has it

@@ -55,6 +55,7 @@ class DataDir:
         self.path = path
         self.redis = path / "redis"
         self.services = path / "services"
+        self.files = path / "files"
         self._running = path / "running.json"
         self._redis_url = path / "redis-url"
 

@@ -244,6 +244,7 @@ class LocalMode:
             else "0",
             "PENSTOCK_PROCESSES": str(self.options.processes),
             "PENSTOCK_REDIS_URL": redis.url,
+            "PENSTOCK_FILES_DIR": str(self._data_dir.files.resolve()),
             # All services are in the registry; a variable of the user must not add others.
             "PENSTOCK_SERVICES": "[]",
             "PENSTOCK_ADMIN_TOKEN": running.admin_token,

@@ -14,6 +14,7 @@ import yaml
 
 from deploy.service_json.gpus import device_ids, gpus_each
 from deploy.service_json.hardening import (
+    FILES,
     HARDENED,
     LIMITS,
     REDIS_CAPABILITIES,
@@ -78,7 +79,7 @@ def render_compose(
         "services": services,
         # Only the queue service reaches Redis; the code of a model never does.
         "networks": {"store": {"internal": True}, "work": {}},
-        "volumes": {"redis": {}, "tokens": {}, "worker-tokens": {}},
+        "volumes": {"redis": {}, "files": {}, "tokens": {}, "worker-tokens": {}},
     }
     return _head(plan) + yaml.safe_dump(document, sort_keys=False, width=100)
 
@@ -159,12 +160,13 @@ def _queue_service(plan: ServicePlan) -> dict[str, Any]:
             "PENSTOCK_SERVICES": services,
             "PENSTOCK_TOKEN_DIR": TOKENS,
             "PENSTOCK_WORKER_TOKEN_DIR": WORKER_TOKENS,
+            "PENSTOCK_FILES_DIR": FILES,
             "PENSTOCK_ALLOWED_HOSTS": "queue-service,${PENSTOCK_ALLOWED_HOSTS:-}",
             "PENSTOCK_ALLOWED_ORIGINS": "${PENSTOCK_ALLOWED_ORIGINS:-}",
             "PENSTOCK_ADMIN_TOKEN": "${PENSTOCK_ADMIN_TOKEN:-}",
             "PENSTOCK_PROCESSES": str(max(1, processes)),
         },
-        "volumes": [f"tokens:{TOKENS}", f"worker-tokens:{WORKER_TOKENS}"],
+        "volumes": [f"tokens:{TOKENS}", f"worker-tokens:{WORKER_TOKENS}", f"files:{FILES}"],
         "networks": ["store", "work"],
         "ports": ["127.0.0.1:${PENSTOCK_PORT:-8080}:8080"],
         "depends_on": {"redis": {"condition": "service_healthy"}},

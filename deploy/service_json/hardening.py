@@ -25,8 +25,8 @@ LIMITS: dict[str, dict[str, Any]] = {
     "inference-worker": {"memory": "${PENSTOCK_WORKER_MEMORY_LIMIT:-8g}", "pids": 2048},
 }
 
-#: The folders of the generated tokens: of services, and of workers.
-TOKENS, WORKER_TOKENS = "/tokens", "/worker-tokens"
+#: The folders of the generated tokens, of services and of workers, and of files.
+TOKENS, WORKER_TOKENS, FILES = "/tokens", "/worker-tokens", "/files"
 
 
 def limited(service: str) -> dict[str, Any]:

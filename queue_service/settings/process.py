@@ -225,6 +225,32 @@ class Settings(BaseSettings):
         1_048_576, ge=1024, description="Maximum bytes of events kept per job."
     )
 
+    # --- Files
+    files_dir: str = Field(
+        "",
+        description=(
+            "Folder for uploaded files, which all replicas share; empty means that this service "
+            "keeps no files."
+        ),
+    )
+    max_file_mb: int = Field(5120, ge=1, description="Largest file, in MiB.")
+    files_total_mb: int = Field(
+        0,
+        ge=0,
+        description=(
+            "Maximum size of all files together, in MiB; one owner may use four fifths of what "
+            "others leave. 0 means no limit but the disk."
+        ),
+    )
+    files_reserve_mb: int = Field(
+        1024, ge=0, description="How much of the disk uploads leave free, in MiB."
+    )
+    file_retention_s: int = Field(
+        2_592_000,
+        ge=60,
+        description="How long a file is kept unless its upload says otherwise, in seconds.",
+    )
+
     # --- Limits
     max_connections: int = Field(
         16_384,

@@ -37,6 +37,8 @@ PROMISING = frozenset(
         "submit",
         "cancel",
         "purge_ticket",
+        "add_file",
+        "remove_file",
     }
 )
 

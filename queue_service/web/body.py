@@ -49,9 +49,12 @@ async def read_body(
     return bytes(body_so_far)
 
 
-async def read_pieces(request: web.Request, *, timeout_s: float) -> AsyncIterator[bytes]:
+async def read_pieces(
+    request: web.Request, *, timeout_s: float, is_each: bool = False
+) -> AsyncIterator[bytes]:
     """Yield the body as it arrives, decompressed.
 
+    timeout_s: how long the client may take for the whole body; is_each: for each piece.
     Raises SlowBody when the client takes too long, UnknownEncoding, and BadParameter when the body
     is not encoded as its head says; aiohttp's error when the connection ends midway.
     """
@@ -64,7 +67,8 @@ async def read_pieces(request: web.Request, *, timeout_s: float) -> AsyncIterato
             began = loop.time()
             async with time_limit(request, max(0.0, left_s)):
                 chunk = await content.readany()
-            left_s -= loop.time() - began
+            if not is_each:
+                left_s -= loop.time() - began
             if not chunk:
                 return
             yield chunk

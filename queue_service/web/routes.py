@@ -8,6 +8,7 @@ from queue_service.web.admin import routes as admin
 from queue_service.web.chat import routes as chat
 from queue_service.web.eas import routes as eas
 from queue_service.web.error_formats import ErrorFormats
+from queue_service.web.files import routes as files
 from queue_service.web.jobs import openapi
 from queue_service.web.jobs import routes as jobs
 from queue_service.web.keys import ADDRESSES
@@ -36,7 +37,7 @@ async def show_openapi(request: web.Request) -> web.Response:
     return json_response({**openapi.document(TABLE), "servers": [{"url": here.url("")}]})
 
 
-_APIS = (admin.API, jobs.API, openai.API, chat.API, worker.API, eas.API)
+_APIS = (admin.API, jobs.API, openai.API, files.API, chat.API, worker.API, eas.API)
 #: Every route but those of the queues, which `eas.OPERATIONS` has.
 TABLE = (
     *(route for api in _APIS for route in api.routes),

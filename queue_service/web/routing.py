@@ -16,6 +16,7 @@ from aiohttp import HttpVersion11, web
 from client_sdk.wire.codes import Code
 from queue_service.errors import Draining
 from queue_service.service.access import Scope, Token, putter_of, viewer_of
+from queue_service.service.files import FileOwner, owner_of
 from queue_service.service.service import Service
 from queue_service.store.owners import Viewer
 from queue_service.store.putter import Putter
@@ -73,6 +74,7 @@ class CallerSomewhere:
 
 
 ServiceHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+FilesHandler = Callable[[web.Request, FileOwner], Awaitable[web.StreamResponse]]
 SomewhereHandler = Callable[[web.Request, CallerSomewhere], Awaitable[web.StreamResponse]]
 HandlerT = TypeVar("HandlerT")
 _HandlerT_contra = TypeVar("_HandlerT_contra", contravariant=True)
@@ -168,6 +170,26 @@ class OnSomeService:
             if not self._open_when_empty or list(services):
                 await require_scope_somewhere(request, self._scope)
             return await handler(request, CallerSomewhere(request, self._scope))
+
+        return answer
+
+
+class OnFiles:
+    """A token with one of these scopes on some service: the handler gets whose files it may see.
+
+    refuse_when_draining: send every client to another replica, before its token is checked.
+    """
+
+    def __init__(self, *any_of: Scope, refuse_when_draining: bool = False) -> None:
+        self.any_of = any_of
+        self._refuse_when_draining = refuse_when_draining
+
+    def guard(self, handler: FilesHandler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if self._refuse_when_draining and request.app[SERVICES].draining:
+                raise Draining
+            admitted = await require_scope_somewhere(request, *self.any_of)
+            return await handler(request, owner_of(admitted))
 
         return answer
 

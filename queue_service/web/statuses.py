@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from queue_service import errors
+from queue_service.service import file_errors
 from queue_service.service.leaving import NoSuchWorker
 from queue_service.web.websocket import UpgradeRequired
 
@@ -24,6 +25,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NoSuchEntry: 404,
     errors.NoSuchToken: 404,
     errors.NoSuchDeadLetter: 404,
+    file_errors.NoSuchFile: 404,
     NoSuchWorker: 404,
     errors.RequestIdInUse: 409,
     errors.IdInUse: 409,
@@ -35,6 +37,9 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NotAcceptable: 406,
     errors.SlowBody: 408,
     errors.FrameTooBig: 413,
+    file_errors.FileTooBig: 413,
+    file_errors.FilesFull: 507,
+    file_errors.NoFileStore: 501,
     errors.QueueFull: 429,
     errors.QuotaExceeded: 429,
     errors.TooMuchAtOnce: 429,

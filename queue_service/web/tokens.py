@@ -211,36 +211,37 @@ def settle(request: web.Request) -> None:
         admission.settle()
 
 
-async def require_scope_somewhere(request: web.Request, scope: Scope) -> None:
-    """Admit the request, before its body is read, if its token has the scope on some service.
+async def require_scope_somewhere(request: web.Request, *any_of: Scope) -> Service | Token:
+    """Admit the request, before its body is read, if its token has a scope on some service.
 
-    Raises Unauthorized or Forbidden.
+    Returns the token, or the service whose own token it is.  Raises Unauthorized or Forbidden.
     """
     services = request.app[SERVICES]
-    if _admit_somewhere(request, scope):
-        return
+    if (admitted := _admit_somewhere(request, any_of)) is not None:
+        return admitted
     # Another process may just have made the service or the token.
     await services.look(None)
     await services.access.refresh()
-    if not _admit_somewhere(request, scope):
-        text = token_text(request)
-        known = services.access.find(text) or any(one.admits_worker(text) for one in services)
-        if not known:
-            raise Unauthorized
-        raise Forbidden("any service", (scope,))
-
-
-def _admit_somewhere(request: web.Request, scope: Scope) -> bool:
+    if (admitted := _admit_somewhere(request, any_of)) is not None:
+        return admitted
     text = token_text(request)
+    known = services.access.find(text) or any(one.admits_worker(text) for one in services)
+    if not known:
+        raise Unauthorized
+    raise Forbidden("any service", any_of)
+
+
+def _admit_somewhere(request: web.Request, any_of: tuple[Scope, ...]) -> Service | Token | None:
+    text, wanted = token_text(request), frozenset(any_of)
     token = _access(request).find(text)
-    if token is not None and scope in token.scopes:
-        _hold(request, None, token, lambda known: scope in known.scopes)
-        return True
+    if token is not None and wanted & token.scopes:
+        _hold(request, None, token, lambda known: bool(wanted & known.scopes))
+        return token
     for service in request.app[SERVICES]:
         if service.admits(text):
             _hold(request, service, None, _nothing)
-            return True
-    return False
+            return service
+    return None
 
 
 def _nothing(_: Token) -> bool:

@@ -99,6 +99,7 @@ def test_tokens_of_the_environment_win() -> None:
 
 #: What the file itself decides: where things are inside of the containers.
 INSIDE = {"PENSTOCK_HOST", "PENSTOCK_PORT", "PENSTOCK_SERVICES", "PENSTOCK_TOKEN_DIR"}
+INSIDE |= {"PENSTOCK_FILES_DIR"}
 INSIDE |= {"PENSTOCK_WORKER_TOKEN_DIR", "PENSTOCK_WORKER_TOKEN_FILE", "PENSTOCK_WORKER_SERVICE"}
 
 

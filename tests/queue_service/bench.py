@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +61,7 @@ async def running_bench(redis_url: str, key_prefix: str) -> AsyncIterator[Bench]
     """Run both replicas."""
     runners: list[web.AppRunner] = []
     connector = aiohttp.TCPConnector(limit=0)
+    files = tempfile.mkdtemp(prefix="penstock-files-")
     async with aiohttp.ClientSession(connector=connector) as session:
         made = Bench(session)
 
@@ -82,7 +85,13 @@ async def running_bench(redis_url: str, key_prefix: str) -> AsyncIterator[Bench]
             return response
 
         for _ in range(2):
-            settings = Settings(redis_url=redis_url, key_prefix=key_prefix, admin_token=ADMIN_TOKEN)
+            settings = Settings(
+                redis_url=redis_url,
+                key_prefix=key_prefix,
+                admin_token=ADMIN_TOKEN,
+                files_dir=files,
+                files_reserve_mb=0,
+            )
             app = build_app(settings)
             app.middlewares.append(count)
             app.router.add_get("/forgetful/route", forgetful)
@@ -102,3 +111,4 @@ async def running_bench(redis_url: str, key_prefix: str) -> AsyncIterator[Bench]
         made.closing.set()
     for runner in reversed(runners):
         await runner.cleanup()
+    shutil.rmtree(files)

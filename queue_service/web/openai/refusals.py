@@ -78,7 +78,8 @@ def failure(seen: Seen, entry: Entry | None) -> Refused:
     return Refused(status, word, sentence, kind)
 
 
-def _render(request: web.BaseRequest, status: int, code: Code, error: Exception) -> web.Response:
+def render(request: web.BaseRequest, status: int, code: Code, error: Exception) -> web.Response:
+    """Write an error as OpenAI does."""
     parameter = error.name if isinstance(error, errors.BadParameter) else None
     kind, own = (error.failure, error.word) if isinstance(error, Refused) else ("", str(code))
     word = _WORDS.get(Code(own), own) if own in list(Code) else own
@@ -87,4 +88,4 @@ def _render(request: web.BaseRequest, status: int, code: Code, error: Exception)
     return json_response(body, status=status, headers=headers)
 
 
-ERRORS = ErrorFormat(_PATHS, _render)
+ERRORS = ErrorFormat(_PATHS, render)

@@ -26,6 +26,8 @@ EAS = "/api/predict/{service}"
 PATIENCE_S = 12.0
 #: What is said to a request that was admitted before its credential ended.
 ENDED = "during this request"
+#: A form whose first part never comes.
+FORM = "multipart/form-data; boundary=x"
 POLL = {names.TIMEOUT: "60s"}
 CHAT: dict[str, Any] = {"model": "svc", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -131,6 +133,10 @@ class Client:
                     said=b"invalid_api_key",
                 ),
                 self.slow_body("POST", "/v1/chat/completions"),
+            ],
+            ("POST", "/v1/files"): [
+                self.slow_body("POST", "/v1/files"),
+                self.slow_body("POST", "/v1/files", **{"Content-Type": FORM}),
             ],
             ("POST", "/v1/completions"): [
                 self.refused("POST", "/v1/completions", json={"model": "svc", "prompt": "hi"})

@@ -1,0 +1,48 @@
+"""Errors of files that a client sees; queue_service/errors.py has all others."""
+
+from client_sdk.wire.codes import Code
+from queue_service.errors import ServiceError
+
+
+class NoSuchFile(ServiceError):
+    """No file of this owner has this id."""
+
+    code = Code.NOT_FOUND
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(
+            f"there is no file {file_id[:128]!r}: it may have been deleted, or have expired"
+        )
+
+
+class FileTooBig(ServiceError):
+    """The file is above the limit of one file."""
+
+    code = Code.FRAME_TOO_BIG
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"expected a file of at most {limit_bytes} bytes, got {size_bytes} or more; to raise "
+            "the limit, set PENSTOCK_MAX_FILE_MB of the queue service"
+        )
+
+
+class FilesFull(ServiceError):
+    """The disk, or the limit of all files, has no room for the file."""
+
+    code = Code.FILES_FULL
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"there is no room for the file: {why}; delete files that you do not need")
+
+
+class NoFileStore(ServiceError):
+    """The service keeps no files."""
+
+    code = Code.NO_FILE_STORE
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this service keeps no files; set PENSTOCK_FILES_DIR of the queue service to a folder "
+            "that all its replicas share"
+        )

@@ -1,0 +1,308 @@
+"""Files: contents in a folder that all replicas share, an index in the store.
+
+A file belongs to the owner of the token that has uploaded it, and others never learn that it
+exists.  It is kept until it is deleted or its time is over.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from queue_service.errors import ServiceError
+from queue_service.service.access import Scope, Token
+from queue_service.service.file_errors import FilesFull, FileTooBig, NoFileStore, NoSuchFile
+from queue_service.service.service import Service
+from queue_service.store.file_folder import FileFolder, Writer
+from queue_service.store.file_index import Added, FileIndex, StoredFile
+
+log = logging.getLogger(__name__)
+
+#: How often files whose time is over are removed, in seconds.
+EXPIRE_EVERY_S = 30.0
+#: How often contents that the index lacks are looked for, in seconds: killed processes leave some.
+SWEEP_EVERY_S = 3600.0
+#: A content that the index lacks may be of an upload that is just ending.  After this time, in
+#: seconds, it is not; nor is an upload under way that nothing was written to.
+LEFT_OVER_S = 3600.0
+#: How many files are looked up at once.
+AT_ONCE = 500
+#: How often an upload checks for room, in bytes.
+CHECK_EVERY_BYTES = 16 * 1024 * 1024
+
+_MB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FileOwner:
+    """Whose files a request sees and adds.
+
+    name: of the owner.  sees_all: whether it also sees those of every other owner.
+    """
+
+    name: str
+    sees_all: bool = False
+
+    def may_see(self, file: StoredFile) -> bool:
+        """Say whether it may read and delete this file."""
+        return self.sees_all or file.owner == self.name
+
+
+def owner_of(admitted: Service | Token) -> FileOwner:
+    """Return whose files a token sees; a service is admitted by its own token."""
+    if isinstance(admitted, Service):
+        return FileOwner(f"service:{admitted.name}")
+    everybody = Scope.ALL in admitted.scopes and not admitted.services
+    return FileOwner(f"owner:{admitted.owned_by}", sees_all=everybody)
+
+
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """What files may take.
+
+    file_bytes: of one file.  all_bytes: of all, 0 for no limit.  free_bytes: what the disk keeps
+    free.  retention_s: how long a file is kept unless its upload says otherwise.
+    """
+
+    file_bytes: int
+    all_bytes: int
+    free_bytes: int
+    retention_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the client says of a file.  expires_in_s: None is the default retention."""
+
+    filename: str
+    purpose: str
+    content_type: str
+    expires_in_s: int | None = None
+
+
+class Files:
+    """The files of one process; without a folder, every method raises NoFileStore."""
+
+    def __init__(self, index: FileIndex, folder: FileFolder | None, limits: FileLimits) -> None:
+        self.limits = limits
+        self._index = index
+        self._folder = folder
+        #: Bytes of the uploads under way in this process, by owner.
+        self._incoming: Counter[str] = Counter()
+
+    async def upload(self, owner: FileOwner, *, announced_bytes: int | None) -> "Upload":
+        """Begin an upload; raises FileTooBig or FilesFull if there is no room for it."""
+        upload = Upload(self, self._the_folder(), owner)
+        upload.check_size(announced_bytes or 0)
+        await self.check_room(owner, announced_bytes or 0)
+        return upload
+
+    async def find(self, owner: FileOwner, file_id: str) -> StoredFile:
+        """Return a file; raises NoSuchFile also for the file of another owner."""
+        self._the_folder()
+        (file,) = await self._index.find([file_id])
+        if file is None or not owner.may_see(file) or file.expires_at_ms <= _now_ms():
+            raise NoSuchFile(file_id)
+        return file
+
+    async def list(
+        self, owner: FileOwner, *, after: str, count: int, newest_first: bool
+    ) -> list[StoredFile]:
+        """Return an owner's own files; raises NoSuchFile when `after` is none of them."""
+        self._the_folder()
+        ids = await self._index.ids_of(
+            owner.name, after=after, count=count, newest_first=newest_first
+        )
+        if ids is None:
+            raise NoSuchFile(after)
+        now_ms = _now_ms()
+        found = await self._index.find(ids)
+        return [file for file in found if file and file.expires_at_ms > now_ms]
+
+    def content_path(self, file: StoredFile) -> Path:
+        """Return where the content of a file is; raises NoSuchFile when it is not there."""
+        path = self._the_folder().path(file.id)
+        if not path.is_file():
+            log.error(
+                "The content of file %s is not in PENSTOCK_FILES_DIR. All replicas need the same "
+                "folder.",
+                file.id,
+            )
+            raise NoSuchFile(file.id)
+        return path
+
+    async def delete(self, owner: FileOwner, file_id: str) -> None:
+        """Delete a file; raises NoSuchFile."""
+        file = await self.find(owner, file_id)
+        # A downloader that has opened the content reads it to its end.
+        if not await self._remove(file):
+            raise NoSuchFile(file_id)
+
+    async def check_room(self, owner: FileOwner, more_bytes: int) -> None:
+        """Raise FilesFull when the disk or the limits have no room for this much more."""
+        limits, incoming = self.limits, self._incoming
+        free = await asyncio.to_thread(self._the_folder().free_bytes)
+        if free - more_bytes < limits.free_bytes:
+            raise FilesFull(
+                f"the disk of the files has {free // _MB} MiB free, of which "
+                f"{limits.free_bytes // _MB} MiB are reserved"
+            )
+        if not limits.all_bytes:
+            return
+        usage = await self._index.usage(owner.name)
+        total = usage.total_bytes + incoming.total() + more_bytes
+        if total > limits.all_bytes:
+            raise self._full(Added.FULL)
+        own = usage.own_bytes + incoming[owner.name] + more_bytes
+        if own > (limits.all_bytes - (total - own)) * 0.8:
+            raise self._full(Added.SHARE)
+
+    async def run(self) -> None:
+        """Remove what has expired and what killed processes left, until cancelled."""
+        if self._folder is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_keep(self.expire, EXPIRE_EVERY_S))
+            group.create_task(_keep(self.sweep, SWEEP_EVERY_S))
+
+    async def expire(self) -> None:
+        """Remove the files whose time is over."""
+        while found := await self._index.expired(_now_ms(), count=AT_ONCE):
+            for file in found:
+                await self._remove(file)
+
+    async def sweep(self, left_over_s: float = LEFT_OVER_S) -> None:
+        """Remove contents that the index lacks, and uploads that have stalled."""
+        folder = self._the_folder()
+        stalled = await asyncio.to_thread(folder.remove_stalled, older_than_s=left_over_s)
+        ids = await asyncio.to_thread(lambda: list(folder.ids(older_than_s=left_over_s)))
+        orphans = 0
+        for start in range(0, len(ids), AT_ONCE):
+            some = ids[start : start + AT_ONCE]
+            for file_id, file in zip(some, await self._index.find(some), strict=True):
+                if file is None:
+                    await folder.remove(file_id)
+                    orphans += 1
+        if stalled or orphans:
+            log.info(
+                "Removed %d stalled uploads and %d contents that the index lacks.", stalled, orphans
+            )
+
+    async def _remove(self, file: StoredFile) -> bool:
+        removed = await self._index.remove(file)
+        await self._the_folder().remove(file.id)
+        return removed
+
+    async def _add(self, file: StoredFile) -> None:
+        added = await self._index.add(file, limit_bytes=self.limits.all_bytes)
+        if added is not Added.OK:
+            raise self._full(added)
+
+    def _count(self, owner: FileOwner, more_bytes: int) -> None:
+        self._incoming[owner.name] += more_bytes
+        if not self._incoming[owner.name]:
+            del self._incoming[owner.name]
+
+    def _full(self, added: Added) -> FilesFull:
+        limit = f"PENSTOCK_FILES_TOTAL_MB is {self.limits.all_bytes // _MB}"
+        if added is Added.SHARE:
+            return FilesFull(f"your files have their share of it ({limit})")
+        return FilesFull(f"all files together have reached their limit ({limit})")
+
+    def _the_folder(self) -> FileFolder:
+        if self._folder is None:
+            raise NoFileStore
+        return self._folder
+
+
+class Upload:
+    """One upload: a block that receives pieces, and adds the file at its end.
+
+    Leaving the block without `finish` leaves nothing behind.
+    """
+
+    def __init__(self, files: Files, folder: FileFolder, owner: FileOwner) -> None:
+        self.file_id = f"file_{secrets.token_hex(16)}"
+        self._files = files
+        self._folder = folder
+        self._owner = owner
+        self._writer: Writer = folder.writer(self.file_id)
+        self._counted = 0
+
+    async def __aenter__(self) -> "Upload":
+        try:
+            await self._writer.__aenter__()
+        except OSError as error:
+            raise _no_disk(error) from error
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._files._count(self._owner, -self._counted)
+        await self._writer.__aexit__(*error)
+
+    def check_size(self, size_bytes: int) -> None:
+        """Raise FileTooBig when a file of this size is not accepted."""
+        if size_bytes > self._files.limits.file_bytes:
+            raise FileTooBig(size_bytes, self._files.limits.file_bytes)
+
+    async def write(self, piece: bytes) -> None:
+        """Append a piece; raises FileTooBig or FilesFull."""
+        size = self._writer.size_bytes + len(piece)
+        self.check_size(size)
+        if size - self._counted >= CHECK_EVERY_BYTES:
+            self._files._count(self._owner, size - self._counted)
+            self._counted = size
+            await self._files.check_room(self._owner, 0)
+        try:
+            await self._writer.write(piece)
+        except OSError as error:
+            raise _no_disk(error) from error
+
+    async def finish(self, about: About) -> StoredFile:
+        """Add the file; raises FilesFull or StoreUnavailable, and then nothing is left of it."""
+        try:
+            content = await self._writer.finish()
+        except OSError as error:
+            raise _no_disk(error) from error
+        now_ms = _now_ms()
+        kept_s = about.expires_in_s or self._files.limits.retention_s
+        file = StoredFile(
+            id=self.file_id,
+            owner=self._owner.name,
+            filename=about.filename,
+            purpose=about.purpose,
+            content_type=about.content_type,
+            size_bytes=content.size_bytes,
+            sha256=content.sha256,
+            created_at_ms=now_ms,
+            expires_at_ms=now_ms + kept_s * 1000,
+        )
+        try:
+            await self._files._add(file)
+        except FilesFull:
+            await self._folder.remove(self.file_id)
+            raise
+        # After another error it may be in the index all the same; the sweep finds out.
+        return file
+
+
+def _no_disk(error: OSError) -> FilesFull:
+    log.error("A file could not be written: %s", error)
+    return FilesFull(f"the content cannot be written ({error.strerror or 'input/output error'})")
+
+
+async def _keep(duty: Callable[[], Awaitable[None]], every_s: float) -> None:
+    while True:
+        try:
+            await duty()
+        except (ServiceError, OSError) as error:
+            log.warning("Files are not cleaned up now: %s", error)
+        await asyncio.sleep(every_s)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,177 @@
+"""The contents of files: one plain file for each, in a folder that all replicas share.
+
+    <folder>/incoming/<id>      an upload that is under way
+    <folder>/complete/<xx>/<id> a complete file; <xx> are the last two characters of its id
+
+A rename makes an upload complete, so nobody ever sees a part of it.  What a killed process leaves
+in `incoming` is removed when nothing has written to it for a while.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+#: How much of an upload is gathered before a thread writes it, in bytes.
+WRITE_BYTES = 1024 * 1024
+
+
+class BadFileFolder(Exception):
+    """The folder for files cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was written.  sha256: hexadecimal."""
+
+    size_bytes: int
+    sha256: str
+
+
+class FileFolder:
+    """Contents by the id of their file.
+
+    durable: whether a content is on disk, and not only in the system's cache, when it is complete.
+    Ids come from this service and never from a client: they become names of files.
+    """
+
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        self._path = path
+        self._incoming = path / "incoming"
+        self._complete = path / "complete"
+        self._durable = durable
+
+    def prepare(self) -> None:
+        """Create the folder; raises BadFileFolder."""
+        try:
+            for folder in (self._path, self._incoming, self._complete):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadFileFolder(f"{self._path}: {error.strerror}") from error
+        if not os.access(self._incoming, os.W_OK | os.X_OK):
+            raise BadFileFolder(f"{self._path}: expected a folder that this process may write to")
+
+    def writer(self, file_id: str) -> "Writer":
+        """Return what writes the content of a new file."""
+        return Writer(self._incoming / file_id, self.path(file_id), durable=self._durable)
+
+    def path(self, file_id: str) -> Path:
+        """Return where the content of a complete file is."""
+        return self._complete / file_id[-2:] / file_id
+
+    async def remove(self, file_id: str) -> None:
+        """Remove a content; one that is not there is no error."""
+        await asyncio.to_thread(self.path(file_id).unlink, missing_ok=True)
+
+    def free_bytes(self) -> int:
+        """Return how much more the disk takes; raises OSError."""
+        found = os.statvfs(self._path)
+        return found.f_bavail * found.f_frsize
+
+    def ids(self, *, older_than_s: float) -> Iterator[str]:
+        """Yield the ids of the contents that were completed before this time."""
+        before = time.time() - older_than_s
+        for folder in self._complete.iterdir():
+            for path in folder.iterdir():
+                if _changed_at(path) < before:
+                    yield path.name
+
+    def remove_stalled(self, *, older_than_s: float) -> int:
+        """Remove uploads that nothing has written to for this time; return how many."""
+        before, count = time.time() - older_than_s, 0
+        for path in self._incoming.iterdir():
+            if _changed_at(path) < before:
+                path.unlink(missing_ok=True)
+                count += 1
+        return count
+
+
+class Writer:
+    """Writes one content; `finish` makes it complete, and leaving the block before removes it.
+
+    Threads do the writing, so that a slow disk delays nobody else.  Every method raises OSError,
+    for example when the disk is full.
+    """
+
+    def __init__(self, incoming: Path, complete: Path, *, durable: bool) -> None:
+        self._incoming = incoming
+        self._complete = complete
+        self._durable = durable
+        self._file: IO[bytes] | None = None
+        self._gathered = bytearray()
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    async def __aenter__(self) -> "Writer":
+        self._file = await asyncio.to_thread(_create, self._incoming)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._file is not None:
+            # Shielded: a client that goes away cancels its request, and the rest must not stay.
+            await asyncio.shield(asyncio.to_thread(self._abandon))
+
+    async def write(self, piece: bytes) -> None:
+        """Append a piece."""
+        self._gathered += piece
+        self.size_bytes += len(piece)
+        if len(self._gathered) >= WRITE_BYTES:
+            gathered, self._gathered = self._gathered, bytearray()
+            await asyncio.to_thread(self._append, gathered)
+
+    async def finish(self) -> Content:
+        """Make the content complete."""
+        await asyncio.shield(asyncio.to_thread(self._finish))
+        return Content(self.size_bytes, self._hash.hexdigest())
+
+    def _append(self, gathered: bytearray) -> None:
+        assert self._file is not None, "write before the block"
+        self._hash.update(gathered)
+        self._file.write(gathered)
+
+    def _finish(self) -> None:
+        assert self._file is not None, "finish before the block"
+        self._append(self._gathered)
+        if self._durable:
+            os.fsync(self._file.fileno())
+        self._file.close()
+        self._complete.parent.mkdir(mode=0o700, exist_ok=True)
+        self._incoming.rename(self._complete)
+        if self._durable:
+            _sync_folder(self._complete.parent)
+        self._file = None
+
+    def _abandon(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            # A full disk may refuse what the system still has of it.
+            with contextlib.suppress(OSError):
+                file.close()
+            self._incoming.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> IO[bytes]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # Unbuffered would write in parts; a buffer passes pieces of this size on as they are.
+    return os.fdopen(descriptor, "wb")
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        # Another replica was faster.
+        return time.time()

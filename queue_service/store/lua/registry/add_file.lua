@@ -1,0 +1,28 @@
+-- add_file: add a file, whose content is complete, to the index.
+--
+-- keys     1  the files    2  their times    3  bytes    4  those of this owner
+--                                                          (see file_index.py)
+-- argv     1  id    2  owner    3  what is known of it    4  when it expires, ms    5  size in bytes
+--          6  the most bytes of all files, "0" for no limit
+-- returns  "ok", "full" when all files have too many bytes, "share" when this owner's have
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
+    return 'ok'
+end
+local size, limit, own_field = tonumber(ARGV[5]), tonumber(ARGV[6]), '=' .. ARGV[2]
+if limit > 0 then
+    local total = tonumber(redis.call('HGET', KEYS[3], '=') or '0')
+    local own = tonumber(redis.call('HGET', KEYS[3], own_field) or '0')
+    if total + size > limit then
+        return 'full'
+    end
+    -- As in a queue: one owner leaves a fifth of what the others have not used.
+    if own + size > (limit - (total - own)) * 0.8 then
+        return 'share'
+    end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
+redis.call('HINCRBY', KEYS[3], '=', ARGV[5])
+redis.call('HINCRBY', KEYS[3], own_field, ARGV[5])
+redis.call('ZADD', KEYS[4], redis.call('HINCRBY', KEYS[3], '#number', 1), ARGV[1])
+return 'ok'

@@ -1,0 +1,21 @@
+-- remove_file: remove a file from the index.
+--
+-- keys     1  the files    2  their times    3  bytes    4  those of this owner
+--                                                          (see file_index.py)
+-- argv     1  id    2  owner    3  size in bytes
+-- returns  1, or 0 when it was not there
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then
+    return 0
+end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[1])
+for _, field in ipairs({ '=', '=' .. ARGV[2] }) do
+    if tonumber(redis.call('HINCRBY', KEYS[3], field, '-' .. ARGV[3])) <= 0 then
+        redis.call('HDEL', KEYS[3], field)
+    end
+end
+if redis.call('HLEN', KEYS[1]) == 0 then
+    -- The numbers may begin again.
+    redis.call('HDEL', KEYS[3], '#number')
+end
+return 1

@@ -1,0 +1,1 @@
+"""The files API, in the format of OpenAI's: upload, list, describe, download, delete."""
