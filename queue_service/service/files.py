@@ -34,6 +34,9 @@ AT_ONCE = 500
 #: How often an upload checks for room, in bytes.
 CHECK_EVERY_BYTES = 16 * 1024 * 1024
 
+#: The part that one owner may have of what others leave; add_file.lua has it too.
+SHARE = 0.8
+
 _MB = 1024 * 1024
 
 
@@ -151,14 +154,17 @@ class Files:
                 f"the disk of the files has {free // _MB} MiB free, of which "
                 f"{limits.free_bytes // _MB} MiB are reserved"
             )
+        usage = await self._index.usage(owner.name)
+        own = usage.own_bytes + incoming[owner.name] + more_bytes
+        # What the disk still takes, and what this owner has of it already.
+        if own > (free - limits.free_bytes - more_bytes + own) * SHARE:
+            raise FilesFull("your files have their share of the disk")
         if not limits.all_bytes:
             return
-        usage = await self._index.usage(owner.name)
         total = usage.total_bytes + incoming.total() + more_bytes
         if total > limits.all_bytes:
             raise self._full(Added.FULL)
-        own = usage.own_bytes + incoming[owner.name] + more_bytes
-        if own > (limits.all_bytes - (total - own)) * 0.8:
+        if own > (limits.all_bytes - (total - own)) * SHARE:
             raise self._full(Added.SHARE)
 
     async def run(self) -> None:

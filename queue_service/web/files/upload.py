@@ -27,6 +27,9 @@ PIECE_BYTES = 256 * 1024
 async def post_file(request: web.Request, owner: FileOwner) -> web.Response:
     """Store a file and describe it."""
     files = request.app[FILES]
+    if encoding := request.headers.get("Content-Encoding", ""):
+        # It would be open whether the file is the body as it comes or what is packed in it.
+        raise BadParameter("Content-Encoding", "none for a file", repr(encoding[:64]))
     is_form = request.content_type == "multipart/form-data"
     receive = _receive_form if is_form else _receive_body
     file = await receive(request, files, owner)
@@ -37,8 +40,7 @@ async def _receive_body(request: web.Request, files: Files, owner: FileOwner) ->
     fields = dict(request.query)
     about = read_about(fields, filename="", content_type=request.headers.get("Content-Type", ""))
     timeout_s = request.app[SETTINGS].body_timeout_s
-    announced = None if "Content-Encoding" in request.headers else request.content_length
-    async with await files.upload(owner, announced_bytes=announced) as upload:
+    async with await files.upload(owner, announced_bytes=request.content_length) as upload:
         async for piece in read_pieces(request, timeout_s=timeout_s, is_each=True):
             await upload.write(piece)
         return await upload.finish(about)

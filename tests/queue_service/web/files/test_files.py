@@ -1,6 +1,7 @@
 """The files API: OpenAI's own client uploads, lists, reads and deletes, and every edge of it."""
 
 import asyncio
+import gzip
 import hashlib
 import io
 from collections.abc import AsyncIterator
@@ -232,6 +233,14 @@ async def test_what_is_no_form_is_refused_and_nothing_is_stored(
     status, answer, _ = await api.ask("POST", data=body, headers={"Content-Type": kind})
     assert status == 400, answer
     assert answer["error"]["code"] == "BAD_PARAMETER"
+    assert api.stored() == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_compressed_body_is_refused_before_it_is_unpacked(api: Api, encoding: str) -> None:
+    headers = {"Content-Encoding": encoding}
+    status, body, _ = await api.ask("POST", data=gzip.compress(bytes(10_000)), headers=headers)
+    assert (status, body["error"]["param"]) == (400, "Content-Encoding")
     assert api.stored() == []
 
 
