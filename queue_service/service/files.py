@@ -58,7 +58,8 @@ class FileOwner:
 def owner_of(admitted: Service | Token) -> FileOwner:
     """Return whose files a token sees; a service is admitted by its own token."""
     if isinstance(admitted, Service):
-        return FileOwner(f"service:{admitted.name}")
+        # Another service of this name, later, has another incarnation, and must not see them.
+        return FileOwner(f"service:{admitted.name}:{admitted.incarnation}")
     everybody = Scope.ALL in admitted.scopes and not admitted.services
     return FileOwner(f"owner:{admitted.owned_by}", sees_all=everybody)
 

@@ -184,6 +184,19 @@ async def test_owners_never_see_files_of_each_other(api: Api) -> None:
     assert (await api.ask("GET", f"/{own['id']}", token=named))[0] == 404
 
 
+async def test_a_later_service_of_the_same_name_sees_no_files(api: Api) -> None:
+    admin = {"Authorization": ADMIN_TOKEN}
+    address = f"{api.url}/v1/services/again"
+    for seen in (1, 0):
+        async with api.session.put(address, json={"token": "again"}, headers=admin) as answer:
+            assert answer.status == 201
+        if seen:
+            await api.upload(token="again")
+        assert len((await api.ask("GET", token="again"))[1]["data"]) == seen
+        async with api.session.delete(address, headers=admin) as answer:
+            assert answer.status == 200
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
