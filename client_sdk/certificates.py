@@ -32,7 +32,7 @@ def why_not_trusted(cause: BaseException) -> str:
         reason = getattr(cause, "reason", "") or str(cause)
         return f"TLS failed ({reason}): is this an https:// address?"
     if cause.verify_code in _HOST_MISMATCH:
-        return f"{cause.verify_message}: use the name that the certificate has"
+        return f"{cause.verify_message.rstrip('.')}: use the name that the certificate has"
     return (
         f"its certificate is not trusted ({cause.verify_message}): name the file of the CA that "
         f"signed it, or of the certificate itself, with {CA_FILE_VARIABLE}, --ca-file or ca_file="

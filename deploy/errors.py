@@ -370,7 +370,8 @@ class NotRunning(DeployError):
         super().__init__(
             f"nothing runs on {data_dir.absolute()}; start it with `{penstock()} up`, choose "
             "another directory with --data, or a queue service with --url (or PENSTOCK_URL) and "
-            "its token with PENSTOCK_TOKEN (or --token @FILE)"
+            "its token: for jobs with PENSTOCK_TOKEN (or --token @FILE), for services with "
+            "PENSTOCK_ADMIN_TOKEN (or --admin-token @FILE)"
         )
         self.data_dir = data_dir
 

@@ -106,13 +106,13 @@ def _within_windows(
         wanted, reason = shrunk, needed.reason
         grace_s = behavior.on_zero.scale_down_grace_period_seconds
         if wanted == 0 and _extreme(history, now_s, grace_s, max) != 0:
-            wanted, reason = 1, f"nothing waits or runs, but not yet for {grace_s} s"
+            wanted, reason = 1, f"nothing waits or runs; goes to 0 once this has lasted {grace_s} s"
     else:
         wanted, reason = current, _why_unchanged(needed, current, settings)
     limited = min(max(wanted, settings.min), settings.max)
     if limited != wanted:
-        limit = "at least" if limited > wanted else "at most"
-        reason = f"{reason}; {limit} {limited} {'is' if limited == 1 else 'are'} allowed"
+        limit = "raised to the minimum" if limited > wanted else "limited to the maximum"
+        reason = f"{reason}; {limit} of {limited}"
     return Decision(limited, reason)
 
 
@@ -120,10 +120,9 @@ def _why_unchanged(needed: Demand, current: int, settings: Autoscaler) -> str:
     if needed.workers == current:
         return needed.reason
     behavior = settings.behavior
-    grows = needed.workers > current
-    window = behavior.scale_up if grows else behavior.scale_down
+    window = behavior.scale_up if needed.workers > current else behavior.scale_down
     return (
-        f"{needed.reason}: {needed.workers} needed, but not yet for "
+        f"{needed.reason}; goes to {needed.workers} once this has lasted "
         f"{window.stabilization_window_seconds} s"
     )
 

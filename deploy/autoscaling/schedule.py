@@ -8,7 +8,7 @@ from croniter import croniter
 from croniter.croniter import CroniterError
 from pydantic import ValidationError
 
-from deploy.autoscaling.settings import explained
+from deploy.autoscaling.settings import first_mistake
 from queue_service.settings.cronscaler import Schedule as Schedule  # noqa: PLC0414 (for callers)
 
 #: How far back a target is looked for.  A schedule that is rarer than this has no target between.
@@ -31,7 +31,7 @@ def read_schedule(given: object) -> Schedule:
     try:
         return Schedule.model_validate(given)
     except ValidationError as error:
-        raise explained(error) from None
+        raise first_mistake(error, Schedule, given) from None
 
 
 def target_at(schedule: Schedule, now: datetime) -> Target | None:

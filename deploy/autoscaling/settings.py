@@ -5,13 +5,18 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from client_sdk.setting_names import did_you_mean
 from deploy.errors import BadAutoscaler
 from queue_service.settings.autoscaler import Autoscaler as Autoscaler  # noqa: PLC0414 (for callers)
+from queue_service.settings.autoscaler import Metric
+from queue_service.settings.wrong_fields import wrong_fields
 
 _OPTION = re.compile(r"([A-Za-z.]+(?:\[[a-z]+\])?)=(.*)")
-_STRATEGY = "strategies."
+_STRATEGIES = "strategies"
+_STRATEGY = f"{_STRATEGIES}."
+_FIELD_OF_STRATEGY = re.compile(r"scaleStrategies\.(\d+)\.\w+")
 
 
 def read_autoscaler(given: object) -> Autoscaler:
@@ -19,7 +24,7 @@ def read_autoscaler(given: object) -> Autoscaler:
     try:
         return Autoscaler.model_validate(given)
     except ValidationError as error:
-        raise explained(error) from None
+        raise first_mistake(error, Autoscaler, given) from None
 
 
 def read_options(options: Iterable[str], current: Mapping[str, Any] | None = None) -> Autoscaler:
@@ -35,14 +40,15 @@ def read_options(options: Iterable[str], current: Mapping[str, Any] | None = Non
     for option in options:
         match = _OPTION.fullmatch(option)
         if match is None:
-            raise BadAutoscaler(option, "name=value, such as min=0 or strategies.qps=5")
+            sentence = f"expected KEY=VALUE, such as min=0 or strategies.qps=5, got {option!r}"
+            raise BadAutoscaler("-D", sentence)
         name, value = match.groups()
         if name.startswith(_STRATEGY):
             strategies[name.removeprefix(_STRATEGY)] = value
         else:
             _put_at(fields, name.split("."), value)
     if strategies:
-        fields["strategies"] = strategies
+        fields[_STRATEGIES] = strategies
     return read_autoscaler(fields)
 
 
@@ -55,13 +61,23 @@ def _put_at(fields: dict[str, Any], path: list[str], value: str) -> None:
     fields[path[-1]] = value
 
 
-def explained(error: ValidationError) -> BadAutoscaler:
-    """Return the first thing that is wrong with settings, as a sentence for the operator."""
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return BadAutoscaler(place, "no such key")
-    if first["type"] == "missing":
-        return BadAutoscaler(place, "the key is missing")
-    return BadAutoscaler(place, f"{message}; got {first['input']!r}" if place else message)
+def first_mistake(error: ValidationError, model: type[BaseModel], given: object) -> BadAutoscaler:
+    """Return the first thing that is wrong with settings, under the name that the user gave it."""
+    wrong = next(wrong_fields(error, model, whole="the settings"))
+    metric = _metric_of(wrong.name, given)
+    if metric is None:
+        return BadAutoscaler(wrong.name, f"expected {wrong.expected}, got {wrong.came}")
+    if metric not in set(Metric):
+        known = ", ".join(Metric)
+        sentence = f"expected one of {known}{did_you_mean(metric, Metric)}"
+        return BadAutoscaler(f"{_STRATEGY}{metric}", sentence)
+    return BadAutoscaler(f"{_STRATEGY}{metric}", f"expected {wrong.expected}, got {wrong.came}")
+
+
+def _metric_of(field: str, given: object) -> str | None:
+    """Return the metric if the field is part of the short form, `{"strategies": {METRIC: ...}}`."""
+    match = _FIELD_OF_STRATEGY.fullmatch(field)
+    short = given.get(_STRATEGIES) if isinstance(given, Mapping) else None
+    if match is None or not isinstance(short, Mapping):
+        return None
+    return str(list(short)[int(match[1])])

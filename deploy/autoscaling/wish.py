@@ -1,13 +1,13 @@
 """From what the queue service answers to a wish for a number of workers.  Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from deploy.autoscaling.figures import DueJobs, Figures
 from deploy.autoscaling.policy import Decision, History, decide
-from deploy.autoscaling.schedule import Schedule, target_at
+from deploy.autoscaling.schedule import Schedule, Target, target_at
 from deploy.autoscaling.settings import Autoscaler
 
 
@@ -58,12 +58,19 @@ def wish(
     if wanted.autoscaler is None:
         if not target:
             return Decision(figures.workers, "no scheduled time has come yet"), history
-        name = f" ({target.name})" if target.name else ""
-        return Decision(
-            target.size, f"scheduled since {target.since:%Y-%m-%d %H:%M}{name}"
-        ), history
+        return Decision(target.size, _scheduled(target)), history
     settings = wanted.autoscaler
-    if target and target.size > settings.min:
+    is_raised = target is not None and target.size > settings.min
+    if target and is_raised:
         most = max(settings.max, target.size)
         settings = settings.model_copy(update={"min": target.size, "max": most})
-    return decide(figures, settings, history, now_s=now_s)
+    decision, history = decide(figures, settings, history, now_s=now_s)
+    reason = decision.reason
+    if target and is_raised:
+        reason = f"{reason}; minimum {_scheduled(target)}"
+    return replace(decision, reason=reason), history
+
+
+def _scheduled(target: Target) -> str:
+    name = f" ({target.name})" if target.name else ""
+    return f"scheduled since {target.since:%Y-%m-%d %H:%M} UTC{name}"

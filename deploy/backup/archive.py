@@ -126,7 +126,9 @@ def _members(file: IO[bytes]) -> Iterator[Member]:
                     raise BadBackup(f"{found.name} as it was written", "another: it is damaged")
                 yield Member(found.name, data)
     except (tarfile.TarError, EOFError, ValueError, UnicodeError) as error:
-        raise BadBackup("a backup of Penstock", f"a file that is none ({error})") from None
+        raise BadBackup(
+            "a backup of Penstock", f"another file, or only a part of one ({error})"
+        ) from None
 
 
 def _check_about(member: Member) -> None:

@@ -22,7 +22,7 @@ class StoreNotEmpty(DeployError):
 
     def __init__(self, where: str) -> None:
         super().__init__(
-            f"{where}: expected no data, got some; --force replaces all of it by the backup"
+            f"{where}: expected no data, got some; --force replaces all of it with the backup"
         )
 
 

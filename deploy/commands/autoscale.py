@@ -100,6 +100,9 @@ def _show(name: str, found: dict[str, Any]) -> None:
     for line in _figures_of(found):
         say_wrapped(line, indent=2)
     say_wrapped(_decision_of(found), indent=2)
+    if found["wanted"] is None and (settings or found["cronscaler"]):
+        sentence = f"`{penstock()} up` decides within seconds; elsewhere, an autoscaler must run"
+        say_wrapped(f"{sentence}: {penstock()} autoscale run --help", indent=2)
     if found["driver_error"]:
         say_wrapped(f"the autoscaler cannot change the workers: {found['driver_error']}", indent=2)
 
@@ -138,17 +141,18 @@ def _figures_of(found: dict[str, Any]) -> Iterator[str]:
     yield f"jobs: {found['waiting']} waiting, {found['running']} running"
     yield f"workers: {states or 'none'}"
     times = {
-        "a new job waits": found["wait_s"],
-        "a run takes": found["run_s"],
-        "a worker loads": found["load_s"],
-        "oldest job": found["oldest_s"],
+        "wait_s": "a new job waits {:.3g} s",
+        "run_s": "a run takes {:.3g} s",
+        "load_s": "a worker takes {:.3g} s to load",
+        "oldest_s": "the oldest job is {:.3g} s old",
     }
-    if known := [f"{what} {s:.3g} s" for what, s in times.items() if s is not None]:
+    if known := [text.format(found[key]) for key, text in times.items() if found[key] is not None]:
         yield ", ".join(known)
 
 
 def _decision_of(found: dict[str, Any]) -> str:
     if found["wanted"] is None:
         return str(found["reason"])
-    ago = f", decided {found['decided_s_ago']:.0f} s ago"
-    return f"wanted: {found['wanted']} ({found['reason']}){ago}"
+    return (
+        f"wanted: {found['wanted']}, decided {found['decided_s_ago']:.0f} s ago: {found['reason']}"
+    )

@@ -80,7 +80,8 @@ def _now(schedule: dict[str, Any]) -> str:
     target = target_at(read_schedule(schedule), datetime.now(UTC))
     if target is None:
         return "no scheduled time has come yet"
-    return f"{target.size} workers scheduled since {target.since:%Y-%m-%d %H:%M:%S} UTC"
+    workers = f"{target.size} worker{'' if target.size == 1 else 's'}"
+    return f"{workers} scheduled since {target.since:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _lines(schedule: dict[str, Any]) -> Iterator[str]:
@@ -89,4 +90,4 @@ def _lines(schedule: dict[str, Any]) -> Iterator[str]:
         yield f"{job['Schedule']}: {job['TargetSize']}{name}"
     if schedule["ExcludeDates"]:
         yield f"not on {', '.join(schedule['ExcludeDates'])}"
-    yield f"times of {schedule['TimeZone']}"
+    yield f"times are in {schedule['TimeZone']}"

@@ -69,12 +69,12 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _workers(ready: int, wanted: int, failed: int, scale: dict[str, Any]) -> str:
-    """Return how many workers are ready, and how many the autoscaler wants and why."""
+    """Return how many workers are ready, and why the autoscaler wants another number."""
     decided = scale.get("wanted")
     text = f"{ready}/{wanted if decided is None else decided}"
     if failed:
         text += f", {failed} failed"
-    if decided is not None:
+    if decided is not None and decided != ready:
         text += f" (wanted {decided}: {_short(scale['reason'])})"
     return text
 

@@ -77,7 +77,8 @@ class LocalOptions:
     worker takes at once; None lets the engine choose.  processes: of the queue service, on one
     port.  worker_grace_s: seconds that a stopping worker has to finish its jobs.  limits: settings
     of the service.  given: names of the options, and of the settings in limits, that are no
-    defaults: they change a service that exists.  gpus: of each worker.
+    defaults: they change a service that exists.  gpus: of each worker.  autoscaling: False leaves
+    the decisions to an autoscaler whose driver starts workers on other machines.
     """
 
     data_dir: Path = DEFAULT_PATH
@@ -97,6 +98,7 @@ class LocalOptions:
     tls_cert: str = ""
     tls_key: str = ""
     appendfsync: Fsync = "always"
+    autoscaling: bool = True
 
 
 class LocalMode:
@@ -148,7 +150,9 @@ class LocalMode:
             running = await self._start_services(running)
             self._data_dir.announce(running, redis_url=redis.url)
             self._running = running
-            self._autoscaling = asyncio.create_task(self._autoscale(running), name="autoscaling")
+            if self.options.autoscaling:
+                task = asyncio.create_task(self._autoscale(running), name="autoscaling")
+                self._autoscaling = task
         except BaseException:
             await self.stop()
             raise

@@ -117,7 +117,20 @@ def _head(plan: ServicePlan) -> str:
         "#   docker compose -f <this file> exec queue-service cat "
         f"{TOKENS}/{plan.name}\n"
         "#\n"
-        "# The images penstock/... are built by `docker compose build` in Penstock's folder.\n\n"
+        "# The images penstock/... are built by `docker compose build` in Penstock's folder.\n"
+        f"{_how_to_scale(plan)}\n"
+    )
+
+
+def _how_to_scale(plan: ServicePlan) -> str:
+    if not plan.settings.get("autoscaler") and not plan.settings.get("cronscaler"):
+        return ""
+    if plan.container is not None:
+        return "#\n# No autoscaler changes the number of instances in this file.\n"
+    return (
+        "#\n# The autoscaler runs beside it, on this machine:\n#\n"
+        f"#   penstock autoscale run --driver docker --project {plan.name} \\\n"
+        "#     --url http://127.0.0.1:8080 --admin-token TOKEN   # that of PENSTOCK_ADMIN_TOKEN\n"
     )
 
 

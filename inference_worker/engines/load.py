@@ -130,8 +130,10 @@ def _options(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "options"
-        near = did_you_mean(where, kind.model_fields) if first["type"] == "extra_forbidden" else ""
-        came = f"{where}: {first['msg']}{near}"
+        came = f"{where}: {first['msg']}"
+        if first["type"] == "extra_forbidden":
+            known = kind.model_fields
+            came = where + (did_you_mean(where, known) or f"; it knows {', '.join(known)}")
         raise BadEngine(f"options that {spec.kind} knows", came) from error
 
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.cli import app
-from deploy.errors import AdminRefused, BadAutoscaler
+from deploy.errors import AdminRefused, BadAutoscaler, penstock
 from tests.conftest import Serve
 from tests.queue_service.web.scale.api import Caller
 from tests.running import ADMIN_TOKEN
@@ -56,7 +56,8 @@ async def test_the_command_line_of_eas_works(url: str) -> None:
         "  none after 600 s without a job; the first job starts 1",
     ]
     assert "  jobs: 0 waiting, 0 running" in lines
-    assert lines[-1] == "  no autoscaler is running for this service"
+    assert "  no autoscaler is running for this service" in lines
+    assert f"an autoscaler must run: {penstock()} autoscale run" in " ".join(lines)
     # Without options it shows the same; with a region as eascmd has it, too.
     assert (await _penstock("autoscale", "made", url=url)).stdout == shown.stdout
     assert (await _penstock("autoscale", "cn-shanghai/made", url=url)).stdout == shown.stdout
@@ -92,10 +93,22 @@ async def test_an_option_changes_what_it_names_and_a_file_replaces_all(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["-Dmin=0"], "max: the key is missing"),
+        (["-Dmin=0"], "max: expected a value, got nothing"),
         (["-Dmin=3", "-Dmax=2"], "min: expected at most max, which is 2, got 3"),
-        (["-Dmin=0", "-Dmax=2", "-Dstrategies.depth=1"], "queue[avgbacklog]"),
-        (["-Dmin"], "name=value"),
+        (
+            ["-Dmin=0", "-Dmax=2", "-Dqps=3"],
+            "qps: expected one of the names min, max, scaleStrategies, behavior, got an unknown",
+        ),
+        (
+            ["-Dmin=0", "-Dmax=2", "-Dstrategies.queue[avgbaklog]=1"],
+            "strategies.queue[avgbaklog]: expected one of queue[avgbacklog], queue[backlog], "
+            "queue[wait], qps, cpu; did you mean queue[avgbacklog]?",
+        ),
+        (
+            ["-Dmin=0", "-Dmax=2", "-Dstrategies.cpu=50", "-Dstrategies.qps=fast"],
+            "strategies.qps: expected a number, got 'fast'",
+        ),
+        (["-Dmin"], "-D: expected KEY=VALUE, such as min=0 or strategies.qps=5, got 'min'"),
     ],
 )
 async def test_wrong_options_are_refused_before_anything_is_sent(
@@ -124,7 +137,7 @@ async def test_the_schedule_of_eas_works(url: str, tmp_path: Path) -> None:
     assert lines[1:] == [
         "  0 15,45 * * * *: 6",
         "  not on * * * * * 6,0",
-        "  times of UTC",
+        "  times are in UTC",
     ]
     assert (await _settings("cronscale", url))["ScaleJobs"][0]["TargetSize"] == 6
     assert (await _penstock("cronscale", "rm", "made", url=url)).exit_code == 0
@@ -169,7 +182,12 @@ async def test_ls_shows_what_is_wanted_and_why_a_driver_fails(url: str) -> None:
         assert "0/4 (wanted 4: 37 waiting)" in shown
         assert "svc: the autoscaler cannot change the workers: docker: no space left" in shown
         one = (await _penstock("autoscale", "svc", url=url)).stdout
-        assert f"wanted: 4 ({reason}), decided " in one
+        assert "wanted: 4, decided " in one
+        assert f" s ago: {reason}" in one
         assert "docker: no space left" in one
+        # As many are ready as are wanted: then there is nothing to explain.
+        await caller.report(**{**report, "wanted": 0}, reason="nothing waits or runs")
+        assert "wanted" not in (await _penstock("ls", url=url)).stdout
+        await caller.report(**report, reason=reason)
         await caller.call("DELETE", params={"holder": "a"})
     assert "wanted" not in (await _penstock("ls", url=url)).stdout

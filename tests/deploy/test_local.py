@@ -210,6 +210,7 @@ def test_without_a_running_local_mode_a_put_says_how_to_start_one(tmp_path: Path
     )
     assert put.returncode == 4
     assert f"nothing runs on {tmp_path}; start it with".encode() in put.stderr
+    assert b"--token @FILE), for services with PENSTOCK_ADMIN_TOKEN (or --admin-token" in put.stderr
 
 
 def test_a_queue_service_that_does_not_answer_has_an_exit_code_of_its_own(tmp_path: Path) -> None:

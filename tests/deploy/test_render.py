@@ -141,6 +141,18 @@ def test_an_engine_runs_inside_of_the_workers(tmp_path: Path) -> None:
     ]
 
 
+def test_the_file_says_what_runs_its_autoscaler(tmp_path: Path) -> None:
+    document = {"name": "own", "engine": "echo"}
+    for more, says in (
+        ({}, False),
+        ({"autoscaler": {"min": 0, "max": 3}}, True),
+        ({"cronscaler": {"ScaleJobs": [{"Schedule": "0 0 8 * * *", "TargetSize": 2}]}}, True),
+    ):
+        plan = read_plan(json.dumps({**document, **more}))
+        text = render_compose(plan, worker=plan.worker, folder=tmp_path)
+        assert ("autoscale run --driver docker --project own" in text) is says
+
+
 def test_a_class_is_left_to_say_its_window(tmp_path: Path) -> None:
     plan = read_plan(json.dumps({"name": "own", "engine": "handler:app:Name"}))
     rendered = yaml.safe_load(render_compose(plan, worker=plan.worker, folder=tmp_path))

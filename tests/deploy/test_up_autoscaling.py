@@ -1,6 +1,9 @@
 """`penstock up` scales its services: from no worker to the most, and back to none."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +61,26 @@ def test_a_local_service_grows_from_zero_to_its_most_and_shrinks_to_zero(start_u
     # No job was delivered twice, and no worker got a signal.
     assert not re.search("attempt [2-9]", up.log)
     assert not re.search("worker-.*SIG", up.log)
+
+
+def test_without_its_autoscaling_another_autoscaler_decides(
+    start_up: StartUp, tmp_path: Path
+) -> None:
+    up = start_up("--workers", "0", "--no-autoscaling")
+    running = up.ready()
+    assert penstock(up, "autoscale", "demo", *OPTIONS).returncode == 0
+    called = tmp_path / "called"
+    program = tmp_path / "scale.sh"
+    program.write_text(f'#!/bin/sh\necho "$@" > {called}.part && mv {called}.part {called}\n')
+    program.chmod(0o700)
+    options = ["--driver", "command", "--command", str(program), "--data", str(up.data_dir)]
+    command = [sys.executable, "-m", "deploy.cli", "autoscale", "run", *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as elsewhere:
+        try:
+            with QueueClient(running.url, "demo", token=running.token) as client:
+                client.put(b"first")
+            wait_until_blocking(called.exists, "the program is asked for a worker", 90)
+        finally:
+            elsewhere.terminate()
+    assert called.read_text() == "demo 0 1\n"
+    assert not started(up)

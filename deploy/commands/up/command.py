@@ -94,6 +94,14 @@ Grace = Annotated[
 ]
 
 
+Autoscaling = Annotated[
+    bool,
+    typer.Option(
+        help="Start workers on this machine as autoscalers and schedules ask. Turn it off if "
+        "`autoscale run` starts them on other machines."
+    ),
+]
+
 #: Seconds to wait for the last lines of the log.
 LAST_LINES_S = 2.0
 
@@ -142,6 +150,7 @@ def up(
     data: Annotated[Path, typer.Option(help="The data directory.")] = DEFAULT_PATH,
     grace: Grace = 30.0,
     fsync: AppendFsync = Fsync.ALWAYS,
+    autoscaling: Autoscaling = True,
 ) -> None:
     """Run everything on this machine: Redis, the queue service and workers, until Ctrl-C.
 
@@ -177,6 +186,7 @@ def up(
         limits=limits,
         given=given | {"workers"} if count else given,
         appendfsync=fsync.value,
+        autoscaling=autoscaling,
     )
     _run(options)
 

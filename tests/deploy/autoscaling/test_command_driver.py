@@ -1,6 +1,8 @@
 """The driver that calls an operator's program."""
 
 import json
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +18,34 @@ import json, os, sys
 scaling = {k: v for k, v in os.environ.items() if k.startswith("PENSTOCK_SCALE_")}
 print(json.dumps([sys.argv[2:], scaling]), file=open(sys.argv[1], "a"))
 """
+
+GUIDE = Path(__file__).parents[3] / "docs" / "autoscaling.md"
+#: In place of ssh: a machine is a file that exists while its worker runs.
+SSH = """#!/bin/sh
+if [ "$3" = is-active ]; then test -e "$MACHINES/$1"; else touch "$MACHINES/$1"; fi
+"""
+
+
+async def test_the_script_of_the_guide_starts_workers_where_none_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (script,) = re.findall(r"```bash\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    for name, text in (("scale.sh", script), ("ssh", SSH)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o700)
+    machines = tmp_path / "machines"
+    machines.mkdir()
+    # The worker of gpu-1 has left, and that of gpu-2 stays.
+    (machines / "gpu-2").touch()
+    monkeypatch.setenv("MACHINES", str(machines))
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    driver = CommandDriver([str(tmp_path / "scale.sh")])
+    await driver.start("demo", current=1, wanted=2)
+    assert {one.name for one in machines.iterdir()} == {"gpu-1", "gpu-2"}
+    await driver.note_leaving("demo", [Leaver("u-1", "gpu-1", 7)], current=2, wanted=1)
+    assert {one.name for one in machines.iterdir()} == {"gpu-1", "gpu-2"}
+    with pytest.raises(DriverFailed, match="1 workers have no machine"):
+        await driver.start("demo", current=2, wanted=4)
 
 
 async def test_it_gets_the_service_and_both_numbers(tmp_path: Path) -> None:

@@ -290,7 +290,7 @@ def test_the_history_stays_small() -> None:
             Figures(waiting=37, held_back=35, workers=2),
             ("35 of 37 jobs cannot be delivered now",),
         ),
-        (Figures(waiting=2000, workers=3), ("2000 jobs waiting", "at most 100 are allowed")),
+        (Figures(waiting=2000, workers=3), ("2000 jobs waiting", "limited to the maximum of 100")),
     ],
 )
 def test_the_reason_names_what_decided(figures: Figures, parts: tuple[str, ...]) -> None:

@@ -54,7 +54,7 @@ def test_options_of_the_command_line_are_the_same() -> None:
         ({"max": 0}, "max", "got 0"),
         ({"min": 11}, "", "expected at most max, which is 10, got 11"),
         ({"min": "many"}, "min", "got 'many'"),
-        ({"minimum": 1}, "minimum", "no such key"),
+        ({"minimum": 1}, "minimum", "expected one of the names min, max,"),
         ({"scaleStrategies": []}, "scaleStrategies", "at least 1"),
         (
             {"scaleStrategies": [{"metricName": "queue[depth]", "threshold": 1}]},
@@ -72,7 +72,7 @@ def test_options_of_the_command_line_are_the_same() -> None:
             "got nan",
         ),
         ({"scaleStrategies": [{"metricName": "qps", "threshold": 1}] * 2}, "", "qps twice"),
-        ({"behavior": {"scaleUp": {}}}, "behavior.scaleUp.", "missing"),
+        ({"behavior": {"scaleUp": {}}}, "behavior.scaleUp.", "got nothing"),
         (
             {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 86_401}}},
             "behavior.scaleUp.",
@@ -155,7 +155,11 @@ def test_there_is_no_target_before_the_first_one() -> None:
     ("change", "says"),
     [
         ({"ScaleJobs": []}, "ScaleJobs"),
-        ({"ScaleJobs": [{"Schedule": "0 8 * * *", "TargetSize": 1}]}, "six fields"),
+        (
+            {"ScaleJobs": [{"Schedule": "0 8 * * *", "TargetSize": 1}]},
+            "ScaleJobs.0.Schedule: expected six fields, seconds first, such as '0 30 8 * * *', "
+            "got 5: '0 8 * * *'",
+        ),
         (
             {"ScaleJobs": [{"Schedule": "0 99 8 * * *", "TargetSize": 1}]},
             "expected a cron expression",
@@ -164,7 +168,7 @@ def test_there_is_no_target_before_the_first_one() -> None:
         ({"ExcludeDates": ["Sunday"]}, "six fields"),
         ({"TimeZone": "Mars/Olympus"}, "Mars/Olympus"),
         ({"TimeZone": "../../etc/passwd"}, "time zone"),
-        ({"Cron": 1}, "no such key"),
+        ({"Cron": 1}, "Cron: expected one of the names"),
     ],
 )
 def test_a_wrong_schedule_is_refused(change: dict[str, Any], says: str) -> None:

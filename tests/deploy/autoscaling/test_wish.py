@@ -68,3 +68,6 @@ def test_beside_an_autoscaler_a_schedule_sets_the_least_number() -> None:
         read_figures(idle, starting=0), Wanted(SCALED, schedule), History(), now_s=NOON_S
     )
     assert decision.wanted == 8
+    assert decision.reason.endswith(
+        "raised to the minimum of 8; minimum scheduled since 2026-11-23 08:00 UTC"
+    )
