@@ -59,10 +59,13 @@ if TYPE_CHECKING:
     from client_sdk.sync import Queue, QueueClient, Watch
     from client_sdk.sync_jobs import Jobs
     from client_sdk.transport import RetryPolicy
+    from client_sdk.wire.delivery import Delivery
+    from client_sdk.wire.worker import Completion, Failure, Outcome, Rejection, Result
     from client_sdk.work import WorkConnection
     from client_sdk.work_events import Lost, Stop, WorkStatistics
 else:
-    # These import an HTTP client, which takes most of the time that this package needs to load.
+    # Most of these import an HTTP client, which takes most of the time that this package needs to
+    # load.
     # The process of an engine, which only reads messages, never needs it.
     _MODULES = {
         "calls": ("Position", "Receipt"),
@@ -74,6 +77,8 @@ else:
         "sync": ("Queue", "QueueClient", "Watch"),
         "sync_jobs": ("Jobs",),
         "transport": ("RetryPolicy",),
+        "wire.delivery": ("Delivery",),
+        "wire.worker": ("Completion", "Failure", "Outcome", "Rejection", "Result"),
         "work": ("WorkConnection",),
         "work_events": ("Lost", "Stop", "WorkStatistics"),
     }
@@ -95,8 +100,11 @@ __all__ = [
     "BadMessage",
     "BadParameter",
     "Closed",
+    "Completion",
     "ConnectionFailed",
+    "Delivery",
     "Draining",
+    "Failure",
     "FailureType",
     "Forbidden",
     "Frame",
@@ -122,6 +130,7 @@ __all__ = [
     "NotFound",
     "NotInTime",
     "OriginNotAllowed",
+    "Outcome",
     "Overloaded",
     "Position",
     "Queue",
@@ -132,7 +141,9 @@ __all__ = [
     "QuotaExceeded",
     "Receipt",
     "Refused",
+    "Rejection",
     "RequestIdInUse",
+    "Result",
     "RetryPolicy",
     "ServerFault",
     "Stop",

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import pytest
+
 import client_sdk
 import inference_worker
 import penstock
@@ -15,6 +17,17 @@ def test_the_client_has_every_public_name_of_the_sdk() -> None:
     assert penstock.AsyncClient is client_sdk.AsyncQueueClient
     assert {*client_sdk.__all__, "Client", "AsyncClient"} == set(penstock.__all__)
     assert all(getattr(penstock, name) is getattr(client_sdk, name) for name in client_sdk.__all__)
+
+
+def test_a_worker_of_your_own_needs_no_other_package() -> None:
+    for name in ("Completion", "Delivery", "Failure", "Lost", "Outcome", "Rejection", "Result"):
+        assert name in penstock.__all__
+    assert issubclass(penstock.LeaseLost, penstock.QueueError)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'penstock' has no attribute 'Clent'"):
+        penstock.Clent  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_a_handler_imports_from_penstock_worker() -> None:

@@ -54,20 +54,19 @@ def wish(
 
     A schedule alone sets the number.  Beside an autoscaler it sets the least number.
     """
-    target = wanted.schedule and target_at(wanted.schedule, datetime.fromtimestamp(now_s, UTC))
-    if wanted.autoscaler is None:
-        if not target:
+    now = datetime.fromtimestamp(now_s, UTC)
+    target = target_at(wanted.schedule, now) if wanted.schedule else None
+    settings = wanted.autoscaler
+    if settings is None:
+        if target is None:
             return Decision(figures.workers, "no scheduled time has come yet"), history
         return Decision(target.size, _scheduled(target)), history
-    settings = wanted.autoscaler
-    is_raised = target is not None and target.size > settings.min
-    if target and is_raised:
-        most = max(settings.max, target.size)
-        settings = settings.model_copy(update={"min": target.size, "max": most})
-    decision, history = decide(figures, settings, history, now_s=now_s)
-    reason = decision.reason
-    if target and is_raised:
-        reason = f"{reason}; minimum {_scheduled(target)}"
+    if target is None or target.size <= settings.min:
+        return decide(figures, settings, history, now_s=now_s)
+    most = max(settings.max, target.size)
+    raised = settings.model_copy(update={"min": target.size, "max": most})
+    decision, history = decide(figures, raised, history, now_s=now_s)
+    reason = f"{decision.reason}; minimum {_scheduled(target)}"
     return replace(decision, reason=reason), history
 
 

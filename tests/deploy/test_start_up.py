@@ -28,6 +28,7 @@ def _imported_with(module: str) -> set[str]:
         ("deploy.cli", {"aiohttp", "redis", "pydantic", "queue_service", "inference_worker"}),
         ("deploy.commands.ls", {"redis", "queue_service", "inference_worker"}),
         ("client_sdk.wire", {"aiohttp"}),
+        ("penstock", {"aiohttp", "pydantic"}),
         ("inference_worker.engine_main", {"aiohttp", "torch", "transformers", "queue_service"}),
         ("inference_worker.__main__", {"torch", "transformers", "queue_service", "redis"}),
     ],
