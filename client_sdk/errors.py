@@ -137,7 +137,7 @@ class NotFound(Refused):
 
 
 class NoSuchService(NotFound):
-    """The service does not exist."""
+    """The service does not exist; the field `meant` names a similar one."""
 
     code = Code.NO_SUCH_SERVICE
 

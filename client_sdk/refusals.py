@@ -120,14 +120,19 @@ def is_redirect(status: int) -> bool:
 
 
 def _fields(headers: Mapping[str, str], body: bytes) -> dict[str, object]:
-    """Return the extension members of problem details (RFC 9457)."""
+    """Return the extension members of problem details (RFC 9457), and the name that was meant."""
+    meant = headers.get(names.MEANT_HEADER)
+    fields: dict[str, object] = {"meant": meant} if meant else {}
     if not headers.get("Content-Type", "").startswith(names.PROBLEM_JSON):
-        return {}
+        return fields
     with contextlib.suppress(ValueError, RecursionError):
         members = json.loads(body)
         if isinstance(members, dict):
-            return {name: value for name, value in members.items() if name not in _OF_EVERY_PROBLEM}
-    return {}
+            members = {
+                name: value for name, value in members.items() if name not in _OF_EVERY_PROBLEM
+            }
+            return fields | members
+    return fields
 
 
 def _sentence(headers: Mapping[str, str], body: bytes) -> str:

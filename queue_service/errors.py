@@ -124,6 +124,7 @@ class NoSuchService(ServiceError):
         guess = f"; did you mean {meant!r}?" if meant else ""
         super().__init__(f"there is no service {service!r}{guess}")
         self.service = service
+        self.meant = meant
 
 
 class ServiceStopped(ServiceError):

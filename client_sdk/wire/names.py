@@ -52,6 +52,8 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 ATTEMPT_HEADER = "X-Penstock-Attempt"
 #: Ours, on every error: one of `codes.Code`.
 ERROR_CODE_HEADER = "X-Penstock-Error-Code"
+#: Ours, with NO_SUCH_SERVICE: the service that was probably meant.
+MEANT_HEADER = "X-Penstock-Did-You-Mean"
 
 # --- Media types.
 PROTOBUF = "application/vnd.google.protobuf"

@@ -27,7 +27,9 @@ class Asked:
 
 async def advice(error: QueueError, asked: Asked | None) -> str:
     """Return what helps against an error, or ""."""
-    if isinstance(error, NoSuchService) and asked is not None and "did you mean" not in str(error):
+    # A queue service that names a similar service says so in its own sentence.
+    is_explained = "meant" in error.fields
+    if isinstance(error, NoSuchService) and asked is not None and not is_explained:
         return alike(asked.service, await _names(asked))
     return ""
 

@@ -25,7 +25,8 @@ REQUEST_HEADERS = (
 #: Response headers that a page may read.
 EXPOSED = (
     f"{names.REQUEST_ID_HEADER}, {names.INDEX_HEADER}, {names.TAGS_HEADER}, "
-    f"{names.ERROR_CODE_HEADER}, ETag, Location, Preference-Applied, Retry-After, x-request-id"
+    f"{names.ERROR_CODE_HEADER}, {names.MEANT_HEADER}, "
+    "ETag, Location, Preference-Applied, Retry-After, x-request-id"
 )
 #: How long a browser may remember a preflight, in seconds.
 MAX_AGE_S = 600

@@ -4,6 +4,7 @@ import logging
 
 from aiohttp import web
 
+from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from client_sdk.wire.errors import WireError
 from queue_service import errors
@@ -118,4 +119,6 @@ def _refuse(request: web.Request, error: errors.ServiceError) -> web.Response:
     response = form.render(request, status, error.code, error)
     if isinstance(error, errors.MethodNotAllowed):
         response.headers["Allow"] = error.allowed
+    if isinstance(error, errors.NoSuchService) and error.meant:
+        response.headers[names.MEANT_HEADER] = error.meant
     return response

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from typer.testing import CliRunner
 
+from client_sdk import AsyncQueueClient, NoSuchService
 from deploy.cli import app
 from deploy.commands.explained import alike
 from queue_service.errors import StoreUnavailable
@@ -32,6 +33,19 @@ async def test_a_wrong_name_and_a_big_payload_say_what_helps(serve: Serve) -> No
     assert told.count("--max-payload-kb") == 1
     assert "PENSTOCK_MAX_PAYLOAD_KB" in told
     assert "max_payload_size_kb" in told
+
+
+async def test_the_service_that_was_meant_is_data_on_every_api(serve: Serve) -> None:
+    url = await serve({"name": "sentiment"})
+    async with AsyncQueueClient(url, "sentimnet", token=TOKEN) as client:
+        for call in (client.put(b"x"), client.jobs.submit(b"x")):
+            with pytest.raises(NoSuchService) as refused:
+                await call
+            assert refused.value.fields["meant"] == "sentiment"
+    async with AsyncQueueClient(url, "zzz", token=TOKEN) as client:
+        with pytest.raises(NoSuchService) as refused:
+            await client.put(b"x")
+        assert "meant" not in refused.value.fields
 
 
 def test_names_that_are_alike() -> None:
