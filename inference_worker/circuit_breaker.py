@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from inference_worker.engines.engine import Engine, State
+from inference_worker.engines.engine import Engine, EngineState
 
 #: The first pause and the longest one, in seconds; it doubles in between.
 FIRST_PAUSE_S = 0.5
@@ -97,9 +97,9 @@ class CircuitBreaker:
     async def _is_healthy(self) -> bool:
         for _ in range(HEALTH_TRIES):
             health = await self._engine.health()
-            if health.state is State.OK:
+            if health.state is EngineState.OK:
                 return True
             log.warning("The engine is not healthy yet: %s", health.reason or health.state)
-            if health.state is State.DEAD:
+            if health.state is EngineState.DEAD:
                 return False
         return False

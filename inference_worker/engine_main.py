@@ -20,12 +20,12 @@ from inference_worker.engines.classify import type_of_exception
 from inference_worker.engines.engine import (
     Context,
     Engine,
+    EngineState,
     Failed,
     Finished,
     Health,
     Job,
     Progress,
-    State,
 )
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.engines.user_thread import MainThread
@@ -189,7 +189,7 @@ class _Jobs:
             health = await self._engine.health()
         except Exception as error:
             log.exception("The engine's health check raised.")
-            health = Health(State.DEAD, repr(error))
+            health = Health(EngineState.DEAD, repr(error))
         self._pipe.send(pipe.HealthIs(health))
 
     async def _run(self, number: int, job: Job) -> None:

@@ -22,12 +22,12 @@ from inference_worker.child import Child
 from inference_worker.engines.engine import (
     Context,
     Engine,
+    EngineState,
     Event,
     Failed,
     Finished,
     Health,
     Job,
-    State,
 )
 from inference_worker.engines.load import EngineSpec
 from inference_worker.errors import EngineFailed
@@ -102,12 +102,12 @@ class EngineProcess(Engine):
     async def health(self) -> Health:
         """Ask the engine for its health; one that does not reply in time is degraded, not dead."""
         if self._child is None or not self._ready.is_set():
-            return Health(State.DEAD, "the engine is loading")
+            return Health(EngineState.DEAD, "the engine is loading")
         try:
             async with asyncio.timeout(HEALTH_TIMEOUT_S):
                 return await self._child.health()
         except TimeoutError:
-            return Health(State.DEGRADED, f"no answer within {HEALTH_TIMEOUT_S:g} s")
+            return Health(EngineState.DEGRADED, f"no answer within {HEALTH_TIMEOUT_S:g} s")
 
     async def restart(self, reason: str) -> None:
         """Replace the process, and wait until the new one is ready."""

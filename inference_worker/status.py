@@ -9,7 +9,7 @@ from aiohttp import web
 
 from client_sdk.browser_guard import keep_pages_out
 from client_sdk.wire.browsers import Hosts
-from inference_worker.engines.engine import State
+from inference_worker.engines.engine import EngineState
 from inference_worker.metrics import Metrics
 from inference_worker.worker import Worker
 
@@ -75,7 +75,7 @@ class StatusPort:
 
     async def _get_readiness(self, request: web.Request) -> web.Response:
         state = await self._state()
-        ready = state["connected"] and state["engine"] != State.DEAD
+        ready = state["connected"] and state["engine"] != EngineState.DEAD
         return web.json_response(state, status=200 if ready else 503)
 
     async def _state(self) -> dict[str, object]:

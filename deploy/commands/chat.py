@@ -150,7 +150,7 @@ def _read_question() -> str:
 
 async def _answer(conversation: Conversation, question: str) -> bool:
     """Ask, and show the answer as it grows; return False if it was stopped."""
-    with _JobView() as view:
+    with _AnswerView() as view:
         stopped = await conversation.ask(question.encode(errors="replace").decode(), view)
     if view.wrote:
         write_text("\n")
@@ -159,7 +159,7 @@ async def _answer(conversation: Conversation, question: str) -> bool:
     return not stopped
 
 
-class _JobView:
+class _AnswerView:
     """Shows an answer: its text on standard output; on a terminal also the job's position."""
 
     def __init__(self) -> None:

@@ -138,7 +138,7 @@ class Refresh:
 Event = Started | Delta | Progress | Usage | Refresh | Finished | Failed
 
 
-class State(StrEnum):
+class EngineState(StrEnum):
     """The health of an engine."""
 
     OK = "ok"
@@ -150,7 +150,7 @@ class State(StrEnum):
 class Health:
     """The state of an engine, the reason, and numbers if it has any."""
 
-    state: State
+    state: EngineState
     reason: str = ""
     details: Mapping[str, float] = field(default_factory=dict)
 
@@ -261,7 +261,7 @@ class Engine(ABC):
 
     async def health(self) -> Health:
         """Return the health of the engine."""
-        return Health(State.OK)
+        return Health(EngineState.OK)
 
     async def restart(self, reason: str) -> None:  # noqa: B027 (most have nothing to do)
         """Restart, if that can change anything; returns when the engine can run jobs again.

@@ -32,13 +32,13 @@ from inference_worker.engines.engine import (
     DEVICE_LOST,
     Context,
     Engine,
+    EngineState,
     Event,
     Failed,
     Finished,
     Health,
     Job,
     Started,
-    State,
 )
 from inference_worker.engines.locate import last_line, line_and_place
 from inference_worker.engines.payload import outputs_of
@@ -153,14 +153,14 @@ class HandlerEngine(Engine):
     async def health(self) -> Health:
         """Call the handler's `health`, if it has one."""
         if self._shape is None or self._shape.health is None:
-            return Health(State.OK)
+            return Health(EngineState.OK)
         try:
             answer = await self._ask(self._shape.health)
         except (Exception, SystemExit) as error:
-            return Health(State.DEAD, last_line(error))
+            return Health(EngineState.DEAD, last_line(error))
         if answer is False:
-            return Health(State.DEAD, "the handler's health() returned False")
-        return Health(State.OK)
+            return Health(EngineState.DEAD, "the handler's health() returned False")
+        return Health(EngineState.OK)
 
     async def stop(self, grace_s: float) -> None:
         """Call the handler's teardown, if it has one."""

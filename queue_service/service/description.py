@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from queue_service.settings.service import ServiceSettings
-from queue_service.store.registry import Registered, State
+from queue_service.store.registry import Registered, ServiceState
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Description:
     origin: Origin = Origin.ENVIRONMENT
     revision: int = 0
     incarnation: int = 0
-    state: State = State.RUNNING
+    state: ServiceState = ServiceState.RUNNING
 
     @property
     def name(self) -> str:
@@ -104,7 +104,7 @@ def _check_format(document: object) -> None:
 
 def is_another(found: Registered | None, incarnation: int) -> bool:
     """Say whether the service that is served is not the one that was found."""
-    return found is None or found.state is State.DELETED or found.incarnation != incarnation
+    return found is None or found.state is ServiceState.DELETED or found.incarnation != incarnation
 
 
 def read_settings(name: str, fields: dict[str, Any]) -> ServiceSettings:

@@ -35,7 +35,7 @@ from queue_service.store.entry import (
     Rejected,
     Subscription,
 )
-from queue_service.store.outcomes import Committed, Refused, Stored
+from queue_service.store.outcomes import Committed, NotStored, Stored
 from queue_service.store.owners import EVERYBODYS, Viewer
 from queue_service.store.reading import read_whole
 from queue_service.store.rules import Limits, Rules
@@ -133,7 +133,7 @@ class Queue:
         if len(entry.data) > self.limits.payload_bytes:
             raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
         stored = await self.store.put(entry)
-        if isinstance(stored, Refused):
+        if isinstance(stored, NotStored):
             if is_full_or_limited(stored):
                 self.metrics.refusals.inc()
             raise error_of(

@@ -11,13 +11,12 @@ from queue_service.errors import (
     ServiceError,
 )
 from queue_service.store.keys import Role
-from queue_service.store.outcomes import IdInUse as InUse
-from queue_service.store.outcomes import Refusal, Refused, TooLate
+from queue_service.store.outcomes import IdTaken, NotStored, Refusal, TooLate
 from queue_service.store.putter import Putter, QuotaReached
 
 
 def error_of(
-    refused: Refused, *, request_id: str, putter: Putter | None, role: Role, capacity: int
+    refused: NotStored, *, request_id: str, putter: Putter | None, role: Role, capacity: int
 ) -> ServiceError:
     """Return the error for an entry or a request that was not stored."""
     match refused.reason:
@@ -28,7 +27,7 @@ def error_of(
         case TooLate(option, by_ms):
             came = f"one {by_ms} ms in the past; nothing was stored"
             return BadParameter(option, "a time in the future", came)
-        case InUse(other_id):
+        case IdTaken(other_id):
             return IdInUse(other_id)
 
 
@@ -44,7 +43,7 @@ def _refused_by_queue(refusal: Refusal, request_id: str, role: Role, capacity: i
             return NotInLineYet(request_id)
 
 
-def is_full_or_limited(refused: Refused) -> bool:
+def is_full_or_limited(refused: NotStored) -> bool:
     """Say whether a queue or a token had no room, which the metric of refusals counts."""
     return isinstance(refused.reason, Refusal | QuotaReached)
 

@@ -21,7 +21,7 @@ from queue_service.settings.service import capacity
 from queue_service.settings.windows import Windows, read_windows
 from queue_service.store.entry import Dropped
 from queue_service.store.keys import Keys, Role
-from queue_service.store.registry import State
+from queue_service.store.registry import ServiceState
 from queue_service.store.rules import Limits, Rules
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
@@ -87,7 +87,7 @@ class Service:
     @property
     def stopped(self) -> bool:
         """True while it refuses everybody and keeps its entries."""
-        return self.description.state is State.STOPPED
+        return self.description.state is ServiceState.STOPPED
 
     @property
     def incarnation(self) -> int:

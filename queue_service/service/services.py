@@ -47,7 +47,7 @@ from queue_service.store.registry import (
     Registered,
     Registry,
     Replica,
-    State,
+    ServiceState,
     Unreadable,
 )
 from queue_service.store.scripts import PING_TRIES, Scripts
@@ -148,9 +148,9 @@ class Services:
         Raises ServiceFixed, RevisionChanged or StoreUnavailable, with nothing changed.
         """
 
-        def decide(known: Service | None) -> tuple[State, ServiceSettings]:
+        def decide(known: Service | None) -> tuple[ServiceState, ServiceSettings]:
             if known is None:
-                return State.RUNNING, wanted.model_copy(update=dict(if_new))
+                return ServiceState.RUNNING, wanted.model_copy(update=dict(if_new))
             return known.description.state, with_what_stays(known.description.settings, wanted)
 
         return await self._change(wanted.name, decide, expected=expected, adopt=adopt)
@@ -158,7 +158,7 @@ class Services:
     async def set_scaler(self, name: str, scaler: str, wanted: BaseModel | None) -> Service:
         """Set how many workers a service has, one of SCALERS, or remove that."""
 
-        def decide(known: Service | None) -> tuple[State, ServiceSettings]:
+        def decide(known: Service | None) -> tuple[ServiceState, ServiceSettings]:
             if known is None:
                 raise NoSuchService(name)
             settings = known.description.settings
@@ -166,10 +166,10 @@ class Services:
 
         return (await self._change(name, decide)).service
 
-    async def set_state(self, name: str, state: State) -> Service:
+    async def set_state(self, name: str, state: ServiceState) -> Service:
         """Stop a service, which keeps its entries, or start it again."""
 
-        def decide(known: Service | None) -> tuple[State, ServiceSettings]:
+        def decide(known: Service | None) -> tuple[ServiceState, ServiceSettings]:
             # What it is at this very try: another process may have changed or deleted it.
             if known is None:
                 raise NoSuchService(name)
@@ -189,7 +189,7 @@ class Services:
                 raise RevisionChanged(name, expected, revision)
             # Before, so that a token that was made early never opens the next of this name.
             await self.access.bind(name, known.incarnation)
-            if await self._registry.write(name, State.DELETED, "{}", expected=revision):
+            if await self._registry.write(name, ServiceState.DELETED, "{}", expected=revision):
                 self._retire(known)
                 return await known.drop()
         raise RevisionChanged(name, expected, None)
@@ -197,7 +197,7 @@ class Services:
     async def _change(
         self,
         name: str,
-        decide: Callable[[Service | None], tuple[State, ServiceSettings]],
+        decide: Callable[[Service | None], tuple[ServiceState, ServiceSettings]],
         *,
         expected: int | None = None,
         adopt: bool = False,
@@ -305,7 +305,7 @@ class Services:
             name: description
             for name, registered in found.items()
             if isinstance(registered, Registered)
-            and registered.state is not State.DELETED
+            and registered.state is not ServiceState.DELETED
             and (description := from_registry(name, registered))
         }
         for service in self:
@@ -327,7 +327,7 @@ class Services:
             elif served.description.revision != description.revision:
                 served.change(description)
         for name, registered in found.items():
-            if isinstance(registered, Registered) and registered.state is State.DELETED:
+            if isinstance(registered, Registered) and registered.state is ServiceState.DELETED:
                 self._deleted.append((name, registered.incarnation))
         self._see_all_deleted()
 

@@ -28,7 +28,7 @@ from queue_service.settings.process import Settings
 from queue_service.settings.windows import Windows, opens_after
 from queue_service.store.batching import all_of
 from queue_service.store.keys import Keys
-from queue_service.store.outcomes import Refused, Submitted
+from queue_service.store.outcomes import NotStored, Submitted
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import (
     Event,
@@ -104,7 +104,7 @@ class Tickets:
         if len(submission.data) > limits.payload_bytes:
             raise FrameTooBig(len(submission.data), limits.payload_bytes)
         stored = await self._store.submit(submission)
-        if isinstance(stored, Refused):
+        if isinstance(stored, NotStored):
             if is_full_or_limited(stored):
                 queue.metrics.refusals.inc()
             raise error_of(

@@ -32,17 +32,17 @@ class TooLate:
 
 
 @dataclass(frozen=True, slots=True)
-class IdInUse:
+class IdTaken:
     """The id or the key belongs to a different request of the same owner, which has this id."""
 
     request_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NotStored:
     """Nothing was stored."""
 
-    reason: Refusal | QuotaReached | TooLate | IdInUse
+    reason: Refusal | QuotaReached | TooLate | IdTaken
 
 
 @dataclass(slots=True)
@@ -76,32 +76,32 @@ _REFUSALS = {
 }
 
 
-def read_put(reply: Sequence[Any]) -> Stored | Refused:
+def read_put(reply: Sequence[Any]) -> Stored | NotStored:
     """Read what put.lua returns for one entry."""
     # The usual case first: the patterns below take longer than all the rest of it.
     if len(reply) == 2:
         return Stored(int(reply[0]), plain_name(reply[1].decode()))
     match reply:
         case [b"quota", *quota]:
-            return Refused(_read_quota(quota))
+            return NotStored(_read_quota(quota))
         case [word]:
-            return Refused(_REFUSALS[word])
+            return NotStored(_REFUSALS[word])
     raise ValueError(f"put.lua returned {reply!r}")
 
 
-def read_submitted(reply: Sequence[Any]) -> Submitted | Refused:
+def read_submitted(reply: Sequence[Any]) -> Submitted | NotStored:
     """Read what submit.lua returns for one request."""
     match reply:
         case [b"full"]:
-            return Refused(Refusal.FULL)
+            return NotStored(Refusal.FULL)
         case [b"ended"]:
-            return Refused(Refusal.ENDED)
+            return NotStored(Refusal.ENDED)
         case [b"quota", *quota]:
-            return Refused(_read_quota(quota))
+            return NotStored(_read_quota(quota))
         case [b"late", option, by_ms]:
-            return Refused(TooLate(option.decode(), int(by_ms)))
+            return NotStored(TooLate(option.decode(), int(by_ms)))
         case [b"conflict", name]:
-            return Refused(IdInUse(plain_name(name.decode())))
+            return NotStored(IdTaken(plain_name(name.decode())))
         case _:
             return Submitted(reply[1].decode(), is_new=reply[0] == b"new")
 

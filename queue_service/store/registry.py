@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SERVICES = "services"
 
 
-class State(StrEnum):
+class ServiceState(StrEnum):
     """What is true of a service as a whole."""
 
     RUNNING = "running"
@@ -50,14 +50,14 @@ class Registered:
 
     revision: int
     incarnation: int
-    state: State
+    state: ServiceState
     description: str
 
     @classmethod
     def from_bytes(cls, text: bytes) -> "Registered":
         """Read what is written down; raises ValueError for what this version cannot read."""
         revision, incarnation, state, description = text.decode().split(" ", 3)
-        return cls(int(revision), int(incarnation), State(state), description)
+        return cls(int(revision), int(incarnation), ServiceState(state), description)
 
 
 class Unreadable:
@@ -113,7 +113,7 @@ class Registry:
     async def write(
         self,
         name: str,
-        state: State,
+        state: ServiceState,
         description: str,
         *,
         expected: int | None,

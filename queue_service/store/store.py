@@ -30,8 +30,8 @@ from queue_service.store.outcomes import (
     Delivered,
     Expired,
     Gone,
+    NotStored,
     Overdue,
-    Refused,
     Stored,
     Taken,
     read_put,
@@ -68,7 +68,7 @@ class Store:
         self.dead_letters = DeadLetterStore(self._run)
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
-        self.put: Batcher[NewEntry, Stored | Refused] = Batcher(
+        self.put: Batcher[NewEntry, Stored | NotStored] = Batcher(
             self._put, weigh=lambda item: len(item.data)
         )
         self.get: Batcher[Read, tuple[list[Entry], int | None]] = Batcher(self._get, most=64)
@@ -88,7 +88,7 @@ class Store:
         self._rules = rules
         self._first = (self._names.channel, self.role, rules.to_json())
 
-    async def _put(self, entries: Sequence[NewEntry]) -> list[Stored | Refused]:
+    async def _put(self, entries: Sequence[NewEntry]) -> list[Stored | NotStored]:
         """Store entries."""
         keys: list[str] = list(self._keys)
         arguments: list[Any] = []

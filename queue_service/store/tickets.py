@@ -8,8 +8,8 @@ from queue_service.store.batching import Batcher
 from queue_service.store.keys import Keys
 from queue_service.store.outcomes import (
     Due,
+    NotStored,
     Purged,
-    Refused,
     Submitted,
     read_submitted,
     time_or_none,
@@ -54,7 +54,7 @@ class TicketStore:
         self._gid = gid
 
         #: Each takes one item and gives a future of its outcome; see the method it sends by.
-        self.submit: Batcher[Submission, Submitted | Refused] = Batcher(
+        self.submit: Batcher[Submission, Submitted | NotStored] = Batcher(
             self._submit, weigh=lambda item: len(item.data)
         )
         # Each reads a whole entry: no more of them at once than a slice of a walk.
@@ -63,7 +63,7 @@ class TicketStore:
         self.note: Batcher[Noted, bool] = Batcher(self._note, weigh=lambda item: len(item.data))
         self.events: Batcher[tuple[str, int], list[Event]] = Batcher(self._read_events, most=64)
 
-    async def _submit(self, items: Sequence[Submission]) -> list[Submitted | Refused]:
+    async def _submit(self, items: Sequence[Submission]) -> list[Submitted | NotStored]:
         """Put requests and keep a ticket of each."""
         keys: list[str] = []
         arguments: list[Any] = []

@@ -21,6 +21,7 @@ from queue_service.web.keys import (
 )
 from queue_service.web.routing import Handler
 from queue_service.web.statuses import ErrorWithStatus
+from queue_service.web.strict_json import TOO_DEEP
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,8 @@ def _response_to(request: web.Request, error: Exception) -> web.StreamResponse:
             code = _LIBRARY_CODES.get(error.status, Code.BAD_PARAMETER)
             return render(error.status, code, error.reason)
         case RecursionError():
-            sentence = "the body: expected JSON, got brackets nested too deep"
+            # The parsers of bodies raise it, and none of them catches it.
+            sentence = f"the body: expected JSON, got {TOO_DEEP}"
             return render(400, Code.BAD_PARAMETER, sentence)
         case ConnectionError():
             # The client disconnected: nobody gets this response, and the library logs nothing.

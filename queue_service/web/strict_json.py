@@ -14,6 +14,8 @@ from aiohttp import web
 
 #: Anything nested deeper becomes null: parsers give up at a few hundred.
 MAX_DEPTH = 200
+#: What arrived, in a refusal of a body for which Python's parser gives up.
+TOO_DEEP = "brackets nested too deep"
 
 
 def dumps(value: object, *, ensure_ascii: bool = True) -> str:

@@ -15,7 +15,7 @@ from queue_service.store.entry import (
     Subscription,
 )
 from queue_service.store.keys import Keys
-from queue_service.store.outcomes import Refused, Stored
+from queue_service.store.outcomes import NotStored, Stored
 from queue_service.store.putter import Putter, QuotaReached
 from queue_service.store.rules import Limits, Rules
 from queue_service.store.scripts import Scripts
@@ -96,7 +96,7 @@ class Shop:
         """Put one that must not be taken; say why it was not."""
         entry = NewEntry(f"r{next(self._numbers)}", b"x", putter=Putter(owner, **limits))
         stored = await self.store.put(entry)
-        assert isinstance(stored, Refused), stored
+        assert isinstance(stored, NotStored), stored
         assert isinstance(stored.reason, QuotaReached), stored
         return stored.reason
 
@@ -106,7 +106,7 @@ class Shop:
         submission = Submission(request_id, b"x", "digest", 0, 60_000, begin_ms=begin_ms)
         putter = Putter(owner, **limits) if owner else None
         stored = await self.tickets.submit(replace(submission, putter=putter))
-        if isinstance(stored, Refused):
+        if isinstance(stored, NotStored):
             assert isinstance(stored.reason, QuotaReached), stored
             return stored.reason.quota
         return stored.name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_worker.engines.engine import Context, Failed, State
+from inference_worker.engines.engine import Context, EngineState, Failed
 from inference_worker.engines.handler import HandlerEngine
 from inference_worker.errors import BadEngine
 from tests.inference_worker.written_handlers import Written, load, read
@@ -330,7 +330,7 @@ async def test_functions_scopes_and_the_rest_of_the_package(cog: Cog) -> None:
     end = await predictor.end(b"")
     assert not isinstance(end, Failed), end
     assert end.output == b"None 1"
-    assert (await predictor.engine.health()).state is State.DEAD
+    assert (await predictor.engine.health()).state is EngineState.DEAD
 
 
 async def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from inference_worker import pipe
-from inference_worker.engines.engine import Failed, Finished, Health, Job, Progress, State, Usage
+from inference_worker.engines.engine import (
+    EngineState,
+    Failed,
+    Finished,
+    Health,
+    Job,
+    Progress,
+    Usage,
+)
 
 
 class Calls:
@@ -69,7 +77,7 @@ async def test_every_message_is_read_as_it_was_sent() -> None:
         pipe.Happened(1, Finished(bytes(pipe.SPOOL_BYTES), {"a": "b"})),
         pipe.Happened(1, Failed("code", "message", data=b"d")),
         pipe.Happened(1, Usage(1, 2)),
-        pipe.HealthIs(Health(State.DEGRADED, "slow", {"a": 1.0})),
+        pipe.HealthIs(Health(EngineState.DEGRADED, "slow", {"a": 1.0})),
     ]
     ours, theirs = pipe.Ends.pair()
     sender, receiver = await pipe.Pipe.over(ours), await pipe.Pipe.over(theirs)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inference_worker.engines.engine import Context, Failed, Finished, Job, Started, State
+from inference_worker.engines.engine import Context, EngineState, Failed, Finished, Job, Started
 from inference_worker.engines.load import EngineSpec
 from inference_worker.errors import EngineFailed
 from inference_worker.logs import LogSettings
@@ -74,7 +74,7 @@ async def test_jobs_run_in_another_process(spawn: Spawn) -> None:
     assert engine.capacity == 3
     assert await end_of(engine, b"pid") == Finished(str(engine.pid).encode())
     assert engine.pid != os.getpid()
-    assert (await engine.health()).state is State.OK
+    assert (await engine.health()).state is EngineState.OK
 
 
 async def test_a_large_payload_crosses_the_pipe_both_ways(spawn: Spawn) -> None:
@@ -115,7 +115,7 @@ async def test_a_job_that_meets_no_engine_is_not_charged_for_it(spawn: Spawn) ->
         "EngineDied", "the engine's process exited with 3"
     )
     assert engine.capacity == 0
-    assert (await engine.health()).state is State.DEAD
+    assert (await engine.health()).state is EngineState.DEAD
     assert await end_of(engine, b"x") == Failed("Shutdown", "the engine is being restarted")
 
 
@@ -149,11 +149,11 @@ async def test_an_engine_that_gives_no_answer_is_degraded(spawn: Spawn) -> None:
     assert await anext(events) == Started()
 
     async def degraded() -> bool:
-        return (await engine.health()).state is State.DEGRADED
+        return (await engine.health()).state is EngineState.DEGRADED
 
     await wait_until(degraded, "the engine does not answer")
     assert await anext(events) == Finished(b"hold 2")
-    assert (await engine.health()).state is State.OK
+    assert (await engine.health()).state is EngineState.OK
     await events.aclose()
 
 

@@ -10,12 +10,12 @@ from client_sdk.wire.failures import FailureType
 from inference_worker.engines.engine import (
     Context,
     Delta,
+    EngineState,
     Event,
     Failed,
     Finished,
     Job,
     Started,
-    State,
 )
 from inference_worker.engines.handler import HandlerEngine
 from tests.inference_worker import handlers
@@ -129,9 +129,9 @@ async def test_a_handler_that_is_not_well_says_so(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await start("Unwell")
-    assert (await engine.health()).state is State.OK
+    assert (await engine.health()).state is EngineState.OK
     monkeypatch.setenv("UNWELL", str(tmp_path))
-    assert (await engine.health()).state is State.DEAD
+    assert (await engine.health()).state is EngineState.DEAD
 
 
 async def test_a_lost_device_has_a_failure_of_its_own(start: Start) -> None:

@@ -8,7 +8,15 @@ from contextlib import aclosing
 
 import pytest
 
-from inference_worker.engines.engine import Context, Delta, Event, Failed, Finished, Job, State
+from inference_worker.engines.engine import (
+    Context,
+    Delta,
+    EngineState,
+    Event,
+    Failed,
+    Finished,
+    Job,
+)
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.engines.upstream.engine import UpstreamEngine
 from inference_worker.errors import BadEngine, EngineFailed
@@ -279,7 +287,7 @@ async def test_an_unreachable_server_takes_the_window_and_gives_it_back(
     # The word for a job that never began, which is not charged for it.
     assert end.code == "Shutdown"
     await wait_until(lambda: windows == [0], "nothing is asked for any more")
-    assert (await upstream.health()).state is State.DEAD
+    assert (await upstream.health()).state is EngineState.DEAD
     await server.start()
     await wait_until(lambda: windows == [0, 3], "it takes jobs again")
     assert await end_of(upstream, b"again") == Finished(b"again")

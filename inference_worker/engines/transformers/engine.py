@@ -18,13 +18,13 @@ from inference_worker.engines.engine import (
     Context,
     Delta,
     Engine,
+    EngineState,
     Event,
     Failed,
     Finished,
     Health,
     Job,
     Started,
-    State,
 )
 from inference_worker.engines.failures import BadInput, failure_of
 from inference_worker.engines.locate import last_line
@@ -134,8 +134,8 @@ class TransformersEngine(Engine):
             "steps": float(load.steps),
         }
         if self._generation.is_dead:
-            return Health(State.DEAD, "several steps in a row have failed", details)
-        return Health(State.OK, details=details)
+            return Health(EngineState.DEAD, "several steps in a row have failed", details)
+        return Health(EngineState.OK, details=details)
 
     async def stop(self, grace_s: float) -> None:
         """End the loop and free the model."""

@@ -23,13 +23,13 @@ from inference_worker.engines.engine import (
     ENGINE_DIED,
     Context,
     Engine,
+    EngineState,
     Event,
     Failed,
     Finished,
     Health,
     Job,
     Started,
-    State,
 )
 from inference_worker.engines.upstream.answer import (
     UPSTREAM_DOWN,
@@ -135,8 +135,8 @@ class UpstreamEngine(Engine):
     async def health(self) -> Health:
         """Dead while the server is away."""
         if not self._back.is_set():
-            return Health(State.DEAD, "the server is away")
-        return Health(State.OK)
+            return Health(EngineState.DEAD, "the server is away")
+        return Health(EngineState.OK)
 
     async def restart(self, reason: str) -> None:
         """Restart the server, if it has a script, and wait until it is ready.

@@ -8,16 +8,15 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from queue_service.errors import BadParameter
 from queue_service.service.scaling import Decision, ScaleFigures
 from queue_service.service.service import Service
-from queue_service.settings.wrong_fields import wrong_fields
 from queue_service.store.scaling import HeldLease, NewReport
-from queue_service.web.admin.fields import read_fields
+from queue_service.web.admin.fields import read_fields, to_model
 from queue_service.web.parameters import Parameters
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
@@ -75,11 +74,7 @@ async def put_scale(request: web.Request) -> web.Response:
     """Take or renew the lease of an autoscaler, and store what it reports."""
     service = await seek_admitted(request, request.match_info["service"])
     fields = await read_fields(request, limit_bytes=MAX_REPORT_BYTES, what="a report")
-    try:
-        report = ScaleReport.model_validate(fields)
-    except ValidationError as error:
-        first = next(wrong_fields(error, ScaleReport, whole="the body"))
-        raise BadParameter(first.name, first.expected, first.came) from None
+    report = to_model(fields, ScaleReport)
     new = report.to_new()
     check_admission(request)
     figures = await service.scaling.report(report.holder, new, lease_ms=report.lease_ms)

@@ -4,14 +4,12 @@
 """
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from client_sdk.wire.codes import Code
-from queue_service.errors import BadParameter
 from queue_service.settings.autoscaler import Autoscaler
 from queue_service.settings.cronscaler import Schedule
-from queue_service.settings.wrong_fields import wrong_fields
-from queue_service.web.admin.fields import read_fields
+from queue_service.web.admin.fields import read_fields, to_model
 from queue_service.web.keys import ERROR_FORMATS, SERVICES
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
@@ -49,11 +47,7 @@ class Scaler:
         name = request.match_info["service"]
         await seek_admitted(request, name)
         fields = await read_fields(request, limit_bytes=MAX_SCALER_BYTES, what="settings")
-        try:
-            wanted = self._model.model_validate(fields)
-        except ValidationError as error:
-            first = next(wrong_fields(error, self._model, whole="the body"))
-            raise BadParameter(first.name, first.expected, first.came) from None
+        wanted = to_model(fields, self._model)
         check_admission(request)
         await request.app[SERVICES].set_scaler(name, self._name, wanted)
         return json_response(wanted.model_dump(mode="json"))

@@ -13,7 +13,7 @@ from queue_service.service.opening import now_ms
 from queue_service.service.service import Service
 from queue_service.settings.service import ServiceSettings
 from queue_service.settings.wrong_fields import wrong_fields
-from queue_service.store.registry import State
+from queue_service.store.registry import ServiceState
 from queue_service.web.admin.fields import read_fields
 from queue_service.web.admin.scale import render_decision
 from queue_service.web.keys import SERVICES
@@ -67,12 +67,12 @@ async def put_service(request: web.Request) -> web.Response:
 
 async def stop_service(request: web.Request) -> web.Response:
     """Stop a service: it refuses every request, and keeps its entries."""
-    return await _set_state(request, State.STOPPED)
+    return await _set_state(request, ServiceState.STOPPED)
 
 
 async def start_service(request: web.Request) -> web.Response:
     """Start a stopped service."""
-    return await _set_state(request, State.RUNNING)
+    return await _set_state(request, ServiceState.RUNNING)
 
 
 async def pause_service(request: web.Request) -> web.Response:
@@ -99,7 +99,7 @@ async def delete_service(request: web.Request) -> web.Response:
     )
 
 
-async def _set_state(request: web.Request, state: State) -> web.Response:
+async def _set_state(request: web.Request, state: ServiceState) -> web.Response:
     service = await request.app[SERVICES].set_state(request.match_info["service"], state)
     return await _answer(request, service)
 

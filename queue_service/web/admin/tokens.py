@@ -1,13 +1,11 @@
 """The admin API for tokens: make, list and revoke them."""
 
 from aiohttp import web
-from pydantic import ValidationError
 
-from queue_service.errors import BadParameter, NoSuchToken
+from queue_service.errors import NoSuchToken
 from queue_service.service.access import EVERY_SERVICE, WantedToken
-from queue_service.settings.wrong_fields import wrong_fields
-from queue_service.web.body import read_body
-from queue_service.web.keys import SERVICES, SETTINGS
+from queue_service.web.admin.fields import read_model
+from queue_service.web.keys import SERVICES
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import settle
 
@@ -23,13 +21,7 @@ async def list_tokens(request: web.Request) -> web.Response:
 
 async def make_token(request: web.Request) -> web.Response:
     """Make a token; only this response shows its text."""
-    limit_s = request.app[SETTINGS].body_timeout_s
-    body = await read_body(request, limit_bytes=MAX_TOKEN_BYTES, timeout_s=limit_s, is_fixed=True)
-    try:
-        wanted = WantedToken.model_validate_json(body)
-    except ValidationError as error:
-        first = next(wrong_fields(error, WantedToken, whole="the body"))
-        raise BadParameter(first.name, first.expected, first.came) from None
+    wanted = await read_model(request, WantedToken, limit_bytes=MAX_TOKEN_BYTES)
     wanted = _with_every_service(wanted)
     services = request.app[SERVICES]
     # The token is for these services, and not for later ones with the same names.

@@ -3,13 +3,11 @@
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from queue_service.errors import BadParameter
-from queue_service.settings.wrong_fields import wrong_fields
 from queue_service.store.owners import plain_name
-from queue_service.web.body import read_body
-from queue_service.web.keys import SETTINGS
+from queue_service.web.admin.fields import read_model
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import seek_admitted
@@ -54,17 +52,7 @@ async def ask_to_leave(request: web.Request) -> web.Response:
     The response lists them; there are fewer than `count` if no more workers can be asked.
     """
     service = await seek_admitted(request, request.match_info["service"])
-    body = await read_body(
-        request,
-        limit_bytes=MAX_LEAVE_BYTES,
-        timeout_s=request.app[SETTINGS].body_timeout_s,
-        is_fixed=True,
-    )
-    try:
-        wanted = Leave.model_validate_json(body)
-    except ValidationError as error:
-        first = next(wrong_fields(error, Leave, whole="the body"))
-        raise BadParameter(first.name, first.expected, first.came) from None
+    wanted = await read_model(request, Leave, limit_bytes=MAX_LEAVE_BYTES)
     if (wanted.count is None) == (wanted.uids is None):
         came = "neither" if wanted.count is None else "both"
         raise BadParameter("the body", 'either "count" or "uids"', came)

@@ -26,7 +26,7 @@ from queue_service.web.jobs.options import read_options
 from queue_service.web.jobs.show import path_of
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
-from queue_service.web.strict_json import dumps, no_constant
+from queue_service.web.strict_json import TOO_DEEP, dumps, no_constant
 from queue_service.web.tokens import check_admission, settle
 
 NDJSON = "application/x-ndjson"
@@ -153,7 +153,7 @@ async def _put_line(
     except ServiceError as error:
         return _refusal(number, error)
     except RecursionError:
-        return _refusal(number, BadParameter("line", "JSON", "brackets nested too deep"))
+        return _refusal(number, BadParameter("line", "JSON", TOO_DEEP))
     return {
         "line": number,
         "status": 202 if submitted.is_new else 200,

@@ -35,7 +35,13 @@ from queue_service.web.follow import follow
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
-from queue_service.web.openai.refusals import BAD_ANSWER, DIVERGED, INVALID_KEY, Refused, failure
+from queue_service.web.openai.refusals import (
+    BAD_ANSWER,
+    DIVERGED,
+    INVALID_KEY,
+    AnswerRefused,
+    failure,
+)
 from queue_service.web.routing import CallerSomewhere
 from queue_service.web.strict_json import json_response, read_object
 from queue_service.web.tokens import check_admission
@@ -136,13 +142,13 @@ class _Answering:
         self._usage: dict[str, Any] = {}
 
     async def run(self) -> web.StreamResponse:
-        """Answer; raises Refused for a failure before the stream began."""
+        """Answer; raises AnswerRefused for a failure before the stream began."""
         try:
             return await self._run()
-        except (Refused, Diverged, Draining, StoreUnavailable, CredentialEnded) as error:
+        except (AnswerRefused, Diverged, Draining, StoreUnavailable, CredentialEnded) as error:
             if self._response is None or has_left(self._request):
                 raise
-            if isinstance(error, Refused):
+            if isinstance(error, AnswerRefused):
                 last = error_event(error.status, error.word, str(error), error.failure)
             elif isinstance(error, Diverged):
                 last = error_event(500, DIVERGED, str(error))
@@ -223,7 +229,7 @@ class _Answering:
             try:
                 body = whole(self._asked, seen.id, self._created_s, output)
             except ValueError as error:
-                raise Refused(502, BAD_ANSWER, str(error)) from None
+                raise AnswerRefused(502, BAD_ANSWER, str(error)) from None
             return json_response(body, headers=self._headers)
         await self._send_events()
         await self._write(self._chunks.end(output, self._usage))

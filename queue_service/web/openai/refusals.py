@@ -42,7 +42,7 @@ DIVERGED = "ANSWER_DIVERGED"
 BAD_ANSWER = "BAD_ANSWER"
 
 
-class Refused(ErrorWithStatus):
+class AnswerRefused(ErrorWithStatus):
     """A request whose job did not succeed.
 
     status: of the response, unless it is a stream that has begun.  word: the code, an engine's own
@@ -55,18 +55,18 @@ class Refused(ErrorWithStatus):
         self.failure = failure
 
 
-def failure(seen: Seen, entry: Entry | None) -> Refused:
+def failure(seen: Seen, entry: Entry | None) -> AnswerRefused:
     """Return why there is no answer."""
     tags = entry.tags() if entry else {}
     word = tags.get(names.ERROR_CODE_TAG) or str(seen.ticket.get("code") or seen.state)
     if not seen.known:
-        return Refused(
+        return AnswerRefused(
             410, "GONE", "the job of this request is gone; its service may have been deleted"
         )
     if seen.state is State.CANCELED:
-        return Refused(409, word, "the request was canceled")
+        return AnswerRefused(409, word, "the request was canceled")
     if seen.state is State.SUCCEEDED:
-        return Refused(410, "GONE", "another client has read the answer from the sink")
+        return AnswerRefused(410, "GONE", "another client has read the answer from the sink")
     reported = tags.get(names.LAST_CODE_TAG, "")
     kind = type_named(tags.get(names.ERROR_TYPE_TAG, ""), word)
     status = int(reported) if re.fullmatch(r"[45][0-9]{2}", reported) else 500
@@ -75,13 +75,13 @@ def failure(seen: Seen, entry: Entry | None) -> Refused:
     sentence = (
         entry.data.decode("utf-8", "replace")[:MAX_SENTENCE] if entry else "the job has failed"
     )
-    return Refused(status, word, sentence, kind)
+    return AnswerRefused(status, word, sentence, kind)
 
 
 def render(request: web.BaseRequest, status: int, code: Code, error: Exception) -> web.Response:
     """Write an error as OpenAI does."""
     parameter = error.name if isinstance(error, errors.BadParameter) else None
-    kind, own = (error.failure, error.word) if isinstance(error, Refused) else ("", str(code))
+    kind, own = (error.failure, error.word) if isinstance(error, AnswerRefused) else ("", str(code))
     word = _WORDS.get(Code(own), own) if own in list(Code) else own
     body = error_body(status, word, str(error), parameter, kind)
     headers = {names.ERROR_CODE_HEADER: header_text(own), **retry_headers(error, status)}

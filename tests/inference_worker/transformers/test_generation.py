@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from inference_worker.engines.engine import Context, Delta, Failed, Finished, Job, Started, State
+from inference_worker.engines.engine import (
+    Context,
+    Delta,
+    EngineState,
+    Failed,
+    Finished,
+    Job,
+    Started,
+)
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.errors import EngineFailed
 from tests.inference_worker.events import events_of
@@ -201,7 +209,7 @@ async def test_a_poisoned_request_fails_alone(poisoned_llama: TinyModel, start: 
     for fields, answer in zip(wanted, await healthy, strict=True):
         expected = greedy(poisoned_llama.model, fields["prompt"], fields["max_tokens"])  # type: ignore[arg-type]
         assert answer["token_ids"] == expected
-    assert (await engine.health()).state is State.OK
+    assert (await engine.health()).state is EngineState.OK
 
 
 async def test_a_cancelled_answer_frees_its_place_at_the_next_step(

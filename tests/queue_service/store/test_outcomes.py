@@ -6,9 +6,9 @@ import pytest
 
 from queue_service.store.outcomes import (
     Gone,
-    IdInUse,
+    IdTaken,
+    NotStored,
     Refusal,
-    Refused,
     Stored,
     Submitted,
     TooLate,
@@ -24,15 +24,15 @@ from queue_service.store.putter import QuotaReached
     [
         ([b"7", b"id"], Stored(7, "id")),
         ([b"7", b"owner\x1eid"], Stored(7, "id")),
-        ([b"full"], Refused(Refusal.FULL)),
-        ([b"ended"], Refused(Refusal.ENDED)),
-        ([b"later"], Refused(Refusal.BEGINS_LATER)),
-        ([b"foreign"], Refused(Refusal.FOREIGN)),
-        ([b"quota", b"in_line", 3, -1], Refused(QuotaReached("in_line", 3, None))),
-        ([b"quota", b"rate", 0, 250], Refused(QuotaReached("rate", 0, 250))),
+        ([b"full"], NotStored(Refusal.FULL)),
+        ([b"ended"], NotStored(Refusal.ENDED)),
+        ([b"later"], NotStored(Refusal.BEGINS_LATER)),
+        ([b"foreign"], NotStored(Refusal.FOREIGN)),
+        ([b"quota", b"in_line", 3, -1], NotStored(QuotaReached("in_line", 3, None))),
+        ([b"quota", b"rate", 0, 250], NotStored(QuotaReached("rate", 0, 250))),
     ],
 )
-def test_the_reply_of_a_put(reply: list[Any], outcome: Stored | Refused) -> None:
+def test_the_reply_of_a_put(reply: list[Any], outcome: Stored | NotStored) -> None:
     assert read_put(reply) == outcome
 
 
@@ -41,14 +41,14 @@ def test_the_reply_of_a_put(reply: list[Any], outcome: Stored | Refused) -> None
     [
         ([b"new", b"owner\x1eid"], Submitted("owner\x1eid", is_new=True)),
         ([b"known", b"id"], Submitted("id", is_new=False)),
-        ([b"conflict", b"owner\x1eid"], Refused(IdInUse("id"))),
-        ([b"full"], Refused(Refusal.FULL)),
-        ([b"ended"], Refused(Refusal.ENDED)),
-        ([b"late", b"start_by", b"12"], Refused(TooLate("start_by", 12))),
-        ([b"quota", b"unread", 5, -1], Refused(QuotaReached("unread", 5, None))),
+        ([b"conflict", b"owner\x1eid"], NotStored(IdTaken("id"))),
+        ([b"full"], NotStored(Refusal.FULL)),
+        ([b"ended"], NotStored(Refusal.ENDED)),
+        ([b"late", b"start_by", b"12"], NotStored(TooLate("start_by", 12))),
+        ([b"quota", b"unread", 5, -1], NotStored(QuotaReached("unread", 5, None))),
     ],
 )
-def test_the_reply_of_a_submission(reply: list[Any], outcome: Submitted | Refused) -> None:
+def test_the_reply_of_a_submission(reply: list[Any], outcome: Submitted | NotStored) -> None:
     assert read_submitted(reply) == outcome
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from queue_service.errors import StoreError
 from queue_service.store.entry import NewEntry
-from queue_service.store.outcomes import Refusal, Refused, Stored
+from queue_service.store.outcomes import NotStored, Refusal, Stored
 from queue_service.store.rules import Limits
 from tests.fair.conftest import shop
 from tests.fair.shop import Shop
@@ -45,4 +45,4 @@ async def test_a_change_reaches_what_already_holds_the_store(shop: Shop) -> None
     # The batch goes out after this turn of the loop, with the rules of then.
     shop.store.change(replace(shop.store.rules, limits=Limits(capacity=2, payload_bytes=10)))
     assert isinstance(await gathered, Stored)
-    assert await put(NewEntry("third", b"x")) == Refused(Refusal.FULL)
+    assert await put(NewEntry("third", b"x")) == NotStored(Refusal.FULL)
