@@ -1,8 +1,8 @@
-"""What is generated in the documents is up to date: settings, commands, tables of files."""
+"""What is generated in the documents is up to date: settings, commands, metrics, file tables."""
 
 import pytest
 
-from tests.documents import command_page, file_tables
+from tests.documents import command_page, file_tables, metrics_page
 from tests.documents.settings_table import DOCUMENT, MODELS, rows, with_tables
 
 
@@ -23,6 +23,12 @@ def test_every_setting_is_documented_with_a_sentence(title: str) -> None:
 @pytest.mark.process
 def test_the_page_of_commands_is_up_to_date() -> None:
     assert command_page.DOCUMENT.read_text(encoding="utf-8") == command_page.page(), (
+        "run `make docs`"
+    )
+
+
+def test_every_metric_is_documented() -> None:
+    assert metrics_page.DOCUMENT.read_text(encoding="utf-8") == metrics_page.page(), (
         "run `make docs`"
     )
 
