@@ -16,21 +16,23 @@ DOCUMENT = ROOT / "docs" / "metrics.md"
 _HEAD = """\
 # Metrics
 
-Every metric, generated from the programs, in the format of Prometheus. [Monitor and alert](production.md#monitor-and-alert) has rules for the
-important ones.
+Every metric, generated from the programs, in the format of Prometheus.
+[Monitor and alert](production.md#monitor-and-alert) has rules for the important ones.
 """
 _QUEUE_SERVICE = """
 ## Queue service
 
-`/metrics` needs the admin token. The counters belong to one process: add those of all replicas. Gauges of a queue come from the store and are the same in
-every process: take the maximum, not the sum. `queue` is `input` or `sink`. `penstock_scale_*` are the
-[figures of autoscaling](../queue_service/PROTOCOL.md#figures-of-autoscaling), and NaN where nothing is known.
+`/metrics` needs the admin token. The counters belong to one process: add those of all replicas.
+Gauges of a queue come from the store and are the same in every process: take the maximum, not the
+sum. `queue` is `input` or `sink`. `penstock_scale_*` are the
+[figures of autoscaling](../queue_service/PROTOCOL.md#figures-of-autoscaling); NaN means unknown.
 """
 _WORKER = """
 ## Worker
 
-Set `PENSTOCK_WORKER_METRICS_PORT` to open the port. GPU memory needs torch, and GPU utilization needs pynvml.
-`penstock_worker_gpu_state` and `penstock_worker_gpu_quarantines_total` exist with [watched GPUs](gpus.md#health).
+Set `PENSTOCK_WORKER_METRICS_PORT` to open the port. GPU memory needs torch, and GPU utilization
+needs pynvml. The two metrics `gpu_state` and `gpu_quarantines` exist with
+[watched GPUs](gpus.md#health).
 """
 
 
