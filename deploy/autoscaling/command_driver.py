@@ -48,8 +48,8 @@ class CommandDriver:
         self, service: str, leaving: Sequence[Leaver], *, current: int, wanted: int
     ) -> None:
         """Call the program with those that leave."""
-        told = json.dumps([asdict(one) for one in leaving])
-        await self._call(service, current, wanted, {"PENSTOCK_SCALE_LEAVING": told})
+        leavers = json.dumps([asdict(one) for one in leaving])
+        await self._call(service, current, wanted, {"PENSTOCK_SCALE_LEAVING": leavers})
 
     async def close(self) -> None:
         """Do nothing: it has no connections."""

@@ -54,7 +54,7 @@ class Expected:
 
     @classmethod
     def from_json(cls, kept: object) -> "Expected":
-        """Read what another autoscaler has left; what cannot be read is nothing."""
+        """Read what another autoscaler has left; anything unreadable counts as nothing."""
         match kept:
             case [int(workers), float(until_s) | int(until_s)]:
                 return cls(workers, until_s)

@@ -62,8 +62,8 @@ async def print_results(
         else:
             write_payload(frame.data, between=len(results) > 1)
     errors = [error.text for frame in frames if (error := error_of(frame))]
-    told = [note(f"the job failed: {text}", colour=typer.colors.RED) for text in errors]
-    if not as_json and not all(told):
+    noted = [note(f"the job failed: {text}", colour=typer.colors.RED) for text in errors]
+    if not as_json and not all(noted):
         raise CannotPrint("standard error takes no more")
     if not keep:
         await queue.delete(frames)

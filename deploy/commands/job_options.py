@@ -72,10 +72,10 @@ def error_fields(error: QueueError) -> dict[str, Any]:
     """
     state = error.fields.get("state") or ("gone" if error.status in (404, 410) else "refused")
     code = error.fields.get("reason") or error.code
-    told = {"code": str(code), "message": error.sentence}
+    problem = {"code": str(code), "message": error.sentence}
     if isinstance(error, NoResult) and error.type is not None:
-        told = {"type": str(error.type), **told}
-    return {"state": str(state), "error": told}
+        problem = {"type": str(error.type), **problem}
+    return {"state": str(state), "error": problem}
 
 
 def _no_number(name: str) -> None:

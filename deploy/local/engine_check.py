@@ -19,13 +19,13 @@ def check_engine(engine: str, *, options: str, window: int | None, folder: Path)
     from inference_worker.errors import BadEngine  # noqa: PLC0415
 
     try:
-        told = json.loads(options or "{}")
+        given = json.loads(options or "{}")
     except ValueError as error:
         raise NoEngine(f"the options of an engine are JSON: {error}") from error
-    if not isinstance(told, dict):
+    if not isinstance(given, dict):
         raise NoEngine(f'the options of an engine are a JSON object like {{"a": 1}}, got {options}')
     try:
-        spec = EngineSpec(engine, told, window)
+        spec = EngineSpec(engine, given, window)
         check_files(spec, folder)
         load_engine(spec)
     except BadEngine as error:

@@ -26,7 +26,7 @@ from inference_worker.gpu.locks import (
 )
 
 #: How often a worker that waits for a GPU tries again, in seconds.  The kernel reports the release
-#: of a lock only to who blocks on this one lock, and a worker waits for any of several.
+#: of a lock only to a process that blocks on that lock, and a worker waits for any of several.
 TRY_EVERY_S = 1.0
 #: The same while another process looks at the locks, which takes milliseconds.
 LOOK_AGAIN_S = 0.02
@@ -101,7 +101,7 @@ async def claim_gpus(
     gpus = await visible_gpus()
     count = count_of(wanted, gpus)
     folder = LockFolder(wanted.folder)
-    told, pause_s = "", LOOK_AGAIN_S
+    reported, pause_s = "", LOOK_AGAIN_S
     try:
         while True:
             got = folder.take(gpus, count=count, shares=wanted.shares, holder=holder)
@@ -111,8 +111,8 @@ async def claim_gpus(
             if isinstance(got, Held):
                 reason = f"the worker waits for {awaited(count, gpus, got)}"
                 pause_s = TRY_EVERY_S
-            if reason != told and pause_s >= TRY_EVERY_S:
-                told = reason
+            if reason != reported and pause_s >= TRY_EVERY_S:
+                reported = reason
                 report(reason)
             await asyncio.sleep(pause_s)
             # Again the short one: the next look may find the locks free.
@@ -120,7 +120,7 @@ async def claim_gpus(
     finally:
         folder.close()
     _held.append(got)
-    # CUDA counts the fastest first, unless told to count as nvidia-smi does.
+    # CUDA counts the fastest first, unless configured to count as nvidia-smi does.
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpu.visible for gpu in got.gpus)
     return got.gpus

@@ -47,7 +47,7 @@ def _connections(registry: CollectorRegistry) -> ConnectionMetrics:
     return ConnectionMetrics(
         open=level("connections", "Connections that are open."),
         refused=total("refused_connections", "Connections above the limit."),
-        slow_heads=total("slow_heads", "Connections whose request did not come in time."),
+        slow_heads=total("slow_heads", "Connections whose request did not arrive in time."),
         slow_readers=total("slow_readers", "Connections whose client read nothing."),
         held_bytes=level("request_bytes", "Bytes of requests that are held."),
     )

@@ -45,7 +45,7 @@ class Opening:
         self.look()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._is_running = False
         if self._timer is not None:
             self._timer.cancel()

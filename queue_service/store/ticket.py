@@ -271,10 +271,10 @@ class Seen:
 def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int) -> Seen:
     """Read one item of what look.lua returns."""
     ticket, index, held, attempt, uid, ahead, stored_at, result_index, tags, lane = reply[:10]
-    told = json.loads(ticket) if ticket else {}
+    fields = json.loads(ticket) if ticket else {}
     return Seen(
         request_id=request_id,
-        ticket=told,
+        ticket=fields,
         index=int(index or 0) or None,
         held=held == b"1",
         attempt=int(attempt),
@@ -287,7 +287,7 @@ def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int
         crew=crew,
         now_ms=now_ms,
         paused_until_ms=int(reply[10]),
-        failure=_failure(told, json.loads(tags) if tags else {}, reply[11], reply[12]),
+        failure=_failure(fields, json.loads(tags) if tags else {}, reply[11], reply[12]),
         quality=Quality(reply[13].decode()),
         account=reply[14].decode(),
     )

@@ -64,8 +64,8 @@ local is_paused = paused_at or not Rules.open
 local waiting = Groups.waiting(own, gid)
 
 -- How many waiting entries belong to tokens whose time windows are closed.  Of those that wait for
--- another attempt some may be in `pauses`, and are not among the waiting ones: where this cannot be
--- told, too few count, because a job that could run must never go unseen.
+-- another attempt some may be in `pauses`, and are not among the waiting ones: where this is
+-- unclear, too few count, because a job that could run must never be missed.
 local function behind_closed_windows()
     local blocked, back = 0, 0
     for owner in pairs(lines_from and Rules.closed_accounts or {}) do
