@@ -164,17 +164,15 @@ def up(
         sizes_kb=(input_max_payload_kb, sink_max_payload_kb),
         lengths=(input_max_length, sink_max_length),
     )
-    given = _given(context)
-    each, count = worker_gpus(gpus, per_worker=gpus_per_worker, per_gpu=workers_per_gpu)
-    if count and "workers" in given:
-        raise typer.BadParameter("expected --workers or --gpus, got both; --gpus says how many")
+    each, per_gpus = worker_gpus(gpus, per_worker=gpus_per_worker, per_gpu=workers_per_gpu)
+    count, given = _count_of(workers, per_gpus, _given(context))
     options = LocalOptions(
         data_dir=data,
         service=service,
         token=token,
         port=port,
         processes=processes,
-        workers=count or workers,
+        workers=count,
         gpus=each,
         engine=engine,
         engine_options=engine_options,
@@ -184,11 +182,23 @@ def up(
         tls_cert=tls_cert,
         tls_key=tls_key,
         limits=limits,
-        given=given | {"workers"} if count else given,
+        given=given,
         appendfsync=fsync.value,
         autoscaling=autoscaling,
     )
     _run(options)
+
+
+def _count_of(workers: int, per_gpus: int, given: frozenset[str]) -> tuple[int, frozenset[str]]:
+    """Return how many workers there are, and the options that are set.
+
+    per_gpus: how many --gpus asks for; 0 without it.
+    """
+    if not per_gpus:
+        return workers, given
+    if "workers" in given:
+        raise typer.BadParameter("expected --workers or --gpus, got both; --gpus says how many")
+    return per_gpus, given | {"workers"}
 
 
 def _given(context: typer.Context) -> frozenset[str]:
