@@ -19,7 +19,7 @@ from deploy.autoscaling.policy import Decision, History
 from deploy.autoscaling.scale_api import HeldByAnother, ScaleApi, names_of
 from deploy.autoscaling.schedule import read_schedule
 from deploy.autoscaling.settings import Autoscaler, read_autoscaler
-from deploy.autoscaling.starting import Expected, starting_of
+from deploy.autoscaling.starting import Expected, starting_of, surplus
 from deploy.autoscaling.wish import Wanted, read_figures, wish
 from deploy.errors import AdminRefused, DeployError, NoAnswer
 
@@ -202,9 +202,8 @@ class Scaler:
                 self._renewed_at_s = began_s
 
     async def _shrink(self, current: int, wanted: int, *, loading: int) -> None:
-        # Those that load cannot be asked yet; they leave when they have connected.
-        count = min(current - wanted, current - loading)
-        if count <= 0:
+        count = surplus(current, wanted, loading=loading)
+        if not count:
             return
         leaving = await self.api.leave(self.service, count)
         self._expected = Expected()

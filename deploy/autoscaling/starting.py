@@ -26,6 +26,16 @@ def starting_of(started: Iterable[Started], connected: Iterable[Started]) -> int
     return sum(one not in pids if one.pid else not hosts[one.host] for one in started)
 
 
+def surplus(current: int, wanted: int, *, loading: int) -> int:
+    """Return how many workers are to be asked to leave now.
+
+    Only connected ones can be asked, and only those beyond the wanted number: whoever still loads
+    may never connect, for example because an autoscaler that was killed had asked it to leave.
+    What loads and is too many leaves when it has connected.
+    """
+    return max(0, current - loading - wanted)
+
+
 @dataclass(frozen=True, slots=True)
 class Expected:
     """How many workers there should be, for a driver that cannot tell what runs.

@@ -1,7 +1,13 @@
 """Which started workers have not connected yet."""
 
 from deploy.autoscaling.driver import Started
-from deploy.autoscaling.starting import LONGEST_AWAY_S, LONGEST_START_S, Expected, starting_of
+from deploy.autoscaling.starting import (
+    LONGEST_AWAY_S,
+    LONGEST_START_S,
+    Expected,
+    starting_of,
+    surplus,
+)
 
 
 def test_a_started_worker_is_known_by_its_machine_and_process() -> None:
@@ -42,3 +48,16 @@ def test_workers_that_are_away_for_a_moment_are_not_replaced() -> None:
     expected = Expected().seen(4, now_s=0.0)
     assert expected.seen(0, now_s=5.0).missing(0) == 4
     assert expected.seen(0, now_s=LONGEST_AWAY_S).missing(0) == 0
+
+
+def test_only_connected_workers_beyond_the_wanted_number_are_asked_to_leave() -> None:
+    assert surplus(6, 4, loading=0) == 2
+    assert surplus(6, 4, loading=1) == 1
+    assert surplus(2, 0, loading=1) == 1
+
+
+def test_workers_that_have_left_are_not_asked_for_a_second_time() -> None:
+    """The next autoscaler may still expect those that the one before it has had leave."""
+    expected = Expected.from_json(Expected.started(6, now_s=0.0, load_s=None).to_json())
+    missing = expected.seen(4, now_s=2.0).missing(4)
+    assert surplus(4 + missing, 4, loading=missing) == 0
