@@ -29,9 +29,9 @@ def starting_of(started: Iterable[Started], connected: Iterable[Started]) -> int
 def surplus(current: int, wanted: int, *, loading: int) -> int:
     """Return how many workers are to be asked to leave now.
 
-    Only connected ones can be asked, and only those beyond the wanted number: whoever still loads
-    may never connect, for example because an autoscaler that was killed had asked it to leave.
-    What loads and is too many leaves when it has connected.
+    Only connected ones can be asked, and only those beyond the wanted number: a worker that seems
+    to load may never connect, for example because an autoscaler that was killed had asked it to
+    leave.  One that loads and is too many leaves when it has connected.
     """
     return max(0, current - loading - wanted)
 

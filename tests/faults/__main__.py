@@ -1,6 +1,7 @@
 """The kill matrix.
 
     python -m tests.faults [--seed N] [--minutes 18] [--write docs/reliability.md]
+    python -m tests.faults --only scale --minutes 3 --no-recovery
     python -m tests.faults --only-recovery
 
 Prints the seed first, with which the same faults come in the same order, and a table last.  The
@@ -18,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.cells import plan
+from tests.faults.cells import cells, plan
 from tests.faults.cluster import Cluster, Shape, cpu_count
 from tests.faults.recovering import HEADER, LEASE_S, measure
 from tests.faults.report import Report
@@ -30,13 +31,13 @@ RECOVERY_MIN = 4.0
 MOST_PRINTED = 20
 
 
-async def run_matrix(seed: int, minutes: float, folder: Path) -> Report:
+async def run_matrix(seed: int, minutes: float, folder: Path, *, only: str = "") -> Report:
     """Go through all rounds, on one cluster."""
     cluster = Cluster(folder, Shape(seed=seed))
     report = Report(has_clock=cluster.redis.has_clock)
     try:
         await cluster.start()
-        for planned in plan(seed, minutes=minutes, with_clock=cluster.redis.has_clock):
+        for planned in plan(seed, minutes=minutes, with_clock=cluster.redis.has_clock, only=only):
             began = time.monotonic()
             outcome = await run_round(cluster, planned)
             report.add(outcome)
@@ -71,6 +72,8 @@ def _page(report: Report, recovery: list[str], command: str, spent_s: float) -> 
             "",
             *report.by_team(),
             "",
+            *report.by_scaling(),
+            "",
             *report.by_cell(),
             "",
             *report.notes(),
@@ -104,11 +107,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.faults", description="The kill matrix.")
     parser.add_argument("--seed", type=int, default=None, help="repeat the faults of a run")
     parser.add_argument("--minutes", type=float, default=18.0)
+    parser.add_argument("--only", default="", help="the faults whose name contains this")
     parser.add_argument("--no-recovery", action="store_true", help="leave those figures out")
     parser.add_argument("--only-recovery", action="store_true", help="make nothing but those")
     parser.add_argument("--write", type=Path, help="the page whose table to replace")
     parser.add_argument("--keep", type=Path, help="keep the journals and logs in this folder")
     given = parser.parse_args()
+    if not any(given.only in str(cell) for cell in cells()):
+        parser.error(f"--only: expected a part of a fault's name, such as scale, got {given.only}")
     seed = random.SystemRandom().getrandbits(32) if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     began = time.monotonic()
@@ -118,6 +124,7 @@ def main() -> int:
 
     def tell(report: Report, recovery: list[str]) -> None:
         command = f"python -m tests.faults --seed {seed} --minutes {given.minutes:g}"
+        command += f" --only {given.only}" if given.only else ""
         page = _page(report, recovery, command, time.monotonic() - began)
         if given.write and not report.violations:
             _write(given.write, page)
@@ -128,7 +135,9 @@ def main() -> int:
             report = Report(has_clock=False)
             print("\n".join(_recovery(folder / "recovery", seed, report)), flush=True)
             return 1 if report.violations else 0
-        report = asyncio.run(run_matrix(seed, given.minutes - recovery_min, folder))
+        report = asyncio.run(
+            run_matrix(seed, given.minutes - recovery_min, folder, only=given.only)
+        )
         tell(report, [])
         if not report.violations and not given.no_recovery:
             tell(report, _recovery(folder / "recovery", seed, report))

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import ResponseError
 
-from tests.faults.cells import Cell, Fault, Victim
+from tests.faults.cells import SCALED, Cell, Fault, Victim
 from tests.faults.cluster import Cluster
 from tests.faults.event import What, now
 from tests.faults.part import Part
+from tests.faults.scaling import Scaling
 from tests.waiting import let_pass, wait_until
 
 #: How long what ends by itself is left alone, in seconds.
@@ -61,6 +62,8 @@ class Surgeon:
         self.injuries: list[Injury] = []
         self._random = rng
         self._busy: set[str] = set()
+        self._scaling = Scaling(cluster, rng)
+        cluster.fleet.is_hurt = self._busy.__contains__
 
     def is_free(self, cell: Cell) -> bool:
         """Say whether this can begin while others are going on."""
@@ -78,7 +81,7 @@ class Surgeon:
             names.add(parts[0].name)
         elif cell.victim is Victim.SERVICES:
             parts = list(self.cluster.services)
-        injury.victims = [part.who for part in parts] or ["redis"]
+        injury.victims = [part.who for part in parts] or [cell.victim.lower()]
         self._busy |= names
         try:
             injury.hurt_at = now()
@@ -99,12 +102,13 @@ class Surgeon:
         if cell.fault is Fault.VANISH:
             # One that polls has no lease: its idle connection is the HTTP server's to close.
             readers = readers[:1]
+        workers = [worker for worker in self.cluster.workers if worker.running]
         parts = {
             Victim.CLIENT: [*self.cluster.clients, *self.cluster.teams],
             Victim.READER: readers,
             Victim.SERVICE: self.cluster.services,
-            Victim.WORKER: self.cluster.workers,
-            Victim.ENGINE: [worker for worker in self.cluster.workers if worker.children()],
+            Victim.WORKER: workers,
+            Victim.ENGINE: [worker for worker in workers if worker.children()],
         }[cell.victim]
         return [part for part in parts if part.name not in self._busy]
 
@@ -135,6 +139,9 @@ class Surgeon:
                 Fault.MEMORY_FULL: self._fill_memory,
                 Fault.CLOCK: self._move_clock,
             }
+        elif cell.victim in SCALED:
+            method = self._scaling.method(cell.fault)
+            return lambda _: method()
         return methods[cell.fault]
 
     # --- Processes
@@ -181,7 +188,7 @@ class Surgeon:
             # All queue services: what is hurt is the way to them.
             cluster = self.cluster
             others = (cluster.workers, cluster.clients, cluster.teams, cluster.readers)
-            return [part.name for group in others for part in group]
+            return [part.name for group in (*others, cluster.autoscalers) for part in group]
         name = parts[0].name
         return [f"r{name[1:]}" if name[0] == "s" else name]
 
@@ -331,4 +338,4 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-_WHOLE = {Victim.SERVICES, Victim.REDIS}
+_WHOLE = {Victim.SERVICES, Victim.REDIS, *SCALED}

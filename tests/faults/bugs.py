@@ -207,6 +207,32 @@ BUGS = (
         frozenset({"revoked"}),
     ),
     Bug(
+        "a scale-in that ends workers in the middle of their jobs",
+        (
+            Change(
+                "inference_worker/__main__.py",
+                "on_leave=worker.drain_when_asked,",
+                "on_leave=lambda: os._exit(0),",
+            ),
+        ),
+        Load.STEADY,
+        (Cell(Victim.FLEET, Fault.IN),) * 2,
+        frozenset({"charged"}),
+    ),
+    Bug(
+        "a worker that is asked to leave and has only its grace period",
+        (
+            Change(
+                "inference_worker/__main__.py",
+                "on_leave=worker.drain_when_asked,",
+                "on_leave=worker.drain,",
+            ),
+        ),
+        Load.STEADY,
+        (Cell(Victim.FLEET, Fault.IN),) * 3,
+        frozenset({"charged"}),
+    ),
+    Bug(
         "an owner's id that is everybody's",
         (
             Change(

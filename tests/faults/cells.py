@@ -14,6 +14,8 @@ class Victim(StrEnum):
     WORKER = "worker"
     ENGINE = "engine"
     REDIS = "Redis"
+    FLEET = "all workers"
+    AUTOSCALER = "autoscaler"
 
 
 class Fault(StrEnum):
@@ -28,6 +30,10 @@ class Fault(StrEnum):
     DISK_FULL_ALWAYS = "disk full, always"
     MEMORY_FULL = "memory full"
     CLOCK = "clock forward and back"
+    OUT = "scale-out"
+    IN = "scale-in"
+    KILL_IN_OUT = "SIGKILL in a scale-out"
+    KILL_IN_IN = "SIGKILL in a scale-in"
 
 
 class Load(StrEnum):
@@ -40,6 +46,10 @@ class Load(StrEnum):
 ON_PROCESSES = (Fault.KILL, Fault.TERM, Fault.STOP)
 ON_WIRES = (Fault.CUT, Fault.HALF_OPEN, Fault.SLOW)
 ON_REDIS = (Fault.DISK_FULL, Fault.DISK_FULL_ALWAYS, Fault.MEMORY_FULL, Fault.CLOCK)
+ON_FLEET = (Fault.OUT, Fault.IN)
+ON_AUTOSCALER = (Fault.KILL_IN_OUT, Fault.KILL_IN_IN)
+#: What happens to no process in particular, but to how many there are.
+SCALED = (Victim.FLEET, Victim.AUTOSCALER)
 
 #: Why the other cells are empty.
 EMPTY = {
@@ -47,6 +57,8 @@ EMPTY = {
     "no memory left is killed, which is the cell SIGKILL; leases are counted by Redis's clock, "
     "and by monotonic clocks everywhere else",
     "wires of the engine": "a pipe connects it to its worker and closes when either ends",
+    "other faults of the autoscaler": "it touches no job; while it does nothing, for whatever "
+    "reason, the number of workers stays",
 }
 
 
@@ -67,6 +79,8 @@ class Cell:
             return frozenset({"service"})
         if self.victim in {Victim.SERVICES, Victim.REDIS}:
             return frozenset({"service", "redis"})
+        if self.victim in SCALED:
+            return frozenset({"fleet"})
         return frozenset()
 
 
@@ -75,12 +89,14 @@ def cells() -> list[Cell]:
     found = [
         Cell(victim, fault)
         for victim in Victim
-        if victim is not Victim.ENGINE
+        if victim not in (Victim.ENGINE, *SCALED)
         for fault in (*ON_PROCESSES, *ON_WIRES)
     ]
     found += [Cell(victim, Fault.VANISH) for victim in (Victim.WORKER, Victim.READER)]
     found += [Cell(Victim.ENGINE, fault) for fault in ON_PROCESSES]
-    return found + [Cell(Victim.REDIS, fault) for fault in ON_REDIS]
+    found += [Cell(Victim.REDIS, fault) for fault in ON_REDIS]
+    found += [Cell(Victim.FLEET, fault) for fault in ON_FLEET]
+    return found + [Cell(Victim.AUTOSCALER, fault) for fault in ON_AUTOSCALER]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +119,21 @@ QUIET_S = 25.0
 LEAST_GAP_S = 1.2
 
 
-def plan(seed: int, *, minutes: float, with_clock: bool = True) -> Iterator[RoundPlan]:
+def plan(
+    seed: int, *, minutes: float, with_clock: bool = True, only: str = ""
+) -> Iterator[RoundPlan]:
     """Deal the cells to rounds: each load goes through a shuffled deck of all cells, again and
     again.  The same seed and minutes give the same plan.
+
+    only: take the cells whose name contains this text.
     """
     rng = random.Random(seed)
     rounds = max(4, 4 * round(minutes / 7.5))
-    every = [cell for cell in cells() if with_clock or cell.fault is not Fault.CLOCK]
+    every = [
+        cell
+        for cell in cells()
+        if only in str(cell) and (with_clock or cell.fault is not Fault.CLOCK)
+    ]
     decks: dict[Load, list[Cell]] = {load: [] for load in Load}
     loads = list(Load)
     # A round of nothing but faults needs no time for jobs; the others share what it leaves.
@@ -139,6 +163,8 @@ def short_plan(seed: int) -> list[RoundPlan]:
         Cell(Victim.ENGINE, Fault.KILL),
         Cell(Victim.SERVICE, Fault.KILL),
         Cell(Victim.WORKER, Fault.TERM),
+        Cell(Victim.AUTOSCALER, Fault.KILL_IN_OUT),
+        Cell(Victim.FLEET, Fault.IN),
     )
     full = (
         Cell(Victim.SERVICES, Fault.KILL),

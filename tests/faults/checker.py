@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from tests.faults import retry_rules, rules, team_rules
+from tests.faults import retry_rules, rules, scale_rules, team_rules
 from tests.faults.event import Event, What
 from tests.faults.history import History, Violation
 from tests.faults.retries import Retries, count_retries
+from tests.faults.scalings import Scalings, count_scalings
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Verdict:
     results: int
     violations: tuple[Violation, ...]
     retries: Retries
+    scalings: Scalings
 
     def count(self, rule: str) -> int:
         """How often a rule was broken."""
@@ -40,6 +42,7 @@ def check(events: Iterable[Event], *, lease_s: float) -> Verdict:
         results=sum(len(request.reads) for request in requests),
         violations=tuple(_violations(history, lease_s)),
         retries=count_retries(history),
+        scalings=count_scalings(history),
     )
 
 
@@ -64,6 +67,7 @@ def _violations(history: History, lease_s: float) -> Iterator[Violation]:
         retry_rules.attempts,
         team_rules.foreign,
         team_rules.revoked,
+        scale_rules.charged,
     )
     for rule in every:
         yield from rule(history)

@@ -4,7 +4,8 @@
 
 `sdk` uses the product's client, half of its hands with retries; `lean` asks once, as curl does.
 
-Commands on stdin: `rate <jobs per second>`, `burst <jobs>`, `slow <share> <milliseconds>`.
+Commands on stdin: `rate <jobs per second>`, `burst <jobs>`, `slow <share> <milliseconds>`,
+`long <jobs> <milliseconds>`: jobs that take this time, before all others.
 """
 
 import asyncio
@@ -54,6 +55,8 @@ class Putter:
         self._pacer = Pacer()
         #: By how long a job takes, in milliseconds: the share of such jobs.
         self._shares: dict[int, float] = {}
+        #: The milliseconds of jobs that were asked for with `long`, and were not put yet.
+        self._long: list[int] = []
         self._count = 0
 
     def obey(self, words: list[str]) -> None:
@@ -65,8 +68,11 @@ class Putter:
                 self._pacer.want(int(count))
             case ["slow", share, delay_ms]:
                 self._shares[int(delay_ms)] = float(share)
+            case ["long", count, delay_ms]:
+                self._long += [int(delay_ms)] * int(count)
+                self._pacer.want(int(count))
             case _:
-                raise ValueError(f"expected rate, burst or slow, got {words}")
+                raise ValueError(f"expected rate, burst, slow or long, got {words}")
 
     async def run(self, kind: str) -> None:
         """Put for ever."""
@@ -93,8 +99,9 @@ class Putter:
                 continue
             self._count += 1
             request_id = f"{self._journal.who}-{self._count}"
-            data = encode(request_id, self._draw_delay_ms())
-            urgent = int(self._random.random() < URGENT)
+            is_long = bool(self._long)
+            data = encode(request_id, self._long.pop() if is_long else self._draw_delay_ms())
+            urgent = int(is_long or self._random.random() < URGENT)
             self._journal.note(What.ASKED, request_id)
             what, index = await put(data, request_id, priority=urgent)
             self._journal.note(what, request_id, index=index)

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
+import sys
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -14,18 +16,25 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from tests.faults.fleet import Fleet
 from tests.faults.journal import Journal
 from tests.faults.part import Part
 from tests.faults.redis_master import RedisMaster
 from tests.faults.registrar import Registrar
 from tests.faults.team_main import SERVICE as TEAMS
-from tests.running import free_port, service_env, worker_env
+from tests.running import ADMIN_TOKEN, TOKEN, free_port, service_env, worker_env
 from tests.waiting import wait_until
 
 PREFIX = "faults"
 WORKERS = 4
 #: The number of workers that run their engine in a separate process.
 OWN_ENGINES = 2
+#: The places for workers beyond these, which autoscalers fill.
+PLACES = 8
+#: The lease of an autoscaler, and the time between two of its decisions, in seconds.
+AUTOSCALER_LEASE_S = 2.0
+AUTOSCALER_INTERVAL_S = 0.2
+SCALE_PROGRAM = Path(__file__).with_name("scale_program.py")
 #: The workers of the teams' service, one of which runs its engine in a process of its own.
 TEAM_WORKERS = 2
 
@@ -36,6 +45,7 @@ class Shape:
 
     lease_s: the lease of subscribers.  sink_length: the most results that may lie unread.
     teams: who puts jobs over the jobs API, with tokens of their own, into a service of their own.
+    autoscalers: of the workers; one of them decides.
     """
 
     lease_s: float = 2.0
@@ -46,6 +56,7 @@ class Shape:
     repeatable_s: float = 3600.0
     seed: int = 0
     teams: tuple[str, ...] = ("amber", "blue")
+    autoscalers: int = 2
     #: A tree of the product to run in place of this one.
     root: Path | None = None
 
@@ -70,17 +81,26 @@ class Cluster:
         if shape.teams:
             numbers = range(WORKERS + 1, WORKERS + TEAM_WORKERS + 1)
             self.workers += [self._worker(number, TEAMS) for number in numbers]
+        #: The workers that a round begins with.
+        self.first_workers = tuple(self.workers)
+        places = range(WORKERS + TEAM_WORKERS + 1, WORKERS + TEAM_WORKERS + 1 + PLACES)
+        if shape.autoscalers:
+            self.workers += [self._worker(number) for number in places]
+        self.autoscalers = [self._autoscaler(number + 1) for number in range(shape.autoscalers)]
         self.clients = [self._client(number, kind) for number, kind in ((1, "sdk"), (2, "lean"))]
         self.readers = [self._reader(number, way) for number, way in ((1, "watch"), (2, "get"))]
         self.teams = [self._team(name, number) for number, name in enumerate(shape.teams, 3)]
-        self.registrar = Registrar([f"http://127.0.0.1:{port}" for port in service_ports], TEAMS)
+        urls = [f"http://127.0.0.1:{port}" for port in service_ports]
+        self.registrar = Registrar(urls, TEAMS)
+        scaled = [worker for worker in self.workers if worker not in self.first_workers[WORKERS:]]
+        self.fleet = Fleet(urls, "svc", scaled, self.autoscalers)
         self.link = self._link(service_ports)
 
     @property
     def parts(self) -> Iterator[Part]:
         """Every Python process, in the order in which they start."""
         yield from (self.link, *self.services, *self.workers, *self.readers)
-        yield from (*self.clients, *self.teams)
+        yield from (*self.clients, *self.teams, *self.autoscalers)
 
     def part(self, name: str) -> Part:
         """Return a process by its name."""
@@ -90,7 +110,15 @@ class Cluster:
         """Start Redis, the links and the queue services, and see what these do when idle."""
         await self.redis.start()
         await self.link.start()
+        await self.fleet.open()
         await asyncio.gather(*(service.start() for service in self.services))
+        await self.fleet.make_service(
+            {
+                "token": TOKEN,
+                "sink": {"max_length": self.shape.sink_length},
+                "max_delivery": self.shape.max_delivery,
+            }
+        )
         for service in self.services:
             self.idle_tasks |= await self.tasks(service)
 
@@ -101,12 +129,14 @@ class Cluster:
         self.journal.close()
         self.journal = Journal(self.round_folder / "us.jsonl", "us")
         putters = (*self.readers, *self.clients, *self.teams)
-        for part in (*self.workers, *putters):
+        for part in (*self.workers, *putters, *self.autoscalers):
             part.folder = self.round_folder
         for team in self.teams:
             await self.registrar.give(team)
-        await asyncio.gather(*(part.start() for part in self.workers))
+        await asyncio.gather(*(part.start() for part in self.first_workers))
         await asyncio.gather(*(part.start() for part in putters))
+        await self.fleet.begin(self.journal)
+        await asyncio.gather(*(part.start() for part in self.autoscalers))
 
     async def tasks(self, service: Part) -> Counter[str]:
         """Return the asyncio tasks that a queue service runs now, by name."""
@@ -118,6 +148,7 @@ class Cluster:
 
     async def stop(self) -> None:
         """End whatever still runs, without asking."""
+        self.fleet.close()
         for part in reversed(list(self.parts)):
             part.kill_all()
         with contextlib.suppress(Exception):
@@ -164,14 +195,8 @@ class Cluster:
         env = service_env(
             redis_url=f"redis://127.0.0.1:{self._port(f'r{number}')}/0",
             key_prefix=PREFIX,
-            services=[
-                {
-                    "name": "svc",
-                    "sink": {"max_length": self.shape.sink_length},
-                    "max_delivery": self.shape.max_delivery,
-                },
-                {"name": TEAMS, "max_delivery": self.shape.max_delivery},
-            ],
+            # The other one is made while they run: only then its autoscaler can be changed.
+            services=[{"name": TEAMS, "max_delivery": self.shape.max_delivery}],
             lease_ms=lease_ms,
             idempotency_ttl_ms=round(self.shape.repeatable_s * 1000),
             port=port,
@@ -192,7 +217,7 @@ class Cluster:
         )
 
     def _worker(self, number: int, service: str = "svc") -> Part:
-        own = number > WORKERS - OWN_ENGINES and number != WORKERS + TEAM_WORKERS
+        own = WORKERS - OWN_ENGINES < number < WORKERS + TEAM_WORKERS
         env = worker_env(
             queue_url=self._url(f"w{number}"),
             service=service,
@@ -209,6 +234,27 @@ class Cluster:
             env=env,
             root=self.shape.root,
         )
+
+    def _autoscaler(self, number: int) -> Part:
+        name = f"a{number}"
+        url = self._url(name)
+
+        def argv(who: str, path: Path) -> list[str]:
+            program = (sys.executable, "-I", "-S", SCALE_PROGRAM, self.fleet.port, name)
+            options = {
+                "driver": "command",
+                "command": shlex.join(map(str, program)),
+                "service": "svc",
+                "lease": AUTOSCALER_LEASE_S,
+                "interval": AUTOSCALER_INTERVAL_S,
+                "url": url,
+                "admin-token": ADMIN_TOKEN,
+            }
+            told = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+            start = ["-m", "tests.faults.autoscaler_main", str(path), who]
+            return [*start, "autoscale", "run", *told]
+
+        return Part(name, self.folder, argv=argv, root=self.shape.root)
 
     def _client(self, number: int, kind: str) -> Part:
         url, seed = self._url(f"c{number}"), self.shape.seed * 10 + number

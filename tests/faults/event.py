@@ -25,6 +25,7 @@ class What(StrEnum):
     WINDOW = "window"  # how many it takes from now on
     DISCONNECTED = "disconnected"  # code: the close code, if there was one
     CLOSING = "closing"  # it leaves by its own will: it answers for nothing from here on
+    LEAVING = "leaving"  # the service asked it to leave, because there are more than are needed
     DELIVERED = "delivered"  # index, attempt, lane
     COMPLETED = "completed"  # it answered with a result
     REJECTED = "rejected"  # it gave the delivery back; code says why, kind of what type it is
@@ -40,10 +41,15 @@ class What(StrEnum):
     # What makes and ends tokens.
     REVOKED = "revoked"  # the service confirmed that the token named in code is no more
 
+    # What changes the number of workers.
+    DECIDES = "decides"  # an autoscaler has the lease of the service
+    CAME = "came"  # an autoscaler had the worker named in code started
+
     # What causes faults and ends them.
     KILLED = "killed"  # the process named in code is no more
     HURT = "hurt"  # a fault begins; code names it
     HEALED = "healed"  # it is over
+    ENDING = "ending"  # the round is over, and every process is asked to end
     UNREAD = "unread"  # index results are in the sink, which takes window of them
 
 

@@ -56,11 +56,15 @@ class Request:
 
 @dataclass(slots=True)
 class Hold:
-    """One delivery in one worker's hands, from when to when, as the worker saw it."""
+    """One delivery in one worker's hands, from when to when, as the worker saw it.
+
+    end: what it noted then; None if its journal ends before that.
+    """
 
     delivery: Event
     connection: int  # the ordinal of the worker's connection
     until: float = float("inf")
+    end: Event | None = None
 
 
 class History:
@@ -73,6 +77,12 @@ class History:
         self.committed: dict[int, float] = {}
         #: By token, when its revocation was confirmed.
         self.revoked: dict[str, float] = {}
+        #: By worker, when it was asked to leave.
+        self.leaving: dict[str, float] = {}
+        #: Processes that were killed, and all others that faults were aimed at.
+        self.hurt: set[str] = set()
+        #: Whether the processes were ended: who has not answered until then never will.
+        self.is_over = any(event.what is What.ENDING for event in self.events)
         self._completed: set[tuple[str, int, int]] = set()
         self._rejected: dict[tuple[str, int, int], Event] = {}
         for event in self.events:
@@ -85,6 +95,12 @@ class History:
             self.revoked.setdefault(event.code, event.at)
         if event.what is What.COMMITTED:
             self.committed.setdefault(event.index, event.at)
+        if event.what is What.LEAVING:
+            self.leaving.setdefault(event.who, event.at)
+        if event.what is What.KILLED:
+            self.hurt.add(event.code)
+        elif event.what is What.HURT:
+            self.hurt.update(event.code.rpartition("(")[2].rstrip(")").split(", "))
         if event.what in _OF_WORKERS:
             self.workers[event.who].append(event)
         elif event.what is What.KILLED and event.code in self.workers:
@@ -151,11 +167,11 @@ class History:
                         open_holds[key] = Hold(event, connection)
                     case What.COMPLETED | What.REJECTED | What.LOST:
                         if hold := open_holds.pop(key, None):
-                            hold.until = event.at
+                            hold.until, hold.end = event.at, event
                             yield hold
                     case What.DISCONNECTED | What.CLOSING | What.KILLED:
                         for hold in open_holds.values():
-                            hold.until = event.at
+                            hold.until, hold.end = event.at, event
                         yield from open_holds.values()
                         open_holds = {}
                     case _:
@@ -168,6 +184,7 @@ _OF_WORKERS = {
     What.WINDOW,
     What.DISCONNECTED,
     What.CLOSING,
+    What.LEAVING,
     What.DELIVERED,
     What.COMPLETED,
     What.REJECTED,

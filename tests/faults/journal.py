@@ -27,14 +27,14 @@ class Journal:
         os.close(self._file)
 
 
-def read(folder: Path) -> list[Event]:
-    """Merge all journals of a folder, in the order of time.
+def read(folder: Path, names: str = "*.jsonl") -> list[Event]:
+    """Merge all journals of a folder that are named like this, in the order of time.
 
     Events of one process at the same moment keep their order.  A last line that a kill tore in
     half is left out.
     """
     events: list[Event] = []
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted(folder.glob(names)):
         with path.open("rb") as file:
             events.extend(from_line(line) for line in file if line.endswith(b"\n"))
     events.sort(key=lambda event: event.at)

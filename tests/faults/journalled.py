@@ -13,6 +13,7 @@ from client_sdk.wire.worker import (
     Completion,
     Deliveries,
     Held,
+    Leave,
     Outcome,
     Outcomes,
     Rejection,
@@ -106,6 +107,8 @@ class JournalledConnection(WorkConnection):
                 for outcome in outcomes:
                     if outcome.code != Code.FRAME_TOO_BIG:
                         self._requests.pop((outcome.index, outcome.attempt), None)
+            case Leave():
+                self._journal.note(What.LEAVING)
             case _:
                 pass
         super()._receive(message)

@@ -74,6 +74,10 @@ class Part:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def was_started(self) -> bool:
+        return self._process is not None
+
+    @property
     def exit_code(self) -> int | None:
         return None if self._process is None else self._process.poll()
 

@@ -54,7 +54,7 @@ async def measure(folder: Path, *, seed: int) -> tuple[list[Measured], list[Viol
 
     folder: an empty one, for its files.
     """
-    cluster = Cluster(folder, Shape(lease_s=LEASE_S, seed=seed, teams=()))
+    cluster = Cluster(folder, Shape(lease_s=LEASE_S, seed=seed, teams=(), autoscalers=0))
     killed = Cell(Victim.WORKER, Fault.KILL)
     gone = Cell(Victim.WORKER, Fault.VANISH)
     frozen = Cell(Victim.SERVICE, Fault.STOP)

@@ -11,11 +11,12 @@ from tests.faults.history import History, Violation
 from tests.faults.recovery import Timeline, percentile
 from tests.faults.retries import Retries
 from tests.faults.round import Outcome
+from tests.faults.scalings import Scalings
 
 #: The faults in which a worker is dead or silent while it holds something.
 SILENCES = {Fault.KILL, Fault.STOP, Fault.HALF_OPEN, Fault.VANISH}
 #: The rules that have a column of their own.
-NAMED = ("lost", "duplicated", "window", "foreign")
+NAMED = ("lost", "duplicated", "window", "foreign", "charged")
 #: The types of failure that the teams' jobs have of themselves.
 EXPECTED = {"transient", "transient, with a time", "oom", "timeout", "internal", "bad_input"}
 #: The parts that everything goes through.
@@ -33,6 +34,7 @@ class Figures:
     duplicated: int = 0
     window: int = 0
     foreign: int = 0
+    charged: int = 0
     other: int = 0
     dead_holder_s: list[float] = field(default_factory=list)
     recovery_s: list[float] = field(default_factory=list)
@@ -50,6 +52,7 @@ class Report:
         self.cells: defaultdict[Cell, Figures] = defaultdict(Figures)
         self.violations: list[Violation] = []
         self.retries = Retries()
+        self.scalings = Scalings()
 
     def add(self, outcome: Outcome) -> None:
         """Add a round; its events are not kept."""
@@ -64,6 +67,7 @@ class Report:
         figures.other += len(outcome.violations)
         self.violations += outcome.violations
         self.retries.add(verdict.retries)
+        self.scalings.add(verdict.scalings)
         self._measure(outcome.events, outcome.injuries)
 
     def _measure(self, events: list[Event], injuries: Iterable[Injury]) -> None:
@@ -96,19 +100,22 @@ class Report:
 
     def last_line(self) -> str:
         """Return the sentence that a run ends with."""
-        lost, duplicated, window, foreign = (
+        lost, duplicated, window, foreign, charged = (
             sum(getattr(figures, name) for figures in self.loads.values()) for name in NAMED
         )
         others = Counter(one.rule for one in self.violations if one.rule not in NAMED)
-        last = f"lost {lost}, duplicated {duplicated}, window exceeded {window}, foreign {foreign}"
+        last = (
+            f"lost {lost}, duplicated {duplicated}, window exceeded {window}, foreign {foreign}, "
+            f"charged to scaling {charged}"
+        )
         return ", ".join((last, *(f"{rule} {count}" for rule, count in sorted(others.items()))))
 
     def by_load(self) -> list[str]:
         """Render what happened to the jobs."""
         rows = [
             "| load | faults | jobs accepted | answer to the put lost | lost | duplicated | "
-            "window exceeded | another team's | other rules broken |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+            "window exceeded | another team's | charged to scaling | other rules broken |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
         for load in Load:
             if (figures := self.loads.get(load)) is None:
@@ -122,6 +129,7 @@ class Report:
                 figures.duplicated,
                 figures.window,
                 figures.foreign,
+                figures.charged,
                 figures.other,
             )
             rows.append("| " + " | ".join(map(str, cells_)) + " |")
@@ -177,6 +185,25 @@ class Report:
         ]
         if missing:
             lines.append(f"* Not seen, in so few jobs: {', '.join(missing)}.")
+        return lines
+
+    def by_scaling(self) -> list[str]:
+        """Render how workers came and went."""
+        found = self.scalings
+        if not found.came and not found.left:
+            return ["The number of workers did not change."]
+        lines = [
+            f"Autoscalers started {found.came} workers and asked {found.left} to leave. Of these "
+            f"{found.busy} were busy: they finished {found.finished} of the {found.held} jobs that "
+            f"they held, the last one {found.longest_s:.1f} s after its worker was asked."
+        ]
+        if found.held > found.finished:
+            lines[0] += f" Other faults ended {found.held - found.finished} of them there."
+        if found.takeover_s:
+            lines[0] += (
+                f" {found.killed} autoscalers were killed; another one decided after "
+                f"{percentile(found.takeover_s, 0.5):.1f} s (at most {max(found.takeover_s):.1f})."
+            )
         return lines
 
 

@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.bugs import BUGS, Bug, put_into
-from tests.faults.cells import round_of
+from tests.faults.cells import SCALED, round_of
 from tests.faults.cluster import Cluster, Shape
 from tests.faults.round import Outcome, run_round
 
@@ -49,7 +49,10 @@ async def run_with(bug: Bug, folder: Path) -> Outcome:
     """Run the bug's own faults against a product that has it."""
     root = copy_tree(folder / "tree")
     put_into(root, bug.changes)
-    shape = Shape(seed=SEED, root=root, sink_length=500, lease_s=2.0)
+    is_scaled = any(cell.victim in SCALED for cell in bug.cells)
+    shape = Shape(
+        seed=SEED, root=root, sink_length=500, lease_s=2.0, autoscalers=2 if is_scaled else 0
+    )
     cluster = Cluster(folder, shape)
     try:
         await cluster.start()

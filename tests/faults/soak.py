@@ -79,6 +79,7 @@ async def soak(
         repeatable_s=REPEATABLE_S,
         sink_length=SINK_LENGTH,
         teams=(),
+        autoscalers=0,
     )
     cluster = Cluster(folder, shape)
     try:

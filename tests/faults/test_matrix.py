@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cells import Cell, Fault, Load, Victim, cells, plan, short_plan
+from tests.faults.cells import SCALED, Cell, Fault, Load, Victim, cells, plan, short_plan
 from tests.faults.cluster import Cluster, Shape
 from tests.faults.round import run_round
 
@@ -39,6 +39,11 @@ def test_a_quarter_of_an_hour_has_three_hundred_faults_and_every_cell_under_ever
     for load in Load:
         inflicted = {cell for planned in rounds if planned.load is load for cell in planned.cells}
         assert inflicted == set(cells())
+
+
+def test_a_plan_of_some_faults_has_only_these() -> None:
+    drawn = {cell for planned in plan(3, minutes=3, only="scale") for cell in planned.cells}
+    assert drawn == {cell for cell in cells() if cell.victim in SCALED}
 
 
 def test_a_plan_without_a_clock_moves_none() -> None:
