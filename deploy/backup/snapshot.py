@@ -171,7 +171,8 @@ class Snapshot:
             about = await self._ask("XINFO", "STREAM", key)
             last = dict(zip(about[::2], about[1::2], strict=True))[b"last-generated-id"]
             yield encode((b"XSETID", key, last))
-        self.keys += 1
+            # A stream that was always empty has nothing to restore.
+            self.keys += 1
 
     async def _ids(self, key: bytes, last: bytes) -> set[bytes]:
         """The ids of a stream up to the last that was copied."""
@@ -197,6 +198,9 @@ class Snapshot:
             known = _Copied()
             async for command in self._entries_after(key, known):
                 yield command
+            if not known.ids:
+                # It has nothing to restore, and _times_of counts every key.
+                self.keys -= 1
 
     async def _by_scan(self, keys: list[bytes], verb: str, writes: bytes) -> AsyncIterator[bytes]:
         first = await self._ask_of_each(keys, lambda key: (verb, key, 0, "COUNT", FEWEST))

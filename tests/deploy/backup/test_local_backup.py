@@ -1,5 +1,6 @@
 """Backups of a local mode: made while it runs, restored in another directory."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,8 @@ def test_a_local_mode_goes_on_in_another_directory(start_up: StartUp, tmp_path: 
     running = up.ready()
     with QueueClient(running.url, running.service, token=running.token) as client:
         request_id = client.put("kept").request_id
-    made = _penstock("backup", file, "--data", here)
-    assert made.exit_code == 0, made.exception
+    first = _penstock("backup", file, "--data", here)
+    assert first.exit_code == 0, first.exception
     taken = _penstock("restore", file, "--data", here, "--force")
     assert isinstance(taken.exception, DataDirTaken)
     up.end()
@@ -37,10 +38,14 @@ def test_a_local_mode_goes_on_in_another_directory(start_up: StartUp, tmp_path: 
     # The file of a local mode that does not run has the same.
     made = _penstock("backup", tmp_path / "second.backup", "--data", here)
     assert made.exit_code == 0, made.exception
-    for data_dir, backup in ((there, file), (here, tmp_path / "second.backup")):
+    backups = ((there, file, first), (here, tmp_path / "second.backup", made))
+    for data_dir, backup, line in backups:
         force = ["--force"] if data_dir == here else []
         done = _penstock("restore", backup, "--data", data_dir, *force)
         assert done.exit_code == 0, done.exception
+        # You can compare both lines: no key is missing.
+        saved, restored = (re.findall(r"\d+ keys", one.stdout) for one in (line, done))
+        assert saved == restored
         paths = (*data_dir.iterdir(), *(data_dir / "services").glob("*"))
         assert {path.stat().st_mode & 0o77 for path in paths if path.name != "lock"} == {0}
     aside = list(here.glob("before-restore-*"))
