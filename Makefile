@@ -42,10 +42,10 @@ up: $(VENV)/run.stamp
 .PHONY: check
 check: lint types layers lua test
 
-## test: every test, in two processes; those that need a Docker engine skip where none runs
+## test: every test, in three processes; those that need a Docker engine skip where none runs
 .PHONY: test
 test: $(VENV)/dev.stamp $(VENV)/model.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 ## quick: the tests that need no other process, with a Redis inside the test run: under a minute
 .PHONY: quick

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import pytest
 from aiohttp import web
 from redis.asyncio import Redis
+from xdist.scheduler import Scheduling
 
 from deploy.local.redis_server import RedisServer
 from tests import preloaded, running
@@ -52,6 +53,7 @@ from tests.running import (
     service_env,
     worker_env,
 )
+from tests.scheduling import AloneLast, is_alone
 from tests.waiting import wait_until
 
 #: The service of a test that names none.
@@ -117,11 +119,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run long tests last, after the plugin that shuffles."""
+    """Run long tests last, after the plugin that shuffles, and then those of ALONE."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    items.sort(key=lambda item: is_alone(item.nodeid))
     if config.getoption("quick"):
         keep_quick(config, items)
         refuse_processes()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    """Give the machine to the tests that need it alone, when processes get whole files."""
+    return AloneLast(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)

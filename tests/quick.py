@@ -63,6 +63,7 @@ PATHS = (
     "queue_service/store/test_scripts.py",
     "queue_service/web/jobs/test_estimate.py",
     "test_layout.py",
+    "test_scheduling.py",
 )
 
 #: The mark of a test that starts a process without one of the fixtures below.
