@@ -34,6 +34,7 @@ from tests.leaks import (
     LEAVES_ENTRIES,
     LEAVES_SUBSCRIBERS,
     allowed_by,
+    forget,
     tasks_left,
     wait_for_no_leaks,
 )
@@ -199,9 +200,18 @@ async def own_redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
 
 
 @pytest.fixture
-def key_prefix() -> str:
-    """Name a key space that no other test of the run has."""
-    return f"test-{next(_numbers)}"
+def key_prefix(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Name a key space that no other test of the run has, and empty it after the test.
+
+    Each look for leaks goes through all keys of the Redis, as Redis has no index of prefixes: with
+    the keys of a thousand tests it takes six times as long.
+    """
+    prefix = f"test-{next(_numbers)}"
+    real = "redis_url" in request.fixturenames and not request.config.getoption("quick")
+    url = request.getfixturevalue("redis_url") if real else ""
+    yield prefix
+    if url:
+        forget(url, prefix)
 
 
 @pytest.fixture(autouse=True)

@@ -55,6 +55,9 @@ LEAVES_SUBSCRIBERS = "leaves_subscribers"
 #: Seconds until everything is released that a closed connection held: a grace and a tick.
 RELEASED_S = 5.0
 
+#: Seconds between two looks, each of which reads every key of a test.
+LOOK_S = 0.1
+
 #: Joins the names in a field or a member.
 SEPARATOR = "\x1f"
 
@@ -288,7 +291,14 @@ def wait_for_no_leaks(
         assert not leaks, "left in Redis:\n" + "\n".join(leaks)
         return True
 
-    wait_until_blocking(nothing_left, "nothing is left in Redis", RELEASED_S)
+    wait_until_blocking(nothing_left, "nothing is left in Redis", RELEASED_S, interval_s=LOOK_S)
+
+
+def forget(redis_url: str, prefix: str) -> None:
+    """Delete every key under `prefix`."""
+    with closing(Redis.from_url(redis_url)) as redis:
+        if keys := list(redis.scan_iter(match=f"{prefix}:*", count=1000)):
+            redis.unlink(*keys)
 
 
 def allowed_by(node: pytest.Item) -> Allowed:

@@ -59,9 +59,16 @@ async def wait_until(
 
 
 def wait_until_blocking(
-    predicate: Callable[[], T | None], description: str, timeout_s: float = PATIENCE_S
+    predicate: Callable[[], T | None],
+    description: str,
+    timeout_s: float = PATIENCE_S,
+    *,
+    interval_s: float = INTERVAL_S,
 ) -> T:
-    """Do what `wait_until` does, for tests without an event loop."""
+    """Do what `wait_until` does, for tests without an event loop.
+
+    interval_s: between two looks; longer where a look takes long.
+    """
     end = time.monotonic() + timeout_s
     while True:
         seen: object
@@ -74,7 +81,7 @@ def wait_until_blocking(
             seen = error
         if time.monotonic() >= end:
             raise WaitedInVain(description, timeout_s, seen)
-        time.sleep(INTERVAL_S)
+        time.sleep(interval_s)
 
 
 async def hold_for(
