@@ -7,25 +7,18 @@ The restart policy of the containers becomes `on-failure`: with `unless-stopped`
 start a worker again that has left.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import docker
-import docker.errors
+from docker import DockerClient
 from docker.models.containers import Container
-from requests.exceptions import RequestException
 
+from deploy.autoscaling.docker_engine import SERVICE_VARIABLE, DockerEngine, service_of
 from deploy.autoscaling.driver import DriverFailed, Fleet, Leaver, Started
 
-T = TypeVar("T")
-
-#: Seconds that the engine has to answer.
-TIMEOUT_S = 30
-#: The container's variable that names the service of its worker.
-SERVICE_VARIABLE = "PENSTOCK_WORKER_SERVICE"
 PROJECT_LABEL = "com.docker.compose.project"
 COMPOSE_SERVICE_LABEL = "com.docker.compose.service"
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
 NUMBER_LABEL = "com.docker.compose.container-number"
 #: Copied from a container's configuration to a new one, as they are.
 CONFIG = (
@@ -46,15 +39,15 @@ class DockerDriver:
             "label": [f"{PROJECT_LABEL}={project}", f"{COMPOSE_SERVICE_LABEL}={worker}"]
         }
         self._project, self._worker = project, worker
-        self._client: docker.DockerClient | None = None
+        self._engine = DockerEngine()
 
     async def look(self, service: str) -> Fleet:
         """Return the containers that run, and why one restarts."""
-        return await self._in_thread(lambda: self._look(service))
+        return await self._engine.ask(lambda client: self._look(client, service))
 
     async def start(self, service: str, *, current: int, wanted: int) -> None:
         """Start stopped containers, then copies."""
-        await self._in_thread(lambda: self._start(service, wanted - current))
+        await self._engine.ask(lambda client: self._start(client, service, wanted - current))
 
     async def note_leaving(
         self, service: str, leaving: Sequence[Leaver], *, current: int, wanted: int
@@ -63,26 +56,20 @@ class DockerDriver:
 
     async def close(self) -> None:
         """Close the connections to the engine."""
-        client, self._client = self._client, None
-        if client is not None:
-            await asyncio.to_thread(client.close)
+        await self._engine.close()
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        try:
-            return await asyncio.to_thread(work)
-        except (docker.errors.DockerException, RequestException) as error:
-            # The engine may come back at another address, such as a new socket.
-            await self.close()
-            raise DriverFailed(f"the Docker engine: {error}") from error
+    def _containers(self, client: DockerClient, service: str) -> list[Container]:
+        found = client.containers.list(all=True, filters=self._filters)
+        return [
+            one
+            for one in found
+            if service_of(one.attrs["Config"]["Env"] or ()) == service
+            # That of `docker compose run` is the operator's.
+            and one.labels.get(ONE_OFF_LABEL) != "True"
+        ]
 
-    def _containers(self, service: str) -> list[Container]:
-        if self._client is None:
-            self._client = docker.from_env(timeout=TIMEOUT_S)
-        found = self._client.containers.list(all=True, filters=self._filters)
-        return [one for one in found if service_of(one.attrs["Config"]["Env"] or ()) == service]
-
-    def _look(self, service: str) -> Fleet:
-        containers = self._containers(service)
+    def _look(self, client: DockerClient, service: str) -> Fleet:
+        containers = self._containers(client, service)
         started, failed = [], ""
         for one in containers:
             if one.attrs["HostConfig"]["RestartPolicy"]["Name"] not in ("on-failure", "no"):
@@ -95,8 +82,8 @@ class DockerDriver:
                 failed = f"the container {one.name} ended with {code}, and restarts"
         return Fleet(tuple(started), failed)
 
-    def _start(self, service: str, count: int) -> None:
-        containers = self._containers(service)
+    def _start(self, client: DockerClient, service: str, count: int) -> None:
+        containers = self._containers(client, service)
         if not containers:
             raise DriverFailed(
                 f"no container of the compose service {self._worker} in the project "
@@ -107,24 +94,17 @@ class DockerDriver:
         for one in stopped[:count]:
             one.start()
         for _ in range(count - len(stopped)):
-            self._copy(containers[0]).start()
+            self._copy(client, containers[0]).start()
 
-    def _copy(self, one: Container) -> Container:
-        assert self._client is not None, "copy before a look"
+    def _copy(self, client: DockerClient, one: Container) -> Container:
         number = 1 + max(
             int(other.labels.get(NUMBER_LABEL, 0))
-            for other in self._client.containers.list(all=True, filters=self._filters)
+            for other in client.containers.list(all=True, filters=self._filters)
         )
         config = copied(one.attrs, number=number, worker=self._worker)
         name = f"{self._project}-{self._worker}-{number}"
-        made = self._client.api.create_container_from_config(config, name)
-        return self._client.containers.get(made["Id"])
-
-
-def service_of(env: Sequence[str]) -> str:
-    """Return the service of a worker's container, from its variables."""
-    values = (text.partition("=") for text in env)
-    return next((value for name, _, value in values if name == SERVICE_VARIABLE), "")
+        made = client.api.create_container_from_config(config, name)
+        return client.containers.get(made["Id"])
 
 
 def copied(attrs: Mapping[str, Any], *, number: int, worker: str) -> dict[str, Any]:

@@ -28,13 +28,15 @@ class DriverName(StrEnum):
 
     COMMAND = "command"
     DOCKER = "docker"
+    SWARM = "swarm"
 
 
 DriverOption = Annotated[
     DriverName,
     typer.Option(
-        help="`command` calls a program of yours, `docker` starts containers of a compose project. "
-        "`penstock up` scales its own services without this command."
+        help="`command` calls a program of yours, `docker` starts containers of a compose project, "
+        "`swarm` starts copies of a service of a Docker Swarm stack. `penstock up` scales its own "
+        "services without this command."
     ),
 ]
 Program = Annotated[
@@ -48,7 +50,11 @@ CommandTimeout = Annotated[
     float, typer.Option(min=1, help="For `command`: seconds that the program has.")
 ]
 Project = Annotated[
-    str, typer.Option(help="For `docker`: the compose project.", envvar="COMPOSE_PROJECT_NAME")
+    str,
+    typer.Option(
+        help="For `docker`: the compose project; for `swarm`: the stack.",
+        envvar="COMPOSE_PROJECT_NAME",
+    ),
 ]
 SettingsFile = Annotated[
     Path | None,
@@ -61,7 +67,7 @@ SettingsFile = Annotated[
     ),
 ]
 ComposeService = Annotated[
-    str, typer.Option(help="For `docker`: the compose service of the workers.")
+    str, typer.Option(help="For `docker` and `swarm`: the compose service of the workers.")
 ]
 
 
@@ -126,14 +132,17 @@ def _driver(
             raise typer.BadParameter("expected --command with the driver `command`, got none")
         return CommandDriver(argv, timeout_s=command_timeout)
     if not project:
-        raise typer.BadParameter("expected --project with the driver `docker`, got none")
+        raise typer.BadParameter(f"expected --project with the driver `{name}`, got none")
     try:
-        # Only this driver needs the library.
+        # Only these drivers need the library.
         from deploy.autoscaling.docker_driver import DockerDriver  # noqa: PLC0415
+        from deploy.autoscaling.swarm_driver import SwarmDriver  # noqa: PLC0415
     except ImportError:
         raise typer.BadParameter(
-            "the driver `docker` needs a library: pip install 'penstock[docker]'"
+            f"the driver `{name}` needs a library: pip install 'penstock[docker]'"
         ) from None
+    if name is DriverName.SWARM:
+        return SwarmDriver(project, worker=worker)
     return DockerDriver(project, worker=worker)
 
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,13 @@ class Compose:
     """A project of docker compose made of the repository's own files.
 
     settings: the variables that the compose file reads.  The developer's own environment and
-    `.env` do not count, so that each run is the same.
+    `.env` do not count, so that each run is the same.  overlays: laid over docker-compose.yml.
     """
 
-    def __init__(self, *, port: int, settings: dict[str, str]) -> None:
+    def __init__(
+        self, *, port: int, settings: dict[str, str], overlays: Sequence[str] = ()
+    ) -> None:
+        self._files = ("docker-compose.yml", *overlays)
         self.project = f"penstock-test-{secrets.token_hex(4)}"
         self.url = f"http://127.0.0.1:{port}"
         self.images = [f"{self.project}/queue-service", f"{self.project}/inference-worker"]
@@ -62,8 +66,9 @@ class Compose:
 
     def compose(self, *arguments: str) -> str:
         """Run one command of docker compose and return what it printed."""
-        files = ["--project-name", self.project, "--env-file", os.devnull]
-        return self._checked(["docker", "compose", *files, "-f", "docker-compose.yml", *arguments])
+        command = ["docker", "compose", "--project-name", self.project, "--env-file", os.devnull]
+        files = [option for file in self._files for option in ("-f", file)]
+        return self.run([*command, *files, *arguments])
 
     def up(self, *, workers: int) -> None:
         """Start everything, and return once every container is healthy."""
@@ -79,8 +84,12 @@ class Compose:
 
     def remove(self) -> None:
         """Stop and delete containers, networks, volumes and images of this project."""
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
+        self.down()
         _run(["docker", "image", "rm", "--force", *self.images])
+
+    def down(self) -> None:
+        """Stop and delete all but the images."""
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
     def containers(self, service: str) -> list[str]:
         """Return the ids of a service's containers, those that have ended included."""
@@ -89,13 +98,13 @@ class Compose:
     def inspect(self, container: str) -> dict[str, Any]:
         """Return what the engine knows of a container."""
         description: dict[str, Any] = json.loads(
-            self._checked(["docker", "inspect", container]),
+            self.run(["docker", "inspect", container]),
         )[0]
         return description
 
     def execute(self, container: str, *command: str) -> str:
         """Run a command inside a container and return what it printed."""
-        return self._checked(["docker", "exec", container, *command])
+        return self.run(["docker", "exec", container, *command])
 
     def look(self, container: str, path: str) -> str:
         """GET a path of a worker's own port."""
@@ -115,7 +124,7 @@ class Compose:
         script = "import os, sys; os.kill(int(sys.argv[1]), 9)"
         command = ["python", "-c", script, str(before["State"]["Pid"])]
         inside = ["docker", "run", "--rm", "--pid=host", "--user=0", self.images[0]]
-        self._checked([*inside, *command])
+        self.run([*inside, *command])
 
         def is_back() -> bool:
             now = self.inspect(container)
@@ -124,19 +133,23 @@ class Compose:
 
         wait_until_blocking(is_back, "the killed container was restarted", RESTART_S)
 
-    def _checked(self, command: list[str]) -> str:
-        done = _run(command, self.env)
+    def run(self, command: list[str], *, given: str | None = None) -> str:
+        """Run a command and return what it printed; given: what it reads from its input."""
+        done = _run(command, self.env, given)
         if done.returncode:
             words = " ".join(command)
             raise DockerFailed(f"`{words}` ended with {done.returncode}:\n{done.stderr[-4000:]}")
         return done.stdout
 
 
-def _run(command: list[str], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: list[str], env: dict[str, str] | None = None, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=ROOT,
         env=env,
+        input=given,
         capture_output=True,
         text=True,
         timeout=COMMAND_S,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploy.autoscaling.docker_driver import DockerDriver, copied, service_of
+from deploy.autoscaling.docker_driver import DockerDriver, copied
+from deploy.autoscaling.docker_engine import service_of
 from deploy.autoscaling.driver import DriverFailed
 from tests.containers.compose import reason_without_engine
 from tests.waiting import wait_until

@@ -239,3 +239,38 @@ def test_the_gpu_file_reserves_a_gpu_and_asks_for_transformers() -> None:
     assert done.returncode == 0, done.stderr
     assert "driver: nvidia" in done.stdout
     assert "EXTRAS: worker,transformers" in done.stdout
+
+
+SWARM_FILE = "docker-compose.swarm.yml"
+NOT_IN_A_SWARM = {"build", "depends_on", "pull_policy", "restart", "security_opt", "tmpfs"}
+
+
+def test_in_a_swarm_nothing_needs_one_address_for_all_tasks_and_one_port_is_open() -> None:
+    found = services("docker-compose.yml", SWARM_FILE, PENSTOCK_PORT="81")
+    alone = services("docker-compose.yml")
+    assert found.keys() == alone.keys()
+    assert {one["deploy"]["endpoint_mode"] for one in found.values()} == {"dnsrr"}
+    ports = [port for one in found.values() for port in one.get("ports", ())]
+    assert ports == [{"mode": "host", "target": 8080, "published": "81", "protocol": "tcp"}]
+    # `docker stack` refuses these, or ignores them.
+    for name, one in found.items():
+        assert not one.keys() & NOT_IN_A_SWARM, name
+        mounts = {(mount["type"], mount["target"]) for mount in one["volumes"]}
+        assert mounts >= {(mount["type"], mount["target"]) for mount in alone[name]["volumes"]}
+        assert ("tmpfs", "/tmp") in mounts
+        assert one["deploy"]["resources"] == alone[name]["deploy"]["resources"]
+
+
+def test_in_a_swarm_a_worker_that_leaves_stays_away_and_the_token_is_a_secret() -> None:
+    found = services("docker-compose.yml", SWARM_FILE, PENSTOCK_SERVICE="mine")
+    worker, queue = found["inference-worker"], found["queue-service"]
+    assert worker["deploy"]["restart_policy"]["condition"] == "on-failure"
+    assert worker["deploy"]["update_config"]["parallelism"] == 1
+    for one in (worker, queue):
+        (secret,) = one["secrets"]
+        assert secret["target"] == worker["environment"]["PENSTOCK_WORKER_TOKEN_FILE"]
+        assert (secret["uid"], int(secret["mode"])) == ("10001", 0o400)
+    tokens = queue["environment"]["PENSTOCK_WORKER_TOKEN_DIR"]
+    assert worker["environment"]["PENSTOCK_WORKER_TOKEN_FILE"] == f"{tokens}/mine"
+    # A worker whose probe is late must not be stopped while it is busy.
+    assert "/tmp/was-ready" in worker["healthcheck"]["test"][1]

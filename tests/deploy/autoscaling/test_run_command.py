@@ -127,6 +127,7 @@ async def test_the_work_of_a_killed_autoscaler_is_taken_over(
     [
         (["--driver", "command"], "expected --command"),
         (["--driver", "docker"], "expected --project"),
+        (["--driver", "swarm"], "expected --project"),
         (["--driver", "kubernetes"], "kubernetes"),
         ([], "--driver"),
     ],
