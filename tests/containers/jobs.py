@@ -67,6 +67,13 @@ class Jobs:
         with self._open("GET", self.metrics_url, token=self.admin_token) as answer:
             return counted(answer.read().decode(), f"penstock_queue_{what}_total", "input")
 
+    def workers(self) -> list[dict[str, Any]]:
+        """Return what the connected workers say about themselves."""
+        with self._open("GET", self.service_url, token=self.admin_token) as answer:
+            subscribers = json.load(answer)["input"]["subscribers"]
+        about = [one["about"] for one in subscribers if one["connected"]]
+        return [one for one in about if one.get("kind") == "worker"]
+
     def _operate(self, verb: str) -> None:
         url = f"{self.service_url}/{verb}"
         with self._open("POST", url, b"", token=self.admin_token):
