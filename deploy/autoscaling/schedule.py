@@ -13,8 +13,6 @@ from queue_service.settings.cronscaler import Schedule as Schedule  # noqa: PLC0
 
 #: How far back a target is looked for.  A schedule that is rarer than this has no target between.
 LONGEST_AGO = timedelta(days=366)
-#: At most this many times of a schedule are checked: that many in a row may be excluded.
-MOST_TIMES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +49,28 @@ def target_at(schedule: Schedule, now: datetime) -> Target | None:
 
 def _last_time(expression: str, excluded: tuple[str, ...], now: datetime) -> datetime | None:
     # get_prev returns moments before its start: a second later, it may return the start itself.
-    times = croniter(expression, now + timedelta(seconds=1), second_at_beginning=True)
-    for _ in range(MOST_TIMES):
+    start = now + timedelta(seconds=1)
+    while True:
         try:
-            time: datetime = times.get_prev(datetime)
+            time: datetime = croniter(expression, start, second_at_beginning=True).get_prev(
+                datetime
+            )
         except CroniterError:
             return None
         if now - time > LONGEST_AGO:
             return None
         if not any(_is_on(date, time) for date in excluded):
             return time.astimezone(UTC)
-    return None
+        # Nothing of an excluded date counts, however often a day the schedule comes: each look goes
+        # back by a day at least.
+        start = _midnight(time)
 
 
 def _is_on(date: str, time: datetime) -> bool:
     """Say whether a time lies on an excluded date: its last three fields name whole days."""
     days = " ".join(["0 0 0", *date.split()[3:]])
-    midnight = time.replace(hour=0, minute=0, second=0, microsecond=0)
-    return bool(croniter.match(days, midnight, second_at_beginning=True))
+    return bool(croniter.match(days, _midnight(time), second_at_beginning=True))
+
+
+def _midnight(time: datetime) -> datetime:
+    return time.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -56,14 +56,43 @@ def once(figures: Figures, given: Autoscaler) -> Decision:
         (Figures(waiting=45, workers=4), settings(), 5),
         (Figures(waiting=36, workers=4), settings(), 4),
         (Figures(waiting=29, workers=4), settings(), 3),
+        # The same for every metric: at the edge nothing changes, beyond it the formula does.
+        (Figures(waiting=33, workers=3), settings(backlog=30), 3),
+        (Figures(waiting=34, workers=3), settings(backlog=30), 4),
+        (Figures(waiting=27, workers=3), settings(backlog=30), 3),
+        (Figures(waiting=26, workers=30), settings(backlog=30), 26),
+        (Figures(workers=10, wait_s=33.0), settings(wait=30), 10),
+        (Figures(workers=10, wait_s=33.1), settings(wait=30), 12),
+        (Figures(workers=10, wait_s=27.0), settings(wait=30), 10),
+        (Figures(workers=10, wait_s=26.9), settings(wait=30), 9),
+        (Figures(workers=10, cpu=66.0), settings(cpu=60), 10),
+        (Figures(workers=10, cpu=66.1), settings(cpu=60), 12),
+        (Figures(workers=10, cpu=54.0), settings(cpu=60), 10),
+        (Figures(workers=10, cpu=50.0), settings(cpu=60), 9),
+        (Figures(workers=10, cpu=0.0), settings(cpu=60), 1),
+        (Figures(workers=10, cpu=None), settings(cpu=60), 10),
         # The strategy that asks for most decides.
         (Figures(waiting=20, workers=2, cpu=180), settings(average=10, cpu=60), 6),
         (Figures(waiting=80, workers=2, cpu=60), settings(average=10, cpu=60), 8),
+        # Also when it asks for no change: the others cannot shrink it.
+        (Figures(waiting=1, workers=4, cpu=60), settings(average=10, cpu=60), 4),
+        (Figures(waiting=1, workers=4, cpu=None), settings(average=10, cpu=60), 4),
+        (Figures(waiting=1, workers=4, cpu=6), settings(average=10, cpu=60), 1),
+        (
+            Figures(waiting=90, workers=3, wait_s=90, cpu=90),
+            settings(backlog=30, wait=30, cpu=60),
+            9,
+        ),
         # Limits.
         (Figures(waiting=5000, workers=2), settings(most=7), 7),
         (Figures(workers=2), settings(least=2), 2),
         (Figures(running=9, workers=9), settings(most=7), 7),
         (Figures(workers=0), settings(least=3), 3),
+        (Figures(workers=9), settings(least=3), 3),
+        (Figures(workers=9, waiting=90), settings(most=7), 7),
+        (Figures(waiting=20_000, workers=900), settings(most=1000), 1000),
+        (Figures(waiting=50, workers=3), settings(least=3, most=3), 3),
+        (Figures(workers=3), settings(least=3, most=3), 3),
         # Zero, and back.
         (Figures(workers=1), settings(least=0), 0),
         (Figures(waiting=1, workers=1), settings(least=0), 1),
@@ -122,10 +151,61 @@ def test_puts_into_a_paused_service_start_no_worker_and_keep_none() -> None:
     assert series(given, [*steps, (600.0, resumed)])[-1] == 1
 
 
-def test_leaving_zero_starts_as_many_workers_as_the_settings_say() -> None:
-    behavior = Behavior.model_validate({"onZero": {"scaleUpActivationReplicas": 3}})
-    given = settings(least=0, behavior=behavior)
-    assert once(Figures(waiting=1), given).wanted == 3
+@pytest.mark.parametrize(
+    ("figures", "most", "wanted"),
+    [
+        (Figures(waiting=1), 100, 3),
+        (Figures(waiting=500), 100, 3),
+        (Figures(waiting=1), 2, 2),
+        # Only the first step is theirs: from one worker on, the formula decides.
+        (Figures(waiting=1, workers=1), 100, 1),
+        (Figures(), 100, 0),
+    ],
+)
+def test_leaving_zero_starts_as_many_workers_as_the_settings_say(
+    figures: Figures, most: int, wanted: int
+) -> None:
+    behavior = Behavior.model_validate(
+        {
+            "onZero": {"scaleUpActivationReplicas": 3, "scaleDownGracePeriodSeconds": 0},
+            "scaleDown": {"stabilizationWindowSeconds": 0},
+        }
+    )
+    given = settings(least=0, most=most, behavior=behavior)
+    assert once(figures, given).wanted == wanted
+
+
+def test_the_scale_up_window_holds_a_service_at_zero_back_no_longer_than_it_says() -> None:
+    given = settings(least=0, behavior=behavior(up=60))
+    steps = [(float(at), Figures(waiting=1)) for at in range(0, 121, 10)]
+    wanted = dict(zip([at for at, _ in steps], series(given, steps), strict=True))
+    assert (wanted[50.0], wanted[60.0]) == (0, 1)
+
+
+def test_puts_per_second_are_those_of_each_worker() -> None:
+    # 30 a second, at most 5 for each worker.
+    given = settings(qps=5.0, behavior=behavior(down=300))
+    steps = [(float(at), Figures(workers=2, put_total=30 * at)) for at in range(0, 600, 5)]
+    assert series(given, steps)[-1] == 6
+    # 31.5 are within a tenth of what six workers take, and 34 are not.
+    for each_s, most in ((31.5, 6), (34.0, 7)):
+        more = [(at, Figures(workers=6, put_total=round(each_s * at))) for at, _ in steps]
+        assert series(given, more)[-1] == most
+
+
+@pytest.mark.parametrize(("grace", "shrinks_at"), [(0, 300.0), (100, 300.0), (900, 900.0)])
+def test_zero_needs_the_scale_down_window_and_the_grace(grace: int, shrinks_at: float) -> None:
+    given = settings(least=0, behavior=behavior(down=300, zero=grace))
+    steps = [(float(at), Figures(workers=1)) for at in range(0, 1001, 10)]
+    wanted = dict(zip([at for at, _ in steps], series(given, steps), strict=True))
+    assert (wanted[shrinks_at - 10], wanted[shrinks_at]) == (1, 0)
+
+
+def test_a_least_number_above_zero_knows_no_grace() -> None:
+    given = settings(least=2, behavior=behavior(down=300, zero=900))
+    steps = [(float(at), Figures(workers=5)) for at in range(0, 400, 10)]
+    wanted = dict(zip([at for at, _ in steps], series(given, steps), strict=True))
+    assert (wanted[290.0], wanted[300.0]) == (5, 2)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,65 @@ def test_seconds_come_first() -> None:
     assert target.since == datetime(2026, 11, 26, 10, 45, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "since"),
+    [
+        ("0 0 8 * * *", "2026-11-26 08:00:00"),
+        ("30 0 8 * * *", "2026-11-26 08:00:30"),
+        ("*/20 * * * * *", "2026-11-26 08:00:40"),
+        ("0 0 8 ? * *", "2026-11-26 08:00:00"),
+        ("0 0 8 * * MON-WED", "2026-11-25 08:00:00"),
+        # Sunday is 0 and 7.
+        ("0 0 8 * * 0", "2026-11-22 08:00:00"),
+        ("0 0 8 * * 7", "2026-11-22 08:00:00"),
+        ("0 0 8 1 * *", "2026-11-01 08:00:00"),
+        ("0 0 0 1 1 *", "2026-01-01 00:00:00"),
+        # The days of both fields count, as in every cron.
+        ("0 0 8 1 * 1", "2026-11-23 08:00:00"),
+        # Dates that do not exist, or were longer ago than a year.
+        ("0 0 0 31 2 *", None),
+        ("0 0 0 29 2 *", None),
+    ],
+)
+def test_a_schedule_has_six_fields_of_cron(schedule: str, since: str | None) -> None:
+    read = read_schedule({"ScaleJobs": [{"Schedule": schedule, "TargetSize": 6}]})
+    target = target_at(read, datetime(2026, 11, 26, 8, 0, 45, tzinfo=UTC))
+    wanted = since and datetime.fromisoformat(since).replace(tzinfo=UTC)
+    assert (target and target.since) == wanted
+
+
+@pytest.mark.parametrize(
+    ("excluded", "since"),
+    [
+        (["* * * * * 6,0"], "2026-11-27"),
+        # An excluded date is a whole day, whatever its first three fields say.
+        (["0 0 0 * * SAT"], "2026-11-27"),
+        (["* * 9-17 28 11 *"], "2026-11-27"),
+        (["* * * 26-28 11 ?"], "2026-11-25"),
+        (["* * * 28 11 *", "* * * 27 11 *"], "2026-11-26"),
+        (["* * * 25 12 *"], "2026-11-28"),
+        (["* * * * 11 *"], "2026-10-31"),
+        (["* * * * * *"], None),
+    ],
+)
+# Also with more times on one day than days in a year.
+@pytest.mark.parametrize("schedule", ["0 0 8 * * *", "* * 8 * * *"])
+def test_on_an_excluded_date_no_target_begins(
+    schedule: str, excluded: list[str], since: str | None
+) -> None:
+    job = {"Schedule": schedule, "TargetSize": 6}
+    read = read_schedule({"ScaleJobs": [job], "ExcludeDates": excluded})
+    target = target_at(read, datetime(2026, 11, 28, 12, tzinfo=UTC))
+    assert (target and str(target.since.date())) == since
+
+
+def test_of_targets_that_begin_together_the_last_in_the_list_holds_also_zero() -> None:
+    jobs = [{"Schedule": "0 0 8 * * *", "TargetSize": size} for size in (6, 0)]
+    target = target_at(read_schedule({"ScaleJobs": jobs}), datetime(2026, 11, 26, 9, tzinfo=UTC))
+    assert target is not None
+    assert target.size == 0
+
+
 def test_times_are_those_of_the_time_zone_also_when_clocks_change() -> None:
     schedule = read_schedule({**WEEKDAYS, "ExcludeDates": [], "TimeZone": "Europe/Berlin"})
     for day, hour in ((24, 6), (25, 7)):
