@@ -179,6 +179,8 @@ def test_the_worker_of_another_machine_is_that_of_the_main_file() -> None:
     )
     for of_the_main in ("networks", "depends_on", "<<"):
         main.pop(of_the_main, None)
+    # The locks of the GPUs: the main file gets them from docker-compose.gpu.yml.
+    alone["volumes"].remove("gpus:/gpus")
     main["volumes"][1], alone["volumes"][1] = "tokens", "tokens"
     for name in ("PENSTOCK_WORKER_QUEUE_URL", "PENSTOCK_WORKER_TOKEN_FILE"):
         assert main["environment"].pop(name) != alone["environment"].pop(name)
@@ -193,7 +195,7 @@ def test_a_worker_machine_needs_the_address_and_a_token_file() -> None:
     assert found.keys() == {"inference-worker"}
     worker = found["inference-worker"]
     mounted = {one["target"]: one for one in worker["volumes"]}
-    assert set(mounted) == {"/handlers", "/run/secrets"}
+    assert set(mounted) == {"/handlers", "/run/secrets", "/gpus"}
     assert mounted["/run/secrets"]["read_only"] is True
     assert Path(mounted["/run/secrets"]["source"]) == ROOT / "secrets"
     token_file = Path(worker["environment"]["PENSTOCK_WORKER_TOKEN_FILE"])
@@ -204,6 +206,18 @@ def test_a_worker_machine_has_gpus_with_the_same_file() -> None:
     found = services(WORKER_FILE, "docker-compose.gpu.yml", **QUEUE_URL)
     devices = found["inference-worker"]["deploy"]["resources"]["reservations"]["devices"]
     assert devices[0]["capabilities"] == ["gpu"]
+
+
+@pytest.mark.parametrize("files", [(WORKER_FILE,), (WORKER_FILE, "docker-compose.gpu.yml")])
+def test_the_workers_of_a_machine_share_the_locks_of_its_gpus(files: tuple[str, ...]) -> None:
+    worker = services(*files, **QUEUE_URL, PENSTOCK_WORKER_GPUS="2")["inference-worker"]
+    assert worker["environment"]["PENSTOCK_WORKER_GPUS"] == "2"
+    folder = worker["environment"]["PENSTOCK_WORKER_GPU_DIR"]
+    (locks,) = (one for one in worker["volumes"] if one["target"] == folder)
+    # One volume in all containers, which they can write to.
+    assert (locks["type"], locks["source"], locks.get("read_only")) == ("volume", "gpus", None)
+    # `--scale` cannot start a second container with the same name or port.
+    assert not {"container_name", "ports"} & worker.keys()
 
 
 def test_the_settings_in_the_guide_of_several_machines_make_both_sides() -> None:
