@@ -1,5 +1,6 @@
-"""The GPUs of the workers of `penstock up --gpus`."""
+"""The GPUs of the workers of `penstock up --gpus` and `penstock worker --gpus`."""
 
+import os
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from deploy.errors import GpusRefused
 from deploy.local.wish import WorkerGpus
 from inference_worker.errors import NoGpus
-from inference_worker.gpu.devices import Gpu, choose, list_gpus, names_in
+from inference_worker.gpu.devices import Gpu, choose, list_gpus, names_in, visible_names
 
 Gpus = Annotated[
     str,
@@ -34,6 +35,11 @@ def worker_gpus(wanted: str, *, per_worker: int, per_gpu: int) -> tuple[WorkerGp
         gpus: Sequence[Gpu] = list_gpus()
         if wanted.strip().lower() != "all":
             gpus = choose(gpus, names_in(wanted))
+        elif (names := visible_names(os.environ.get("CUDA_VISIBLE_DEVICES"))) is not None:
+            # A scheduler such as Slurm sets it: the other GPUs are for others.
+            gpus = choose(gpus, names)
+            if not gpus:
+                raise NoGpus("--gpus all: CUDA_VISIBLE_DEVICES hides all of them")
     except NoGpus as error:
         raise GpusRefused(str(error)) from None
     if not gpus:

@@ -15,6 +15,12 @@ from client_sdk.respawn import Respawn
 from deploy.errors import ChildFailed, DeployError
 from deploy.local.child import Child
 
+#: Seconds that each process has after a second Ctrl-C.
+HURRIED_GRACE_S = 2.0
+
+#: Seconds that a worker has beyond its grace: it returns its jobs when the grace is over.
+WORKER_SLACK_S = 5.0
+
 #: When an ended child is started again.
 RESPAWN = Respawn(first_s=0.5, longest_s=10.0)
 

@@ -30,7 +30,7 @@ from deploy.local.autoscale_driver import LocalDriver
 from deploy.local.child import Child
 from deploy.local.control import Control
 from deploy.local.data_dir import DEFAULT_PATH, DataDir, Running
-from deploy.local.keeper import Keeper
+from deploy.local.keeper import HURRIED_GRACE_S, Keeper
 from deploy.local.own_service import OwnService
 from deploy.local.redis_server import (
     STOP_GRACE_S,
@@ -53,9 +53,6 @@ LOOK_EVERY_S = 0.05
 
 #: Seconds that the queue service has to stop: its `drain_s` and a little more.
 SERVICE_GRACE_S = 15.0
-
-#: Seconds that each process has after a second Ctrl-C.
-HURRIED_GRACE_S = 2.0
 
 #: The default of the largest payload, in KiB.  As in PAI EAS, a queue then takes 230,399 entries;
 #: with 1024 KiB it takes about 1,800.

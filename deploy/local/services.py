@@ -29,7 +29,7 @@ from deploy.errors import (
 from deploy.local.child import Child
 from deploy.local.data_dir import Running, write_private
 from deploy.local.gpus import check_free, gpu_settings
-from deploy.local.keeper import Keeper
+from deploy.local.keeper import WORKER_SLACK_S, Keeper
 from deploy.local.own_service import OwnService
 from deploy.local.service import LocalService
 from deploy.local.wish import Wish, environment_of
@@ -360,7 +360,7 @@ class LocalServices:
             name,
             start,
             on_event=partial(self._on_line, name),
-            grace_s=self._grace_s + 5.0,
+            grace_s=self._grace_s + WORKER_SLACK_S,
             may_leave=True,
         )
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from client_sdk import AsyncQueueClient, QueueClient
 from client_sdk.steady_output import steady
 from client_sdk.wire import names
-from deploy.commands.up.merged_log import MergedLog
+from deploy.commands.merged_log import MergedLog
 from deploy.errors import NotRunning
 from deploy.local.data_dir import DataDir, Running
 from tests.conftest import StartService, StartWorker

@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from deploy.admin import AdminApi
-from deploy.commands.up.gpus import divided, worker_gpus
+from deploy.commands.gpu_options import divided, worker_gpus
 from deploy.errors import BadServiceFile, GpusRefused
 from deploy.local.wish import WorkerGpus
 from deploy.service_json.compose import render_compose
@@ -58,6 +58,24 @@ def test_gpus_that_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
             worker_gpus(wrong, per_worker=1, per_gpu=1)
     with pytest.raises(typer.BadParameter, match="expected all, or numbers"):
         worker_gpus(",", per_worker=1, per_gpu=1)
+
+
+def test_all_means_those_that_cuda_visible_devices_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", StubGpus(tmp_path / "machine", 4).path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    allowed = WorkerGpus(count=1, visible=f"{uuid(3)},{uuid(1)}")
+    assert worker_gpus("all", per_worker=1, per_gpu=1) == (allowed, 2)
+    # What an option names wins over the environment.
+    named = WorkerGpus(count=1, visible=uuid(0))
+    assert worker_gpus("0", per_worker=1, per_gpu=1) == (named, 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(GpusRefused, match="CUDA_VISIBLE_DEVICES hides all"):
+        worker_gpus("all", per_worker=1, per_gpu=1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    with pytest.raises(GpusRefused, match="got '7'"):
+        worker_gpus("all", per_worker=1, per_gpu=1)
 
 
 @pytest.mark.parametrize(

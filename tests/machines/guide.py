@@ -11,8 +11,8 @@ QUEUE = (
     "--tls-key queue.key"
 )
 WORKER = (
-    "CUDA_VISIBLE_DEVICES=0 penstock worker --url https://queue:8080 --service demo "
-    "--token-file worker-token \\"
+    "penstock worker --url https://queue:8080 --service demo --token-file worker-token "
+    "--ca-file queue.pem \\"
 )
 CHECK = "penstock workers demo"
 

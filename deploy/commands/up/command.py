@@ -1,19 +1,15 @@
 """`penstock up`: everything on this machine, in the foreground."""
 
-import asyncio
-import os
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
-from client_sdk.steady_output import make_output_steady
+from deploy.commands.gpu_options import Gpus, PerGpu, PerWorker, worker_gpus
 from deploy.commands.options import Engine, EngineOptions, read_secret
+from deploy.commands.until_stopped import run_in_foreground
 from deploy.commands.up.foreground import run_up
-from deploy.commands.up.gpus import Gpus, PerGpu, PerWorker, worker_gpus
 from deploy.commands.up.limits import (
     InputLength,
     InputPayload,
@@ -24,7 +20,6 @@ from deploy.commands.up.limits import (
     service_limits,
     settings_of,
 )
-from deploy.commands.up.merged_log import MergedLog
 from deploy.local.data_dir import DEFAULT_PATH
 from deploy.local.engine_check import NoEngine, check_engine
 from deploy.local.mode import HOST, MAX_PAYLOAD_KB, LocalOptions
@@ -101,9 +96,6 @@ Autoscaling = Annotated[
         "`autoscale run` starts them on other machines."
     ),
 ]
-
-#: Seconds to wait for the last lines of the log.
-LAST_LINES_S = 2.0
 
 
 class Fsync(StrEnum):
@@ -233,10 +225,4 @@ def _run(options: LocalOptions) -> NoReturn:
     except NoEngine as error:
         raise typer.BadParameter(str(error)) from error
     check_tls(options.tls_cert, options.tls_key)
-    make_output_steady()
-    log = MergedLog(Console(markup=False, emoji=False))
-    code = asyncio.run(run_up(options, log))
-    if not log.flush(timeout_s=LAST_LINES_S):
-        # The writing thread hangs, and Python would wait for it.
-        os._exit(code)
-    sys.exit(code)
+    run_in_foreground(lambda log: run_up(options, log))

@@ -4,24 +4,18 @@ import asyncio
 import contextlib
 import os
 import shlex
-import signal
 from collections.abc import Collection, Iterator, Mapping
-
-import typer
 
 from client_sdk import AsyncQueueClient
 from client_sdk.errors import QueueError, Unauthorized
-from client_sdk.stop_signals import stop_signals
 from deploy.admin import AdminApi
-from deploy.commands.printing import is_terminal, note
-from deploy.commands.up.merged_log import MergedLog
-from deploy.errors import ChildFailed, DeployError, penstock
+from deploy.commands.merged_log import MergedLog
+from deploy.commands.printing import is_terminal
+from deploy.commands.until_stopped import until_stopped
+from deploy.errors import DeployError, penstock
 from deploy.local.data_dir import DataDir, Running, data_option
 from deploy.local.mode import LocalMode, LocalOptions
 from deploy.local.workers import connected_here
-
-#: Seconds that an error waits for the log lines before it.
-LAST_LINES_S = 2.0
 
 #: Seconds between two looks for workers that have connected.
 LOOK_EVERY_S = 0.2
@@ -49,59 +43,9 @@ async def run_up(options: LocalOptions, log: MergedLog) -> int:
     failed for good.
     """
     local = LocalMode(options, on_line=log.line)
-    stopping = asyncio.Event()
-
-    def on_signal(number: signal.Signals) -> None:
-        if stopping.is_set():
-            local.hurry()
-            log.line("penstock", f"{number.name} again: stopping now")
-            return
-        stopping.set()
-        log.line("penstock", f"{number.name}: stopping; send it again to stop at once")
-
-    loop = asyncio.get_running_loop()
-    # The first signal stops everything in order; a second one stops waiting.
-    stopped_by = stop_signals()
-    for number in stopped_by:
-        loop.add_signal_handler(number, on_signal, number)
     for sentence in ignored_in(os.environ):
         log.line("penstock", sentence)
-    code = 0
-    try:
-        await _until_stopped(local, stopping, log)
-    except DeployError as error:
-        # Flush first: the lines of the processes that stop would otherwise come before the error.
-        await asyncio.to_thread(log.flush, timeout_s=LAST_LINES_S)
-        note(_reason(error), colour=typer.colors.RED)
-        code = 1
-    finally:
-        await local.stop()
-        for number in stopped_by:
-            loop.remove_signal_handler(number)
-    if code == 0:
-        log.line("penstock", "stopped")
-    return code
-
-
-def _reason(error: DeployError) -> str:
-    """Return the error's message, without the lines of a child that the log has already shown."""
-    if isinstance(error, ChildFailed) and error.name != "redis":
-        return f"{error.name} {error.why}; see its output above"
-    return str(error)
-
-
-async def _until_stopped(local: LocalMode, stopping: asyncio.Event, log: MergedLog) -> None:
-    """Start and serve until the event; raises the error that ends it before."""
-    stopped = asyncio.create_task(stopping.wait())
-    work = asyncio.create_task(_serve(local, log))
-    try:
-        await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            await work
-    finally:
-        for task in (stopped, work):
-            task.cancel()
-        await asyncio.gather(stopped, work, return_exceptions=True)
+    return await until_stopped(local, lambda: _serve(local, log), log)
 
 
 async def _serve(local: LocalMode, log: MergedLog) -> None:
