@@ -1,5 +1,6 @@
 """The load that a worker reports, and the state of its GPUs."""
 
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -7,6 +8,11 @@ from client_sdk.wire.proto import worker_pb2
 
 #: The most characters of a reason that the queue service keeps.
 MAX_REASON_LENGTH = 1000
+#: The most characters of a state that are read, and the longest time to load, in seconds: a day.
+MAX_STATE_LENGTH = 64
+MAX_LOAD_S = 86_400.0
+#: More than a measurement can be wrong.
+MAX_CPU_PERCENT = 1000.0
 
 
 class GpuState(StrEnum):
@@ -68,7 +74,12 @@ def load_to_proto(load: Load) -> worker_pb2.Load:
 
 
 def load_from_proto(proto: worker_pb2.Load) -> Load:
-    """Decode the load."""
+    """Decode the load; a number that cannot be is unknown.
+
+    A job may have taken over its worker.  What it says must not disturb what is computed from it,
+    such as the mean of all workers.
+    """
+    cpu_percent = proto.cpu_percent if proto.HasField("cpu_percent") else None
     return Load(
         running=proto.running,
         waiting=proto.waiting,
@@ -76,10 +87,15 @@ def load_from_proto(proto: worker_pb2.Load) -> Load:
         memory_bytes=proto.memory_bytes,
         gpu_memory_bytes=proto.gpu_memory_bytes,
         gpu_memory_total_bytes=proto.gpu_memory_total_bytes,
-        gpu_utilization=proto.gpu_utilization,
-        load_s=proto.load_s,
-        state=proto.state,
-        cpu_percent=proto.cpu_percent if proto.HasField("cpu_percent") else None,
+        gpu_utilization=_known(proto.gpu_utilization, most=1.0),
+        load_s=_known(proto.load_s, most=MAX_LOAD_S),
+        state=proto.state[:MAX_STATE_LENGTH],
+        cpu_percent=None if cpu_percent is None else _known(cpu_percent, most=MAX_CPU_PERCENT),
         gpu_state=proto.gpu_state,
         gpu_reason=proto.gpu_reason,
     )
+
+
+def _known(number: float, *, most: float) -> float:
+    """Return the number, at most `most`; 0 for one that is negative or not finite."""
+    return min(number, most) if math.isfinite(number) and number > 0 else 0.0

@@ -36,6 +36,8 @@ from client_sdk.wire.worker import (
     encode_to_worker,
 )
 
+#: What a worker that a hostile job has taken over may say of itself.
+HOSTILE = st.floats(width=32)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 tags = st.dictionaries(texts, texts, max_size=3)
 indexes = st.integers(0, 2**63 - 1)
@@ -204,3 +206,20 @@ def test_the_last_attempt_is_known_only_under_a_limit() -> None:
     assert Delivery(1, 5, "r", b"", max_delivery=5).last_attempt
     assert not Delivery(1, 4, "r", b"", max_delivery=5).last_attempt
     assert not Delivery(1, 99, "r", b"", max_delivery=0).last_attempt
+
+
+@given(st.floats(), HOSTILE, HOSTILE, st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_load_has_only_numbers_that_can_be(
+    load_s: float, utilization: float, cpu_percent: float, state: str
+) -> None:
+    said = Load(
+        load_s=load_s, gpu_utilization=utilization, cpu_percent=cpu_percent, state=state * 50
+    )
+    read = decode_from_worker(encode_from_worker(Renew(said)))
+    assert isinstance(read, Renew)
+    assert read.load is not None
+    assert 0 <= read.load.load_s <= 86_400
+    assert 0 <= read.load.gpu_utilization <= 1
+    assert read.load.cpu_percent is not None
+    assert 0 <= read.load.cpu_percent <= 1000
+    assert len(read.load.state) <= 64
