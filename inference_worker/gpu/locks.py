@@ -33,6 +33,7 @@ DEFAULT_FOLDER = "/dev/shm/penstock-gpus" if sys.platform == "linux" else "/tmp/
 _MAX_TEXT_BYTES = 4096
 #: Most characters of each of its names.
 _MAX_NAME_LENGTH = 100
+_MAX_PID = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +170,11 @@ class LockFolder:
         try:
             fields = json.loads(os.pread(fd, _MAX_TEXT_BYTES, 0))
             names = {name: _plain(fields[name]) for name in ("worker", "service", "host")}
-            return Holder(**names, pid=int(fields["pid"]))
-        except (ValueError, KeyError, TypeError):
-            # It has taken the lock and not written yet, or another version has.
+            pid = int(fields["pid"])
+            return Holder(**names, pid=pid) if 0 <= pid <= _MAX_PID else Holder()
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            # It has taken the lock and not written yet, or somebody else has written: every user
+            # of the machine can.
             return Holder()
         finally:
             os.close(fd)

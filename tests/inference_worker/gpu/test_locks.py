@@ -118,12 +118,31 @@ signal.pause()
     assert take(folder, claims, gpus=one) == [0]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"worker": 1}', '{"pid": {}}', "\x00" * 9000])
+NAMED = '{"worker": "w", "service": "s", "host": "h", "pid": '
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"worker": 1}',
+        '{"pid": {}}',
+        "\x00" * 9000,
+        "[" * 4096,
+        NAMED + "Infinity}",
+        NAMED + "1e999}",
+        NAMED + "NaN}",
+        NAMED + "9" * 4000 + "}",
+        "\ud800",
+    ],
+)
 def test_a_spoiled_text_only_hides_the_name(
     tmp_path: Path, folder: LockFolder, claims: list[Claim], text: str
 ) -> None:
     take(folder, claims)
-    (tmp_path / "deep" / "locks" / "GPU-0.lock").write_text(text)
+    (tmp_path / "deep" / "locks" / "GPU-0.lock").write_text(text, errors="surrogatepass")
     (held,) = take(folder, claims, gpus=GPUS[:1]).holders  # type: ignore[union-attr]
     assert str(held[1]) == "a worker whose name is not known"
 
