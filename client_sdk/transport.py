@@ -16,6 +16,7 @@ from client_sdk.calls import Answer, Call, Retry
 from client_sdk.certificates import trusted
 from client_sdk.refusals import from_answer
 from client_sdk.replicas import Replicas, is_about_replica
+from client_sdk.token_header import token_header
 from client_sdk.unreachable import failed_connection, why
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
@@ -72,8 +73,7 @@ class Transport:
         self._path = f"{names.EAS_PREFIX}/{quote(service, safe='')}"
         self.jobs_path = names.JOBS_PATH.format(service=quote(service, safe=""))
         self._headers = {names.USER_HEADER: self.uid, names.GROUP_HEADER: gid}
-        if token:
-            self._headers["Authorization"] = token
+        self._headers |= token_header(token, url)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self.connections = connections
         self._ssl = trusted(ca_file)

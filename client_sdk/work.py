@@ -34,6 +34,7 @@ from client_sdk.held_deliveries import HeldDeliveries
 from client_sdk.leave_wish import LeaveWish
 from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
 from client_sdk.signs_of_life import renew, watch_silence
+from client_sdk.token_header import token_header
 from client_sdk.unanswered_hellos import UnansweredHellos
 from client_sdk.websocket import next_binary, open_websocket
 from client_sdk.wire import names
@@ -110,7 +111,7 @@ class WorkConnection:
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._replicas = Replicas(url)
         self._reconnect = Reconnect(self._replicas, backoff or Backoff(most_s=MOST_WAIT_S))
-        self._headers = {"Authorization": token} if token else {}
+        self._headers = token_header(token, url)
         self.uid = uid or str(uuid.uuid4())
         self._hello = partial(Hello, version=version, engine=engine, host=host, gpu=gpu, pid=pid)
         self._connect_timeout_s, self._load = connect_timeout_s, load

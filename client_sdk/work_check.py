@@ -11,6 +11,7 @@ from client_sdk.backoff import Backoff
 from client_sdk.certificates import trusted
 from client_sdk.refusals import from_answer, is_redirect
 from client_sdk.replicas import MOST_WAIT_S, Reconnect, Replicas
+from client_sdk.token_header import token_header
 from client_sdk.unreachable import failed_connection
 from client_sdk.wire import names
 
@@ -30,7 +31,7 @@ async def check_welcome(url: str, service: str, *, token: str, ca_file: str = ""
     reconnect = Reconnect(replicas, Backoff(most_s=MOST_WAIT_S))
     path = names.WORK_PATH.format(service=quote(service, safe=""))
     timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)
-    headers = {"Authorization": token} if token else {}
+    headers = token_header(token, url)
     connector = aiohttp.TCPConnector(ssl=trusted(ca_file))
     async with aiohttp.ClientSession(
         timeout=timeout, headers=headers, connector=connector

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import aiohttp
 
 from client_sdk.certificates import trusted
+from client_sdk.token_header import token_header
 from client_sdk.unreachable import why
 from deploy.errors import AdminRefused, Interrupted, NoAnswer
 
@@ -20,7 +21,7 @@ class AdminApi:
 
     def __init__(self, url: str, admin_token: str) -> None:
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": admin_token, "Accept": "application/json"}
+        self._headers = {**token_header(admin_token, url), "Accept": "application/json"}
 
     def ask(
         self,

@@ -10,6 +10,7 @@ import aiohttp
 
 from client_sdk.certificates import trusted
 from client_sdk.replicas import Replicas
+from client_sdk.token_header import token_header
 from client_sdk.wire import names
 
 #: How long the queue service may take to respond, in seconds.
@@ -29,7 +30,7 @@ class PeerWorkers:
     def __init__(self, url: str, service: str, *, token: str, uid: str, ca_file: str = "") -> None:
         self._replicas = Replicas(url)
         self._path = names.WORKERS_PATH.format(service=quote(service, safe=""))
-        self._headers = {"Authorization": token} if token else {}
+        self._headers = token_header(token, url)
         self._uid = uid
         self._ca_file = ca_file
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import aiohttp
 
 from client_sdk.certificates import trusted
+from client_sdk.token_header import token_header
 from client_sdk.unreachable import why
 from deploy.admin import ANSWER_TIMEOUT_S, sentence_of, service_path
 from deploy.autoscaling.driver import Leaver, Started
@@ -27,7 +28,7 @@ class ScaleApi:
 
     def __init__(self, url: str, admin_token: str) -> None:
         self.url = url.rstrip("/")
-        self._headers = {"Authorization": admin_token, "Accept": "application/json"}
+        self._headers = {**token_header(admin_token, url), "Accept": "application/json"}
         self._opened: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
