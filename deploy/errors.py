@@ -137,6 +137,15 @@ class DataDirTaken(DeployError):
         self.data_dir = data_dir
 
 
+class RestoreUnfinished(DeployError):
+    """A restore into this data directory was killed, so it holds a part of a backup."""
+
+    code = "RESTORE_UNFINISHED"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} holds a part of a backup; `penstock restore --force` it again")
+
+
 class UntrustedPath(DeployError):
     """Another user could change the data directory, whose files start programs."""
 

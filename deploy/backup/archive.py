@@ -118,12 +118,14 @@ def _members(file: IO[bytes]) -> Iterator[Member]:
     try:
         with tarfile.open(fileobj=file, mode="r|") as tar:
             for found in tar:
-                if not found.isreg() or found.size > MOST_MEMBER_BYTES:
-                    raise BadBackup("plain members", repr(found.name))
+                # A sparse one may be larger than the file that it is in.
+                if not found.isreg() or found.issparse() or found.size > MOST_MEMBER_BYTES:
+                    raise BadBackup("plain members", repr(found.name[:80]))
                 opened = tar.extractfile(found)
                 data = opened.read() if opened else b""
                 if hashlib.sha256(data).hexdigest() != found.pax_headers.get(_DIGEST):
-                    raise BadBackup(f"{found.name} as it was written", "another: it is damaged")
+                    came = "another: it is damaged"
+                    raise BadBackup(f"{found.name[:80]!r} as it was written", came)
                 yield Member(found.name, data)
     except (tarfile.TarError, EOFError, ValueError, UnicodeError) as error:
         raise BadBackup(

@@ -41,6 +41,7 @@ async def save_local(file: IO[bytes], data_dir: DataDir) -> Saved:
         async with opened(settings_of(redis_url)) as redis:
             return await save(file, redis, PREFIX, folders=folders)
     with data_dir.lock():
+        data_dir.check_whole()
         async with _own_redis(data_dir) as redis_url, opened(settings_of(redis_url)) as redis:
             return await save(file, redis, PREFIX, folders=folders)
 
@@ -50,24 +51,29 @@ async def restore_local(file: IO[bytes], data_dir: DataDir, *, force: bool) -> R
     with data_dir.lock():
         if _has_data(data_dir) and not force:
             raise StoreNotEmpty(str(data_dir.path))
-        aside = _move_aside(data_dir)
-        try:
-            async with _own_redis(data_dir) as redis_url, opened(settings_of(redis_url)) as redis:
-                return await restore(
-                    file,
-                    redis,
-                    PREFIX,
-                    places={"data": data_dir.path, "services": data_dir.services},
-                    where=str(data_dir.path),
-                    force=False,
-                )
-        except BaseException:
-            _remove(data_dir)
-            if aside is not None:
-                for path in aside.iterdir():
-                    path.rename(data_dir.path / path.name)
-                aside.rmdir()
-            raise
+        with data_dir.restoring():
+            aside = _move_aside(data_dir)
+            try:
+                return await _restore_into(file, data_dir)
+            except BaseException:
+                _remove(data_dir)
+                if aside is not None:
+                    for path in aside.iterdir():
+                        path.rename(data_dir.path / path.name)
+                    aside.rmdir()
+                raise
+
+
+async def _restore_into(file: IO[bytes], data_dir: DataDir) -> Restored:
+    async with _own_redis(data_dir) as redis_url, opened(settings_of(redis_url)) as redis:
+        return await restore(
+            file,
+            redis,
+            PREFIX,
+            places={"data": data_dir.path, "services": data_dir.services},
+            where=str(data_dir.path),
+            force=False,
+        )
 
 
 def _parts(data_dir: DataDir) -> list[Path]:

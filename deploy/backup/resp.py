@@ -51,7 +51,10 @@ def decode(data: bytes, *, prefix: bytes) -> Iterator[Command]:
             at += size + 2
         if at > len(data) or len(words) < 2:
             raise BadBackup("whole commands", "one that is cut off")
-        if words[0] not in ALLOWED or not words[1].startswith(prefix + b":"):
+        # UNLINK takes several keys; a backup names one, which is checked.
+        has_one_key = words[0] != b"UNLINK" or len(words) == 2
+        is_of_backup = words[0] in ALLOWED and words[1].startswith(prefix + b":")
+        if not (is_of_backup and has_one_key):
             raise BadBackup("commands of a backup", repr(b" ".join(words[:2])[:80]))
         yield Command(words[1], data[start:at])
 

@@ -16,9 +16,16 @@ from deploy.backup.archive import ABOUT, Member, about_of, read
 from deploy.backup.client import Client
 from deploy.backup.errors import BadBackup
 from deploy.backup.replay import Replay
+from deploy.backup.resp import decode
 from deploy.local.data_dir import write_private
 
 _FILE = re.compile(r"files/([a-z-]+)/([A-Za-z0-9_][A-Za-z0-9_.-]*)")
+
+#: The files that a folder of a local mode takes: no other, such as its lock, is ever replaced.
+_NAMES = {
+    "data": re.compile(r"token|worker-token|admin-token"),
+    "services": re.compile(r"[^/]+\.json"),
+}
 
 
 @dataclass(slots=True)
@@ -41,8 +48,15 @@ def checked(file: IO[bytes]) -> IO[bytes]:
         shutil.copyfileobj(file, kept)
         kept.seek(0)
         file = kept
-    for _ in read(file):
-        pass
+    prefix = ""
+    for member in read(file):
+        if member.name == ABOUT:
+            prefix = str(about_of(member).get("key_prefix"))
+        elif member.name.startswith("redis/"):
+            for _ in decode(member.data, prefix=prefix.encode()):
+                pass
+        elif _FILE.fullmatch(member.name):
+            _text(member)
     file.seek(0)
     return file
 
@@ -68,19 +82,19 @@ async def restore(
     restored = _begin(members, prefix)
     if force:
         await replay.empty()
-    files: list[tuple[Path, bytes]] = []
+    files: list[tuple[Path, str]] = []
     try:
         for member in members:
             if member.name.startswith("redis/"):
                 await replay.write(member)
             elif place := _place(member, places):
-                files.append((place, member.data))
+                files.append((place, _text(member)))
             else:
                 restored.left_out.append(member.name)
         await replay.finish()
-        for path, data in files:
+        for path, text in files:
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            write_private(path, data.decode())
+            write_private(path, text)
     except BaseException:
         # A queue service that starts now must not serve a part.
         await replay.empty()
@@ -106,4 +120,14 @@ def _place(member: Member, places: Mapping[str, Path]) -> Path | None:
     """Return where a file goes; None when it has no place here."""
     match = _FILE.fullmatch(member.name)
     folder = places.get(match[1]) if match else None
-    return folder / match[2] if match and folder else None
+    if match is None or folder is None:
+        return None
+    names = _NAMES.get(match[1])
+    return folder / match[2] if names is None or names.fullmatch(match[2]) else None
+
+
+def _text(member: Member) -> str:
+    try:
+        return member.data.decode()
+    except UnicodeError:
+        raise BadBackup(f"text in {member.name!r:.80}", "other bytes") from None

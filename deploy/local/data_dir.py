@@ -8,6 +8,7 @@ running.json   the URLs and tokens of the running local mode               (0600
 redis-url      the address and the password of its Redis, for backups      (0600)
 services/      a file for each service, with its tokens                    (0600)
 redis/         the append-only file
+restoring      there while a restore writes the others, and after one that was killed
 """
 
 import fcntl
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from client_sdk.wire.tokens import new_token
-from deploy.errors import DataDirTaken, NotRunning
+from deploy.errors import DataDirTaken, NotRunning, RestoreUnfinished
 from deploy.local.trusted_path import check_secret, check_trusted
 
 #: The default directory.
@@ -57,6 +58,7 @@ class DataDir:
         self.services = path / "services"
         self.files = path / "files"
         self._running = path / "running.json"
+        self._restoring = path / "restoring"
         self._redis_url = path / "redis-url"
 
     @contextmanager
@@ -77,6 +79,20 @@ class DataDir:
                 yield
             finally:
                 self._forget()
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Mark what is there as a part until the end; a kill leaves the mark.  Locked."""
+        write_private(self._restoring, "")
+        try:
+            yield
+        finally:
+            self._restoring.unlink(missing_ok=True)
+
+    def check_whole(self) -> None:
+        """Raise `RestoreUnfinished` if a restore was killed.  Locked."""
+        if self._restoring.exists():
+            raise RestoreUnfinished(self.path)
 
     def _forget(self) -> None:
         self._running.unlink(missing_ok=True)

@@ -141,6 +141,7 @@ class LocalMode:
         """
         try:
             self._held.enter_context(self._data_dir.lock())
+            self._data_dir.check_whole()
             running = self._where()
             redis = await self._start_redis()
             await self._start_service(running, redis)

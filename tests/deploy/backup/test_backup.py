@@ -284,6 +284,7 @@ async def test_a_damaged_file_changes_nothing(
         b"*3\r\n$3\r\nSET\r\n$5\r\nother\r\n$1\r\nx\r\n",
         b"*3\r\n$3\r\nSET\r\n$5\r\nps:on",
         b"PING\r\n",
+        b"*3\r\n$6\r\nUNLINK\r\n$4\r\nps:x\r\n$5\r\nother\r\n",
     ],
 )
 async def test_only_commands_of_a_backup_are_run(
@@ -298,6 +299,9 @@ async def test_only_commands_of_a_backup_are_run(
         await _restore(file.getvalue(), machines[1].url)
     # Not even a part of it is left.
     assert await _stored(machines[1].url) == {}
+    # The commands find out before anything that is there is removed.
+    with pytest.raises(BadBackup):
+        checked(io.BytesIO(file.getvalue()))
 
 
 async def test_a_newer_format_is_refused() -> None:

@@ -1,6 +1,8 @@
 """Backups of a local mode: made while it runs, restored in another directory."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from client_sdk import QueueClient
 from client_sdk.wire.names import REQUEST_ID_TAG
 from deploy.backup.errors import BadBackup, StoreNotEmpty
 from deploy.cli import app
-from deploy.errors import DataDirTaken, NotRunning
+from deploy.errors import DataDirTaken, NotRunning, RestoreUnfinished
 from deploy.local.data_dir import DataDir
 from tests.deploy.local_mode import StartUp
 
@@ -74,3 +76,28 @@ def test_a_restore_that_fails_leaves_the_directory_as_it_was(tmp_path: Path) -> 
     assert isinstance(nothing.exception, NotRunning)
     assert not (tmp_path / "nowhere").exists()
     assert not (tmp_path / "of-nothing").exists()
+
+
+def test_a_part_that_a_killed_restore_has_left_is_not_served(tmp_path: Path) -> None:
+    data_dir, file = DataDir(tmp_path / "data"), tmp_path / "penstock.backup"
+    with data_dir.lock():
+        token = data_dir.token("token")
+    assert _penstock("backup", file, "--data", data_dir.path).exit_code == 0
+    killed = (
+        "import os, sys; from deploy.backup import local; from deploy.cli import main; "
+        "local.restore = lambda *words, **more: os.kill(os.getpid(), 9); main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", killed, "restore", file, "--data", data_dir.path, "--force"],
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == -9
+    for command in ("up", "backup"):
+        words = ["--workers", 0] if command == "up" else [tmp_path / "of-a-part"]
+        refused = _penstock(command, *words, "--data", data_dir.path)
+        assert isinstance(refused.exception, RestoreUnfinished)
+    again = _penstock("restore", file, "--data", data_dir.path, "--force")
+    assert again.exit_code == 0, again.exception
+    assert data_dir.token("token") == token
+    assert _penstock("backup", tmp_path / "whole", "--data", data_dir.path).exit_code == 0
