@@ -35,6 +35,9 @@ class ServedCertificate:
         # Before the files are read, so that a change in between is noticed.
         self._loaded = self._stats()
         self._newest = _load(cert_file, key_file)
+        if wrong := _wrong_date(self._newest, cert_file):
+            # A service that does not start helps nobody, and a client may look away.
+            log.error("Clients will refuse the certificate in %s: %s.", cert_file, wrong)
         self.context = _empty_context()
         # Called for every connection, also of clients that send no name (SNI).
         self.context.sni_callback = self._use_newest
@@ -54,7 +57,7 @@ class ServedCertificate:
                 seen = found
                 continue
             try:
-                self._newest = await asyncio.to_thread(_load, self._cert_file, self._key_file)
+                self._newest = await asyncio.to_thread(self._load_valid)
             except WrongTlsFiles as error:
                 # Tried again at each look, because not every cause changes a file's times.
                 if str(error) != failure:
@@ -63,6 +66,13 @@ class ServedCertificate:
                 continue
             self._loaded, failure = found, ""
             log.info("New connections get the new certificate in %s.", self._cert_file)
+
+    def _load_valid(self) -> ssl.SSLContext:
+        found = _load(self._cert_file, self._key_file)
+        if wrong := _wrong_date(found, self._cert_file):
+            expected = "expected a certificate that is valid now"
+            raise WrongTlsFiles(f"tls_cert_file: {expected}, {self._cert_file}: {wrong}")
+        return found
 
     def _stats(self) -> tuple[_Stat, ...]:
         return tuple(_stat(path) for path in (self._cert_file, self._key_file) if path)
@@ -127,3 +137,39 @@ def _read(setting: str, path: str) -> str:
         return Path(path).read_text(encoding="latin-1")
     except OSError as error:
         raise WrongTlsFiles(f"{setting}: cannot read {path}: {error.strerror}") from error
+
+
+#: OpenSSL's numbers of what is wrong with the dates of a certificate.
+_WRONG_DATES = {9: "certificate is not yet valid", 10: "certificate has expired"}
+
+
+def _wrong_date(served: ssl.SSLContext, cert_file: str) -> str:
+    """Return what is wrong with the dates of the certificate that this context shows; or "".
+
+    The library reads the dates of a certificate only for the other side of a connection, so this
+    connects two ends in memory.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    # The certificate itself is trusted, whoever has signed it.
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        client.load_verify_locations(cert_file)
+    except ssl.SSLError:
+        return ""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (
+        client.wrap_bio(to_client, to_server),
+        served.wrap_bio(to_server, to_client, server_side=True),
+    )
+    # Each end answers once or twice.
+    for end in ends * 3:
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLCertVerificationError as error:
+            return _WRONG_DATES.get(error.verify_code, "")
+        except ssl.SSLError:
+            return ""
+    return ""

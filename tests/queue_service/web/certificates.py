@@ -1,6 +1,7 @@
 """Certificates for tests of the queue service's own TLS."""
 
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -16,10 +17,20 @@ class Authority:
         self.ca_file = folder / "ca.pem"
         self._authority.cert_pem.write_to_path(str(self.ca_file))
 
-    def issue(self, folder: Path) -> tuple[Path, Path]:
-        """Write a new certificate and its key into a folder; return their paths."""
+    def issue(
+        self, folder: Path, *, from_days: int | None = None, to_days: int | None = None
+    ) -> tuple[Path, Path]:
+        """Write a new certificate and its key into a folder; return their paths.
+
+        from_days, to_days: when it is valid, in days from now.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        issued = self._authority.issue_cert(*NAMES)
+        now = datetime.now(UTC)
+        issued = self._authority.issue_cert(
+            *NAMES,
+            not_before=None if from_days is None else now + timedelta(days=from_days),
+            not_after=None if to_days is None else now + timedelta(days=to_days),
+        )
         cert, key = folder / "cert.pem", folder / "key.pem"
         cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         key.write_bytes(issued.private_key_pem.bytes())

@@ -117,6 +117,14 @@ async def test_a_broken_certificate_changes_nothing_and_is_reported_once(
         (cert.unlink, "tls_cert_file: cannot read"),
         (lambda: cert.write_bytes(other.read_bytes()), "has the key of another one"),
     ]
+    for folder, days in (("expired", (-9, -1)), ("early", (1, 9))):
+        wrong, wrong_key = authority.issue(tmp_path / folder, from_days=days[0], to_days=days[1])
+        breaks.append(
+            (
+                partial(replace_both, (wrong, wrong_key), (cert, key)),
+                "a certificate that is valid now",
+            )
+        )
     for number, (break_it, why) in enumerate(breaks, start=1):
         break_it()
         await wait_until(partial(has_reported, service, number), "it reports")
@@ -126,7 +134,12 @@ async def test_a_broken_certificate_changes_nothing_and_is_reported_once(
     new_key.replace(key)
     fixed.replace(cert)
     await wait_until(lambda: is_shown(service.port, cert), "the fixed one is shown")
-    assert has_reported(service, 3)
+    assert has_reported(service, len(breaks))
+
+
+def replace_both(new: tuple[Path, Path], old: tuple[Path, Path]) -> None:
+    for here, there in zip(new, old, strict=True):
+        here.replace(there)
 
 
 def has_reported(service: QueueServiceProcess, times: int) -> bool:
@@ -288,6 +301,14 @@ def test_files_that_cannot_be_used_are_named(
     with pytest.raises(WrongTlsFiles) as wrong:
         ServedCertificate(cert, key)
     assert sentence in str(wrong.value)
+
+
+def test_a_certificate_that_clients_refuse_is_served_and_reported(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cert, key = authority.issue(tmp_path / "old", from_days=-9, to_days=-1)
+    assert ServedCertificate(str(cert), str(key))
+    assert f"Clients will refuse the certificate in {cert}: certificate has expired" in caplog.text
 
 
 def test_one_file_may_have_both(files: Path) -> None:
