@@ -27,10 +27,10 @@
 
 {{- define "penstock.selector" -}}
 app.kubernetes.io/name: penstock
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- if .service }}
-penstock/service: {{ include "penstock.slug" .service }}
+penstock/service: {{ include "penstock.slug" .service | quote }}
 {{- end }}
 {{- end -}}
 
@@ -143,10 +143,10 @@ capabilities: {drop: [ALL]}
 {{/* Where the pods of a part run. */}}
 {{- define "penstock.placement" -}}
 {{- with .priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .nodeSelector }}
 nodeSelector: {{ toJson . }}
@@ -163,7 +163,7 @@ affinity: {{ toJson . }}
 {{- define "penstock.namespacePeer" -}}
 namespaceSelector:
   matchLabels:
-    kubernetes.io/metadata.name: {{ . }}
+    kubernetes.io/metadata.name: {{ . | quote }}
 {{- end -}}
 {{- define "penstock.dns" -}}
 - ports:

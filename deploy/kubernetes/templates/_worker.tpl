@@ -85,7 +85,7 @@ initContainers:
 {{- end }}
 containers:
   - name: inference-worker
-    image: {{ include "penstock.image" (dict "root" $root "image" $worker.image) }}
+    image: {{ include "penstock.image" (dict "root" $root "image" $worker.image) | quote }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
     securityContext: {{- include "penstock.hardenedContainer" $root | nindent 6 }}
     {{- with $worker.workingDir }}
@@ -161,21 +161,21 @@ volumes:
   - name: models
     {{- if or $worker.modelCache.claim $worker.modelCache.size }}
     persistentVolumeClaim:
-      claimName: {{ default (printf "%s-models" (include "penstock.workerName" .)) $worker.modelCache.claim }}
+      claimName: {{ default (printf "%s-models" (include "penstock.workerName" .)) $worker.modelCache.claim | quote }}
     {{- else }}
     emptyDir: {}
     {{- end }}
   # The token of this service's workers and no other.
   - name: token
     secret:
-      secretName: {{ include "penstock.workerTokens" $root }}
+      secretName: {{ include "penstock.workerTokens" $root | quote }}
       defaultMode: 0440
       items:
         - {key: {{ .name | quote }}, path: {{ .name | quote }}}
   {{- if $hasCa }}
   - name: tls
     secret:
-      secretName: {{ $tls.secretName }}
+      secretName: {{ $tls.secretName | quote }}
       defaultMode: 0440
       items:
         - {key: {{ $tls.caKey | quote }}, path: {{ $tls.caKey | quote }}}
