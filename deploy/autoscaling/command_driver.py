@@ -11,11 +11,12 @@ by themselves, so it must not stop them; it may switch off their machines once t
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import IO
 
@@ -27,6 +28,9 @@ TIMEOUT_S = 60.0
 TERM_GRACE_S = 5.0
 #: The end of its output that an error quotes.
 MOST_QUOTED_BYTES = 400
+#: Output that is kept on the disk, and how often that is looked at, in seconds.
+MOST_KEPT_BYTES = 1024 * 1024
+LOOK_EVERY_S = 0.2
 
 
 class CommandDriver:
@@ -64,10 +68,12 @@ class CommandDriver:
         }
         # A file, because a pipe would stay open in a worker that the program starts.
         with tempfile.TemporaryFile() as output:
+            # Each write goes to the end, also after the file was emptied.
+            flags = fcntl.fcntl(output, fcntl.F_GETFL)
+            fcntl.fcntl(output, fcntl.F_SETFL, flags | os.O_APPEND)
             code = await self._run([service, str(current), str(wanted)], env, output)
             if code:
-                output.seek(max(0, output.tell() - MOST_QUOTED_BYTES))
-                raise DriverFailed(_failure(self._argv[0], code, output.read()))
+                raise DriverFailed(_failure(self._argv[0], code, _end_of(output)))
 
     async def _run(
         self, arguments: Sequence[str], env: Mapping[str, str], output: IO[bytes]
@@ -86,12 +92,14 @@ class CommandDriver:
         except OSError as error:
             raise DriverFailed(f"cannot start {self._argv[0]}: {error}") from None
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s), _kept_short(output):
                 return await process.wait()
         except TimeoutError:
             await _end(process)
+            said = _end_of(output).decode(errors="replace").strip()
             raise DriverFailed(
                 f"{self._argv[0]} did not end within {self._timeout_s:g} s, and was ended"
+                + (f": {said}" if said else "")
             ) from None
         except asyncio.CancelledError:
             await _end(process)
@@ -99,13 +107,40 @@ class CommandDriver:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TERM_GRACE_S):
-                await process.wait()
-                return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(TERM_GRACE_S):
+            await process.wait()
+    # Also when the program itself has ended: what it started may ignore SIGTERM.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def _kept_short(output: IO[bytes]) -> AsyncIterator[None]:
+    """Empty the file whenever it is long: a program that prints for ever fills no disk."""
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if os.fstat(output.fileno()).st_size > MOST_KEPT_BYTES:
+                last_words = _end_of(output)
+                os.ftruncate(output.fileno(), 0)
+                os.write(output.fileno(), last_words)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _end_of(output: IO[bytes]) -> bytes:
+    size = os.fstat(output.fileno()).st_size
+    return os.pread(output.fileno(), MOST_QUOTED_BYTES, max(0, size - MOST_QUOTED_BYTES))
 
 
 def _failure(program: str, code: int, output: bytes) -> str:

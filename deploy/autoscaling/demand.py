@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from deploy.autoscaling.figures import Figures
-from queue_service.settings.autoscaler import Autoscaler, Metric, Strategy
+from queue_service.settings.autoscaler import MOST_WORKERS, Autoscaler, Metric, Strategy
 
 #: No change is made while a metric is this close to its threshold, as a share of it.
 TOLERANCE = 0.1
@@ -72,7 +72,8 @@ def _asked_by(strategy: Strategy, figures: Figures, puts_per_s: float) -> Demand
         clause = f"{_jobs(figures.waiting)} waiting ({clause})"
     if abs(ratio - 1) <= TOLERANCE + ROUNDING:
         return Demand(figures.workers, clause)
-    return Demand(math.ceil(figures.workers * ratio - ROUNDING), clause)
+    # Not more than a service may have: a tiny threshold makes the ratio infinite.
+    return Demand(math.ceil(figures.workers * min(ratio, MOST_WORKERS) - ROUNDING), clause)
 
 
 def _busy(figures: Figures) -> Demand:

@@ -29,7 +29,7 @@ def from_json(kept: object, *, now_s: float) -> History:
         assert isinstance(kept, dict)
         needed = tuple(Needed(int(n), float(a), float(b)) for n, a, b in kept["needed"])
         puts = tuple(PutCount(float(at), int(total)) for at, total in kept["puts"])
-    except (AssertionError, KeyError, TypeError, ValueError):
+    except (AssertionError, KeyError, TypeError, ValueError, OverflowError):
         return History()
     last = max([one.to_s for one in needed] + [one.at_s for one in puts], default=now_s)
     ahead_s = max(0.0, last - now_s)

@@ -16,7 +16,7 @@ from deploy.autoscaling.driver import Driver
 from deploy.autoscaling.scale_api import ScaleApi
 from deploy.autoscaling.scaler import Scaler
 from deploy.autoscaling.settings import Autoscaler
-from deploy.errors import DeployError
+from deploy.errors import AdminRefused, DeployError
 
 #: Seconds between two looks for services, and for new settings of those that are not scaled.
 LIST_EVERY_S = 5.0
@@ -94,7 +94,7 @@ class Loop:
                 for name in await self._api.services()
                 if self._can_scale(name) and (not options.services or name in options.services)
             ]
-            found = {name: await self._has_settings(name) for name in names}
+            found = {name: await self._is_scaled(name) for name in names}
         except Exception as error:
             # Those that are known are scaled on, whatever it is; the next look tries again.
             if str(error) != self._trouble:
@@ -112,6 +112,13 @@ class Loop:
                 await asyncio.gather(task, return_exceptions=True)
                 with contextlib.suppress(DeployError):
                     await scaler.give_back()
+
+    async def _is_scaled(self, name: str) -> bool:
+        """Say whether a service is to be scaled; as before if it alone cannot be asked."""
+        try:
+            return await self._has_settings(name)
+        except AdminRefused:
+            return name in self._tasks
 
     async def _has_settings(self, name: str) -> bool:
         """Say whether a service is to be scaled, and read its schedule."""
@@ -134,9 +141,5 @@ class Loop:
 
     async def _keep_scaling(self, scaler: Scaler) -> None:
         while True:
-            try:
-                await scaler.tick()
-            except Exception as error:
-                # A defect in one service must not end the others; the next tick tries again.
-                self._say(f"{scaler.service}: a decision failed: {error!r}")
+            await scaler.tick()
             await asyncio.sleep(self._options.interval_s)

@@ -25,6 +25,17 @@ from deploy.errors import AdminRefused, DeployError, NoAnswer
 
 #: When a driver that has failed is called again.
 RETRY = Respawn(first_s=1.0, longest_s=60.0)
+
+
+def steady_clock() -> Callable[[], float]:
+    """Return a clock that begins with the seconds since 1970, and that nobody sets afterwards.
+
+    The history has times, and windows must neither end nor begin again when the date is corrected.
+    """
+    began_s = time.time() - time.monotonic()
+    return lambda: began_s + time.monotonic()
+
+
 #: The lease is renewed after this share of it, and counts as ours for this share.
 RENEW_SHARE = 1 / 3
 SURE_SHARE = 0.9
@@ -50,7 +61,8 @@ class Scaler:
     """Scales one service while this autoscaler has its lease.
 
     holder: the name of this autoscaler.  say: for the operator's log.  default: settings of a
-    service without its own.
+    service without its own.  clock: for the history, in seconds.  date: seconds since 1970, for
+    the schedule.
     """
 
     service: str
@@ -61,7 +73,8 @@ class Scaler:
     say: Callable[[str], None]
     default: Autoscaler | None = None
     schedule: dict[str, Any] | None = None
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = field(default_factory=steady_clock)
+    date: Callable[[], float] = time.time
     _history: History = field(default_factory=History)
     _decided: Decision | None = None
     _reported: tuple[int, int, str | None] | None = None
@@ -79,6 +92,9 @@ class Scaler:
             trouble = await self._step()
         except (NoAnswer, AdminRefused) as error:
             trouble = f"the queue service cannot be asked: {error}"
+        except Exception as error:
+            # A defect in one service must not end the others.
+            trouble = f"a decision failed: {error!r:.300}"
         if trouble and trouble != self._said:
             self.say(f"{self.service}: {trouble}")
         self._said = trouble
@@ -101,7 +117,12 @@ class Scaler:
         fleet = await self._look()
         starting = await self._starting(answer, fleet, now_s)
         figures = read_figures(answer, starting=starting)
-        decision, self._history = wish(figures, wanted, self._history, now_s=now_s)
+        decision, self._history = wish(
+            figures, wanted, self._history, now_s=now_s, date_s=self.date()
+        )
+        if not self._has_lease():
+            # A driver that took long to look, or this process stood still.
+            return "the lease ended before anything was done; the next decision takes it again"
         if decision.wanted != figures.workers and decision != self._decided:
             change = f"{figures.workers} to {decision.wanted} workers"
             self.say(f"{self.service}: {change}: {decision.reason}")
@@ -121,9 +142,9 @@ class Scaler:
             return answer
         # Another one may have decided until now: then its history counts, and not ours.
         self._renewed_at_s, self._decided = began_s, None
-        kept = answer.get("history")
-        self._history = kept_history.from_json(kept, now_s=self.clock())
-        self._expected = Expected.from_json((kept or {}).get("expected"))
+        kept, now_s = answer.get("history") or {}, self.clock()
+        self._history = kept_history.from_json(kept, now_s=now_s)
+        self._expected = Expected.from_json(kept.get("expected"), now_s=now_s)
         self.say(f"{self.service}: this autoscaler decides from now on")
         return answer
 
@@ -147,7 +168,8 @@ class Scaler:
 
     async def _look(self) -> Fleet:
         try:
-            return await self.driver.look(self.service)
+            async with self._renewing():
+                return await self.driver.look(self.service)
         except (DeployError, OSError) as error:
             return Fleet(failed=str(error))
 
@@ -198,8 +220,10 @@ class Scaler:
             await asyncio.sleep(self.lease_s * RENEW_SHARE)
             with contextlib.suppress(DeployError):
                 began_s = time.monotonic()
-                await self.api.report(self.service, self.holder, lease_s=self.lease_s, fields={})
-                self._renewed_at_s = began_s
+                answer = await self.api.report(
+                    self.service, self.holder, lease_s=self.lease_s, fields={}
+                )
+                self._renewed_at_s = None if isinstance(answer, HeldByAnother) else began_s
 
     async def _shrink(self, current: int, wanted: int, *, loading: int) -> None:
         count = surplus(current, wanted, loading=loading)

@@ -1,7 +1,12 @@
-"""The target that a schedule asks for at a moment.  Pure."""
+"""The target that a schedule asks for at a moment.  Pure.
+
+A schedule names times on the wall.  One that never comes, in the night in which the clock goes
+forward, counts at the moment of the change.  One that comes twice counts the first time.
+"""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -13,6 +18,7 @@ from queue_service.settings.cronscaler import Schedule as Schedule  # noqa: PLC0
 
 #: How far back a target is looked for.  A schedule that is rarer than this has no target between.
 LONGEST_AGO = timedelta(days=366)
+_DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,40 +43,86 @@ def target_at(schedule: Schedule, now: datetime) -> Target | None:
 
     Of two that begin at the same moment the later one in the list holds.
     """
-    zone: tzinfo = ZoneInfo(schedule.time_zone)
-    local = now.astimezone(zone)
+    zone = ZoneInfo(schedule.time_zone)
+    wall = _shown_until(now.astimezone(zone), zone)
+    excluded = _excluded_days(schedule.exclude_dates, wall.date())
     last: Target | None = None
     for job in schedule.sizes:
-        since = _last_time(job.schedule, schedule.exclude_dates, local)
-        if since is not None and (last is None or since >= last.since):
+        on_wall = _last_time(job.schedule, excluded, wall)
+        if on_wall is None:
+            continue
+        since = _moment_of(on_wall, zone)
+        if last is None or since >= last.since:
             last = Target(job.target_size, since, job.name)
     return last
 
 
-def _last_time(expression: str, excluded: tuple[str, ...], now: datetime) -> datetime | None:
-    # get_prev returns moments before its start: a second later, it may return the start itself.
-    start = now + timedelta(seconds=1)
+def _last_time(expression: str, excluded: frozenset[date], wall: datetime) -> datetime | None:
+    # get_prev returns times before its start: a second later, it may return the start itself.
+    times = croniter(expression, wall + _SECOND, second_at_beginning=True)
     while True:
         try:
-            time: datetime = croniter(expression, start, second_at_beginning=True).get_prev(
-                datetime
-            )
+            found: datetime = times.get_prev(datetime)
         except CroniterError:
             return None
-        if now - time > LONGEST_AGO:
+        if wall - found > LONGEST_AGO:
             return None
-        if not any(_is_on(date, time) for date in excluded):
-            return time.astimezone(UTC)
-        # Nothing of an excluded date counts, however often a day the schedule comes: each look goes
-        # back by a day at least.
-        start = _midnight(time)
+        day = found.date()
+        if day not in excluded:
+            return found
+        # Whole days at once: a schedule may have a time in every second of them.
+        while day in excluded:
+            day -= _DAY
+        times.set_current(datetime.combine(day + _DAY, time()))
 
 
-def _is_on(date: str, time: datetime) -> bool:
-    """Say whether a time lies on an excluded date: its last three fields name whole days."""
-    days = " ".join(["0 0 0", *date.split()[3:]])
-    return bool(croniter.match(days, _midnight(time), second_at_beginning=True))
+@lru_cache(maxsize=64)
+def _excluded_days(dates: tuple[str, ...], last: date) -> frozenset[date]:
+    """Return the excluded days of the last year.  Kept for a day, because it takes a while."""
+    found: set[date] = set()
+    for expression in dates:
+        # The last three fields name whole days.
+        days = " ".join(["0 0 0", *expression.split()[3:]])
+        times = croniter(days, datetime.combine(last + _DAY, time()), second_at_beginning=True)
+        while len(found) <= LONGEST_AGO.days:
+            try:
+                day = times.get_prev(datetime).date()
+            except CroniterError:
+                break
+            if last - day > LONGEST_AGO:
+                break
+            found.add(day)
+    return frozenset(found)
 
 
-def _midnight(time: datetime) -> datetime:
-    return time.replace(hour=0, minute=0, second=0, microsecond=0)
+def _shown_until(now: datetime, zone: ZoneInfo) -> datetime:
+    """Return the latest time that the clock on the wall has shown; without a zone."""
+    latest = now
+    if now.fold:
+        # The clock has gone back: it has shown all times before that.
+        back = _offset(now.replace(fold=0)) - _offset(now)
+        change = _change_between(now.astimezone(UTC) - back, now.astimezone(UTC), zone)
+        latest = (change - _SECOND).astimezone(zone)
+    return latest.replace(tzinfo=None, fold=0, microsecond=0)
+
+
+def _moment_of(on_wall: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first moment at which the clock on the wall shows this time or goes beyond it."""
+    first = on_wall.replace(tzinfo=zone).astimezone(UTC)
+    if first.astimezone(zone).replace(tzinfo=None, fold=0) == on_wall:
+        return first
+    other = on_wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    return _change_between(min(first, other), max(first, other), zone)
+
+
+def _change_between(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first second after a change of the zone's clock, which lies between these."""
+    before = _offset(low.astimezone(zone))
+    while high - low > _SECOND:
+        middle = low + timedelta(seconds=(high - low) // _SECOND // 2)
+        low, high = (middle, high) if _offset(middle.astimezone(zone)) == before else (low, middle)
+    return high.replace(microsecond=0)
+
+
+def _offset(moment: datetime) -> timedelta:
+    return moment.utcoffset() or timedelta()

@@ -63,11 +63,14 @@ class Expected:
         return [self.workers, round(self.until_s, 3)]
 
     @classmethod
-    def from_json(cls, kept: object) -> "Expected":
-        """Read what another autoscaler has left; anything unreadable counts as nothing."""
+    def from_json(cls, kept: object, *, now_s: float) -> "Expected":
+        """Read what another autoscaler has left; anything unreadable counts as nothing.
+
+        Its clock may be ahead of ours: nothing is waited for longer than after a start.
+        """
         match kept:
             case [int(workers), float(until_s) | int(until_s)]:
-                return cls(workers, until_s)
+                return cls(workers, min(until_s, now_s + LONGEST_START_S))
             case _:
                 return cls()
 

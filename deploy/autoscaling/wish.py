@@ -48,14 +48,21 @@ def read_figures(answer: Mapping[str, Any], *, starting: int) -> Figures:
 
 
 def wish(
-    figures: Figures, wanted: Wanted, history: History, *, now_s: float
+    figures: Figures,
+    wanted: Wanted,
+    history: History,
+    *,
+    now_s: float,
+    date_s: float | None = None,
 ) -> tuple[Decision, History]:
-    """Decide how many workers there should be.  now_s: seconds since 1970.
+    """Decide how many workers there should be.
 
     A schedule alone sets the number.  Beside an autoscaler it sets the least number.
+    now_s: seconds of a clock that nobody sets.  date_s: seconds since 1970, for the schedule; by
+    default, now_s.
     """
-    now = datetime.fromtimestamp(now_s, UTC)
-    target = target_at(wanted.schedule, now) if wanted.schedule else None
+    date = datetime.fromtimestamp(now_s if date_s is None else date_s, UTC)
+    target = target_at(wanted.schedule, date) if wanted.schedule else None
     settings = wanted.autoscaler
     if settings is None:
         if target is None:

@@ -167,11 +167,12 @@ class LocalService:
 
     async def add(self, count: int) -> None:
         """Start more workers, in the place of failed ones first."""
+        # The number that there shall be: a change that is under way may start some of them.
+        most = len(self._at_work()) + count
         async with self._lock:
             self.instances = [one for one in self.instances if one.state != InstanceState.FAILED]
-            for _ in range(count):
-                if self.wanted:
-                    await self._add()
+            while self.wanted and len(self._at_work()) < most:
+                await self._add()
 
     def note_leaving(self, pids: Collection[int]) -> None:
         """Note which workers the queue service has asked to leave."""
@@ -181,6 +182,9 @@ class LocalService:
 
     def _staying(self) -> list[Instance]:
         return [one for one in self.instances if one.state is not InstanceState.LEAVING]
+
+    def _at_work(self) -> list[Instance]:
+        return [one for one in self._staying() if one.state is not InstanceState.FAILED]
 
     async def replace(self) -> None:
         """Replace the workers one after the other; the queues stay in use."""

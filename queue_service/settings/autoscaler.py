@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 #: The largest number of workers that EAS allows.
@@ -41,6 +41,17 @@ class Metric(StrEnum):
     CPU = "cpu"
 
 
+def _no_truth(given: object) -> object:
+    if isinstance(given, bool):
+        raise ValueError(f"expected a number, got {given}")
+    return given
+
+
+#: Numbers may be texts, as on a command line, but not true and false.
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+_Number = Annotated[float, BeforeValidator(_no_truth)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -59,17 +70,17 @@ class Strategy(_Part):
     """
 
     metric: Metric = Field(alias="metricName")
-    threshold: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+    threshold: Annotated[_Number, Field(gt=0, le=1e9, allow_inf_nan=False)]
     service: str = ""
 
 
 class _Window(_Part):
-    stabilization_window_seconds: Annotated[int, Field(ge=0, le=MOST_WINDOW_S)]
+    stabilization_window_seconds: Annotated[Whole, Field(ge=0, le=MOST_WINDOW_S)]
 
 
 class _OnZero(_Part):
-    scale_down_grace_period_seconds: Annotated[int, Field(ge=0, le=MOST_WINDOW_S)] = 600
-    scale_up_activation_replicas: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = 1
+    scale_down_grace_period_seconds: Annotated[Whole, Field(ge=0, le=MOST_WINDOW_S)] = 600
+    scale_up_activation_replicas: Annotated[Whole, Field(ge=1, le=MOST_WORKERS)] = 1
 
 
 class Behavior(_Part):
@@ -83,8 +94,8 @@ class Behavior(_Part):
 class Autoscaler(_Part):
     """How many workers a service may have, and when that changes."""
 
-    min: Annotated[int, Field(ge=0, le=MOST_WORKERS, description="Fewest workers.")]
-    max: Annotated[int, Field(ge=1, le=MOST_WORKERS, description="Most workers.")]
+    min: Annotated[Whole, Field(ge=0, le=MOST_WORKERS, description="Fewest workers.")]
+    max: Annotated[Whole, Field(ge=1, le=MOST_WORKERS, description="Most workers.")]
     scale_strategies: Annotated[
         tuple[Strategy, ...], Field(min_length=1, description="Metrics and their thresholds.")
     ] = (Strategy(metric=Metric.AVERAGE_BACKLOG, threshold=10),)

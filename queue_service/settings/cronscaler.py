@@ -8,6 +8,8 @@ as `Europe/Berlin`; UTC without one.  A target holds from its time until the nex
 excluded date no target begins.
 """
 
+import re
+from datetime import datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,11 +18,16 @@ from croniter.croniter import CroniterError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_pascal
 
-from queue_service.settings.autoscaler import MOST_WORKERS
+from queue_service.settings.autoscaler import MOST_WORKERS, Whole
 
 FIELDS = 6
 #: The longest expression, and the most schedules and excluded dates: each decision reads them all.
 MOST_CHARACTERS, MOST_SCHEDULES = 200, 100
+
+#: A field with a random value: R or R(1-5), also in a list or with a step.
+_RANDOM = re.compile(r"(?:^|[\s,])[Rr](?:[(/,\s]|$)")
+#: Where the search for a time begins; the library looks ahead for 50 years.
+_ANY_TIME = datetime(2000, 1, 1)
 
 
 class _Part(BaseModel):
@@ -37,14 +44,24 @@ class _Part(BaseModel):
 def _checked(expression: str) -> str:
     shown = repr(expression[:MOST_CHARACTERS])
     fields = len(expression.split())
-    if fields != FIELDS or len(expression) > MOST_CHARACTERS:
+    if len(expression) > MOST_CHARACTERS:
+        came = f"{len(expression)}: {shown}"
+        raise ValueError(f"expected at most {MOST_CHARACTERS} characters, got {came}")
+    if fields != FIELDS:
         raise ValueError(
             f"expected six fields, seconds first, such as '0 30 8 * * *', got {fields}: {shown}"
         )
+    if _RANDOM.search(expression):
+        # The library takes another time whenever it is asked.
+        raise ValueError(f"expected fixed times, got R, which is a random one: {shown}")
     try:
-        croniter(expression, second_at_beginning=True)
+        times = croniter(expression, _ANY_TIME, second_at_beginning=True)
     except (CroniterError, ValueError) as error:
         raise ValueError(f"expected a cron expression, got {shown}: {error}") from None
+    try:
+        times.get_next()
+    except CroniterError:
+        raise ValueError(f"expected dates that exist, got {shown}, which never comes") from None
     return expression
 
 
@@ -53,7 +70,7 @@ class ScheduledSize(_Part):
 
     name: Annotated[str, Field(max_length=200)] = ""
     schedule: str
-    target_size: Annotated[int, Field(ge=0, le=MOST_WORKERS)]
+    target_size: Annotated[Whole, Field(ge=0, le=MOST_WORKERS)]
 
     _schedule_is_valid = field_validator("schedule")(_checked)
 

@@ -10,7 +10,7 @@ from queue_service.store.owners import plain_name
 from queue_service.web.admin.fields import read_model
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
-from queue_service.web.tokens import seek_admitted
+from queue_service.web.tokens import check_admission, seek_admitted
 
 #: The largest body of a request to leave, and the most workers that one request asks.
 MAX_LEAVE_BYTES = 1024 * 1024
@@ -56,6 +56,7 @@ async def ask_to_leave(request: web.Request) -> web.Response:
     if (wanted.count is None) == (wanted.uids is None):
         came = "neither" if wanted.count is None else "both"
         raise BadParameter("the body", 'either "count" or "uids"', came)
+    check_admission(request)
     if wanted.uids is None:
         leaving = await service.leavers.leave(wanted.count or 0)
     else:

@@ -85,3 +85,40 @@ async def test_a_program_that_hangs_is_ended_with_what_it_started(tmp_path: Path
         await driver.start("demo", current=0, wanted=1)
     child = int(started.read_text())
     await wait_until(lambda: not alive(child), "what it had started has ended")
+
+
+async def test_what_ignores_sigterm_is_killed_also_without_the_program(tmp_path: Path) -> None:
+    started = tmp_path / "pid"
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); "
+    hanging = (
+        "import subprocess, sys, signal; "
+        f"child = subprocess.Popen([sys.executable, '-c', {stubborn + 'signal.pause()'!r}], "
+        "stdout=subprocess.PIPE); child.stdout.readline(); "
+        f"open({str(started)!r}, 'w').write(str(child.pid)); "
+        "print('waiting for the cloud', flush=True); signal.pause()"
+    )
+    driver = CommandDriver([sys.executable, "-c", hanging], timeout_s=5.0)
+    with pytest.raises(DriverFailed, match=r"did not end within 5 s.*: waiting for the cloud"):
+        await driver.start("demo", current=0, wanted=1)
+    child = int(started.read_text())
+    await wait_until(lambda: not alive(child), "what it had started has ended")
+
+
+async def test_a_program_that_prints_for_ever_fills_no_disk(tmp_path: Path) -> None:
+    # It prints 100 MiB at least, and looks itself how much of that is kept.
+    printing = (
+        "import os, sys\n"
+        "most = 0\n"
+        "for number in range(1600):\n"
+        "    os.write(1, b'x' * 65536)\n"
+        "    most = max(most, os.fstat(1).st_size)\n"
+        "    if number % 20 == 19:\n"
+        "        import time; begun = time.monotonic()\n"
+        "        while os.fstat(1).st_size > 2**20 and time.monotonic() < begun + 60: pass\n"
+        f"open({str(tmp_path / 'most')!r}, 'w').write(str(most))\n"
+        "sys.exit('no quota left')\n"
+    )
+    driver = CommandDriver([sys.executable, "-c", printing])
+    with pytest.raises(DriverFailed, match="no quota left"):
+        await driver.start("demo", current=0, wanted=1)
+    assert int((tmp_path / "most").read_text()) < 4 * 2**20

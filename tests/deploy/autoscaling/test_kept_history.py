@@ -7,6 +7,7 @@ import pytest
 from deploy.autoscaling.kept_history import MOST_PARTS, from_json, to_json
 from deploy.autoscaling.policy import History, Needed, PutCount
 
+HUGE = {"needed": [[float("inf"), 0.0, 1.0]], "puts": []}
 HISTORY = History((Needed(1, 10.0, 20.0), Needed(3, 20.0, 30.0)), (PutCount(30.0, 7),))
 
 
@@ -21,7 +22,7 @@ def test_a_history_of_a_clock_that_is_ahead_ends_now() -> None:
 
 
 @pytest.mark.parametrize(
-    "kept", [None, [], "x", {}, {"needed": 1, "puts": []}, {"needed": [[1]], "puts": []}]
+    "kept", [None, [], "x", {}, {"needed": 1, "puts": []}, {"needed": [[1]], "puts": []}, HUGE]
 )
 def test_what_cannot_be_read_is_an_empty_history(kept: object) -> None:
     assert from_json(kept, now_s=1.0) == History()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from deploy.admin import AdminApi
 from deploy.autoscaling.driver import DriverFailed, Fleet, Leaver, Started
 from deploy.autoscaling.loop import Loop, LoopOptions
 from deploy.autoscaling.scale_api import ScaleApi
+from deploy.autoscaling.scaler import Scaler, steady_clock
 from deploy.autoscaling.settings import read_autoscaler
 from tests.conftest import StartService, StartWorker
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess, WorkerProcess
@@ -298,3 +300,54 @@ async def test_a_loop_survives_restarts_of_the_queue_service(
         await client.put(b"after")
         assert await results(client, 1) == [b"after"]
     driver.assert_nobody_was_hurt()
+
+
+class LosingDriver(ProcessDriver):
+    """Another autoscaler takes the lease while this one looks for workers."""
+
+    async def look(self, service: str) -> Fleet:
+        async with ScaleApi(self._url, ADMIN_TOKEN) as api:
+            await api.give_back(service, "first")
+            await api.report(service, "second", lease_s=60, fields={})
+        # Longer than the lease that this one believes to have.
+        await let_pass(1.0)
+        return await super().look(service)
+
+
+@pytest.mark.leaves_entries
+async def test_an_autoscaler_that_lost_its_lease_while_it_looked_does_nothing(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service({"name": "svc"})
+    driver = LosingDriver(start_worker, service.url)
+    said: list[str] = []
+    async with (
+        ScaleApi(service.url, ADMIN_TOKEN) as api,
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
+    ):
+        await client.put(b"job")
+        scaler = Scaler(
+            service="svc",
+            api=api,
+            driver=driver,
+            holder="first",
+            lease_s=0.5,
+            say=said.append,
+            default=SETTINGS,
+        )
+        await scaler.tick()
+        assert not driver.workers
+        await scaler.tick()
+        assert not driver.workers
+    assert "the lease ended" in said[1]
+    assert "another autoscaler decides: second" in said[2]
+
+
+async def test_a_clock_that_is_set_back_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = steady_clock()
+    began_s = clock()
+    assert abs(began_s - time.time()) < 60
+    monkeypatch.setattr(time, "time", lambda: began_s - 86_400)
+    assert clock() >= began_s
+    monkeypatch.setattr(time, "time", lambda: began_s + 86_400)
+    assert clock() < began_s + 3600

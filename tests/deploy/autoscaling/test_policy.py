@@ -38,6 +38,14 @@ def once(figures: Figures, given: Autoscaler) -> Decision:
     return decision
 
 
+@pytest.mark.parametrize("value", [1e9, 1e308])
+@pytest.mark.parametrize("threshold", [1e-320, 5e-324])
+def test_a_threshold_near_zero_asks_for_all_workers(value: float, threshold: float) -> None:
+    figures = Figures(workers=2, cpu=value, wait_s=value)
+    for given in (settings(cpu=threshold), settings(wait=threshold)):
+        assert once(figures, given).wanted == 100
+
+
 @pytest.mark.parametrize(
     ("figures", "given", "wanted"),
     [

@@ -1,5 +1,6 @@
 """The formats of PAI EAS for autoscaling, as its API and its command line have them."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -205,6 +206,64 @@ def test_times_are_those_of_the_time_zone_also_when_clocks_change() -> None:
         assert sizes == [1, 6]
 
 
+@pytest.mark.parametrize("schedule", ["0 * * * * *", "* * * * * *", "0 0 * * * *"])
+def test_the_target_before_a_weekend_holds_whatever_it_has_left_out(schedule: str) -> None:
+    often = {
+        "ScaleJobs": [{"Schedule": schedule, "TargetSize": 3}],
+        "ExcludeDates": ["* * * * * 6,0"],
+    }
+    target = target_at(read_schedule(often), datetime(2026, 11, 29, 20, tzinfo=UTC))
+    assert target is not None
+    assert (target.size, target.since.day, target.since.hour) == (3, 27, 23)
+
+
+def test_a_large_schedule_costs_little() -> None:
+    large = read_schedule(
+        {
+            "ScaleJobs": [{"Schedule": "* * * * * *", "TargetSize": 1}] * 100,
+            "ExcludeDates": [f"{second} * * * * *" for second in range(60)] + ["0 0 0 1 1 *"] * 40,
+        }
+    )
+    calls: list[object] = []
+    profile = sys.getprofile()
+    sys.setprofile(lambda frame, event, argument: calls.append(event == "call"))
+    try:
+        assert target_at(large, datetime(2026, 11, 29, 20, tzinfo=UTC)) is None
+    finally:
+        sys.setprofile(profile)
+    # Every second of a year would be 31 million times for each of the hundred.
+    assert sum(map(bool, calls)) < 200_000
+
+
+BERLIN = [("0 30 2 * * *", 1), ("0 45 2 * * *", 2), ("0 0 8 * * *", 3)]
+
+
+@pytest.mark.parametrize(
+    ("moment", "size", "since"),
+    [
+        # The clock goes from 02:00 to 03:00 at 01:00 UTC: both times count then.
+        ("2026-03-29T00:59:59", 3, "2026-03-28T07:00:00"),
+        ("2026-03-29T01:00:00", 2, "2026-03-29T01:00:00"),
+        # The clock goes from 03:00 to 02:00 at 01:00 UTC: no target begins for the second time.
+        ("2026-10-25T00:29:59", 3, "2026-10-24T06:00:00"),
+        ("2026-10-25T00:30:00", 1, "2026-10-25T00:30:00"),
+        ("2026-10-25T00:59:59", 2, "2026-10-25T00:45:00"),
+        ("2026-10-25T01:00:00", 2, "2026-10-25T00:45:00"),
+        ("2026-10-25T01:35:00.5", 2, "2026-10-25T00:45:00"),
+        ("2026-10-25T02:00:00", 2, "2026-10-25T00:45:00"),
+        ("2026-10-25T07:00:00", 3, "2026-10-25T07:00:00"),
+    ],
+)
+def test_a_target_begins_once_in_the_nights_in_which_clocks_change(
+    moment: str, size: int, since: str
+) -> None:
+    jobs = [{"Schedule": schedule, "TargetSize": count} for schedule, count in BERLIN]
+    schedule = read_schedule({"ScaleJobs": jobs, "TimeZone": "Europe/Berlin"})
+    target = target_at(schedule, datetime.fromisoformat(f"{moment}+00:00"))
+    assert target is not None
+    assert (target.size, target.since.isoformat()) == (size, f"{since}+00:00")
+
+
 def test_there_is_no_target_before_the_first_one() -> None:
     always_off = {**WEEKDAYS, "ExcludeDates": ["* * * * * *"]}
     assert target_at(read_schedule(always_off), datetime(2026, 11, 26, tzinfo=UTC)) is None
@@ -224,7 +283,19 @@ def test_there_is_no_target_before_the_first_one() -> None:
             "expected a cron expression",
         ),
         ({"ScaleJobs": [{"Schedule": "0 0 8 * * *", "TargetSize": -1}]}, "TargetSize"),
+        ({"ScaleJobs": [{"Schedule": "0 0 8 * * *", "TargetSize": True}]}, "a number, got True"),
+        ({"ScaleJobs": [{"Schedule": "0 0 0 30 2 *", "TargetSize": 1}]}, "never comes"),
+        ({"ScaleJobs": [{"Schedule": "0 0 0 31 4,6 *", "TargetSize": 1}]}, "never comes"),
+        ({"ScaleJobs": [{"Schedule": "R 0 8 * * *", "TargetSize": 1}]}, "a random one"),
+        ({"ScaleJobs": [{"Schedule": "0 0 r(1-5) * * *", "TargetSize": 1}]}, "a random one"),
+        ({"ScaleJobs": [{"Schedule": "0 1,R 8 * * *", "TargetSize": 1}]}, "a random one"),
+        ({"ScaleJobs": [{"Schedule": "0 R/5 8 * * *", "TargetSize": 1}]}, "a random one"),
+        (
+            {"ScaleJobs": [{"Schedule": f"0 {'1,' * 99}1 8 * * *", "TargetSize": 1}]},
+            "at most 200 characters",
+        ),
         ({"ExcludeDates": ["Sunday"]}, "six fields"),
+        ({"ExcludeDates": ["* * * 31 2 *"]}, "never comes"),
         ({"TimeZone": "Mars/Olympus"}, "Mars/Olympus"),
         ({"TimeZone": "../../etc/passwd"}, "time zone"),
         ({"Cron": 1}, "Cron: expected one of the names"),

@@ -39,9 +39,16 @@ def test_where_the_load_time_is_known_a_lost_start_is_noticed_sooner() -> None:
 
 def test_the_next_autoscaler_expects_the_same() -> None:
     expected = Expected.started(3, now_s=100.0, load_s=None)
-    assert Expected.from_json(expected.to_json()) == expected
+    assert Expected.from_json(expected.to_json(), now_s=101.0) == expected
     for unreadable in (None, [], ["x", 1.0], {"workers": 3}):
-        assert Expected.from_json(unreadable) == Expected()
+        assert Expected.from_json(unreadable, now_s=101.0) == Expected()
+
+
+def test_an_autoscaler_whose_clock_was_ahead_makes_nobody_wait_longer() -> None:
+    ahead = Expected.started(3, now_s=90_000.0, load_s=None)
+    read = Expected.from_json(ahead.to_json(), now_s=100.0)
+    assert read.seen(0, now_s=101.0).missing(0) == 3
+    assert read.seen(0, now_s=100.0 + LONGEST_START_S).missing(0) == 0
 
 
 def test_workers_that_are_away_for_a_moment_are_not_replaced() -> None:

@@ -1,5 +1,6 @@
 """From the figures, an autoscaler and a schedule to a number of workers."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from deploy.autoscaling.policy import History
@@ -59,6 +60,19 @@ def test_a_schedule_alone_sets_the_number() -> None:
     figures = read_figures(ANSWER, starting=0)
     decision, _ = wish(figures, Wanted(schedule=schedule), History(), now_s=NOON_S)
     assert (decision.wanted, "day" in decision.reason) == (4, True)
+
+
+def test_the_date_decides_about_a_schedule_and_no_other_clock() -> None:
+    schedule = read_schedule({"ScaleJobs": [{"Schedule": "0 0 8 * * *", "TargetSize": 4}]})
+    decision, _ = wish(
+        read_figures(ANSWER, starting=0),
+        Wanted(schedule=schedule),
+        History(),
+        now_s=NOON_S + 86_400,
+        date_s=NOON_S,
+    )
+    begins = datetime.fromtimestamp(NOON_S, UTC).strftime("%Y-%m-%d 08:00")
+    assert decision.reason == f"scheduled since {begins}"
 
 
 def test_beside_an_autoscaler_a_schedule_sets_the_least_number() -> None:
