@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from deploy.backup.errors import BadBackup
+from deploy.backup.errors import BackupFailed, BadBackup
 
 #: The version of this layout.  A field that old readers can ignore is no new version.
 FORMAT = 1
@@ -165,12 +165,23 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    about = os.fstat(descriptor)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if not _is_at(part, about):
+            raise BackupFailed(f"expected {path} for this backup alone, another one writes it too")
         part.replace(path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        if _is_at(part, about):
+            part.unlink(missing_ok=True)
         raise
+
+
+def _is_at(path: Path, about: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), about)
+    except FileNotFoundError:
+        return False

@@ -3,12 +3,13 @@
 import hashlib
 import io
 import tarfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from deploy.backup.archive import Writer
-from deploy.backup.errors import BadBackup
+from deploy.backup.archive import Writer, new_file
+from deploy.backup.errors import BackupFailed, BadBackup
 from deploy.backup.restore import checked, restore
 from deploy.backup.store import opened, settings_of
 from deploy.local.redis_server import RedisServer
@@ -81,3 +82,16 @@ def test_a_token_that_is_no_text_is_refused_before_anything_is_changed() -> None
     writer.end()
     with pytest.raises(BadBackup, match="text in 'files/data/token'"):
         checked(io.BytesIO(file.getvalue()))
+
+
+def test_of_two_backups_into_one_file_the_later_one_counts(tmp_path: Path) -> None:
+    path = tmp_path / "penstock.backup"
+    with ExitStack() as later:
+        earlier = ExitStack()
+        earlier.enter_context(new_file(path)).write(b"first")
+        later.enter_context(new_file(path)).write(b"second")
+        with pytest.raises(BackupFailed, match="another one writes it too"):
+            earlier.close()
+        assert not path.exists()
+    assert path.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [path]
