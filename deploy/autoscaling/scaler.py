@@ -120,9 +120,9 @@ class Scaler:
         decision, self._history = wish(
             figures, wanted, self._history, now_s=now_s, date_s=self.date()
         )
-        if not self._has_lease():
-            # A driver that took long to look, or this process stood still.
-            return "the lease ended before anything was done; the next decision takes it again"
+        # A driver that took long to look, or this process stood still.
+        if not self._has_lease() and (other := await self._renew()):
+            return f"another autoscaler decides: {other.holder}"
         if decision.wanted != figures.workers and decision != self._decided:
             change = f"{figures.workers} to {decision.wanted} workers"
             self.say(f"{self.service}: {change}: {decision.reason}")
@@ -219,11 +219,16 @@ class Scaler:
         while True:
             await asyncio.sleep(self.lease_s * RENEW_SHARE)
             with contextlib.suppress(DeployError):
-                began_s = time.monotonic()
-                answer = await self.api.report(
-                    self.service, self.holder, lease_s=self.lease_s, fields={}
-                )
-                self._renewed_at_s = None if isinstance(answer, HeldByAnother) else began_s
+                await self._renew()
+
+    async def _renew(self) -> HeldByAnother | None:
+        began_s = time.monotonic()
+        answer = await self.api.report(self.service, self.holder, lease_s=self.lease_s, fields={})
+        if isinstance(answer, HeldByAnother):
+            self._renewed_at_s = None
+            return answer
+        self._renewed_at_s = began_s
+        return None
 
     async def _shrink(self, current: int, wanted: int, *, loading: int) -> None:
         count = surplus(current, wanted, loading=loading)
