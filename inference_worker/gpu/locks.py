@@ -173,8 +173,8 @@ class LockFolder:
             pid = int(fields["pid"])
             return Holder(**names, pid=pid) if 0 <= pid <= _MAX_PID else Holder()
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            # It has taken the lock and not written yet, or somebody else has written: every user
-            # of the machine can.
+            # It has taken the lock and not written yet, or another user of the machine has: they
+            # all can.
             return Holder()
         finally:
             os.close(fd)

@@ -151,7 +151,7 @@ def _wrong_date(served: ssl.SSLContext, cert_file: str) -> str:
     """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
-    # The certificate itself is trusted, whoever has signed it.
+    # The certificate itself is trusted, and its signer does not matter.
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
         client.load_verify_locations(cert_file)

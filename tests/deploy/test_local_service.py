@@ -32,16 +32,7 @@ async def service() -> AsyncIterator[LocalService]:
     await made.stop()
 
 
-async def test_an_autoscaler_and_an_operator_who_want_the_same_do_not_start_it_twice(
-    service: LocalService,
-) -> None:
-    service.wish = service.wish.model_copy(update={"instances": 2})
-    # The operator's change is under way when the autoscaler's begins.
-    await asyncio.gather(service.fit(), service.add(2))
-    assert len(service.instances) == 2
-
-
-async def test_a_restart_does_not_count_the_worker_that_it_replaces_twice(
+async def test_an_autoscaler_and_an_operator_who_scale_while_a_restart_runs_start_none_twice(
     service: LocalService,
 ) -> None:
     service.wish = service.wish.model_copy(update={"instances": 1})
@@ -50,8 +41,8 @@ async def test_a_restart_does_not_count_the_worker_that_it_replaces_twice(
     # Its first step takes the old worker from the list.
     await let_pass(0)
     assert not service.instances
-    # Now none runs: the autoscaler wants two in place of none.
-    service.wish = service.wish.model_copy(update={"instances": 2})
-    await service.add(2)
+    # The operator wants three, and the autoscaler three in place of none; both wait their turn.
+    service.wish = service.wish.model_copy(update={"instances": 3})
+    await asyncio.gather(service.fit(), service.add(3))
     await restart
-    assert len(service.instances) == 2
+    assert len(service.instances) == 3

@@ -1,4 +1,4 @@
-"""Archives that somebody else has made: what they may not do."""
+"""Archives that an attacker has made: what they may not do."""
 
 import hashlib
 import io
