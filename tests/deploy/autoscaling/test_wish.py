@@ -71,7 +71,7 @@ def test_the_date_decides_about_a_schedule_and_no_other_clock() -> None:
         now_s=NOON_S + 86_400,
         date_s=NOON_S,
     )
-    begins = datetime.fromtimestamp(NOON_S, UTC).strftime("%Y-%m-%d 08:00")
+    begins = datetime.fromtimestamp(NOON_S, UTC).strftime("%Y-%m-%d 08:00 UTC")
     assert decision.reason == f"scheduled since {begins}"
 
 
