@@ -65,6 +65,6 @@ def test_only_connected_workers_beyond_the_wanted_number_are_asked_to_leave() ->
 
 def test_workers_that_have_left_are_not_asked_for_a_second_time() -> None:
     """The next autoscaler may still expect those that the one before it has had leave."""
-    expected = Expected.from_json(Expected.started(6, now_s=0.0, load_s=None).to_json())
+    expected = Expected.from_json(Expected.started(6, now_s=0.0, load_s=None).to_json(), now_s=1.0)
     missing = expected.seen(4, now_s=2.0).missing(4)
     assert surplus(4 + missing, 4, loading=missing) == 0
