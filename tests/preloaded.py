@@ -157,10 +157,27 @@ def _serve(requests: socket.socket) -> tuple[dict[str, Any], int] | None:
             log_fd, status_fd = fds
             pid = os.fork()
             if not pid:
+                os.close(status_fd)
+                _close_others(requests, waiting)
                 return json.loads(request), log_fd
             os.close(log_fd)
             waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status_fd))
             requests.send(str(pid).encode())
+
+
+def _close_others(requests: socket.socket, waiting: selectors.BaseSelector) -> None:
+    """Close the pipes of a child's siblings, which would otherwise not end with them.
+
+    Through the objects that own them.  If the numbers alone were closed, the selector, which is
+    part of a cycle, would close its number once more when it is collected.  By then the number may
+    be a file of the module: libuv aborted when its ring was gone.
+    """
+    for key in list(waiting.get_map().values()):
+        if key.data is not None:
+            os.close(key.fd)
+            os.close(key.data[1])
+    waiting.close()
+    requests.close()
 
 
 def _become(request: dict[str, Any], log_fd: int, *, server_pid: int) -> None:
@@ -170,8 +187,6 @@ def _become(request: dict[str, Any], log_fd: int, *, server_pid: int) -> None:
         sys.exit(1)
     os.dup2(log_fd, 1)
     os.dup2(log_fd, 2)
-    # The pipes of its siblings, among others: they would not end with them.
-    os.closerange(3, 65_536)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
