@@ -108,7 +108,8 @@ class Surgeon:
             Victim.READER: readers,
             Victim.SERVICE: self.cluster.services,
             Victim.WORKER: workers,
-            Victim.ENGINE: [worker for worker in workers if worker.children()],
+            # A worker whose first engine does not load ends with 1, as it should: not this fault.
+            Victim.ENGINE: [one for one in workers if one.has_noted() and one.children()],
         }[cell.victim]
         return [part for part in parts if part.name not in self._busy]
 

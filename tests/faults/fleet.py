@@ -164,7 +164,7 @@ class Fleet:
             if part.running or self.is_hurt(part.name):
                 continue
             if part.exit_code:
-                self.bad_ends.append(f"{part.who} ended with {part.exit_code}")
+                self.bad_ends.append(part.end)
             part.spawn()
             self._note(What.CAME, part.who)
             return "ok"

@@ -81,6 +81,12 @@ class Part:
     def exit_code(self) -> int | None:
         return None if self._process is None else self._process.poll()
 
+    @property
+    def end(self) -> str:
+        """How it ended, with the last line of its log."""
+        lines = self.log_path.read_text(errors="replace").splitlines() or [""]
+        return f"{self.who} ended with {self.exit_code}: {lines[-1]}"
+
     def has_noted(self) -> bool:
         """Say whether there is anything in its journal."""
         return self.journal.exists() and self.journal.stat().st_size > 0

@@ -155,7 +155,7 @@ async def _tidy(cluster: Cluster) -> list[Violation]:
         for part in started:
             code = await part.stop()
             if group is cluster.workers and code != 0:
-                left.append(Violation("left behind", f"{part.who} ended with {code}"))
+                left.append(Violation("left behind", part.end))
     left += [Violation("left behind", sentence) for sentence in cluster.fleet.bad_ends]
     patience_s = cluster.shape.lease_s + TIDY_S
     for look in (_keys, _connections, _tasks):
