@@ -11,6 +11,8 @@
     │   │   └── NoSuchService   404: the service itself does not exist
     │   ├── Conflict            409, 412: it is not as expected, or cannot be changed here
     │   ├── FrameTooBig         413: the payload is above the queue's limit
+    │   ├── FilesFull           507: there is no room for the file
+    │   ├── NoFileStore         501: the service keeps no files
     │   ├── RequestIdInUse      another entry, or a job that has not begun, has this request id
     │   ├── IdInUse             409, 422: another job has this id or key
     │   ├── NoResult            409: the job failed, was canceled or expired
@@ -152,6 +154,18 @@ class FrameTooBig(Refused):
     """The payload is above the queue's limit; nothing was stored."""
 
     code = Code.FRAME_TOO_BIG
+
+
+class FilesFull(Refused):
+    """There is no room for the file; nothing was stored."""
+
+    code = Code.FILES_FULL
+
+
+class NoFileStore(Refused):
+    """The service keeps no files."""
+
+    code = Code.NO_FILE_STORE
 
 
 class RequestIdInUse(Refused):

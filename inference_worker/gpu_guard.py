@@ -110,6 +110,8 @@ class GpuGuard(Unwatched):
         self._exclusive = exclusive
         self._reading = Reading()
         self._completed_at = 0.0
+        # Of failures only: the look before the engine loads says nothing about the first one.
+        self._judged_at = -FAILURES_APART_S
         self._retry_s = FIRST_RETRY_S
         self._is_idle: Callable[[], bool] = lambda: True
         self._due = asyncio.Event()
@@ -172,10 +174,10 @@ class GpuGuard(Unwatched):
         if not self.is_shut:
             self._adopt(await self._quick())
         now_s = asyncio.get_running_loop().time()
-        is_due = now_s - self._completed_at > FAILURES_APART_S or wants_complete_look(self.health)
+        is_due = now_s - self._judged_at > FAILURES_APART_S or wants_complete_look(self.health)
         if not self.is_shut and (is_due or failed.kind in _SUSPICIOUS):
             # Before the look, so that many failures at once cause one look.
-            self._completed_at = now_s
+            self._completed_at = self._judged_at = now_s
             self._adopt(await self._prober.complete())
         # If they do not, the worker has answered this job already, and has cancelled this task.
         await asyncio.sleep(0)

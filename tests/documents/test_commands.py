@@ -100,6 +100,7 @@ RUN = {
 
 #: What no test runs, and why.
 NOT_RUN = {
+    ("docs/several-machines.md", "docker swarm init"): "tests/containers/test_scaling.py does it",
     ("README.md", "# my_model.py"): "its model comes from a model hub",
     ("docs/large-files.md", "# my_model.py"): "it needs a storage with a file",
     ("deploy/README.md", "python -m deploy.demo.train"): (

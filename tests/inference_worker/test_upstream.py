@@ -364,7 +364,7 @@ async def test_the_smaller_one_of_window_and_slots_holds(
         ("http", {"port": 1, "send_headers": {"a": "c\r\nd: e"}}, "must be one line"),
         ("http", {"port": 1, "headers": ["_index_"]}, "expected the name of a header"),
         ("http", {"port": 1, "headers": ["requestId"]}, "is reserved for the request id"),
-        ("http", {"port": 1, "colour": 1}, "colour: "),
+        ("http", {"port": 1, "colour": 1}, "knows, got colour; it knows url"),
     ],
 )
 def test_options_that_make_no_sense_are_reported(
