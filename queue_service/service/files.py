@@ -7,14 +7,13 @@ exists.  It is kept until it is deleted or its time is over.
 import asyncio
 import logging
 import secrets
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from queue_service.errors import ServiceError
-from queue_service.service.access import Scope, Token
+from queue_service.service.access import Scope, Token, now_ms
 from queue_service.service.file_errors import FilesFull, FileTooBig, NoFileStore, NoSuchFile
 from queue_service.service.service import Service
 from queue_service.store.file_folder import FileFolder, Writer
@@ -22,7 +21,7 @@ from queue_service.store.file_index import Added, FileIndex, StoredFile
 
 log = logging.getLogger(__name__)
 
-#: How often files whose time is over are removed, in seconds.
+#: How often expired files are removed, in seconds.
 EXPIRE_EVERY_S = 30.0
 #: How often contents that the index lacks are looked for, in seconds: killed processes leave some.
 SWEEP_EVERY_S = 3600.0
@@ -109,7 +108,7 @@ class Files:
         """Return a file; raises NoSuchFile also for the file of another owner."""
         self._the_folder()
         (file,) = await self._index.find([file_id])
-        if file is None or not owner.may_see(file) or file.expires_at_ms <= _now_ms():
+        if file is None or not owner.may_see(file) or file.expires_at_ms <= now_ms():
             raise NoSuchFile(file_id)
         return file
 
@@ -123,9 +122,9 @@ class Files:
         )
         if ids is None:
             raise NoSuchFile(after)
-        now_ms = _now_ms()
+        at_ms = now_ms()
         found = await self._index.find(ids)
-        return [file for file in found if file and file.expires_at_ms > now_ms]
+        return [file for file in found if file and file.expires_at_ms > at_ms]
 
     def content_path(self, file: StoredFile) -> Path:
         """Return where the content of a file is; raises NoSuchFile when it is not there."""
@@ -177,8 +176,8 @@ class Files:
             group.create_task(_keep(self.sweep, SWEEP_EVERY_S))
 
     async def expire(self) -> None:
-        """Remove the files whose time is over."""
-        while found := await self._index.expired(_now_ms(), count=AT_ONCE):
+        """Remove the expired files."""
+        while found := await self._index.expired(now_ms(), count=AT_ONCE):
             for file in found:
                 await self._remove(file)
 
@@ -275,7 +274,7 @@ class Upload:
             content = await self._writer.finish()
         except OSError as error:
             raise _no_disk(error) from error
-        now_ms = _now_ms()
+        created_at_ms = now_ms()
         kept_s = about.expires_in_s or self._files.limits.retention_s
         file = StoredFile(
             id=self.file_id,
@@ -285,8 +284,8 @@ class Upload:
             content_type=about.content_type,
             size_bytes=content.size_bytes,
             sha256=content.sha256,
-            created_at_ms=now_ms,
-            expires_at_ms=now_ms + kept_s * 1000,
+            created_at_ms=created_at_ms,
+            expires_at_ms=created_at_ms + kept_s * 1000,
         )
         try:
             await self._files._add(file)
@@ -309,7 +308,3 @@ async def _keep(duty: Callable[[], Awaitable[None]], every_s: float) -> None:
         except (ServiceError, OSError) as error:
             log.warning("Files are not cleaned up now: %s", error)
         await asyncio.sleep(every_s)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -111,7 +111,7 @@ class FileIndex:
         return [file_id.decode() for file_id in reply]
 
     async def expired(self, now_ms: int, *, count: int) -> list[StoredFile]:
-        """Return files whose time is over."""
+        """Return expired files."""
         reply = await self._ask("ZRANGEBYSCORE", self._expiry, "-inf", now_ms, "LIMIT", 0, count)
         found = await self.find([file_id.decode() for file_id in reply])
         return [file for file in found if file is not None]

@@ -63,9 +63,9 @@ end
 local is_paused = paused_at or not Rules.open
 local waiting = Groups.waiting(own, gid)
 
--- How many waiting entries belong to tokens whose time windows are closed.  Of those that wait for
--- another attempt some may be in `pauses`, and are not among the waiting ones: where this is
--- unclear, too few count, because a job that could run must never be missed.
+-- Counts the waiting entries of tokens that are outside their time windows.  An entry that waits for
+-- another attempt may be in `pauses`, and then it is not among the waiting ones.  If in doubt, this
+-- counts too few: a job that can run must never be missed.
 local function behind_closed_windows()
     local blocked, back = 0, 0
     for owner in pairs(lines_from and Rules.closed_accounts or {}) do
