@@ -229,7 +229,9 @@ async def test_a_client_that_does_not_read_its_result_loses_none(
     async with AsyncQueueClient(service.url, "svc", token=TOKEN, ca_file=ca_file) as client:
         await client.sink.put(b"x" * 10_000_000)
         await asyncio.to_thread(take_and_leave, service.port, authority)
-        await hold_for(1.0, lambda: is_kept(client), "the result is still there")
+        # It is hidden until the service notices that the client has left.
+        await wait_until(lambda: is_kept(client), "the result is back")
+        await hold_for(1.0, lambda: is_kept(client), "the result stays")
         (frame,) = await client.sink.get(timeout_s=10)
         assert len(frame.data) == 10_000_000
 
