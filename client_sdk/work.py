@@ -37,11 +37,11 @@ from client_sdk.signs_of_life import renew, watch_silence
 from client_sdk.token_header import token_header
 from client_sdk.unanswered_hellos import UnansweredHellos
 from client_sdk.websocket import next_binary, open_websocket
+from client_sdk.welcome import checked
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.events import Event, EventsNoted
 from client_sdk.wire.load import Load
-from client_sdk.wire.versions import OLDEST_PROTOCOL, PROTOCOL, versions_differ
 from client_sdk.wire.worker import (
     Completion,
     Deliveries,
@@ -57,7 +57,6 @@ from client_sdk.wire.worker import (
     Stops,
     Taken,
     ToWorker,
-    Welcome,
     decode_to_worker,
     encode_from_worker,
 )
@@ -98,6 +97,7 @@ class WorkConnection:
         load: Callable[[], Load | None] = lambda: None,
         ca_file: str = "",
         on_leave: Callable[[], None] | None = None,
+        takes_files: bool = False,
     ) -> None:
         """Create a connection; nothing is sent before `start`.
 
@@ -107,6 +107,7 @@ class WorkConnection:
         version, engine, host, gpu, pid: shown to operators, like the regular reports of `load`.
         ca_file: the trusted certificates; by default those of PENSTOCK_CA_FILE, or the system's.
         on_leave: called, after the last delivery, when the service asks this worker to leave.
+        takes_files: whether it fetches the files of a delivery; if not, it gets none with files.
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._replicas = Replicas(url)
@@ -114,6 +115,9 @@ class WorkConnection:
         self._headers = token_header(token, url)
         self.uid = uid or str(uuid.uuid4())
         self._hello = partial(Hello, version=version, engine=engine, host=host, gpu=gpu, pid=pid)
+        self._hello = partial(self._hello, takes_files=takes_files)
+        #: A larger result has to be uploaded; 0 if the service takes no files, or is unknown yet.
+        self.inline_bytes = 0
         self._connect_timeout_s, self._load = connect_timeout_s, load
         self._ssl, self._on_leave = trusted(ca_file), on_leave
 
@@ -310,13 +314,8 @@ class WorkConnection:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             sentence = str(error) or f"no Welcome within {self._connect_timeout_s:g} s"
             raise errors.ConnectionFailed(sentence, url=self._url) from error
-        if not isinstance(welcome, Welcome):
-            raise WireError("a Welcome", repr(welcome)[:80])
-        if not OLDEST_PROTOCOL <= welcome.protocol <= PROTOCOL:
-            raise errors.VersionMismatch(versions_differ(welcome.protocol), url=self._url)
-        if welcome.lease_ms <= 0:
-            raise WireError("a lease above zero", f"{welcome.lease_ms} ms")
-
+        welcome = checked(welcome, url=self._url)
+        self.inline_bytes = welcome.inline_bytes
         self._leave_wish.connected(is_understood=welcome.leaves)
         self._lose(welcome.lost)
         self._held.send_again()

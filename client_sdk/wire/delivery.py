@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from client_sdk.wire.file_ref import FileRef, file_from_proto, file_to_proto
 from client_sdk.wire.proto import worker_pb2
 from client_sdk.wire.retry import AttemptPolicy
 
@@ -22,6 +23,8 @@ class Delivery:
     alone: no other job may run beside it.
     owner_mark: an opaque mark, the same for all entries of one owner.
     has_rivals: whether other owners have entries that wait or run.
+    payload_file: the payload, if it is kept as a file; data is empty then.
+    files: the files that the payload's JSON names as {"$file": id}.
     """
 
     index: int
@@ -41,6 +44,8 @@ class Delivery:
     alone: bool = False
     owner_mark: bytes = b""
     has_rivals: bool = False
+    payload_file: FileRef | None = None
+    files: tuple[FileRef, ...] = ()
 
     @property
     def last_attempt(self) -> bool:
@@ -68,6 +73,10 @@ def delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
         owner_mark=delivery.owner_mark,
         has_rivals=delivery.has_rivals,
     )
+    if delivery.payload_file is not None:
+        proto.payload_file.CopyFrom(file_to_proto(delivery.payload_file))
+    if delivery.files:
+        proto.files.extend(map(file_to_proto, delivery.files))
     if delivery.retry is not None:
         proto.retry.CopyFrom(
             worker_pb2.Retry(
@@ -109,4 +118,8 @@ def delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
         alone=proto.alone,
         owner_mark=proto.owner_mark,
         has_rivals=proto.has_rivals,
+        payload_file=(
+            file_from_proto(proto.payload_file) if proto.HasField("payload_file") else None
+        ),
+        files=tuple(map(file_from_proto, proto.files)),
     )

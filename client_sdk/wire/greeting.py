@@ -26,6 +26,7 @@ class Hello:
     version, engine, host, gpu, pid: for operators; host is the machine's name, gpu the GPUs' names,
     pid the process id on that machine, 0 for unknown.
     leaves: whether it understands Leave.  load: as in Renew, None for unknown.
+    takes_files: whether it fetches the files of a delivery.
     """
 
     uid: str
@@ -39,6 +40,7 @@ class Hello:
     protocol: int = PROTOCOL
     leaves: bool = False
     load: Load | None = None
+    takes_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Welcome:
     lease_ms: after a silence of this length the lease expires; the worker renews every third of it.
     lost: deliveries in Hello that no longer belong to this worker; it should stop them.
     leaves: whether the service understands Leave.
+    inline_bytes: a larger result is uploaded as a file; 0 if the service takes no files.
     """
 
     service: str
@@ -55,6 +58,7 @@ class Welcome:
     lost: tuple[Held, ...] = ()
     protocol: int = PROTOCOL
     leaves: bool = False
+    inline_bytes: int = 0
 
 
 def hello_to_proto(hello: Hello) -> worker_pb2.Hello:
@@ -71,6 +75,7 @@ def hello_to_proto(hello: Hello) -> worker_pb2.Hello:
         pid=hello.pid,
         leaves=hello.leaves,
         load=None if hello.load is None else load_to_proto(hello.load),
+        takes_files=hello.takes_files,
     )
 
 
@@ -88,6 +93,7 @@ def hello_from_proto(proto: worker_pb2.Hello) -> Hello:
         leaves=proto.leaves,
         protocol=proto.protocol,
         load=load_from_proto(proto.load) if proto.HasField("load") else None,
+        takes_files=proto.takes_files,
     )
 
 
@@ -99,6 +105,7 @@ def welcome_to_proto(welcome: Welcome) -> worker_pb2.Welcome:
         lease_ms=welcome.lease_ms,
         lost=held_to_proto(welcome.lost),
         leaves=welcome.leaves,
+        inline_bytes=welcome.inline_bytes,
     )
 
 
@@ -110,6 +117,7 @@ def welcome_from_proto(proto: worker_pb2.Welcome) -> Welcome:
         lost=held_from_proto(proto.lost),
         leaves=proto.leaves,
         protocol=proto.protocol,
+        inline_bytes=proto.inline_bytes,
     )
 
 

@@ -46,10 +46,14 @@ class Deliveries:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result for the sink; its tags are added to the input entry's and replace equal names."""
+    """The result for the sink; its tags are added to the input entry's and replace equal names.
+
+    file: the id of the file that the worker has uploaded as the result; data is empty then.
+    """
 
     data: bytes
     tags: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +324,7 @@ def _add_completion(proto: worker_pb2.Completions, completion: Completion) -> No
         item.result.SetInParent()
         item.result.data = completion.result.data
         item.result.tags.update(completion.result.tags)
+        item.result.file = completion.result.file
     if completion.failed is not None:
         item.failed.SetInParent()
         item.failed.code = completion.failed.code
@@ -330,7 +335,7 @@ def _add_completion(proto: worker_pb2.Completions, completion: Completion) -> No
 def _read_completion(item: worker_pb2.Completion) -> Completion:
     result = None
     if item.HasField("result"):
-        result = Result(item.result.data, dict(item.result.tags))
+        result = Result(item.result.data, dict(item.result.tags), item.result.file)
     failed = None
     if item.HasField("failed"):
         failed = Failure(item.failed.code, item.failed.reason, item.failed.type)

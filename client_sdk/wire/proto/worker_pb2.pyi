@@ -51,7 +51,7 @@ class Held(_message.Message):
     def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu", "pid", "leaves", "load")
+    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu", "pid", "leaves", "load", "takes_files")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +63,7 @@ class Hello(_message.Message):
     PID_FIELD_NUMBER: _ClassVar[int]
     LEAVES_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
+    TAKES_FILES_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     uid: str
     window: int
@@ -74,24 +75,41 @@ class Hello(_message.Message):
     pid: int
     leaves: bool
     load: Load
-    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ..., leaves: bool = ..., load: _Optional[_Union[Load, _Mapping]] = ...) -> None: ...
+    takes_files: bool
+    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ..., leaves: bool = ..., load: _Optional[_Union[Load, _Mapping]] = ..., takes_files: bool = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol", "service", "lease_ms", "lost", "leaves")
+    __slots__ = ("protocol", "service", "lease_ms", "lost", "leaves", "inline_bytes")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     LEASE_MS_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
     LEAVES_FIELD_NUMBER: _ClassVar[int]
+    INLINE_BYTES_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     service: str
     lease_ms: int
     lost: _containers.RepeatedCompositeFieldContainer[Held]
     leaves: bool
-    def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., leaves: bool = ...) -> None: ...
+    inline_bytes: int
+    def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., leaves: bool = ..., inline_bytes: _Optional[int] = ...) -> None: ...
+
+class FileRef(_message.Message):
+    __slots__ = ("id", "size_bytes", "sha256", "content_type", "filename")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    FILENAME_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    size_bytes: int
+    sha256: str
+    content_type: str
+    filename: str
+    def __init__(self, id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., content_type: _Optional[str] = ..., filename: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms", "retry", "alone", "owner_mark", "has_rivals")
+    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms", "retry", "alone", "owner_mark", "has_rivals", "payload_file", "files")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +134,8 @@ class Delivery(_message.Message):
     ALONE_FIELD_NUMBER: _ClassVar[int]
     OWNER_MARK_FIELD_NUMBER: _ClassVar[int]
     HAS_RIVALS_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FILE_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     max_delivery: int
@@ -133,7 +153,9 @@ class Delivery(_message.Message):
     alone: bool
     owner_mark: bytes
     has_rivals: bool
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ..., events: bool = ..., run_timeout_ms: _Optional[int] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., alone: bool = ..., owner_mark: _Optional[bytes] = ..., has_rivals: bool = ...) -> None: ...
+    payload_file: FileRef
+    files: _containers.RepeatedCompositeFieldContainer[FileRef]
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ..., events: bool = ..., run_timeout_ms: _Optional[int] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., alone: bool = ..., owner_mark: _Optional[bytes] = ..., has_rivals: bool = ..., payload_file: _Optional[_Union[FileRef, _Mapping]] = ..., files: _Optional[_Iterable[_Union[FileRef, _Mapping]]] = ...) -> None: ...
 
 class Retry(_message.Message):
     __slots__ = ("first_pause_ms", "factor", "longest_pause_ms", "jitter")
@@ -154,7 +176,7 @@ class Deliveries(_message.Message):
     def __init__(self, deliveries: _Optional[_Iterable[_Union[Delivery, _Mapping]]] = ...) -> None: ...
 
 class Result(_message.Message):
-    __slots__ = ("data", "tags")
+    __slots__ = ("data", "tags", "file")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -164,9 +186,11 @@ class Result(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     DATA_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     tags: _containers.ScalarMap[str, str]
-    def __init__(self, data: _Optional[bytes] = ..., tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    file: str
+    def __init__(self, data: _Optional[bytes] = ..., tags: _Optional[_Mapping[str, str]] = ..., file: _Optional[str] = ...) -> None: ...
 
 class Completion(_message.Message):
     __slots__ = ("index", "attempt", "result", "failed")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.file_ref import FileRef
 from client_sdk.wire.load import Load
 from client_sdk.wire.retry import AttemptPolicy
 from client_sdk.wire.worker import (
@@ -49,7 +50,8 @@ loads = st.builds(
     memory_bytes=indexes,
     gpu_utilization=st.floats(0, 1, width=32),
 )
-results = st.none() | st.builds(Result, st.binary(max_size=20), tags)
+results = st.none() | st.builds(Result, st.binary(max_size=20), tags, texts)
+files = st.builds(FileRef, texts, indexes, texts, texts, texts)
 failures = st.none() | st.builds(Failure, texts, texts)
 
 from_worker = st.one_of(
@@ -64,6 +66,7 @@ from_worker = st.one_of(
         gpu=texts,
         protocol=attempts,
         leaves=st.booleans(),
+        takes_files=st.booleans(),
     ),
     st.builds(Leave),
     st.lists(st.builds(Completion, indexes, attempts, results, failures), max_size=3)
@@ -88,9 +91,11 @@ deliveries = st.builds(
     stored_at_ms=indexes,
     priority=attempts,
     deaths=attempts,
+    payload_file=st.none() | files,
+    files=st.lists(files, max_size=3).map(tuple),
 )
 to_worker = st.one_of(
-    st.builds(Welcome, texts, attempts, helds, attempts, st.booleans()),
+    st.builds(Welcome, texts, attempts, helds, attempts, st.booleans(), indexes),
     st.builds(Leave),
     st.lists(deliveries, max_size=3).map(tuple).map(Deliveries),
     st.lists(st.builds(Outcome, indexes, attempts, st.booleans(), texts), max_size=3)
@@ -125,6 +130,7 @@ def test_what_the_service_says_survives_the_wire(message: ToWorker) -> None:
         (Completions((Completion(7, 1, None),)), "12060a0408071001"),
         (Completions((Completion(7, 1, Result(b"")),)), "12080a06080710011a00"),
         (Completions((Completion(7, 1, Result(b"hi")),)), "120c0a0a080710011a040a026869"),
+        (Completions((Completion(7, 1, Result(b"", file="p")),)), "120b0a09080710011a031a0170"),
         (Rejections((Rejection(7, 2, "Shutdown"),)), "1a100a0e080710021a0853687574646f776e"),
         (
             Rejections((Rejection(7, 2, "503", "busy", "transient", 1500, True, "r-1"),)),
@@ -168,11 +174,31 @@ def test_the_bytes_of_a_workers_messages_stay_what_they_are(
             "122e0a2c0807100218052203722d3132026869"
             "721908dc0b11000000000000004018e0d40321000000000000d03f7801",
         ),
+        (
+            Deliveries(
+                (Delivery(7, 2, "r-1", b"", payload_file=FileRef("p", 3, "ab", "a/b", "x.y")),)
+            ),
+            "12210a1f080710022203722d319201130a017010031a0261622203612f622a03782e79",
+        ),
     ],
 )
 def test_the_bytes_of_a_delivery_stay_what_they_are(message: ToWorker, encoded: str) -> None:
     assert encode_to_worker(message).hex() == encoded
     assert decode_to_worker(bytes.fromhex(encoded)) == message
+
+
+def test_a_side_without_files_and_a_side_with_them_understand_each_other() -> None:
+    """An older side sends none of the new fields: then nothing says that it takes files."""
+    hello = decode_from_worker(encode_from_worker(Hello(uid="w", window=1)))
+    assert isinstance(hello, Hello)
+    assert not hello.takes_files
+    welcome = decode_to_worker(encode_to_worker(Welcome(service="demo", lease_ms=1)))
+    assert isinstance(welcome, Welcome)
+    assert welcome.inline_bytes == 0
+    delivered = decode_to_worker(encode_to_worker(Deliveries((Delivery(1, 1, "r", b"x"),))))
+    assert isinstance(delivered, Deliveries)
+    assert delivered.deliveries[0].payload_file is None
+    assert delivered.deliveries[0].files == ()
 
 
 def test_no_result_and_an_empty_result_are_different_things() -> None:
