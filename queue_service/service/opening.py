@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from queue_service.service.access import Token
 from queue_service.service.service import Service
 from queue_service.settings.windows import read_windows
+from queue_service.store.putter import bulk_account
 
 #: The longest timer, in seconds.  The clock may have been set, or the machine may have slept:
 #: timers notice neither.
@@ -53,7 +54,11 @@ class Opening:
     def look(self) -> None:
         """Open and close what the clock says, and set the timer for the next change."""
         now = now_ms()
-        of_accounts = {token.account: read_windows(token.windows) for token in self._tokens()}
+        of_accounts = {
+            account: read_windows(token.windows)
+            for token in self._tokens()
+            for account in (token.account, bulk_account(token.account))
+        }
         every = list(of_accounts.values())
         for service in self._services():
             service.set_open(now, of_accounts)

@@ -1,10 +1,14 @@
 """The token that puts, and its limits: plain values, no Redis."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 #: Which limit of a token refuses a put.
 Quota = Literal["in_line", "rate", "unread", "input_share", "sink_share"]
+
+#: What marks the account of entries in bulk; prelude/bulk.lua has it too.  No account of a token
+#: begins with it.
+BULK = "~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,27 @@ class Putter:
             f"{self.account or self.owner or self.token_id} {self.in_line} {self.running} "
             f"{interval_ms:.6f} {self.burst} {int(self.urgent)} {self.unread}"
         )
+
+    def in_bulk(self) -> "Putter":
+        """Return this putter for entries of the lowest priority; prelude/bulk.lua has the rules.
+
+        Of its limits only `running` holds: the others are for what comes from outside.
+        """
+        account = self.account or self.owner or self.token_id
+        return replace(
+            self,
+            account=bulk_account(account),
+            in_line=0,
+            rate_per_s=0.0,
+            burst=1,
+            urgent=False,
+            unread=0,
+        )
+
+
+def bulk_account(account: str) -> str:
+    """Return the account of an owner's entries in bulk; "" is the service's own token."""
+    return f"{BULK}{account}"
 
 
 @dataclass(frozen=True, slots=True)

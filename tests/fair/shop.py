@@ -74,10 +74,19 @@ class Shop:
             store.change(replace(store.rules, **rules))
 
     async def put(
-        self, owner: str, count: int = 1, *, priority: int = 0, tag: str = "", **limits: Any
+        self,
+        owner: str,
+        count: int = 1,
+        *,
+        priority: int = 0,
+        tag: str = "",
+        bulk: bool = False,
+        **limits: Any,
     ) -> list[int]:
         """Put entries of an owner, "" for the service's own token; give their indexes."""
         putter = Putter(owner, **limits) if owner else None
+        if bulk:
+            putter = Putter(owner, **limits).in_bulk()
         tags = {"for": tag} if tag else {}
         put = self.store.put
         futures = [

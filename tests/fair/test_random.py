@@ -35,7 +35,9 @@ class Model:
         owner = self.random.choice(OWNERS)
         limits: dict[str, Any] = {"running": MOST} if owner == "c" else {}
         count, priority = self.random.randint(1, 4), self.random.choice((0, 0, 0, 1))
-        self.there.update(await self.shop.put(owner, count, priority=priority, **limits))
+        bulk = owner != "c" and self.random.random() < 0.3
+        put = self.shop.put(owner, count, priority=0 if bulk else priority, bulk=bulk, **limits)
+        self.there.update(await put)
 
     async def join(self) -> None:
         if len(self.workers) < 4:

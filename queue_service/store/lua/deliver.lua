@@ -1,6 +1,6 @@
 -- deliver: deliver entries to subscribers of one group that have room.
--- uses: dead_letter_policy, entries, groups, lines, lists, owners, quotas, records, rules,
---       tickets, writes
+-- uses: bulk, dead_letter_policy, entries, groups, heads, lines, lists, owners, quotas, records,
+--       released, rules, tickets, writes
 -- writes
 --
 -- argv     4  group
@@ -74,7 +74,7 @@ local function new_record(fields, lane)
 end
 
 -- Which owner is next.  least: what that owner has used, until the next entry is delivered.
-local turns = { heads = {}, least = nil }
+local turns = { least = nil, bulk_is_blocked = false }
 
 local function deliver_entry(batch, uid, index, fields, record)
     local deaths, retry, alone = 0, '', record.state == 'a'
@@ -98,6 +98,7 @@ local function deliver_entry(batch, uid, index, fields, record)
     if uses_lines then
         turns.least = nil
         Lines.begin_run(gid, index, Lines.owner_of(fields), now_ms())
+        Bulk.note_delivery((Lines.owner_of(fields)))
     end
     left, sink_room = left - 1, sink_room - 1
     bytes_left = bytes_left - #fields[DATA] - #fields[TAGS]
@@ -105,31 +106,6 @@ end
 
 local function may_go_on(batch, room)
     return #batch - 2 < room and sink_room > 0 and bytes_left > 0 and scan_left > 0
-end
-
--- Whether this user may have a released entry now: a rejected one goes to another user first, a
--- reserved one to its own user while that one is connected, and one that must run alone to its own
--- user while its window is open.  Its engine may load for minutes, or not come back.
-local function may_have(record, uid, others)
-    if record.state == 'j' then
-        return record.uid ~= uid or not others
-    elseif record.state == 'a' and record.uid ~= uid then
-        local window = redis.call('HGET', own.subscribers,
-            gid .. SEP .. record.uid .. SEP .. 'window')
-        return tonumber(window or 0) == 0
-    elseif record.state == 'o' and record.uid ~= uid then
-        local reserved = redis.call('HGET', own.subscribers,
-            gid .. SEP .. record.uid .. SEP .. 'reserved')
-        return tonumber(reserved or 0) == 0
-    end
-    return true
-end
-
--- The equal share does not limit what this user held before, nor what another user rejected: the
--- user that holds least may be the one that may not have it.
-local function is_beyond_level(record, uid)
-    local is_own = record.state == 'o' or record.state == 'a'
-    return is_own and record.uid == uid or record.state == 'j' and record.uid ~= uid
 end
 
 -- Results of each owner in the sink, and whether one waits for room there.
@@ -146,6 +122,9 @@ local function is_below_most(fields)
         return true
     end
     local runs, name = Lines.account_of(owner).runs, Owners.owner_of(fields[REQUEST_ID])
+    if Bulk.is_bulk(owner) then
+        runs = runs + Lines.account_of(Bulk.base_of(owner)).runs
+    end
     if Rules.closed_accounts[owner] or most > 0 and runs >= most then
         return false
     end
@@ -161,19 +140,21 @@ local function is_below_most(fields)
 end
 
 -- Whether a released entry may go now.  A failed entry does not overtake other owners: it waits for
--- its owner's turn, and goes first then.  What a lost or leaving worker held goes before all.
+-- its owner's turn, and goes first then.  What a lost or leaving worker held goes before all, but for
+-- bulk, which goes when bulk does.
 function turns.is_come(index, record, fields)
     if not uses_lines or not fields or not Rules.fair or record.state ~= 'j'
         or record.attempt == 0 and Records.deaths_of(own, gid, index).most == 0 then
         return true
     end
     if not turns.least then
-        turns.least = select(2, turns.next_owner(0)) or math.huge
+        turns.least = select(2, turns.next_owner(0, false)) or math.huge
     end
     return Lines.share_of_owner((Lines.owner_of(fields)), now_ms()) <= turns.least
 end
 
-local function deliver_released(batch, uid, room, subscriber, only_reserved)
+-- which: "reserved" for what this user held before, "bulk" for bulk, nil for what is not bulk.
+local function deliver_released(batch, uid, room, subscriber, which)
     -- Entries that this user may not have may come first: look a little further.
     local members = redis.call('ZRANGEBYLEX', own.released,
         '[' .. gid .. SEP, '(' .. gid .. ' ', 'LIMIT', 0,
@@ -186,12 +167,14 @@ local function deliver_released(batch, uid, room, subscriber, only_reserved)
         local record = Records.record_of(own, gid, index)
         local fields, lane = read(own, index, record and record.lane)
         record = record or new_record(fields, lane)
-        local fits = is_beyond_level(record, uid) or #batch - 2 < room
-        if only_reserved then
+        local is_bulk = uses_lines and fields and Bulk.is_bulk((Lines.owner_of(fields)))
+        local fits = (Released.is_beyond_level(record, uid) or #batch - 2 < room)
+            and (which == 'bulk') == (is_bulk or false)
+        if which == 'reserved' then
             fits = record.state == 'o' and record.uid == uid
         end
-        if fits and may_have(record, uid, subscriber.others)
-            and is_below_most(fields) and turns.is_come(index, record, fields)
+        if fits and Released.may_have(gid, record, uid, subscriber.others)
+            and is_below_most(fields) and (is_bulk or turns.is_come(index, record, fields))
         then
             if subscriber.filter and not Entries.matches(subscriber.filter, index, fields) then
                 pass_over(index, subscriber)
@@ -245,47 +228,15 @@ local function deliver_unseen(batch, uid, room, subscriber, lane, bound)
     end
 end
 
--- The first index of an owner's line in a lane.
-function turns.head_of(owner, lane)
-    local from = owner .. SEP .. lane .. SEP
-    local head = turns.heads[from]
-    if not head then
-        local beyond = owner .. SEP .. lane .. ' '
-        local member =
-            redis.call('ZRANGEBYLEX', lines, '[' .. from, '(' .. beyond, 'LIMIT', 0, 1)[1]
-        if not member then
-            return nil
-        end
-        local index = unpadded(string.sub(member, #from + 1))
-        local fields = read(own, index, lane)
-        head = { index = index, member = member, fields = fields, lane = lane,
-            urgent = owner == '' or fields and is_urgent(fields) }
-        turns.heads[from] = head
-    end
-    return head
-end
-
--- The next entry of an owner in a lane, and the index that decides how long the owner has waited.
--- A priority that may not overtake other owners overtakes the owner's own entries in lane 0.
-function turns.next_of(owner, account, lane)
-    local first = account.waiting[1] > 0 and turns.head_of(owner, 1)
-    if lane == 1 then
-        return first and first.urgent and first, first and tonumber(first.index)
-    end
-    local head = account.waiting[0] > 0 and turns.head_of(owner, 0)
-    if not first or first.urgent then
-        return head, head and tonumber(head.index)
-    end
-    local since = tonumber(first.index)
-    return first, head and math.min(since, tonumber(head.index)) or since
-end
-
 -- The next owner: of those that wait and may run one more, the one that has used least; without
 -- fair shares, the one that has waited longest.
-function turns.next_owner(lane)
+function turns.next_owner(lane, in_bulk)
     local now, chosen, least, fewest = now_ms(), nil, nil, nil
     for owner, account in pairs(owners) do
-        local head, since = turns.next_of(owner, account, lane)
+        local head, since
+        if Bulk.is_bulk(owner) == in_bulk then
+            head, since = Heads.next_of(owner, account, lane)
+        end
         if head and is_below_most(head.fields) then
             local share = Rules.fair and Lines.share_of(account, now) or since
             if not least or share < least or share == least and (account.runs < fewest
@@ -301,7 +252,7 @@ end
 -- Take the head of an owner's line.
 function turns.deliver_head(batch, uid, subscriber, owner, head)
     local lane = head.lane
-    turns.heads[owner .. SEP .. lane .. SEP] = nil
+    Heads.forget(owner, lane)
     Lines.take(owner, lane, head.member)
     if not head.fields then
         return
@@ -309,15 +260,43 @@ function turns.deliver_head(batch, uid, subscriber, owner, head)
         pass_over(head.index, subscriber)
         return
     end
-    Lines.serve(owner)
+    if not Bulk.is_bulk(owner) then
+        Lines.serve(owner)
+    end
     deliver_entry(batch, uid, head.index, head.fields, new_record(head.fields, lane))
+end
+
+-- Deliver bulk up to `room`, what was delivered before first.
+local function deliver_bulk(batch, uid, room, subscriber)
+    deliver_released(batch, uid, room, subscriber, 'bulk')
+    while may_go_on(batch, room) do
+        local owner = turns.next_owner(0, true)
+        if not owner then
+            return
+        end
+        turns.deliver_head(batch, uid, subscriber, owner, Heads.of(owner, 0))
+    end
+end
+
+-- Bulk has waited long enough: it gets one place.
+local function deliver_due_bulk(batch, uid, room, subscriber)
+    if uses_lines and not turns.bulk_is_blocked and Bulk.is_due() then
+        local before = #batch
+        deliver_bulk(batch, uid, math.min(room, before - 1), subscriber)
+        -- It may wait for the end of a pause, or for another subscriber.
+        turns.bulk_is_blocked = #batch == before
+    end
 end
 
 local function deliver_from_lines(batch, uid, room, subscriber, lane)
     local bound = '(' .. lines_from .. '-0'
     local unseen = Lines.has_unseen(lane)
     while may_go_on(batch, room) do
-        local owner, least = turns.next_owner(lane)
+        deliver_due_bulk(batch, uid, room, subscriber)
+        if not may_go_on(batch, room) then
+            return
+        end
+        local owner, least = turns.next_owner(lane, false)
         if unseen and (not owner or not Rules.fair
             or Lines.share_of(owners[''], now_ms()) <= least)
         then
@@ -326,7 +305,7 @@ local function deliver_from_lines(batch, uid, room, subscriber, lane)
             deliver_unseen(batch, uid, math.min(room, before - 1), subscriber, lane, bound)
             unseen = #batch > before
         elseif owner then
-            turns.deliver_head(batch, uid, subscriber, owner, (turns.next_of(owner, owners[owner], lane)))
+            turns.deliver_head(batch, uid, subscriber, owner, (Heads.next_of(owner, owners[owner], lane)))
         else
             return
         end
@@ -369,14 +348,18 @@ local function deliver_to(uid, session, asked)
 
     local batch = { 'ok', held }
     if tonumber(known[5]) > 0 then
-        deliver_released(batch, uid, subscriber.window_room, subscriber, true)
+        deliver_released(batch, uid, subscriber.window_room, subscriber, 'reserved')
         if may_go_on(batch, subscriber.window_room) then
             redis.call('HSET', own.subscribers, prefix .. 'reserved', 0)
         end
     end
-    deliver_released(batch, uid, room, subscriber, false)
+    deliver_due_bulk(batch, uid, room, subscriber)
+    deliver_released(batch, uid, room, subscriber)
     deliver_new(batch, uid, room, subscriber, 1)
     deliver_new(batch, uid, room, subscriber, 0)
+    if uses_lines and may_go_on(batch, room) and Bulk.waits() then
+        deliver_bulk(batch, uid, room, subscriber)
+    end
     if #batch > 2 then
         batch[2] = held + #batch - 2
         Groups.set_subscriber(own, gid, uid, window, batch[2])
@@ -392,6 +375,7 @@ if left > 0 and (sink_room <= 0 or shares_of_sink.held_back) then
     -- The call that makes room in the sink rings for this queue.
     redis.call('HSET', own.meta, 'blocked', 1)
 end
+Bulk.flush()
 reply[1] = left
 if set_aside or (left > 0 and scan_left <= 0) then
     -- There is more to look at: for others, or behind entries that a filter has skipped.

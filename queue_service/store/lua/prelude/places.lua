@@ -1,5 +1,5 @@
 -- prelude/places: how many entries of a group go before an entry, and how exact that number is.
--- uses: gaps, lines, rules
+-- uses: bulk, gaps, lines, rules
 
 local place = {}
 
@@ -61,7 +61,13 @@ local function ahead_in_lines(index, lane, fields)
     local first = lane == 0 and waits_below(owner, 1) or 0
     local rivals, alone = 0, true
     for other, account in pairs(Lines.accounts()) do
-        if other ~= owner and (other == '' or account.waiting[0] + account.waiting[1] > 0) then
+        local competes = other ~= owner
+            and (other == '' or account.waiting[0] + account.waiting[1] > 0)
+        if competes and Bulk.is_bulk(other) ~= Bulk.is_bulk(owner) then
+            -- Bulk goes after all others, but for its turns.
+            local before = Bulk.is_bulk(owner) and waits_below(other, 0) + waits_below(other, 1) or 0
+            rivals, alone = rivals + before, alone and other == '' and before == 0
+        elseif competes then
             local in_front = waits_below(other, 1)
             local goes_first = in_front > 0 and has_right(other)
             local beside = goes_first and 0 or in_front
