@@ -6,10 +6,9 @@ what goes out, so changed windows hold for everything that waits.  Running jobs 
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 
-from queue_service.service.access import Token
+from queue_service.service.access import Token, now_ms
 from queue_service.service.service import Service
 from queue_service.settings.windows import read_windows
 from queue_service.store.putter import bulk_account
@@ -17,11 +16,6 @@ from queue_service.store.putter import bulk_account
 #: The longest timer, in seconds.  The clock may have been set, or the machine may have slept:
 #: timers notice neither.
 LONGEST_TIMER_S = 60.0
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return int(time.time() * 1000)
 
 
 class Opening:

@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from client_sdk.wire.tokens import new_token
 from queue_service.errors import BadParameter
-from queue_service.service.opening import now_ms
+from queue_service.service.access import now_ms
 from queue_service.service.service import Service
 from queue_service.settings.service import ServiceSettings
 from queue_service.settings.wrong_fields import wrong_fields

@@ -3,22 +3,24 @@
 // Where the service's paths begin; a proxy may add a prefix.
 const base = new URL("../", import.meta.url).pathname;
 
-// An error of the service: its message and its status.
+// An error of the service: its status, message, code, and the type of a job's failure.
 export class Refused extends Error {
-  constructor(status, sentence) {
-    super(sentence);
-    this.status = status;
+  constructor(status, { message, code = "", type = "" }) {
+    super(message);
+    Object.assign(this, { status, code, type });
   }
 }
 
-async function checked(answer) {
+// Throw the error of an answer; failure: that of the job which it tells of, {code, type}.
+async function checked(answer, failure = null) {
   if (answer.ok) return answer;
-  let sentence = `the service answered ${answer.status}`;
+  const said = { message: `the service answered ${answer.status}`, ...failure };
   try {
     const body = await answer.json();
-    sentence = body.detail || body.error?.message || body.message || sentence;
+    said.message = body.detail || body.error?.message || body.message || said.message;
+    said.code ||= body.code || body.error?.code || "";
   } catch { /* not JSON: only the status is known */ }
-  throw new Refused(answer.status, sentence);
+  throw new Refused(answer.status, said);
 }
 
 export class Jobs {
@@ -46,9 +48,10 @@ export class Jobs {
     await fetch(path(service, id), { method: "DELETE", headers: this.headers, keepalive: true });
   }
 
-  // The text of a job that has succeeded.
-  async result(service, id) {
-    return (await checked(await fetch(`${path(service, id)}/result`, { headers: this.headers }))).text();
+  // The result of a job that has succeeded, as text; throws the failure of another one.
+  async result(service, id, failure = null) {
+    const answer = await fetch(`${path(service, id)}/result`, { headers: this.headers });
+    return (await checked(answer, failure && { code: failure.code ?? "", type: failure.type ?? "" })).text();
   }
 
   // Follow a job to its end and yield {kind, id, data} for each event.  After a broken connection it
@@ -106,17 +109,37 @@ async function* readEvents(body) {
   }
 }
 
-// The text of a result: of our engines, of OpenAI's objects, or the result itself.
-export function textOf(result) {
+// Some models write their reasoning into the text, between these marks.
+const THOUGHT = /^\s*<think>([\s\S]*?)(?:<\/think>\s*|$)/;
+
+// Split a text into {reasoning, content}.
+export function splitReasoning(text) {
+  const found = THOUGHT.exec(text);
+  return found ? { reasoning: found[1].trim(), content: text.slice(found[0].length) } : { reasoning: "", content: text };
+}
+
+// Return what a result says, {content, reasoning, calls}; what it does not say stays as it grew.
+export function answerOf(result, grown) {
   let made;
   try {
     made = JSON.parse(result);
   } catch {
-    return result;
+    return { ...grown, ...splitReasoning(result) };
   }
-  if (typeof made === "string") return made;
+  if (typeof made === "string") return { ...grown, ...splitReasoning(made) };
   const choice = made?.choices?.[0];
-  const text = made?.text ?? choice?.message?.content ?? choice?.text;
+  const message = choice?.message ?? made ?? {};
+  const calls = (message.tool_calls ?? []).map((call) => ({
+    name: call?.function?.name ?? "", arguments: call?.function?.arguments ?? "",
+  }));
   // The echo engine returns the conversation.
-  return text ?? made?.messages?.at(-1)?.content ?? result;
+  const text = made?.text ?? choice?.message?.content ?? choice?.text ?? lastSaid(made?.messages);
+  const { reasoning, content } = splitReasoning(text ?? (grown.content || calls.length ? grown.content : result));
+  return { content, calls, reasoning: (message.reasoning_content ?? message.reasoning ?? reasoning) || grown.reasoning };
+}
+
+function lastSaid(messages) {
+  const said = messages?.at(-1)?.content;
+  if (!Array.isArray(said)) return said;
+  return said.map((part) => part?.text ?? "").join("");
 }

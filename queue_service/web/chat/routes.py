@@ -22,11 +22,11 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+_SCRIPTS = ("chat", "conversation", "jobs", "markdown", "pictures", "sentences", "turns")
 _FILES = {
     "/chat": ("chat.html", "text/html"),
     "/chat/chat.css": ("chat.css", "text/css"),
-    "/chat/chat.js": ("chat.js", "text/javascript"),
-    "/chat/jobs.js": ("jobs.js", "text/javascript"),
+    **{f"/chat/{name}.js": (f"{name}.js", "text/javascript") for name in _SCRIPTS},
 }
 
 

@@ -27,6 +27,11 @@ OPEN = {
     ("GET", "/chat/chat.css"),
     ("GET", "/chat/chat.js"),
     ("GET", "/chat/jobs.js"),
+    ("GET", "/chat/conversation.js"),
+    ("GET", "/chat/markdown.js"),
+    ("GET", "/chat/pictures.js"),
+    ("GET", "/chat/sentences.js"),
+    ("GET", "/chat/turns.js"),
     ("GET", "/api/v1/servicediscovery/upstreams/{service}"),
 }
 _DEAD = "/v1/services/{service}/dead-letters"

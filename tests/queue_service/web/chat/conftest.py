@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,20 @@ PATIENCE_S = 20.0
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
+    async with launch() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def browser_elsewhere() -> AsyncIterator[Browser]:
+    """A browser for which every name under `.example` is this machine."""
+    async with launch("--host-resolver-rules=MAP *.example 127.0.0.1") as browser:
+        yield browser
+
+
+@asynccontextmanager
+async def launch(*more: str) -> AsyncIterator[Browser]:
+    """Start Chromium; skip the test if there is none."""
     program = os.environ.get("PENSTOCK_TEST_CHROMIUM") or shutil.which("chromium")
     if program is None:
         pytest.skip("needs Chromium: `apt install chromium`, or PENSTOCK_TEST_CHROMIUM")
@@ -24,7 +39,7 @@ async def browser() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(
             executable_path=program,
             # A container has no namespaces to give away; what is opened here is our own page.
-            args=["--no-sandbox", "--disable-dev-shm-usage"],
+            args=["--no-sandbox", "--disable-dev-shm-usage", *more],
         )
         yield browser
         await browser.close()

@@ -23,7 +23,7 @@ async def _ask(page: Page, text: str) -> None:
 
 
 async def _answer(page: Page) -> str:
-    return await page.locator("#turns li.assistant").last.inner_text()
+    return await page.locator("#turns li.assistant > .text").last.inner_text()
 
 
 async def _nothing_is_left(service: QueueServiceProcess) -> None:
@@ -53,6 +53,7 @@ async def test_two_tabs_wait_and_their_answers_grow(
     await expect(first.locator("#status")).to_have_text("Waiting, you are next.")
     await _ask(second, "slow another one")
     await expect(second.locator("#status")).to_have_text("Waiting, 1 ahead of you.")
+    await expect(second.locator("li.assistant .place")).to_have_text("Waiting, 1 ahead of you.")
     await keep_picture(second, "waiting")
 
     await start_worker(service.url, engine=WORDS, worker_threads=1)
@@ -64,10 +65,10 @@ async def test_two_tabs_wait_and_their_answers_grow(
 
     await wait_until(is_complete, "the whole answer is there", 60)
     assert len(lengths) > 5, "it grew before the user's eyes"
-    await expect(second.locator("#turns li.assistant")).to_have_text("slow another one")
+    await expect(second.locator("#turns li.assistant > .text")).to_have_text("slow another one")
     await expect(first.locator("#status")).to_have_text("The answer is complete.")
     await keep_picture(first, "complete")
-    assert await first.locator("#turns li").count() == 2
+    assert await first.locator("#turns > li").count() == 2
     await _nothing_is_left(service)
 
 
@@ -81,10 +82,10 @@ async def test_an_answer_is_stopped_and_the_next_one_follows(
     await expect(page.locator("#turns li.assistant")).to_contain_text("word3")
     await keep_picture(page, "growing")
     await page.get_by_role("button", name="Stop").click()
-    await expect(page.locator("#turns li.assistant")).to_contain_text("[stopped]")
+    await expect(page.locator("#turns li.assistant")).to_contain_text("Stopped")
     assert "word59" not in await _answer(page)
     await _ask(page, "and now")
-    await expect(page.locator("#turns li.assistant").last).to_have_text("and now")
+    await expect(page.locator("#turns li.assistant > .text").last).to_have_text("and now")
     await _nothing_is_left(service)
 
 
@@ -97,7 +98,7 @@ async def test_a_reload_finds_the_answer_going_on(
     await _ask(page, LONG)
     await expect(page.locator("#turns li.assistant")).to_contain_text("word2")
     await page.reload()
-    await expect(page.locator("#turns li.user")).to_have_text(LONG)
+    await expect(page.locator("#turns li.user .bubble")).to_have_text(LONG)
     await expect(page.locator("#turns li.assistant")).to_contain_text("word59")
     assert await _answer(page) == LONG
     await page.reload()
@@ -131,7 +132,7 @@ async def test_an_error_is_shown_in_the_place_of_the_answer(
     await _ask(page, "bad")
     await expect(page.locator("#turns li.assistant")).to_contain_text("expected something better")
     await _ask(page, "<b>good</b>")
-    await expect(page.locator("#turns li.assistant").last).to_have_text("<b>good</b>")
+    await expect(page.locator("#turns li.assistant > .text").last).to_have_text("<b>good</b>")
     await _nothing_is_left(service)
 
 

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from client_sdk.wire import names
-from queue_service.service import opening
+from queue_service.service.access import now_ms
 from tests.conftest import Serve
 from tests.promises.peer import Peer
 from tests.queue_service.web.scale.api import Caller
@@ -14,6 +14,8 @@ from tests.windows import closed_now
 
 #: When the window of `closed_now` is open: it lasts from the third to the fourth full hour.
 OPENS_IN_MS = 3 * 3_600_000
+#: The clock by which windows open and close.
+CLOCK = "queue_service.service.opening.now_ms"
 
 pytestmark = pytest.mark.leaves_entries
 
@@ -76,16 +78,15 @@ async def test_another_attempt_of_a_token_that_has_closed_does_not_count(
     peer: Peer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = opening.now_ms
     # The windows are read by a clock that shows a time in them.
-    monkeypatch.setattr(opening, "now_ms", lambda: real() + OPENS_IN_MS)
+    monkeypatch.setattr(CLOCK, lambda: now_ms() + OPENS_IN_MS)
     caller = Caller(session, await serve(lease_ms=900))
     token = await closed_token(caller)
     await submit_as(caller, token)
     await submit_as(caller, token)
     await peer.connect(caller.url)
     await wait_until(lambda: len(peer.held) == 2, "the worker has both jobs")
-    monkeypatch.setattr(opening, "now_ms", real)
+    monkeypatch.setattr(CLOCK, now_ms)
     # Another token makes the process look at its clock.
     await closed_token(caller)
     await peer.reject(min(peer.held))
