@@ -3,6 +3,8 @@
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,33 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
 
+@dataclass
+class Facts:
+    """What the rules for every file ask of one."""
+
+    is_documented: bool
+    long_functions: dict[str, int] = field(default_factory=dict)
+    sleeps: list[int] = field(default_factory=list)
+    mocks: bool = False
+
+
+@cache
+def _facts(path: Path) -> Facts:
+    """Parse a file and go through it once: to keep its tree would take hundreds of megabytes."""
+    tree = _tree(path)
+    facts = Facts(is_documented=bool(ast.get_docstring(tree)))
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                if (length := _length(node)) > FUNCTION_LINES:
+                    facts.long_functions[node.name] = length
+            case ast.Call(func=ast.Attribute(value=ast.Name("time" | "asyncio"), attr="sleep")):
+                facts.sleeps.append(node.lineno)
+            case ast.Import() | ast.ImportFrom() if "mock" in ast.unparse(node):
+                facts.mocks = True
+    return facts
+
+
 def test_no_file_is_too_long() -> None:
     lines = {_short(path): len(path.read_text().splitlines()) for path in [*SOURCES, *SCRIPTS]}
     assert {path: count for path, count in lines.items() if count > FILE_LINES} == {}
@@ -86,11 +115,9 @@ def test_no_file_is_too_long() -> None:
 
 def test_no_function_is_too_long() -> None:
     too_long = {
-        f"{_short(path)}:{function.name}": length
+        f"{_short(path)}:{name}": length
         for path in SOURCES
-        for function in ast.walk(_tree(path))
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (length := _length(function)) > FUNCTION_LINES
+        for name, length in _facts(path).long_functions.items()
     }
     assert too_long == {}
 
@@ -107,7 +134,7 @@ def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [_short(path) for path in SOURCES if not ast.get_docstring(_tree(path))]
+    silent = [_short(path) for path in SOURCES if not _facts(path).is_documented]
     silent += [_short(path) for path in SCRIPTS if not path.read_text().startswith("-- ")]
     assert silent == []
 
@@ -203,23 +230,16 @@ TESTS = [path for path in SOURCES if path.is_relative_to(ROOT / "tests")]
 
 def test_tests_sleep_in_one_file_only() -> None:
     sleeping = [
-        f"{_short(path)}:{node.lineno}"
+        f"{_short(path)}:{line}"
         for path in TESTS
         if path.name != "waiting.py" and _short(path) not in SLEEPING_SUBJECTS
-        for node in ast.walk(_tree(path))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "asyncio.sleep"}
+        for line in _facts(path).sleeps
     ]
     assert sleeping == []
 
 
 def test_no_test_mocks_anything() -> None:
-    mocking = [
-        _short(path)
-        for path in TESTS
-        for node in ast.walk(_tree(path))
-        if isinstance(node, ast.ImportFrom | ast.Import) and "mock" in ast.unparse(node)
-    ]
-    assert mocking == []
+    assert [_short(path) for path in TESTS if _facts(path).mocks] == []
 
 
 @pytest.mark.parametrize("name", PATHS)
