@@ -1,9 +1,12 @@
-"""Starts the queue service and the worker in tests without importing them each time.
+"""Starts the queue service, the worker and `penstock` in tests without importing them each time.
 
-Importing takes most of the time that a process of a test needs to start.  A server imports both
+Importing takes most of the time that a process of a test needs to start.  A server imports them
 once, and forks a child for each start: a process of its own, in its own session, with its own
-environment and log, which then runs the module as `python -m` does.  tests/deploy starts them as
-operators do, with a new interpreter.
+environment and log, which then runs the module as `python -m` does.  `penstock up` forks its queue
+service and workers in the same way (forking.py).
+
+Tests of how a program starts, or of how its output and its interruption end, start it with a new
+interpreter, as users do.
 """
 
 import contextlib
@@ -18,24 +21,33 @@ import struct
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 from client_sdk.leash import LEASH, tie
+from tests.forking import REQUEST_BYTES, UNBUFFERED, adopt, fork_helper, settle, show_as
 
 ROOT = Path(__file__).parents[1]
 
-#: What the server imports, and can start.
-MODULES = ("queue_service", "inference_worker")
+#: What the server can start; the first two it imports at once.
+MODULES = ("queue_service", "inference_worker", "deploy.cli", "deploy.entry")
+
+#: The commands that start queue services and workers.
+_PARENTS = {"up", "worker", "demo"}
 
 #: Variables that Python or a library reads while it starts, which is over in the server.
 _READ_AT_START = ("PYTHON", "PROMETHEUS_", "LD_", "MALLOC_", "OMP_")
 
-#: More than a request with an environment takes, in bytes.
-_REQUEST_BYTES = 1 << 20
+#: Room for the arguments of what a child becomes.
+_ROOM = "-" * 250
 
 _STATUS = struct.Struct("i")
+
+#: A program that has ended.
+Run = subprocess.CompletedProcess[bytes]
 
 
 class PreloadedProcess:
@@ -98,14 +110,40 @@ class Preloaded:
         # A test may have put this thread into another network namespace (tests/machines).
         return _network() == self._network
 
-    def start(self, argv: list[str], env: Mapping[str, str], log: IO[bytes]) -> PreloadedProcess:
-        """Start a child that runs this module."""
+    def start(
+        self,
+        argv: list[str],
+        env: Mapping[str, str],
+        log: IO[bytes],
+        *,
+        errors: IO[bytes] | None = None,
+        stdin: IO[bytes] | None = None,
+    ) -> PreloadedProcess:
+        """Start a child that runs this module; `errors` is for its messages, `log` by default."""
         requests = self._socket or self._start_server()
         status_fd, theirs = os.pipe()
         request = json.dumps({"argv": argv[1:], "env": dict(env), "cwd": os.getcwd()})
-        socket.send_fds(requests, [request.encode()], [log.fileno(), theirs])
+        with open(os.devnull, "rb") as nothing:
+            streams = [(stdin or nothing).fileno(), log.fileno(), (errors or log).fileno()]
+            socket.send_fds(requests, [request.encode()], [*streams, theirs])
         os.close(theirs)
         return PreloadedProcess(int(requests.recv(64)), status_fd)
+
+    def run(self, argv: list[str], env: Mapping[str, str], *, data: bytes, timeout_s: float) -> Run:
+        """Run a child to its end, as subprocess.run does."""
+        with TemporaryFile() as stdin, TemporaryFile() as out, TemporaryFile() as errors:
+            stdin.write(data)
+            stdin.seek(0)
+            process = self.start(argv, env, out, errors=errors, stdin=stdin)
+            try:
+                code = process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            # The child has moved the offset that it shares with this process.
+            out.seek(0)
+            errors.seek(0)
+            return Run(argv, code, out.read(), errors.read())
 
     def close(self) -> None:
         """End the server, and with it every child that still runs."""
@@ -118,7 +156,7 @@ class Preloaded:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._server = subprocess.Popen(
-                [*leash, sys.executable, "-m", "tests.preloaded", str(theirs.fileno())],
+                [*leash, sys.executable, "-m", "tests.preloaded", str(theirs.fileno()), _ROOM],
                 pass_fds=[theirs.fileno()],
                 cwd=ROOT,
                 env=self._env,
@@ -132,11 +170,15 @@ def _network() -> int:
 
 
 def _start_of(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
+    return {
+        name: value
+        for name, value in env.items()
+        if name.startswith(_READ_AT_START) and name != UNBUFFERED
+    }
 
 
-def _serve(requests: socket.socket) -> tuple[dict[str, Any], int] | None:
-    """Fork for each request; return the request and its log in a child, None in the server."""
+def _serve(requests: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Fork for each request; return the request and its files in a child, None in the server."""
     waiting = selectors.DefaultSelector()
     waiting.register(requests, selectors.EVENT_READ)
     while True:
@@ -151,16 +193,19 @@ def _serve(requests: socket.socket) -> tuple[dict[str, Any], int] | None:
                 os.close(key.fd)
                 os.close(status_fd)
                 continue
-            request, fds, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 2)
-            if not request:
+            message, fds, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 4)
+            if not message:
                 return None
-            log_fd, status_fd = fds
+            *streams, status_fd = fds
+            request = json.loads(message)
+            _import(request["argv"][0])
             pid = os.fork()
             if not pid:
                 os.close(status_fd)
                 _close_others(requests, waiting)
-                return json.loads(request), log_fd
-            os.close(log_fd)
+                return request, streams
+            for stream in streams:
+                os.close(stream)
             waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status_fd))
             requests.send(str(pid).encode())
 
@@ -180,26 +225,47 @@ def _close_others(requests: socket.socket, waiting: selectors.BaseSelector) -> N
     requests.close()
 
 
-def _become(request: dict[str, Any], log_fd: int, *, server_pid: int) -> None:
+@cache
+def _import(module: str) -> None:
+    """Import what this module needs, once."""
+    import_module(_program_of(module))
+    if module.startswith("deploy."):
+        for place in import_module("deploy.cli").COMMANDS.values():
+            import_module(f"deploy.{place.partition(':')[0]}")
+
+
+def _program_of(module: str) -> str:
+    return module if module.startswith("deploy.") else f"{module}.__main__"
+
+
+def _become(request: dict[str, Any], streams: list[int], *, server_pid: int) -> None:
     """Run the module in this child, as a new interpreter would."""
     os.setsid()
     if not tie(server_pid, signal.SIGKILL):
         sys.exit(1)
-    os.dup2(log_fd, 1)
-    os.dup2(log_fd, 2)
-    os.chdir(request["cwd"])
-    os.environ.clear()
-    os.environ.update(request["env"])
-    module, *sys.argv[1:] = request["argv"]
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    adopt(request["env"], request["cwd"])
+    module, *arguments = request["argv"]
+    started_as = _start_of(os.environ)
+    if module.startswith("deploy.") and not _PARENTS.isdisjoint(arguments[:1]):
+        if asked := fork_helper(lambda env: _start_of(env) == started_as):
+            settle(*asked)
+            module, arguments = asked[0].module, []
+    else:
+        show_as([sys.executable, "-m", module, *arguments])
+    sys.argv[1:] = arguments
+    # It runs again, with its imports done.
+    sys.modules.pop(_program_of(module), None)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def main() -> None:
     """Serve requests; in a child, run what was asked for."""
-    for module in MODULES:
-        import_module(f"{module}.__main__")
-        # It runs again in the child, with its imports done.
-        del sys.modules[f"{module}.__main__"]
+    # The commands only when one is asked for: few files of tests start any.
+    for module in MODULES[:2]:
+        _import(module)
     server_pid = os.getpid()
     requests = socket.socket(fileno=int(sys.argv[1]))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
