@@ -47,6 +47,11 @@ check: lint types layers lua test
 test: $(VENV)/dev.stamp $(VENV)/model.stamp
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+## test-cpu: which tests use the processor most: ARGS=tests/deploy
+.PHONY: test-cpu
+test-cpu: $(VENV)/dev.stamp $(VENV)/model.stamp
+	$(BIN)/python -m pytest -p tests.cpu_times -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
 ## quick: the tests that need no other process, with a Redis inside the test run: under a minute
 .PHONY: quick
 quick: $(VENV)/dev.stamp
