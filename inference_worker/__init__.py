@@ -13,5 +13,6 @@ if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
 
 from inference_worker.engines.engine import Cancelled, Context
 from inference_worker.engines.failures import BadInput, Retryable
+from inference_worker.engines.file_kinds import Audio, File, SampleRate
 
-__all__ = ["BadInput", "Cancelled", "Context", "Retryable"]
+__all__ = ["Audio", "BadInput", "Cancelled", "Context", "File", "Retryable", "SampleRate"]

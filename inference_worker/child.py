@@ -109,14 +109,14 @@ class Child:
     def send(self, message: pipe.ToEngine) -> None:
         self._pipe.send(message)
 
-    async def load(self, report: Callable[[float, str], None]) -> int:
-        """Wait until the engine is ready; return its capacity."""
+    async def load(self, report: Callable[[float, str], None]) -> pipe.Ready:
+        """Wait until the engine is ready."""
         while True:
             match await self._pipe.receive():
                 case pipe.Loading(Progress(fraction, note)):
                     report(fraction, note)
-                case pipe.Ready(capacity):
-                    return capacity
+                case pipe.Ready() as ready:
+                    return ready
                 case pipe.Broken(cause):
                     raise EngineFailed(self._name, cause)
                 case _:

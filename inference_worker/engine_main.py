@@ -120,7 +120,7 @@ async def _serve(
         channel.send(engine)
     else:
         heartbeat.gauges = engine.gauges
-        channel.send(pipe.Ready(engine.capacity))
+        channel.send(pipe.Ready(engine.capacity, engine.interface))
         engine.changed = lambda: channel.send(pipe.Ready(engine.capacity))
         await _Jobs(engine, channel).serve(hearing)
     await channel.close()

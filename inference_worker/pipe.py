@@ -94,9 +94,13 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine is loaded and can run this many jobs at once; sent again when that changes."""
+    """The engine is loaded and can run this many jobs at once; sent again when that changes.
+
+    interface: see engines/interface.py; only the first message has it.
+    """
 
     capacity: int
+    interface: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

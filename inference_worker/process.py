@@ -145,7 +145,8 @@ class EngineProcess(Engine):
             self._spec, self._logs, set_capacity=self._set_capacity
         )
         try:
-            self.capacity = await child.load(context.progress)
+            ready = await child.load(context.progress)
+            self.capacity, self.interface = ready.capacity, ready.interface
             self._ready.set()
         except BaseException:
             self._child = None

@@ -1,5 +1,13 @@
-"""What your handler imports: the errors it may raise and the context it may take."""
+"""What your handler imports: the errors it may raise, the context it may take, files and sounds."""
 
-from inference_worker import BadInput, Cancelled, Context, Retryable
+from inference_worker import (
+    Audio,
+    BadInput,
+    Cancelled,
+    Context,
+    File,
+    Retryable,
+    SampleRate,
+)
 
-__all__ = ["BadInput", "Cancelled", "Context", "Retryable"]
+__all__ = ["Audio", "BadInput", "Cancelled", "Context", "File", "Retryable", "SampleRate"]

@@ -7,6 +7,9 @@ from client_sdk.wire.load import Load, load_from_proto, load_to_proto
 from client_sdk.wire.proto import worker_pb2
 from client_sdk.wire.versions import PROTOCOL
 
+#: The largest interface that a worker sends and a service keeps, in bytes.
+MAX_INTERFACE_BYTES = 256 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Held:

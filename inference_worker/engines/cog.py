@@ -21,7 +21,7 @@ from typing import Any, get_origin, get_type_hints
 from pydantic import BaseModel
 
 from inference_worker.engines import cog_sdk, data_url
-from inference_worker.engines.cog_inputs import Inputs, reader_of
+from inference_worker.engines.cog_inputs import Inputs, described_inputs, reader_of
 from inference_worker.engines.engine import Context, Failed, Finished
 from inference_worker.engines.locate import find, find_first, is_async
 from inference_worker.engines.payload import Pieces, to_bytes
@@ -68,6 +68,7 @@ def cog_shape(target: str) -> Shape:
         setup=None if setup is None else _setup_of(setup),
         health=getattr(predictor, "healthcheck", None),
         concurrency=getattr(call, cog_sdk.CONCURRENT_MAX, 1),
+        inputs=described_inputs(call),
     )
 
 

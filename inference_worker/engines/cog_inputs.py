@@ -21,13 +21,20 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
 from inference_worker.engines import cog_sdk, data_url
+from inference_worker.engines.arguments import JSON
 from inference_worker.engines.cog_sdk import MISSING, FieldInfo
 from inference_worker.engines.engine import Job
 from inference_worker.engines.failures import BadInput
+from inference_worker.engines.file_kinds import FILE_PREFIX
 from inference_worker.engines.payload import read_json
-
-#: The prefix of files for inputs; they are removed after their jobs.
-FILE_PREFIX = "penstock-input-"
+from inference_worker.engines.typed_values import (
+    ANYTHING,
+    CannotDescribe,
+    Value,
+    schemas_of,
+    value_of,
+    with_definitions,
+)
 
 #: The fields of a request to Cog's server besides `input`.
 _REQUEST_FIELDS = frozenset(
@@ -66,8 +73,8 @@ class _Parameter:
         return cog_sdk.Path(default) if is_path else default
 
 
-def reader_of(call: Callable[..., Any]) -> Callable[[Job], Inputs]:
-    """Return a function that reads the arguments of `call` from a job."""
+def _parameters_of(call: Callable[..., Any]) -> tuple[dict[str, _Parameter], bool]:
+    """Return the parameters by name, and whether any other name is accepted too."""
     hints = get_type_hints(call, include_extras=True)
     takes_any = False
     parameters: dict[str, _Parameter] = {}
@@ -78,6 +85,62 @@ def reader_of(call: Callable[..., Any]) -> Callable[[Job], Inputs]:
             default = parameter.default
             info = default if isinstance(default, FieldInfo) else FieldInfo(default)
             parameters[name] = _Parameter(name, hints.get(name, Any), info)
+    return parameters, takes_any
+
+
+def described_inputs(call: Callable[..., Any]) -> dict[str, Any]:
+    """Return the JSON Schema of the inputs, for the queue service (see interface.py)."""
+    parameters, takes_any = _parameters_of(call)
+    values = {name: _described_value(one.hint) for name, one in parameters.items()}
+    found, shared = schemas_of(values)
+    schema = {
+        "type": "object",
+        "properties": {name: _with_rules(found[name], one) for name, one in parameters.items()},
+        "required": [name for name, one in parameters.items() if one.default is MISSING],
+        "additionalProperties": takes_any,
+    }
+    described: dict[str, Any] = {
+        "content_types": [JSON],
+        "schema": with_definitions(schema, shared),
+    }
+    # As in Cog, "3" is a number too.
+    described["accepts_text"] = True
+    return described if "input" in parameters else {**described, "envelope": "input"}
+
+
+def _described_value(hint: Any) -> Value:
+    try:
+        return value_of(hint)
+    except CannotDescribe:
+        return ANYTHING
+
+
+def _with_rules(schema: dict[str, Any], parameter: _Parameter) -> dict[str, Any]:
+    rules, default = parameter.field, parameter.default
+    limits: dict[str, Any] = {
+        "minimum": rules.ge,
+        "maximum": rules.le,
+        "minLength": rules.min_length,
+        "maxLength": rules.max_length,
+        "pattern": None if rules.regex is None else f"^(?:{rules.regex})",
+        "enum": rules.choices,
+    }
+    limits = {name: limit for name, limit in limits.items() if limit is not None}
+    if schema.get("type") == "array":
+        schema = {**schema, "items": {**schema.get("items", {}), **limits}}
+    else:
+        schema = {**schema, **limits}
+    if default is None and not _may_be_none(parameter.hint):
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    about: dict[str, Any] = {"description": rules.description, "deprecated": rules.deprecated}
+    if default is None or type(default) in (str, int, float, bool):
+        schema = {**schema, "default": default}
+    return {**schema, **{name: one for name, one in about.items() if one is not None}}
+
+
+def reader_of(call: Callable[..., Any]) -> Callable[[Job], Inputs]:
+    """Return a function that reads the arguments of `call` from a job."""
+    parameters, takes_any = _parameters_of(call)
 
     def read(job: Job) -> Inputs:
         body = read_json(job.data) if job.data.strip() else {}

@@ -228,10 +228,13 @@ class Engine(ABC):
     capacity: how many jobs it can run at once.  It may change at any time; 0 means none now.  The
     engine calls `changed` after each change, without arguments.
     main_thread: runs the user's code; None if the worker itself uses the main thread.
+    interface: the schemas of its inputs and outputs, once it is loaded (see interface.py); b"" for
+    none.
     """
 
     name: str
     capacity: int
+    interface: bytes = b""
 
     def __init__(self, name: str, *, capacity: int) -> None:
         if capacity < 1:

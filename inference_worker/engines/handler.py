@@ -4,11 +4,10 @@
         def setup(self, ctx): ...            # once, before the first job; `setup(self)` works too
         def predict(self, text: str): ...    # per job; `predict(self, text, ctx)` works too
 
-The input of predict is the payload as bytes.  It is UTF-8 text if the first parameter is annotated
-`str`, and JSON if it is annotated `dict`, `list`, `int`, `float`, `bool`, one of these with
-parameters, or a TypedDict.  The class can set it with `input_type = "bytes" | "text" | "json"`.
-Returned bytes are the result, text is encoded as UTF-8, None means no result, and anything else
-becomes JSON.  Yielded values are pieces of the result.
+The input of predict is the payload as bytes, or what its annotations say (arguments.py).  The class
+can set it instead with `input_type = "bytes" | "text" | "json"`.  Returned bytes are the result,
+text is encoded as UTF-8, None means no result, and anything else becomes JSON.  Yielded values are
+pieces of the result.
 
 The module is imported, and setup is called, in the main thread of the engine's process.  A sync
 predict runs there too if there is one job at a time, otherwise in `capacity` threads; an async one
@@ -40,6 +39,7 @@ from inference_worker.engines.engine import (
     Job,
     Started,
 )
+from inference_worker.engines.interface import encoded_interface
 from inference_worker.engines.locate import last_line, line_and_place
 from inference_worker.engines.payload import outputs_of
 from inference_worker.engines.runpod import runpod_shape
@@ -104,6 +104,7 @@ class HandlerEngine(Engine):
             log_load_failure(log, self.name, error)
             raise EngineFailed(self.name, line_and_place(error)) from error
         self._shape = shape
+        self.interface = encoded_interface(shape.inputs, shape.output)
         calls = self._size(shape)
         if shape.is_async or waits_on_loop or calls > 1:
             user.run_loop()
@@ -231,8 +232,12 @@ def _call_batch(shape: Shape, calls: list[Call], user: UserThread) -> None:
             ready.append((call, shape.read(call.job)))
         except BaseException as error:
             call.report(call.end_of(error))
-    if ready:
-        _predict_batch(shape, ready, user)
+    try:
+        if ready:
+            _predict_batch(shape, ready, user)
+    finally:
+        for _, payload in ready:
+            shape.forget(payload)
 
 
 def _predict_batch(shape: Shape, ready: list[tuple[Call, Any]], user: UserThread) -> None:

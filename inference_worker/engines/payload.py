@@ -22,7 +22,7 @@ def reader_of(predict: Callable[..., Any], input_type: object) -> Callable[[byte
     """
     readers: dict[object, Callable[[bytes], object]] = {
         "bytes": bytes,
-        "text": _read_text,
+        "text": read_text,
         "json": read_json,
     }
     if input_type is None:
@@ -43,7 +43,7 @@ def item_reader_of(predict_batch: Callable[..., Any], input_type: object) -> Cal
 
 def reads_text(reader: Callable[[bytes], object]) -> bool:
     """Return whether a reader converts the payload to text."""
-    return reader is _read_text
+    return reader is read_text
 
 
 def read_json(data: bytes) -> Any:
@@ -136,7 +136,8 @@ def _annotated_type(annotation: Any) -> str:
     return "json" if kind in _JSON_TYPES or is_typeddict(kind) else "bytes"
 
 
-def _read_text(data: bytes) -> str:
+def read_text(data: bytes) -> str:
+    """Decode a payload as UTF-8; raises BadInput."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -14,6 +14,7 @@ from inference_worker.engines import runpod_sdk
 from inference_worker.engines.engine import Context, Failed, Finished, Job
 from inference_worker.engines.locate import find, import_module, is_async
 from inference_worker.engines.payload import read_json, to_bytes
+from inference_worker.engines.runpod_schema import described_inputs
 from inference_worker.engines.shape import Shape
 from inference_worker.errors import BadEngine
 
@@ -44,6 +45,7 @@ def runpod_shape(target: str) -> Shape:
         refreshes=lambda output: always or _asks_for_refresh(output),
         is_async=is_async(handler),
         setup=(lambda context: started.check()) if started.checks else None,
+        inputs=described_inputs(handler),
         concurrency=_concurrency(started.config.get("concurrency_modifier")),
     )
 

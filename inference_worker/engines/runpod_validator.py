@@ -21,7 +21,7 @@ def validate(raw_input: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, 
     ]
     validated = dict(raw_input)
     for name, entry in schema.items():
-        rules = _rules(entry)
+        rules = rules_of(entry)
         if rules is None:
             errors.append(f"Schema error, {name} is not a dictionary.")
             continue
@@ -32,7 +32,8 @@ def validate(raw_input: Mapping[str, Any], schema: dict[str, Any]) -> dict[str, 
     return {"errors": errors} if errors else {"validated_input": validated}
 
 
-def _rules(entry: Any) -> dict[str, Any] | None:
+def rules_of(entry: Any) -> dict[str, Any] | None:
+    """Return the rules of one input, which may be JSON; None for anything else."""
     if isinstance(entry, dict):
         return entry
     try:

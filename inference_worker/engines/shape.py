@@ -8,13 +8,15 @@ others.
 
 import inspect
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from inference_worker.engines import openai_requests
+from inference_worker.engines.arguments import TEXT, Arguments, Typed, context_name, typed_inputs
 from inference_worker.engines.engine import Context, Failed, Finished, Job
 from inference_worker.engines.locate import find, is_async, wants_context
+from inference_worker.engines.outputs import described_output
 from inference_worker.engines.payload import (
     Pieces,
     item_reader_of,
@@ -22,6 +24,7 @@ from inference_worker.engines.payload import (
     reads_text,
     to_bytes,
 )
+from inference_worker.engines.user_thread import is_awaitable
 from inference_worker.errors import BadEngine
 from inference_worker.log_messages import CHAT_AS_TEXT, LogOnce
 
@@ -57,6 +60,7 @@ class Shape:
     operator.
     batch_size: 0, or the most inputs of predict, which then gets a list of inputs and a list of
     contexts.  batch_timeout_s: how long the first input waits for others.
+    inputs, output: the JSON Schemas of both, for the queue service; empty if they are not declared.
     """
 
     read: Callable[[Job], Any]
@@ -73,6 +77,8 @@ class Shape:
     concurrency: int | None = None
     batch_size: int = 0
     batch_timeout_s: float = DEFAULT_BATCH_TIMEOUT_S
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] = field(default_factory=dict)
 
 
 def handler_shape(target: str) -> Shape:
@@ -83,30 +89,25 @@ def handler_shape(target: str) -> Shape:
     setup = getattr(handler, "setup", None)
     is_batch = hasattr(handler, "predict_batch")
     predict = handler.predict_batch if is_batch else _predict_of(handler, target)
-    _check_call(predict, target, is_batch=is_batch)
     input_type = getattr(loaded, "input_type", None)
     before = getattr(handler, "preprocess", None)
     after = getattr(handler, "postprocess", None)
-    if before is not None:
-        read = reader_of(before, input_type)
-    else:
-        read = (item_reader_of if is_batch else reader_of)(predict, input_type)
-    with_context = wants_context(predict, after=1)
-    once = LogOnce(log)
-
-    def read_job(job: Job) -> Any:
-        if job.path in openai_requests.TEXT and reads_text(read):
-            once.info(CHAT_AS_TEXT, target)
-        return before(read(job.data)) if before else read(job.data)
-
+    typed = None
+    if input_type is None:
+        typed = typed_inputs(before or predict, is_batch=is_batch and before is None)
+    if typed is None or before is not None or not typed.is_by_name:
+        _check_call(predict, target, is_batch=is_batch)
     shape = Shape(
-        read=read_job,
-        predict=predict if with_context else lambda value, context: predict(value),
+        read=_untyped_read(before, predict, input_type, target, is_batch=is_batch),
+        predict=_with_context(predict),
         is_async=is_async(predict),
         health=getattr(handler, "health", None),
         teardown=getattr(handler, "teardown", None),
         concurrency=_at_least_one(loaded, "concurrency", None) if is_class else None,
+        output=described_output(after or predict, is_batch=is_batch and after is None),
     )
+    if typed is not None:
+        _type(shape, typed, before, predict, target)
     if setup is not None and is_class:
         shape.setup = setup if wants_context(setup, after=0) else lambda context: setup()
     if after is not None:
@@ -115,6 +116,81 @@ def handler_shape(target: str) -> Shape:
         shape.batch_size = _at_least_one(loaded, "max_batch_size", DEFAULT_BATCH_SIZE) or 0
         shape.batch_timeout_s = float(getattr(loaded, "batch_timeout", DEFAULT_BATCH_TIMEOUT_S))
     return shape
+
+
+def _untyped_read(
+    before: Callable[..., Any] | None,
+    predict: Callable[..., Any],
+    input_type: object,
+    target: str,
+    *,
+    is_batch: bool,
+) -> Callable[[Job], Any]:
+    """Return how a job is read by the annotation of the first parameter alone."""
+    if before is not None:
+        read = reader_of(before, input_type)
+    else:
+        read = (item_reader_of if is_batch else reader_of)(predict, input_type)
+    once = LogOnce(log)
+
+    def read_job(job: Job) -> Any:
+        if job.path in openai_requests.TEXT and reads_text(read):
+            once.info(CHAT_AS_TEXT, target)
+        return before(read(job.data)) if before else read(job.data)
+
+    return read_job
+
+
+def _with_context(predict: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    if wants_context(predict, after=1):
+        return predict
+    return lambda value, context: predict(value)
+
+
+def _type(
+    shape: Shape,
+    typed: Typed,
+    before: Callable[..., Any] | None,
+    predict: Callable[..., Any],
+    target: str,
+) -> None:
+    """Have a shape convert and validate the inputs by all annotations."""
+    plain, takes_text, once = shape.predict, TEXT in typed.described["content_types"], LogOnce(log)
+    name = context_name(predict)
+
+    def read(job: Job) -> Any:
+        if job.path in openai_requests.TEXT and takes_text:
+            once.info(CHAT_AS_TEXT, target)
+        arguments = typed.read(job)
+        if before is None:
+            return arguments
+        try:
+            values = arguments.values
+            arguments.values = before(**values) if typed.is_by_name else before(values)
+        except BaseException:
+            arguments.received.remove()
+            raise
+        return _settled(arguments) if is_awaitable(arguments.values) else arguments
+
+    def call(given: Any, context: Any) -> Any:
+        if isinstance(given, list):
+            return plain([one.values for one in given], context)
+        if before is None and typed.is_by_name:
+            return predict(**given.values, **({name: context} if name else {}))
+        return plain(given.values, context)
+
+    shape.read, shape.predict, shape.forget = read, call, _forget
+    shape.inputs = typed.described
+
+
+async def _settled(arguments: Arguments) -> Arguments:
+    arguments.values = await arguments.values
+    return arguments
+
+
+def _forget(given: Any) -> None:
+    if isinstance(given, Arguments):
+        given.received.remove()
 
 
 def _predict_of(handler: Any, target: str) -> Callable[..., Any]:

@@ -102,7 +102,7 @@ class HasOptions:
 class TakesThree:
     """Nobody can call this."""
 
-    def predict(self, data: bytes, ctx: Context, temperature: float) -> bytes:
+    def predict(self, data, ctx, temperature):  # type: ignore[no-untyped-def]
         return data
 
 

@@ -1,0 +1,39 @@
+"""What an engine declares of its inputs and outputs, as JSON for the queue service.
+
+    {"input": {"content_types": ["application/json"], "schema": {...}, "envelope": "input"},
+     "output": {"content_types": ["image/png"], "schema": {...}}}
+
+schema: JSON Schema 2020-12.  A payload of the content type JSON must match it.  If there are other
+content types, a payload that is no JSON object is one of these.  envelope: the input may be the
+member of this name in an object.  Both parts are optional.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from client_sdk.wire.greeting import MAX_INTERFACE_BYTES
+
+log = logging.getLogger(__name__)
+
+
+def encoded_interface(inputs: Mapping[str, Any], output: Mapping[str, Any]) -> bytes:
+    """Return both as JSON; empty if neither is declared, or if they are too large."""
+    parts = {"input": inputs, "output": output}
+    declared = {name: part for name, part in parts.items() if part}
+    if not declared:
+        return b""
+    try:
+        encoded = json.dumps(declared, sort_keys=True, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        log.warning("The schema is not published, because it is no JSON: %s", error)
+        return b""
+    if len(encoded) > MAX_INTERFACE_BYTES:
+        log.warning(
+            "The schema is not published, because it has %d bytes and at most %d are allowed.",
+            len(encoded),
+            MAX_INTERFACE_BYTES,
+        )
+        return b""
+    return encoded

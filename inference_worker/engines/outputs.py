@@ -1,0 +1,57 @@
+"""What a handler returns, from its annotation: the content type and the JSON Schema."""
+
+import collections.abc
+import inspect
+from collections.abc import Callable
+from typing import Any, get_args, get_origin
+
+from inference_worker.engines.arguments import BYTES, JSON, TEXT, annotation_of
+from inference_worker.engines.typed_values import (
+    CannotDescribe,
+    Value,
+    schemas_of,
+    value_of,
+    with_definitions,
+)
+
+#: Annotations of functions that yield.
+_YIELDS = (
+    collections.abc.Iterator,
+    collections.abc.Iterable,
+    collections.abc.Generator,
+    collections.abc.AsyncIterator,
+    collections.abc.AsyncIterable,
+    collections.abc.AsyncGenerator,
+)
+#: The content types of results that are files, by what their inputs accept.
+_FILE_TYPES = {"image/*": "image/png", "audio/*": "audio/wav"}
+
+
+def described_output(function: Callable[..., Any], *, is_batch: bool = False) -> dict[str, Any]:
+    """Return the content types and the schema of the results; empty if they are not declared."""
+    returned = inspect.signature(function).return_annotation
+    parameter = inspect.Parameter("returned", inspect.Parameter.KEYWORD_ONLY, annotation=returned)
+    hint = annotation_of(function, parameter)
+    yields = get_origin(hint) in _YIELDS
+    if (is_batch or yields) and get_args(hint):
+        hint = get_args(hint)[0]
+    if hint in (inspect.Parameter.empty, None, type(None), Any, object):
+        return {}
+    if hint in (str, bytes):
+        return {"content_types": [TEXT if hint is str else BYTES]}
+    try:
+        value = value_of(hint)
+    except CannotDescribe:
+        return {}
+    if value.file:
+        return {"content_types": [_FILE_TYPES.get(value.file.media_type, BYTES)]}
+    schema = _schema(value)
+    if yields:
+        shared = schema.pop("$defs", {})
+        schema = with_definitions({"type": "array", "items": schema}, shared)
+    return {"content_types": [JSON], "schema": schema}
+
+
+def _schema(value: Value) -> dict[str, Any]:
+    found, shared = schemas_of({"": value}, mode="serialization")
+    return with_definitions(found[""], shared)
