@@ -31,11 +31,11 @@ class EventBuffer:
     def add(self, event: Event) -> None:
         """Add an event; drop the oldest ones if the buffer is full."""
         self._unsent.append(event)
-        self._bytes += len(event.data)
+        self._bytes += event.size_bytes
         # The newest event stays even if it alone is above the limit.
         while self._bytes > MAX_BYTES and len(self) > 1:
             oldest = self._sent.popleft() if self._sent else self._unsent.popleft()
-            self._bytes -= len(oldest.data)
+            self._bytes -= oldest.size_bytes
 
     def confirm(self, noted: Iterable[EventNoted]) -> None:
         """Forget the events that the service has stored."""
@@ -43,7 +43,7 @@ class EventBuffer:
         kept: deque[Event] = deque()
         for event in self._sent:
             if event.number <= newest.get((event.index, event.attempt), 0):
-                self._bytes -= len(event.data)
+                self._bytes -= event.size_bytes
             else:
                 kept.append(event)
         self._sent = kept
@@ -60,7 +60,7 @@ class EventBuffer:
             size = 0
             while self._unsent and len(batch) < BATCH_EVENTS and size < BATCH_BYTES:
                 event = self._unsent.popleft()
-                size += len(event.data)
+                size += event.size_bytes
                 batch.append(event)
             self._sent.extend(batch)
             yield encode_from_worker(Events(tuple(batch)))

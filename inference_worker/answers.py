@@ -16,10 +16,10 @@ Failed for good               completion; the sink gets the message, or the data
 from http import HTTPStatus
 
 from client_sdk.wire import codes, names
-from client_sdk.wire.retry import Again, asked_pause_s, next_attempt
+from client_sdk.wire.retry import Again, AttemptPolicy, asked_pause_s, next_attempt
 from client_sdk.wire.worker import Completion, Delivery, Failure, Rejection, Result
 from inference_worker.engines.engine import BAD_INPUT, RESULT_TOO_BIG, Failed, Finished
-from inference_worker.engines.upstream.answer import (
+from inference_worker.engines.upstream.refused import (
     UPSTREAM_DOWN,
     UPSTREAM_GARBAGE,
     UPSTREAM_TIMEOUT,
@@ -108,8 +108,13 @@ def next_of(delivery: Delivery, failed: Failed, *, draw: float) -> Again | None:
     if delivery.last_attempt:
         return None
     if delivery.retry is None:
-        # PAI EAS's rule: at once, for every failure, unless the handler requested a pause.
-        return Again() if failed.after_s is None else Again(asked_pause_s(failed.after_s))
+        if failed.after_s is not None:
+            return Again(asked_pause_s(failed.after_s))
+        if not failed.is_busy:
+            # PAI EAS's rule: at once, for every failure.
+            return Again()
+        # At once, all attempts would meet the same overload.
+        return next_attempt(AttemptPolicy(), failed.kind, attempt=delivery.attempt, draw=draw)
     return next_attempt(
         delivery.retry,
         failed.kind,

@@ -54,6 +54,9 @@ class ConsecutiveFailures:
                 others = [one for one in self._succeeded if one[0] != owner]
                 self._succeeded = [(owner, now_s), *others[:1]]
                 return False
+            case Failed(is_busy=True):
+                # The server has too much to do: a restart would only interrupt it.
+                pass
             case Failed(code=code, retryable=retryable):
                 # A final failure is caused by the input, and a Shutdown by nobody.
                 if code != SHUTDOWN and retryable and not _blames_input(code):

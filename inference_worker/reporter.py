@@ -15,6 +15,8 @@ from inference_worker.engines.engine import Delta, Event, Progress, Usage
 
 #: For how long pieces are collected, in seconds.
 GATHER_S = 0.04
+#: The most bytes of one event; a longer one could exceed the service's limit of a message.
+MAX_EVENT_BYTES = 512 * 1024
 #: The longest encoding of a character in UTF-8, in bytes.
 _LONGEST_CHARACTER = 4
 
@@ -23,7 +25,7 @@ _LONGEST_CHARACTER = 4
 class _Report:
     """The events of one delivery.
 
-    output: all pieces so far; `sent` bytes of them were sent.
+    output: all pieces so far; `sent` bytes of them were sent.  chunks: the same of their chunks.
     """
 
     delivery: Delivery
@@ -31,6 +33,8 @@ class _Report:
     output: bytearray = field(default_factory=bytearray)
     sent: int = 0
     tokens: int = 0
+    chunks: bytearray = field(default_factory=bytearray)
+    chunks_sent: int = 0
     progress: Progress | None = None
     usage: Usage | None = None
 
@@ -49,9 +53,10 @@ class Reporter:
         if report is None:
             report = self._reports[delivery.index] = _Report(delivery)
         match event:
-            case Delta(data, tokens):
+            case Delta(data, tokens, chunks):
                 report.output += data
                 report.tokens += tokens
+                report.chunks += chunks
             case Progress():
                 report.progress = event
             case Usage():
@@ -68,7 +73,7 @@ class Reporter:
         """
         report = self._reports.get(newer.index)
         if report is not None:
-            report.delivery, report.number, report.sent = newer, 0, 0
+            report.delivery, report.number, report.sent, report.chunks_sent = newer, 0, 0, 0
             self._flush(report, whole=False)
 
     def finish(self, delivery: Delivery) -> None:
@@ -83,11 +88,7 @@ class Reporter:
             self._flush(report, whole=False)
 
     def _flush(self, report: _Report, *, whole: bool) -> None:
-        end = len(report.output) if whole else whole_characters(report.output)
-        if end > report.sent:
-            data = bytes(report.output[report.sent : end])
-            self._send(report, wire_events.DELTA, data, report.tokens)
-            report.sent, report.tokens = end, 0
+        self._flush_output(report, whole=whole)
         if report.progress is not None:
             about = {"fraction": report.progress.fraction, "note": report.progress.note}
             self._send(report, wire_events.PROGRESS, json.dumps(about).encode())
@@ -100,7 +101,23 @@ class Reporter:
             self._send(report, wire_events.USAGE, json.dumps(about).encode())
             report.usage = None
 
-    def _send(self, report: _Report, kind: str, data: bytes, tokens: int = 0) -> None:
+    def _flush_output(self, report: _Report, *, whole: bool) -> None:
+        end = len(report.output) if whole else whole_characters(report.output)
+        while report.sent < end or report.chunks_sent < len(report.chunks):
+            chunks = bytes(_part(report.chunks, report.chunks_sent, len(report.chunks)))
+            report.chunks_sent += len(chunks)
+            data = b""
+            # Text must not arrive before the chunks that describe it.
+            if report.chunks_sent == len(report.chunks):
+                data = bytes(_part(report.output, report.sent, end))
+                if report.sent + len(data) < end:
+                    data = data[: whole_characters(data)]
+            self._send(report, wire_events.DELTA, data, report.tokens, chunks)
+            report.sent, report.tokens = report.sent + len(data), 0
+
+    def _send(
+        self, report: _Report, kind: str, data: bytes, tokens: int = 0, chunks: bytes = b""
+    ) -> None:
         report.number += 1
         delivery = report.delivery
         self._send_event(
@@ -112,8 +129,13 @@ class Reporter:
                 kind=kind,
                 data=data,
                 tokens=tokens,
+                chunks=chunks,
             )
         )
+
+
+def _part(data: bytearray, start: int, end: int) -> bytearray:
+    return data[start : min(end, start + MAX_EVENT_BYTES)]
 
 
 def whole_characters(data: bytes | bytearray) -> int:

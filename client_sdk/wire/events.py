@@ -13,13 +13,16 @@ DELTA, PROGRESS, USAGE = "delta", "progress", "usage"
 KINDS = (DELTA, PROGRESS, USAGE)
 #: An event that the service itself stores after a failed attempt that is followed by another.
 FAILED = "failed"
+#: An event that the service itself stores before the first one of an attempt.
+ATTEMPT = "attempt"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event of an engine.
 
-    number: counts the events of an attempt, from 1.  tokens: of a delta, if known.
+    number: counts the events of an attempt, from 1.  tokens: of a delta, if known.  chunks: of a
+    delta, lines as in chunks.py.
     """
 
     index: int
@@ -29,6 +32,12 @@ class Event:
     kind: str
     data: bytes
     tokens: int = 0
+    chunks: bytes = b""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of what it carries."""
+        return len(self.data) + len(self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,7 @@ def events_to_proto(events: Iterable[Event]) -> worker_pb2.Events:
                 kind=event.kind,
                 data=event.data,
                 tokens=event.tokens,
+                chunks=event.chunks,
             )
             for event in events
         ]
@@ -80,6 +90,7 @@ def events_from_proto(proto: worker_pb2.Events) -> Events:
                 kind=item.kind,
                 data=item.data,
                 tokens=item.tokens,
+                chunks=item.chunks,
             )
             for item in proto.events
         )

@@ -14,6 +14,9 @@ from email.utils import parsedate_to_datetime
 
 from client_sdk.wire.failures import OF_EXCEPTIONS, FailureType, type_of_status
 
+#: HTTP statuses of an overloaded server.
+BUSY_STATUSES = (429, 503)
+
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|cudaErrorMemoryAllocation|CU(?:BLAS|DNN|SOLVER|FFT)_STATUS_ALLOC_FAILED|"
     r"can't allocate memory|not enough memory|RESOURCE_EXHAUSTED|Cannot allocate memory|"
@@ -44,7 +47,7 @@ def type_of_exception(error: BaseException) -> FailureType:
             return FailureType.OOM
         if "AcceleratorError" in names or _DEVICE_LOST.search(sentence):
             return FailureType.GPU_LOST
-    if status := _status_of(error):
+    if status := status_of(error):
         found = type_of_status(status)
         # The handler's own request to another server was bad; the job's input need not be.
         return FailureType.INTERNAL if found is FailureType.BAD_INPUT else found
@@ -93,7 +96,7 @@ def _sentence(error: BaseException) -> str:
         return ""
 
 
-def _status_of(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
     """Return the HTTP status in an exception of an HTTP client."""
     for holder in (error, getattr(error, "response", None)):
         for name in ("status_code", "status", "code"):

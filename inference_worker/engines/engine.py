@@ -60,10 +60,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """The next piece of the output; `tokens`: how many it has, if the engine counts them."""
+    """The next piece of the output.
+
+    tokens: how many it has, if the engine counts them.  chunks: what else a server has streamed,
+    for the OpenAI API: lines as in client_sdk/wire/chunks.py.
+    """
 
     data: bytes
     tokens: int = 0
+    chunks: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,9 @@ class Failed:
     retryable: another attempt, here or elsewhere, may succeed.  data: the client gets it instead of
     the message if there is no further attempt.
     type: by default derived from the code.  after_s: the pause before another attempt, in seconds,
-    that the handler or server requested.  cooldown_s: how long to keep the slot of this job empty,
-    because the server is overloaded.  uncharged: another owner's job may have killed the engine, so
-    this attempt does not count.
+    that the handler or server requested.  is_busy: a server has too much to do now, which says
+    nothing about the engine; cooldown_s: how long to keep the slot of this job empty then.
+    uncharged: another owner's job may have killed the engine, so this attempt does not count.
     """
 
     code: str
@@ -116,6 +121,7 @@ class Failed:
     after_s: float | None = None
     cooldown_s: float = 0.0
     uncharged: bool = False
+    is_busy: bool = False
 
     def __post_init__(self) -> None:
         if self.type is None:

@@ -1,7 +1,12 @@
 """Exceptions for handlers, and the failure that any exception of a handler becomes."""
 
 from client_sdk.wire.failures import FailureType
-from inference_worker.engines.classify import asked_wait_s, type_of_exception
+from inference_worker.engines.classify import (
+    BUSY_STATUSES,
+    asked_wait_s,
+    status_of,
+    type_of_exception,
+)
 from inference_worker.engines.engine import BAD_INPUT, DEVICE_LOST, RESULT_TOO_BIG, Failed
 from inference_worker.engines.locate import last_line, sentence_of
 from inference_worker.engines.tracebacks import log_raised
@@ -57,4 +62,10 @@ def failure_of(error: BaseException) -> Failed:
             kind = type_of_exception(error)
             # After a device error every later call fails too, until the process is replaced.
             code = DEVICE_LOST if kind is FailureType.GPU_LOST else type(error).__name__
-            return Failed(code, last_line(error), type=kind, after_s=asked_wait_s(error))
+            return Failed(
+                code,
+                last_line(error),
+                type=kind,
+                after_s=asked_wait_s(error),
+                is_busy=status_of(error) in BUSY_STATUSES,
+            )

@@ -11,6 +11,8 @@ from inference_worker.engines.failures import BadInput
 TEXT = frozenset({"v1/chat/completions", "v1/completions"})
 #: Paths of jobs that expect vectors.
 VECTORS = frozenset({"v1/embeddings"})
+#: Paths of all jobs of the OpenAI API.
+PATHS = TEXT | VECTORS
 
 
 def refuse_text(path: str) -> None:

@@ -153,7 +153,8 @@ class Noted:
     """Something that an engine has reported about a delivery, to be stored.
 
     said: the worker's number for it, growing within the attempt.
-    data: a piece of output for the kind "delta", else JSON.
+    data: a piece of output for the kind "delta", else JSON.  chunks: of a delta, lines as in
+    client_sdk/wire/chunks.py.
     """
 
     gid: str
@@ -165,6 +166,12 @@ class Noted:
     kind: str
     data: bytes
     tokens: int
+    chunks: bytes = b""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of what is stored."""
+        return len(self.data) + len(self.chunks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,7 @@ class Event:
     attempt: int
     data: bytes
     tokens: int
+    chunks: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class TicketStore:
         # Each reads a whole entry: no more of them at once than a slice of a walk.
         self.look: Batcher[str, Seen] = Batcher(self._look, most=LIST_STEP)
         self.cancel: Batcher[str, Canceled] = Batcher(self._cancel)
-        self.note: Batcher[Noted, bool] = Batcher(self._note, weigh=lambda item: len(item.data))
+        self.note: Batcher[Noted, bool] = Batcher(self._note, weigh=lambda item: item.size_bytes)
         self.events: Batcher[tuple[str, int], list[Event]] = Batcher(self._read_events, most=64)
 
     async def _submit(self, items: Sequence[Submission]) -> list[Submitted | NotStored]:
@@ -137,6 +137,7 @@ class TicketStore:
                     item.kind,
                     item.data,
                     item.tokens,
+                    item.chunks,
                 )
             reply = await self._store.run("note", arguments, more_keys=keys)
             outcomes += [done == 1 for done in reply]
@@ -148,8 +149,8 @@ class TicketStore:
         arguments = [EVENTS_AT_ONCE, *(after for _, after in reads)]
         return [
             [
-                Event(int(number), kind.decode(), int(attempt), data, int(tokens))
-                for number, kind, attempt, data, tokens in found
+                Event(int(number), kind.decode(), int(attempt), data, int(tokens), chunks)
+                for number, kind, attempt, data, tokens, chunks in found
             ]
             for found in await self._store.run("events", arguments, more_keys=keys)
         ]

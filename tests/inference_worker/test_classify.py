@@ -138,6 +138,8 @@ def test_the_wait_of_an_answer_that_an_exception_carries_becomes_the_pause() -> 
     error = HTTPError(503, **{"Retry-After": "17"})
     assert asked_wait_s(error) == 17.0
     assert failure_of(error).after_s == 17.0
+    assert failure_of(error).is_busy
+    assert not failure_of(HTTPError(500)).is_busy
     assert asked_wait_s(KeyError("x")) is None
 
 

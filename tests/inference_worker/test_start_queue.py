@@ -101,6 +101,7 @@ def test_a_status_by_which_a_server_refuses_its_input_says_nothing_about_the_wor
         assert not row.note(index, Failed(code, "refused"))
     assert Row(1).note(7, Failed("429", "too many"))
     assert Row(1).note(7, Failed("503", "busy"))
+    assert not Row(1).note(7, Failed("503", "the server is busy", is_busy=True))
 
 
 def test_failures_of_one_owner_say_nothing_while_others_have_jobs() -> None:

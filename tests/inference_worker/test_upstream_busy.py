@@ -1,16 +1,20 @@
 """A server that has too much to do, and one whose engine has a process of its own."""
 
+import asyncio
 import email.utils
 import time
 
 import pytest
 
 from client_sdk.wire.failures import FailureType
+from client_sdk.wire.worker import Delivery
 from inference_worker.engines.engine import Context, Failed, Finished, Job
 from inference_worker.engines.load import EngineSpec
 from inference_worker.logs import LogSettings
 from inference_worker.process import EngineProcess
-from tests.inference_worker.raw_server import RawServer, answer, says
+from tests.inference_worker.conftest import StartInProcess
+from tests.inference_worker.peer import Peer
+from tests.inference_worker.raw_server import RawServer, Received, answer, says
 from tests.inference_worker.test_upstream import Open, end_of, engine
 from tests.waiting import wait_until
 
@@ -74,3 +78,47 @@ async def test_the_window_follows_the_server_through_the_engines_process(
         assert end == Finished(b"again")
     finally:
         await upstream.stop(1.0)
+
+
+async def test_jobs_that_meet_an_overload_wait_longer_each_time_and_disturb_no_other(
+    server: RawServer, peer: Peer, start: StartInProcess
+) -> None:
+    async def busy_but_for_one(request: Received, writer: asyncio.StreamWriter) -> None:
+        if request.body == b"long":
+            await asyncio.Event().wait()
+        writer.write(answer(b"busy", status=int(request.body)))
+
+    server.behave = busy_but_for_one
+    worker = await start("http", url=server.url, capacity=8, sick_after=3)
+    await peer.deliver(Delivery(1, 1, "long", b"long"))
+    await wait_until(lambda: server.open_now == 1, "a job runs")
+    for index in range(2, 8):
+        status = b"429" if index % 2 else b"503"
+        await peer.deliver(Delivery(index, index - 1, f"r-{index}", status, max_delivery=9))
+    await wait_until(lambda: len(peer.rejections) == 6, "all others have met the overload")
+    assert worker.count("rests_total") == 0
+    assert server.open_now == 1, "the job that runs was not interrupted"
+    pauses_ms = [one.pause_ms for one in sorted(peer.rejections, key=lambda one: one.index)]
+    assert all(1000 * 2**n <= ms <= 1200 * 2**n for n, ms in enumerate(pauses_ms)), pauses_ms
+
+
+async def test_a_server_that_cannot_serve_is_asked_whether_it_is_ill(
+    server: RawServer, engine: Open
+) -> None:
+    is_ill = asyncio.Event()
+
+    async def behave(request: Received, writer: asyncio.StreamWriter) -> None:
+        is_health = request.path == "/health"
+        writer.write(answer(b"", status=503 if is_ill.is_set() or not is_health else 200))
+
+    server.behave = behave
+    upstream = await engine(health_path="/health", capacity=2)
+    before = len(server.received)
+    assert isinstance(await end_of(upstream), Failed)
+    await wait_until(lambda: len(server.received) == before + 2, "its health was asked for")
+    assert upstream.capacity == 2, "it is busy and well"
+    is_ill.set()
+    assert isinstance(await end_of(upstream), Failed)
+    await wait_until(lambda: upstream.capacity == 0, "it gets no jobs")
+    is_ill.clear()
+    await wait_until(lambda: upstream.capacity == 2, "it gets jobs again")

@@ -77,6 +77,22 @@ async def test_a_stream_that_just_ends_has_broken_off(server: RawServer, engine:
     assert end == Failed("UpstreamDown", "the server's stream broke off before its end")
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        body(),
+        body('{"choices": [], "usage": {"prompt_tokens": 1}}'),
+        body('{"choices": [], "usage": {"prompt_tokens": 1}}', done=False),
+        body(chunk("a", finish_reason="stop"), chunk("b", index=1), done=False),
+    ],
+)
+async def test_a_stream_without_an_answer_is_no_empty_answer(
+    server: RawServer, engine: Open, data: bytes
+) -> None:
+    end = (await all_of(server, engine, "openai-sse", data))[-1]
+    assert end == Failed("UpstreamDown", "the server's stream broke off before its end")
+
+
 async def test_what_follows_the_last_word_is_not_waited_for(
     server: RawServer, engine: Open
 ) -> None:
@@ -100,7 +116,21 @@ async def test_what_follows_the_last_word_is_not_waited_for(
         ('{"choices": [{"delta": {"content": 7}}]}', "UpstreamGarbage", True),
         ('{"choices": 5}', "UpstreamGarbage", True),
         ('{"choices": [], "usage": {"prompt_tokens": 1e999}}', "UpstreamGarbage", True),
-        ('{"choices": [{"index": 1, "delta": {"content": "second"}}]}', "BadInput", False),
+        ('{"choices": [{"index": "first"}]}', "UpstreamGarbage", True),
+        ('{"choices": [{"index": -1}]}', "UpstreamGarbage", True),
+        ('{"choices": [{"delta": "text"}]}', "UpstreamGarbage", True),
+        ('{"error": {"code": 400, "message": "no"}}', "400", False),
+        ('{"error": {"type": "invalid_request_error", "code": "x"}}', "400", False),
+        ('{"error": {"code": 429, "message": "later"}}', "429", True),
+        ('{"object": "error", "message": "no", "code": 422}', "422", False),
+        ('{"object": "error", "message": "no", "code": 500}', "500", True),
+        ('{"message": "the model is gone", "code": 40301}', "UpstreamError", True),
+        ('{"choices": [{"delta": {}, "finish_reason": "error"}]}', "UpstreamError", True),
+        (
+            '{"choices": [{"finish_reason": "error", "error": {"code": 502, "message": "no"}}]}',
+            "502",
+            True,
+        ),
     ],
 )
 async def test_an_error_inside_a_stream_fails_the_job(

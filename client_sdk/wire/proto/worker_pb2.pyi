@@ -313,7 +313,7 @@ class Taken(_message.Message):
     def __init__(self, deliveries: _Optional[_Iterable[_Union[Held, _Mapping]]] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("index", "attempt", "request_id", "number", "kind", "data", "tokens")
+    __slots__ = ("index", "attempt", "request_id", "number", "kind", "data", "tokens", "chunks")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -321,6 +321,7 @@ class Event(_message.Message):
     KIND_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     request_id: str
@@ -328,7 +329,8 @@ class Event(_message.Message):
     kind: str
     data: bytes
     tokens: int
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., request_id: _Optional[str] = ..., number: _Optional[int] = ..., kind: _Optional[str] = ..., data: _Optional[bytes] = ..., tokens: _Optional[int] = ...) -> None: ...
+    chunks: bytes
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., request_id: _Optional[str] = ..., number: _Optional[int] = ..., kind: _Optional[str] = ..., data: _Optional[bytes] = ..., tokens: _Optional[int] = ..., chunks: _Optional[bytes] = ...) -> None: ...
 
 class Events(_message.Message):
     __slots__ = ("events",)

@@ -31,13 +31,13 @@ from inference_worker.engines.engine import (
     Job,
     Started,
 )
-from inference_worker.engines.upstream.answer import (
+from inference_worker.engines.upstream.answer import events_of
+from inference_worker.engines.upstream.options import UpstreamOptions
+from inference_worker.engines.upstream.refused import (
     UPSTREAM_DOWN,
     UPSTREAM_GARBAGE,
     UPSTREAM_TIMEOUT,
-    events_of,
 )
-from inference_worker.engines.upstream.options import UpstreamOptions
 from inference_worker.engines.upstream.request import CannotBeSent, request_for
 from inference_worker.engines.upstream.server import NotReady, Server
 from inference_worker.errors import EngineFailed
@@ -58,6 +58,9 @@ RESTART_GRACE_S = 5.0
 
 #: After these codes the engine checks whether the server is still ready.
 _DOUBTFUL = (SHUTDOWN, UPSTREAM_DOWN, UPSTREAM_TIMEOUT, UPSTREAM_GARBAGE)
+
+#: The status, as a code, of a server that cannot serve now.
+_UNAVAILABLE = "503"
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +119,8 @@ class UpstreamEngine(Engine):
         try:
             async with aclosing(self._send(job, self._server.base)) as events:
                 async for event in events:
+                    if isinstance(event, Failed) and event.code == _UNAVAILABLE:
+                        self._doubt_if_it_says()
                     yield event
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failed = _failure(error, self._options)
@@ -179,7 +184,7 @@ class UpstreamEngine(Engine):
             allow_redirects=False,
         ) as answer:
             try:
-                async with aclosing(events_of(answer, self._options)) as events:
+                async with aclosing(events_of(answer, self._options, path=job.path)) as events:
                     async for event in events:
                         yield event
                         if isinstance(event, Finished | Failed):
@@ -187,6 +192,11 @@ class UpstreamEngine(Engine):
             finally:
                 # Close it, so that the server stops computing a cancelled job.
                 answer.close()
+
+    def _doubt_if_it_says(self) -> None:
+        # 503 means overload or illness, and only a health path says which of the two.
+        if self._options.health_path:
+            self._doubt.set()
 
     async def _comes_back(self) -> bool:
         try:

@@ -7,7 +7,7 @@
 -- keys     53..  for each item: the events of its request
 -- argv     4  group
 --          then for each item: user, index, attempt, request id, the worker's number, kind, data,
---          tokens
+--          tokens, lines of chunks
 -- returns  for each item 1, or 0 when the delivery was no longer this user's
 local gid, most_bytes = ARGV[4], Rules.max_event_bytes
 local BEFORE_CUT = 3 / 4 -- what is left of the bytes when the oldest events are dropped
@@ -40,10 +40,10 @@ local function cut(key, last)
 end
 
 local results, keys = {}, {}
-for position = 5, #ARGV, 8 do
+for position = 5, #ARGV, 9 do
     local uid, index, attempt, request_id = unpack(ARGV, position, position + 3)
-    local said, kind, data, tokens = unpack(ARGV, position + 4, position + 7)
-    local key = KEYS[OWN_KEYS + (position - 5) / 8]
+    local said, kind, data, tokens, chunks = unpack(ARGV, position + 4, position + 8)
+    local key = KEYS[OWN_KEYS + (position - 5) / 9]
     local name = request_id
     local record = Records.record_of(own, gid, index)
     attempt, said = tonumber(attempt), tonumber(said)
@@ -64,7 +64,7 @@ for position = 5, #ARGV, 8 do
         -- A worker repeats events after a lost connection; they are stored once.
         if said > last.said then
             last.said = said
-            Events.add(key, last, kind, data, tokens)
+            Events.add(key, last, kind, data, tokens, chunks)
             keys[key] = name
             local ticket = kind == 'progress' and Tickets.ticket_of(name)
             if ticket then

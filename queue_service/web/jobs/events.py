@@ -151,6 +151,9 @@ class _Stream:
                 self._number = event.number
                 if event.kind == wire.FAILED:
                     self._failed_attempt = event.attempt
+                if event.kind == wire.DELTA and not event.data:
+                    # It has chunks for the OpenAI API and no text.
+                    continue
                 await self._event(event.kind, _data_of(event), number=event.number)
             if len(events) < EVENTS_AT_ONCE:
                 return

@@ -1,17 +1,15 @@
-"""Engines' results in OpenAI's format: whole, in chunks, as errors.
+"""Engines' results in OpenAI's format, whole and as errors.
 
-An engine's result is one of three: an object in OpenAI's format, from another OpenAI server, which
-passes through unchanged; the object of our own language engine, `{"text", "finish_reason", "usage",
-"choices"?, "logprobs"?}`; or anything else, which is the text.
+An object in OpenAI's format, from another OpenAI server, passes through unchanged.
 """
 
 import base64
-import json
 import struct
 from typing import Any
 
 from queue_service.web.openai.asked import Asked, Kind
-from queue_service.web.strict_json import dumps
+from queue_service.web.openai.results import read_result, text_of
+from queue_service.web.strict_json import dumps, read_object
 
 Json = dict[str, Any]
 
@@ -26,106 +24,19 @@ def whole(asked: Asked, request_id: str, created_s: int, output: bytes) -> Json:
 
     Raises ValueError for an invalid result: embeddings without numbers.
     """
-    made = _read(output)
     if asked.kind is Kind.EMBEDDINGS:
         try:
-            return _embeddings(asked, made)
+            return _embeddings(asked, read_object(output))
         except (struct.error, TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"expected embeddings from the engine, got others: {error}") from None
-    if made.get("object") in (_CHAT_OBJECT, _TEXT_OBJECT):
-        return {**made, "model": asked.model}
-    choices = [_choice(asked, index, choice) for index, choice in enumerate(_choices(made))]
-    body = _head(asked, request_id, created_s) | {"choices": choices}
-    if "usage" in made:
-        body["usage"] = made["usage"]
+    result = read_result(output)
+    if result.is_openai:
+        return {**result.body, "model": asked.model}
+    choices = [_choice(asked, index, choice) for index, choice in enumerate(result.choices)]
+    body = head_of(asked, request_id, created_s) | {"choices": choices}
+    if result.usage is not None:
+        body["usage"] = result.usage
     return body
-
-
-class Diverged(Exception):
-    """A further attempt makes a text other than the one that the client has begun to read."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the worker failed and the retry gave a different answer; send the request again"
-        )
-
-
-class Chunks:
-    """The chunks of one streamed response, in their order."""
-
-    def __init__(self, asked: Asked, request_id: str, created_s: int) -> None:
-        self._asked = asked
-        self._head = _head(asked, request_id, created_s)
-        if asked.kind is Kind.CHAT:
-            self._head["object"] = "chat.completion.chunk"
-        self._begun = False
-        self._sent = ""
-        self._now = ""
-        self._attempt = 0
-
-    def piece(self, text: str, attempt: int) -> bytes:
-        """Return a piece of the first choice's text, without what was sent already.
-
-        Each attempt begins the text again, and what a client has read cannot be taken back: raises
-        Diverged when this attempt's text differs from that.
-        """
-        if attempt != self._attempt:
-            self._attempt, self._now = attempt, ""
-        self._now += text
-        if not self._now.startswith(self._sent):
-            if self._sent.startswith(self._now):
-                return b""
-            raise Diverged
-        new, self._sent = self._now[len(self._sent) :], self._now
-        return self._event([self._delta(0, new)]) if new else b""
-
-    def end(self, output: bytes, usage: Json | None = None) -> bytes:
-        """Return the last chunks: the rest of the text, the other choices, the finish reasons, and
-        the usage if the client asked for it.
-
-        usage: what the engine reported while it ran, for a result without it.
-        """
-        made = _read(output)
-        choices = _choices(made)
-        events = b""
-        for index, choice in enumerate(choices):
-            text = _text_of(choice)
-            if index == 0 and text.startswith(self._sent):
-                text = text[len(self._sent) :]
-            elif index == 0 and self._sent:
-                # The pieces that were sent are not a part of the result; the pieces count.
-                text = ""
-            if text:
-                events += self._event([self._delta(index, text)])
-        events += self._event(
-            [
-                self._delta(index, None, choice.get("finish_reason") or "stop")
-                for index, choice in enumerate(choices)
-            ]
-        )
-        if self._asked.include_usage:
-            counts = made.get("usage") or usage_of(usage or {})
-            events += _data({**self._head, "choices": [], "usage": counts})
-        return events + DONE
-
-    def _event(self, choices: list[Json]) -> bytes:
-        return _data({**self._head, "choices": choices})
-
-    def _delta(self, index: int, text: str | None, finish_reason: str | None = None) -> Json:
-        if self._asked.kind is Kind.TEXT:
-            return {
-                "index": index,
-                "text": text or "",
-                "logprobs": None,
-                "finish_reason": finish_reason,
-            }
-        delta: Json = {}
-        if text is not None:
-            delta["content"] = text
-            if index or not self._begun:
-                delta["role"] = "assistant"
-                self._begun = self._begun or index == 0
-        return {"index": index, "delta": delta, "finish_reason": finish_reason}
 
 
 def usage_of(reported: Json) -> Json:
@@ -163,7 +74,7 @@ def error_body(
 
 def error_event(status: int, code: str, sentence: str, failure: str = "") -> bytes:
     """Return an error as the last event of a stream."""
-    return _data(error_body(status, code, sentence, failure=failure)) + DONE
+    return as_data(error_body(status, code, sentence, failure=failure)) + DONE
 
 
 def comment(text: str) -> bytes:
@@ -181,7 +92,8 @@ def model(name: str, created_s: int) -> Json:
     return {"id": name, "object": "model", "created": created_s, "owned_by": "penstock"}
 
 
-def _head(asked: Asked, request_id: str, created_s: int) -> Json:
+def head_of(asked: Asked, request_id: str, created_s: int) -> Json:
+    """Return what every part of a response that is made here has."""
     chat = asked.kind is Kind.CHAT
     return {
         "id": f"{'chatcmpl' if chat else 'cmpl'}-{request_id}",
@@ -191,37 +103,13 @@ def _head(asked: Asked, request_id: str, created_s: int) -> Json:
     }
 
 
-def _data(body: Json) -> bytes:
+def as_data(body: Json) -> bytes:
+    """Return an object as an event of a stream."""
     return f"data: {dumps(body, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
 
 
-def _read(output: bytes) -> Json:
-    try:
-        made = json.loads(output)
-    except (ValueError, RecursionError):
-        made = None
-    if isinstance(made, dict) and ("text" in made or "object" in made or "choices" in made):
-        return made
-    if isinstance(made, str):
-        return {"text": made}
-    return {"text": output.decode("utf-8", "replace")}
-
-
-def _choices(made: Json) -> list[Json]:
-    choices = made.get("choices")
-    listed = choices if isinstance(choices, list) else []
-    return [choice for choice in listed if isinstance(choice, dict)] or [made]
-
-
-def _text_of(choice: Json) -> str:
-    message = choice.get("message")
-    if isinstance(message, dict):
-        return str(message.get("content") or "")
-    return str(choice.get("text") or "")
-
-
 def _choice(asked: Asked, index: int, choice: Json) -> Json:
-    text, reason = _text_of(choice), choice.get("finish_reason") or "stop"
+    text, reason = text_of(choice), choice.get("finish_reason") or "stop"
     common = {"index": index, "logprobs": choice.get("logprobs"), "finish_reason": reason}
     if asked.kind is Kind.TEXT:
         return {**common, "text": text}

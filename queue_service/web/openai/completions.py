@@ -5,7 +5,6 @@ cancels it, waiting or running.  Nothing is kept after the response.
 """
 
 import asyncio
-import codecs
 import contextlib
 import hashlib
 import time
@@ -17,6 +16,7 @@ from aiohttp import web
 
 from client_sdk.wire import events as wire
 from client_sdk.wire import names
+from client_sdk.wire.chunks import BadChunk
 from queue_service.errors import (
     CredentialEnded,
     Draining,
@@ -33,15 +33,18 @@ from queue_service.web.body import let_go_of_body, read_body
 from queue_service.web.connection import begin_stream, has_left, write_piece
 from queue_service.web.follow import follow
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
-from queue_service.web.openai.answers import Chunks, Diverged, comment, error_event, whole
+from queue_service.web.openai.answers import comment, error_event, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
+from queue_service.web.openai.chunks import Chunks
 from queue_service.web.openai.refusals import (
     BAD_ANSWER,
     DIVERGED,
     INVALID_KEY,
+    STREAM_CUT,
     AnswerRefused,
     failure,
 )
+from queue_service.web.openai.transcript import Diverged
 from queue_service.web.routing import CallerSomewhere
 from queue_service.web.strict_json import json_response, read_object
 from queue_service.web.tokens import check_admission
@@ -54,6 +57,8 @@ KEPT_MS = 10_000
 HOLD_BACK_S = 0.5
 #: A comment follows this much silence, in seconds.
 HEARTBEAT_S = 10.0
+#: Kinds of events with which an attempt begins or ends: no output before them is missed.
+_BEGINNINGS = (wire.ATTEMPT, wire.FAILED)
 
 
 def answer(
@@ -133,11 +138,9 @@ class _Answering:
             "Cache-Control": "no-store",
         }
         self._chunks = Chunks(asked, request_id, self._created_s)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._response: web.StreamResponse | None = None
         self._written_at = self._begun_at = time.monotonic()
         self._number = 0
-        self._attempt = 0
         self._ahead: int | None = None
         self._usage: dict[str, Any] = {}
 
@@ -201,20 +204,28 @@ class _Answering:
     async def _send_events(self) -> None:
         while True:
             events = await self._service.tickets.events(self._name, self._number)
+            if events:
+                self._check_number(events[0])
             for event in events:
                 self._number = event.number
-                if text := self._text_of(event):
-                    await self._write(self._chunks.piece(text, event.attempt))
+                if event.kind == wire.USAGE:
+                    self._usage = read_object(event.data)
+                elif event.kind in (wire.ATTEMPT, wire.DELTA):
+                    await self._write(self._feed(event))
             if len(events) < EVENTS_AT_ONCE:
                 return
 
-    def _text_of(self, event: Event) -> str:
-        if event.attempt != self._attempt:
-            self._attempt = event.attempt
-            self._decoder.reset()
-        if event.kind == wire.USAGE:
-            self._usage = read_object(event.data)
-        return self._decoder.decode(event.data) if event.kind == wire.DELTA else ""
+    def _check_number(self, event: Event) -> None:
+        """Raise AnswerRefused if events of this attempt were dropped before this one."""
+        if event.number > self._number + 1 and event.kind not in _BEGINNINGS:
+            sentence = "parts of the answer were dropped before the client had read them"
+            raise AnswerRefused(500, STREAM_CUT, sentence)
+
+    def _feed(self, event: Event) -> bytes:
+        try:
+            return self._chunks.feed(event)
+        except BadChunk as error:
+            raise AnswerRefused(502, BAD_ANSWER, str(error)) from None
 
     async def _end(self, seen: Seen) -> web.StreamResponse:
         self.done = True

@@ -38,6 +38,8 @@ STATUSES = {
 
 #: The code of a stream that could not be continued.
 DIVERGED = "ANSWER_DIVERGED"
+#: The code of a stream whose client was too slow to read it.
+STREAM_CUT = "STREAM_CUT"
 #: The code of a result that is not in OpenAI's format.
 BAD_ANSWER = "BAD_ANSWER"
 

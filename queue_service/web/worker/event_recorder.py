@@ -82,6 +82,7 @@ class EventRecorder:
                     kind=event.kind,
                     data=event.data,
                     tokens=event.tokens,
+                    chunks=event.chunks,
                 )
             )
         try:

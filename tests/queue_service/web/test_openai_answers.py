@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from queue_service.errors import BadParameter
-from queue_service.web.openai.answers import DONE, Chunks, Diverged, error_body, whole
+from queue_service.store.ticket import Event
+from queue_service.web.openai.answers import DONE, error_body, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
+from queue_service.web.openai.chunks import Chunks
+from queue_service.web.openai.transcript import Diverged
 
 CHAT = {"model": "demo", "messages": [{"role": "user", "content": "hello"}]}
 OURS = {
@@ -22,6 +25,10 @@ OURS = {
 def _asked(kind: Kind = Kind.CHAT, **wanted: Any) -> Asked:
     body = {**CHAT, "prompt": "x", "input": "x", **wanted}
     return read_asked(kind, json.dumps(body).encode())
+
+
+def _piece(text: str, attempt: int) -> Event:
+    return Event(1, "delta", attempt, text.encode(), 1)
 
 
 def _chunks(text: bytes) -> list[Any]:
@@ -88,7 +95,7 @@ def test_several_choices_stay_several() -> None:
 
 def test_pieces_and_the_end_are_the_whole_text_once() -> None:
     chunks = Chunks(_asked(stream=True, stream_options={"include_usage": True}), "r1", 5)
-    sent = chunks.piece("one", 1) + chunks.end(json.dumps(OURS).encode())
+    sent = chunks.feed(_piece("one", 1)) + chunks.end(json.dumps(OURS).encode())
     found = _chunks(sent)
     deltas = [chunk["choices"][0]["delta"] for chunk in found if chunk["choices"]]
     assert "".join(delta.get("content", "") for delta in deltas) == "one two"
@@ -99,7 +106,7 @@ def test_pieces_and_the_end_are_the_whole_text_once() -> None:
 
 def test_a_streamed_text_completion_has_text_where_a_chat_has_a_delta() -> None:
     chunks = Chunks(_asked(Kind.TEXT, stream=True), "r1", 5)
-    found = _chunks(chunks.piece("a", 1) + chunks.end(b"ab"))
+    found = _chunks(chunks.feed(_piece("a", 1)) + chunks.end(b"ab"))
     assert [chunk["choices"][0]["text"] for chunk in found] == ["a", "b", ""]
     assert found[-1]["choices"][0]["finish_reason"] == "stop"
 
@@ -119,17 +126,17 @@ def test_an_error_has_the_type_that_clients_know() -> None:
 
 def test_another_attempt_that_gives_the_same_text_goes_on_where_it_was() -> None:
     chunks = Chunks(_asked(stream=True), "r1", 5)
-    first = chunks.piece("one t", 1)
-    assert chunks.piece("one", 2) == b""
-    found = _chunks(first + chunks.piece(" two", 2) + chunks.end(b"one two"))
+    first = chunks.feed(_piece("one t", 1))
+    assert chunks.feed(_piece("one", 2)) == b""
+    found = _chunks(first + chunks.feed(_piece(" two", 2)) + chunks.end(b"one two"))
     assert [chunk["choices"][0]["delta"].get("content") for chunk in found] == ["one t", "wo", None]
 
 
 def test_another_attempt_with_another_text_cannot_go_on() -> None:
     chunks = Chunks(_asked(stream=True), "r1", 5)
-    chunks.piece("one", 1)
+    chunks.feed(_piece("one", 1))
     with pytest.raises(Diverged):
-        chunks.piece("two", 2)
+        chunks.feed(_piece("two", 2))
 
 
 @pytest.mark.parametrize("kind", [Kind.CHAT, Kind.TEXT])

@@ -2,7 +2,7 @@
 -- uses: rules, tickets
 --
 -- Each event has k its kind, a the attempt, q the worker's own number, b the bytes of all events so
--- far, d its data, n tokens.  Events are numbered from 1; where numbers are missing, events were dropped.
+-- far, d its data, n tokens, and c lines of chunks if it has some.  Events are numbered from 1; where numbers are missing, events were dropped.
 
 local event = {}
 
@@ -18,11 +18,17 @@ function event.newest(key, first)
         said = tonumber(fields[6]), bytes = tonumber(fields[8]) }
 end
 
-function event.add(key, last, kind, data, tokens)
-    last.number, last.bytes = last.number + 1, last.bytes + #data
+-- chunks: nil or '' for none.  Replicas of older versions read the fields by their places.
+function event.add(key, last, kind, data, tokens, chunks)
+    chunks = chunks or ''
+    last.number, last.bytes = last.number + 1, last.bytes + #data + #chunks
+    local fields = { 'k', kind, 'a', last.attempt, 'q', last.said, 'b', string.format('%.0f', last.bytes),
+        'd', data, 'n', tokens }
+    if chunks ~= '' then
+        fields[13], fields[14] = 'c', chunks
+    end
     redis.call('XADD', key, 'MAXLEN', '~', Rules.max_events, string.format('%.0f-0', last.number),
-        'k', kind, 'a', last.attempt, 'q', last.said, 'b', string.format('%.0f', last.bytes),
-        'd', data, 'n', tokens)
+        unpack(fields))
 end
 
 -- The key of a request's events, nil when the request has none.
