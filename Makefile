@@ -82,10 +82,10 @@ compat: $(VENV)/dev.stamp
 fuzz: $(VENV)/dev.stamp
 	PENSTOCK_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest tests/fuzz tests/tenants/test_random.py --timeout 3600 --durations 10 $(ARGS)
 
-## containers: only the proof of the compose file, on the Docker engine of this machine
+## containers: the tests of containers and of several machines, on the Docker engine of this machine
 .PHONY: containers
 containers: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest tests/containers $(ARGS)
+	$(BIN)/python -m pytest tests/containers tests/machines $(ARGS)
 
 ## bench: the benchmarks, with the ratios of docs/performance.md
 .PHONY: bench

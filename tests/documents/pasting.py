@@ -22,6 +22,9 @@ from tests.waiting import wait_until_blocking
 #: Seconds until a local mode takes jobs, and until a program of the documents ends.
 LONGEST_S = 120.0
 
+#: The address of the local mode in the documents.
+LOCAL_URL = "http://127.0.0.1:8080"
+
 _PROGRAMS = {
     "penstock": f'exec "{sys.executable}" -P -m deploy.entry "$@"',
     "python": f'exec "{sys.executable}" "$@"',
@@ -37,11 +40,77 @@ HANDLER = "class Sentiment:\n    def predict(self, text: str):\n        return {
 SERVICE_JSON = '{"processor": "echo", "metadata": {"name": "sentiment", "instance": 1}}'
 
 
-class Folder:
-    """Where the commands are pasted: programs, a handler, a service.json and the examples."""
+class Ended(Exception):
+    """Commands that should go on have ended; it has what they printed."""
+
+
+class Shell:
+    """A shell in which commands are pasted.  path: a folder, which has their log."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.env = dict(os.environ)
+
+    @property
+    def log(self) -> str:
+        """What the commands have printed that go on."""
+        return (self.path / "started.log").read_text()
+
+    def paste(self, commands: str) -> str:
+        """Run the commands, each of which has to succeed, and return what they print."""
+        done = subprocess.run(
+            self._shell(commands),
+            cwd=self.path,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @contextmanager
+    def started(self, commands: str, *, until: str = "") -> Iterator[Path]:
+        """Run commands that go on until Ctrl-C; yield their log once it contains `until`."""
+        log = self.path / "started.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                self._shell(commands),
+                cwd=self.path,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+        def there() -> bool:
+            if process.poll() is not None:
+                raise Ended(log.read_text())
+            return until in log.read_text() if until else self._has_started()
+
+        try:
+            wait_until_blocking(there, f"the commands run: {commands}", LONGEST_S)
+            yield log
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            process.wait(LONGEST_S)
+
+    def _shell(self, commands: str) -> list[str]:
+        return ["bash", "-euo", "pipefail", "-c", commands]
+
+    def _has_started(self) -> bool:
+        return True
+
+
+class Folder(Shell):
+    """Where the commands are pasted: programs, a handler, a service.json and the examples."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         (path / "my_model.py").write_text(HANDLER)
         (path / "service.json").write_text(SERVICE_JSON)
         (path / "question.txt").write_text("What is a sink?")
@@ -73,46 +142,12 @@ class Folder:
 
     def paste(self, commands: str) -> str:
         """Run the commands, each of which has to succeed, and return what they print."""
-        text = commands.replace("http://127.0.0.1:8080", self.url())
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
-            cwd=self.path,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        if LOCAL_URL in commands:
+            commands = commands.replace(LOCAL_URL, self.url())
+        return super().paste(commands)
 
-    @contextmanager
-    def started(self, commands: str, *, until: str = "") -> Iterator[Path]:
-        """Run commands that go on until Ctrl-C; yield their log once it contains `until`."""
-        log = self.path / "started.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                ["bash", "-euo", "pipefail", "-c", commands],
-                cwd=self.path,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-        def there() -> bool:
-            assert process.poll() is None, log.read_text()
-            return until in log.read_text() if until else self.running() is not None
-
-        try:
-            wait_until_blocking(there, f"the commands run: {commands}", LONGEST_S)
-            yield log
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
-            process.wait(LONGEST_S)
+    def _has_started(self) -> bool:
+        return self.running() is not None
 
 
 def _program(path: Path, command: str) -> None:
