@@ -16,14 +16,14 @@ class Figures:
     """The figures of one service.
 
     waiting, running: jobs in the input queue, and jobs that workers have.  held_back: of the
-    waiting ones, those that no worker would get now, because of time windows of their tokens or
-    because the sink has no room.  paused: nothing is delivered.  workers: those that
-    exist and were not asked to leave, also the ones that still load their model; loading: how
-    many of them do.  window: jobs that one worker runs at a time.  put_total: jobs accepted since
-    any fixed moment; only differences count.  wait_s: how long a new job would wait, by the
-    estimate; None without one.  run_s: how long a job runs on average.  load_s: how long a worker
-    takes from its start until it takes jobs, as measured.  cpu: mean use of the workers' CPUs, in
-    percent of what they may use.  due: deadlines of waiting jobs, soonest first.
+    waiting ones, those that no worker would get now, because of time windows or limits of
+    their tokens, or because the sink has no room.  paused: nothing is delivered.  workers:
+    those that exist and were not asked to leave, also the ones that still load their model;
+    loading: how many of them do.  window: jobs that one worker runs at a time.  put_total: jobs
+    accepted since any fixed moment; only differences count.  wait_s: how long a new job would
+    wait, by the estimate; None without one.  run_s: how long a job runs on average.  load_s: how
+    long a worker takes from its start until it takes jobs, as measured.  cpu: mean use of the
+    workers' CPUs, in percent of what they may use.  due: deadlines of waiting jobs, soonest first.
     """
 
     waiting: int = 0

@@ -296,9 +296,9 @@ class Access:
             self._recheck_at(token.expires_at_ms)
         return admission
 
-    def with_windows(self) -> "list[Token]":
-        """The tokens whose jobs are delivered at some times only, also after they have expired."""
-        return [token for token in self._tokens.values() if token.windows]
+    def tokens(self) -> Mapping[str, Token]:
+        """The tokens by id, also those that have expired; after a change it is another mapping."""
+        return self._tokens
 
     def is_owner(self, owner: str) -> bool:
         """Say whether a token, as far as this process knows, puts for this owner."""

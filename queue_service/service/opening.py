@@ -6,7 +6,7 @@ what goes out, so changed windows hold for everything that waits.  Running jobs 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from queue_service.service.access import Token, now_ms
 from queue_service.service.service import Service
@@ -21,13 +21,13 @@ LONGEST_TIMER_S = 60.0
 class Opening:
     """Opens and closes the queues of one process.
 
-    services, tokens: those of the process; of the tokens only those with windows.
+    services, tokens: those of the process.
     """
 
     def __init__(
         self,
         services: Callable[[], Iterable[Service]],
-        tokens: Callable[[], Iterable[Token]],
+        tokens: Callable[[], Mapping[str, Token]],
     ) -> None:
         self._services = services
         self._tokens = tokens
@@ -50,7 +50,9 @@ class Opening:
         now = now_ms()
         of_accounts = {
             account: read_windows(token.windows)
-            for token in self._tokens()
+            # Also after they have expired: their jobs still wait.
+            for token in self._tokens().values()
+            if token.windows
             for account in (token.account, bulk_account(token.account))
         }
         every = list(of_accounts.values())

@@ -103,6 +103,7 @@ class Scaling:
     """The figures and the lease of one service.
 
     store: that of its input queue.  run_times: returns those of the last jobs.
+    limits: returns how many jobs may run at once, by account, of those that tokens limit.
     """
 
     def __init__(
@@ -110,11 +111,12 @@ class Scaling:
     ) -> None:
         self._store = ScaleStore(store, keys, gid=gid)
         self._run_times = run_times
+        self.limits: Callable[[], Mapping[str, int]] = dict
 
     async def figures(self) -> ScaleFigures:
         """Return the figures of this moment."""
         run_times = await self._run_times()
-        return figures_of(await self._store.scale(), run_times)
+        return figures_of(await self._store.scale(self.limits()), run_times)
 
     async def report(
         self, holder: str, new: NewReport, *, lease_ms: int
@@ -124,7 +126,7 @@ class Scaling:
         if held is not None:
             return held
         run_times = await self._run_times()
-        state = await self._store.scale(with_history=True)
+        state = await self._store.scale(self.limits(), with_history=True)
         # What workers have measured is stored too: it is needed while there are none.
         if (measured := _new_measurements(state)) is not None:
             await self._store.report_scale(holder, measured, lease_ms=lease_ms)

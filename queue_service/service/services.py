@@ -35,6 +35,7 @@ from queue_service.service.description import (
 )
 from queue_service.service.opening import Opening
 from queue_service.service.replica import Announcement
+from queue_service.service.running_limits import RunningLimits
 from queue_service.service.service import Service
 from queue_service.settings.process import Settings
 from queue_service.settings.service import ServiceSettings
@@ -78,7 +79,7 @@ class Services:
     ) -> None:
         self.draining = False
         self.access = Access(TokenStore(scripts, key_prefix=settings.key_prefix))
-        self.opening = Opening(lambda: self, self.access.with_windows)
+        self.opening = Opening(lambda: self, self.access.tokens)
         self.access.on_change = self.opening.look
         self._settings = settings
         self._metrics = metrics
@@ -339,6 +340,7 @@ class Services:
 
     def _add(self, description: Description) -> None:
         service = Service(description, self._scripts, self._settings, self._metrics)
+        service.scaling.limits = RunningLimits(self.access.tokens)
         self._by_name[service.name] = service
         self._bells[service.keys.channel] = {queue.role: queue.bell for queue in service.queues}
         self._ticket_bells[service.keys.channel] = service.ticket_bells

@@ -149,10 +149,15 @@ class ScaleStore:
         self._key = keys.scale
         self._gid = gid
 
-    async def scale(self, *, with_history: bool = False) -> ScaleState:
-        """Return the figures of this moment, and the last report."""
+    async def scale(self, limits: Mapping[str, int], *, with_history: bool = False) -> ScaleState:
+        """Return the figures of this moment, and the last report.
+
+        limits: how many entries may run at once, by account, of those that tokens limit.
+        """
         wanted = (*_FIELDS, _HISTORY) if with_history else _FIELDS
-        reply = await self._store.run("scale", [self._gid, *wanted], more_keys=[self._key])
+        reply = await self._store.run(
+            "scale", [self._gid, json.dumps(limits), *wanted], more_keys=[self._key]
+        )
         now_ms, waiting, held, roomy, last, oldest, workers, deadlines, report, *more = reply
         paused, deliverable = more
         return ScaleState(

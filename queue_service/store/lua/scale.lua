@@ -1,10 +1,11 @@
 -- scale: the figures of autoscaling, at a cost that grows with the workers and not with the queue.
--- uses: groups, lines, rules, stops, tickets
+-- uses: bulk, groups, lines, owners, quotas, rules, stops, tickets
 -- writes
 --
 -- keys     53  the autoscaler's lease and last report     (see scaling.py)
 -- argv     4   the workers' group
---          5.. the fields of the report that are wanted
+--          5   how many entries of some accounts may run at once: JSON, by account
+--          6.. the fields of the report that are wanted
 -- returns  {ms now, waiting, held, workers with room, last index ever given, when the oldest entry was
 --          stored or "", workers {user, window, held, connected "1", about, leaving "1"}..., deadlines
 --          {"start" or "finish", ms from now to the first, how many}..., the values of those fields,
@@ -63,30 +64,65 @@ end
 local is_paused = paused_at or not Rules.open
 local waiting = Groups.waiting(own, gid)
 
--- Counts the waiting entries of tokens that are outside their time windows.  An entry that waits for
--- another attempt may be in `pauses`, and then it is not among the waiting ones.  If in doubt, this
--- counts too few: a job that can run must never be missed.
-local function behind_closed_windows()
-    local blocked, back = 0, 0
+local sink_room = math.huge
+if not Rules.sink_evicts then
+    -- Each delivery needs room for its result, as in deliver.lua.
+    sink_room = Rules.sink_capacity - length(sink) - tonumber(redis.call('HGET', own.meta, 'held') or 0)
+end
+
+-- Returns how many more entries of an owner may start now, as far as its time window, the limit of its
+-- tokens and its share of the sink allow.  limits: by account.
+local function may_start(owner, account, limits)
+    if Rules.closed_accounts[owner] then
+        return 0
+    end
+    local base, runs = owner, account.runs
+    if Bulk.is_bulk(owner) then
+        -- As in deliver.lua: its owner's other entries count for the limits of bulk.
+        base = Bulk.base_of(owner)
+        runs = runs + Lines.account_of(base).runs
+    end
+    local left = limits[base] and math.max(0, limits[base] - runs) or math.huge
+    local results = base ~= '' and Quotas.is_scarce(sink_room) and Owners.length_for(sink, base) or 0
+    if results > 0 then
+        left = math.min(left, Quotas.results_left(results + runs, sink_room))
+    end
+    return left
+end
+
+-- Counts the waiting entries that their tokens hold back.  An entry that waits for another attempt may be
+-- in `pauses`, and then it is not among the waiting ones.  If in doubt, this counts too few: a job that
+-- can run must never be missed.
+local function held_back()
+    local limits = lines_from and cjson.decode(ARGV[5]) or {}
+    local owners = {}
     for owner in pairs(lines_from and Rules.closed_accounts or {}) do
-        local account = Lines.account_of(owner)
-        blocked = blocked + account.waiting[0] + account.waiting[1]
-        back = back + Lines.count_back(owner)
+        owners[owner] = Lines.account_of(owner)
+    end
+    if next(limits) or lines_from and Quotas.is_scarce(sink_room) then
+        for owner, account in pairs(Lines.accounts()) do
+            -- The service's own token, whose owner is "", has no limits.
+            owners[owner] = owner ~= '' and account or nil
+        end
+    end
+    local blocked, back = 0, 0
+    for owner, account in pairs(owners) do
+        local in_line = account.waiting[0] + account.waiting[1]
+        local left = may_start(owner, account, limits)
+        blocked = blocked + math.max(0, in_line - left)
+        if left < math.huge then
+            back = back + math.max(0, Lines.count_back(owner) - math.max(0, left - in_line))
+        end
     end
     return blocked + math.max(0, back - Groups.group_value(own, gid, 'paused'))
 end
 
 local deliverable = 0
 if not is_paused and waiting > 0 then
-    deliverable = waiting - behind_closed_windows()
-    if not Rules.sink_evicts then
-        -- Each delivery needs room for its result, as in deliver.lua.
-        deliverable = math.min(deliverable, Rules.sink_capacity - length(sink)
-            - tonumber(redis.call('HGET', own.meta, 'held') or 0))
-    end
+    deliverable = math.min(waiting - held_back(), sink_room)
 end
 
 return { exact(now), waiting, Groups.group_value(own, gid, 'held'),
     Groups.group_value(own, gid, 'roomy'), redis.call('HGET', own.meta, 'last') or '0', oldest,
-    workers, deadlines, redis.call('HMGET', KEYS[OWN_KEYS], unpack(ARGV, 5)),
+    workers, deadlines, redis.call('HMGET', KEYS[OWN_KEYS], unpack(ARGV, 6)),
     is_paused and '1' or '0', math.max(0, deliverable) }

@@ -22,6 +22,16 @@ function quota.may_have_result(results, room)
     return results < SHARE * room
 end
 
+-- Says whether the sink has so little room that an owner's share of it may be used up.
+function quota.is_scarce(room)
+    return not Rules.sink_evicts and (SHARE + 1) * room <= Rules.sink_capacity
+end
+
+-- Returns how many more results an owner may have, if no other owner gets one.
+function quota.results_left(results, room)
+    return math.max(results == 0 and 1 or 0, math.ceil((SHARE * room - results) / (SHARE + 1)))
+end
+
 function quota.read_putter(text)
     if text == '' then
         return nil

@@ -100,6 +100,54 @@ async def test_another_attempt_of_a_token_that_has_closed_does_not_count(
     assert await seen(caller) == (3, 1, False)
 
 
+async def test_of_a_token_no_more_count_than_it_may_start(
+    serve: Serve, session: aiohttp.ClientSession, peer: Peer
+) -> None:
+    caller = Caller(session, await serve(lease_ms=900))
+    wish = {"scopes": ["submit"], "owner": "somebody", "limits": {"running": 2}}
+    _, made = await caller.call("POST", path="/v1/tokens", json=wish)
+    for _ in range(5):
+        await submit_as(caller, made["token"])
+    assert await seen(caller) == (5, 2, False)
+    peer.window = 3
+    await peer.connect(caller.url)
+    await wait_until(lambda: len(peer.held) == 2, "the worker has as many as the token may start")
+    assert await seen(caller) == (3, 0, False)
+    await caller.submit()
+    await wait_until(lambda: len(peer.held) == 3, "the worker has the job of the service's token")
+    assert await seen(caller) == (3, 0, False)
+    await peer.vanish()
+
+    async def are_back() -> bool:
+        return await seen(caller) == (6, 3, False)
+
+    await wait_until(are_back, "three jobs wait for another attempt, two of them with the limit")
+    # Another token of the same owner has no limit, so nobody can tell which jobs are limited.
+    _, free = await caller.call("POST", path="/v1/tokens", json={**wish, "limits": {}})
+    await submit_as(caller, free["token"])
+    assert await seen(caller) == (7, 7, False)
+
+
+async def test_of_an_owner_no_more_count_than_its_share_of_the_sink(
+    serve: Serve, session: aiohttp.ClientSession, peer: Peer
+) -> None:
+    caller = Caller(session, await serve({"name": "svc", "sink": {"max_length": 10}}))
+    _, made = await caller.call("POST", path="/v1/tokens", json={"scopes": ["submit"]})
+    for _ in range(11):
+        await submit_as(caller, made["token"])
+    peer.window = 11
+    await peer.connect(caller.url)
+    await wait_until(lambda: len(peer.held) == 8, "the worker has four fifths of the sink")
+    await peer.complete(*peer.held)
+    await wait_until(lambda: len(peer.outcomes) == 8, "the results are stored")
+    # There is room for two more results, but not for those of this owner.
+    assert await seen(caller) == (3, 0, False)
+    assert len(peer.handed) == 8
+    await caller.submit()
+    await wait_until(lambda: len(peer.handed) == 9, "another owner's job runs")
+    await peer.complete(*peer.held)
+
+
 async def test_no_more_count_than_the_sink_has_room_for(
     serve: Serve, session: aiohttp.ClientSession, peer: Peer
 ) -> None:
