@@ -3,7 +3,8 @@
     docker compose exec -T queue-service python -P -m deploy.backup save > penstock.backup
     docker compose run --rm -T queue-service python -P -m deploy.backup restore < penstock.backup
 
-The Redis and the folders of tokens are those of the container's settings.
+The Redis and the folders of tokens and files are those of the container's settings.  `save
+--no-files` leaves out the contents of uploaded files.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ from deploy.exit_codes import WRONG_INPUT
 def main(arguments: list[str]) -> int:
     """Run one verb; the file is standard output or standard input."""
     match arguments:
-        case ["save"] if not sys.stdout.isatty():
-            saved = asyncio.run(save_external(sys.stdout.buffer))
+        case ["save", *options] if options in ([], ["--no-files"]) and not sys.stdout.isatty():
+            saved = asyncio.run(save_external(sys.stdout.buffer, with_files=not options, say=_say))
             sys.stdout.buffer.flush()
             print(saved_line(saved), file=sys.stderr)
         case ["restore", *options] if options in ([], ["--force"]) and not sys.stdin.isatty():
@@ -31,6 +32,10 @@ def main(arguments: list[str]) -> int:
             print(__doc__, file=sys.stderr)
             return WRONG_INPUT
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

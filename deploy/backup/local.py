@@ -4,14 +4,15 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
+from deploy.backup import restore as restoring
 from deploy.backup.errors import BackupFailed, StoreNotEmpty
 from deploy.backup.restore import Restored, restore
-from deploy.backup.save import Saved, save
+from deploy.backup.save import Saved, Uploads, save
 from deploy.backup.store import opened, settings_of
 from deploy.errors import NotRunning
 from deploy.local.data_dir import DataDir
@@ -24,8 +25,18 @@ PREFIX = "ps"
 _TOKENS = ("token", "worker-token", "admin-token")
 
 
-async def save_local(file: IO[bytes], data_dir: DataDir) -> Saved:
-    """Back up a local mode, whether it runs or not."""
+async def save_local(
+    file: IO[bytes],
+    data_dir: DataDir,
+    *,
+    with_files: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> Saved:
+    """Back up a local mode, whether it runs or not.
+
+    with_files: with the contents of uploaded files.  say: for progress.
+    """
+    uploads = Uploads(data_dir.files if with_files else None, say)
     folders = {
         "data": [path for name in _TOKENS if (path := data_dir.path / name).is_file()],
         "services": sorted(data_dir.services.glob("*.json")),
@@ -39,11 +50,11 @@ async def save_local(file: IO[bytes], data_dir: DataDir) -> Saved:
         if not (redis_url := data_dir.redis_url()):
             raise BackupFailed("the local mode is of an older version: restart it, or stop it")
         async with opened(settings_of(redis_url)) as redis:
-            return await save(file, redis, PREFIX, folders=folders)
+            return await save(file, redis, PREFIX, folders=folders, uploads=uploads)
     with data_dir.lock():
         data_dir.check_whole()
         async with _own_redis(data_dir) as redis_url, opened(settings_of(redis_url)) as redis:
-            return await save(file, redis, PREFIX, folders=folders)
+            return await save(file, redis, PREFIX, folders=folders, uploads=uploads)
 
 
 async def restore_local(file: IO[bytes], data_dir: DataDir, *, force: bool) -> Restored:
@@ -53,10 +64,12 @@ async def restore_local(file: IO[bytes], data_dir: DataDir, *, force: bool) -> R
             raise StoreNotEmpty(str(data_dir.path))
         with data_dir.restoring():
             aside = _move_aside(data_dir)
+            # A backup without contents may still find them in what it replaces.
+            older = _files_of(aside)
             try:
-                return await _restore_into(file, data_dir)
+                return await _restore_into(file, data_dir, older)
             except BaseException:
-                _remove(data_dir)
+                _remove(data_dir, with_files=older is not None)
                 if aside is not None:
                     for path in aside.iterdir():
                         path.rename(data_dir.path / path.name)
@@ -64,13 +77,14 @@ async def restore_local(file: IO[bytes], data_dir: DataDir, *, force: bool) -> R
                 raise
 
 
-async def _restore_into(file: IO[bytes], data_dir: DataDir) -> Restored:
+async def _restore_into(file: IO[bytes], data_dir: DataDir, older: Path | None) -> Restored:
     async with _own_redis(data_dir) as redis_url, opened(settings_of(redis_url)) as redis:
         return await restore(
             file,
             redis,
             PREFIX,
             places={"data": data_dir.path, "services": data_dir.services},
+            uploads=restoring.Uploads(data_dir.files, older),
             where=str(data_dir.path),
             force=False,
         )
@@ -89,7 +103,10 @@ def _move_aside(data_dir: DataDir) -> Path | None:
     """Move what is there into a folder beside it; None when there is nothing."""
     parts = _parts(data_dir)
     if not parts:
+        # Contents alone may have been copied there for this restore.
         return None
+    if data_dir.files.is_dir() and not _is_elsewhere(data_dir.files):
+        parts.append(data_dir.files)
     prefix = time.strftime("before-restore-%Y%m%dT%H%M%S-")
     aside = Path(tempfile.mkdtemp(prefix=prefix, dir=data_dir.path))
     for part in parts:
@@ -97,8 +114,19 @@ def _move_aside(data_dir: DataDir) -> Path | None:
     return aside
 
 
-def _remove(data_dir: DataDir) -> None:
-    for part in _parts(data_dir):
+def _is_elsewhere(folder: Path) -> bool:
+    """Say whether a folder is on another disk: it stays, and its contents are used as they are."""
+    return folder.is_symlink() or folder.is_mount()
+
+
+def _files_of(aside: Path | None) -> Path | None:
+    files = None if aside is None else DataDir(aside).files
+    return files if files is not None and files.is_dir() else None
+
+
+def _remove(data_dir: DataDir, *, with_files: bool) -> None:
+    files = [data_dir.files] if with_files and data_dir.files.exists() else []
+    for part in [*_parts(data_dir), *files]:
         if part.is_dir():
             shutil.rmtree(part)
         else:

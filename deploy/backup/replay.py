@@ -31,10 +31,12 @@ _META = re.compile(rb":(input|sink):meta$")
 class Replay:
     """One restore into the keys of one prefix.
 
-    keys: how many were written.
+    keys: how many were written.  listed: what was written into the hash `listing`.
     """
 
-    def __init__(self, redis: Client, prefix: str) -> None:
+    def __init__(self, redis: Client, prefix: str, *, listing: str = "") -> None:
+        self.listed: dict[bytes, bytes] = {}
+        self._listing = listing.encode()
         self._redis = redis
         self._prefix = prefix
         self._keys: set[bytes] = set()
@@ -90,7 +92,11 @@ class Replay:
         """Run the commands of one member."""
         try:
             for commands in _steps(member.data, self._prefix.encode()):
-                self._keys.update(command.key for command in commands)
+                for command in commands:
+                    self._keys.add(command.key)
+                    if command.key == self._listing and command.words[0] == b"HSET":
+                        parts = command.words[2:]
+                        self.listed.update(zip(parts[::2], parts[1::2], strict=False))
                 await self._redis.send([command.packed for command in commands])
         except (RedisError, OSError, TimeoutError) as error:
             raise _failed(error) from error

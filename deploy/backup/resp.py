@@ -27,9 +27,10 @@ ALLOWED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that was read: the key that it writes, and its bytes."""
+    """A command that was read: the key that it writes, its words, and its bytes."""
 
     key: bytes
+    words: tuple[bytes, ...]
     packed: bytes
 
 
@@ -56,7 +57,7 @@ def decode(data: bytes, *, prefix: bytes) -> Iterator[Command]:
         is_of_backup = words[0] in ALLOWED and words[1].startswith(prefix + b":")
         if not (is_of_backup and has_one_key):
             raise BadBackup("commands of a backup", repr(b" ".join(words[:2])[:80]))
-        yield Command(words[1], data[start:at])
+        yield Command(words[1], tuple(words), data[start:at])
 
 
 def _number(data: bytes, at: int, mark: bytes) -> tuple[int, int]:

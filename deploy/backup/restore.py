@@ -14,6 +14,7 @@ from typing import IO
 
 from deploy.backup.archive import ABOUT, Member, about_of, read
 from deploy.backup.client import Client
+from deploy.backup.contents import Order, PutBack, index_key
 from deploy.backup.errors import BadBackup
 from deploy.backup.replay import Replay
 from deploy.backup.resp import decode
@@ -32,12 +33,17 @@ _NAMES = {
 class Restored:
     """What was restored.
 
+    files: those of tokens and services.  contents: of uploaded files.  without_place: of these,
+    those that have no folder here.  missing: files in the list that have no content now.
     left_out: files that have no place here.
     """
 
     made_at: str = ""
     keys: int = 0
     files: int = 0
+    contents: int = 0
+    without_place: int = 0
+    missing: int = 0
     left_out: list[str] = field(default_factory=list)
 
 
@@ -48,8 +54,9 @@ def checked(file: IO[bytes]) -> IO[bytes]:
         shutil.copyfileobj(file, kept)
         kept.seek(0)
         file = kept
-    prefix = ""
+    prefix, order = "", Order()
     for member in read(file):
+        order.read(member)
         if member.name == ABOUT:
             prefix = str(about_of(member).get("key_prefix"))
         elif member.name.startswith("redis/"):
@@ -61,12 +68,24 @@ def checked(file: IO[bytes]) -> IO[bytes]:
     return file
 
 
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Where the contents of uploaded files go.
+
+    folder: None restores none.  older: a folder that may have those that the backup lacks.
+    """
+
+    folder: Path | None = None
+    older: Path | None = None
+
+
 async def restore(
     file: IO[bytes],
     redis: Client,
     prefix: str,
     *,
     places: Mapping[str, Path],
+    uploads: Uploads,
     where: str,
     force: bool,
 ) -> Restored:
@@ -74,7 +93,7 @@ async def restore(
 
     places: where the files of each folder of the archive go.  where: the store, for people.
     """
-    replay = Replay(redis, prefix)
+    replay, contents = Replay(redis, prefix, listing=index_key(prefix)), PutBack(uploads.folder)
     await replay.check_unused()
     if not force:
         await replay.check_empty(where)
@@ -87,19 +106,25 @@ async def restore(
         for member in members:
             if member.name.startswith("redis/"):
                 await replay.write(member)
+            elif await contents.write(member):
+                pass
             elif place := _place(member, places):
                 files.append((place, _text(member)))
             else:
                 restored.left_out.append(member.name)
+        await contents.finish()
         await replay.finish()
         for path, text in files:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_private(path, text)
+        restored.missing = contents.missing(replay.listed, older=uploads.older)
     except BaseException:
         # A queue service that starts now must not serve a part.
+        await contents.undo()
         await replay.empty()
         raise
     restored.keys, restored.files = replay.keys, len(files)
+    restored.contents, restored.without_place = contents.count, contents.left_out
     return restored
 
 

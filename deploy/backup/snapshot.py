@@ -68,11 +68,14 @@ class Snapshot:
     """One reading of everything under a key prefix.
 
     paused_s: how long writes were held back, when it is done.  keys: how many there are.
+    listed: the names in the hash `listing`, when it is done.
     """
 
-    def __init__(self, redis: Client, prefix: str) -> None:
+    def __init__(self, redis: Client, prefix: str, *, listing: str = "") -> None:
         self.paused_s = 0.0
         self.keys = 0
+        self.listed: set[bytes] = set()
+        self._listing = listing.encode()
         self._redis = redis
         self._prefix = prefix
         self._renewed_at: float | None = None
@@ -207,6 +210,8 @@ class Snapshot:
         for key, reply in zip(keys, first, strict=True):
             (cursor, parts), count = reply, FEWEST
             while True:
+                if key == self._listing:
+                    self.listed.update(parts[::2])
                 if writes == b"ZADD":
                     # It wants the score before the member.
                     pairs = zip(parts[::2], parts[1::2], strict=True)

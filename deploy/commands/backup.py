@@ -22,6 +22,9 @@ def backup(
     file: Annotated[str, typer.Argument(help="The new file; - is standard output.")],
     *,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    no_files: Annotated[
+        bool, typer.Option("--no-files", help="Leave out the contents of uploaded files.")
+    ] = False,
     redis_url: RedisUrl = "",
     data_dir: Data = DEFAULT_PATH,
 ) -> None:
@@ -29,8 +32,8 @@ def backup(
 
     async def save(opened: IO[bytes]) -> Saved:
         if redis_url:
-            return await save_external(opened, redis_url)
-        return await save_local(opened, DataDir(data_dir))
+            return await save_external(opened, redis_url, with_files=not no_files, say=_say)
+        return await save_local(opened, DataDir(data_dir), with_files=not no_files, say=_say)
 
     if file == "-":
         if sys.stdout.isatty():
@@ -47,3 +50,7 @@ def backup(
         except OSError as error:
             raise BackupFailed(f"cannot write {path}: {error.strerror or error}") from error
     note(saved_line(saved))
+
+
+def _say(line: str) -> None:
+    note(line)

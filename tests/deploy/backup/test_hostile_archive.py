@@ -10,7 +10,7 @@ import pytest
 
 from deploy.backup.archive import Writer, new_file
 from deploy.backup.errors import BackupFailed, BadBackup
-from deploy.backup.restore import checked, restore
+from deploy.backup.restore import Uploads, checked, restore
 from deploy.backup.store import opened, settings_of
 from deploy.local.redis_server import RedisServer
 
@@ -67,6 +67,7 @@ async def test_files_that_a_folder_does_not_know_are_left_out(
             redis,
             PREFIX,
             places=places,
+            uploads=Uploads(),
             where="here",
             force=False,
         )

@@ -1,8 +1,10 @@
 """Backups of a local mode: made while it runs, restored in another directory."""
 
+import json
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,37 @@ def test_a_local_mode_goes_on_in_another_directory(start_up: StartUp, tmp_path: 
             (frame,) = client.get(auto_delete=False)
         assert (frame.data, frame.tags[REQUEST_ID_TAG]) == (b"kept", request_id)
         again.end()
+
+
+def test_contents_that_a_backup_lacks_are_those_of_before(
+    start_up: StartUp, tmp_path: Path
+) -> None:
+    data_dir, file = tmp_path / "here", tmp_path / "penstock.backup"
+    up = start_up("--workers", "0", data_dir=data_dir)
+    running = up.ready()
+    request = urllib.request.Request(
+        f"{running.url}/v1/files?filename=f",
+        data=b"a content",
+        headers={"Authorization": f"Bearer {running.token}"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        file_id = json.load(answer)["id"]
+    whole = _penstock("backup", tmp_path / "whole.backup", "--data", data_dir)
+    assert "the contents of 1 uploads" in whole.output, whole.exception
+    without = _penstock("backup", file, "--data", data_dir, "--no-files")
+    assert "without the contents of 1 uploads" in without.output
+    up.end()
+
+    done = _penstock("restore", file, "--data", data_dir, "--force")
+    assert (done.exit_code, "no content" in done.output) == (0, False), done.output
+    content = DataDir(data_dir).files / "complete" / file_id[-2:] / file_id
+    assert content.read_bytes() == b"a content"
+    done = _penstock("restore", file, "--data", tmp_path / "there")
+    assert "1 uploads have no content" in done.output
+    done = _penstock("restore", tmp_path / "whole.backup", "--data", tmp_path / "there", "--force")
+    there = DataDir(tmp_path / "there").files / "complete" / file_id[-2:] / file_id
+    assert there.read_bytes() == b"a content"
+    assert done.exit_code == 0, done.exception
 
 
 def test_a_restore_that_fails_leaves_the_directory_as_it_was(tmp_path: Path) -> None:

@@ -1,0 +1,12 @@
+"""Sizes as people read them."""
+
+_KB, _MB, _GB = 1_000, 1_000_000, 1_000_000_000
+
+
+def size(count_bytes: int) -> str:
+    """Return a number of bytes as text."""
+    if count_bytes < _MB:
+        return f"{count_bytes / _KB:.1f} kB"
+    if count_bytes < _GB:
+        return f"{count_bytes / _MB:.1f} MB"
+    return f"{count_bytes / _GB:.1f} GB"
