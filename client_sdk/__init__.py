@@ -54,14 +54,18 @@ from client_sdk.wire.frame import Frame
 if TYPE_CHECKING:
     from client_sdk.calls import Position, Receipt
     from client_sdk.client import AsyncQueue, AsyncQueueClient
+    from client_sdk.file_calls import FileInfo
+    from client_sdk.files import AsyncFiles
     from client_sdk.job_calls import Job, JobEvent
     from client_sdk.jobs import AsyncJobs
     from client_sdk.mapping import JobInput, Mapped
     from client_sdk.subscription import Subscription
     from client_sdk.sync import Queue, QueueClient, Watch
+    from client_sdk.sync_files import Files
     from client_sdk.sync_jobs import Jobs
     from client_sdk.transport import RetryPolicy
     from client_sdk.wire.delivery import Delivery
+    from client_sdk.wire.file_ref import FileRef
     from client_sdk.wire.worker import Completion, Failure, Outcome, Rejection, Result
     from client_sdk.work import WorkConnection
     from client_sdk.work_events import Lost, Stop, WorkStatistics
@@ -72,14 +76,18 @@ else:
     _MODULES = {
         "calls": ("Position", "Receipt"),
         "client": ("AsyncQueue", "AsyncQueueClient"),
+        "file_calls": ("FileInfo",),
+        "files": ("AsyncFiles",),
         "job_calls": ("Job", "JobEvent"),
         "jobs": ("AsyncJobs",),
         "mapping": ("JobInput", "Mapped"),
         "subscription": ("Subscription",),
         "sync": ("Queue", "QueueClient", "Watch"),
+        "sync_files": ("Files",),
         "sync_jobs": ("Jobs",),
         "transport": ("RetryPolicy",),
         "wire.delivery": ("Delivery",),
+        "wire.file_ref": ("FileRef",),
         "wire.worker": ("Completion", "Failure", "Outcome", "Rejection", "Result"),
         "work": ("WorkConnection",),
         "work_events": ("Lost", "Stop", "WorkStatistics"),
@@ -96,6 +104,7 @@ else:
 
 __all__ = [
     "AnswerLost",
+    "AsyncFiles",
     "AsyncJobs",
     "AsyncQueue",
     "AsyncQueueClient",
@@ -108,6 +117,9 @@ __all__ = [
     "Draining",
     "Failure",
     "FailureType",
+    "FileInfo",
+    "FileRef",
+    "Files",
     "FilesFull",
     "Forbidden",
     "Frame",

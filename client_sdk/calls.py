@@ -5,14 +5,17 @@ response, and whether it may be sent a second time.
 """
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import BinaryIO, Generic, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 from client_sdk import errors
+from client_sdk.content import Content
 from client_sdk.refusals import from_answer
 from client_sdk.wire import frame as frames
 from client_sdk.wire import names
@@ -28,6 +31,9 @@ MAX_INDEXES = 350
 #: An entry is named by its index, or by the frame that carries it.
 Entry = int | Frame
 Entries = Entry | Iterable[Entry]
+
+#: What can be put: bytes, text, a path, or a file that is open in binary mode.
+Data = bytes | str | os.PathLike[str] | BinaryIO
 
 
 class Retry(Enum):
@@ -55,6 +61,7 @@ class Call(Generic[T]):
 
     path: below the queue's own, percent-encoded; "" or beginning with a slash.
     query: encoded, without the question mark.
+    body: what is sent; a Content in pieces.
     parse: reads the response; raises WireError if it does not follow the protocol.
     passes: the statuses that `parse` accepts; any other is an error.
     wait_s: how long the service is asked to wait before it responds, in seconds.
@@ -65,7 +72,7 @@ class Call(Generic[T]):
     parse: Callable[[Answer], T]
     query: str = ""
     path: str = ""
-    body: bytes | None = None
+    body: bytes | Content | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     retry: Retry = Retry.FREELY
     passes: frozenset[int] = frozenset({200})
@@ -94,7 +101,7 @@ class Position:
 
 
 def put(
-    data: bytes | str,
+    data: Data,
     *,
     tags: Mapping[str, str] | None = None,
     priority: int = 0,
@@ -107,9 +114,9 @@ def put(
 
     The idempotency key is part of the call, so repetitions store at most one entry.
     Raises BadParameter if a tag or path has a reserved name or an id does not fit into a header,
-    and TypeError for data that is neither bytes nor text.
+    and TypeError for data that is neither bytes nor text nor a file.
     """
-    body = _body(data)
+    body = body_of(data)
     if path.strip("/").split("/")[0] == names.SINK:
         raise errors.BadParameter("the path 'sink' is reserved for the sink itself")
     for name, text in (("request id", request_id), ("idempotency key", idempotency_key)):
@@ -275,7 +282,8 @@ def in_batches(entries: Entries) -> Iterator[list[int]]:
         yield indexes[start : start + MAX_INDEXES]
 
 
-def _body(data: object) -> bytes:
+def body_of(data: object) -> bytes | Content:
+    """Return what is sent for this data; raises TypeError, and the OSError of a file."""
     match data:
         case bytes():
             return data
@@ -283,10 +291,17 @@ def _body(data: object) -> bytes:
             return data.encode()
         case bytearray() | memoryview():
             return bytes(data)
+        case os.PathLike():
+            return Content(Path(data))
+        case _ if hasattr(data, "read"):
+            return Content(cast(BinaryIO, data))
         case _:
             # aiohttp would encode anything else in its own way, or fail halfway.
             kind = type(data).__name__
-            raise TypeError(f"expected bytes or str, got {kind}; for JSON, use json.dumps(...)")
+            raise TypeError(
+                f"expected bytes or str, got {kind}; for JSON, use json.dumps(...); for a file, "
+                "use pathlib.Path"
+            )
 
 
 def _indexes(entries: Entries) -> str:

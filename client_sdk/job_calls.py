@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from client_sdk.calls import Answer, Call
+from client_sdk.calls import Answer, Call, Data, body_of
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 
@@ -52,9 +52,8 @@ class JobResult:
     open: bool
 
 
-def submit(data: bytes | str, options: Mapping[str, Any], *, job_id: str) -> Call[Job]:
+def submit(data: Data, options: Mapping[str, Any], *, job_id: str) -> Call[Job]:
     """Submit a job, by default with a generated id, so that repetitions submit it only once."""
-    body = data.encode() if isinstance(data, str) else data
     fields = [(name, _text(value)) for name, value in options.items() if value not in (None, "")]
     tags = dict(options.get("tags") or {})
     fields = [(name, value) for name, value in fields if name not in ("tags", "content_type")]
@@ -66,7 +65,7 @@ def submit(data: bytes | str, options: Mapping[str, Any], *, job_id: str) -> Cal
         _job,
         query=urlencode(fields),
         path=_path(job_id or str(uuid.uuid4())),
-        body=body,
+        body=body_of(data),
         headers={"Content-Type": str(kind)} if kind else {},
         passes=frozenset({200, 202}),
     )
@@ -106,6 +105,12 @@ def cancel(job_id: str, *, wait_s: float) -> Call[Job]:
 def delete(job_id: str) -> Call[None]:
     """Delete a job that has ended or waits, with all its data."""
     return Call("delete", "DELETE", lambda _: None, path=_path(job_id), passes=frozenset({204}))
+
+
+def result_path(jobs_path: str, job_id: str, *, wait_s: float) -> str:
+    """Return the path and query of a result."""
+    query = f"?wait={wait_s:.3f}s" if wait_s else ""
+    return f"{jobs_path}{_path(job_id)}/result{query}"
 
 
 def _path(job_id: str) -> str:

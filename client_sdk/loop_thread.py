@@ -10,7 +10,7 @@ import concurrent.futures
 import os
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -64,6 +64,25 @@ class LoopThread:
             # Ctrl-C interrupts only the waiting; the call itself must not keep running.
             future.cancel()
             raise
+
+    def iterate(self, begin: Callable[[AsyncQueueClient], AsyncGenerator[T, None]]) -> Iterator[T]:
+        """Yield what an async generator of the client yields."""
+        made: list[AsyncGenerator[T, None]] = []
+
+        async def first(client: AsyncQueueClient) -> T:
+            made.append(begin(client))
+            return await anext(made[0])
+
+        try:
+            try:
+                yield self.run(first)
+                while True:
+                    yield self.run(lambda client: anext(made[0]))
+            except StopAsyncIteration:
+                return
+        finally:
+            if made:
+                self.run(lambda client: made[0].aclose())
 
     def close(self) -> None:
         """Close the client, end calls of other threads, end the thread.

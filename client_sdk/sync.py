@@ -12,10 +12,11 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from client_sdk import errors
-from client_sdk.calls import Entries, Position, Receipt
+from client_sdk.calls import Data, Entries, Position, Receipt
 from client_sdk.client import AsyncQueue, AsyncQueueClient
 from client_sdk.loop_thread import LoopThread
 from client_sdk.subscription import PING_INTERVAL_S, SILENCE_S, Subscription
+from client_sdk.sync_files import Files
 from client_sdk.sync_jobs import Jobs
 from client_sdk.transport import RetryPolicy
 from client_sdk.wire import names
@@ -78,7 +79,7 @@ class Queue:
 
     def put(
         self,
-        data: bytes | str,
+        data: Data,
         *,
         tags: Mapping[str, str] | None = None,
         priority: int = 0,
@@ -189,7 +190,8 @@ class Queue:
 
 
 class QueueClient(Queue):
-    """A service: this object is its input queue, `sink` its sink, `jobs` its jobs.
+    """A service: this object is its input queue, `sink` its sink, `jobs` its jobs, and `files`
+    the files of the token's owner.
 
     Close it, or use it as a context manager.
     """
@@ -224,6 +226,7 @@ class QueueClient(Queue):
         super().__init__(thread, lambda client: client)
         self.sink = Queue(thread, lambda client: client.sink)
         self.jobs = Jobs(thread)
+        self.files = Files(thread)
 
     @property
     def uid(self) -> str:

@@ -1,17 +1,17 @@
 """Blocking jobs: every method calls the one of `AsyncJobs` with the same name; see there."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, overload
 
 from client_sdk import errors
+from client_sdk.calls import Data
+from client_sdk.content import AnyPath
 from client_sdk.job_calls import Job, JobEvent
 from client_sdk.job_retry import JobRetry
-from client_sdk.jobs import AsyncJobs
 from client_sdk.loop_thread import LoopThread
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
-
-T = TypeVar("T")
 
 
 class Jobs:
@@ -23,7 +23,7 @@ class Jobs:
 
     def submit(
         self,
-        data: bytes | str,
+        data: Data,
         *,
         tags: Mapping[str, str] | None = None,
         priority: int = 0,
@@ -61,7 +61,7 @@ class Jobs:
 
     def run(
         self,
-        data: bytes | str,
+        data: Data,
         *,
         tags: Mapping[str, str] | None = None,
         priority: int = 0,
@@ -97,9 +97,21 @@ class Jobs:
             )
         )
 
-    def result(self, job_id: str, *, timeout_s: float | None = None) -> bytes:
+    @overload
+    def result(self, job_id: str, *, timeout_s: float | None = None, to: None = None) -> bytes: ...
+
+    @overload
+    def result(self, job_id: str, *, timeout_s: float | None = None, to: AnyPath) -> Path: ...
+
+    def result(
+        self, job_id: str, *, timeout_s: float | None = None, to: AnyPath | None = None
+    ) -> bytes | Path:
         """Wait until a job has ended, and return its result, which stays in the service."""
-        return self._thread.run(lambda client: client.jobs.result(job_id, timeout_s=timeout_s))
+        if to is None:
+            return self._thread.run(lambda client: client.jobs.result(job_id, timeout_s=timeout_s))
+        return self._thread.run(
+            lambda client: client.jobs.result(job_id, timeout_s=timeout_s, to=to)
+        )
 
     def cancel(self, job_id: str, *, timeout_s: float = 0.0) -> Job:
         """Cancel a job; a running job ends as soon as its worker has stopped it."""
@@ -111,11 +123,11 @@ class Jobs:
 
     def events(self, job_id: str, *, after: str = "") -> Iterator[JobEvent]:
         """Yield the events of a job until it ends, across broken connections."""
-        return self._iterate(lambda jobs: jobs.events(job_id, after=after))
+        return self._thread.iterate(lambda client: client.jobs.events(job_id, after=after))
 
     def stream(self, job_id: str) -> Iterator[str]:
         """Yield the pieces of a job's text as they are generated."""
-        return self._iterate(lambda jobs: jobs.stream(job_id))
+        return self._thread.iterate(lambda client: client.jobs.stream(job_id))
 
     def map(
         self,
@@ -157,21 +169,3 @@ class Jobs:
         mapped = self._thread.run(lambda client: run.next())
         yield mapped
         self._thread.run(lambda client: run.settle(mapped))
-
-    def _iterate(self, begin: Callable[[AsyncJobs], AsyncGenerator[T, None]]) -> Iterator[T]:
-        made: list[AsyncGenerator[T, None]] = []
-
-        async def first(jobs: AsyncJobs) -> T:
-            made.append(begin(jobs))
-            return await anext(made[0])
-
-        try:
-            try:
-                yield self._thread.run(lambda client: first(client.jobs))
-                while True:
-                    yield self._thread.run(lambda client: anext(made[0]))
-            except StopAsyncIteration:
-                return
-        finally:
-            if made:
-                self._thread.run(lambda client: made[0].aclose())

@@ -3,8 +3,9 @@
 import asyncio
 import io
 import uuid
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -14,6 +15,7 @@ from client_sdk import errors
 from client_sdk.backoff import Backoff
 from client_sdk.calls import Answer, Call, Retry
 from client_sdk.certificates import trusted
+from client_sdk.content import Content
 from client_sdk.refusals import from_answer
 from client_sdk.replicas import Replicas, is_about_replica
 from client_sdk.token_header import token_header
@@ -26,6 +28,11 @@ T = TypeVar("T")
 #: Bodies above this size, in bytes, are written piece by piece, so that one large put does not
 #: block the event loop.
 LARGE_BODY_BYTES = 1024 * 1024
+#: The time of a content that is sent in pieces is limited by the content itself.
+_IN_PIECES = aiohttp.ClientTimeout(total=None, sock_connect=30.0)
+
+#: What a path is below: the queues of the service, its jobs, or the files.
+Under = Literal["queues", "jobs", "files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class Transport:
         self.connections = connections
         self._ssl = trusted(ca_file)
         self._session: aiohttp.ClientSession | None = None
+        self._bare_session: aiohttp.ClientSession | None = None
         self._closed = False
 
     @property
@@ -102,14 +110,28 @@ class Transport:
     async def close(self) -> None:
         """Close the connections; running calls fail.  A second call does nothing."""
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = self._session, self._bare_session
+        self._session = self._bare_session = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
-    async def send(self, queue: str, call: Call[T], *, jobs: bool = False) -> T:
-        """Send a call to a queue and return its parsed response.
+    @property
+    def session_without_token(self) -> aiohttp.ClientSession:
+        """A session for other servers: it sends nothing of this client's."""
+        if self._bare_session is None:
+            if self._closed:
+                raise errors.Closed("this client was closed", url=self.base_url)
+            self._bare_session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self.connections, ssl=self._ssl),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._bare_session
 
-        queue: the path below `self.base_url`, or below the service's jobs with `jobs`.
+    async def send(self, queue: str, call: Call[T], *, under: Under = "queues") -> T:
+        """Send a call and return its parsed response.
+
+        queue: the path below `self.base_url`, or below what `under` names.
 
         Raises the QueueError of the last attempt.
         """
@@ -118,7 +140,9 @@ class Transport:
         while True:
             replica = self.replicas.current
             try:
-                base = replica + self.jobs_path if jobs else self.base_url
+                base = self.base_url
+                if under != "queues":
+                    base = replica + (self.jobs_path if under == "jobs" else names.FILES_PATH)
                 return await self._send_once(f"{base}{queue}", call)
             except errors.QueueError as error:
                 elsewhere = is_about_replica(error)
@@ -126,6 +150,8 @@ class Transport:
                     self.replicas.pass_over(replica)
                 backoff = backoff or self.retry.backoff()
                 if backoff.tries >= self.retry.retries or not may_repeat(error, self.retry):
+                    raise
+                if isinstance(call.body, Content) and not call.body.can_be_sent:
                     raise
             if elsewhere and untried:
                 untried -= 1
@@ -135,19 +161,18 @@ class Transport:
     async def _send_once(self, queue: str, call: Call[T]) -> T:
         url = f"{queue}{call.path}"
         target = URL(f"{url}?{call.query}" if call.query else url, encoded=True)
-        large = call.body is not None and len(call.body) > LARGE_BODY_BYTES
+        body = call.body
         try:
-            async with self.session.request(
-                call.method,
-                target,
-                data=io.BytesIO(call.body or b"") if large else call.body,
-                headers=call.headers,
-                timeout=self._timeout_of(call),
-                allow_redirects=False,
-                middlewares=(_only_once,),
-            ) as response:
-                answer = Answer(response.status, response.headers, await response.read())
+            if isinstance(body, Content):
+                async with body.sending(self.timeout_s + call.wait_s) as pieces:
+                    headers = {**call.headers, **body.headers}
+                    answer = await self._ask(call, target, pieces, headers, _IN_PIECES)
+            else:
+                data = io.BytesIO(body) if body and len(body) > LARGE_BODY_BYTES else body
+                answer = await self._ask(call, target, data, call.headers, self._timeout_of(call))
         except (aiohttp.ClientError, OSError, _Cut) as error:
+            if isinstance(body, Content) and body.failure is not None:
+                raise body.failure from None
             raise _failed(call, error, url) from error
         if answer.status not in call.passes:
             raise _refused(call, answer, url)
@@ -155,6 +180,25 @@ class Transport:
             return call.parse(answer)
         except WireError as error:
             raise errors.BadMessage(str(error), status=answer.status, url=url) from error
+
+    async def _ask(
+        self,
+        call: Call[T],
+        target: URL,
+        data: bytes | io.BytesIO | AsyncIterator[bytes] | None,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> Answer:
+        async with self.session.request(
+            call.method,
+            target,
+            data=data,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            middlewares=(_only_once,),
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
 
     def _timeout_of(self, call: Call[T]) -> aiohttp.ClientTimeout:
         if not call.wait_s:

@@ -32,6 +32,7 @@ COMMANDS = {
     "map": "commands.map.command:map_jobs",
     "queue": "commands.queue:stream",
     "stream": "commands.queue:stream",
+    "files": "commands.files:files",
     "dead": "commands.dead:dead",
     "create": "commands.create:create",
     "modify": "commands.modify:modify",

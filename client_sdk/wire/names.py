@@ -69,6 +69,9 @@ DISCOVERY_PATH = "/api/v1/servicediscovery/upstreams/{service}"
 WORK_PATH = "/v1/services/{service}/work"
 WORKERS_PATH = "/v1/services/{service}/workers"
 JOBS_PATH = "/v1/services/{service}/jobs"
+FILES_PATH = "/v1/files"
+#: Where a worker fetches the files of the entries that it holds, and uploads results.
+WORK_FILES_PATH = "/v1/services/{service}/work/files"
 
 #: The default group of a subscriber.
 DEFAULT_GROUP = "eas"

@@ -1,8 +1,12 @@
 """Entries on the command line: read from options, printed as lines or as JSON."""
 
 import base64
+import shutil
+import stat
 import sys
+import tempfile
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import typer
 
@@ -15,20 +19,40 @@ from deploy.commands.session import end_with
 from deploy.errors import CannotPrint
 from deploy.exit_codes import FAILED, NOTHING_THERE
 
+#: More than this, in bytes, is not read into memory.
+LARGE_BYTES = 1024 * 1024
 
-def read_data(data: str, file: Path | None) -> bytes:
+
+def read_data(data: str, file: Path | None) -> bytes | Path | BinaryIO:
+    """Return the data of the options; a large file, or what came from a pipe, is read later."""
     if file is not None and data:
         raise typer.BadParameter("give the data or --file, not both")
     if file is not None:
         try:
+            found = file.stat()
+            if stat.S_ISREG(found.st_mode) and found.st_size > LARGE_BYTES:
+                file.open("rb").close()
+                return file
             return file.read_bytes()
         except OSError as error:
             raise typer.BadParameter(f"cannot read {file}: {error.strerror}") from error
     if data == "-":
-        return sys.stdin.buffer.read()
+        return read_pipe()
     if not data:
         raise typer.BadParameter("give the data, - for standard input, or --file")
     return data.encode()
+
+
+def read_pipe() -> bytes | BinaryIO:
+    """Return what standard input gives; much of it as a file on disk."""
+    data = sys.stdin.buffer.read(LARGE_BYTES)
+    if len(data) < LARGE_BYTES:
+        return data
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (it is sent, and ends with the program)
+    file.write(data)
+    shutil.copyfileobj(sys.stdin.buffer, file)
+    file.seek(0)
+    return cast(BinaryIO, file)
 
 
 def read_tags(pairs: list[str]) -> dict[str, str]:

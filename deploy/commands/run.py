@@ -8,9 +8,10 @@ import asyncio
 import contextlib
 import sys
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, BinaryIO, Self
 
 import typer
 from rich.console import Group
@@ -18,11 +19,11 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from client_sdk import AsyncQueueClient
+from client_sdk import AsyncQueueClient, calls
 from client_sdk.errors import Gone, NoResult, QueueError
 from client_sdk.plain_text import harmless
 from deploy.commands import job_options
-from deploy.commands.entries import read_data, read_tags
+from deploy.commands.entries import read_data, read_pipe, read_tags
 from deploy.commands.explained import Asked
 from deploy.commands.job_following import cancel, follow
 from deploy.commands.job_options import error_fields, output_fields
@@ -66,6 +67,10 @@ def run(
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the result to this file, and print no result."),
+    ] = None,
 ) -> None:
     """Put a job, wait for it, and print its result; Ctrl-C cancels it."""
     body = _read_input(data, file)
@@ -84,40 +89,63 @@ def run(
     # Chosen here, so that Ctrl-C can cancel the job even while the submit is under way.
     job_id = job_id or str(uuid.uuid4())
 
+    wanted = _Wanted(no_wait, timeout, keep, as_json, output)
+
     async def verb() -> None:
         async with open_client(service, url, token, data_dir) as client:
-            try:
-                job = await client.jobs.submit(body, job_id=job_id, **options)
-                if no_wait:
-                    say_json(job.data) if as_json else say(job.id)
-                    return
-                await _wait(client, job_id, timeout_s=timeout, as_json=as_json, keep=keep)
-            except asyncio.CancelledError:
-                await _interrupted(client, job_id)
+            await _run(client, job_id, body, options, wanted)
 
     run_verb(verb(), Asked(service, url, token, data_dir))
 
 
-async def _wait(
-    client: AsyncQueueClient, job_id: str, *, timeout_s: float | None, as_json: bool, keep: bool
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What to do with a job; output: the file that gets its result."""
+
+    no_wait: bool
+    timeout_s: float | None
+    keep: bool
+    as_json: bool
+    output: Path | None
+
+
+async def _run(
+    client: AsyncQueueClient,
+    job_id: str,
+    body: calls.Data,
+    options: dict[str, Any],
+    wanted: _Wanted,
 ) -> None:
+    try:
+        job = await client.jobs.submit(body, job_id=job_id, **options)
+        if wanted.no_wait:
+            say_json(job.data) if wanted.as_json else say(job.id)
+            return
+        await _wait(client, job_id, wanted)
+    except asyncio.CancelledError:
+        await _interrupted(client, job_id)
+
+
+async def _wait(client: AsyncQueueClient, job_id: str, wanted: _Wanted) -> None:
     """Follow a job and print its result or error; then delete it, unless `keep`."""
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(wanted.timeout_s):
             with _JobView(job_id) as view:
                 document = dict(await follow(client, job_id, view))
-            data, error = await _result(client, job_id)
+            data, error = await _result(client, job_id, wanted.output)
     except TimeoutError:
         later = f"the job goes on; the same command with --id {job_id} waits for it again"
-        end_with(f"no result within {timeout_s:g} s; {later}", NOTHING_THERE)
-    if as_json:
-        fields = output_fields(data) if error is None else error_fields(error)
+        end_with(f"no result within {wanted.timeout_s:g} s; {later}", NOTHING_THERE)
+    if wanted.as_json:
+        fields = _fields(data) if error is None else error_fields(error)
         say_json(document | fields)
+    elif isinstance(data, Path):
+        note(f"the result is in {data}")
     elif error is None and data:
         write_payload(data)
     elif error is None:
         note("the job succeeded and stored no result")
-    if not keep:
+    if not wanted.keep:
         # Nobody else knows its id, and a client that reads the sink should not find the result.
         with contextlib.suppress(QueueError):
             await client.jobs.delete(job_id)
@@ -125,11 +153,24 @@ async def _wait(
         end_with(_why(str(document["state"]), error), FAILED)
 
 
-async def _result(client: AsyncQueueClient, job_id: str) -> tuple[bytes, QueueError | None]:
+async def _result(
+    client: AsyncQueueClient, job_id: str, output: Path | None
+) -> tuple[bytes | Path, QueueError | None]:
     try:
-        return await client.jobs.result(job_id), None
+        if output is None:
+            return await client.jobs.result(job_id), None
+        return await client.jobs.result(job_id, to=output), None
     except (NoResult, Gone) as error:
         return b"", error
+    except TimeoutError:
+        raise
+    except OSError as error:
+        again = f"the same command with --id {job_id} writes it again"
+        end_with(f"cannot write {output}: {error.strerror or error}; {again}", FAILED)
+
+
+def _fields(data: bytes | Path) -> dict[str, Any]:
+    return {"output_file": str(data)} if isinstance(data, Path) else output_fields(data)
 
 
 def _why(state: str, error: QueueError) -> str:
@@ -151,9 +192,9 @@ async def _interrupted(client: AsyncQueueClient, job_id: str) -> None:
     raise typer.Exit(INTERRUPTED)
 
 
-def _read_input(data: str | None, file: Path | None) -> bytes:
+def _read_input(data: str | None, file: Path | None) -> bytes | Path | BinaryIO:
     if data is None and file is None and not sys.stdin.isatty():
-        body = sys.stdin.buffer.read()
+        body = read_pipe()
         if not body:
             raise typer.BadParameter(
                 "expected an input: as an argument, with --file, or on standard input, which is "

@@ -8,9 +8,11 @@ import pytest
 
 import client_sdk
 from client_sdk import (
+    AsyncFiles,
     AsyncJobs,
     AsyncQueue,
     AsyncQueueClient,
+    Files,
     Jobs,
     Queue,
     QueueClient,
@@ -49,6 +51,7 @@ def shape(function: Callable[..., object]) -> tuple[list[tuple[str, object, obje
         (AsyncQueueClient, QueueClient),
         (Subscription, Watch),
         (AsyncJobs, Jobs),
+        (AsyncFiles, Files),
     ],
 )
 def test_both_clients_have_the_same_verbs_with_the_same_arguments(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk import AsyncQueueClient
-from tests.conftest import StartWorker
+from tests.conftest import StartService, StartWorker
 from tests.running import TOKEN, QueueServiceProcess
 
 PAGE = Path(__file__).parents[2] / "docs" / "python-client.md"
@@ -37,8 +37,8 @@ async def run(example: str, service: QueueServiceProcess) -> str:
     return output.decode()
 
 
-def test_the_page_has_five_examples() -> None:
-    assert len(EXAMPLES) == 5
+def test_the_page_has_six_examples() -> None:
+    assert len(EXAMPLES) == 6
 
 
 async def test_the_clients_examples_work(
@@ -48,16 +48,23 @@ async def test_the_clients_examples_work(
     answers = (await run(EXAMPLES[0], service)).splitlines()
     assert len(answers) == 200
     assert all("times" in answer for answer in answers)
-    printed = await run(EXAMPLES[1], service)
+    printed = await run(EXAMPLES[2], service)
     assert "b'What is a sink?' ann" in printed
-    await run(EXAMPLES[2], service)
-    assert "FRAME_TOO_BIG 413" in await run(EXAMPLES[3], service)
+    await run(EXAMPLES[3], service)
+    assert "FRAME_TOO_BIG 413" in await run(EXAMPLES[4], service)
+
+
+async def test_the_example_of_files_works(start_service: StartService, tmp_path: Path) -> None:
+    service = await start_service(files_dir=str(tmp_path / "kept"), files_reserve_mb=0)
+    printed = await run(EXAMPLES[1], service)
+    assert printed.startswith("file_")
+    assert (tmp_path / "copy.txt").read_text() == "What is a sink?"
 
 
 @pytest.mark.leaves_entries
 async def test_the_workers_example_works(service: QueueServiceProcess) -> None:
     async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
         receipt = await client.put(b"quiet")
-        await run(EXAMPLES[4], service)
+        await run(EXAMPLES[5], service)
         (frame,) = await client.sink.get(request_id=receipt.request_id)
     assert frame.data == b"QUIET"

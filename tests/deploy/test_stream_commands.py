@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from typing import BinaryIO
 
 import pytest
 from typer.testing import CliRunner
@@ -15,11 +16,13 @@ class Penstock:
     """The command line, spoken to a service."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         self._ends = ("--url", url, "--token", TOKEN)
 
-    async def start(self, *words: str) -> asyncio.subprocess.Process:
+    async def start(self, *words: str, stdin: BinaryIO | None = None) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "deploy.cli", *words, *self._ends),
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

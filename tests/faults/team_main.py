@@ -252,7 +252,7 @@ class Team:
     async def _page(self, client: AsyncQueueClient, after: str) -> tuple[list[str], str]:
         query = urlencode({"limit": PAGE, **({"after": after} if after else {})})
         call = Call("list", "GET", lambda answer: json.loads(answer.body), query=query)
-        page = await client._transport.send("", call, jobs=True)
+        page = await client._transport.send("", call, under="jobs")
         return [job["id"] for job in page["jobs"]], page.get("after") or ""
 
     async def _again_and_again(self) -> AsyncIterator[AsyncQueueClient]:

@@ -1,0 +1,123 @@
+"""One pure function per operation of the files API: from arguments to a request.  No I/O."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from client_sdk.calls import Answer, Call
+from client_sdk.content import Content
+from client_sdk.wire import names
+from client_sdk.wire.errors import WireError
+
+#: The files of one page of a list.
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A file as the service described it.
+
+    sha256: hexadecimal.  created_at, expires_at: seconds since 1970.  data: all fields of the
+    response.
+    """
+
+    id: str
+    size_bytes: int
+    sha256: str
+    filename: str
+    content_type: str
+    purpose: str
+    created_at: int
+    expires_at: int
+    data: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage:
+    """One page of a list; last_id: the `after` of the next one, "" if there is none."""
+
+    files: tuple[FileInfo, ...]
+    last_id: str
+
+
+def upload(
+    content: Content, *, filename: str, content_type: str, purpose: str, expires_in_s: int | None
+) -> Call[FileInfo]:
+    """Upload a file."""
+    query = {"filename": filename, "purpose": purpose}
+    if expires_in_s is not None:
+        query["expires_after[seconds]"] = str(expires_in_s)
+    return Call(
+        "upload",
+        "POST",
+        _file,
+        query=urlencode({name: value for name, value in query.items() if value}),
+        body=content,
+        headers={"Content-Type": content_type or "application/octet-stream"},
+        passes=frozenset({200, 201}),
+    )
+
+
+def page(*, after: str, purpose: str) -> Call[FilePage]:
+    """List files, the newest first."""
+    query = {"limit": str(PAGE), "after": after, "purpose": purpose}
+    query = {name: value for name, value in query.items() if value}
+    return Call("list", "GET", _page, query=urlencode(query))
+
+
+def describe(file_id: str) -> Call[FileInfo]:
+    """Describe a file."""
+    return Call("describe", "GET", _file, path=_path(file_id))
+
+
+def delete(file_id: str) -> Call[None]:
+    """Delete a file."""
+    return Call("delete", "DELETE", lambda answer: None, path=_path(file_id))
+
+
+def content_path(file_id: str) -> str:
+    """Return the path of a file's content."""
+    return f"{names.FILES_PATH}{_path(file_id)}/content"
+
+
+def _path(file_id: str) -> str:
+    return f"/{quote(file_id, safe='')}"
+
+
+def _file(answer: Answer) -> FileInfo:
+    return _file_of(_object(answer))
+
+
+def _page(answer: Answer) -> FilePage:
+    found = _object(answer)
+    files = tuple(_file_of(one) for one in found.get("data", ()))
+    return FilePage(files, files[-1].id if files and found.get("has_more") else "")
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise WireError("a JSON object", repr(answer.body[:80]))
+    return found
+
+
+def _file_of(data: Any) -> FileInfo:
+    try:
+        return FileInfo(
+            id=str(data["id"]),
+            size_bytes=int(data["bytes"]),
+            sha256=str(data["sha256"]),
+            filename=str(data["filename"]),
+            content_type=str(data["content_type"]),
+            purpose=str(data["purpose"]),
+            created_at=int(data["created_at"]),
+            expires_at=int(data["expires_at"]),
+            data=data,
+        )
+    except (KeyError, TypeError, ValueError):
+        raise WireError("the description of a file", repr(data)[:80]) from None
