@@ -21,7 +21,9 @@ from queue_service.service.services import Services
 from queue_service.settings.process import Durability, Settings
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.file_folder import FileFolder
+from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import FileIndex
+from queue_service.store.keys import Keys
 from queue_service.store.scripts import Scripts
 from queue_service.web import routes
 from queue_service.web.address import Addresses
@@ -69,8 +71,8 @@ def build_app(settings: Settings) -> web.Application:
     confirmation = confirmation_for(settings)
     servers = connect(settings, confirmation)
     scripts = Scripts(servers, confirmation, timeout_s=settings.store_timeout_s)
-    app[SERVICES] = Services(servers, scripts, settings, app[METRICS])
     app[FILES] = _files(settings, scripts)
+    app[SERVICES] = Services(servers, scripts, settings, app[METRICS], app[FILES])
 
     async def store(_: web.Application) -> AsyncIterator[None]:
         yield
@@ -109,7 +111,11 @@ def _files(settings: Settings, scripts: Scripts) -> Files:
         free_bytes=settings.files_reserve_mb * mib,
         retention_s=settings.file_retention_s,
     )
-    return Files(FileIndex(scripts, key_prefix=settings.key_prefix), folder, limits)
+
+    def holders(service: str, incarnation: int) -> FileHolders:
+        return FileHolders(scripts, Keys(settings.key_prefix, service, incarnation))
+
+    return Files(FileIndex(scripts, key_prefix=settings.key_prefix), folder, limits, holders)
 
 
 async def _run_files(app: web.Application) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@ sums that the store keeps beside its sets must be the sums.
 """
 
 import asyncio
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,9 @@ DUE_KEYS = {"due"}
 
 #: The lane of `lines` with what waits for another attempt.
 BACK = "b"
+
+#: A service's own, owned by entries with files, and by the service until it has removed those.
+FILE_KEYS = {"file_holders", "unneeded"}
 
 #: Owned by subscribers, each of which has a lease that ends: gone with the last of them.
 SUBSCRIBER_KEYS = {"leases", "subscribers", "holds", "deadlines"}
@@ -152,6 +156,7 @@ def find_leaks(
         leaks += _leaks_of_tickets(redis, prefix, allowed)
         leaks += differences_of_lines(redis, prefix)
         leaks += differences_of_owned(redis, prefix)
+        leaks += differences_of_contents(redis, prefix)
     for queue, books in queues.items():
         leaks += [f"{queue}: {difference}" for difference in books.differences()]
     return sorted(leaks)
@@ -166,9 +171,9 @@ def _leaks_of_key(redis: "Redis", key: str, name: str, allowed: Allowed) -> Iter
         if not allowed.entries:
             yield "belongs to entries of tokens, and none should be left"
         return
-    if name.rpartition(":")[2] in DUE_KEYS:
+    if name.rpartition(":")[2] in DUE_KEYS | FILE_KEYS:
         if not allowed.entries:
-            yield "belongs to jobs that wait with a deadline, and none should be left"
+            yield "belongs to jobs that wait with a deadline or to files, and none should be left"
         return
     if name in IDLE_KEYS or name.rpartition(":")[2] in OPERATORS_KEYS:
         return
@@ -275,6 +280,35 @@ def differences_of_owned(redis: "Redis", prefix: str) -> Iterator[str]:
         if found != expected:
             more, less = sorted(found - expected), sorted(expected - found)
             yield f"{base}owned: has {more} too much, {less} is missing"
+
+
+def differences_of_contents(redis: "Redis", prefix: str) -> Iterator[str]:
+    """Say where files and places are not those that entries and dead letters name."""
+    for meta in redis.scan_iter(match=f"{prefix}:*:input:meta", count=1000):
+        base = cast(str, meta).removesuffix("input:meta")
+        named: Counter[str] = Counter()
+        for role in ("input", "sink"):
+            places = 0
+            streams = [f"{base}{role}:lane:0", f"{base}{role}:lane:1"]
+            for key in streams + ([f"{base}delayed"] if role == "input" else []):
+                for _, fields in cast("list[tuple[str, dict[str, str]]]", redis.xrange(key)):
+                    tags = json.loads(fields["t"])
+                    places += int(tags.get("_places_", "1")) - 1
+                    named.update(file["id"] for file in json.loads(tags.get("_files_", "[]")))
+            if (said := int(redis.hget(f"{base}{role}:meta", "places") or 0)) != places:
+                yield f"{base}{role}: says {said} more places, there are {places}"
+            named.update(_files_of_letters(redis, f"{base}{role}:dead"))
+        counts = cast(dict[str, str], redis.hgetall(f"{base}file_holders"))
+        if (held := {file: int(count) for file, count in counts.items()}) != named:
+            yield f"{base}file_holders: says {held}, there are {dict(named)}"
+        if both := named.keys() & set(cast(list[str], redis.zrange(f"{base}unneeded", 0, -1))):
+            yield f"{base}unneeded: has {sorted(both)}, which are needed"
+
+
+def _files_of_letters(redis: "Redis", key: str) -> Iterator[str]:
+    """Yield the ids in dead letters, which are MessagePack: the JSON in it stands as it is."""
+    for text in cast("dict[str, str]", redis.hgetall(key)).values():
+        yield from re.findall(r'\\"id\\": ?\\"(payload_\w+)\\"', text)
 
 
 def wait_for_no_leaks(

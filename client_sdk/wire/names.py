@@ -34,9 +34,15 @@ LAST_CODE_TAG = "lastCode"
 ERROR_CODE_TAG = "errorCode"
 #: Ours, in addition: the failure's type, one of `client_sdk.wire.failures`.
 ERROR_TYPE_TAG = "errorType"
+#: Ours, on a frame of a watch without its data, which is too large for a frame: how many bytes it
+#: has.  Read the entry by its index, raw.
+OMITTED_TAG = "omittedBytes"
 #: Ours, only in the store: the request has a ticket.  Clients cannot send it, because names of this
 #: form are reserved.
 TICKET_TAG = "_ticket_"
+#: Its contents outside Redis, and how many places of the capacity it takes.
+FILES_TAG = "_files_"
+PLACES_TAG = "_places_"
 
 # --- Headers.
 USER_HEADER = "X-EAS-QueueService-Redis-Uid"

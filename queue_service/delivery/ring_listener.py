@@ -24,6 +24,8 @@ WINDOWS = "windows"
 STOPS = "stops"
 #: A message that begins with this word names requests that may be followed.
 EVENTS = "events"
+#: This message says that some payload files are not needed any more.
+FILES = "files"
 
 #: How long to wait before subscribing to the channels again, in seconds.
 RECONNECT_S = 0.2
@@ -97,6 +99,8 @@ class RingListener:
         try:
             await pubsub.subscribe(*self._bells)
             self._ring_all()
+            for ticket_bells in list(self._ticket_bells.values()):
+                ticket_bells.files.ring()
             heard_at = time.monotonic()
             while True:
                 message = await pubsub.get_message(timeout=min(self._tick_s, SILENCE_S))
@@ -122,6 +126,8 @@ class RingListener:
         ticket_bells = self._ticket_bells.get(heard_on)
         if ticket_bells is not None and name == EVENTS:
             ticket_bells.ring(about.split(" "))
+        elif ticket_bells is not None and name == FILES:
+            ticket_bells.files.ring()
         elif ticket_bells is not None and about == STOPS:
             ticket_bells.stops.ring()
         elif (bell := self._bells.get(heard_on, {}).get(name)) is not None:

@@ -14,6 +14,8 @@ class TicketBells:
     stops: rings when workers must stop deliveries.  due: rings when the time of a ticket may have
     come.  A tick rings neither.  Each look at the leases reads both counts in the store and rings
     again, so a lost ring costs the time until the next look.
+    files: rings when payload files are not needed any more, and after each new connection, because
+    rings before it may have been lost.
     """
 
     def __init__(self) -> None:
@@ -21,6 +23,7 @@ class TicketBells:
         self._of_requests: WeakValueDictionary[str, Doorbell] = WeakValueDictionary()
         self.stops = Doorbell()
         self.due = Doorbell()
+        self.files = Doorbell()
         self._due_timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from dataclasses import replace as replaced
 
 from queue_service.errors import FrameTooBig, NoSuchDeadLetter, QueueEnded, QueueFull
+from queue_service.service.payload_files import PayloadFiles
 from queue_service.store.dead_letters import Choice, DeadLetter
 from queue_service.store.outcomes import Refusal
+from queue_service.store.payload import payload_of
+from queue_service.store.rules import MOST_READ_BYTES
 from queue_service.store.store import Store
 
 #: Letters that one call of the store puts back or removes, so that Redis serves others in between.
@@ -31,8 +34,9 @@ class Replay:
 class DeadLetters:
     """The dead letters of one queue."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, files: PayloadFiles) -> None:
         self._store = store.dead_letters
+        self._files = files
         self._queue = store
 
     async def list(
@@ -46,12 +50,18 @@ class DeadLetters:
             if after is None or len(letters) >= most:
                 return letters, after
 
-    async def show(self, index: int) -> tuple[DeadLetter, bytes]:
-        """Give one letter and its data; raises NoSuchDeadLetter."""
+    async def show(self, index: int) -> tuple[DeadLetter, bytes | None]:
+        """Give one letter and its data; raises NoSuchDeadLetter.
+
+        The data is None if it is too large to be shown.
+        """
         found = await self._store.show_dead(index)
         if found is None:
             raise NoSuchDeadLetter(index)
-        return found
+        letter, data = found
+        if (file := payload_of(letter.files)) is None:
+            return letter, data
+        return letter, await self._files.read(file) if file.size_bytes <= MOST_READ_BYTES else None
 
     async def edit(
         self, index: int, *, data: bytes | None = None, tags: Mapping[str, str | None]
@@ -60,10 +70,15 @@ class DeadLetters:
 
         tags: laid over the letter's own; None takes one away.
         """
-        most_bytes = self._queue.rules.limits.payload_bytes
-        if data is not None and len(data) > most_bytes:
-            raise FrameTooBig(len(data), most_bytes)
-        if not await self._store.edit_dead(index, data=data, tags=tags):
+        limits, file = self._queue.rules.limits, None
+        if data is not None and len(data) > limits.payload_bytes:
+            raise FrameTooBig(len(data), limits.payload_bytes)
+        if data is not None and len(data) > limits.stored_bytes:
+            file, data = await self._files.store_bytes(data, limits), b""
+        is_there = await self._store.edit_dead(index, data=data, tags=tags, file=file)
+        if file is not None:
+            await self._files.settle((file,))
+        if not is_there:
             raise NoSuchDeadLetter(index)
 
     async def replay(self, choice: Choice) -> Replay:

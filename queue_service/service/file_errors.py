@@ -27,6 +27,18 @@ class FileTooBig(ServiceError):
         )
 
 
+class TooBigForFrame(ServiceError):
+    """The payload is kept in a file and is too large for a frame."""
+
+    code = Code.FRAME_TOO_BIG
+
+    def __init__(self, index: int, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"expected entries of at most {limit_bytes} bytes in frames, got entry {index} with "
+            f"{size_bytes}; read it with _raw_=true&_index_={index}"
+        )
+
+
 class FilesFull(ServiceError):
     """The disk, or the limit of all files, has no room for the file."""
 

@@ -1,22 +1,23 @@
 """Files: contents in a folder that all replicas share, an index in the store.
 
 A file belongs to the owner of the token that has uploaded it, and others never learn that it
-exists.  It is kept until it is deleted or its time is over.
+exists.  It is kept until it is deleted or its time is over.  The payload files of a service belong
+to its entries (payload_files.py): they are kept as long as an entry names them.
 """
 
 import asyncio
 import logging
 import secrets
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from queue_service.errors import ServiceError
-from queue_service.service.access import Scope, Token, now_ms
 from queue_service.service.file_errors import FilesFull, FileTooBig, NoFileStore, NoSuchFile
-from queue_service.service.service import Service
 from queue_service.store.file_folder import FileFolder, Writer
+from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import Added, FileIndex, StoredFile
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ LEFT_OVER_S = 3600.0
 AT_ONCE = 500
 #: How often an upload checks for room, in bytes.
 CHECK_EVERY_BYTES = 16 * 1024 * 1024
+
+#: What the owner of a service's payload files begins with, before its name and incarnation.
+OF_ENTRIES = "entry:"
+#: A payload file has this time to get its entry, and is looked at again after it, in seconds.
+UNHELD_S = 3600
 
 #: The part that one owner may have of what others leave; add_file.lua has it too.
 SHARE = 0.8
@@ -51,16 +57,9 @@ class FileOwner:
 
     def may_see(self, file: StoredFile) -> bool:
         """Say whether it may read and delete this file."""
-        return self.sees_all or file.owner == self.name
-
-
-def owner_of(admitted: Service | Token) -> FileOwner:
-    """Return whose files a token sees; a service is admitted by its own token."""
-    if isinstance(admitted, Service):
-        # Another service of this name, later, has another incarnation, and must not see them.
-        return FileOwner(f"service:{admitted.name}:{admitted.incarnation}")
-    everybody = Scope.ALL in admitted.scopes and not admitted.services
-    return FileOwner(f"owner:{admitted.owned_by}", sees_all=everybody)
+        if file.owner == self.name:
+            return True
+        return self.sees_all and not file.owner.startswith(OF_ENTRIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +89,34 @@ class About:
 class Files:
     """The files of one process; without a folder, every method raises NoFileStore."""
 
-    def __init__(self, index: FileIndex, folder: FileFolder | None, limits: FileLimits) -> None:
+    def __init__(
+        self,
+        index: FileIndex,
+        folder: FileFolder | None,
+        limits: FileLimits,
+        holders: Callable[[str, int], FileHolders] | None = None,
+    ) -> None:
+        """holders: of a service, by its name and incarnation."""
         self.limits = limits
+        self._holders = holders
         self._index = index
         self._folder = folder
         #: Bytes of the uploads under way in this process, by owner.
         self._incoming: Counter[str] = Counter()
 
-    async def upload(self, owner: FileOwner, *, announced_bytes: int | None) -> "Upload":
-        """Begin an upload; raises FileTooBig or FilesFull if there is no room for it."""
-        upload = Upload(self, self._the_folder(), owner)
+    @property
+    def are_kept(self) -> bool:
+        """Whether this process keeps files."""
+        return self._folder is not None
+
+    async def upload(
+        self, owner: FileOwner, *, announced_bytes: int | None, prefix: str = "file_"
+    ) -> "Upload":
+        """Begin an upload; raises FileTooBig or FilesFull if there is no room for it.
+
+        prefix: what its id begins with.
+        """
+        upload = Upload(self, self._the_folder(), owner, prefix)
         upload.check_size(announced_bytes or 0)
         await self.check_room(owner, announced_bytes or 0)
         return upload
@@ -126,17 +143,61 @@ class Files:
         found = await self._index.find(ids)
         return [file for file in found if file and file.expires_at_ms > at_ms]
 
-    def content_path(self, file: StoredFile) -> Path:
+    async def link(self, file: StoredFile, owner: FileOwner, prefix: str) -> StoredFile:
+        """Give a file a second owner, which keeps its content when the first one deletes it.
+
+        Raises FilesFull, or NoSuchFile when its content has gone.
+        """
+        created_at_ms = now_ms()
+        linked = replace(
+            file,
+            id=prefix + secrets.token_hex(16),
+            owner=owner.name,
+            created_at_ms=created_at_ms,
+            expires_at_ms=created_at_ms + UNHELD_S * 1000,
+        )
+        try:
+            await self._the_folder().link(file.id, linked.id)
+        except FileNotFoundError:
+            raise NoSuchFile(file.id) from None
+        except OSError as error:
+            raise _no_disk(error) from error
+        await self._add_or_remove(linked)
+        return linked
+
+    def content_path(self, file_id: str) -> Path:
         """Return where the content of a file is; raises NoSuchFile when it is not there."""
-        path = self._the_folder().path(file.id)
+        path = self._the_folder().path(file_id)
         if not path.is_file():
             log.error(
                 "The content of file %s is not in PENSTOCK_FILES_DIR. All replicas need the same "
                 "folder.",
-                file.id,
+                file_id,
             )
-            raise NoSuchFile(file.id)
+            raise NoSuchFile(file_id)
         return path
+
+    async def find_any(self, file_ids: Sequence[str]) -> Sequence[StoredFile | None]:
+        """Return files whosever they are; None for one that does not exist."""
+        self._the_folder()
+        return await self._index.find(file_ids)
+
+    async def remove(self, file_ids: Sequence[str]) -> None:
+        """Remove files and their contents; those that are gone are no error.
+
+        The content goes first: a killed process leaves what names it, and so it is tried again.
+        """
+        for file_id, file in zip(file_ids, await self._index.find(file_ids), strict=True):
+            await self._the_folder().remove(file_id)
+            if file is not None:
+                await self._index.remove(file)
+
+    async def remove_all_of(self, owner: FileOwner) -> None:
+        """Remove every file of an owner."""
+        while ids := await self._index.ids_of(
+            owner.name, after="", count=AT_ONCE, newest_first=False
+        ):
+            await self.remove(ids)
 
     async def delete(self, owner: FileOwner, file_id: str) -> None:
         """Delete a file; raises NoSuchFile."""
@@ -176,10 +237,24 @@ class Files:
             group.create_task(_keep(self.sweep, SWEEP_EVERY_S))
 
     async def expire(self) -> None:
-        """Remove the expired files."""
+        """Remove the expired files, less payload files that an entry names."""
         while found := await self._index.expired(now_ms(), count=AT_ONCE):
+            held = await self._held_by_entries(found)
             for file in found:
-                await self._remove(file)
+                if file.id not in held:
+                    await self._remove(file)
+            await self._index.keep(sorted(held), now_ms() + UNHELD_S * 1000)
+
+    async def _held_by_entries(self, files: Sequence[StoredFile]) -> set[str]:
+        of_services = sorted({file.owner for file in files if file.owner.startswith(OF_ENTRIES)})
+        held: set[str] = set()
+        for owner in of_services if self._holders else ():
+            assert self._holders is not None
+            _, name, incarnation = owner.split(":")
+            ids = [file.id for file in files if file.owner == owner]
+            are_held = await self._holders(name, int(incarnation)).are_held(ids)
+            held.update(one for one, is_held in zip(ids, are_held, strict=True) if is_held)
+        return held
 
     async def sweep(self, left_over_s: float = LEFT_OVER_S) -> None:
         """Remove contents that the index lacks, and uploads that have stalled."""
@@ -208,6 +283,14 @@ class Files:
         if added is not Added.OK:
             raise self._full(added)
 
+    async def _add_or_remove(self, file: StoredFile) -> None:
+        try:
+            await self._add(file)
+        except FilesFull:
+            await self._the_folder().remove(file.id)
+            raise
+        # After another error it may be in the index all the same; the sweep finds out.
+
     def _count(self, owner: FileOwner, more_bytes: int) -> None:
         self._incoming[owner.name] += more_bytes
         if not self._incoming[owner.name]:
@@ -231,8 +314,8 @@ class Upload:
     Leaving the block without `finish` leaves nothing behind.
     """
 
-    def __init__(self, files: Files, folder: FileFolder, owner: FileOwner) -> None:
-        self.file_id = f"file_{secrets.token_hex(16)}"
+    def __init__(self, files: Files, folder: FileFolder, owner: FileOwner, prefix: str) -> None:
+        self.file_id = prefix + secrets.token_hex(16)
         self._files = files
         self._folder = folder
         self._owner = owner
@@ -287,18 +370,18 @@ class Upload:
             created_at_ms=created_at_ms,
             expires_at_ms=created_at_ms + kept_s * 1000,
         )
-        try:
-            await self._files._add(file)
-        except FilesFull:
-            await self._folder.remove(self.file_id)
-            raise
-        # After another error it may be in the index all the same; the sweep finds out.
+        await self._files._add_or_remove(file)
         return file
 
 
 def _no_disk(error: OSError) -> FilesFull:
     log.error("A file could not be written: %s", error)
     return FilesFull(f"the content cannot be written ({error.strerror or 'input/output error'})")
+
+
+def now_ms() -> int:
+    """Return the time, ms since 1970."""
+    return int(time.time() * 1000)
 
 
 async def _keep(duty: Callable[[], Awaitable[None]], every_s: float) -> None:

@@ -9,8 +9,8 @@ from queue_service.errors import ServiceError
 from queue_service.service.estimate import RunTimes, rest_of_run_s
 from queue_service.service.queues import Queue
 from queue_service.service.tickets import Tickets
-from queue_service.store.entry import SubscriberState
 from queue_service.store.owners import plain_name
+from queue_service.store.state import SubscriberState
 from queue_service.store.ticket import Leaving
 
 #: The start of their jobs is read for at most this many busy workers, those with the fewest jobs.

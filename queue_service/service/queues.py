@@ -14,12 +14,12 @@ from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.delivery.window import Window
 from queue_service.errors import (
     Draining,
-    FrameTooBig,
     NoSuchEntry,
     NoSuchService,
 )
 from queue_service.process.metrics import QueueMetrics
 from queue_service.service.dead_letters import DeadLetters
+from queue_service.service.payload_files import PayloadFiles
 from queue_service.service.refusals import error_of, is_full_or_limited
 from queue_service.service.rejections import decide
 from queue_service.settings.process import Settings
@@ -30,7 +30,6 @@ from queue_service.store.entry import (
     Filter,
     NewEntry,
     Place,
-    QueueState,
     Read,
     Rejected,
     Subscription,
@@ -39,6 +38,7 @@ from queue_service.store.outcomes import Committed, NotStored, Stored
 from queue_service.store.owners import EVERYBODYS, Viewer
 from queue_service.store.reading import read_whole
 from queue_service.store.rules import Limits, Rules
+from queue_service.store.state import QueueState
 from queue_service.store.store import Store
 from queue_service.store.ticket import Stop
 
@@ -53,16 +53,18 @@ class Queue:
         service: str,
         settings: Settings,
         metrics: QueueMetrics,
+        files: PayloadFiles,
         ticket_bells: TicketBells | None = None,
     ) -> None:
         self.store = store
         self.role = store.role
         self.service = service
+        self.files = files
         self.bell = Doorbell()
         self.metrics = metrics
         self.lease_ms = settings.lease_ms
         self.release_grace_ms = settings.release_grace_ms
-        self.dead_letters = DeadLetters(store)
+        self.dead_letters = DeadLetters(store, files)
         self._settings = settings
         self._ticket_bells = ticket_bells
         self._dispatcher = Dispatcher(store, self.bell, metrics)
@@ -124,15 +126,15 @@ class Queue:
     async def put(self, entry: NewEntry) -> Stored:
         """Store an entry.
 
-        With nothing stored it raises FrameTooBig, QueueFull, QuotaExceeded, NotInLineYet,
-        QueueEnded or, for a result, ForeignEntry.  After StoreUnavailable only a put with the same
-        idempotency key is sure not to store it twice.
+        With nothing stored it raises FrameTooBig, FilesFull, QueueFull, QuotaExceeded,
+        NotInLineYet, QueueEnded or, for a result, ForeignEntry.  After StoreUnavailable only a put
+        with the same idempotency key is sure not to store it twice.
         """
         if self._closed is Ended.SERVICE_DELETED:
             raise NoSuchService(self.service)
-        if len(entry.data) > self.limits.payload_bytes:
-            raise FrameTooBig(len(entry.data), self.limits.payload_bytes)
+        entry = await self.files.offload(entry, self.limits)
         stored = await self.store.put(entry)
+        await self.files.settle(entry.files)
         if isinstance(stored, NotStored):
             if is_full_or_limited(stored):
                 self.metrics.refusals.inc()
@@ -318,6 +320,9 @@ class Queue:
     async def complete(self, done: Sequence[Completed]) -> list[bool]:
         """End deliveries with their results; False where one was no longer the subscriber's."""
         accepted = await all_of([self.store.complete(item) for item in done])
+        for item, is_accepted in zip(done, accepted, strict=True):
+            if not is_accepted:
+                await self.files.settle(item.files)
         self.metrics.completions.inc(accepted.count(True))
         self.metrics.stale.inc(accepted.count(False))
         return accepted

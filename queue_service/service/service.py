@@ -3,29 +3,36 @@
 import asyncio
 import hashlib
 import hmac
+import logging
 from collections.abc import Callable, Mapping
 
 from client_sdk.wire.retry import AttemptPolicy
 from queue_service.delivery.subscriber import Ended
 from queue_service.delivery.ticket_bells import TicketBells
+from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.process.metrics import Metrics
 from queue_service.service.admission import Admission, recheck_all
 from queue_service.service.description import Description
+from queue_service.service.files import Files
 from queue_service.service.leaving import Leavers
+from queue_service.service.payload_files import PayloadFiles
 from queue_service.service.queues import Queue
 from queue_service.service.scaling import Scaling
 from queue_service.service.tickets import Tickets
 from queue_service.settings.process import Settings
 from queue_service.settings.retry import fewest, policy_of
-from queue_service.settings.service import capacity
+from queue_service.settings.service import capacity, place_bytes
 from queue_service.settings.windows import Windows, read_windows
 from queue_service.store.entry import Dropped
+from queue_service.store.file_holders import FileHolders
 from queue_service.store.keys import Keys, Role
 from queue_service.store.registry import ServiceState
 from queue_service.store.rules import Limits, Rules
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
 from queue_service.store.ticket import Seen, read_retry
+
+log = logging.getLogger(__name__)
 
 #: From the end of a deleted service to the last look for what a late put may have left, in s.
 LATE_S = 1.0
@@ -40,7 +47,12 @@ class Service:
     """
 
     def __init__(
-        self, description: Description, scripts: Scripts, settings: Settings, metrics: Metrics
+        self,
+        description: Description,
+        scripts: Scripts,
+        settings: Settings,
+        metrics: Metrics,
+        files: Files,
     ) -> None:
         self.name = description.name
         self.workers_gid = description.name
@@ -54,12 +66,21 @@ class Service:
         self._windows_of_accounts: Mapping[str, Windows] = {}
         self._take(description)
 
+        self.files = PayloadFiles(
+            files,
+            FileHolders(scripts, self.keys),
+            self.ticket_bells.files,
+            service=description.name,
+            incarnation=description.incarnation,
+        )
+
         def queue(role: Role) -> Queue:
             return Queue(
                 Store(scripts, self.keys, role, self._rules(role)),
                 service=description.name,
                 settings=settings,
                 metrics=metrics.queue(description.name, role),
+                files=self.files,
                 ticket_bells=self.ticket_bells if role == "input" else None,
             )
 
@@ -135,6 +156,7 @@ class Service:
             for queue in self.queues:
                 group.create_task(queue.run())
             group.create_task(self.tickets.run())
+            group.create_task(self.files.run())
 
     def change(self, description: Description) -> None:
         """Go on with other settings; entries stay, and subscribers whose token is still valid."""
@@ -178,16 +200,25 @@ class Service:
         self._close(Ended.SERVICE_DELETED)
 
     async def drop(self) -> dict[Role, Dropped]:
-        """Remove every key of the service; give what each queue had."""
+        """Remove every key and file of the service; give what each queue had."""
         entries, results = await self.input.store.drop()
+        await self.files.remove_all()
         # Followers learn of it now, and not at the next tick.
         self.ticket_bells.ring_all()
         return {"input": entries, "sink": results}
 
-    async def drop_what_came_late(self) -> None:
-        """Remove what a put has left that was under way while the service was deleted."""
+    async def drop_what_came_late(self) -> bool:
+        """Remove what a put has left that was under way while the service was deleted.
+
+        Returns False when that failed, and something may be left.
+        """
         await asyncio.sleep(LATE_S)
-        await self.drop()
+        try:
+            await self.drop()
+        except (StoreUnavailable, StoreError, OSError) as error:
+            log.warning("Something is left of the deleted service %s: %s", self.name, error)
+            return False
+        return True
 
     def _close(self, reason: Ended) -> None:
         for queue in self.queues:
@@ -201,13 +232,33 @@ class Service:
         self._worker_digest = description.settings.worker_digest()
         self._open = description.settings.is_open
 
+    def _limits(self, role: Role) -> Limits:
+        wanted, process = self.description.settings, self._settings
+        queue = wanted.sink if role == "sink" else wanted.input
+        entries, payload_bytes = capacity(wanted, role)
+        if not process.files_dir:
+            return Limits(entries, payload_bytes, place_bytes=place_bytes(queue))
+        inline_bytes = process.inline_kb * 1024
+        if queue.max_length is not None:
+            # Each of so many entries has its share of the memory.
+            inline_bytes = min(inline_bytes, payload_bytes)
+        if queue.max_payload_size_kb is None:
+            most_mb = min(wanted.max_file_mb or process.max_file_mb, process.max_file_mb)
+            payload_bytes = most_mb * 1024 * 1024
+        return Limits(entries, payload_bytes, inline_bytes, place_bytes(queue))
+
     def _rules(self, role: Role) -> Rules:
         wanted, process = self.description.settings, self._settings
+        limits, sink = self._limits(role), self._limits("sink")
+        # A file's worth of places is not kept for each result, only what may come inline.
+        large = sink.stored_bytes > process.inline_kb * 1024
         return Rules(
-            limits=Limits(*capacity(wanted, role)),
+            limits=limits,
             evicts=(wanted.sink if role == "sink" else wanted.input).auto_evict,
-            sink_capacity=capacity(wanted, "sink")[0],
+            sink_capacity=sink.capacity,
             sink_evicts=wanted.sink.auto_evict,
+            sink_place_bytes=sink.place_bytes,
+            result_places=sink.places_of(sink.stored_bytes) if large else 1,
             max_delivery=wanted.most_attempts,
             retry=wanted.retry.policy() if wanted.retry else None,
             dead_message_policy=wanted.dead_message_policy,

@@ -7,6 +7,7 @@ rings, and every process reads it.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ from queue_service.service.description import (
     to_json,
     with_what_stays,
 )
+from queue_service.service.files import Files
 from queue_service.service.opening import Opening
 from queue_service.service.replica import Announcement
 from queue_service.service.running_limits import RunningLimits
@@ -75,7 +77,7 @@ class Services:
     """The services of one process."""
 
     def __init__(
-        self, servers: Servers, scripts: Scripts, settings: Settings, metrics: Metrics
+        self, servers: Servers, scripts: Scripts, settings: Settings, metrics: Metrics, files: Files
     ) -> None:
         self.draining = False
         self.access = Access(TokenStore(scripts, key_prefix=settings.key_prefix))
@@ -84,6 +86,9 @@ class Services:
         self._settings = settings
         self._metrics = metrics
         self._scripts = scripts
+        self._make = partial(
+            Service, scripts=scripts, settings=settings, metrics=metrics, files=files
+        )
         self._registry = Registry(self._scripts, settings.key_prefix)
         self._announcement = Announcement(self._registry, lease_ms=settings.lease_ms)
         self._bell = Doorbell()
@@ -339,7 +344,7 @@ class Services:
             self._deleted.clear()
 
     def _add(self, description: Description) -> None:
-        service = Service(description, self._scripts, self._settings, self._metrics)
+        service = self._make(description)
         service.scaling.limits = RunningLimits(self.access.tokens)
         self._by_name[service.name] = service
         self._bells[service.keys.channel] = {queue.role: queue.bell for queue in service.queues}
@@ -367,13 +372,13 @@ class Services:
         if (task := self._running.pop(service.name, None)) is not None:
             task.cancel()
         if self._group is not None:
-            self._group.create_task(_quietly_drop(service))
+            self._group.create_task(service.drop_what_came_late())
 
     async def _see_deleted(self, name: str, incarnation: int) -> None:
         """Complete a deletion, also one that another process has begun."""
         gone = Description(ServiceSettings(name=name), Origin.REGISTRY, incarnation=incarnation)
-        service = Service(gone, self._scripts, self._settings, self._metrics)
-        if await _quietly_drop(service):
+        service = self._make(gone)
+        if await service.drop_what_came_late():
             try:
                 await self._registry.forget(name, incarnation)
             except (StoreUnavailable, StoreError) as error:
@@ -389,12 +394,3 @@ class Services:
 def _age(service: Service) -> tuple[int, int]:
     """Order services: those of the environment as they are listed, then the oldest first."""
     return service.incarnation, service.description.revision
-
-
-async def _quietly_drop(service: Service) -> bool:
-    try:
-        await service.drop_what_came_late()
-    except (StoreUnavailable, StoreError) as error:
-        log.warning("Keys of the deleted service %s are left: %s", service.name, error)
-        return False
-    return True

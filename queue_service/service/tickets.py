@@ -14,11 +14,7 @@ from functools import partial
 from queue_service.delivery.dispatcher import STORE_PAUSE_S
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.ticket_bells import TicketBells
-from queue_service.errors import (
-    FrameTooBig,
-    StoreError,
-    StoreUnavailable,
-)
+from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.service.estimate import Estimate, RunTimes, estimate
 from queue_service.service.follow import LOOK_AGAIN_S, Follow
 from queue_service.service.queues import Queue
@@ -95,15 +91,15 @@ class Tickets:
     async def submit(self, submission: Submission) -> Submitted:
         """Put a request and keep a ticket of it.
 
-        With nothing stored it raises FrameTooBig, QueueFull, QueueEnded, QuotaExceeded,
+        With nothing stored it raises FrameTooBig, FilesFull, QueueFull, QueueEnded, QuotaExceeded,
         BadParameter for a time that has passed, or IdInUse if the id or the key belongs to a
         different request of this owner.
         """
         queue = self._queue
         limits = queue.limits
-        if len(submission.data) > limits.payload_bytes:
-            raise FrameTooBig(len(submission.data), limits.payload_bytes)
+        submission = await queue.files.offload(submission, limits)
         stored = await self._store.submit(submission)
+        await queue.files.settle(submission.files)
         if isinstance(stored, NotStored):
             if is_full_or_limited(stored):
                 queue.metrics.refusals.inc()

@@ -233,6 +233,12 @@ class Settings(BaseSettings):
             "keeps no files."
         ),
     )
+    inline_kb: int = Field(
+        64,
+        ge=1,
+        le=16_384,
+        description="Largest payload that Redis stores, in KiB; a larger one is kept as a file.",
+    )
     max_file_mb: int = Field(5120, ge=1, description="Largest file, in MiB.")
     files_total_mb: int = Field(
         0,

@@ -17,6 +17,9 @@ from queue_service.settings.windows import read_windows
 #: Share of the queue memory that entries may use, as a fraction: that of PAI EAS.
 USABLE_SHARE = (9, 10)
 
+#: The largest payload by default, in KiB: that of PAI EAS.
+DEFAULT_PAYLOAD_KB = 8
+
 #: Bounds of `max_idle`, in seconds.
 LEAST_IDLE_S = 0.1
 MOST_IDLE_S = 365 * 86_400.0
@@ -55,7 +58,10 @@ class QueueSettings(BaseModel):
         description="Maximum number of entries; by default derived from the memory.",
     )
     max_payload_size_kb: int | None = Field(
-        None, ge=1, le=1024 * 1024, description="Largest payload, in KiB; 8 by default."
+        None,
+        ge=1,
+        le=1024 * 1024,
+        description="Largest payload, in KiB; by default `max_file_mb` if files are kept, else 8.",
     )
     auto_evict: bool = Field(
         False, description="When full: true drops the oldest entries, false refuses new ones."
@@ -91,6 +97,12 @@ class ServiceSettings(BaseModel):
     memory: int = Field(4000, ge=1, description="Memory for the messages of both queues, in MB.")
     sink_memory_ratio: float = Field(
         0.5, gt=0, lt=1, description="The sink's share of that memory, between 0 and 1."
+    )
+    max_file_mb: int | None = Field(
+        None,
+        ge=1,
+        description="Largest payload that is kept as a file, in MiB; by default "
+        "`PENSTOCK_MAX_FILE_MB`.",
     )
     max_delivery: int = Field(
         5, ge=0, description="Maximum number of deliveries of one entry; 0 means no limit."
@@ -218,7 +230,7 @@ def capacity(service: ServiceSettings, role: str) -> tuple[int, int]:
 
     The formula in the documentation of PAI EAS: 10 % of the memory is reserved, `sink_memory_ratio`
     divides the rest, and the count stays strictly below memory / payload.  For example, 4000 MB and
-    8 KiB give 230,399.
+    8 KiB give 230,399.  A payload limit above 8 KiB does not reduce the count: see place_bytes.
     """
     queue = service.sink if role == "sink" else service.input
     share = service.sink_memory_ratio if role == "sink" else 1.0 - service.sink_memory_ratio
@@ -227,5 +239,16 @@ def capacity(service: ServiceSettings, role: str) -> tuple[int, int]:
     usable = service.memory * 1024 * 1024 * part * round(share * 1_000_000) // (whole * 1_000_000)
     if queue.max_length is not None:
         return queue.max_length, max(1, usable // (queue.max_length + 1))
-    payload = (queue.max_payload_size_kb or 8) * 1024
-    return max(1, (usable - 1) // payload), payload
+    payload = (queue.max_payload_size_kb or DEFAULT_PAYLOAD_KB) * 1024
+    return max(1, (usable - 1) // place_bytes(queue)), payload
+
+
+def place_bytes(queue: QueueSettings) -> int:
+    """Return how many bytes of data have one place of the capacity; 0 for any number.
+
+    A larger entry takes several places.  So a large `max_payload_size_kb` alone leaves room for as
+    many small entries as before, and the bytes never exceed the queue's share of the memory.
+    """
+    if queue.max_length is not None:
+        return 0
+    return min(queue.max_payload_size_kb or DEFAULT_PAYLOAD_KB, DEFAULT_PAYLOAD_KB) * 1024

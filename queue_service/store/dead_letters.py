@@ -9,6 +9,7 @@ from client_sdk.wire.failures import type_named
 from client_sdk.wire.names import REQUEST_ID_TAG
 from queue_service.store.outcomes import Refusal
 from queue_service.store.owners import owner_of, plain_name
+from queue_service.store.payload import FileOfEntry, files_of, payload_of, shown_tags
 
 #: Where a walk over dead letters begins, as the scripts take it.
 BEGIN = "0"
@@ -73,8 +74,18 @@ class DeadLetter:
 
     def tags(self) -> dict[str, str]:
         """The tags as a client sees them: its own, and the request id."""
-        tags: dict[str, str] = json.loads(self.tags_json)
-        return {**tags, REQUEST_ID_TAG: self.request_id}
+        return {**shown_tags(self.tags_json), REQUEST_ID_TAG: self.request_id}
+
+    @property
+    def payload_bytes(self) -> int:
+        """The size of its payload, wherever that is."""
+        file = payload_of(self.files)
+        return self.size_bytes if file is None else file.size_bytes
+
+    @property
+    def files(self) -> tuple[FileOfEntry, ...]:
+        """The contents outside Redis that it owns."""
+        return files_of(self.tags_json)
 
 
 def _text(value: bytes) -> str:
@@ -151,10 +162,19 @@ class DeadLetterStore:
         return (DeadLetter.from_reply(reply[0]), reply[1]) if reply else None
 
     async def edit_dead(
-        self, index: int, *, data: bytes | None, tags: Mapping[str, str | None]
+        self,
+        index: int,
+        *,
+        data: bytes | None,
+        tags: Mapping[str, str | None],
+        file: FileOfEntry | None = None,
     ) -> bool:
-        """Change a letter; tags are laid over its own, None takes one away."""
-        arguments = [index, int(data is not None), data or b"", json.dumps(dict(tags))]
+        """Change a letter; tags are laid over its own, None takes one away.
+
+        file: its new payload, if that is outside Redis; `data` is empty then.
+        """
+        new = json.dumps(file.to_object()) if file else ""
+        arguments = [index, int(data is not None), data or b"", json.dumps(dict(tags)), new]
         return bool(await self._run("edit_dead", arguments) == 1)
 
     async def replay(

@@ -12,6 +12,13 @@ from typing import Any
 
 from client_sdk.wire.names import REQUEST_ID_TAG, TICKET_TAG
 from queue_service.store.owners import OWNED, owned_name, qualified
+from queue_service.store.payload import (
+    FileOfEntry,
+    files_of,
+    payload_of,
+    shown_tags,
+    tags_with_files,
+)
 from queue_service.store.putter import Putter
 
 #: So much of a failure's sentence is kept, in characters; an exception can quote a whole tensor.
@@ -29,6 +36,7 @@ class NewEntry:
     owner: whose it is, and who alone knows its request id and key; "" is the service's own.  Of a
         result: who puts it; it is then stored as its input's owner's.
     meant: of a result, the stored name that its request id says with its owner; "" for none.
+    files: contents outside Redis that it owns from now on; `data` is empty if one is its payload.
     """
 
     request_id: str
@@ -41,6 +49,12 @@ class NewEntry:
     putter: Putter | None = None
     owner: str = ""
     meant: str = ""
+    files: tuple[FileOfEntry, ...] = ()
+
+    def tags_json(self) -> str:
+        """Return the tags as they are stored."""
+        tags = tags_with_files(self.tags, self.files)
+        return json.dumps(tags) if tags else "{}"
 
 
 @dataclass(slots=True)
@@ -82,14 +96,29 @@ class Entry:
 
         with_owner: the id of an owned entry says whose it is, so that a worker's answer does.
         """
-        tags: dict[str, str] = {} if self.tags_json == b"{}" else json.loads(self.tags_json)
-        tags.pop(TICKET_TAG, None)
+        tags = shown_tags(self.tags_json)
         tags[REQUEST_ID_TAG] = self.shown_id(with_owner=with_owner)
         return tags
 
     def shown_id(self, *, with_owner: bool = False) -> str:
         """The request id as a client sees it."""
         return qualified(self.request_id, self.owner) if with_owner else self.request_id
+
+    @property
+    def files(self) -> tuple[FileOfEntry, ...]:
+        """The contents outside Redis that it owns."""
+        return files_of(self.tags_json)
+
+    @property
+    def payload_file(self) -> FileOfEntry | None:
+        """The content that is its data, if that is outside Redis."""
+        return payload_of(self.files)
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of its data, wherever that is."""
+        file = self.payload_file
+        return len(self.data) if file is None else file.size_bytes
 
     def ticket(self) -> str:
         """What the tag of its ticket says; "" when it has none."""
@@ -200,6 +229,8 @@ class Ask:
 class Completed:
     """A delivery that is done; `data` None writes nothing to the sink.
 
+    files: as in NewEntry.
+
     failed_code: that of the failure which the result tells of, "" for none; a dead letter is then
         kept, if the policy says so.  failed_reason: its sentence.  failed_type: its type, "" for
         unsaid.
@@ -214,16 +245,18 @@ class Completed:
     failed_code: str = ""
     failed_reason: str = ""
     failed_type: str = ""
+    files: tuple[FileOfEntry, ...] = ()
 
     def arguments(self) -> tuple[Any, ...]:
         """What complete.lua takes of it."""
+        tags = tags_with_files(self.tags, self.files)
         return (
             self.uid,
             self.index,
             self.attempt,
             int(self.data is not None),
             self.data or b"",
-            json.dumps(self.tags) if self.tags else "{}",
+            json.dumps(tags) if tags else "{}",
             self.failed_code,
             self.failed_reason,
             self.failed_type,
@@ -304,79 +337,8 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Departed:
-    """A subscriber that has left; it held `held` entries then, which went to others."""
-
-    uid: str
-    left_at_ms: int
-    held: int
-
-
-@dataclass(frozen=True, slots=True)
-class GroupState:
-    gid: str
-    members: int
-    waiting: int
-    held: int
-    departed: tuple[Departed, ...] = ()
-    owner: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriberState:
-    """A subscriber, as operators see it.  leaving: a worker that was asked to leave."""
-
-    gid: str
-    uid: str
-    window: int
-    held: int
-    connected: bool
-    lease_ends_ms: int
-    about: Mapping[str, Any]
-    owner: str = ""
-    leaving: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetterSums:
-    """How many dead letters there are, and what became of entries since the queue was made.
-
-    parked: became dead letters.  dropped, reared: ended by those policies.  replayed, purged:
-    dead letters that were put back or removed.  crowded_out: the oldest, beyond the limit.
-    """
-
-    now: int
-    parked: int
-    dropped: int
-    reared: int
-    replayed: int
-    purged: int
-    crowded_out: int
-
-
-@dataclass(frozen=True, slots=True)
 class Dropped:
     """How much a queue had that was removed."""
 
     entries: int
     dead_letters: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """A queue in numbers; first and last index are 0 when it is empty.
-
-    ended: it takes no more puts.  paused_at_ms: since when it delivers nothing; only the input
-    queue of a paused service has it.
-    """
-
-    length: int
-    first_index: int
-    last_index: int
-    last_given: int
-    dead_letters: DeadLetterSums
-    now_ms: int
-    groups: tuple[GroupState, ...]
-    subscribers: tuple[SubscriberState, ...]
-    ended: bool = False
-    paused_at_ms: int | None = None

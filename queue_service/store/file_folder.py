@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,6 +64,29 @@ class FileFolder:
     def path(self, file_id: str) -> Path:
         """Return where the content of a complete file is."""
         return self._complete / file_id[-2:] / file_id
+
+    async def link(self, file_id: str, new_id: str) -> None:
+        """Give a complete content a second name, which outlives the first; raises OSError."""
+        await asyncio.to_thread(self._link, file_id, new_id)
+
+    def _link(self, file_id: str, new_id: str) -> None:
+        source, target = self.path(file_id), self.path(new_id)
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        try:
+            target.hardlink_to(source)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            # Not every file system has links, and each has a most of them.
+            incoming = self._incoming / new_id
+            try:
+                shutil.copyfile(source, incoming)
+                incoming.rename(target)
+            except BaseException:
+                incoming.unlink(missing_ok=True)
+                raise
+        if self._durable:
+            _sync_folder(target.parent)
 
     async def remove(self, file_id: str) -> None:
         """Remove a content; one that is not there is no error."""
@@ -171,7 +195,9 @@ def _sync_folder(path: Path) -> None:
 
 def _changed_at(path: Path) -> float:
     try:
-        return path.stat().st_mtime
+        # A link to an old content is new: that changes the status of the file, not its contents.
+        found = path.stat()
+        return max(found.st_mtime, found.st_ctime)
     except FileNotFoundError:
         # Another replica was faster.
         return time.time()

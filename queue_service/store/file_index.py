@@ -116,6 +116,12 @@ class FileIndex:
         found = await self.find([file_id.decode() for file_id in reply])
         return [file for file in found if file is not None]
 
+    async def keep(self, file_ids: Sequence[str], expires_at_ms: int) -> None:
+        """Let files expire later; those that are gone stay gone."""
+        if file_ids:
+            scores = [part for file_id in file_ids for part in (expires_at_ms, file_id)]
+            await self._ask("ZADD", self._expiry, "XX", *scores)
+
     async def usage(self, owner: str) -> Usage:
         """Return how many bytes the files of this owner have, and all."""
         own, total = await self._ask("HMGET", self._bytes, f"={owner}", "=")

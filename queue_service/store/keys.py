@@ -11,7 +11,8 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 |               |            | letters: parked, dropped, reared, replayed, purged, crowded_out|
 |               |            | whether its stream was ended, the format (prelude/keys.lua),   |
 |               |            | the index below which all entries have owners (evictions.lua), |
-|               |            | how many idempotency keys each owner has used since when       |
+|               |            | how many idempotency keys each owner has used since when,      |
+|               |            | places that large entries take beyond the first (contents.lua) |
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
 |               |            | group, index, "deaths" -> users whose engine died on it        |
@@ -48,6 +49,8 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `owned`       | sorted set | owner, place, what: all that each owner has (see owners.lua)    |
 | `gaps`        | sorted set | indexes that a count of lane 0 leaves out (see gaps.lua)        |
 | `due`         | sorted set | request id of a waiting job -> its deadline (see tickets.lua)   |
+| `file_holders`| hash       | payload file -> entries and dead letters that name it           |
+| `unneeded`    | sorted set | payload file that none names any more -> since when, ms         |
 | `history`     | list       | recent run times, ms; with a TTL                                |
 | `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
 
@@ -64,7 +67,8 @@ When they are removed: entries and their records by commit, complete, delete or 
 subscriber when its connection closes or its lease ends; a group some time after its last member
 left; a dead letter when it is replayed, purged or displaced by newer ones.  `gaps` has a limit and
 is removed when the input queue is empty.  `lines`, `shares` and `running` are removed with an
-owner's last waiting or running entry, `owned` with its last entry or ticket.  A job leaves `due`
+owner's last waiting or running entry, `owned` with its last entry or ticket.  A file leaves
+`unneeded` once its content is removed.  A job leaves `due`
 when it starts or ends.  `meta`, `groups` and `members` exist as long as the service.  A ticket
 expires at a set time, or some time after its last entry is removed.
 """
@@ -109,6 +113,8 @@ _SHARED_NAMES = (
     "owned",
     "gaps",
     "due",
+    "file_holders",
+    "unneeded",
 )
 
 
@@ -134,6 +140,16 @@ class Keys:
     def shared(self) -> list[str]:
         """The keys that both queues share, in the order in which the scripts expect them."""
         return [f"{self._base}:{name}" for name in _SHARED_NAMES]
+
+    @property
+    def file_holders(self) -> str:
+        """The key of the payload files that entries and dead letters name."""
+        return f"{self._base}:file_holders"
+
+    @property
+    def unneeded(self) -> str:
+        """The key of the payload files that nothing names any more."""
+        return f"{self._base}:unneeded"
 
     @property
     def history(self) -> str:

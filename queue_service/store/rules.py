@@ -5,13 +5,47 @@ from dataclasses import dataclass
 
 from client_sdk.wire.retry import AttemptPolicy
 
+#: The largest payload in a file that an API reads as a whole, in bytes.
+MOST_READ_BYTES = 32 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one queue holds."""
+    """The most that one queue holds.
+
+    payload_bytes: of one payload, wherever it is stored.  inline_bytes: the largest payload that
+    Redis stores; a larger one goes to a file.  None is every one.
+    place_bytes: an entry with more data than this takes several places of the capacity; 0 means
+    that every entry takes one.
+    """
 
     capacity: int
     payload_bytes: int
+    inline_bytes: int | None = None
+    place_bytes: int = 0
+
+    @property
+    def stored_bytes(self) -> int:
+        """The largest payload that Redis stores."""
+        if self.inline_bytes is None:
+            return self.payload_bytes
+        return min(self.payload_bytes, self.inline_bytes)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether payloads above `inline_bytes` go to files."""
+        return self.inline_bytes is not None
+
+    @property
+    def read_bytes(self) -> int:
+        """The largest payload that an API reads as a whole, such as one with JSON in it."""
+        if self.inline_bytes is None:
+            return self.payload_bytes
+        return min(self.payload_bytes, max(self.inline_bytes, MOST_READ_BYTES))
+
+    def places_of(self, size_bytes: int) -> int:
+        """How many places of the capacity this much data takes."""
+        return -(-size_bytes // self.place_bytes) if self.place_bytes else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +56,8 @@ class Rules:
     nobody needs to track changes: read `store.rules` when you need a rule.
 
     evicts: a full queue drops its oldest entry instead of refusing a new one.  sink_capacity,
-    sink_evicts: the same of the service's sink.
+    sink_evicts, sink_place_bytes: the same of the service's sink.
+    result_places: places of the sink that are kept for the result of each held entry.
     max_delivery: most attempts of one entry, 0 for any number.  retry: the retry policy of the
     service, if it has one.
     max_idle_ms: the longest that one delivery may be held, 0 for any time.
@@ -40,6 +75,8 @@ class Rules:
     evicts: bool
     sink_capacity: int
     sink_evicts: bool
+    sink_place_bytes: int
+    result_places: int
     max_delivery: int
     retry: AttemptPolicy | None
     dead_message_policy: str
@@ -62,6 +99,9 @@ class Rules:
                 "evicts": self.evicts,
                 "sink_capacity": self.sink_capacity,
                 "sink_evicts": self.sink_evicts,
+                "place_bytes": self.limits.place_bytes,
+                "sink_place_bytes": self.sink_place_bytes,
+                "result_places": self.result_places,
                 "max_delivery": self.max_delivery,
                 # An entry whose attempts a retry policy has used up is answered: at the rear of
                 # the queue its attempts would count from 0 again.

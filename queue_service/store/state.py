@@ -1,17 +1,84 @@
 """A queue in numbers, as attributes.lua returns it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from queue_service.store.entry import (
-    DeadLetterSums,
-    Departed,
-    GroupState,
-    QueueState,
-    SubscriberState,
-)
 from queue_service.store.owners import owner_of, plain_name
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A subscriber that has left; it held `held` entries then, which went to others."""
+
+    uid: str
+    left_at_ms: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    gid: str
+    members: int
+    waiting: int
+    held: int
+    departed: tuple[Departed, ...] = ()
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberState:
+    """A subscriber, as operators see it.  leaving: a worker that was asked to leave."""
+
+    gid: str
+    uid: str
+    window: int
+    held: int
+    connected: bool
+    lease_ends_ms: int
+    about: Mapping[str, Any]
+    owner: str = ""
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterSums:
+    """How many dead letters there are, and what became of entries since the queue was made.
+
+    parked: became dead letters.  dropped, reared: ended by those policies.  replayed, purged:
+    dead letters that were put back or removed.  crowded_out: the oldest, beyond the limit.
+    """
+
+    now: int
+    parked: int
+    dropped: int
+    reared: int
+    replayed: int
+    purged: int
+    crowded_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """A queue in numbers; first and last index are 0 when it is empty.
+
+    ended: it takes no more puts.  paused_at_ms: since when it delivers nothing; only the input
+    queue of a paused service has it.  more_places: those of the capacity that large entries take
+    beyond the first.
+    """
+
+    length: int
+    first_index: int
+    last_index: int
+    last_given: int
+    dead_letters: DeadLetterSums
+    now_ms: int
+    groups: tuple[GroupState, ...]
+    subscribers: tuple[SubscriberState, ...]
+    ended: bool = False
+    paused_at_ms: int | None = None
+    more_places: int = 0
 
 
 def read_state(reply: Sequence[Any]) -> QueueState:
@@ -54,4 +121,5 @@ def read_state(reply: Sequence[Any]) -> QueueState:
         ),
         ended=reply[8] == b"1",
         paused_at_ms=int(reply[9] or 0) or None,
+        more_places=int(reply[10]),
     )

@@ -18,7 +18,6 @@ from queue_service.store.entry import (
     NewEntry,
     Place,
     Quality,
-    QueueState,
     Read,
     Rejected,
     Renewal,
@@ -40,7 +39,7 @@ from queue_service.store.outcomes import (
 from queue_service.store.owners import owned_name, plain_name
 from queue_service.store.rules import Rules
 from queue_service.store.scripts import Scripts
-from queue_service.store.state import read_state
+from queue_service.store.state import QueueState, read_state
 
 #: Bytes after which one deliver call hands out no more.
 DELIVER_BYTES = 4 * 1024 * 1024
@@ -98,12 +97,11 @@ class Store:
                 keys.append(self._names.idempotency(self.role, key))
             if entry.putter is not None and entry.putter.rate_per_s:
                 keys.append(self._names.rate(entry.putter.token_id))
-            tags = json.dumps(entry.tags) if entry.tags else "{}"
             # A result's name is found by the script: it is that of the entry which it answers.
             is_input = self.role == "input"
             arguments += (
                 owned_name(entry.owner, entry.request_id) if is_input else entry.request_id,
-                tags,
+                entry.tags_json(),
                 entry.data,
                 1 if entry.priority > 0 else 0,
                 entry.path,

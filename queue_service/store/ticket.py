@@ -15,6 +15,7 @@ from client_sdk.wire.names import ERROR_CODE_TAG, ERROR_TYPE_TAG, TICKET_TAG
 from client_sdk.wire.retry import AttemptPolicy
 from queue_service.store.entry import Quality
 from queue_service.store.owners import owned_name, owner_of, plain_name
+from queue_service.store.payload import FileOfEntry, tags_with_files
 from queue_service.store.putter import Putter
 
 #: The value of the ticket's tag on an entry whose events are not stored.
@@ -47,6 +48,7 @@ class Submission:
     events: whether to store what an engine reports while it runs.
     retry: its retry policy, if it is not that of the service; see write_retry.
     putter: the token that puts it; None is the service's own.  Each owner has its own ids and keys.
+    files: contents outside Redis that it owns; `data` is empty if one is its payload.
     """
 
     request_id: str
@@ -66,6 +68,7 @@ class Submission:
     events: bool = True
     retry: AttemptPolicy | None = None
     putter: Putter | None = None
+    files: tuple[FileOfEntry, ...] = ()
 
     def stored(self, name: str) -> str:
         """An id or a key as it is stored."""
@@ -74,7 +77,7 @@ class Submission:
     def tags_json(self) -> str:
         """The tags as they are stored."""
         about = f"{EVENTS if self.events else NO_EVENTS}{self.run_timeout_ms or ''}"
-        return json.dumps({**self.tags, TICKET_TAG: about})
+        return json.dumps({**tags_with_files(self.tags, self.files), TICKET_TAG: about})
 
     def ticket_json(self) -> str:
         """The ticket as it is first stored; the script adds the rest."""

@@ -283,7 +283,7 @@ def has_left(request: web.Request) -> bool:
     return gone or is_half_closed(request)
 
 
-async def write_whole(request: web.Request, response: web.Response) -> None:
+async def write_whole(request: web.Request, response: web.StreamResponse) -> None:
     """Write a response and wait until the client has it; raises ConnectionError when it has not."""
     transport = request.transport
     if transport is None or transport.is_closing():

@@ -16,7 +16,8 @@ from aiohttp import HttpVersion11, web
 from client_sdk.wire.codes import Code
 from queue_service.errors import Draining
 from queue_service.service.access import Scope, Token, putter_of, viewer_of
-from queue_service.service.files import FileOwner, owner_of
+from queue_service.service.file_owners import owner_of
+from queue_service.service.files import FileOwner
 from queue_service.service.service import Service
 from queue_service.store.owners import Viewer
 from queue_service.store.putter import Putter

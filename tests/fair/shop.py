@@ -32,6 +32,8 @@ _RULES = Rules(
     limits=Limits(capacity=100_000, payload_bytes=1_000_000),
     evicts=False,
     sink_capacity=100_000,
+    sink_place_bytes=0,
+    result_places=1,
     sink_evicts=False,
     max_delivery=0,
     retry=None,

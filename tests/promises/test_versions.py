@@ -53,11 +53,11 @@ NEXT = [
 #: What a version would change that stores entries in another way, which this one cannot read.
 INCOMPATIBLE = [
     *NEXT,
-    ("queue_service/store/lua/prelude/keys.lua", "local FORMAT = 3", "local FORMAT = 4"),
+    ("queue_service/store/lua/prelude/keys.lua", "local FORMAT = 4", "local FORMAT = 5"),
     (
         "queue_service/store/lua/prelude/keys.lua",
         "format_of[q] = tonumber(format or 1)",
-        "format_of[q] = 4",
+        "format_of[q] = 5",
     ),
 ]
 
@@ -156,7 +156,7 @@ async def test_a_version_refuses_entries_that_are_stored_in_a_newer_way(
                 assert answer.headers[names.ERROR_CODE_HEADER] == "NEWER_FORMAT"
                 sentence = await answer.text()
             assert "format 4" in sentence
-            assert "format 3" in sentence
+            assert "format 4" in sentence
 
         async def not_ready() -> bool:
             async with session.get(f"{service.url}/readyz") as answer:

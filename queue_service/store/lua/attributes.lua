@@ -56,4 +56,4 @@ end
 return { math.max(0, Owners.length_for(own, owner) - taken), first or '', last or '',
     owner == '' and redis.call('HGET', own.meta, 'last') or last or '0',
     dead, now, groups, subscribers, redis.call('HGET', own.meta, 'ended') or '0',
-    role == 'input' and paused_at or '' }
+    role == 'input' and paused_at or '', more_places[own] }

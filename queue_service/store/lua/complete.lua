@@ -1,5 +1,5 @@
 -- complete: remove an input entry and store its result in the sink, in one step.
--- uses: answers, dead_letter_policy, dead_letters, entries, lines, records, request_ids, rules,
+-- uses: answers, contents, dead_letter_policy, dead_letters, entries, lines, records, request_ids, rules,
 --       stops, tickets, writes
 -- writes
 --
@@ -61,7 +61,7 @@ for position = 5, #ARGV, 9 do
         end
         if has_result == '1' then
             local extra, tags = ARGV[position + 5], record.tags
-            if extra ~= '{}' then
+            if extra ~= '{}' or Contents.is_marked(tags) then
                 tags = Answers.laid_over(tags, cjson.decode(extra))
             end
             Answers.answer(record.request_id, tags, ARGV[position + 4], now)

@@ -1,6 +1,6 @@
 -- deliver: deliver entries to subscribers of one group that have room.
--- uses: bulk, dead_letter_policy, entries, groups, heads, lines, lists, owners, quotas, records,
---       released, rules, tickets, writes
+-- uses: bulk, contents, dead_letter_policy, entries, groups, heads, lines, lists, owners, quotas,
+--       records, released, rules, tickets, writes
 -- writes
 --
 -- argv     4  group
@@ -25,7 +25,7 @@ local left = role == 'input' and (paused_at or not Rules.open) and 0 or Groups.w
 local is_sink_bound = role == 'input' and not Rules.sink_evicts
 local sink_room = math.huge
 if is_sink_bound then
-    sink_room = Rules.sink_capacity - length(peer) - tonumber(redis.call('HGET', own.meta, 'held') or 0)
+    sink_room = math.floor(Contents.sink_room() / Rules.result_places)
 end
 
 -- An entry that was put back under a higher `max_delivery` and has used up the present one.

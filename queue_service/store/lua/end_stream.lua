@@ -34,7 +34,7 @@ local found = redis.call('XRANGE', own.lanes[lane], '(' .. after .. '-0', '+', '
 for _, item in ipairs(found) do
     after = string.match(item[1], '^%d+')
     if not in_somebodys_hands(after) then
-        Entries.remove(own, after, lane, item[2][REQUEST_ID])
+        Entries.remove(own, after, lane, item[2][REQUEST_ID], item[2][TAGS])
         dropped = dropped + 1
     end
 end

@@ -11,7 +11,7 @@ write_although_full()
 local last, removed = DeadLetters.last_number(ARGV[5]), 0
 local found, go_on = DeadLetters.next_letters(cjson.decode(ARGV[6]), ARGV[4], last, tonumber(ARGV[7]))
 for _, one in ipairs(found) do
-    if one.letter and DeadLetters.forget_letter(own, one.index) then
+    if one.letter and DeadLetters.forget_letter(own, one.index, one.letter) then
         removed = removed + 1
     end
 end

@@ -1,5 +1,5 @@
 -- put: append entries, as long as there is room.
--- uses: entries, evictions, groups, owners, quotas, records, request_ids, rules, tickets
+-- uses: contents, entries, evictions, groups, owners, quotas, records, request_ids, rules, tickets
 -- writes
 --
 -- keys     53..  for each item that has one: its idempotency key, then the key of its putter's rate
@@ -14,15 +14,15 @@
 local capacity, evicts, kept_ms = Rules.capacity, Rules.evicts, Rules.idempotency_ms
 local now = now_ms()
 local held_off = role == 'input' and redis.call('XLEN', delayed) or 0
-local stored = length(own) + held_off
+local stored = length(own) + more_places[own] + held_off
 if role == 'sink' and not evicts then
     -- Each held input entry has a place reserved here for its result.
-    stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
+    stored = stored + Contents.reserved()
 end
 
 -- Whether this is the result of a held entry, which has a place reserved.
 local function has_place(request_id)
-    local index = role == 'sink' and length(own) < capacity and RequestIds.first_of(peer, request_id)
+    local index = role == 'sink' and length(own) + more_places[own] < capacity and RequestIds.first_of(peer, request_id)
     for _, gid in ipairs(index and Groups.groups_of(peer).gids or {}) do
         local record = Records.record_of(peer, gid, index)
         if record and record.state == 'h' then
@@ -148,12 +148,12 @@ local function put_one(position)
         results[#results + 1] = { 'ended' }
     elseif refusal then
         results[#results + 1] = refusal
-    elseif stored >= capacity and not (evicts and Evictions.next(own, request_id))
+    elseif Contents.is_full(own, stored, #data, capacity) and not (evicts and Evictions.next(own, request_id))
         and not has_place(request_id) then
         results[#results + 1] = { 'full' }
     else
-        if evicts and stored >= capacity then
-            stored = stored - Evictions.make_room(own, stored, capacity, request_id)
+        if evicts and Contents.is_full(own, stored, #data, capacity) then
+            stored = stored - Evictions.make_room(own, stored, capacity, request_id, data)
         end
         local fields =
             { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', path, 'c', content_type }
@@ -167,7 +167,7 @@ local function put_one(position)
             local key_ms = Quotas.key_ms(Owners.owner_of(request_id), kept_ms, now)
             redis.call('SET', key, index .. ' ' .. request_id, 'PX', string.format('%.0f', key_ms))
         end
-        stored = stored + 1
+        stored = stored + Contents.places_for(own, #data)
         appended = true
         results[#results + 1] = { index, request_id }
     end

@@ -1,5 +1,5 @@
 -- replay: put dead letters back at the tail, each under its request id and a new index.
--- uses: dead_letters, entries, events, evictions, request_ids, rules, tickets
+-- uses: contents, dead_letters, entries, events, evictions, request_ids, rules, tickets
 -- writes
 --
 -- An unread error of the request is removed from the sink, so that a request has one answer.
@@ -14,9 +14,9 @@
 local capacity, evicts = Rules.capacity, Rules.evicts
 local last = DeadLetters.last_number(ARGV[5])
 local found, go_on = DeadLetters.next_letters(cjson.decode(ARGV[6]), ARGV[4], last, tonumber(ARGV[7]))
-local stored = length(own) + (role == 'input' and redis.call('XLEN', delayed) or 0)
+local stored = length(own) + more_places[own] + (role == 'input' and redis.call('XLEN', delayed) or 0)
 if role == 'sink' and not evicts then
-    stored = stored + tonumber(redis.call('HGET', peer.meta, 'held') or 0)
+    stored = stored + Contents.reserved()
 end
 
 local function withdraw_errors(request_id)
@@ -36,10 +36,8 @@ local function put_again(index, letter)
     if role == 'input' then
         withdraw_errors(letter.request_id)
     end
-    if stored >= capacity then
-        stored = stored - Evictions.make_room(own, stored, capacity, letter.request_id)
-    end
     local data = redis.call('HGET', own.dead_data, index)
+    stored = stored - Evictions.make_room(own, stored, capacity, letter.request_id, data)
     local fields = { 'r', letter.request_id, 't', letter.tags, 'a', letter.stored_at, 'd', data,
         'p', letter.path, 'c', letter.content_type }
     if letter.owner then
@@ -54,8 +52,8 @@ local function put_again(index, letter)
         Tickets.reopen_ticket(letter.request_id, letter.tags)
         Events.begin_again(letter.request_id, 1)
     end
-    DeadLetters.forget_letter(own, index)
-    stored = stored + 1
+    DeadLetters.forget_letter(own, index, letter)
+    stored = stored + Contents.places_for(own, #data)
     return { index, new_index, letter.request_id }
 end
 
@@ -75,7 +73,7 @@ for _, one in ipairs(found) do
         absent[#absent + 1] = one.index
     elseif role == 'input' and is_in_use(one.letter.request_id) then
         in_use[#in_use + 1] = one.index
-    elseif ended_stream or stored >= capacity and not (evicts and Evictions.next(own, one.letter.request_id)) then
+    elseif ended_stream or Contents.is_full(own, stored, one.letter.size, capacity) and not (evicts and Evictions.next(own, one.letter.request_id)) then
         refusal, go_on = ended_stream and 'ended' or 'full', ''
         break
     else

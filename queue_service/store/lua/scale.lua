@@ -1,5 +1,5 @@
 -- scale: the figures of autoscaling, at a cost that grows with the workers and not with the queue.
--- uses: bulk, groups, lines, owners, quotas, rules, stops, tickets
+-- uses: bulk, contents, groups, lines, owners, quotas, rules, stops, tickets
 -- writes
 --
 -- keys     53  the autoscaler's lease and last report     (see scaling.py)
@@ -67,7 +67,7 @@ local waiting = Groups.waiting(own, gid)
 local sink_room = math.huge
 if not Rules.sink_evicts then
     -- Each delivery needs room for its result, as in deliver.lua.
-    sink_room = Rules.sink_capacity - length(sink) - tonumber(redis.call('HGET', own.meta, 'held') or 0)
+    sink_room = math.floor(Contents.sink_room() / Rules.result_places)
 end
 
 -- Returns how many more entries of an owner may start now, as far as its time window, the limit of its

@@ -1,5 +1,5 @@
 -- submit: put requests that are remembered, as long as there is room.
--- uses: entries, evictions, lines, owners, quotas, request_ids, rules, tickets
+-- uses: contents, entries, evictions, lines, owners, quotas, request_ids, rules, tickets
 -- writes
 --
 -- keys     53..  for each item that has one: its submission key, then the key of its putter's rate
@@ -41,6 +41,7 @@ end
 
 local function place(item, ticket, fields)
     if item.begin > now then
+        Contents.enter(input, fields)
         ticket.delayed = redis.call('XADD', delayed, '*', unpack(fields))
         if item.putter then
             Lines.count_delayed(fields, 1)
@@ -80,7 +81,7 @@ end
 
 local results, next_key = {}, OWN_KEYS
 local ended = redis.call('HGET', own.meta, 'ended')
-local stored = length(own) + redis.call('XLEN', delayed)
+local stored = length(own) + more_places[own] + redis.call('XLEN', delayed)
 for position = 4, #ARGV, STEP do
     local item = {
         request_id = ARGV[position], tags = ARGV[position + 1], data = ARGV[position + 2],
@@ -105,15 +106,16 @@ for position = 4, #ARGV, STEP do
     local result = known(request_id, item.digest) or ended and { 'ended' } or lateness(item)
         or item.putter and Quotas.refusal(item.putter, Owners.owner_of(item.request_id), item.rate_key,
             now, not evicts and capacity - stored)
-    local is_full = stored >= capacity
+    local is_full = Contents.is_full(own, stored, #item.data, capacity)
     if not result and is_full and not (evicts and Evictions.next(own, item.request_id)) then
         result = { 'full' }
     elseif not result then
         if is_full then
-            stored = stored - Evictions.make_room(own, stored, capacity, item.request_id)
+            stored = stored
+                - Evictions.make_room(own, stored, capacity, item.request_id, item.data)
         end
         store(item)
-        stored = stored + 1
+        stored = stored + Contents.places_for(own, #item.data)
         result = { 'new', item.request_id }
     end
     results[#results + 1] = result

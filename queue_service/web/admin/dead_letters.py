@@ -69,7 +69,7 @@ async def edit(request: web.Request) -> web.Response:
     body = await read_body(
         request,
         # JSON may need six bytes for one, `\\u0000`.
-        limit_bytes=6 * queue.limits.payload_bytes + FRAMING_BYTES,
+        limit_bytes=6 * queue.limits.read_bytes + FRAMING_BYTES,
         timeout_s=request.app[SETTINGS].body_timeout_s,
     )
     try:
@@ -206,10 +206,14 @@ def _data_of(wanted: Edit) -> bytes | None:
 def _render(letter: DeadLetter) -> dict[str, Any]:
     shown = asdict(letter)
     del shown["tags_json"]
+    shown["size_bytes"] = letter.payload_bytes
     return {"id": shown.pop("index"), **shown, "tags": letter.tags()}
 
 
-def _render_data(data: bytes) -> dict[str, str]:
+def _render_data(data: bytes | None) -> dict[str, str]:
+    if data is None:
+        # Too large to be shown: `size_bytes` says how large.
+        return {}
     try:
         return {"data": data.decode()}
     except UnicodeDecodeError:

@@ -15,10 +15,13 @@ from queue_service.service.access import Scope
 from queue_service.service.queues import Queue
 from queue_service.store.entry import MAX_REASON_LENGTH, NewEntry, Read, Rejected
 from queue_service.store.owners import AT, UNSURE, owned_name
+from queue_service.store.payload import FileOfEntry
 from queue_service.web.body import read_body
 from queue_service.web.connection import has_left, leaving, write_whole
+from queue_service.web.eas.contents import with_data
 from queue_service.web.eas.reader import Reader
 from queue_service.web.eas.render import (
+    raw_headers,
     render_attributes,
     render_entries,
     render_place,
@@ -26,8 +29,10 @@ from queue_service.web.eas.render import (
 )
 from queue_service.web.eas.stream import stream
 from queue_service.web.eas.watch import watch_over_websocket
+from queue_service.web.file_response import WholeFile
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
+from queue_service.web.payload import receiving
 from queue_service.web.tokens import admission_of, check_admission, settle
 
 log = logging.getLogger(__name__)
@@ -64,24 +69,30 @@ async def put(request: web.Request, reader: Reader, parameters: Parameters) -> w
     if not key and queue.role == "input":
         # A repeated put with one request id is one job.  A sink may hold several results for it.
         key = request_id
-    data = await read_body(
-        request, limit_bytes=queue.limits.payload_bytes, timeout_s=settings.body_timeout_s
-    )
-    settle(request)
-    stored = await queue.put(
-        NewEntry(
-            entry_id,
-            data,
-            tags=parameters.tags(),
-            priority=parameters.priority(),
-            path=reader.path,
-            content_type=parameters.content_type(),
-            idempotency_key=key,
-            putter=reader.putter,
-            owner=reader.owner,
-            meant=_meant(request, reader, request_id),
+    content_type = parameters.content_type()
+    async with receiving(
+        request,
+        queue.files,
+        queue.limits,
+        timeout_s=settings.body_timeout_s,
+        content_type=content_type,
+    ) as payload:
+        settle(request)
+        stored = await queue.put(
+            NewEntry(
+                entry_id,
+                payload.data,
+                tags=parameters.tags(),
+                priority=parameters.priority(),
+                path=reader.path,
+                content_type=content_type,
+                idempotency_key=key,
+                putter=reader.putter,
+                owner=reader.owner,
+                meant=_meant(request, reader, request_id),
+                files=payload.files,
+            )
         )
-    )
     headers = {names.REQUEST_ID_HEADER: stored.request_id}
     return web.Response(text=str(stored.index), headers=headers)
 
@@ -155,11 +166,40 @@ async def get(request: web.Request, reader: Reader, parameters: Parameters) -> w
         given_up=lambda: has_left(request) or admission.ended,
         also=(admission.bell, leaving(request)) if timeout_s else (),
     )
-    response = render_entries(entries, raw=raw, protobuf=protobuf, with_owner=reader.shows_owner)
+    try:
+        shown = entries if raw else await with_data(queue, entries)
+        file = shown[0].payload_file if raw and shown else None
+        if file is not None:
+            headers = raw_headers(shown[0], with_owner=reader.shows_owner)
+            response: web.StreamResponse = _file_response(queue, file, headers, whole=delete)
+        else:
+            response = render_entries(
+                shown, raw=raw, protobuf=protobuf, with_owner=reader.shows_owner
+            )
+    except BaseException:
+        if delete and entries:
+            with contextlib.suppress(ServiceError):
+                await queue.restore([entry.index for entry in entries])
+        raise
     if delete and entries:
-        indexes = [entry.index for entry in entries]
+        if beyond := [entry.index for entry in entries[len(shown) :]]:
+            # The response has no room for these.
+            await queue.restore(beyond)
+        indexes = [entry.index for entry in shown]
         await _write_then_delete(request, queue, response, indexes, taker)
     return response
+
+
+def _file_response(
+    queue: Queue, file: FileOfEntry, headers: dict[str, str], *, whole: bool
+) -> web.StreamResponse:
+    path = queue.files.path(file)
+    headers = {**headers, "Content-Type": "application/octet-stream"}
+    return (
+        WholeFile(path, file.size_bytes, headers)
+        if whole
+        else web.FileResponse(path, headers=headers)
+    )
 
 
 def deletes_by_default(request: web.Request, queue: Queue) -> bool:
@@ -183,7 +223,7 @@ def _refuse_changes(parameters: Parameters) -> None:
 async def _write_then_delete(
     request: web.Request,
     queue: Queue,
-    response: web.Response,
+    response: web.StreamResponse,
     indexes: list[int],
     taker: str,
 ) -> None:

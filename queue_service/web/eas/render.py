@@ -9,7 +9,8 @@ from client_sdk.wire import frame, names
 from client_sdk.wire.frame import Frame
 from queue_service.errors import NotAcceptable
 from queue_service.service.queues import Queue
-from queue_service.store.entry import Entry, Place, QueueState, SubscriberState
+from queue_service.store.entry import Entry, Place
+from queue_service.store.state import QueueState, SubscriberState
 from queue_service.web.header_text import header_json, header_text
 from queue_service.web.strict_json import json_response
 
@@ -21,6 +22,12 @@ def to_frame(entry: Entry, *, index_only: bool = False, with_owner: bool = False
     """Return the entry as a frame."""
     data = b"" if index_only else entry.data
     return Frame(entry.index, entry.tags(with_owner=with_owner), data)
+
+
+def to_empty_frame(entry: Entry, *, with_owner: bool = False) -> Frame:
+    """Return the frame of an entry that is too large for one: its client reads it raw."""
+    tags = {**entry.tags(with_owner=with_owner), names.OMITTED_TAG: str(entry.size_bytes)}
+    return Frame(entry.index, tags, b"")
 
 
 def wants_protobuf(request: web.Request, *, raw: bool = False) -> bool:
@@ -52,13 +59,18 @@ def render_entries(
 
 
 def _render_raw(entry: Entry, *, with_owner: bool) -> web.Response:
-    headers = {
+    headers = raw_headers(entry, with_owner=with_owner)
+    return web.Response(body=entry.data, content_type="application/octet-stream", headers=headers)
+
+
+def raw_headers(entry: Entry, *, with_owner: bool) -> dict[str, str]:
+    """Return the headers of a raw payload, which say what a frame would."""
+    return {
         names.INDEX_HEADER: str(entry.index),
         names.REQUEST_ID_HEADER: header_text(entry.shown_id(with_owner=with_owner)),
         # JSON escapes make it ASCII, as a header must be.
         names.TAGS_HEADER: header_json(json.dumps(entry.tags(with_owner=with_owner))),
     }
-    return web.Response(body=entry.data, content_type="application/octet-stream", headers=headers)
 
 
 def render_attributes(request: web.Request, queue: Queue, state: QueueState) -> web.Response:

@@ -17,8 +17,13 @@ from queue_service.errors import ServiceError
 from queue_service.store.entry import Delivery
 from queue_service.web.connection import begin_stream, cut, grant_patience, has_left, probe
 from queue_service.web.eas.reader import Reader
-from queue_service.web.eas.render import to_frame
-from queue_service.web.eas.watch import WatchOptions, read_options, subscribe
+from queue_service.web.eas.watch import (
+    WatchOptions,
+    committed_at_once,
+    frame_of,
+    read_options,
+    subscribe,
+)
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import Parameters
 from queue_service.web.tokens import admission_of
@@ -85,14 +90,14 @@ async def _write_frames(
         for delivery in batch:
             if subscriber.ended is Ended.REVOKED:
                 return
-            data = frame.encode(
-                to_frame(
-                    delivery.entry, index_only=options.index_only, with_owner=reader.shows_owner
-                )
-            )
+            try:
+                data = frame.encode(await frame_of(reader, delivery.entry, options))
+            except ServiceError as error:
+                log.warning("A watch ends: %s", error)
+                return
             await response.write(_LENGTH.pack(len(data)) + data)
         if options.auto_commit:
-            indexes = [delivery.entry.index for delivery in batch]
+            indexes = committed_at_once(delivery.entry for delivery in batch)
             try:
                 await reader.queue.commit(subscriber.gid, subscriber.uid, indexes)
             except ServiceError as error:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from aiohttp import WSMsgType, web
@@ -12,12 +12,15 @@ from aiohttp import WSMsgType, web
 from client_sdk.cancellation import end_task
 from client_sdk.wire import frame, names
 from client_sdk.wire.codes import CloseCode
+from client_sdk.wire.frame import Frame
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import BadParameter, ServiceError
 from queue_service.settings.process import Settings
+from queue_service.store.entry import Entry
 from queue_service.web.connection import cut, grant_patience
+from queue_service.web.eas.contents import FRAME_BYTES, for_watch
 from queue_service.web.eas.reader import Reader
-from queue_service.web.eas.render import to_frame
+from queue_service.web.eas.render import to_empty_frame, to_frame
 from queue_service.web.keys import SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.tokens import admission_of
@@ -82,6 +85,25 @@ async def subscribe(
         },
     )
     return subscriber
+
+
+async def frame_of(reader: Reader, entry: Entry, options: WatchOptions) -> Frame:
+    """Return the frame of an entry, with its data if a frame has room for it."""
+    if not options.index_only:
+        filled = await for_watch(reader.queue, entry)
+        if filled is None:
+            return to_empty_frame(entry, with_owner=reader.shows_owner)
+        entry = filled
+    return to_frame(entry, index_only=options.index_only, with_owner=reader.shows_owner)
+
+
+def committed_at_once(entries: Iterable[Entry]) -> list[int]:
+    """Return the indexes of what the client has received, for a watch that commits by itself."""
+    return [
+        entry.index
+        for entry in entries
+        if (file := entry.payload_file) is None or file.size_bytes <= FRAME_BYTES
+    ]
 
 
 async def watch_over_websocket(
@@ -152,17 +174,11 @@ async def _send_frames(
                 if subscriber.ended is Ended.REVOKED:
                     break
                 await socket.send_bytes(
-                    frame.encode(
-                        to_frame(
-                            delivery.entry,
-                            index_only=options.index_only,
-                            with_owner=reader.shows_owner,
-                        )
-                    )
+                    frame.encode(await frame_of(reader, delivery.entry, options))
                 )
             if options.auto_commit and subscriber.ended is not Ended.REVOKED:
                 # After sending, so that what was not sent is delivered to another subscriber.
-                indexes = [delivery.entry.index for delivery in batch]
+                indexes = committed_at_once(delivery.entry for delivery in batch)
                 await reader.queue.commit(subscriber.gid, subscriber.uid, indexes)
     except ConnectionResetError:
         return

@@ -26,6 +26,7 @@ from queue_service.web.jobs.options import read_options
 from queue_service.web.jobs.show import path_of
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
+from queue_service.web.payload import Payload
 from queue_service.web.strict_json import TOO_DEEP, dumps, no_constant
 from queue_service.web.tokens import check_admission, settle
 
@@ -75,7 +76,7 @@ class _Batch:
         self._service = service
         self._putter = putter
         # JSON may need two bytes for one; longer lines are not even kept.
-        self._line_bytes = 2 * service.input.limits.payload_bytes + FRAMING_BYTES
+        self._line_bytes = 2 * service.input.limits.read_bytes + FRAMING_BYTES
         self._step: list[tuple[int, bytes | TooLong]] = []
         self._step_bytes = 0
 
@@ -144,7 +145,7 @@ async def _put_line(
         job_id = options.id or request.app[REQUEST_IDS].next()
         asked = json.dumps(given, sort_keys=True)
         submission = to_submission(
-            service, options, data, job_id=job_id, asked=asked, putter=putter
+            service, options, Payload(data), job_id=job_id, asked=asked, putter=putter
         )
         submitted = await service.tickets.submit(submission)
         job_id = plain_name(submitted.name)

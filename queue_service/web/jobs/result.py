@@ -10,6 +10,7 @@ from client_sdk.wire.codes import Code
 from queue_service.service.service import Service
 from queue_service.store.entry import Entry, Filter, Read
 from queue_service.store.ticket import Seen, State
+from queue_service.web.file_response import file_headers
 from queue_service.web.header_text import header_json, header_text
 from queue_service.web.jobs.find import find, viewer_for, wait_for_end
 from queue_service.web.jobs.problem import Problem, no_such_job
@@ -22,6 +23,8 @@ from queue_service.web.strict_json import json_response, no_constant
 LOOK_INTO_BYTES = 1024 * 1024
 #: As much of an error's text is shown, in characters.
 MAX_DETAIL = 8192
+#: So many bytes have as many characters, whichever those are.
+MAX_DETAIL_BYTES = 4 * MAX_DETAIL
 
 
 async def get_result(request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -36,7 +39,7 @@ async def get_result(request: web.Request, caller: Caller) -> web.StreamResponse
 
 async def answer_with_result(
     request: web.Request, service: Service, seen: Seen, headers: dict[str, str] | None = None
-) -> web.Response:
+) -> web.StreamResponse:
     """Answer with what a job has come to: 200, 202 while it is open, 204, 304; or a problem."""
     headers = dict(headers or {})
     if not seen.known:
@@ -52,7 +55,7 @@ async def answer_with_result(
         if known & {str(seen.result_index), "*"}:
             return web.Response(status=304, headers={"ETag": etag})
         if entry := await _read(service, seen):
-            return _render(entry, {**headers, "ETag": etag})
+            return _render(service, entry, {**headers, "ETag": etag})
     if seen.state is State.SUCCEEDED:
         if seen.ticket.get("empty"):
             return web.Response(status=204, headers=headers)
@@ -63,7 +66,7 @@ async def answer_with_result(
             job_id=seen.id,
         )
     entry = await _read(service, seen) if seen.result_index else None
-    raise _failure(seen, entry)
+    raise _failure(seen, entry and await service.files.with_beginning(entry, MAX_DETAIL_BYTES))
 
 
 async def show_whole(request: web.Request, service: Service, seen: Seen) -> dict[str, object]:
@@ -71,6 +74,7 @@ async def show_whole(request: web.Request, service: Service, seen: Seen) -> dict
     job = await show(service, seen, whole=True)
     error = job["error"]
     if isinstance(error, dict) and seen.result_index and (entry := await _read(service, seen)):
+        entry = await service.files.with_beginning(entry, MAX_DETAIL_BYTES)
         error["message"] = entry.data.decode("utf-8", "replace")[:MAX_DETAIL]
     return job
 
@@ -104,7 +108,7 @@ def _error(seen: Seen, detail: str) -> dict[str, object] | None:
     return error and {**error, "message": detail}
 
 
-def _render(entry: Entry, headers: dict[str, str]) -> web.Response:
+def _render(service: Service, entry: Entry, headers: dict[str, str]) -> web.StreamResponse:
     headers |= {
         names.REQUEST_ID_HEADER: header_text(entry.request_id),
         names.INDEX_HEADER: str(entry.index),
@@ -112,6 +116,12 @@ def _render(entry: Entry, headers: dict[str, str]) -> web.Response:
         # What a model wrote is never to be taken for a page of ours.
         "X-Content-Type-Options": "nosniff",
     }
+    if (file := entry.payload_file) is not None:
+        about = file_headers(
+            content_type=file.content_type, filename=file.filename, sha256=file.sha256
+        )
+        # It answers a range with a part, and has an ETag of its own.
+        return web.FileResponse(service.files.path(file), headers={**headers, **about})
     body, kind = entry.data, kind_of(entry.data)
     charset = "utf-8" if kind == "text/plain" else None
     return web.Response(body=body, content_type=kind, charset=charset, headers=headers)

@@ -8,12 +8,13 @@ from queue_service.store.putter import Putter
 from queue_service.store.ticket import Submission
 from queue_service.web.jobs.options import Options
 from queue_service.web.parameters import as_text
+from queue_service.web.payload import Payload
 
 
 def to_submission(
     service: Service,
     options: Options,
-    data: bytes,
+    payload: Payload,
     *,
     job_id: str,
     asked: str,
@@ -21,10 +22,10 @@ def to_submission(
 ) -> Submission:
     """Return what is stored.  asked: the options as sent, to recognize a repeated put."""
     digest = hashlib.sha256(f"{asked}\n{options.content_type}\n".encode("utf-8", "surrogatepass"))
-    digest.update(data)
+    digest.update(payload.fingerprint)
     return Submission(
         request_id=job_id,
-        data=data,
+        data=payload.data,
         digest=digest.hexdigest(),
         keep_ms=service.tickets.keep_ms,
         told_ms=service.tickets.told_ms,
@@ -44,4 +45,5 @@ def to_submission(
             max_delivery=service.description.settings.max_delivery,
         ),
         putter=putter,
+        files=payload.files,
     )

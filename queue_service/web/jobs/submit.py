@@ -9,7 +9,7 @@ from queue_service.errors import BadParameter, IdInUse
 from queue_service.service.access import Scope
 from queue_service.service.service import Service
 from queue_service.store.ticket import Seen
-from queue_service.web.body import let_go_of_body, read_body
+from queue_service.web.body import let_go_of_body
 from queue_service.web.jobs.batch import NDJSON, put_batch
 from queue_service.web.jobs.events import EVENT_STREAM, stream_events
 from queue_service.web.jobs.find import find_by_name, wait_for_end
@@ -21,6 +21,7 @@ from queue_service.web.jobs.submission import to_submission
 from queue_service.web.jobs.wanted_wait import WAIT, wanted_wait
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.parameters import read_key
+from queue_service.web.payload import receiving
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import check_admission, may, settle
@@ -58,26 +59,28 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
         most_not_before_s=settings.max_not_before_s,
     )
     wait_s = wanted_wait(request)
-    data = await read_body(
-        request,
-        limit_bytes=service.input.limits.payload_bytes,
-        timeout_s=settings.body_timeout_s,
-    )
     asked = "&".join(f"{name}={value}" for name, value in sorted(asked_for))
-    if wait_s or _wants_events(request):
-        check_admission(request)
-    else:
-        settle(request)
-    job_id = options.id or request.app[REQUEST_IDS].next()
-    submission = to_submission(
-        service, options, data, job_id=job_id, asked=asked, putter=caller.putter
-    )
-    try:
-        submitted = await service.tickets.submit(submission)
-    except IdInUse as error:
-        raise conflict(error, 409 if options.id else 422) from None
+    async with receiving(
+        request,
+        service.files,
+        service.input.limits,
+        timeout_s=settings.body_timeout_s,
+        content_type=options.content_type,
+    ) as payload:
+        if wait_s or _wants_events(request):
+            check_admission(request)
+        else:
+            settle(request)
+        job_id = options.id or request.app[REQUEST_IDS].next()
+        submission = to_submission(
+            service, options, payload, job_id=job_id, asked=asked, putter=caller.putter
+        )
+        try:
+            submitted = await service.tickets.submit(submission)
+        except IdInUse as error:
+            raise conflict(error, 409 if options.id else 422) from None
     # The wait for the result may be long, and the input is stored.
-    del data, submission
+    del payload, submission
     let_go_of_body(request)
     seen = await find_by_name(service, submitted.name)
     # A request may return the result of what it has put itself.  A repeated put returns that of an

@@ -27,6 +27,7 @@ from queue_service.errors import (
 from queue_service.service.service import Service
 from queue_service.store.entry import Filter, Read
 from queue_service.store.owners import plain_name
+from queue_service.store.rules import MOST_READ_BYTES
 from queue_service.store.ticket import Event, Seen, State, Submission
 from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.body import let_go_of_body, read_body
@@ -77,7 +78,7 @@ async def _answer(
 ) -> web.StreamResponse:
     settings, services = request.app[SETTINGS], request.app[SERVICES]
     # No body may be larger than what the most generous service takes.
-    limit = max((s.input.limits.payload_bytes for s in services), default=0)
+    limit = max((s.input.limits.read_bytes for s in services), default=0)
     body = await read_body(request, limit_bytes=limit, timeout_s=settings.body_timeout_s)
     asked = read_asked(kind, body)
     caller = await somewhere.to(asked.service)
@@ -233,6 +234,12 @@ class _Answering:
         if seen.result_index:
             read = Read(Filter(request_id=seen.id, owner=seen.owner), 1, take=False)
             entry = next(iter(await self._service.sink.get(read)), None)
+        if entry is not None:
+            if entry.size_bytes > MOST_READ_BYTES:
+                raise AnswerRefused(
+                    502, BAD_ANSWER, f"the answer has {entry.size_bytes} bytes, too many for JSON"
+                )
+            entry = await self._service.files.with_beginning(entry, MOST_READ_BYTES)
         if seen.state is not State.SUCCEEDED or (entry is None and not seen.ticket.get("empty")):
             raise failure(seen, entry)
         output = entry.data if entry else b""

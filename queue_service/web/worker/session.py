@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from aiohttp import WSMsgType, web
@@ -31,7 +31,7 @@ from client_sdk.wire.load import Load
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import CredentialEnded, ServiceError, StoreUnavailable
 from queue_service.service.service import Service
-from queue_service.store.entry import MAX_REASON_LENGTH, Completed, Delivery
+from queue_service.store.entry import Delivery
 from queue_service.store.owners import Viewer, plain_name
 from queue_service.web.body import held_by
 from queue_service.web.connection import cut, measure
@@ -44,9 +44,10 @@ from queue_service.web.websocket import (
     require_upgrade,
     send_ping,
 )
-from queue_service.web.worker.deliveries import to_rejected, to_wire
+from queue_service.web.worker.deliveries import to_rejected, to_wire, with_payload
 from queue_service.web.worker.event_recorder import EventRecorder
 from queue_service.web.worker.intake import Intake
+from queue_service.web.worker.results import to_completed
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ async def serve_work(request: web.Request, caller: Caller) -> web.StreamResponse
     socket = web.WebSocketResponse(
         autoping=False,
         timeout=CLOSE_TIMEOUT_S,
-        max_msg_size=max(LEAST_MESSAGE_BYTES, service.sink.limits.payload_bytes + FRAMING_BYTES),
+        max_msg_size=max(LEAST_MESSAGE_BYTES, service.sink.limits.read_bytes + FRAMING_BYTES),
         compress=False,
     )
     await socket.prepare(request)
@@ -136,6 +137,7 @@ class _Work:
         self._refusals: set[asyncio.Task[None]] = set()
         self._answering_bytes = 0
         self._pings: set[asyncio.Task[None]] = set()
+        self._takes_files = False
 
     async def run(self) -> None:
         """Receive Hello, then deliver and listen until the connection ends."""
@@ -147,6 +149,7 @@ class _Work:
 
     async def _run(self) -> None:
         hello = await self._hello()
+        self._takes_files = hello.takes_files
         self._admission.check()
         subscriber, lost = await self._queue.subscribe(
             self._service.workers_gid,
@@ -299,32 +302,17 @@ class _Work:
     async def _complete(
         self, subscriber: Subscriber, message: wire.Completions
     ) -> list[wire.Outcome]:
-        limit = self._service.sink.limits.payload_bytes
         too_big, items, done = [], [], []
         for item in message.completions:
-            result = item.result
-            if result is not None and (
-                len(result.data) > limit or _size(result.tags) > self._settings.max_header_bytes
-            ):
+            completed = await to_completed(
+                self._service, subscriber, item, most_tag_bytes=self._settings.max_header_bytes
+            )
+            if completed is None:
                 # The worker keeps the delivery, and answers it with something smaller.
                 too_big.append(wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG))
                 continue
             items.append(item)
-            data, tags = (result.data, result.tags) if result else (None, {})
-            failed = item.failed or wire.Failure("")
-            done.append(
-                Completed(
-                    subscriber.gid,
-                    subscriber.uid,
-                    item.index,
-                    item.attempt,
-                    data,
-                    tags,
-                    failed_code=failed.code,
-                    failed_reason=failed.reason[:MAX_REASON_LENGTH],
-                    failed_type=failed.type,
-                )
-            )
+            done.append(completed)
         accepted = await self._queue.complete(done)
         for item, is_accepted in zip(items, accepted, strict=True):
             self._events.ended(item.index, completed=is_accepted)
@@ -347,8 +335,7 @@ class _Work:
                 # Before the deliveries: the same entry may be delivered again, as another attempt.
                 if taken := subscriber.next_taken():
                     await self._send(wire.Taken(tuple(wire.Held(*pair) for pair in taken)))
-                if batch:
-                    await self._send(wire.Deliveries(tuple(map(self._to_wire, batch))))
+                await self._send_deliveries(subscriber, batch)
                 if stops := subscriber.next_stops():
                     await self._send(wire.Stops(tuple(wire.Held(*pair) for pair in stops)))
                 # Last: the worker may end once it has finished what came before.
@@ -364,9 +351,21 @@ class _Work:
         code, reason = CLOSINGS[ended]
         await self._socket.close(code=code, message=reason)
 
-    def _to_wire(self, delivery: Delivery) -> wire.Delivery:
-        self._events.began(delivery.entry.index)
-        return to_wire(self._service, delivery)
+    async def _send_deliveries(self, subscriber: Subscriber, batch: Sequence[Delivery]) -> None:
+        for delivery in batch:
+            self._events.began(delivery.entry.index)
+        small = [one for one in batch if self._takes_files or not one.entry.files]
+        if small:
+            await self._send(
+                wire.Deliveries(tuple(to_wire(self._service, delivery) for delivery in small))
+            )
+        # One at a time: each is in memory as a whole.
+        for delivery in () if len(small) == len(batch) else batch:
+            if self._takes_files or not delivery.entry.files:
+                continue
+            filled = await with_payload(self._service, subscriber, delivery)
+            if filled is not None:
+                await self._send(wire.Deliveries((to_wire(self._service, filled),)))
 
     def _refuse(self, error: ServiceError | None) -> None:
         """Close the connection: there is no space for its message, or it was too slow."""
@@ -389,11 +388,6 @@ def _described(load: Load) -> dict[str, object]:
     """Return a load for operators; what a worker writes into it cannot grow without limit."""
     state, reason = load.gpu_state[:_MAX_NAME_LENGTH], load.gpu_reason[:MAX_GPU_REASON_LENGTH]
     return asdict(replace(load, gpu_state=state, gpu_reason=reason))
-
-
-def _size(tags: Mapping[str, str]) -> int:
-    """Return how many characters tags have: a client may get them as headers."""
-    return sum(len(name) + len(value) for name, value in tags.items())
 
 
 def _outcome(item: wire.Completion | wire.Rejection, accepted: bool) -> wire.Outcome:

@@ -47,8 +47,8 @@ CASES = [
     ),
     Case(
         "payload-of-both",
-        (28_799, 64 * KIB),
-        (1799, KIB * KIB),
+        (230_399, 64 * KIB),
+        (230_399, KIB * KIB),
         {"input": {"max_payload_size_kb": 64}, "sink": {"max_payload_size_kb": 1024}},
     ),
     Case(
@@ -67,12 +67,12 @@ CASES = [
     Case(
         "length-and-payload",
         (999, HALF_OF_1000 // 1000),
-        (14_399, 32 * KIB),
+        (57_599, 32 * KIB),
         {"memory": 1000, "input": {"max_length": 999}, "sink": {"max_payload_size_kb": 32}},
     ),
     Case(
         "ratio-and-payload",
-        (184_319, 16 * KIB),
+        (368_639, 16 * KIB),
         (92_159, 8 * KIB),
         {"sink_memory_ratio": 0.2, "input": {"max_payload_size_kb": 16}},
     ),

@@ -1,12 +1,13 @@
 -- prelude/answers: results, and errors in their place.
--- uses: entries, evictions, rules, tickets
+-- uses: contents, entries, evictions, rules, tickets
 --
 -- The sink reserves a place for the result of each held input entry.  An error takes that place: the
 -- call that stores it also ends the hold.
 local answered = false
 
+-- Tags of an answer: those of its entry, with `extra` over them.  The entry's contents stay its own.
 local function laid_over(text, extra)
-    local tags = cjson.decode(text)
+    local tags = Contents.without_marks(cjson.decode(text))
     for name, value in pairs(extra) do
         tags[name] = value
     end
@@ -16,7 +17,7 @@ end
 -- Store the result or the error of an input entry.  Its place was reserved, or the sink evicts.
 local function answer(request_id, tags, data, now)
     if Rules.sink_evicts then
-        Evictions.make_room(peer, length(peer), Rules.sink_capacity, request_id)
+        Evictions.make_room(peer, length(peer) + more_places[peer], Rules.sink_capacity, request_id, data)
     end
     Entries.append(peer, 0, { 'r', request_id, 't', tags, 'a', now, 'd', data, 'p', '', 'c', '' })
     answered = true
@@ -24,8 +25,7 @@ end
 
 -- Whether the sink has room for a result that has no place reserved.
 local function sink_has_room()
-    local kept = tonumber(redis.call('HGET', own.meta, 'held') or 0)
-    return Rules.sink_evicts or length(peer) + kept < Rules.sink_capacity
+    return Rules.sink_evicts or Contents.sink_room() > 0
 end
 
 -- The request expires: its client learns that from a result, or from the ticket alone if the sink

@@ -1,9 +1,15 @@
 -- prelude/dead_letters: dead letters.
--- uses: owners, records, rules
-local function forget_letter(q, index)
+-- uses: contents, owners, records, rules
+
+-- letter: what `letter_of` says of it.
+local function forget_letter(q, index, letter)
     redis.call('HDEL', q.dead, index)
     redis.call('HDEL', q.dead_data, index)
-    return redis.call('ZREM', q.dead_order, index) == 1
+    if redis.call('ZREM', q.dead_order, index) == 0 then
+        return false
+    end
+    Contents.let_go(letter and letter.tags)
+    return true
 end
 
 local function letter_of(index)
@@ -51,12 +57,14 @@ local function park(gid, index, fields, lane, letter)
     redis.call('HSET', own.dead_data, index, fields[DATA])
     redis.call('ZADD', own.dead_order, number, index)
     redis.call('HINCRBY', own.meta, 'parked', 1)
+    Contents.hold(fields[TAGS])
     local beyond = redis.call('ZCARD', own.dead_order) - Rules.max_dead_letters
     if beyond <= 0 then
         return
     end
     for _ = 1, math.min(beyond, 100) do
-        forget_letter(own, next_to_crowd_out())
+        local crowded_out = next_to_crowd_out()
+        forget_letter(own, crowded_out, letter_of(crowded_out))
         redis.call('HINCRBY', own.meta, 'crowded_out', 1)
     end
 end

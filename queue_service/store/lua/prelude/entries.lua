@@ -1,5 +1,5 @@
 -- prelude/entries: how entries are added, removed and matched by a filter.
--- uses: gaps, groups, lines, meanings, owners, records, request_ids, rules, tickets
+-- uses: contents, gaps, groups, lines, meanings, owners, records, request_ids, rules, tickets
 
 local sink_space = false
 local is_index_given = {}
@@ -41,6 +41,7 @@ local function remove(q, index, lane, request_id, tags, answered_by)
         return false
     end
     RequestIds.unlink(q, request_id, index)
+    Contents.leave(q, tags)
     Owners.note_owned(Owners.place_of(q, lane), request_id, padded(index), false)
     if Tickets.may_have_ticket(tags) then
         Tickets.note_removed(request_id)
@@ -135,6 +136,7 @@ local function append(q, lane, fields)
     local last = last_index[q] or tonumber(redis.call('HGET', q.meta, 'last') or 0)
     last_index[q], is_index_given[q] = last + 1, true
     local index = string.format('%.0f', last + 1)
+    Contents.enter(q, fields)
     redis.call('XADD', q.lanes[lane], index .. '-0', unpack(fields))
     RequestIds.link(q, fields[REQUEST_ID], index)
     Owners.note_owned(Owners.place_of(q, lane), fields[REQUEST_ID], padded(index), true)

@@ -18,6 +18,7 @@ local function flush()
     flush_if_made(modules.owners)
     flush_if_made(modules.lines)
     flush_if_made(modules.writes)
+    flush_if_made(modules.contents)
     flush_if_made(modules.entries)
     -- Lines can be closed once everything is stored.  A call that has not touched them may have
     -- removed the last thing that kept them open, such as a member of a group.

@@ -1,5 +1,5 @@
 -- prelude/evictions: what a full queue drops for a new entry.
--- uses: entries, lists, owners
+-- uses: contents, entries, lists, owners
 --
 -- The owner with most entries loses its oldest one; the new entry counts for the owner that puts it.
 -- So no owner can push out the entries of another by putting more, and an owner without entries
@@ -104,18 +104,19 @@ function eviction.next(q, name)
     return first_of_owner(q, owner) or mine == 0 and oldest_of_all or nil
 end
 
--- Drop entries until there is room for one more under this name, as far as this call may.
--- `stored` counts what takes up capacity, delayed jobs too.  Returns how many were dropped.
-function eviction.make_room(q, stored, capacity, name)
+-- Drop entries until there is room for one more with this data, under this name, as far as this call
+-- may.  `stored` counts what takes up capacity, delayed jobs too.  Returns how many places are free now.
+function eviction.make_room(q, stored, capacity, name, data)
     local gone = 0
-    while stored - gone >= capacity and (gone == 0 or to_shrink > 0) do
+    while Contents.is_full(q, stored - gone, #data, capacity) and (gone == 0 or to_shrink > 0) do
         local index = eviction.next(q, name)
         if not index then
             break
         end
+        local places = more_places[q]
         Entries.remove(q, index)
         to_shrink = to_shrink - (gone > 0 and 1 or 0)
-        gone = gone + 1
+        gone = gone + 1 + places - more_places[q]
     end
     return gone
 end

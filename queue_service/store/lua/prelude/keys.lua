@@ -4,8 +4,8 @@
 --
 -- keys     1..21   the queue that the script works on    (see keys.py for what each holds)
 --          22..42  the other queue of the same service
---          43..52  keys of the service: tickets, times, delayed, stops, lines, shares, running,
---                  owned, gaps, due
+--          43..54  keys of the service: tickets, times, delayed, stops, lines, shares, running,
+--                  owned, gaps, due, file_holders, unneeded
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
 --          3  the rules of the service (see rules.lua)
@@ -33,33 +33,38 @@ local own, peer = queue(0), queue(QUEUE_KEYS)
 local input = role == 'input' and own or peer
 local sink = role == 'input' and peer or own
 
-local SHARED_KEYS = 10
+local SHARED_KEYS = 12
 local tickets, times = KEYS[2 * QUEUE_KEYS + 1], KEYS[2 * QUEUE_KEYS + 2]
 local delayed, stops = KEYS[2 * QUEUE_KEYS + 3], KEYS[2 * QUEUE_KEYS + 4]
 local lines, shares = KEYS[2 * QUEUE_KEYS + 5], KEYS[2 * QUEUE_KEYS + 6]
 local running, owned = KEYS[2 * QUEUE_KEYS + 7], KEYS[2 * QUEUE_KEYS + 8]
 local gaps, due_jobs = KEYS[2 * QUEUE_KEYS + 9], KEYS[2 * QUEUE_KEYS + 10]
+local file_holders, unneeded = KEYS[2 * QUEUE_KEYS + 11], KEYS[2 * QUEUE_KEYS + 12]
 -- The position of the first key that only this script has.
 local OWN_KEYS = 2 * QUEUE_KEYS + SHARED_KEYS + 1
 
 -- The number of the stored format.  Increase it if older versions would misread what this one writes:
 -- the first write then stores the number, and older versions refuse the queue.
-local FORMAT = 3
--- By queue, the number that it has stored.  A queue without lines and owners (see lines.lua, owners.lua)
--- has the first format, so that older versions can still use it.
+local FORMAT = 4
+-- By queue, the number that it has stored.  A queue without lines, owners and files (see lines.lua,
+-- owners.lua, contents.lua) has the first format, so that older versions can still use it.
 local format_of = {}
 -- The first index of the input queue that waits in lines; false if there are no lines.
 local lines_from
 -- Since when the service is paused, ms since 1970: then the input queue delivers nothing.
 local paused_at
+-- By queue, the places that its large entries take beyond the first (see contents.lua).
+local more_places = {}
 for _, q in ipairs({ own, peer }) do
-    local format
+    local known
     if q == input then
-        local known = redis.call('HMGET', q.meta, 'format', 'lined', 'paused')
-        format, lines_from, paused_at = known[1], known[2], known[3]
+        known = redis.call('HMGET', q.meta, 'format', 'places', 'lined', 'paused')
+        lines_from, paused_at = known[3], known[4]
     else
-        format = redis.call('HGET', q.meta, 'format')
+        known = redis.call('HMGET', q.meta, 'format', 'places')
     end
+    local format = known[1]
+    more_places[q] = tonumber(known[2] or 0)
     if format and tonumber(format) > FORMAT then
         return redis.error_reply('NEWER_FORMAT ' .. format .. ' ' .. FORMAT)
     end

@@ -1,5 +1,5 @@
 -- prelude/lines: the fair order between owners.  The entries of each owner wait in a separate line.
--- uses: owners, rules, writes
+-- uses: contents, owners, rules, writes
 --
 -- An owner is an account of quotas.lua.  Its entries carry it in the field `o`: "<account>:<most at
 -- once, 0 for any number>".  Entries that the service's own token puts have the owner "".
@@ -187,6 +187,7 @@ function line.remove_delayed(id)
         redis.call('XDEL', delayed, id)
         Owners.note_owned('d', found[1][2][REQUEST_ID], Owners.padded_id(id), false)
         line.count_delayed(found[1][2], -1)
+        Contents.leave(input, found[1][2][TAGS])
     end
     return found[1] and found[1][2]
 end

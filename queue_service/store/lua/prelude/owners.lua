@@ -81,8 +81,8 @@ local function write_owned(write)
         add(q, '', -sum)
     end
     if format_of[input] < OWNED_FORMAT then
-        format_of[input] = FORMAT
-        redis.call('HSET', input.meta, 'format', FORMAT)
+        format_of[input] = OWNED_FORMAT
+        redis.call('HSET', input.meta, 'format', OWNED_FORMAT)
     end
 end
 

@@ -1,5 +1,5 @@
 -- prelude/quotas: the limits of the token that puts.
--- uses: lines, owners, rules
+-- uses: contents, lines, owners, rules
 --
 -- A putter is the text "<account> <most waiting> <most at once> <ms between puts> <burst>
 -- <1 if its priority overtakes other owners> <most results in the sink>".  A limit of 0 means none; the
@@ -17,8 +17,7 @@ function quota.may_have_result(results, room)
     if Rules.sink_evicts or results == 0 then
         return true
     end
-    room = room or Rules.sink_capacity - length(sink)
-        - tonumber(redis.call('HGET', input.meta, 'held') or 0)
+    room = room or Contents.sink_room()
     return results < SHARE * room
 end
 

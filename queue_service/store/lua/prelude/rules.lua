@@ -1,6 +1,7 @@
 -- prelude/rules: the limits and policies of the queue, as rules.py writes them.
 local EXPECTED = {
     capacity = 'number', evicts = 'boolean', sink_capacity = 'number', sink_evicts = 'boolean',
+    place_bytes = 'number', sink_place_bytes = 'number', result_places = 'number',
     max_delivery = 'number', has_retry_policy = 'boolean', dead_message_policy = 'string',
     max_dead_letters = 'number', max_idle_ms = 'number', fair = 'boolean',
     idempotency_ms = 'number', max_events = 'number', max_event_bytes = 'number',

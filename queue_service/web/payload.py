@@ -1,0 +1,96 @@
+"""Receives a payload: a small one in memory, a large one as a stream into a file."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from queue_service.errors import FrameTooBig
+from queue_service.service.payload_files import PayloadFiles
+from queue_service.store.payload import FileOfEntry, payload_of
+from queue_service.store.rules import Limits
+from queue_service.web.body import held_by, let_go_of_body, read_body, read_pieces
+from queue_service.web.budget import SMALL_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A payload that has arrived.  files: with it, if it is large; `data` is empty then."""
+
+    data: bytes
+    files: tuple[FileOfEntry, ...] = ()
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What tells it from other payloads."""
+        file = payload_of(self.files)
+        return self.data if file is None else bytes.fromhex(file.sha256)
+
+
+@asynccontextmanager
+async def receiving(
+    request: web.Request,
+    files: PayloadFiles,
+    limits: Limits,
+    *,
+    timeout_s: float,
+    content_type: str = "",
+) -> AsyncIterator[Payload]:
+    """Give the payload to a block that puts it; after an error nothing is left of it.
+
+    Raises FrameTooBig above what the queue takes, and what `read_body` and `PayloadFiles.store` do.
+    """
+    payload = await _receive(request, files, limits, timeout_s, content_type)
+    try:
+        yield payload
+    except BaseException:
+        # Shielded: a client that goes away cancels its request.
+        await asyncio.shield(files.settle(payload.files))
+        raise
+
+
+async def _receive(
+    request: web.Request, files: PayloadFiles, limits: Limits, timeout_s: float, content_type: str
+) -> Payload:
+    if not limits.has_files or request.content.is_eof():
+        data = await read_body(request, limit_bytes=limits.payload_bytes, timeout_s=timeout_s)
+        if len(data) <= limits.stored_bytes:
+            return Payload(data)
+        return _outside(await files.store_bytes(data, limits, content_type=content_type))
+    announced = request.content_length
+    if announced is not None and announced > limits.payload_bytes:
+        raise FrameTooBig(announced, limits.payload_bytes)
+    # A file may take longer than a body in memory: each piece has the time of a whole body.
+    is_large = announced is not None and announced > limits.stored_bytes
+    pieces = read_pieces(request, timeout_s=timeout_s, is_each=is_large)
+    begin = bytearray()
+    async for piece in pieces:
+        begin += piece
+        if len(begin) > limits.stored_bytes:
+            break
+        if len(begin) > SMALL_BYTES:
+            held_by(request).set(len(begin))
+    else:
+        return Payload(bytes(begin))
+    let_go_of_body(request)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield bytes(begin)
+        begin.clear()
+        async for piece in pieces:
+            yield piece
+
+    return _outside(
+        await files.store(
+            whole(),
+            limit_bytes=limits.payload_bytes,
+            content_type=content_type,
+            announced_bytes=announced if "Content-Encoding" not in request.headers else None,
+        )
+    )
+
+
+def _outside(file: FileOfEntry) -> Payload:
+    return Payload(b"", (file,))
