@@ -155,12 +155,12 @@ async def test_a_version_refuses_entries_that_are_stored_in_a_newer_way(
                 assert answer.status == 503
                 assert answer.headers[names.ERROR_CODE_HEADER] == "NEWER_FORMAT"
                 sentence = await answer.text()
-            assert "format 4" in sentence
+            assert "format 5" in sentence
             assert "format 4" in sentence
 
         async def not_ready() -> bool:
             async with session.get(f"{service.url}/readyz") as answer:
-                return answer.status == 503 and "format 4" in await answer.text()
+                return answer.status == 503 and "format 5" in await answer.text()
 
         await wait_until(not_ready, "a balancer sends nobody here any more")
         assert service.log.count("format 4") == 1
