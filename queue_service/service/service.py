@@ -240,7 +240,7 @@ class Service:
             return Limits(entries, payload_bytes, place_bytes=place_bytes(queue))
         inline_bytes = process.inline_kb * 1024
         if queue.max_length is not None:
-            # Each of so many entries has its share of the memory.
+            # Each entry has its share of the memory.
             inline_bytes = min(inline_bytes, payload_bytes)
         if queue.max_payload_size_kb is None:
             most_mb = min(wanted.max_file_mb or process.max_file_mb, process.max_file_mb)

@@ -75,7 +75,7 @@ def payload_of(files: Sequence[FileOfEntry]) -> FileOfEntry | None:
 
 
 def without_own_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags that somebody else has sent without those that only the store writes."""
+    """Return tags of a worker without those that only the store writes."""
     return {name: value for name, value in tags.items() if name not in _OWN_TAGS}
 
 

@@ -21,7 +21,7 @@ PIECE_BYTES = 256 * 1024
 
 
 def file_headers(*, content_type: str, filename: str, sha256: str) -> dict[str, str]:
-    """Return the headers of a content that somebody else has made."""
+    """Return the headers of a content that a client or a model has made."""
     digest = base64.b64encode(bytes.fromhex(sha256)).decode()
     return {
         "Content-Type": content_type,

@@ -23,7 +23,7 @@ from queue_service.web.strict_json import json_response, no_constant
 LOOK_INTO_BYTES = 1024 * 1024
 #: As much of an error's text is shown, in characters.
 MAX_DETAIL = 8192
-#: So many bytes have as many characters, whichever those are.
+#: The largest number of bytes of this text.
 MAX_DETAIL_BYTES = 4 * MAX_DETAIL
 
 
