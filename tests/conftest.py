@@ -29,7 +29,7 @@ from redis.asyncio import Redis
 from xdist.scheduler import Scheduling
 
 from deploy.local.redis_server import RedisServer
-from tests import preloaded, running
+from tests import forking, running
 from tests.leaks import (
     LEAVES_ENTRIES,
     LEAVES_SUBSCRIBERS,
@@ -38,6 +38,7 @@ from tests.leaks import (
     tasks_left,
     wait_for_no_leaks,
 )
+from tests.preloaded import Preloaded
 from tests.quick import (
     PROCESS,
     REAL_REDIS,
@@ -79,8 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", mark)
     _stop_ignoring_signals()
-    if preloaded.is_available():
-        running.PRELOADED = preloaded.Preloaded()
+    if forking.is_available():
+        running.PRELOADED = Preloaded()
 
 
 def pytest_unconfigure() -> None:

@@ -1,8 +1,9 @@
-"""Lets `penstock up`, itself forked (preloaded.py), fork its queue service and its workers.
+"""Lets `subprocess` fork programs from a process that has imported them (preloaded.py).
 
 What a program starts has to be its child: it waits for it, and the two share signals and ends.  To
-fork from a program with threads is not safe, so a helper is forked before the program runs.  It
-forks on request, with CLONE_PARENT: the parent of the new process is the program.
+fork from a program with threads is not safe, so a helper does it, with CLONE_PARENT: the parent of
+the new process is the program.  `penstock up`, itself forked, has such a helper for its queue
+service and its workers.
 """
 
 import contextlib
@@ -16,20 +17,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from client_sdk.leash import LEASH, tie
 
-#: Programs that the helper can become.
-CHILDREN = ("queue_service", "inference_worker")
-
 #: More than a request with an environment takes, in bytes.
 REQUEST_BYTES = 1 << 20
-
-#: Ends the buffering of standard output.
-UNBUFFERED = "PYTHONUNBUFFERED"
 
 #: From linux/sched.h.
 _CLONE_PARENT = 0x00008000
@@ -43,9 +38,10 @@ _ARGUMENTS = slice(45, 47)
 
 @dataclass(frozen=True)
 class Start:
-    """What a program asks the helper for."""
+    """A program to fork: what `python -m` is given, and how it is started."""
 
     module: str
+    arguments: list[str]
     env: dict[str, str]
     cwd: str
     own_session: bool
@@ -53,38 +49,43 @@ class Start:
     leash: tuple[int, int] | None
 
 
-def fork_helper(is_same_start: Callable[[dict[str, str]], bool]) -> tuple[Start, list[int]] | None:
-    """Fork the helper; return None in the program, and in a new child what it is to become.
+def is_available() -> bool:
+    """Say whether a process can be forked here for its parent."""
+    return sys.platform == "linux" and _CLONE is not None
 
-    is_same_start: whether Python, started with this environment, would be as it is here.
-    """
-    if sys.platform != "linux" or _CLONE is None:
-        return None
+
+def fork_helper(can_fork: Callable[[Start], bool]) -> tuple[Start, list[int]] | None:
+    """Fork the helper; return None in the program, and in a new child what it is to become."""
     program_pid = os.getpid()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork():
         theirs.close()
-        _ask_instead_of_exec(ours, is_same_start)
+        ask_instead_of_exec(lambda: ours, can_fork)
         return None
     ours.close()
     # A Ctrl-C is for the program.
     os.setsid()
-    asked = _serve(theirs) if tie(program_pid, signal.SIGKILL) else None
+    asked = serve(theirs) if tie(program_pid, signal.SIGKILL) else None
     if asked is None:
         # Not `sys.exit`: what was to be done at the exit of the program is not ours.
         os._exit(0)
     return asked
 
 
-def _serve(requests: socket.socket) -> tuple[Start, list[int]] | None:
+def serve(
+    requests: socket.socket, prepare: Callable[[Start], None] = lambda start: None
+) -> tuple[Start, list[int]] | None:
+    """Fork for each request; return None at the end, and in a child what it is to become."""
     while True:
         message, fds, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 3)
         if not message:
             return None
+        start = Start(**json.loads(message))
+        prepare(start)
         pid = _fork_for_parent()
         if not pid:
             requests.close()
-            return Start(**json.loads(message)), fds
+            return start, fds
         for fd in fds:
             os.close(fd)
         requests.send(str(pid).encode())
@@ -105,22 +106,24 @@ def _fork_for_parent() -> int:
     return int(pid)
 
 
-def _ask_instead_of_exec(
-    requests: socket.socket, is_same_start: Callable[[dict[str, str]], bool]
+def ask_instead_of_exec(
+    requests: Callable[[], socket.socket], can_fork: Callable[[Start], bool]
 ) -> None:
-    """Have `subprocess` ask the helper for programs that it can become."""
+    """Have `subprocess` ask a helper, who listens at `requests`, for what it can fork."""
     execute: Any = subprocess._fork_exec  # type: ignore[attr-defined]
-    lock = threading.Lock()
+    # To start the helper is a call of this function too.
+    lock = threading.RLock()
 
     def fork_exec(*given: Any) -> int:
         start = _start_of(*given)
-        if start is None or not is_same_start(start.env):
+        if start is None or not can_fork(start):
             return int(execute(*given))
         stdin, _, _, stdout, _, stderr = given[6:12]
         streams = [mine if fd == -1 else fd for mine, fd in enumerate((stdin, stdout, stderr))]
         with lock:
-            socket.send_fds(requests, [json.dumps(vars(start)).encode()], streams)
-            return int(requests.recv(64))
+            helper = requests()
+            socket.send_fds(helper, [json.dumps(vars(start)).encode()], streams)
+            return int(helper.recv(64))
 
     subprocess._fork_exec = fork_exec  # type: ignore[attr-defined]
 
@@ -134,20 +137,23 @@ def _start_of(
     env: list[bytes] | None,
     *more: Any,
 ) -> Start | None:
-    """Return what these arguments of `_fork_exec` start, if the helper can become it."""
+    """Return what these arguments of `_fork_exec` start, if a fork would be the same."""
     *_, error_fd, _, own_session, group, gid, gids, uid, umask, at_fork, _ = more
     usual = (group, gid, gids, uid, umask, at_fork) == (-1, None, None, None, -1, None)
     words = [os.fsdecode(word) for word in argv]
     leash = None
     if words[:4] == [sys.executable, "-I", "-S", str(LEASH)]:
         leash, words = (int(words[4]), int(words[5])), words[6:]
-    if not usual or kept_fds != (error_fd,) or words[:-1] != [sys.executable, "-P", "-m"]:
+    where = os.fspath(cwd or os.getcwd())
+    if words[:3] == [sys.executable, "-P", "-m"]:
+        del words[1]
+    elif where != os.getcwd():
+        # A module of that folder may come before Python's, which a fork would not see.
         return None
-    if words[-1] not in CHILDREN:
+    if not usual or kept_fds != (error_fd,) or words[:2] != [sys.executable, "-m"]:
         return None
     variables = os.environ if env is None else dict(_variable(item) for item in env)
-    where = os.fspath(cwd or os.getcwd())
-    return Start(words[-1], dict(variables), where, bool(own_session), leash)
+    return Start(words[2], words[3:], dict(variables), where, bool(own_session), leash)
 
 
 def _variable(item: bytes) -> tuple[str, str]:
@@ -165,20 +171,22 @@ def settle(start: Start, streams: list[int]) -> None:
         os.dup2(stream, number)
         if stream > 2:
             os.close(stream)
-    adopt(start.env, start.cwd)
-    show_as([sys.executable, "-P", "-m", start.module])
-
-
-def adopt(env: Mapping[str, str], cwd: str) -> None:
-    """Take this environment and folder, and heed the one variable that Python reads too early."""
-    os.chdir(cwd)
+    os.chdir(start.cwd)
     os.environ.clear()
-    os.environ.update(env)
-    if env.get(UNBUFFERED):
-        sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), write_through=True)
+    os.environ.update(start.env)
+    # The buffering is that of a terminal, of a file, or none, if a variable says so.
+    unbuffered = bool(start.env.get("PYTHONUNBUFFERED"))
+    sys.stdout = io.TextIOWrapper(
+        open(1, "wb", 0 if unbuffered else -1, closefd=False),  # noqa: SIM115
+        encoding=sys.stdout.encoding,
+        errors=sys.stdout.errors,
+        line_buffering=os.isatty(1),
+        write_through=unbuffered,
+    )
+    _show_as([sys.executable, "-m", start.module, *start.arguments])
 
 
-def show_as(argv: list[str]) -> None:
+def _show_as(argv: list[str]) -> None:
     """Be listed with these arguments in /proc, as far as the place of ours suffices."""
     with contextlib.suppress(OSError), open("/proc/self/stat") as file:
         first, end = map(int, file.read().rpartition(")")[2].split()[_ARGUMENTS])

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from client_sdk.leash import LEASH
-from tests.preloaded import Preloaded, PreloadedProcess
+from tests.preloaded import Preloaded
 from tests.waiting import wait_until, wait_until_blocking
 
 #: Forks queue services and workers, in a run of pytest; else each start is a new interpreter.
@@ -69,8 +69,7 @@ class ServerProcess:
         self.env = {**inherited, **env}
         self.log_path = log_path
         self.ready_url = ready_url
-        self._module = argv
-        self.process: subprocess.Popen[bytes] | PreloadedProcess | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def log(self) -> str:
@@ -89,9 +88,6 @@ class ServerProcess:
         """Start the process and do not wait for it."""
         assert not self.running, "the process runs already"
         with self.log_path.open("ab") as log:
-            if PRELOADED and PRELOADED.can_start(self._module, self.env):
-                self.process = PRELOADED.start(self._module, self.env, log)
-                return
             self.process = subprocess.Popen(
                 self.argv,
                 env=self.env,
@@ -159,7 +155,7 @@ class ServerProcess:
         if self.running:
             self._child().terminate()
 
-    def _child(self) -> subprocess.Popen[bytes] | PreloadedProcess:
+    def _child(self) -> subprocess.Popen[bytes]:
         assert self.process is not None, "the process was never started"
         return self.process
 

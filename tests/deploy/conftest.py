@@ -1,11 +1,31 @@
-"""Local modes for tests, each of which is ended after its test."""
+"""Local modes for tests, each of which is ended after its test, and how `penstock` is started."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import running
 from tests.deploy.local_mode import StartUp, Up
+
+#: The files whose subject is a start, an end or an output, or that start all as users do.
+NEW_INTERPRETERS = {
+    "test_demo.py",
+    "test_failing_output.py",
+    "test_folder_of_others.py",
+    "test_interrupted.py",
+    "test_start_up.py",
+}
+
+
+@pytest.fixture(autouse=True)
+def fork_commands(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fork `penstock` for the tests of this folder, except those of NEW_INTERPRETERS."""
+    if running.PRELOADED is None:
+        yield
+        return
+    with running.PRELOADED.forking_commands(request.path.name not in NEW_INTERPRETERS):
+        yield
 
 
 @pytest.fixture

@@ -18,9 +18,7 @@ from deploy.admin import AdminApi
 from deploy.cli import app
 from deploy.errors import DeployError, NotRunning
 from deploy.local.data_dir import DataDir, Running
-from tests import running
 from tests.deploy.processes import descendants
-from tests.preloaded import PreloadedProcess
 from tests.waiting import wait_until_blocking
 
 #: Seconds from the command until everything runs, on a busy machine.
@@ -43,18 +41,11 @@ class Up:
     ) -> None:
         self.data_dir = data_dir
         self._log = log
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
-        env = {**inherited, "COLUMNS": "200", **settings}
-        argv = ["-m", "deploy.cli", "up", "--data", str(data_dir), *options]
-        self.process: subprocess.Popen[bytes] | PreloadedProcess
+        env = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
         with log.open("wb") as file:
-            # In another folder a module may be in the way of Python's, which a fork does not see.
-            if running.PRELOADED and cwd is None and running.PRELOADED.can_start(argv, env):
-                self.process = running.PRELOADED.start(argv, env, file)
-                return
             self.process = subprocess.Popen(
-                [sys.executable, *argv],
-                env=env,
+                [sys.executable, "-m", "deploy.cli", "up", "--data", str(data_dir), *options],
+                env={**env, "COLUMNS": "200", **settings},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -112,11 +103,8 @@ StartUp = Callable[..., Up]
 
 def penstock(up: Up, *arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run a command against this local mode."""
-    argv = ["-m", "deploy.cli", *arguments, "--data", str(up.data_dir)]
-    if running.PRELOADED and running.PRELOADED.can_start(argv, os.environ):
-        return running.PRELOADED.run(argv, os.environ, data=data, timeout_s=START_S)
     return subprocess.run(
-        [sys.executable, *argv],
+        [sys.executable, "-m", "deploy.cli", *arguments, "--data", str(up.data_dir)],
         input=data,
         capture_output=True,
         check=False,
