@@ -87,10 +87,13 @@ class ScaleApi:
             if (about := one["about"]).get("kind") == "worker" and one["connected"]
         }
 
-    async def leave(self, service: str, count: int) -> list[Leaver]:
-        """Have the queue service choose workers that leave."""
+    async def leave(self, service: str, holder: str, count: int) -> list[Leaver] | HeldByAnother:
+        """Have the queue service choose workers that leave, unless another one decides by now."""
         path = service_path(service, "/workers/leave")
-        said = await self._ask("POST", path, {"count": count})
+        try:
+            said = await self._ask("POST", path, {"count": count}, holder=holder)
+        except _LeaseHeld as held:
+            return HeldByAnother(held.holder)
         return [Leaver(one["uid"], one["host"], one["pid"]) for one in said["leaving"]]
 
     async def _ask(self, method: str, path: str, body: object = None, **query: str) -> Any:

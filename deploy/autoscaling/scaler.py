@@ -221,9 +221,11 @@ class Scaler:
             with contextlib.suppress(DeployError):
                 await self._renew()
 
-    async def _renew(self) -> HeldByAnother | None:
+    async def _renew(self, **fields: object) -> HeldByAnother | None:
         began_s = time.monotonic()
-        answer = await self.api.report(self.service, self.holder, lease_s=self.lease_s, fields={})
+        answer = await self.api.report(
+            self.service, self.holder, lease_s=self.lease_s, fields=fields
+        )
         if isinstance(answer, HeldByAnother):
             self._renewed_at_s = None
             return answer
@@ -234,9 +236,14 @@ class Scaler:
         count = surplus(current, wanted, loading=loading)
         if not count:
             return
-        leaving = await self.api.leave(self.service, count)
+        # Noted before: an autoscaler that takes over must not wait for those that leave.
         self._expected = Expected()
-        if leaving:
+        if await self._renew(history=self._kept()):
+            return
+        leaving = await self.api.leave(self.service, self.holder, count)
+        if isinstance(leaving, HeldByAnother):
+            self._renewed_at_s = None
+        elif leaving:
             self.say(f"{self.service}: asked to leave: {names_of(leaving)}")
             try:
                 async with self._renewing():
@@ -245,6 +252,10 @@ class Scaler:
                     )
             except (DeployError, OSError) as error:
                 self._trouble.note(str(error), now_s=self.clock())
+
+    def _kept(self) -> dict[str, object]:
+        """Return what the next autoscaler continues from."""
+        return {**kept_history.to_json(self._history), "expected": self._expected.to_json()}
 
     async def _report(self, decision: Decision, answer: dict[str, Any], starting: int) -> None:
         """Store a decision that is new, and renew the lease in time."""
@@ -261,10 +272,7 @@ class Scaler:
             "reason": decision.reason,
             "driver_error": error,
             "existing": existing,
-            "history": {
-                **kept_history.to_json(self._history),
-                "expected": self._expected.to_json(),
-            },
+            "history": self._kept(),
         }
         self._decided, self._reported = decision, reported
         answer_to = await self.api.report(

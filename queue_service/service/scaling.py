@@ -132,6 +132,14 @@ class Scaling:
             await self._store.report_scale(holder, measured, lease_ms=lease_ms)
         return figures_of(state, run_times)
 
+    async def led_by_another(self, holder: str) -> HeldLease | None:
+        """Return who has the lease, unless this autoscaler has it or nobody."""
+        state = await self._store.scale({})
+        report = state.report
+        if report.until_ms <= state.now_ms or report.holder in {None, holder}:
+            return None
+        return HeldLease(str(report.holder), report.until_ms - state.now_ms)
+
     async def give_back(self, holder: str) -> HeldLease | None:
         """End the lease of this autoscaler; None, or who else has it."""
         return await self._store.give_back(holder)

@@ -79,7 +79,7 @@ async def put_scale(request: web.Request) -> web.Response:
     check_admission(request)
     figures = await service.scaling.report(report.holder, new, lease_ms=report.lease_ms)
     if isinstance(figures, HeldLease):
-        return _refuse(service, figures)
+        return refuse_lease(service, figures)
     return json_response({**_render(service, figures), "history": figures.history})
 
 
@@ -90,10 +90,11 @@ async def give_back_scale(request: web.Request) -> web.Response:
     if not holder:
         raise BadParameter("holder", "the name under which the lease was taken", "nothing")
     held = await service.scaling.give_back(holder)
-    return web.Response(status=204) if held is None else _refuse(service, held)
+    return web.Response(status=204) if held is None else refuse_lease(service, held)
 
 
-def _refuse(service: Service, held: HeldLease) -> web.Response:
+def refuse_lease(service: Service, held: HeldLease) -> web.Response:
+    """Say that another autoscaler decides."""
     sentence = (
         f"the service {service.name!r} has an autoscaler already: {held.holder} has the lease for "
         f"{held.left_ms} ms more; stop that one, or try again then"

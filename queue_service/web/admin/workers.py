@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from queue_service.errors import BadParameter
 from queue_service.store.owners import plain_name
 from queue_service.web.admin.fields import read_model
+from queue_service.web.admin.scale import refuse_lease
+from queue_service.web.parameters import Parameters
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import check_admission, seek_admitted
@@ -49,13 +51,18 @@ class Leave(BaseModel):
 async def ask_to_leave(request: web.Request) -> web.Response:
     """Have workers leave: they finish what they hold, then exit with 0.
 
-    The response lists them; there are fewer than `count` if no more workers can be asked.
+    The response lists them; there are fewer than `count` if no more workers can be asked.  An
+    autoscaler that names itself is refused while another one has the lease: it may have stood still
+    since it decided.
     """
     service = await seek_admitted(request, request.match_info["service"])
     wanted = await read_model(request, Leave, limit_bytes=MAX_LEAVE_BYTES)
     if (wanted.count is None) == (wanted.uids is None):
         came = "neither" if wanted.count is None else "both"
         raise BadParameter("the body", 'either "count" or "uids"', came)
+    holder = Parameters(request).text("holder")
+    if holder and (held := await service.scaling.led_by_another(holder)):
+        return refuse_lease(service, held)
     check_admission(request)
     if wanted.uids is None:
         leaving = await service.leavers.leave(wanted.count or 0)

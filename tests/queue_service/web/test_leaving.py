@@ -171,3 +171,23 @@ async def test_a_wrong_wish_is_refused(serve: Serve, session: aiohttp.ClientSess
         async with session.post(url + LEAVE, json=body) as answer:
             said = await answer.json()
             assert (answer.status, said["code"]) == (400, "BAD_PARAMETER"), (body, said)
+
+
+async def test_an_autoscaler_that_has_lost_its_lease_asks_nobody(
+    start_service: StartService, start_worker: StartWorker, session: aiohttp.ClientSession
+) -> None:
+    service = await start_service()
+    worker = await start_worker(service.url)
+    await when_connected(session, service, 1)
+    lease = {"holder": "second", "lease_ms": 60_000}
+    async with session.put(f"{service.url}/v1/services/svc/scale", json=lease) as answer:
+        assert answer.status == 200
+    for holder, status in (("first", 409), ("second", 200)):
+        where = f"{service.url}{LEAVE}?holder={holder}"
+        async with session.post(where, json={"count": 1}) as answer:
+            told = await answer.json()
+            assert answer.status == status, told
+            if status == 409:
+                assert (told["code"], told["holder"]) == ("LEASE_HELD", "second")
+                assert not (await workers(session, service))[0]["leaving"]
+    await has_left(worker)
