@@ -10,15 +10,19 @@ copies those that became listed meanwhile.  Uploads and deletions go on.
 import json
 import os
 import re
+import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Any
+
+from redis.exceptions import RedisError
 
 from deploy.backup.archive import Member, Writer
 from deploy.backup.client import Client
 from deploy.backup.errors import BackupFailed, BadBackup
-from deploy.backup.sizes import size
+from deploy.backup.sizes import counted, size
 from queue_service.store.file_folder import BadFileFolder, FileFolder
 from queue_service.store.file_folder import Writer as ContentWriter
 
@@ -72,15 +76,15 @@ class Copying:
 
     async def copy_listed(self) -> None:
         """Copy the contents of the files that are listed now."""
-        count = int(await self._redis.ask("HLEN", self._key))
+        count = int(await self._ask("HLEN", self._key))
         if not count:
             return
         sums = self._key.removesuffix(":files") + ":bytes"
-        self._total_bytes = int(await self._redis.ask("HGET", sums, "=") or 0)
-        self._say(f"copying the contents of {count} files ({size(self._total_bytes)})")
+        self._total_bytes = int(await self._ask("HGET", sums, "=") or 0)
+        self._say(f"copying the contents of {counted(count)} ({size(self._total_bytes)})")
         cursor = 0
         while True:
-            reply = await self._redis.ask("HSCAN", self._key, cursor, "COUNT", SCAN_COUNT)
+            reply = await self._ask("HSCAN", self._key, cursor, "COUNT", SCAN_COUNT)
             cursor = int(reply[0])
             for file_id in reply[1][::2]:
                 self._copy(file_id)
@@ -93,8 +97,14 @@ class Copying:
         gone = [file_id for file_id in listed - self._copied if not self._copy(file_id)]
         for at in range(0, len(gone), SCAN_COUNT):
             some = gone[at : at + SCAN_COUNT]
-            still = await self._redis.ask("HMGET", self._key, *some)
+            still = await self._ask("HMGET", self._key, *some)
             self.saved.missing += sum(one is not None for one in still)
+
+    async def _ask(self, *words: bytes | str | int) -> Any:
+        try:
+            return await self._redis.ask(*words)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise BackupFailed(f"Redis refused what a backup needs: {error}") from error
 
     def _copy(self, file_id: bytes) -> bool:
         """Copy a content; False when it is not there."""
@@ -104,21 +114,18 @@ class Copying:
             return False
         name = file_id.decode()
         try:
-            # A link in the folder is not one of its contents.
-            descriptor = os.open(self._folder.path(name), os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
+            file = _opened(self._folder.path(name))
+            if file is None:
+                return False
+            with file:
+                for number, part in enumerate(_parts(file), start=1):
+                    self._writer.add(f"contents/{name}/{number:06}", part)
+                    self.saved.copied_bytes += len(part)
+                    self._tell()
+        except _Unreadable as error:
             raise BackupFailed(
-                f"the content of {name} cannot be read: {error.strerror}; --no-files leaves all out"
+                f"the content of {name} cannot be read: {error}; --no-files leaves all out"
             ) from error
-        with os.fdopen(descriptor, "rb") as file:
-            number = 0
-            while (part := file.read(PART_BYTES)) or not number:
-                number += 1
-                self._writer.add(f"contents/{name}/{number:06}", part)
-                self.saved.copied_bytes += len(part)
-                self._tell()
         self._copied.add(file_id)
         self.saved.copied += 1
         return True
@@ -128,6 +135,38 @@ class Copying:
         if now_s - self._said_at_s >= SAY_EVERY_S:
             self._said_at_s = now_s
             self._say(f"copied {size(self.saved.copied_bytes)} of {size(self._total_bytes)}")
+
+
+class _Unreadable(Exception):
+    """A content is there, and cannot be read."""
+
+
+def _opened(path: Path) -> IO[bytes] | None:
+    """Open a content; None if there is none: a link or a pipe is not one."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _Unreadable(error.strerror) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return os.fdopen(descriptor, "rb")
+
+
+def _parts(file: IO[bytes]) -> Iterator[bytes]:
+    """Read a content; an empty one has one empty part."""
+    is_first = True
+    while True:
+        try:
+            part = file.read(PART_BYTES)
+        except OSError as error:
+            raise _Unreadable(error.strerror) from error
+        if not part and not is_first:
+            return
+        is_first = False
+        yield part
 
 
 class Order:
@@ -208,7 +247,10 @@ class PutBack:
         for file_id, about in listed.items():
             if _is_over(about) or not _ID.fullmatch(file_id):
                 continue
-            count += not self._has(file_id.decode(), older)
+            try:
+                count += not self._has(file_id.decode(), older)
+            except OSError as error:
+                raise _not_written(error) from error
         return count
 
     def _has(self, file_id: str, older: Path | None) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import secrets
 import stat
 import tarfile
@@ -112,7 +113,7 @@ async def test_contents_are_there_on_an_empty_machine(
     async with serving(old, tmp_path / "old-files") as files:
         uploaded = {await files.upload(text): text for text in texts}
         data, saved, said = await back_up(old, tmp_path / "old-files")
-    assert said[0] == "copying the contents of 4 files (6.0 kB)"
+    assert said[0] == "copying the contents of 4 uploads (6.0 kB)"
     assert said[-1] == "copied 6.0 kB of 6.0 kB"
     assert "the contents of 4 uploads (6.0 kB)" in saved_line(saved)
     # However large a file is, no member is larger than a part.
@@ -181,16 +182,18 @@ async def test_contents_may_be_left_out_and_a_restore_says_so(
         assert (said, "without the contents of 2 uploads" in saved_line(saved)) == ([], True)
         _, saved, _ = await back_up(old, "")
         assert "PENSTOCK_FILES_DIR is not set" in saved_line(saved)
+        # A pipe in its place is no content, and nobody waits for it.
         (folder / "complete" / lost[-2:] / lost).unlink()
+        os.mkfifo(folder / "complete" / lost[-2:] / lost)
         whole, saved, _ = await back_up(old, folder)
-        assert "the contents of 1 uploads are not in PENSTOCK_FILES_DIR" in saved_line(saved)
+        assert "the contents of 1 upload are not in PENSTOCK_FILES_DIR" in saved_line(saved)
 
     restored = await restore(without, new, tmp_path / "new-files")
-    assert "2 uploads have no content and get 404" in restored_line(restored)
+    assert "2 uploads without content get 404" in restored_line(restored)
     restored = await restore(whole, new, "", force=True)
-    assert "the contents of 1 uploads have no place here" in restored_line(restored)
+    assert "the contents of 1 upload have no place here" in restored_line(restored)
     restored = await restore(whole, new, tmp_path / "new-files", force=True)
-    assert "1 uploads have no content and get 404" in restored_line(restored)
+    assert "1 upload without content get 404" in restored_line(restored)
     async with serving(new, tmp_path / "new-files") as files:
         assert [await files.download(one) for one in (kept, lost)] == [b"kept", None]
 

@@ -79,17 +79,17 @@ def test_contents_that_a_backup_lacks_are_those_of_before(
     with urllib.request.urlopen(request, timeout=60) as answer:
         file_id = json.load(answer)["id"]
     whole = _penstock("backup", tmp_path / "whole.backup", "--data", data_dir)
-    assert "the contents of 1 uploads" in whole.output, whole.exception
+    assert "the contents of 1 upload" in whole.output, whole.exception
     without = _penstock("backup", file, "--data", data_dir, "--no-files")
-    assert "without the contents of 1 uploads" in without.output
+    assert "without the contents of 1 upload" in without.output
     up.end()
 
     done = _penstock("restore", file, "--data", data_dir, "--force")
-    assert (done.exit_code, "no content" in done.output) == (0, False), done.output
+    assert (done.exit_code, "without content" in done.output) == (0, False), done.output
     content = DataDir(data_dir).files / "complete" / file_id[-2:] / file_id
     assert content.read_bytes() == b"a content"
     done = _penstock("restore", file, "--data", tmp_path / "there")
-    assert "1 uploads have no content" in done.output
+    assert "1 upload without content" in done.output
     done = _penstock("restore", tmp_path / "whole.backup", "--data", tmp_path / "there", "--force")
     there = DataDir(tmp_path / "there").files / "complete" / file_id[-2:] / file_id
     assert there.read_bytes() == b"a content"
