@@ -11,8 +11,9 @@ from deploy.commands import autoscale_run as product
 from tests.faults.event import What
 from tests.faults.journal import Journal
 
-#: What the product's loop says when it has taken the lease of a service.
+#: What the product's loop says when it has taken the lease of a service, and when another one has.
 TAKEN = "this autoscaler decides from now on"
+HELD = "another autoscaler decides"
 
 
 def main() -> None:
@@ -24,6 +25,8 @@ def main() -> None:
     def say(sentence: str) -> None:
         if TAKEN in sentence:
             journal.note(What.DECIDES)
+        elif HELD in sentence:
+            journal.note(What.YIELDS)
         print_line(sentence)
 
     vars(product)["_say"] = say

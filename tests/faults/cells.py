@@ -34,6 +34,8 @@ class Fault(StrEnum):
     IN = "scale-in"
     KILL_IN_OUT = "SIGKILL in a scale-out"
     KILL_IN_IN = "SIGKILL in a scale-in"
+    FREEZE_IN_OUT = "SIGSTOP in a scale-out, SIGCONT"
+    FREEZE_IN_IN = "SIGSTOP in a scale-in, SIGCONT"
 
 
 class Load(StrEnum):
@@ -47,7 +49,12 @@ ON_PROCESSES = (Fault.KILL, Fault.TERM, Fault.STOP)
 ON_WIRES = (Fault.CUT, Fault.HALF_OPEN, Fault.SLOW)
 ON_REDIS = (Fault.DISK_FULL, Fault.DISK_FULL_ALWAYS, Fault.MEMORY_FULL, Fault.CLOCK)
 ON_FLEET = (Fault.OUT, Fault.IN)
-ON_AUTOSCALER = (Fault.KILL_IN_OUT, Fault.KILL_IN_IN)
+ON_AUTOSCALER = (
+    Fault.KILL_IN_OUT,
+    Fault.KILL_IN_IN,
+    Fault.FREEZE_IN_OUT,
+    Fault.FREEZE_IN_IN,
+)
 #: What happens to no process in particular, but to how many there are.
 SCALED = (Victim.FLEET, Victim.AUTOSCALER)
 

@@ -43,10 +43,12 @@ class What(StrEnum):
 
     # What changes the number of workers.
     DECIDES = "decides"  # an autoscaler has the lease of the service
+    YIELDS = "yields"  # an autoscaler has noticed that another one has it
     CAME = "came"  # an autoscaler had the worker named in code started
 
     # What causes faults and ends them.
     KILLED = "killed"  # the process named in code is no more
+    FROZEN = "frozen"  # the autoscaler named in code stands still
     HURT = "hurt"  # a fault begins; code names it
     HEALED = "healed"  # it is over
     ENDING = "ending"  # the round is over, and every process is asked to end

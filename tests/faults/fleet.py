@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,15 +32,16 @@ ANY = 1000
 
 @dataclass(slots=True)
 class Trap:
-    """Kills the autoscaler whose program asks for this.
+    """Kills or freezes the autoscaler whose program asks for this.
 
-    verb: `start`, of one worker, or `leaving`, after others were asked to leave.  goes_on: whether
-    the program may start the rest, as one on another machine does.
+    verb: `start`, of one worker, or `leaving`, after others were asked to leave.  number: the
+    signal.  goes_on: whether the program may start the rest, as one on another machine does.
     """
 
     verb: str
+    number: signal.Signals
     goes_on: bool
-    killed: asyncio.Future[Part]
+    hurt: asyncio.Future[Part]
 
 
 class Fleet:
@@ -112,26 +114,37 @@ class Fleet:
         return bool(found["ready"] + found["resting"] == workers and not found["draining"])
 
     @contextlib.contextmanager
-    def killing_at(self, verb: str, *, goes_on: bool) -> Iterator[asyncio.Future[Part]]:
-        """Kill the autoscaler that asks for this inside of the block; the future says which."""
-        self._trap = Trap(verb, goes_on, asyncio.get_running_loop().create_future())
+    def hurting_at(
+        self, verb: str, number: signal.Signals, *, goes_on: bool
+    ) -> Iterator[asyncio.Future[Part]]:
+        """Send the autoscaler that asks for this inside of the block a signal, SIGKILL or SIGSTOP.
+
+        The future says which autoscaler it was.
+        """
+        self._trap = Trap(verb, number, goes_on, asyncio.get_running_loop().create_future())
         try:
-            yield self._trap.killed
+            yield self._trap.hurt
         finally:
             self._trap = None
 
-    async def taken_over(self, killed: Part, killed_at: float) -> None:
+    async def taken_over(self, hurt: Part, hurt_at: float) -> None:
         """Wait until another autoscaler decides."""
-        others = [part for part in self._autoscalers if part is not killed]
+        others = [part for part in self._autoscalers if part is not hurt]
+        await wait_until(
+            lambda: any(_noted(part, {What.DECIDES}, after=hurt_at) for part in others),
+            "another autoscaler decides",
+            SETTLED_S,
+        )
 
-        def decides() -> bool:
-            return any(
-                event.what is What.DECIDES and event.at > killed_at
-                for part in others
-                for event in read(part.folder, f"{part.name}.*.jsonl")
-            )
-
-        await wait_until(decides, "another autoscaler decides", SETTLED_S)
+    async def thaw(self, frozen: Part) -> None:
+        """Let an autoscaler go on, and wait until it knows who decides."""
+        thawed_at = now()
+        frozen.send(signal.SIGCONT)
+        await wait_until(
+            lambda: _noted(frozen, {What.DECIDES, What.YIELDS}, after=thawed_at),
+            f"{frozen.name} notices that it stood still",
+            SETTLED_S,
+        )
 
     # --- What the program of the autoscalers asks
 
@@ -148,15 +161,19 @@ class Fleet:
     def _answer(self, verb: str, name: str) -> str:
         """Do what the program of this autoscaler asks, and return the answer."""
         trap = self._trap
-        is_orphan = trap is not None and trap.killed.done() and trap.killed.result().name == name
+        is_orphan = trap is not None and trap.hurt.done() and trap.hurt.result().name == name
         if trap is not None and is_orphan and not trap.goes_on:
             return "the machine that asks is gone"
         answer = self._start_one() if verb == "start" else "ok"
-        if trap is not None and verb == trap.verb and not trap.killed.done():
-            killed = next(part for part in self._autoscalers if part.name == name)
-            self._note(What.KILLED, killed.who)
-            killed.kill()
-            trap.killed.set_result(killed)
+        if trap is not None and verb == trap.verb and not trap.hurt.done():
+            hurt = next(part for part in self._autoscalers if part.name == name)
+            is_kill = trap.number is signal.SIGKILL
+            self._note(What.KILLED if is_kill else What.FROZEN, hurt.who)
+            if is_kill:
+                hurt.kill()
+            else:
+                hurt.send(trap.number)
+            trap.hurt.set_result(hurt)
         return answer
 
     def _start_one(self) -> str:
@@ -197,3 +214,9 @@ class Fleet:
                                 raise RuntimeError(f"{method} {where}: {await answer.text()}")
                 await let_pass(PAUSE_S)
         raise RuntimeError(f"{method} {path}: no queue service has answered for {SETTLED_S:g} s")
+
+
+def _noted(part: Part, what: set[What], *, after: float) -> bool:
+    """Say whether a process has noted one of these since."""
+    events = read(part.folder, f"{part.name}.*.jsonl")
+    return any(event.what in what and event.at > after for event in events)

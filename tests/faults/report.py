@@ -201,7 +201,8 @@ class Report:
             lines[0] += f" Other faults ended {found.held - found.finished} of them there."
         if found.takeover_s:
             lines[0] += (
-                f" {found.killed} autoscalers were killed; another one decided after "
+                f" {found.killed} autoscalers were killed and {found.frozen} frozen; another one "
+                "decided after "
                 f"{percentile(found.takeover_s, 0.5):.1f} s (at most {max(found.takeover_s):.1f})."
             )
         return lines

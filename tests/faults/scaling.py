@@ -1,6 +1,7 @@
 """How workers come and go while others are hurt: by the product's own autoscalers."""
 
 import random
+import signal
 from collections.abc import Awaitable, Callable
 
 from tests.faults.cells import Fault
@@ -31,8 +32,10 @@ class Scaling:
         return {
             Fault.OUT: self._scale_out,
             Fault.IN: self._scale_in,
-            Fault.KILL_IN_OUT: self._kill_in_scale_out,
-            Fault.KILL_IN_IN: self._kill_in_scale_in,
+            Fault.KILL_IN_OUT: lambda: self._hurt_in_scale_out(signal.SIGKILL),
+            Fault.KILL_IN_IN: lambda: self._hurt_in_scale_in(signal.SIGKILL),
+            Fault.FREEZE_IN_OUT: lambda: self._hurt_in_scale_out(signal.SIGSTOP),
+            Fault.FREEZE_IN_IN: lambda: self._hurt_in_scale_in(signal.SIGSTOP),
         }[fault]
 
     async def _scale_out(self) -> None:
@@ -43,16 +46,16 @@ class Scaling:
         await self._ready_for(MANY)
         await self._change_to(FEW)
 
-    async def _kill_in_scale_out(self) -> None:
+    async def _hurt_in_scale_out(self, number: signal.Signals) -> None:
         for _ in range(TRIES):
             await self._ready_for(FEW)
-            if await self._change_without_autoscaler(MANY, "start"):
+            if await self._change_without_autoscaler(MANY, "start", number):
                 return
 
-    async def _kill_in_scale_in(self) -> None:
+    async def _hurt_in_scale_in(self, number: signal.Signals) -> None:
         for _ in range(TRIES):
             await self._ready_for(MANY)
-            if await self._change_without_autoscaler(FEW, "leaving"):
+            if await self._change_without_autoscaler(FEW, "leaving", number):
                 return
 
     async def _ready_for(self, workers: int) -> None:
@@ -68,24 +71,31 @@ class Scaling:
         await self._fleet.settled(workers)
         await self._fleet.leave_alone()
 
-    async def _change_without_autoscaler(self, workers: int, verb: str) -> bool:
-        """Change the number, kill the autoscaler in the middle, and let another one finish."""
+    async def _change_without_autoscaler(
+        self, workers: int, verb: str, number: signal.Signals
+    ) -> bool:
+        """Change the number, kill or freeze the autoscaler in the middle; another one finishes."""
         fleet = self._fleet
-        with fleet.killing_at(verb, goes_on=self._random.random() < 0.5) as killing:
+        with fleet.hurting_at(verb, number, goes_on=self._random.random() < 0.5) as hurting:
 
             async def is_over() -> bool:
-                return killing.done() or await fleet.is_settled(workers)
+                return hurting.done() or await fleet.is_settled(workers)
 
             await fleet.resize(workers)
             await wait_until(is_over, f"the number of workers changes to {workers}", SETTLED_S)
-            if not killing.done():
+            if not hurting.done():
                 # Others were hurt and came back, and so there was nothing to do.
                 return False
-            killed, killed_at = killing.result(), now()
-            await fleet.taken_over(killed, killed_at)
+            hurt, hurt_at = hurting.result(), now()
+            await fleet.taken_over(hurt, hurt_at)
             await fleet.settled(workers)
+            if number is signal.SIGSTOP:
+                await fleet.thaw(hurt)
+                # What it had decided before does not count any more.
+                await fleet.settled(workers)
         await fleet.leave_alone()
-        # Only now, so that it was not the one that finished.
-        killed.spawn()
-        await wait_until(killed.ready, f"{killed.name} is ready again", 60)
+        if number is signal.SIGKILL:
+            # Only now, so that it was not the one that finished.
+            hurt.spawn()
+            await wait_until(hurt.ready, f"{hurt.name} is ready again", 60)
         return True

@@ -13,7 +13,7 @@ class Scalings:
     came: workers that they had started.  left: workers that were asked to leave; busy: those of
     them that held jobs then.  held, finished: these jobs, and those that their worker answered
     itself.  longest_s: the longest that one was finished after its worker was asked.
-    killed: autoscalers.  takeover_s: from each kill until another one decided.
+    killed, frozen: autoscalers.  takeover_s: from each of these until another one decided.
     """
 
     came: int = 0
@@ -23,6 +23,7 @@ class Scalings:
     finished: int = 0
     longest_s: float = 0.0
     killed: int = 0
+    frozen: int = 0
     takeover_s: list[float] = field(default_factory=list)
 
     def add(self, other: "Scalings") -> None:
@@ -34,6 +35,7 @@ class Scalings:
         self.finished += other.finished
         self.longest_s = max(self.longest_s, other.longest_s)
         self.killed += other.killed
+        self.frozen += other.frozen
         self.takeover_s += other.takeover_s
 
 
@@ -56,8 +58,9 @@ def count_scalings(history: History) -> Scalings:
     for event in history.events:
         if event.what is What.CAME:
             found.came += 1
-        elif event.what is What.KILLED and event.code in autoscalers:
-            found.killed += 1
+        elif event.what in {What.KILLED, What.FROZEN} and event.code in autoscalers:
+            found.killed += event.what is What.KILLED
+            found.frozen += event.what is What.FROZEN
             later = [one.at for one in decided if one.at > event.at and one.who != event.code]
             found.takeover_s += [later[0] - event.at] if later else []
     return found

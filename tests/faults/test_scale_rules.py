@@ -106,5 +106,12 @@ def test_workers_that_come_and_go_are_counted() -> None:
     assert (found.came, found.left, found.busy) == (1, 2, 1)
     assert (found.held, found.finished) == (1, 1)
     assert found.longest_s == pytest.approx(0.7)
-    assert found.killed == 1
+    assert (found.killed, found.frozen) == (1, 0)
+    assert found.takeover_s == pytest.approx([0.1])
+
+
+def test_an_autoscaler_that_was_frozen_is_counted() -> None:
+    story = held().say("a1", What.DECIDES).say("us", What.FROZEN, code="a1")
+    found = count_scalings(History(story.say("a2", What.DECIDES).events))
+    assert (found.killed, found.frozen) == (0, 1)
     assert found.takeover_s == pytest.approx([0.1])
