@@ -1,10 +1,8 @@
 """The control loop at work, with real workers: from zero to the maximum, and back to zero."""
 
 import asyncio
-import re
-import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -12,15 +10,15 @@ import pytest
 
 from client_sdk import AsyncQueueClient
 from deploy.admin import AdminApi
-from deploy.autoscaling import starting
-from deploy.autoscaling.driver import DriverFailed, Fleet, Leaver, Started
+from deploy.autoscaling.driver import Fleet
 from deploy.autoscaling.loop import Loop, LoopOptions
 from deploy.autoscaling.scale_api import ScaleApi
-from deploy.autoscaling.scaler import Scaler, steady_clock
+from deploy.autoscaling.scaler import steady_clock
 from deploy.autoscaling.settings import read_autoscaler
 from tests.conftest import StartService, StartWorker
-from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess, WorkerProcess
-from tests.waiting import let_pass, wait_until
+from tests.deploy.autoscaling.process_driver import ProcessDriver
+from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
+from tests.waiting import wait_until
 from tests.windows import closed_now
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -37,55 +35,6 @@ SETTINGS = read_autoscaler(
     }
 )
 OPTIONS = LoopOptions(settings=SETTINGS, interval_s=0.2, lease_s=2.0, list_every_s=0.5)
-
-
-class ProcessDriver:
-    """Starts workers as processes of this test."""
-
-    def __init__(self, start_worker: StartWorker, url: str, **settings: object) -> None:
-        self.workers: list[WorkerProcess] = []
-        self.most = 0
-        self.broken = ""
-        self.pause_s = 0.0
-        self._service_of: dict[WorkerProcess, str] = {}
-        self._start_worker = start_worker
-        self._url = url
-        self._settings = settings
-
-    @property
-    def running(self) -> list[WorkerProcess]:
-        return [worker for worker in self.workers if worker.running]
-
-    async def look(self, service: str) -> Fleet:
-        host = socket.gethostname()
-        here = [worker for worker in self.running if self._service_of[worker] == service]
-        return Fleet(tuple(Started(host, worker.pid) for worker in here))
-
-    async def start(self, service: str, *, current: int, wanted: int) -> None:
-        if self.broken:
-            raise DriverFailed(self.broken)
-        await let_pass(self.pause_s)
-        for _ in range(wanted - current):
-            worker = await self._start_worker(self._url, service, wait=False, **self._settings)
-            self.workers.append(worker)
-            self._service_of[worker] = service
-        self.most = max(self.most, len(self.running))
-
-    async def note_leaving(
-        self, service: str, leaving: Sequence[Leaver], *, current: int, wanted: int
-    ) -> None:
-        """Processes end by themselves."""
-
-    async def close(self) -> None:
-        """It has no connections."""
-
-    def assert_nobody_was_hurt(self) -> None:
-        """Show from the logs that no worker got a signal or a job for the second time."""
-        for worker in self.workers:
-            assert "SIG" not in worker.log, worker.log
-            assert not re.search("attempt [2-9]", worker.log), worker.log
-            assert worker.process is not None
-            assert worker.process.returncode in (None, 0), worker.log
 
 
 @asynccontextmanager
@@ -301,112 +250,6 @@ async def test_a_loop_survives_restarts_of_the_queue_service(
         await client.put(b"after")
         assert await results(client, 1) == [b"after"]
     driver.assert_nobody_was_hurt()
-
-
-class LosingDriver(ProcessDriver):
-    """Another autoscaler takes the lease while this one looks for workers."""
-
-    async def look(self, service: str) -> Fleet:
-        async with ScaleApi(self._url, ADMIN_TOKEN) as api:
-            await api.give_back(service, "first")
-            await api.report(service, "second", lease_s=60, fields={})
-        # Longer than the lease that this one believes to have.
-        await let_pass(1.0)
-        return await super().look(service)
-
-
-@pytest.mark.leaves_entries
-async def test_an_autoscaler_that_lost_its_lease_while_it_looked_does_nothing(
-    start_service: StartService, start_worker: StartWorker
-) -> None:
-    service = await start_service({"name": "svc"})
-    driver = LosingDriver(start_worker, service.url)
-    said: list[str] = []
-    async with (
-        ScaleApi(service.url, ADMIN_TOKEN) as api,
-        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
-    ):
-        await client.put(b"job")
-        scaler = Scaler(
-            service="svc",
-            api=api,
-            driver=driver,
-            holder="first",
-            lease_s=0.5,
-            say=said.append,
-            default=SETTINGS,
-        )
-        await scaler.tick()
-        assert not driver.workers
-        await scaler.tick()
-        assert not driver.workers
-    assert said[1:] == ["svc: another autoscaler decides: second"]
-
-
-class HangingDriver(ProcessDriver):
-    """It cannot tell what runs, and does not come back from a scale-in."""
-
-    async def look(self, service: str) -> Fleet:
-        return Fleet()
-
-    async def note_leaving(
-        self, service: str, leaving: Sequence[Leaver], *, current: int, wanted: int
-    ) -> None:
-        await asyncio.Event().wait()
-
-
-async def test_after_a_takeover_in_a_scale_in_nobody_waits_for_those_that_left(
-    start_service: StartService, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Who waits for a worker that left waits longer than this test.
-    monkeypatch.setattr(starting, "LONGEST_AWAY_S", 3600.0)
-    service = await start_service()
-    driver = HangingDriver(start_worker, service.url)
-    said: list[str] = []
-    async with ScaleApi(service.url, ADMIN_TOKEN) as api:
-
-        def scaler(holder: str, workers: int) -> Scaler:
-            settings = read_autoscaler(
-                {
-                    "min": workers,
-                    "max": workers,
-                    "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
-                }
-            )
-            return Scaler(
-                service="svc",
-                api=api,
-                driver=driver,
-                holder=holder,
-                lease_s=0.5,
-                say=said.append,
-                default=settings,
-            )
-
-        async def ready(workers: int) -> bool:
-            found = (await api.figures("svc"))["workers"]
-            return (found["ready"], found["draining"]) == (workers, 0)
-
-        first = scaler("first", 2)
-        await first.tick()
-        await wait_until(lambda: ready(2), "two workers are connected", 60)
-        await first.tick()
-        first.default = scaler("first", 1).default
-        ending = asyncio.create_task(first.tick())
-        await wait_until(lambda: ready(1), "one has left", 60)
-        # As if it was killed: it tells nobody.
-        ending.cancel()
-        await asyncio.gather(ending, return_exceptions=True)
-
-        second = scaler("second", 2)
-
-        async def started_again() -> bool:
-            await second.tick()
-            return len(driver.workers) == 3
-
-        await wait_until(started_again, "it starts the one that is wanted", 60)
-        await wait_until(lambda: ready(2), "two workers are connected", 60)
-    assert "svc: 1 to 2 workers: " in "".join(said)
 
 
 async def test_a_clock_that_is_set_back_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
