@@ -19,7 +19,7 @@ AnyPath = str | os.PathLike[str]
 OnProgress = Callable[[int, int | None], None]
 
 #: How much is read and sent at once, in bytes.
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 1024 * 1024
 #: A receiver that takes nothing for this long, in seconds, is given up.
 STALL_S = 60.0
 #: How long the receiver may take after the last piece, in seconds: it may write all of it to disk.

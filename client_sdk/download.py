@@ -146,6 +146,7 @@ class Download:
                     at,
                     headers=headers,
                     allow_redirects=False,
+                    read_bufsize=WRITE_BYTES,
                     timeout=aiohttp.ClientTimeout(
                         total=None, sock_connect=30.0, sock_read=SILENCE_S + self._wait_s
                     ),

@@ -22,6 +22,8 @@ from client_sdk.errors import QueueError, Unauthorized
 from client_sdk.setting_names import unknown_in
 from client_sdk.steady_output import make_output_steady
 from client_sdk.stop_signals import stop_signals
+from client_sdk.transport import Transport
+from client_sdk.wire import names
 from client_sdk.wire.browsers import read_hosts
 from client_sdk.wire.load import Load
 from client_sdk.work import WorkConnection
@@ -31,12 +33,14 @@ from inference_worker.engines.engine import Engine
 from inference_worker.engines.load import load_engine
 from inference_worker.engines.named_files import check_files
 from inference_worker.environment import forget_settings
-from inference_worker.errors import WorkerError
+from inference_worker.errors import BadFilesFolder, WorkerError
 from inference_worker.gpu.claim import held_gpus
 from inference_worker.gpu.devices import names_of, visible_names
 from inference_worker.gpu.locks import Holder
 from inference_worker.gpu_guard import GpuGuard, Unwatched
 from inference_worker.gpu_names import gpu_names
+from inference_worker.job_files import RETRY, FileStore, JobFiles
+from inference_worker.job_folders import JobFolders, default_base
 from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics
 from inference_worker.peer_workers import PeerWorkers
@@ -132,6 +136,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             or (lambda: replace(worker.load(), load_s=load_s, cpu_percent=cpu_use.percent())),
             ca_file=settings.ca_file,
             on_leave=worker.drain_when_asked,
+            takes_files=store is not None,
         )
 
     async def check() -> None:
@@ -139,6 +144,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             settings.queue_url, settings.service, token=token, ca_file=settings.ca_file
         )
 
+    store = _file_store(settings, uid, token)
     metrics = Metrics()
     guard = _guard(settings, metrics)
     placement = _placement(settings, uid, lambda load: connect(0, load), guard)
@@ -158,6 +164,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         check=check,
         exit_when_idle_s=settings.exit_when_idle_s,
         guard=guard,
+        files=JobFiles(store),
     )
     _leave_on_signals(worker)
     status = StatusPort(worker, metrics)
@@ -166,6 +173,32 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
         settings.metrics_host, port=settings.metrics_port, allowed_hosts=allowed
     ):
         await worker.run()
+
+
+def _file_store(settings: Settings, uid: str, token: str) -> FileStore | None:
+    """Return where the files of jobs are, None if this worker has no place for them."""
+    base = Path(settings.files_dir) if settings.files_dir else default_base()
+    folders = JobFolders(base, uid)
+    try:
+        folders.open()
+    except BadFilesFolder as error:
+        if settings.files_dir:
+            raise
+        log.warning("This worker gets no jobs with files. %s", error)
+        return None
+    transport = Transport(
+        settings.queue_url,
+        settings.service,
+        token=token,
+        uid=uid,
+        gid=names.DEFAULT_GROUP,
+        timeout_s=30.0,
+        connections=100,
+        retry=RETRY,
+        ca_file=settings.ca_file,
+    )
+    reserve_bytes = settings.files_reserve_mb * 1024 * 1024
+    return FileStore(transport, settings.service, folders, reserve_bytes)
 
 
 def _guard(settings: Settings, metrics: Metrics) -> Unwatched:

@@ -69,7 +69,7 @@ def answer_to(delivery: Delivery, end: Finished | Failed, *, draw: float = 0.0) 
     """
     match end:
         case Finished(output, tags):
-            result = Result(output, tags) if output else None
+            result = Result(output, tags, end.file) if output or end.file else None
             return Completion(delivery.index, delivery.attempt, result)
         case Failed(code, message, retryable, data):
             # A file name in an exception may have bytes that are not valid UTF-8.
@@ -142,9 +142,9 @@ def cut_short(answer: Answer) -> Answer | None:
 def too_big(answer: Answer) -> Failed:
     """Return the failure of a job whose result is larger than the sink's limit."""
     result = answer.result if isinstance(answer, Completion) else None
-    size = len(result.data) if result else 0
+    size = f"{len(result.data)} bytes" if result and not result.file else "a file"
     sentence = (
-        f"the result has {size} bytes, more than the sink accepts; raise max_payload_size_kb "
+        f"the result has {size}, more than the sink accepts; raise max_payload_size_kb "
         "(`penstock up --max-payload-kb`, PENSTOCK_MAX_PAYLOAD_KB in compose)"
     )
     return Failed(RESULT_TOO_BIG, sentence, retryable=False)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from client_sdk.wire.codes import SHUTDOWN
 from client_sdk.wire.worker import Delivery
-from inference_worker.engines.engine import ENGINE_DIED, Failed, Finished
+from inference_worker.engines.engine import ENGINE_DIED, FILE_LOST, Failed, Finished
 
 #: For how long another owner's success proves that the engine works, in seconds.
 PROOF_S = 600.0
@@ -94,9 +94,11 @@ class ConsecutiveFailures:
 
 
 def _blames_input(code: str) -> bool:
-    """Return whether the code is an HTTP status that blames the request.
+    """Return whether the code blames the request: an HTTP status, or a file that is not there.
 
     Such a job is tried again, as with PAI EAS, but a client with bad requests must not stop a
     worker.
     """
-    return code.isascii() and code.isdigit() and 400 <= int(code) < 500 and code not in _OF_SERVER
+    return code == FILE_LOST or (
+        code.isascii() and code.isdigit() and 400 <= int(code) < 500 and code not in _OF_SERVER
+    )

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from client_sdk.steady_output import make_output_steady
@@ -21,12 +22,15 @@ from inference_worker.engines.engine import (
     Context,
     Engine,
     EngineState,
+    Event,
     Failed,
     Finished,
     Health,
     Job,
     Progress,
 )
+from inference_worker.engines.failures import BadInput, failure_of
+from inference_worker.engines.job_content import is_large, prepared, settled
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import EngineFailed, WorkerError
@@ -170,7 +174,8 @@ class _Jobs:
             message = await self._pipe.receive()
 
     def _begin(self, number: int, job: Job) -> None:
-        if end := self._engine.run_now(job):
+        end = None if job.payload_path or job.files else self._engine.run_now(job)
+        if end is not None and not is_large(job, end):
             self._pipe.send(pipe.Happened(number, end))
             return
         task = asyncio.create_task(self._run(number, job))
@@ -193,14 +198,21 @@ class _Jobs:
         self._pipe.send(pipe.HealthIs(health))
 
     async def _run(self, number: int, job: Job) -> None:
-        events = self._engine.run(job)
+        events: AsyncGenerator[Event, None] | None = None
         try:
+            if job.payload_path or job.files:
+                job = await asyncio.to_thread(prepared, self._engine, job)
+            events = self._engine.run(job)
             async for event in events:
+                if isinstance(event, Finished) and (event.path or is_large(job, event)):
+                    event = await asyncio.to_thread(settled, job, event)  # noqa: PLW2901
                 self._pipe.send(pipe.Happened(number, event))
                 if isinstance(event, Finished | Failed):
                     return
             failed = Failed("EngineDefect", "the engine ended the job without an answer")
             self._pipe.send(pipe.Happened(number, failed))
+        except BadInput as error:
+            self._pipe.send(pipe.Happened(number, failure_of(error)))
         except Exception as error:
             log.exception("The engine raised outside of its handler.")
             self._pipe.send(
@@ -209,4 +221,5 @@ class _Jobs:
                 )
             )
         finally:
-            await events.aclose()
+            if events is not None:
+                await events.aclose()

@@ -5,6 +5,7 @@ WorkerError
     EngineFailed       the engine did not load
     BadTokenFile       the file of the token cannot be read
     NoGpus             the wanted GPUs do not exist here
+    BadFilesFolder     the folder for the files of jobs cannot be used
     BadGpuFolder       the folder of the GPUs' locks cannot be used
 
 The failure of a job is not an exception of the worker, but a `Failed` event of the engine.
@@ -62,6 +63,20 @@ class NoGpus(WorkerError):
         super().__init__(f"GPUs: {why}")
         self.why = why
         self.has_driver = has_driver
+
+
+class BadFilesFolder(WorkerError):
+    """The folder for the files of jobs cannot be used."""
+
+    code = "BAD_FILES_FOLDER"
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(
+            f"PENSTOCK_WORKER_FILES_DIR: expected a folder that this worker may write to, cannot "
+            f"use {path!r}: {why}"
+        )
+        self.path = path
+        self.why = why
 
 
 class BadGpuFolder(WorkerError):

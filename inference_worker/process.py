@@ -52,6 +52,9 @@ class EngineProcess(Engine):
     silence_s: after this time without a heartbeat the process is replaced; 0 means never.
     """
 
+    #: Its process reads them.
+    takes_files = True
+
     def __init__(
         self, spec: EngineSpec, *, logs: LogSettings, silence_s: float = DEFAULT_SILENCE_S
     ) -> None:
@@ -75,6 +78,10 @@ class EngineProcess(Engine):
         """Spawn the process and wait until the engine is loaded."""
         child = await self._spawn(context)
         self._duty = asyncio.create_task(self._keep(child, context), name="engine process")
+
+    def takes_path(self, job: Job) -> bool:
+        """Leave it to the process, so that no payload goes through the pipe."""
+        return True
 
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
         """Run the job in the process; if that dies, the job fails and may be retried."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from client_sdk.wire.load import Load, WorkerState
@@ -33,6 +33,22 @@ class Running:
     def ran_s(self) -> float:
         """How long it has run, in seconds; 0 before it started."""
         return asyncio.get_running_loop().time() - self.began_at if self.began_at else 0.0
+
+    def begin(self, *, limit_s: float, time_out: Callable[["Running"], None]) -> Job:
+        """Start the clock of the attempt; return its job.
+
+        limit_s: the worker's run time-out; 0 is none.  time_out: called after the shorter one.
+        """
+        loop = asyncio.get_running_loop()
+        self.began_at = loop.time()
+        if timeout_s := timeout_of(self.delivery, limit_s=limit_s):
+            self.timer = loop.call_later(timeout_s, time_out, self)
+        return job_of(self.delivery, timeout_s=timeout_s)
+
+    def stop_clock(self) -> None:
+        """Stop the run time-out."""
+        if self.timer is not None:
+            self.timer.cancel()
 
     def judge(self, end: Finished | Failed) -> Finished | Failed:
         """Mark the failure as uncharged if another owner's job may have killed the engine."""

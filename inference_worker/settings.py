@@ -129,6 +129,20 @@ class Settings(BaseSettings):
         ),
     )
 
+    # --- Files of jobs
+    files_dir: str = Field(
+        default="",
+        description=(
+            "The folder for the files of running jobs; by default `penstock-worker-<user id>` in "
+            "the system's folder for temporary files. Several workers may share it."
+        ),
+    )
+    files_reserve_mb: int = Field(
+        default=256,
+        ge=0,
+        description="How much of that disk stays free, in MB; a job whose files do not fit waits.",
+    )
+
     # --- Shutdown
     grace_s: float = Field(
         default=30.0,

@@ -20,17 +20,18 @@ from inference_worker.answers import RUN_TIMEOUT, refusal_of
 from inference_worker.circuit_breaker import CircuitBreaker, unknown_count
 from inference_worker.consecutive_failures import ConsecutiveFailures
 from inference_worker.engines.classify import type_of_exception
-from inference_worker.engines.engine import Engine, Failed, Finished, Job, Progress
+from inference_worker.engines.engine import Engine, Failed, Finished, Progress
 from inference_worker.first_load import Check, first_load
 from inference_worker.gpu_guard import Unwatched
 from inference_worker.idle_exit import IdleExit
+from inference_worker.job_files import JobFiles
 from inference_worker.leaving import Leaving
 from inference_worker.log_messages import LOST, PAUSES
 from inference_worker.metrics import Metrics
 from inference_worker.open_window import OpenWindow
 from inference_worker.outbox import Outbox
 from inference_worker.reporter import Reporter
-from inference_worker.running import Running, job_of, load_of, note_death, state_of, timeout_of
+from inference_worker.running import Running, load_of, note_death, state_of, timeout_of
 from inference_worker.slot_cooldown import SlotCooldown
 from inference_worker.start_queue import StartQueue
 
@@ -52,6 +53,7 @@ class Worker:
     many different jobs have failed in a row the engine is restarted; 0 means never.  count_peers:
     how many other workers accept jobs now; None if unknown.  check: see first_load.  guard: watches
     its GPUs.  exit_when_idle_s: it leaves after this many seconds without a job; 0 means never.
+    files: fetches and uploads the files of jobs.
     """
 
     def __init__(
@@ -67,12 +69,13 @@ class Worker:
         check: Check | None = None,
         exit_when_idle_s: float = 0.0,
         guard: Unwatched | None = None,
+        files: JobFiles | None = None,
     ) -> None:
         self.engine = engine
         self.connection: WorkConnection | None = None
         self.loading: Progress | None = None
         self._connect = connect
-        self._check, self._guard = check, guard or Unwatched()
+        self._check, self._guard, self._files = check, guard or Unwatched(), files or JobFiles()
         self._metrics = metrics
         self._grace_s, self._run_timeout_s = grace_s, run_timeout_s
         self._running: dict[int, Running] = {}
@@ -150,6 +153,7 @@ class Worker:
         window = 0 if self._guard.is_shut else self.engine.capacity
         self.connection = self._connect(window)
         self._window.open(self.connection, window)
+        self._files.connection = self.connection
         self._outbox = Outbox(self.connection, self._metrics)
         self._reporter = Reporter(self.connection.send_event)
         self.engine.changed = self._engine_changed
@@ -188,7 +192,7 @@ class Worker:
             return
         is_alone = delivery.alone or delivery.deaths > 0
         if not (self._start_queue.is_exclusive or is_alone) and (
-            end := self.engine.run_now(self._job_of(delivery))
+            end := self._files.run_now(self.engine, delivery, self._run_timeout_s)
         ):
             self._end(delivery, end)
             return
@@ -199,19 +203,15 @@ class Worker:
         self._start_next()
 
     def _start_next(self) -> None:
-        loop = asyncio.get_running_loop()
         for running in self._start_queue.start_next():
-            running.began_at = loop.time()
-            if timeout_s := self._timeout_of(running.delivery):
-                running.timer = loop.call_later(timeout_s, self._time_out, running)
-            job = self._job_of(running.delivery)
-            running.task = asyncio.create_task(self._run(running, job))
+            running.task = asyncio.create_task(self._run(running))
         self._set_window()
 
-    async def _run(self, running: Running, job: Job) -> None:
+    async def _run(self, running: Running) -> None:
         end: Finished | Failed | None = None
+        run = self._files.run(self.engine, running, self._run_timeout_s, self._time_out)
         try:
-            async with contextlib.aclosing(self.engine.run(job)) as events:
+            async with contextlib.aclosing(run) as events:
                 async for event in events:
                     if isinstance(event, Finished | Failed):
                         end = event
@@ -226,7 +226,7 @@ class Worker:
             if not running.stopping:
                 raise
         except Exception as error:
-            log.exception("The engine raised while it ran %s.", job.request_id)
+            log.exception("The engine raised while it ran %s.", running.delivery.request_id)
             end = Failed("EngineDefect", repr(error), type=type_of_exception(error))
         finally:
             self._forget(running)
@@ -277,8 +277,7 @@ class Worker:
             return
         del self._running[running.delivery.index]
         self._reporter.finish(running.delivery)
-        if running.timer is not None:
-            running.timer.cancel()
+        running.stop_clock()
         self._guard.job_ended()
         was_exclusive = self._start_queue.is_exclusive
         self._start_queue.remove(running)
@@ -350,9 +349,6 @@ class Worker:
     def _timeout_of(self, delivery: Delivery) -> float:
         return timeout_of(delivery, limit_s=self._run_timeout_s)
 
-    def _job_of(self, delivery: Delivery) -> Job:
-        return job_of(delivery, timeout_s=self._timeout_of(delivery))
-
     # --- Leaving
 
     def _is_idle(self) -> bool:
@@ -397,4 +393,5 @@ class Worker:
         if self.connection is not None:
             await self.connection.close()
         await self.engine.stop(0.0 if self._leaving.at_once.is_set() else ENGINE_STOP_S)
+        await self._files.close()
         log.info("Left.")

@@ -17,7 +17,8 @@ from client_sdk.setting_names import did_you_mean
 from inference_worker.engines import openai_requests
 from inference_worker.engines.engine import Context, Job
 from inference_worker.engines.failures import BadInput
-from inference_worker.engines.file_kinds import File, Received, is_data_url
+from inference_worker.engines.file_kinds import File, Received, is_data_url, is_file
+from inference_worker.engines.job_content import json_of, with_files_of
 from inference_worker.engines.payload import read_json, read_text
 from inference_worker.engines.typed_values import (
     CannotDescribe,
@@ -196,7 +197,7 @@ def _whole(parameter: _Parameter) -> Typed | None:
         return Typed(read_line, {"content_types": [TEXT], "schema": _schema_of(parameter)})
 
     def read(job: Job) -> Arguments:
-        return _kept(lambda received: parameter.value.read(read_json(job.data), received))
+        return _kept(lambda received: parameter.value.read(json_of(job), received))
 
     return Typed(read, {"content_types": [JSON], "schema": _schema_of(parameter)})
 
@@ -249,7 +250,7 @@ def _raw_reader(first: _Parameter) -> Callable[[Job, Received], Any] | None:
     is_plain = schema.get("type") in ("array", "boolean", "integer", "number", "null")
     if not is_plain:
         return None
-    return lambda job, received: first.value.read(read_json(job.data), received)
+    return lambda job, received: first.value.read(json_of(job), received)
 
 
 def _by_name(parameters: list[_Parameter], raw: Callable[[Job, Received], Any] | None) -> Typed:
@@ -315,15 +316,15 @@ def _object_of(job: Job, first: _Parameter, *, has_raw: bool) -> Any:
     if not job.data.strip() and not (has_raw and first.is_required):
         return {}
     if not has_raw:
-        return read_json(job.data)
+        return json_of(job)
     is_chat = job.path in openai_requests.TEXT and _plain(first.hint) is str
     if is_chat or job.data.lstrip()[:1] != b"{":
         return None
     if job.content_type.partition(";")[0].strip().lower() == JSON:
-        return read_json(job.data)
-    given = _json_or_none(job.data)
+        return json_of(job)
+    given = with_files_of(job, _json_or_none(job.data))
     # The content of a file may be an object too.
-    if isinstance(given, dict) and first.value.file and not is_data_url(given.get(first.name)):
+    if isinstance(given, dict) and first.value.file and not is_file(given.get(first.name)):
         return None
     return given
 

@@ -79,6 +79,10 @@ class EchoEngine(Engine):
     async def start(self, context: Context) -> None:
         """Do nothing: there is no model."""
 
+    def takes_path(self, job: Job) -> bool:
+        """Return the file as it is, unless its content is looked at."""
+        return not job.path and not self._options.stream
+
     async def run(self, job: Job) -> AsyncGenerator[Event, None]:
         """Wait for the delay, then answer or fail."""
         yield Started()
@@ -118,6 +122,8 @@ class EchoEngine(Engine):
             return self._failed(f"every job that is a multiple of {options.fail_every} fails")
         if self._answer is not None:
             return Finished(self._answer)
+        if job.payload_path:
+            return Finished(b"", path=job.payload_path)
         # `replace`: JSON can contain unpaired surrogates, which UTF-8 cannot encode.
         return Finished(question.text.encode("utf-8", "replace") if question else job.data)
 

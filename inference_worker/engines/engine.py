@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from client_sdk.wire import codes
 from client_sdk.wire.failures import FailureType, type_of_code
@@ -30,6 +31,19 @@ ENGINE_DIED = codes.ENGINE_DIED
 DEVICE_LOST = "DeviceLost"
 #: The failure of a job whose result is too large.
 RESULT_TOO_BIG = "ResultTooBig"
+#: The failure of a job whose file the service does not have, or has with another content.
+FILE_LOST = "FileLost"
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """A file that came with a job; path: where it is until the job has ended."""
+
+    id: str
+    path: str
+    filename: str = ""
+    content_type: str = ""
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,10 @@ class Job:
     path: the sub-path of the original request; "" for none.  content_type: "" if the client sent
     none.
     deadline: when this attempt is stopped, in seconds since 1970; None for never.
+    payload_path: the file that has the payload, if it is large; data is empty then.
+    files: those that the payload's JSON names as {"$file": id}.
+    folder: for files of this job; made when it is needed, removed after the job.
+    inline_bytes: a larger output becomes a file of that folder; 0 means never.
     """
 
     request_id: str
@@ -51,6 +69,10 @@ class Job:
     path: str = ""
     content_type: str = ""
     deadline: float | None = None
+    payload_path: str = ""
+    files: tuple[JobFile, ...] = ()
+    folder: str = ""
+    inline_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +115,16 @@ class Finished:
 
     output: the whole result, deltas included; empty if there is nothing for the sink.
     tags: added to the tags of the input; they replace equal names.
+    path: a file that has the result; output is empty then.  content_type: of it, "" if unknown.
+    file: the id of the uploaded result, from the worker.
     """
 
     output: bytes
     tags: Mapping[str, str] = field(default_factory=dict)
     reason: str = "complete"
+    path: str = ""
+    content_type: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +215,9 @@ class Context:
         self.path = job.path if job else ""
         self.content_type = job.content_type if job else ""
         self.deadline = job.deadline if job else None
+        #: The files that the payload's JSON names as {"$file": id}, by id.
+        self.files: Mapping[str, Path] = {f.id: Path(f.path) for f in job.files} if job else {}
+        self._folder = job.folder if job else ""
         self.log = log or logging.getLogger("inference_worker.handler")
         self._report = report
         self._cancelled = cancelled
@@ -201,6 +231,18 @@ class Context:
         Without a setting this imports torch, if it is installed.
         """
         return self.asked_device or _best_device()
+
+    @property
+    def folder(self) -> Path:
+        """A folder for files of this job; it is removed when the job has ended.
+
+        A file here that predict returns as its output is not copied.
+        """
+        if not self._folder:
+            raise RuntimeError("there is no folder without a job of a worker")
+        folder = Path(self._folder)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
 
     def is_cancelled(self) -> bool:
         """Return whether the job was cancelled; a long computation should stop then."""
@@ -236,11 +278,13 @@ class Engine(ABC):
     main_thread: runs the user's code; None if the worker itself uses the main thread.
     interface: the schemas of its inputs and outputs, once it is loaded (see interface.py); b"" for
     none.
+    takes_files: whether it reads the files of a job itself; otherwise they become data URLs.
     """
 
     name: str
     capacity: int
     interface: bytes = b""
+    takes_files: bool = False
 
     def __init__(self, name: str, *, capacity: int) -> None:
         if capacity < 1:
@@ -260,6 +304,10 @@ class Engine(ABC):
 
         Closing the iterator cancels the job, and waits until nothing of it is running.
         """
+
+    def takes_path(self, job: Job) -> bool:
+        """Return whether it reads the payload of this job from a file; otherwise it gets bytes."""
+        return False
 
     def run_now(self, job: Job) -> Finished | Failed | None:
         """Return the result without waiting, or None if the job needs `run`.

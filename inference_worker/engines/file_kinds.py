@@ -1,10 +1,12 @@
 """Files in typed inputs: what each annotation receives, and its JSON Schema.
 
-A job sends a file as a data URL.  A text is never a path or an address, at any depth of a type:
+A job sends a file as a data URL, or as {"$file": id}, which the worker has replaced by the path of
+what it has fetched.  A text is never a path or an address, at any depth of a type:
 that would let every client read files of this machine and of its network.
 """
 
 import io
+import mimetypes
 import os
 import pathlib
 import re
@@ -98,11 +100,19 @@ class Kind:
     """An annotation that means a file.
 
     media_type: what it accepts, such as `image/*`; "" for any.
-    make: from the file to what the handler receives.
+    make: from the file to what the handler receives.  is_path: whether that is a path.
     """
 
     media_type: str
     make: Callable[[File, Received], Any]
+    is_path: bool = False
+
+    def make_of_path(self, path: pathlib.Path, received: Received) -> Any:
+        """Return what the handler receives for a file of the job's folder."""
+        if self.is_path:
+            return path
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        return self.make(File(path.read_bytes(), kind, path.suffix), received)
 
 
 def kind_of(node: Mapping[str, Any]) -> Kind | None:
@@ -124,6 +134,9 @@ def leaf(kind: Kind) -> core_schema.CoreSchema:
 
     def validate(value: Any, info: core_schema.ValidationInfo) -> Any:
         try:
+            if isinstance(value, pathlib.Path):
+                # JSON has no paths: the worker has put this one there for {"$file": id}.
+                return kind.make_of_path(value, cast(Received, info.context))
             file = value if isinstance(value, File) else from_data_url(value)
             return kind.make(file, cast(Received, info.context))
         except data_url.NoDataURL as error:
@@ -149,6 +162,11 @@ def from_data_url(url: object) -> File:
     """Return the file in a data URL; raises NoDataURL."""
     decoded = data_url.decode(url)
     return File(decoded.data, decoded.media_type, decoded.suffix)
+
+
+def is_file(value: object) -> bool:
+    """Return whether a value of a job is a file: a data URL, or a path from the worker."""
+    return isinstance(value, pathlib.Path) or is_data_url(value)
 
 
 def is_data_url(text: object) -> bool:
@@ -199,4 +217,4 @@ def _expected_url(value: object, error: Exception) -> str:
     return "expected a file as a data URL (data:image/png;base64,...), not a path or an address"
 
 
-_PATH = Kind("", lambda file, received: received.write(file))
+_PATH = Kind("", lambda file, received: received.write(file), is_path=True)

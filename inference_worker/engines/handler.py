@@ -6,8 +6,8 @@
 
 The input of predict is the payload as bytes, or what its annotations say (arguments.py).  The class
 can set it instead with `input_type = "bytes" | "text" | "json"`.  Returned bytes are the result,
-text is encoded as UTF-8, None means no result, and anything else becomes JSON.  Yielded values are
-pieces of the result.
+and so is the content of a returned Path or open file; text is encoded as UTF-8, None means no
+result, and anything else becomes JSON.  Yielded values are pieces of the result.
 
 The module is imported, and setup is called, in the main thread of the engine's process.  A sync
 predict runs there too if there is one job at a time, otherwise in `capacity` threads; an async one
@@ -72,6 +72,8 @@ class HandlerEngine(Engine):
 
     def __init__(self, target: str, *, capacity: int | None = None, kind: str = "handler") -> None:
         super().__init__(f"{kind}:{target}", capacity=capacity or DEFAULT_CAPACITY)
+        # The others take data URLs.
+        self.takes_files = kind == "handler"
         self._target = target
         self._load_shape = SHAPES[kind]
         self._asked_capacity = capacity

@@ -15,6 +15,7 @@ from typing import Any
 from inference_worker.engines import openai_requests
 from inference_worker.engines.arguments import TEXT, Arguments, Typed, context_name, typed_inputs
 from inference_worker.engines.engine import Context, Failed, Finished, Job
+from inference_worker.engines.job_content import finished_with, is_output_file, with_files_of
 from inference_worker.engines.locate import find, is_async, wants_context
 from inference_worker.engines.outputs import described_output
 from inference_worker.engines.payload import (
@@ -37,6 +38,8 @@ DEFAULT_BATCH_TIMEOUT_S = 0.01
 
 
 def _done(output: object) -> Finished | Failed:
+    if is_output_file(output):
+        return finished_with(output)
     return Finished(to_bytes(output))
 
 
@@ -136,7 +139,8 @@ def _untyped_read(
     def read_job(job: Job) -> Any:
         if job.path in openai_requests.TEXT and reads_text(read):
             once.info(CHAT_AS_TEXT, target)
-        return before(read(job.data)) if before else read(job.data)
+        value = with_files_of(job, read(job.data))
+        return before(value) if before else value
 
     return read_job
 

@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from client_sdk.backoff import Backoff
+from client_sdk.transport import RetryPolicy, Transport
 from client_sdk.work import WorkConnection
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.load import EngineSpec, load_engine
+from inference_worker.job_files import FileStore, JobFiles
+from inference_worker.job_folders import JobFolders
 from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics
 from inference_worker.process import EngineProcess
@@ -34,6 +38,19 @@ class RunningWorker:
         return self.metrics.registry.get_sample_value(sample, labels) or 0.0
 
 
+def transport_to(peer: Peer) -> Transport:
+    return Transport(
+        peer.url,
+        "svc",
+        token="",
+        uid="uid-1",
+        gid="eas",
+        timeout_s=5.0,
+        connections=10,
+        retry=RetryPolicy(retries=4, first_delay_s=0.001, most_delay_s=0.01),
+    )
+
+
 StartInProcess = Callable[..., Awaitable[RunningWorker]]
 
 
@@ -46,7 +63,7 @@ async def peer() -> AsyncIterator[Peer]:
 
 
 @pytest.fixture
-async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
+async def start(peer: Peer, tmp_path: Path) -> AsyncIterator[StartInProcess]:
     """Start a worker for the peer: `await start("echo", capacity=4, delay_s=1)`."""
     started: list[RunningWorker] = []
 
@@ -59,6 +76,8 @@ async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
         run_timeout_s: float = 0.0,
         sick_after: int = 0,
         exit_when_idle_s: float = 0.0,
+        reserve_bytes: int = 0,
+        takes_files: bool = True,
         **options: object,
     ) -> RunningWorker:
         spec = EngineSpec(name, options, capacity)
@@ -78,8 +97,13 @@ async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
                 backoff=quick,
                 load=worker.load,
                 on_leave=worker.drain_when_asked,
+                takes_files=takes_files,
             )
 
+        folders = JobFolders(tmp_path / "jobs", f"worker-{len(started)}")
+        if takes_files:
+            folders.open()
+        store = FileStore(transport_to(peer), "svc", folders, reserve_bytes)
         metrics = Metrics()
         worker = Worker(
             engine,
@@ -89,6 +113,7 @@ async def start(peer: Peer) -> AsyncIterator[StartInProcess]:
             run_timeout_s=run_timeout_s,
             sick_after=sick_after,
             exit_when_idle_s=exit_when_idle_s,
+            files=JobFiles(store if takes_files else None),
         )
         running = RunningWorker(worker, metrics)
         started.append(running)

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -354,3 +355,38 @@ def obey(data: bytes) -> object:
             return data
         case _:
             return bytearray(data)
+
+
+def size_of_all(asked: dict[str, object]) -> dict[str, object]:
+    """JSON with files in, their sizes and suffixes out."""
+    found = asked["files"]
+    assert isinstance(found, list)
+    assert all(isinstance(one, Path) for one in found)
+    return {"sizes": [one.stat().st_size for one in found], "kinds": [one.suffix for one in found]}
+
+
+def reverse_bytes(data: bytes) -> bytes:
+    return data[::-1]
+
+
+def to_file(data: bytes, ctx: Context) -> Path:
+    """Return a file of the job's folder."""
+    target = ctx.folder / "made.png"
+    target.write_bytes(data * 2)
+    return target
+
+
+def open_file(data: bytes) -> object:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (the worker reads it)
+    file.write(data * 2)
+    return file
+
+
+def secret_file(text: str) -> Path:
+    """Return a file that only the supervisor may read, if it can be made to."""
+    return Path(text)
+
+
+def typed_files(image: Path, sound: bytes, prompt: str = "") -> dict[str, object]:
+    """Files by annotation: a path stays where it was fetched, bytes are its content."""
+    return {"image": image.suffix, "bytes": image.stat().st_size, "sound": sound.decode()}

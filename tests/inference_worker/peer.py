@@ -37,6 +37,9 @@ class Peer:
     """Takes worker connections, notes what comes, and hands out what the test says.
 
     accept: whether answers get their outcome by themselves.
+    contents: what workers fetch, by id; after `cut_after` bytes the connection breaks.
+    uploads: what they have uploaded, by id.  refuse_files: statuses of the next requests for files.
+    inline_bytes: results above this are uploaded; 0 means none.
     """
 
     def __init__(self, *, lease_ms: int = 1000) -> None:
@@ -50,13 +53,25 @@ class Peer:
         self.asked_to_leave = 0
         self.understands_leave = True
         self.lost: tuple[Held, ...] = ()
+        self.contents: dict[str, bytes] = {}
+        self.cut_after: int | None = None
+        self.uploads: dict[str, bytes] = {}
+        self.upload_types: list[str] = []
+        self.refuse_files: list[int] = []
+        self.fetches: list[str] = []
+        self.uploads_begun = 0
+        self.file_gate = asyncio.Event()
+        self.file_gate.set()
+        self.inline_bytes = 0
         self._socket: web.WebSocketResponse | None = None
         self._transport: asyncio.WriteTransport | None = None
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        app = web.Application()
+        app = web.Application(client_max_size=2**30)
         app.router.add_get(names.WORK_PATH, self._work)
+        app.router.add_get(f"{names.WORK_FILES_PATH}/{{id}}/content", self._content)
+        app.router.add_post(names.WORK_FILES_PATH, self._upload)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -108,7 +123,13 @@ class Peer:
         assert isinstance(hello, Hello)
         self.hellos.append(hello)
         name = request.match_info["service"]
-        welcome = Welcome(name, self.lease_ms, self.lost, leaves=self.understands_leave)
+        welcome = Welcome(
+            name,
+            self.lease_ms,
+            self.lost,
+            leaves=self.understands_leave,
+            inline_bytes=self.inline_bytes,
+        )
         await socket.send_bytes(encode_to_worker(welcome))
         self._socket, self._transport = socket, request.transport
         try:
@@ -119,6 +140,41 @@ class Peer:
             if self._socket is socket:
                 self._socket = None
         return socket
+
+    async def _content(self, request: web.Request) -> web.StreamResponse:
+        self.fetches.append(request.headers.get("Range", ""))
+        await self.file_gate.wait()
+        if self.refuse_files:
+            return web.Response(status=self.refuse_files.pop(0))
+        content = self.contents.get(request.match_info["id"])
+        if content is None:
+            return web.Response(status=404)
+        start = int(self.fetches[-1].removeprefix("bytes=").removesuffix("-") or 0)
+        size = len(content)
+        headers = {"Content-Length": str(size - start), "ETag": '"e"'}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+        response = web.StreamResponse(status=206 if start else 200, headers=headers)
+        await response.prepare(request)
+        end = size if self.cut_after is None else start + self.cut_after
+        await response.write(content[start:end])
+        if end < size:
+            assert request.transport is not None
+            request.transport.close()
+        return response
+
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
+        self.uploads_begun += 1
+        content = await request.read()
+        if self.refuse_files:
+            status = self.refuse_files.pop(0)
+            headers = {names.ERROR_CODE_HEADER: "FILES_FULL"} if status == 507 else {}
+            return web.Response(status=status, headers=headers)
+        file_id = f"payload_{len(self.uploads)}"
+        await self.file_gate.wait()
+        self.uploads[file_id] = content
+        self.upload_types.append(request.content_type)
+        return web.json_response({"id": file_id}, status=201)
 
     async def _take(self, data: bytes) -> None:
         answers: tuple[Answer, ...] = ()

@@ -12,6 +12,8 @@ import io
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
 from yarl import URL
@@ -137,6 +139,10 @@ class UpstreamEngine(Engine):
                 failed = Failed(ENGINE_DIED, f"the server {death}", type=kind)
             yield failed
 
+    def takes_path(self, job: Job) -> bool:
+        """Send the file in pieces."""
+        return True
+
     async def health(self) -> Health:
         """Dead while the server is away."""
         if not self._back.is_set():
@@ -177,9 +183,8 @@ class UpstreamEngine(Engine):
         assert self._session is not None, "run before start"
         request = request_for(job, base, options=self._options)
         async with self._session.post(
-            # As a file, because aiohttp warns about long bytes.
             request.url,
-            data=io.BytesIO(job.data),
+            data=await asyncio.to_thread(_body_of, job),
             headers=request.headers,
             allow_redirects=False,
         ) as answer:
@@ -274,6 +279,11 @@ def _failure(error: Exception, options: UpstreamOptions) -> Failed:
         case _:
             code, message = UPSTREAM_GARBAGE, f"the server's answer cannot be read: {error}"
     return Failed(code, message)
+
+
+def _body_of(job: Job) -> BinaryIO:
+    # As a file, because aiohttp warns about long bytes; it sends a file in pieces, and closes it.
+    return Path(job.payload_path).open("rb") if job.payload_path else io.BytesIO(job.data)
 
 
 def _log_waiting(fraction: float, note: str) -> None:
