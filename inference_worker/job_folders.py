@@ -57,7 +57,7 @@ class JobFolders:
             raise BadFilesFolder(str(self._base), error.strerror or str(error)) from error
 
     def next(self) -> Path:
-        """Return the folder of another job, which whoever needs it makes."""
+        """Return the folder of another job, which its first user makes."""
         return self._own / str(next(self._numbers))
 
     def close(self) -> None:

@@ -171,7 +171,7 @@ def _with_data_urls(job: Job) -> bytes:
     try:
         value = json.loads(job.data)
     except (ValueError, RecursionError):
-        # Whoever put it has named the files some other way; the engine gets it as it is.
+        # The client has named the files some other way; the engine gets it as it is.
         return job.data
     return json.dumps(with_files(value, files, _data_url), ensure_ascii=False).encode()
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
@@ -38,8 +39,10 @@ class RunningWorker:
         return self.metrics.registry.get_sample_value(sample, labels) or 0.0
 
 
-def transport_to(peer: Peer) -> Transport:
-    return Transport(
+def store_of(peer: Peer, tmp_path: Path, reserve_bytes: int) -> FileStore:
+    folders = JobFolders(tmp_path / "jobs", f"worker-{token_hex(4)}")
+    folders.open()
+    transport = Transport(
         peer.url,
         "svc",
         token="",
@@ -49,6 +52,7 @@ def transport_to(peer: Peer) -> Transport:
         connections=10,
         retry=RetryPolicy(retries=4, first_delay_s=0.001, most_delay_s=0.01),
     )
+    return FileStore(transport, "svc", folders, reserve_bytes)
 
 
 StartInProcess = Callable[..., Awaitable[RunningWorker]]
@@ -100,10 +104,6 @@ async def start(peer: Peer, tmp_path: Path) -> AsyncIterator[StartInProcess]:
                 takes_files=takes_files,
             )
 
-        folders = JobFolders(tmp_path / "jobs", f"worker-{len(started)}")
-        if takes_files:
-            folders.open()
-        store = FileStore(transport_to(peer), "svc", folders, reserve_bytes)
         metrics = Metrics()
         worker = Worker(
             engine,
@@ -113,7 +113,7 @@ async def start(peer: Peer, tmp_path: Path) -> AsyncIterator[StartInProcess]:
             run_timeout_s=run_timeout_s,
             sick_after=sick_after,
             exit_when_idle_s=exit_when_idle_s,
-            files=JobFiles(store if takes_files else None),
+            files=JobFiles(store_of(peer, tmp_path, reserve_bytes) if takes_files else None),
         )
         running = RunningWorker(worker, metrics)
         started.append(running)

@@ -390,3 +390,10 @@ def secret_file(text: str) -> Path:
 def typed_files(image: Path, sound: bytes, prompt: str = "") -> dict[str, object]:
     """Files by annotation: a path stays where it was fetched, bytes are its content."""
     return {"image": image.suffix, "bytes": image.stat().st_size, "sound": sound.decode()}
+
+
+def reverse_part(data: bytes, ctx: Context) -> Path:
+    """A result of two megabytes at most, as a file."""
+    target = ctx.folder / "part.bin"
+    target.write_bytes(data[::-1][:2_000_000])
+    return target

@@ -180,6 +180,7 @@ class _Work:
                     lease_ms=self._settings.lease_ms,
                     lost=tuple(wire.Held(index, attempt) for index, attempt in lost),
                     leaves=True,
+                    inline_bytes=self._inline_bytes(),
                 )
             )
             sending = asyncio.create_task(self._deliver(subscriber))
@@ -189,6 +190,10 @@ class _Work:
                 await end_task(sending)
             await self._let_go(subscriber)
             log.info("Worker %s has left %s.", hello.uid, self._service.name)
+
+    def _inline_bytes(self) -> int:
+        limits = self._service.sink.limits
+        return limits.stored_bytes if limits.has_files else 0
 
     async def _let_go(self, subscriber: Subscriber) -> None:
         """End the subscription; doing it again changes nothing."""

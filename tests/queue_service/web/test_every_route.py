@@ -137,6 +137,8 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("POST", f"{jobs}/{{job}}/cancel"): {Scope.CANCEL},
         ("DELETE", f"{jobs}/{{job}}"): {Scope.CANCEL, Scope.READ},
         ("GET", "/v1/services/{service}/work"): {Scope.WORK},
+        ("POST", "/v1/services/{service}/work/files"): {Scope.WORK},
+        ("GET", "/v1/services/{service}/work/files/{file}/content"): {Scope.WORK},
         ("GET", "/v1/services/{service}/workers"): {Scope.WORK},
         ("GET", "/v1/services/{service}/scale"): {Scope.READ, Scope.ADMIN},
         ("GET", "/v1/services/{service}/autoscaler"): {Scope.READ, Scope.ADMIN},

@@ -124,6 +124,9 @@ class Client:
                 self.closed("/v1/services/svc/work", hello),
                 self.closed("/v1/services/svc/work"),
             ],
+            ("POST", "/v1/services/{service}/work/files"): [
+                self.slow_body("POST", "/v1/services/svc/work/files")
+            ],
             ("POST", "/v1/chat/completions"): [
                 self.refused("POST", "/v1/chat/completions", json=CHAT),
                 self.cut(
