@@ -23,6 +23,7 @@ from inference_worker.engines.upstream.refused import (
     UPSTREAM_DOWN,
     UPSTREAM_GARBAGE,
     UPSTREAM_TIMEOUT,
+    with_short_message,
 )
 
 Answer = Completion | Rejection
@@ -134,7 +135,10 @@ def cut_short(answer: Answer) -> Answer | None:
         case Completion(index, attempt, Result(data, tags), failed) if (
             names.ERROR_CODE_TAG in tags and len(data) > MAX_MESSAGE_LENGTH
         ):
-            return Completion(index, attempt, Result(data[:MAX_MESSAGE_LENGTH], tags), failed)
+            short = with_short_message(
+                data, most_bytes=MAX_MESSAGE_LENGTH, most_characters=MAX_MESSAGE_LENGTH // 5
+            )
+            return Completion(index, attempt, Result(short[:MAX_MESSAGE_LENGTH], tags), failed)
         case _:
             return None
 

@@ -24,6 +24,8 @@ ADMISSION = web.RequestKey("admission", Admission)
 BUDGET = web.AppKey("budget", Budget)
 #: The bytes of the budget that a request holds: `web.body` sets it, the middleware ends it.
 HELD = web.RequestKey("held", Held)
+#: The id of the job that a request of the OpenAI API has become.
+REQUEST_ID = web.RequestKey("request_id", str)
 STRANGERS = web.AppKey("strangers", Tally)
 ADDRESSES = web.AppKey("addresses", Addresses)
 VISITORS = web.AppKey("visitors", Visitors)

@@ -163,7 +163,11 @@ class TransformersEngine(Engine):
         prompt = self._tokenizer.encode(request)
         most = min(self._context, self._limits.tokens)
         if len(prompt) >= most:
-            raise BadInput(f"prompt: expected fewer than {most} tokens, got {len(prompt)}")
+            # In OpenAI's words, because clients look for them.
+            raise BadInput(
+                f"This model's maximum context length is {most} tokens. However, your messages "
+                f"resulted in {len(prompt)} tokens. Please reduce the length of the messages."
+            )
         sampling = request.sampling(
             self._defaults, most_tokens=most - len(prompt), end_ids=self._end_ids
         )

@@ -92,9 +92,14 @@ def blames_request(status: int) -> bool:
     return 400 <= status < 500 and status not in _LATER
 
 
-def with_short_message(body: bytes) -> bytes:
-    """Return the body of an error; a long message in it is cut, so that the rest is readable."""
-    if len(body) <= _LONG_ERROR_BYTES:
+def with_short_message(
+    body: bytes, *, most_bytes: int = _LONG_ERROR_BYTES, most_characters: int = _MOST_MESSAGE
+) -> bytes:
+    """Return the body of an error; if it is long, its message is cut and the rest stays readable.
+
+    most_bytes: a shorter body is returned unchanged.
+    """
+    if len(body) <= most_bytes:
         return body
     try:
         read = json.loads(body)
@@ -104,8 +109,8 @@ def with_short_message(body: bytes) -> bytes:
     holder = holder if isinstance(holder, dict) else read
     if not isinstance(holder, dict) or not isinstance(holder.get("message"), str):
         return body
-    holder["message"] = holder["message"][:_MOST_MESSAGE]
-    return json.dumps(read).encode()
+    holder["message"] = holder["message"][:most_characters]
+    return json.dumps(read, ensure_ascii=False).encode(errors="replace")
 
 
 def _status_of(error: dict[str, Any]) -> int:

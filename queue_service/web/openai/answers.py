@@ -60,21 +60,19 @@ def error_body(
     failure: the type of a job's failure, from `client_sdk.wire.failures`.  OpenAI's own `type`
     follows from the status.
     """
+    other = "invalid_request_error" if 400 <= status < 500 else "server_error"
     kind = {
-        400: "invalid_request_error",
         401: "authentication_error",
         403: "permission_error",
-        404: "invalid_request_error",
-        413: "invalid_request_error",
         429: "rate_limit_error",
-    }.get(status, "server_error")
+    }.get(status, other)
     error: Json = {"message": sentence, "type": kind, "param": parameter, "code": code}
     return {"error": {**error, "failure_type": failure} if failure else error}
 
 
-def error_event(status: int, code: str, sentence: str, failure: str = "") -> bytes:
-    """Return an error as the last event of a stream."""
-    return as_data(error_body(status, code, sentence, failure=failure)) + DONE
+def error_event(body: Json) -> bytes:
+    """Return the body of an error as the last event of a stream."""
+    return as_data(body) + DONE
 
 
 def comment(text: str) -> bytes:

@@ -33,14 +33,15 @@ from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.body import let_go_of_body, read_body
 from queue_service.web.connection import begin_stream, has_left, write_piece
 from queue_service.web.follow import follow
-from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
-from queue_service.web.openai.answers import comment, error_event, whole
+from queue_service.web.keys import REQUEST_ID, REQUEST_IDS, SERVICES, SETTINGS
+from queue_service.web.openai.answers import comment, error_body, error_event, whole
 from queue_service.web.openai.asked import Asked, Kind, read_asked
 from queue_service.web.openai.chunks import Chunks
 from queue_service.web.openai.refusals import (
     BAD_ANSWER,
     DIVERGED,
     INVALID_KEY,
+    OPENAI_REQUEST_ID,
     STREAM_CUT,
     AnswerRefused,
     failure,
@@ -83,7 +84,7 @@ async def _answer(
     asked = read_asked(kind, body)
     caller = await somewhere.to(asked.service)
     service = caller.service
-    request_id = request.app[REQUEST_IDS].next()
+    request_id = request[REQUEST_ID] = request.app[REQUEST_IDS].next()
     submission = Submission(
         request_id=request_id,
         data=asked.data,
@@ -135,7 +136,7 @@ class _Answering:
         self._created_s = int(time.time())
         self._headers = {
             names.REQUEST_ID_HEADER: request_id,
-            "x-request-id": request_id,
+            OPENAI_REQUEST_ID: request_id,
             "Cache-Control": "no-store",
         }
         self._chunks = Chunks(asked, request_id, self._created_s)
@@ -153,14 +154,14 @@ class _Answering:
             if self._response is None or has_left(self._request):
                 raise
             if isinstance(error, AnswerRefused):
-                last = error_event(error.status, error.word, str(error), error.failure)
+                body = error.body
             elif isinstance(error, Diverged):
-                last = error_event(500, DIVERGED, str(error))
+                body = error_body(500, DIVERGED, str(error))
             elif isinstance(error, CredentialEnded):
-                last = error_event(401, INVALID_KEY, str(error))
+                body = error_body(401, INVALID_KEY, str(error))
             else:
-                last = error_event(503, error.code, str(error))
-            await self._send(last)
+                body = error_body(503, error.code, str(error))
+            await self._send(error_event(body))
             await self._response.write_eof()
             return self._response
 

@@ -173,3 +173,67 @@ def test_whatever_an_engine_gives_is_an_answer(kind: Kind, strange: bytes) -> No
 def test_embeddings_that_are_none_are_no_answer(strange: bytes) -> None:
     with pytest.raises(ValueError, match="embeddings"):
         whole(_asked(Kind.EMBEDDINGS, encoding_format="base64"), "r1", 5, strange)
+
+
+@pytest.mark.parametrize("kind", [Kind.CHAT, Kind.TEXT])
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"object": "cat", "score": 0.9},
+        {"object": "chat.completion", "choices": "none"},
+        {"object": "chat.completion", "choices": []},
+        {"object": "text_completion", "choices": [{"label": "cat"}]},
+        {"choices": ["a", "b"]},
+        {"choices": [{"label": "a"}]},
+        {"choices": []},
+        {"text": "hallo", "language": "de"},
+        {"text": "hallo", "segments": [{"text": "hallo"}]},
+        {"text": "hallo", "choices": ["a"]},
+        {"text": 5, "finish_reason": "stop"},
+        {"finish_reason": "stop"},
+        {"usage": {"prompt_tokens": 1}},
+        {"message": {"role": "assistant", "content": "x"}},
+    ],
+)
+def test_a_structured_result_is_the_text_as_it_is(kind: Kind, made: Any) -> None:
+    output = json.dumps(made).encode()
+    choice = whole(_asked(kind), "r1", 5, output)["choices"][0]
+    assert (choice["text"] if kind is Kind.TEXT else choice["message"]["content"]) == json.dumps(
+        made
+    )
+    chunks = Chunks(_asked(kind, stream=True), "r1", 5)
+    first = _chunks(chunks.end(output))[0]["choices"][0]
+    assert (first["text"] if kind is Kind.TEXT else first["delta"]["content"]) == json.dumps(made)
+
+
+def test_a_whole_completion_becomes_chunks_for_a_client_that_wants_a_stream() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    made = {
+        "id": "chatcmpl-9",
+        "object": "chat.completion",
+        "created": 3,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": None, "tool_calls": [call, call]},
+                "finish_reason": "tool_calls",
+            },
+            {"index": 1, "message": {"role": "assistant", "content": "b", "reasoning": "r"}},
+        ],
+        "usage": {"total_tokens": 3, "prompt_tokens_details": {"cached_tokens": 1}},
+    }
+    asked = _asked(stream=True, stream_options={"include_usage": True})
+    first, second, end, usage = _chunks(Chunks(asked, "r1", 5).end(json.dumps(made).encode()))
+    assert first["id"] == "chatcmpl-9"
+    assert first["choices"][0]["delta"]["tool_calls"] == [
+        {"index": index, **call} for index in (0, 1)
+    ]
+    assert second["choices"][0]["delta"] == {"role": "assistant", "content": "b", "reasoning": "r"}
+    assert [one["finish_reason"] for one in end["choices"]] == ["tool_calls", "stop"]
+    assert usage["usage"] == made["usage"]
+
+
+def test_the_first_chunk_has_the_role_although_the_answer_is_empty() -> None:
+    found = _chunks(Chunks(_asked(stream=True), "r1", 5).end(b""))
+    assert found[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert found[-1]["choices"][0]["finish_reason"] == "stop"

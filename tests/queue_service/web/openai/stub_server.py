@@ -42,7 +42,7 @@ class StubServer:
     may_go_on: asyncio.Event = field(default_factory=asyncio.Event)
     holds_after: int | None = None
     received: list[Json] = field(default_factory=list)
-    canceled: int = 0
+    canceled: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
     _runner: web.AppRunner | None = None
 
@@ -81,6 +81,6 @@ class StubServer:
                 data = one if isinstance(one, str) else json.dumps(one)
                 await response.write(f"data: {data}\n\n".encode())
         except asyncio.CancelledError:
-            self.canceled += 1
+            self.canceled.set()
             raise
         return response

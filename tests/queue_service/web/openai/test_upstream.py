@@ -28,8 +28,12 @@ async def client(
     stub: StubServer, start_service: StartService, start_worker: StartWorker
 ) -> AsyncIterator[openai.AsyncOpenAI]:
     service = await start_service()
+    # Some tests let several jobs fail in a row; a rest of the worker would add attempts.
     await start_worker(
-        service.url, engine=f"http:{stub.url}", engine_options={"mode": "openai-sse"}
+        service.url,
+        engine=f"http:{stub.url}",
+        engine_options={"mode": "openai-sse"},
+        sick_after=0,
     )
     async with openai.AsyncOpenAI(
         base_url=f"{service.url}/v1", api_key=TOKEN, max_retries=0, timeout=60
