@@ -141,6 +141,74 @@ async def test_an_error_inside_a_stream_fails_the_job(
     assert (end.code, end.retryable) == (code, retryable)
 
 
+async def test_a_stream_with_more_than_text_has_the_whole_completion_as_its_result(
+    server: RawServer, engine: Open
+) -> None:
+    head = {"id": "c", "created": 1, "model": "m"}
+
+    def piece(delta: dict[str, object], index: int = 0, **more: object) -> str:
+        choice = {"index": index, "delta": delta, "finish_reason": None, **more}
+        return json.dumps({**head, "object": "chat.completion.chunk", "choices": [choice]})
+
+    def call(index: int, arguments: str, **more: object) -> dict[str, object]:
+        function = {"arguments": arguments, **({"name": "f"} if more else {})}
+        return {"tool_calls": [{"index": index, **more, "function": function}]}
+
+    data = body(
+        piece({"role": "assistant", "content": "Hm"}, logprobs={"content": [1]}),
+        piece({"content": "m"}, logprobs={"content": [2]}),
+        piece(call(0, "{", id="call_0", type="function")),
+        piece(call(0, "}")),
+        piece(call(1, "[]", id="call_1", type="function")),
+        piece({"role": "assistant", "refusal": "no"}, 1, finish_reason="stop"),
+        piece({"refusal": "!"}, 1),
+        piece({}, finish_reason="tool_calls"),
+        json.dumps({**head, "choices": [], "usage": {"total_tokens": 3}}),
+    )
+    end = (await all_of(server, engine, "openai-sse", data))[-1]
+    assert isinstance(end, Finished)
+    calls = [
+        {"id": f"call_{n}", "type": "function", "function": {"name": "f", "arguments": said}}
+        for n, said in enumerate(("{}", "[]"))
+    ]
+    assert json.loads(end.output) == {
+        **head,
+        "object": "chat.completion",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hmm", "tool_calls": calls},
+                "logprobs": {"content": [1, 2]},
+                "finish_reason": "tool_calls",
+            },
+            {
+                "index": 1,
+                "message": {"role": "assistant", "refusal": "no!"},
+                "finish_reason": "stop",
+            },
+        ],
+        "usage": {"total_tokens": 3},
+    }
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "openai-sse"}])
+async def test_a_streamed_chat_is_read_as_chunks_although_no_mode_is_set(
+    server: RawServer, engine: Open, options: dict[str, str]
+) -> None:
+    server.behave = says(answer(body(chunk("a", finish_reason="stop")), kind=STREAM))
+    upstream = await engine(**options)
+    end = (await events_of(upstream, Job("r", b"{}", path="v1/chat/completions")))[-1]
+    assert end == Finished(b"a", reason="stop")
+
+
+async def test_a_mode_that_is_set_is_kept(server: RawServer, engine: Open) -> None:
+    stream = body(chunk("a", finish_reason="stop"))
+    server.behave = says(answer(stream, kind=STREAM))
+    upstream = await engine(mode="raw")
+    end = (await events_of(upstream, Job("r", b"{}", path="v1/chat/completions")))[-1]
+    assert end == Finished(stream)
+
+
 async def test_any_other_stream_is_joined_from_its_data(server: RawServer, engine: Open) -> None:
     data = b": hello\nid: 1\nevent: token\ndata: one\n\ndata: two\ndata: lines\n\n\n\ndata:three"
     assert await all_of(server, engine, "sse", data) == [

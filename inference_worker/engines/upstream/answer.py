@@ -46,7 +46,7 @@ async def events_of(
         match options.mode:
             case Mode.SSE if streamed:
                 stream: _Plain | OpenAIStream = _Plain(tags)
-            case Mode.OPENAI_SSE if streamed:
+            case _ if streamed and options.expects_chunks(path):
                 stream = OpenAIStream(tags, with_chunks=path in openai_requests.TEXT)
             case mode:
                 # Not a stream: the client did not ask for one, and the body is the result.

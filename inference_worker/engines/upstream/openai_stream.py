@@ -1,7 +1,8 @@
 """The stream of a server that speaks the OpenAI API.
 
-The job's events carry the text of the first choice, and its result is that text.  For a job of the
-OpenAI API each event also carries the chunks, so that its client gets every field of them.
+The job's events carry the text of the first choice, and its result is that text, or the whole
+completion if there is more than text in the answer.  For a job of the OpenAI API each event also
+carries the chunks, so that its client gets every field of them.
 """
 
 import json
@@ -10,6 +11,7 @@ from typing import Any
 
 from client_sdk.wire.chunks import BadChunk, Chunk, ChunkWriter, choices_of, index_of
 from inference_worker.engines.engine import Delta, Event, Finished, Usage
+from inference_worker.engines.upstream.completion import Completion
 from inference_worker.engines.upstream.refused import UPSTREAM_DOWN, UPSTREAM_GARBAGE, Refused
 
 #: The data of the last event of a complete stream.
@@ -28,6 +30,7 @@ class OpenAIStream:
         self._with_chunks = with_chunks
         self._writer = ChunkWriter()
         self._pieces: list[bytes] = []
+        self._completion = Completion()
         self._reasons: dict[int, str] = {}
         self._usage: Usage | None = None
 
@@ -42,6 +45,7 @@ class OpenAIStream:
                 raise BadChunk("expected an object")
             _refuse_error(chunk)
             self._note(chunk)
+            self._completion.add(chunk)
             text, line = self._writer.add(chunk)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             shown = data[:80].decode(errors="replace")
@@ -58,7 +62,10 @@ class OpenAIStream:
         if not self._reasons or not is_whole:
             # If a server dies behind a proxy, or uses HTTP/1.0, its body just ends.
             raise Refused(UPSTREAM_DOWN, "the server's stream broke off before its end")
-        finished = Finished(b"".join(self._pieces), self._tags, self._reasons.get(0) or "complete")
+        output = b"".join(self._pieces)
+        if self._completion.is_more_than_text:
+            output = json.dumps(self._completion.whole()).encode()
+        finished = Finished(output, self._tags, self._reasons.get(0) or "complete")
         return [self._usage, finished] if self._usage else [finished]
 
     def _note(self, chunk: Chunk) -> None:
