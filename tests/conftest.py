@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 from aiohttp import web
 from redis.asyncio import Redis
@@ -61,6 +62,9 @@ from tests.waiting import wait_until
 #: The service of a test that names none.
 SERVICE: dict[str, object] = {"name": "svc"}
 
+#: The profile of Hypothesis in which a case may take as long as it takes.
+ANY_SPEED = "any-speed"
+
 _numbers = itertools.count(1)
 
 _failed = pytest.StashKey[bool]()
@@ -80,6 +84,10 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", mark)
     _stop_ignoring_signals()
+    # Hypothesis is to judge what a test does, not how fast: a busy machine takes its time.
+    too_slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile(ANY_SPEED, deadline=None, suppress_health_check=too_slow)
+    hypothesis.settings.load_profile(ANY_SPEED)
     if forking.is_available():
         running.PRELOADED = Preloaded()
 

@@ -1,10 +1,11 @@
-"""Files that need the machine to themselves run last, in the last process that is left."""
+"""Tests do not fail for the load of the machine, and those that need it to themselves run last."""
 
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.scheduling import ALONE, AloneLast
 
@@ -111,3 +112,8 @@ def test_what_a_process_that_crashed_leaves_still_runs_before_them() -> None:
     files = [test.partition("::")[0] for test in done]
     assert files.index(FIRST) > max(files.index(file) for file in OTHERS)
     assert sorted(done) == sorted(run.tests)
+
+
+def test_a_generated_case_may_take_as_long_as_it_takes() -> None:
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check

@@ -78,7 +78,9 @@ class Up:
             pids = [pid for pid in self.running(module) if pid != without]
             return pids if len(pids) == count else []
 
-        return wait_until_blocking(found, f"{count} of {module} run", START_S)
+        # A look reads the state of every process of the machine.
+        what = f"{count} of {module} run"
+        return wait_until_blocking(found, what, START_S, interval_s=0.1)
 
     def running(self, module: str) -> list[int]:
         """Return the processes below it that run this module."""
