@@ -24,8 +24,14 @@ WINDOWS = "windows"
 STOPS = "stops"
 #: A message that begins with this word names requests that may be followed.
 EVENTS = "events"
+#: Its last word, if none of them has ended.
+OPEN = "\x1dopen"
 #: This message says that some payload files are not needed any more.
 FILES = "files"
+
+#: How often the followers of requests look without a ring, in seconds.  Only a cluster or a
+#: failover can lose a ring while the connection stays, and thousands may follow.
+FOLLOWERS_S = 60.0
 
 #: How long to wait before subscribing to the channels again, in seconds.
 RECONNECT_S = 0.2
@@ -65,16 +71,21 @@ class RingListener:
         """Listen until cancelled.
 
         Pub/sub loses the rings that arrive while there is no connection, and says nothing.  So each
-        tick and each new connection rings every bell, except the two of all tickets.
+        tick and each new connection rings every bell, except the two of all tickets.  Those of
+        single requests ring only every FOLLOWERS_S, so that idle followers cost Redis nothing.
         """
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tick())
             group.create_task(self._keep_listening())
 
     async def _tick(self) -> None:
+        followers_at = time.monotonic()
         while True:
             await asyncio.sleep(self._tick_s)
-            self._ring_all()
+            self._ring_queues()
+            if time.monotonic() - followers_at >= FOLLOWERS_S:
+                followers_at = time.monotonic()
+                self._ring_followers()
 
     async def _keep_listening(self) -> None:
         while True:
@@ -125,7 +136,9 @@ class RingListener:
         name, _, about = message["data"].decode().partition(" ")
         ticket_bells = self._ticket_bells.get(heard_on)
         if ticket_bells is not None and name == EVENTS:
-            ticket_bells.ring(about.split(" "))
+            request_ids = about.split(" ")
+            is_open = request_ids[-1] == OPEN
+            ticket_bells.ring(request_ids[:-1] if is_open else request_ids, open=is_open)
         elif ticket_bells is not None and name == FILES:
             ticket_bells.files.ring()
         elif ticket_bells is not None and about == STOPS:
@@ -134,8 +147,14 @@ class RingListener:
             bell.ring(windows_changed=about == WINDOWS)
 
     def _ring_all(self) -> None:
+        self._ring_followers()
+        self._ring_queues()
+
+    def _ring_followers(self) -> None:
         for ticket_bells in list(self._ticket_bells.values()):
             ticket_bells.ring_all()
+
+    def _ring_queues(self) -> None:
         for by_name in list(self._bells.values()):
             for bell in by_name.values():
                 bell.ring(windows_changed=True)

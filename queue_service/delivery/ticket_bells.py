@@ -21,6 +21,7 @@ class TicketBells:
     def __init__(self) -> None:
         # A bell exists while a follower holds it, so following a request needs no clean-up.
         self._of_requests: WeakValueDictionary[str, Doorbell] = WeakValueDictionary()
+        self._of_ends: WeakValueDictionary[str, Doorbell] = WeakValueDictionary()
         self.stops = Doorbell()
         self.due = Doorbell()
         self.files = Doorbell()
@@ -28,28 +29,31 @@ class TicketBells:
 
     def __len__(self) -> int:
         """How many requests are followed."""
-        return len(self._of_requests)
+        return len({*self._of_requests, *self._of_ends})
 
     def of(self, request_id: str) -> Doorbell:
         """Return the bell of a request, which rings as long as the caller keeps it."""
-        bell = self._of_requests.get(request_id)
-        if bell is None:
-            bell = self._of_requests[request_id] = Doorbell()
-        return bell
+        return _bell_in(self._of_requests, request_id)
 
-    def ring(self, request_ids: Iterable[str]) -> None:
+    def of_end(self, request_id: str) -> Doorbell:
+        """Return the same for those who wait for its end alone: rings when it may have come."""
+        return _bell_in(self._of_ends, request_id)
+
+    def ring(self, request_ids: Iterable[str], *, open: bool = False) -> None:
         """Wake the followers of these requests.
 
-        A ring names the request and says nothing about it: followers look in the store.
+        open: none of them has ended.  Beyond that a ring says nothing: followers look in the store.
         """
-        for request_id in request_ids:
-            if (bell := self._of_requests.get(request_id)) is not None:
-                bell.ring()
+        for bells in (self._of_requests,) if open else (self._of_requests, self._of_ends):
+            for request_id in request_ids:
+                if (bell := bells.get(request_id)) is not None:
+                    bell.ring()
 
     def ring_all(self) -> None:
         """Wake the followers of every request: a ring may have been lost."""
-        for bell in list(self._of_requests.values()):
-            bell.ring()
+        for bells in (self._of_requests, self._of_ends):
+            for bell in list(bells.values()):
+                bell.ring()
 
     def announce(self, looked: Expired) -> None:
         """Ring for what a look at the leases has read about the tickets."""
@@ -72,3 +76,10 @@ class TicketBells:
     def _ring_due(self) -> None:
         self._due_timer = None
         self.due.ring()
+
+
+def _bell_in(bells: "WeakValueDictionary[str, Doorbell]", request_id: str) -> Doorbell:
+    bell = bells.get(request_id)
+    if bell is None:
+        bell = bells[request_id] = Doorbell()
+    return bell

@@ -16,7 +16,7 @@ from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.service.estimate import Estimate, RunTimes, estimate
-from queue_service.service.follow import LOOK_AGAIN_S, Follow
+from queue_service.service.follow import Crowd, Follow
 from queue_service.service.queues import Queue
 from queue_service.service.refusals import error_of, is_full_or_limited
 from queue_service.service.ticket_timers import TicketTimers
@@ -37,6 +37,8 @@ from queue_service.store.tickets import HISTORY_LENGTH, TicketStore
 
 log = logging.getLogger(__name__)
 
+#: How long a follower waits for a ring, in seconds, if it does not say.
+LONGEST_WAIT_S = 3600.0
 #: Run times are written down and read again no more often than this, in seconds.
 HISTORY_S = 1.0
 
@@ -68,6 +70,7 @@ class Tickets:
         self._timers = TicketTimers(queue, self._store, bells, gid=gid)
         #: Each takes one item and gives a future of its outcome; see TicketStore.
         self.look = self._store.look
+        self.look_for_result = self._store.look_for_result
         self.cancel = self._store.cancel
         self.purge = self._store.purge_ticket
         self.list = self._store.list
@@ -80,6 +83,7 @@ class Tickets:
         self._new_runs = Doorbell()
         self._history = RunTimes.of(())
         self._history_at = 0.0
+        self._crowd = Crowd()
 
     async def run(self) -> None:
         """Run the timers and keep the history, until cancelled."""
@@ -134,20 +138,28 @@ class Tickets:
         *,
         also: Sequence[Doorbell] = (),
         given_up: Callable[[], bool] = lambda: False,
-        longest_wait_s: Callable[[], float] = lambda: LOOK_AGAIN_S,
+        longest_wait_s: Callable[[], float] = lambda: LONGEST_WAIT_S,
+        looks_in_silence: bool = True,
+        ends_only: bool = False,
         watches_position: bool = False,
         least_pause_s: float = 0.0,
     ) -> Follow:
-        """Give where a request is each time that it may have changed, until it ends."""
+        """Give where a request is each time that it may have changed, until it ends.
+
+        ends_only: only when it may have ended; then with its result, if that is small.
+        """
+        bells = self._bells
         return Follow(
             request_id,
-            self.look,
-            bell=self._bells.of(request_id),
+            self.look_for_result if ends_only else self.look,
+            bell=bells.of_end(request_id) if ends_only else bells.of(request_id),
             input_bell=self._queue.bell,
             sink_bell=self._sink_bell,
+            crowd=self._crowd,
             also=also,
             given_up=given_up,
             longest_wait_s=longest_wait_s,
+            looks_in_silence=looks_in_silence,
             watches_position=watches_position,
             least_pause_s=least_pause_s,
         )

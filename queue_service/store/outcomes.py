@@ -12,6 +12,7 @@ from typing import Any
 from queue_service.store.entry import Delivery
 from queue_service.store.owners import plain_name
 from queue_service.store.putter import QuotaReached
+from queue_service.store.ticket import Seen, parse_crew, parse_seen
 
 
 class Refusal(Enum):
@@ -60,11 +61,12 @@ class Stored:
 class Submitted:
     """A request is stored, by this submission or, if it is not new, by the same one before.
 
-    name: under which it is stored.
+    name: under which it is stored.  seen: where it is, if the submission asked.
     """
 
     name: str
     is_new: bool
+    seen: Seen | None = None
 
 
 #: In the words of put.lua.
@@ -89,8 +91,8 @@ def read_put(reply: Sequence[Any]) -> Stored | NotStored:
     raise ValueError(f"put.lua returned {reply!r}")
 
 
-def read_submitted(reply: Sequence[Any]) -> Submitted | NotStored:
-    """Read what submit.lua returns for one request."""
+def read_submitted(reply: Sequence[Any], crew: Sequence[Any] = ()) -> Submitted | NotStored:
+    """Read what submit.lua returns for one request.  crew: its first reply, if anyone looked."""
     match reply:
         case [b"full"]:
             return NotStored(Refusal.FULL)
@@ -103,7 +105,11 @@ def read_submitted(reply: Sequence[Any]) -> Submitted | NotStored:
         case [b"conflict", name]:
             return NotStored(IdTaken(plain_name(name.decode())))
         case _:
-            return Submitted(reply[1].decode(), is_new=reply[0] == b"new")
+            name, seen = reply[1].decode(), None
+            if len(reply) > 2:
+                workers, now_ms = parse_crew(crew)
+                seen = parse_seen(name, reply[2], crew=workers, now_ms=now_ms)
+            return Submitted(name, is_new=reply[0] == b"new", seen=seen)
 
 
 def _read_quota(reply: Sequence[Any]) -> QuotaReached:

@@ -13,7 +13,7 @@ from typing import Any
 from client_sdk.wire.failures import FailureType, type_named
 from client_sdk.wire.names import ERROR_CODE_TAG, ERROR_TYPE_TAG, TICKET_TAG
 from client_sdk.wire.retry import AttemptPolicy
-from queue_service.store.entry import Quality
+from queue_service.store.entry import Entry, Quality
 from queue_service.store.owners import owned_name, owner_of, plain_name
 from queue_service.store.payload import FileOfEntry, tags_with_files
 from queue_service.store.putter import Putter
@@ -49,6 +49,7 @@ class Submission:
     retry: its retry policy, if it is not that of the service; see write_retry.
     putter: the token that puts it; None is the service's own.  Each owner has its own ids and keys.
     files: contents outside Redis that it owns; `data` is empty if one is its payload.
+    looks: whether the outcome says where the request is then.
     """
 
     request_id: str
@@ -69,6 +70,7 @@ class Submission:
     retry: AttemptPolicy | None = None
     putter: Putter | None = None
     files: tuple[FileOfEntry, ...] = ()
+    looks: bool = False
 
     def stored(self, name: str) -> str:
         """An id or a key as it is stored."""
@@ -223,6 +225,7 @@ class Seen:
     paused_until_ms: when its pause after a failed attempt ends; 0 for none.
     failure: how its last attempt failed, or why it has ended.
     account: that of the token that put it, while it waits in the queue.
+    result: the result, if it was asked for, is there and is small.
     """
 
     request_id: str
@@ -242,6 +245,7 @@ class Seen:
     failure: "Failed | None" = None
     quality: Quality = Quality.EXACT
     account: str = ""
+    result: Entry | None = None
 
     @property
     def id(self) -> str:
@@ -279,10 +283,18 @@ class Seen:
         return self.has_ended or not self.known
 
 
+def parse_crew(reply: Sequence[Any]) -> tuple[Crew, int]:
+    """Read what Looks.crew returns: the crew, and ms since 1970."""
+    sums, now_ms, paused_at = reply
+    members, held, roomy = map(int, sums)
+    return Crew(members, held, roomy, paused=bool(paused_at)), int(now_ms)
+
+
 def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int) -> Seen:
-    """Read one item of what look.lua returns."""
+    """Read what Looks.of returns."""
     ticket, index, held, attempt, uid, ahead, stored_at, result_index, tags, lane = reply[:10]
     fields = json.loads(ticket) if ticket else {}
+    result_tags = json.loads(tags) if tags else {}
     return Seen(
         request_id=request_id,
         ticket=fields,
@@ -293,14 +305,15 @@ def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int
         ahead=int(ahead),
         stored_at_ms=int(stored_at or 0),
         result_index=int(result_index or 0) or None,
-        result_tags=json.loads(tags) if tags else {},
+        result_tags=result_tags,
         lane=int(lane),
         crew=crew,
         now_ms=now_ms,
         paused_until_ms=int(reply[10]),
-        failure=_failure(fields, json.loads(tags) if tags else {}, reply[11], reply[12]),
+        failure=_failure(fields, result_tags, reply[11], reply[12]),
         quality=Quality(reply[13].decode()),
         account=reply[14].decode(),
+        result=Entry.from_reply(reply[15]) if reply[15] else None,
     )
 
 

@@ -17,7 +17,6 @@ from queue_service.store.outcomes import (
 from queue_service.store.store import Store
 from queue_service.store.ticket import (
     Canceled,
-    Crew,
     Event,
     Leaving,
     Noted,
@@ -25,6 +24,7 @@ from queue_service.store.ticket import (
     Seen,
     Stop,
     Submission,
+    parse_crew,
     parse_seen,
 )
 
@@ -36,6 +36,8 @@ HISTORY_MS = 7 * 24 * 3600 * 1000
 EVENTS_AT_ONCE = 500
 #: Run times of at most this many entries of a worker are read to choose a worker that leaves.
 MOST_RUNS = 50
+#: A result up to this size is read together with the look that finds it, in bytes.
+SMALL_BYTES = 64 * 1024
 #: Where each part of the list of requests begins.
 LIST_BEGIN = "0"
 #: Most request ids of one list call, whose entries are read for them.
@@ -59,6 +61,7 @@ class TicketStore:
         )
         # Each reads a whole entry: no more of them at once than a slice of a walk.
         self.look: Batcher[str, Seen] = Batcher(self._look, most=LIST_STEP)
+        self.look_for_result: Batcher[str, Seen] = Batcher(self._look_for_result, most=LIST_STEP)
         self.cancel: Batcher[str, Canceled] = Batcher(self._cancel)
         self.note: Batcher[Noted, bool] = Batcher(self._note, weigh=lambda item: item.size_bytes)
         self.events: Batcher[tuple[str, int], list[Event]] = Batcher(self._read_events, most=64)
@@ -66,7 +69,7 @@ class TicketStore:
     async def _submit(self, items: Sequence[Submission]) -> list[Submitted | NotStored]:
         """Put requests and keep a ticket of each."""
         keys: list[str] = []
-        arguments: list[Any] = []
+        arguments: list[Any] = [self._gid]
         for item in items:
             if item.submission_key:
                 keys.append(self._names.submission(item.stored(item.submission_key)))
@@ -86,18 +89,25 @@ class TicketStore:
                 item.finish_by_ms,
                 1 if item.submission_key else 0,
                 "" if item.putter is None else item.putter.to_text(),
+                int(item.looks),
             )
-        reply = await self._store.run("submit", arguments, more_keys=keys)
-        return [read_submitted(item) for item in reply]
+        crew, *replies = await self._store.run("submit", arguments, more_keys=keys)
+        return [read_submitted(reply, crew) for reply in replies]
 
     async def _look(self, request_ids: Sequence[str]) -> list[Seen]:
         """Say where requests are."""
-        sums, now_ms, paused_at, *seen = await self._store.run("look", [self._gid, *request_ids])
-        members, held, roomy = map(int, sums)
-        crew = Crew(members, held, roomy, paused=bool(paused_at))
+        return await self._look_with(0, request_ids)
+
+    async def _look_for_result(self, request_ids: Sequence[str]) -> list[Seen]:
+        """Say where requests are, and read their results if they are small."""
+        return await self._look_with(SMALL_BYTES, request_ids)
+
+    async def _look_with(self, most_bytes: int, request_ids: Sequence[str]) -> list[Seen]:
+        reply = await self._store.run("look", [self._gid, most_bytes, *request_ids])
+        crew, now_ms = parse_crew(reply[:3])
         return [
-            parse_seen(request_id, reply, crew=crew, now_ms=int(now_ms))
-            for request_id, reply in zip(request_ids, seen, strict=True)
+            parse_seen(request_id, item, crew=crew, now_ms=now_ms)
+            for request_id, item in zip(request_ids, reply[3:], strict=True)
         ]
 
     async def _cancel(self, request_ids: Sequence[str]) -> list[Canceled]:

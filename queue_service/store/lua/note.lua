@@ -84,6 +84,6 @@ for key, request_id in pairs(keys) do
     names[#names + 1] = request_id
 end
 if #names > 0 then
-    ring('events ' .. table.concat(names, ' '))
+    ring_events(names, true)
 end
 return results

@@ -1,18 +1,20 @@
 -- submit: put requests that are remembered, as long as there is room.
--- uses: contents, entries, evictions, lines, owners, quotas, request_ids, rules, tickets
+-- uses: contents, entries, evictions, lines, looks, owners, quotas, request_ids, rules, tickets
 -- writes
 --
 -- keys     53..  for each item that has one: its submission key, then the key of its putter's rate
--- argv     4  then for each item: request id, tags (JSON, with the ticket's tag), data, lane, path,
+-- argv     4  the workers' group
+--          then for each item: request id, tags (JSON, with the ticket's tag), data, lane, path,
 --          content type, ticket (JSON, see prelude/tickets), digest of what was asked for,
 --          not before, start by, finish by (ms since 1970, "0" for none), "1" when it has a
---          submission key, putter (see prelude/quotas)
--- returns  for each item {"new" or "known", request id}, {"conflict", request id} when the id or key
+--          submission key, putter (see prelude/quotas), "1" to say where it is then
+-- returns  what Looks.crew returns, {} if no item asks, then for each item {"new" or "known", request
+--          id, what Looks.of returns if the item asks}, {"conflict", request id} when the id or key
 --          belongs to another request, {"full"}, {"ended"} for an ended stream, {"late", "start_by" or
 --          "finish_by", ms since that time}, or what Quotas.refusal returns
 local capacity, evicts, kept_ms = Rules.capacity, Rules.evicts, Rules.idempotency_ms
-local now = now_ms()
-local STEP = 13
+local now, gid = now_ms(), ARGV[4]
+local STEP = 14
 
 local function known(request_id, digest)
     local ticket = Tickets.ticket_of(request_id)
@@ -79,10 +81,10 @@ local function store(item)
     end
 end
 
-local results, next_key = {}, OWN_KEYS
+local results, asked, next_key = { {} }, {}, OWN_KEYS
 local ended = redis.call('HGET', own.meta, 'ended')
 local stored = length(own) + more_places[own] + redis.call('XLEN', delayed)
-for position = 4, #ARGV, STEP do
+for position = 5, #ARGV, STEP do
     local item = {
         request_id = ARGV[position], tags = ARGV[position + 1], data = ARGV[position + 2],
         lane = tonumber(ARGV[position + 3]), path = ARGV[position + 4],
@@ -119,9 +121,19 @@ for position = 4, #ARGV, STEP do
         result = { 'new', item.request_id }
     end
     results[#results + 1] = result
+    if ARGV[position + 13] == '1' and (result[1] == 'new' or result[1] == 'known') then
+        asked[#asked + 1] = result
+    end
 end
 
 if appended then
     ring(role)
+end
+if #asked > 0 then
+    flush()
+    results[1] = Looks.crew(gid)
+    for _, result in ipairs(asked) do
+        result[3] = Looks.of(gid, result[2], 0)
+    end
 end
 return results

@@ -52,23 +52,23 @@ async def get_events(request: web.Request, caller: Caller) -> web.StreamResponse
         return web.Response(content_type=EVENT_STREAM, charset="utf-8")
     if not re.fullmatch(r"[0-9]{0,15}", last):
         raise BadParameter("Last-Event-ID", "the id of an event of this job", repr(last[:64]))
-    return await stream_events(request, service, seen, after=int(last or 0))
+    return await stream_events(request, service, seen.request_id, after=int(last or 0))
 
 
 async def stream_events(
     request: web.Request,
     service: Service,
-    seen: Seen,
+    name: str,
     *,
     after: int,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Stream until the job ends or the client disconnects."""
+    """Stream what happens to the job of this name, until it ends or the client disconnects."""
     response = web.StreamResponse(headers={"Cache-Control": "no-store", **(headers or {})})
     response.content_type = EVENT_STREAM
     response.charset = "utf-8"
     await begin_stream(request, response)
-    stream = _Stream(request, response, service, seen, after)
+    stream = _Stream(request, response, service, name, after)
     # The client connects again and gets the status that says why.
     admission_of(request).on_end(lambda: cut(request))
     try:
@@ -85,13 +85,13 @@ class _Stream:
         request: web.Request,
         response: web.StreamResponse,
         service: Service,
-        seen: Seen,
+        name: str,
         after: int,
     ) -> None:
         self._request = request
         self._response = response
         self._service = service
-        self._seen = seen
+        self._name = name
         self._number = after
         #: The newest attempt whose failure was an event of this stream.
         self._failed_attempt = 0
@@ -104,30 +104,29 @@ class _Stream:
         async for seen in follow(
             self._request,
             self._service,
-            self._seen.request_id,
+            self._name,
             longest_wait_s=lambda: HEARTBEAT_S,
+            looks_in_silence=False,
             watches_position=True,
             least_pause_s=LEAST_PAUSE_S,
         ):
             # Read the state before the events: once it is final, every event is stored.
-            self._seen = seen
-            if await self._send_changes() or services.draining:
+            if await self._send_changes(seen) or services.draining:
                 return
             if time.monotonic() - self._written_at >= HEARTBEAT_S:
                 await self._write(": still here\n\n")
 
-    async def _send_changes(self) -> bool:
+    async def _send_changes(self, seen: Seen) -> bool:
         """Send what is new; True when nothing more will come."""
-        if not self._seen.known:
-            await self._event("gone", {"id": self._seen.id}, number=END)
+        if not seen.known:
+            await self._event("gone", {"id": seen.id}, number=END)
             return True
-        if self._seen.has_ended:
-            await self._send_events()
-            job = await show_whole(self._request, self._service, self._seen)
+        if seen.has_ended:
+            await self._send_events(seen)
+            job = await show_whole(self._request, self._service, seen)
             # In one write: a client that reconnects after the end gets neither again.
-            await self._write(self._last_failure(job) + _event_text("end", job, number=END))
+            await self._write(self._last_failure(seen, job) + _event_text("end", job, number=END))
             return True
-        seen = self._seen
         state = (
             *(seen.state, seen.attempt, seen.ahead, seen.paused_until_ms),
             seen.ticket.get("stopping_at"),
@@ -135,15 +134,15 @@ class _Stream:
         if state != self._shown:
             self._shown = state
             await self._event("state", await show(self._service, seen, whole=True))
-        await self._send_events()
+        await self._send_events(seen)
         return False
 
-    async def _send_events(self) -> None:
-        if not self._seen.ticket.get("events"):
+    async def _send_events(self, seen: Seen) -> None:
+        if not seen.ticket.get("events"):
             return
         events: list[Event] = []
         while True:
-            events = await self._service.tickets.events(self._seen.request_id, self._number)
+            events = await self._service.tickets.events(self._name, self._number)
             if events and events[0].number > self._number + 1:
                 # The oldest events were dropped; the result is complete.
                 await self._event("cut", {"resumed_at": events[0].number})
@@ -158,10 +157,10 @@ class _Stream:
             if len(events) < EVENTS_AT_ONCE:
                 return
 
-    def _last_failure(self, job: Mapping[str, object]) -> str:
+    def _last_failure(self, seen: Seen, job: Mapping[str, object]) -> str:
         """Return the event of the attempt whose failure has ended the job; "" for another end."""
         error, attempt = job["error"], job["attempt"]
-        has_failed = self._seen.state is State.FAILED and self._seen.ticket.get("events")
+        has_failed = seen.state is State.FAILED and seen.ticket.get("events")
         if not has_failed or not isinstance(error, Mapping) or attempt == self._failed_attempt:
             return ""
         about = {"pause_s": None, "next_attempt_at": None, "attempt": attempt}

@@ -12,7 +12,7 @@ from queue_service.store.entry import Entry, Filter, Read
 from queue_service.store.ticket import Seen, State
 from queue_service.web.file_response import file_headers
 from queue_service.web.header_text import header_json, header_text
-from queue_service.web.jobs.find import find, viewer_for, wait_for_end
+from queue_service.web.jobs.find import EndWait, find, name_in, viewer_for
 from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.show import error_of, retry_after, show
 from queue_service.web.jobs.wanted_wait import wanted_wait
@@ -30,10 +30,11 @@ MAX_DETAIL_BYTES = 4 * MAX_DETAIL
 async def get_result(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Answer with the result, or say why there is none."""
     service, viewer = caller.service, viewer_for(request, caller)
-    seen = await find(request, service, viewer)
     wait_s = wanted_wait(request)
-    if wait_s and not seen.has_ended:
-        seen = await wait_for_end(request, service, seen, wait_s)
+    waiting = EndWait(request, service, name_in(request, viewer), wait_s) if wait_s else None
+    seen = await find(request, service, viewer, with_result=True)
+    if waiting and not seen.has_ended:
+        seen = await waiting.after(seen, seen.request_id)
     return await answer_with_result(request, service, seen)
 
 
@@ -80,6 +81,8 @@ async def show_whole(request: web.Request, service: Service, seen: Seen) -> dict
 
 
 async def _read(service: Service, seen: Seen) -> Entry | None:
+    if seen.result is not None:
+        return seen.result
     read = Read(Filter(request_id=seen.id, owner=seen.owner), 1, take=False)
     entries = await service.sink.get(read)
     return entries[0] if entries else None

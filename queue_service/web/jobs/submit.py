@@ -1,5 +1,6 @@
 """Putting one job: POST for a new one, PUT for one under an id of the client's own."""
 
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -8,11 +9,12 @@ from client_sdk.wire import names
 from queue_service.errors import BadParameter, IdInUse
 from queue_service.service.access import Scope
 from queue_service.service.service import Service
-from queue_service.store.ticket import Seen
+from queue_service.store.outcomes import Submitted
+from queue_service.store.owners import plain_name
 from queue_service.web.body import let_go_of_body
 from queue_service.web.jobs.batch import NDJSON, put_batch
 from queue_service.web.jobs.events import EVENT_STREAM, stream_events
-from queue_service.web.jobs.find import find_by_name, wait_for_end
+from queue_service.web.jobs.find import EndWait, find_by_name
 from queue_service.web.jobs.options import from_query, read_options
 from queue_service.web.jobs.problem import conflict
 from queue_service.web.jobs.result import answer_with_result
@@ -60,6 +62,7 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
     )
     wait_s = wanted_wait(request)
     asked = "&".join(f"{name}={value}" for name, value in sorted(asked_for))
+    wants_events = _wants_events(request)
     async with receiving(
         request,
         service.files,
@@ -67,14 +70,20 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
         timeout_s=settings.body_timeout_s,
         content_type=options.content_type,
     ) as payload:
-        if wait_s or _wants_events(request):
+        if wait_s or wants_events:
             check_admission(request)
         else:
             settle(request)
         job_id = options.id or request.app[REQUEST_IDS].next()
-        submission = to_submission(
-            service, options, payload, job_id=job_id, asked=asked, putter=caller.putter
+        submission = replace(
+            to_submission(
+                service, options, payload, job_id=job_id, asked=asked, putter=caller.putter
+            ),
+            # A client that waits, or follows, has no use for where the job is now.
+            looks=not wait_s and not wants_events,
         )
+        name = submission.stored(job_id)
+        waiting = EndWait(request, service, name, wait_s) if wait_s else None
         try:
             submitted = await service.tickets.submit(submission)
         except IdInUse as error:
@@ -82,27 +91,33 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
     # The wait for the result may be long, and the input is stored.
     del payload, submission
     let_go_of_body(request)
-    seen = await find_by_name(service, submitted.name)
     # A request may return the result of what it has put itself.  A repeated put returns that of an
     # earlier request, maybe by another token of the same owner, which needs the scope `read`.
     reads = submitted.is_new or caller.token is None or may(request, service, Scope.READ)
-    return await _answer(request, service, seen, wait_s=wait_s, reads=reads)
+    return await _answer(request, service, submitted, waiting, reads=reads)
 
 
 async def _answer(
-    request: web.Request, service: Service, seen: Seen, *, wait_s: float, reads: bool
+    request: web.Request,
+    service: Service,
+    submitted: Submitted,
+    waiting: EndWait | None,
+    *,
+    reads: bool,
 ) -> web.StreamResponse:
-    headers = {
-        "Location": path_of(service.name, seen.id),
-        names.REQUEST_ID_HEADER: seen.id,
-    }
+    name, seen = submitted.name, submitted.seen
+    job_id = plain_name(name)
+    headers = {"Location": path_of(service.name, job_id), names.REQUEST_ID_HEADER: job_id}
     if reads and _wants_events(request):
-        return await stream_events(request, service, seen, after=0, headers=headers)
-    if wait_s:
-        headers["Preference-Applied"] = f"wait={wait_s:g}"
-        seen = await wait_for_end(request, service, seen, wait_s)
+        return await stream_events(request, service, name, after=0, headers=headers)
+    if seen is None and not (waiting and submitted.is_new):
+        seen = await find_by_name(service, name)
+    if waiting:
+        headers["Preference-Applied"] = f"wait={waiting.wait_s:g}"
+        seen = await waiting.after(seen, name)
         if seen.has_ended and reads:
             return await answer_with_result(request, service, seen, headers)
+    assert seen is not None
     settle(request)
     job = await show(service, seen)
     if seen.has_ended:

@@ -14,7 +14,7 @@ from queue_service.store.outcomes import Purged
 from queue_service.store.owners import Viewer
 from queue_service.store.ticket import Canceled, Part, State
 from queue_service.store.tickets import LIST_BEGIN
-from queue_service.web.jobs.find import find, find_by_name, viewer_for, wait_for_end
+from queue_service.web.jobs.find import EndWait, find, find_by_name, viewer_for
 from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import show
@@ -52,16 +52,17 @@ async def cancel_job(request: web.Request, caller: Caller) -> web.Response:
     """Cancel: 200 if the job is canceled, 202 while its worker stops it, 409 if it had ended."""
     service, viewer = caller.service, viewer_for(request, caller)
     found = await find(request, service, viewer)
+    wait_s = wanted_wait(request)
+    waiting = EndWait(request, service, found.request_id, wait_s) if wait_s else None
     settle(request)
     outcome = await service.tickets.cancel(found.request_id)
     if outcome is Canceled.UNKNOWN:
         raise no_such_job(found.id)
     seen = await find_by_name(service, found.request_id)
-    wait_s = wanted_wait(request)
     headers = {}
-    if outcome is Canceled.STOPPING and wait_s:
+    if outcome is Canceled.STOPPING and waiting:
         headers["Preference-Applied"] = f"wait={wait_s:g}"
-        seen = await wait_for_end(request, service, seen, wait_s)
+        seen = await waiting.after(seen, seen.request_id)
     if seen.has_ended and seen.state is not State.CANCELED:
         sentence = f"expected a job that is queued or running, got one that has {seen.state}"
         raise Problem(409, Code.ENDED, sentence, job_id=seen.id, state=str(seen.state))

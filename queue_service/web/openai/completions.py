@@ -167,7 +167,13 @@ class _Answering:
 
     async def _run(self) -> web.StreamResponse:
         following = follow(
-            self._request, self._service, self._name, longest_wait_s=self._longest_wait_s
+            self._request,
+            self._service,
+            self._name,
+            longest_wait_s=self._longest_wait_s,
+            # A client that gets everything at once has no use for anything before.
+            looks_in_silence=self._asked.stream,
+            ends_only=not self._asked.stream,
         )
         async for seen in following:
             if has_left(self._request):

@@ -90,6 +90,13 @@ local function ring(which)
     redis.call('PUBLISH', channel, which)
 end
 
+-- Wake the followers of requests.  open: none of them has ended, so those that wait for the end sleep on.
+-- The last word says so.  It is empty otherwise, as a request id may be any word.  Older versions take
+-- both for ids that nobody follows.
+local function ring_events(request_ids, open)
+    ring('events ' .. table.concat(request_ids, ' ') .. (open and ' \29open' or ' '))
+end
+
 -- Indexes are text, because a Lua number is exact only up to 2^53.  In members of sorted sets they have
 -- leading zeros, so that the order of texts is that of the numbers.
 local function padded(index)

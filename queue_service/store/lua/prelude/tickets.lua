@@ -187,13 +187,15 @@ local function flush()
         redis.call('HSET', tickets, request_id, cjson.encode(read_tickets[request_id]))
     end
     changed_tickets = {}
-    local names = {}
+    local names, open = {}, true
     for request_id in pairs(to_tell) do
+        local ticket = read_tickets[request_id]
         names[#names + 1] = request_id
+        open = open and ticket and not ticket.state
     end
     to_tell = {}
     if #names > 0 then
-        ring('events ' .. table.concat(names, ' '))
+        ring_events(names, open)
     end
 end
 
