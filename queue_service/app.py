@@ -16,9 +16,14 @@ from queue_service.process.metrics import Metrics
 from queue_service.process.open_files import connections_within, raise_limit
 from queue_service.process.tally import Tally
 from queue_service.process.tls import ServedCertificate
+from queue_service.service.access import now_ms
+from queue_service.service.batches.batches import Batches
+from queue_service.service.batches.desk import BatchLimits, Desk
+from queue_service.service.batches.folder import BatchFolders
 from queue_service.service.files import FileLimits, Files
 from queue_service.service.services import Services
 from queue_service.settings.process import Durability, Settings
+from queue_service.store.batch_index import BatchIndex
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.file_folder import FileFolder
 from queue_service.store.file_holders import FileHolders
@@ -27,11 +32,13 @@ from queue_service.store.keys import Keys
 from queue_service.store.scripts import Scripts
 from queue_service.web import routes
 from queue_service.web.address import Addresses
+from queue_service.web.batches.line_format import OpenAILines
 from queue_service.web.browsers import let_pages_read
 from queue_service.web.budget import Budget
 from queue_service.web.ids import RequestIds
 from queue_service.web.keys import (
     ADDRESSES,
+    BATCHES,
     BUDGET,
     ERROR_FORMATS,
     FILES,
@@ -73,6 +80,7 @@ def build_app(settings: Settings) -> web.Application:
     scripts = Scripts(servers, confirmation, timeout_s=settings.store_timeout_s)
     app[FILES] = _files(settings, scripts)
     app[SERVICES] = Services(servers, scripts, settings, app[METRICS], app[FILES])
+    app[BATCHES] = _batches(settings, scripts, app[FILES], app[SERVICES])
 
     async def store(_: web.Application) -> AsyncIterator[None]:
         yield
@@ -82,6 +90,7 @@ def build_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(store)
     app.cleanup_ctx.append(_run_services)
     app.cleanup_ctx.append(_run_files)
+    app.cleanup_ctx.append(_run_batches)
     app.on_shutdown.append(_drain)
     if app[VISITORS].origins:
         app.on_response_prepare.append(let_pages_read)
@@ -125,11 +134,33 @@ async def _run_files(app: web.Application) -> AsyncIterator[None]:
     await end_task(running)
 
 
+def _batches(settings: Settings, scripts: Scripts, files: Files, services: Services) -> Batches:
+    folders = None
+    if settings.files_dir:
+        durable = settings.durability is not Durability.MEMORY
+        folders = BatchFolders(Path(settings.files_dir), durable=durable)
+    limits = BatchLimits(
+        lines=settings.max_batch_lines,
+        open_batches=settings.max_open_batches,
+        kept_ms=settings.file_retention_s * 1000,
+    )
+    index = BatchIndex(scripts, key_prefix=settings.key_prefix)
+    return Batches(Desk(index, folders, files, services, OpenAILines(), limits, now_ms))
+
+
+async def _run_batches(app: web.Application) -> AsyncIterator[None]:
+    running = asyncio.create_task(app[BATCHES].run(), name="batches")
+    running.add_done_callback(_stop_on_defect)
+    yield
+    await end_task(running)
+
+
 def _stop_on_defect(running: "asyncio.Task[None]") -> None:
     """Stop a process whose duties no longer run: it must not look alive, and is restarted."""
     if not running.cancelled() and running.exception() is not None:
         log.critical(
-            "The queues or files have stopped; so does the process.", exc_info=running.exception()
+            "The queues, files or batches have stopped; so does the process.",
+            exc_info=running.exception(),
         )
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -48,6 +48,8 @@ FORBIDDEN_WORDS = {
 PERMITTED_WORDS = {
     "web": {"consumer", "consumers"},
     "jobs": {"job", "jobs"},
+    # The lines of a batch are jobs, in the words of the jobs API.
+    "batches": {"job", "jobs"},
     "store": {"consumer", "consumers", "channel"},
     # The library that writes logs calls a line a record.
     "logs": {"record"},

@@ -7,7 +7,6 @@ to its entries (payload_files.py): they are kept as long as an entry names them.
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from queue_service.errors import ServiceError
 from queue_service.service.file_errors import FilesFull, FileTooBig, NoFileStore, NoSuchFile
-from queue_service.store.file_folder import FileFolder, Writer
+from queue_service.store.file_folder import FileFolder, Place, Writer, new_file_id
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import Added, FileIndex, StoredFile
 
@@ -110,13 +109,18 @@ class Files:
         return self._folder is not None
 
     async def upload(
-        self, owner: FileOwner, *, announced_bytes: int | None, prefix: str = "file_"
+        self,
+        owner: FileOwner,
+        *,
+        announced_bytes: int | None,
+        prefix: str = "file_",
+        place: "Place | None" = None,
     ) -> "Upload":
         """Begin an upload; raises FileTooBig or FilesFull if there is no room for it.
 
-        prefix: what its id begins with.
+        prefix: what its id begins with.  place: of a file that this service has made.
         """
-        upload = Upload(self, self._the_folder(), owner, prefix)
+        upload = Upload(self, self._the_folder(), owner, place or Place(new_file_id(prefix)))
         upload.check_size(announced_bytes or 0)
         await self.check_room(owner, announced_bytes or 0)
         return upload
@@ -151,7 +155,7 @@ class Files:
         created_at_ms = now_ms()
         linked = replace(
             file,
-            id=prefix + secrets.token_hex(16),
+            id=new_file_id(prefix),
             owner=owner.name,
             created_at_ms=created_at_ms,
             expires_at_ms=created_at_ms + UNHELD_S * 1000,
@@ -314,12 +318,13 @@ class Upload:
     Leaving the block without `finish` leaves nothing behind.
     """
 
-    def __init__(self, files: Files, folder: FileFolder, owner: FileOwner, prefix: str) -> None:
-        self.file_id = prefix + secrets.token_hex(16)
+    def __init__(self, files: Files, folder: FileFolder, owner: FileOwner, place: Place) -> None:
+        self.file_id = place.file_id
+        self._is_ours = place.attempt > 0
         self._files = files
         self._folder = folder
         self._owner = owner
-        self._writer: Writer = folder.writer(self.file_id)
+        self._writer: Writer = folder.writer(place.file_id, attempt=place.attempt)
         self._counted = 0
 
     async def __aenter__(self) -> "Upload":
@@ -335,7 +340,7 @@ class Upload:
 
     def check_size(self, size_bytes: int) -> None:
         """Raise FileTooBig when a file of this size is not accepted."""
-        if size_bytes > self._files.limits.file_bytes:
+        if size_bytes > self._files.limits.file_bytes and not self._is_ours:
             raise FileTooBig(size_bytes, self._files.limits.file_bytes)
 
     async def write(self, piece: bytes) -> None:

@@ -257,6 +257,11 @@ class Settings(BaseSettings):
         description="How long a file is kept unless its upload says otherwise, in seconds.",
     )
 
+    max_batch_lines: int = Field(1_000_000, ge=1, description="Maximum number of lines of a batch.")
+    max_open_batches: int = Field(
+        100, ge=1, description="Maximum number of batches of one owner that have not ended."
+    )
+
     # --- Limits
     max_connections: int = Field(
         16_384,

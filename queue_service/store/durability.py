@@ -39,6 +39,10 @@ PROMISING = frozenset(
         "purge_ticket",
         "add_file",
         "remove_file",
+        "add_batch",
+        "write_batch",
+        "end_batch",
+        "cancel_batch",
     }
 )
 

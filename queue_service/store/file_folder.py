@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -32,6 +33,16 @@ class Content:
 
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a file is written.  attempt: two attempts at a time at one file do not meet; 0 for a
+    client's upload, the only one with a limit of its size.
+    """
+
+    file_id: str
+    attempt: int = 0
 
 
 class FileFolder:
@@ -57,9 +68,10 @@ class FileFolder:
         if not os.access(self._incoming, os.W_OK | os.X_OK):
             raise BadFileFolder(f"{self._path}: expected a folder that this process may write to")
 
-    def writer(self, file_id: str) -> "Writer":
-        """Return what writes the content of a new file."""
-        return Writer(self._incoming / file_id, self.path(file_id), durable=self._durable)
+    def writer(self, file_id: str, *, attempt: int = 0) -> "Writer":
+        """Return what writes the content of a new file; each attempt writes to its own place."""
+        incoming = self._incoming / (f"{file_id}-{attempt}" if attempt else file_id)
+        return Writer(incoming, self.path(file_id), durable=self._durable)
 
     def path(self, file_id: str) -> Path:
         """Return where the content of a complete file is."""
@@ -201,3 +213,8 @@ def _changed_at(path: Path) -> float:
     except FileNotFoundError:
         # Another replica was faster.
         return time.time()
+
+
+def new_file_id(prefix: str = "file_") -> str:
+    """Return an id that nobody can guess."""
+    return prefix + secrets.token_hex(16)

@@ -5,6 +5,7 @@ from aiohttp import web
 from queue_service.process.metrics import Metrics
 from queue_service.process.tally import Tally
 from queue_service.service.admission import Admission
+from queue_service.service.batches.batches import Batches
 from queue_service.service.files import Files
 from queue_service.service.services import Services
 from queue_service.settings.process import Settings
@@ -17,6 +18,7 @@ from queue_service.web.visitors import Visitors
 SETTINGS = web.AppKey("settings", Settings)
 SERVICES = web.AppKey("services", Services)
 FILES = web.AppKey("files", Files)
+BATCHES = web.AppKey("batches", Batches)
 REQUEST_IDS = web.AppKey("request_ids", RequestIds)
 METRICS = web.AppKey("metrics", Metrics)
 #: What admitted a request: `web.tokens` sets it, the middleware ends it.

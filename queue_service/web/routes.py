@@ -5,6 +5,7 @@ from aiohttp import web
 from queue_service.errors import MethodNotAllowed, NoSuchPath
 from queue_service.settings.process import Settings
 from queue_service.web.admin import routes as admin
+from queue_service.web.batches import routes as batches
 from queue_service.web.chat import routes as chat
 from queue_service.web.eas import routes as eas
 from queue_service.web.error_formats import ErrorFormats
@@ -37,7 +38,7 @@ async def show_openapi(request: web.Request) -> web.Response:
     return json_response({**openapi.document(TABLE), "servers": [{"url": here.url("")}]})
 
 
-_APIS = (admin.API, jobs.API, openai.API, files.API, chat.API, worker.API, eas.API)
+_APIS = (admin.API, jobs.API, openai.API, files.API, batches.API, chat.API, worker.API, eas.API)
 #: Every route but those of the queues, which `eas.OPERATIONS` has.
 TABLE = (
     *(route for api in _APIS for route in api.routes),

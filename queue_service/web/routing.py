@@ -76,6 +76,7 @@ class CallerSomewhere:
 
 ServiceHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 FilesHandler = Callable[[web.Request, FileOwner], Awaitable[web.StreamResponse]]
+BatchesHandler = Callable[[web.Request, "OwnerSomewhere"], Awaitable[web.StreamResponse]]
 SomewhereHandler = Callable[[web.Request, CallerSomewhere], Awaitable[web.StreamResponse]]
 HandlerT = TypeVar("HandlerT")
 _HandlerT_contra = TypeVar("_HandlerT_contra", contravariant=True)
@@ -191,6 +192,33 @@ class OnFiles:
                 raise Draining
             admitted = await require_scope_somewhere(request, *self.any_of)
             return await handler(request, owner_of(admitted))
+
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerSomewhere:
+    """An admitted request: whose files and batches it sees, and to which services it may put."""
+
+    owner: FileOwner
+    somewhere: CallerSomewhere
+
+
+class OnBatches:
+    """A token that may put to some service: the handler gets its owner, and admits it to one.
+
+    A replica that drains sends every client to another one, before its token is checked.
+    """
+
+    any_of = (Scope.SUBMIT,)
+
+    def guard(self, handler: BatchesHandler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if request.app[SERVICES].draining:
+                raise Draining
+            admitted = await require_scope_somewhere(request, *self.any_of)
+            somewhere = CallerSomewhere(request, Scope.SUBMIT)
+            return await handler(request, OwnerSomewhere(owner_of(admitted), somewhere))
 
         return answer
 

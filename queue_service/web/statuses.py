@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from queue_service import errors
 from queue_service.service import file_errors
+from queue_service.service.batches import errors as batch_errors
 from queue_service.service.leaving import NoSuchWorker
 from queue_service.web.websocket import UpgradeRequired
 
@@ -26,6 +27,9 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.NoSuchToken: 404,
     errors.NoSuchDeadLetter: 404,
     file_errors.NoSuchFile: 404,
+    batch_errors.NoSuchBatch: 404,
+    batch_errors.BatchEnded: 409,
+    batch_errors.TooManyBatches: 429,
     NoSuchWorker: 404,
     errors.RequestIdInUse: 409,
     errors.IdInUse: 409,

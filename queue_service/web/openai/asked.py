@@ -53,7 +53,11 @@ class Asked:
 
 def read_asked(kind: Kind, body: bytes) -> Asked:
     """Read the body of a request; raises BadParameter."""
-    wanted = _object(body)
+    return asked_of(kind, _object(body))
+
+
+def asked_of(kind: Kind, wanted: Mapping[str, Any]) -> Asked:
+    """Read a body that is parsed already; raises BadParameter."""
     model = wanted.get("model")
     if not isinstance(model, str) or not model:
         raise BadParameter("model", "the name of a service", _came(model))

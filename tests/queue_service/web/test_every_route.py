@@ -12,7 +12,7 @@ from queue_service.service.access import Scope
 from queue_service.settings.process import Settings
 from queue_service.web.eas.routes import OPERATIONS
 from queue_service.web.routes import TABLE
-from queue_service.web.routing import OnFiles, OnService, OnSomeService, Operator, Public
+from queue_service.web.routing import OnBatches, OnFiles, OnService, OnSomeService, Operator, Public
 from tests.conftest import Serve
 from tests.running import ADMIN_TOKEN, TOKEN
 from tests.waiting import wait_until
@@ -39,7 +39,7 @@ _DEAD = "/v1/services/{service}/dead-letters"
 SCOPES: dict[tuple[str, str], set[Scope]] = {
     (route.method, route.documented_path): set(route.needs.any_of)
     for route in TABLE
-    if isinstance(route.needs, OnFiles | OnService | OnSomeService)
+    if isinstance(route.needs, OnBatches | OnFiles | OnService | OnSomeService)
 }
 #: The operators': the admin token, or one with that scope for every service.
 ADMIN = {
@@ -67,7 +67,8 @@ def _eas() -> Iterator[tuple[tuple[str, str], set[Scope]]]:
 #: The EAS API has one path for each queue; the operation is in method and query.
 EAS = dict(_eas())
 _NAMES = {"{service}": "svc", "{model}": "svc", "{job}": "no-job", "{id}": "999", "{token}": "x"}
-_NAMES["{file}"] = "no-file"
+_NAMES |= {"{file}": "no-file", "{batch}": "no-batch"}
+_OF_OWNERS = ("/v1/files", "/v1/batches")
 _OPENAI = re.compile("/v1/(chat/completions|completions|embeddings)")
 
 
@@ -153,6 +154,12 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("GET", "/v1/files/{file}"): {Scope.SUBMIT, Scope.READ},
         ("GET", "/v1/files/{file}/content"): {Scope.SUBMIT, Scope.READ},
         ("DELETE", "/v1/files/{file}"): {Scope.SUBMIT},
+        ("POST", "/v1/batches"): {Scope.SUBMIT},
+        ("GET", "/v1/batches"): {Scope.SUBMIT, Scope.READ},
+        ("GET", "/v1/batches/{batch}"): {Scope.SUBMIT, Scope.READ},
+        ("GET", "/v1/batches/{batch}/output"): {Scope.SUBMIT, Scope.READ},
+        ("GET", "/v1/batches/{batch}/errors"): {Scope.SUBMIT, Scope.READ},
+        ("POST", "/v1/batches/{batch}/cancel"): {Scope.SUBMIT, Scope.CANCEL},
     }
     assert expected == SCOPES
     on_input = {
@@ -227,8 +234,8 @@ async def test_a_token_opens_what_its_scope_is_for_and_nothing_else(
             if "_watch_" not in path or scope not in scopes or not here
         ]
         opened += [
-            # Files are of no service.
-            (method, _path(path), scope in scopes and (here or path.startswith("/v1/files")))
+            # Files and batches are of no service.
+            (method, _path(path), scope in scopes and (here or path.startswith(_OF_OWNERS)))
             for (method, path), scopes in SCOPES.items()
             if not path.startswith("/v1/models")
         ]

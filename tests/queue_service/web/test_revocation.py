@@ -141,6 +141,7 @@ class Client:
                 self.slow_body("POST", "/v1/files"),
                 self.slow_body("POST", "/v1/files", **{"Content-Type": FORM}),
             ],
+            ("POST", "/v1/batches"): [self.slow_body("POST", "/v1/batches")],
             ("POST", "/v1/completions"): [
                 self.refused("POST", "/v1/completions", json={"model": "svc", "prompt": "hi"})
             ],

@@ -1,0 +1,1 @@
+"""The Batch API, in OpenAI's format."""

@@ -1,0 +1,1 @@
+"""The Batch API, with OpenAI's client and without."""

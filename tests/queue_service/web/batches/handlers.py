@@ -1,0 +1,37 @@
+"""A handler that does what the text of a line says."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from inference_worker import BadInput
+from tests.waiting import wait_until
+
+
+class Obedient:
+    """Answers with the text.
+
+    `fail`: raises.  `wait PATH`: waits until this file exists.  `note PATH WORD`: appends the word
+    to this file.
+    """
+
+    #: One after the other, so that the order is that of the queue.
+    concurrency = 1
+
+    async def predict(self, asked: dict[str, Any]) -> dict[str, Any]:
+        text = asked["messages"][-1]["content"]
+        word, _, rest = text.partition(" ")
+        if word == "fail":
+            raise BadInput("as it was asked to")
+        if word == "wait":
+            await wait_until(Path(rest).exists, f"{rest} exists", 300)
+        if word == "note":
+            path, _, said = rest.partition(" ")
+            await asyncio.to_thread(_append, Path(path), f"{said}\n")
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        return {"text": text, "usage": usage}
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
