@@ -216,7 +216,7 @@ BUGS = (
             ),
         ),
         Load.STEADY,
-        (Cell(Victim.FLEET, Fault.IN),) * 2,
+        (Cell(Victim.FLEET, Fault.IN),) * 4,
         frozenset({"charged"}),
     ),
     Bug(
@@ -229,7 +229,7 @@ BUGS = (
             ),
         ),
         Load.STEADY,
-        (Cell(Victim.FLEET, Fault.IN),) * 3,
+        (Cell(Victim.FLEET, Fault.IN),) * 4,
         frozenset({"charged"}),
     ),
     Bug(
