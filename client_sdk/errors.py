@@ -3,6 +3,7 @@
     QueueError                  code, status, url and one sentence
     ├── Refused                 the same request will be refused again
     │   ├── BadParameter        400: a parameter, header or field is malformed
+    │   ├── InvalidInput        422: the input does not match the schema of the service
     │   ├── BadMessage          a message that one side could not read
     │   ├── Unauthorized        401: the token is missing or wrong
     │   ├── Forbidden           403: the token is valid but lacks the scope
@@ -154,6 +155,12 @@ class FrameTooBig(Refused):
     """The payload is above the queue's limit; nothing was stored."""
 
     code = Code.FRAME_TOO_BIG
+
+
+class InvalidInput(Refused):
+    """The input does not match the schema of the service; the field `errors` has each path."""
+
+    code = Code.INVALID_INPUT
 
 
 class FilesFull(Refused):

@@ -72,7 +72,8 @@ class AsyncJobs:
         the service's retry policy; a JobRetry, or its fields by name.  events: whether its output
         can be followed while it runs.
 
-        Raises IdInUse if another job has the id, FrameTooBig, QueueFull or BadParameter.
+        Raises IdInUse if another job has the id, InvalidInput if the input does not match the
+        schema of the service, FrameTooBig, QueueFull or BadParameter.
         """
         options = {
             "tags": tags,

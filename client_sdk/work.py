@@ -98,6 +98,7 @@ class WorkConnection:
         ca_file: str = "",
         on_leave: Callable[[], None] | None = None,
         takes_files: bool = False,
+        interface: bytes = b"",
     ) -> None:
         """Create a connection; nothing is sent before `start`.
 
@@ -108,6 +109,7 @@ class WorkConnection:
         ca_file: the trusted certificates; by default those of PENSTOCK_CA_FILE, or the system's.
         on_leave: called, after the last delivery, when the service asks this worker to leave.
         takes_files: whether it fetches the files of a delivery; if not, it gets none with files.
+        interface: the JSON Schemas of its inputs and results; see `Hello`.
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._replicas = Replicas(url)
@@ -115,7 +117,7 @@ class WorkConnection:
         self._headers = token_header(token, url)
         self.uid = uid or str(uuid.uuid4())
         self._hello = partial(Hello, version=version, engine=engine, host=host, gpu=gpu, pid=pid)
-        self._hello = partial(self._hello, takes_files=takes_files)
+        self._hello = partial(self._hello, takes_files=takes_files, interface=interface)
         #: A larger result has to be uploaded; 0 if the service takes no files, or is unknown yet.
         self.inline_bytes = 0
         self._connect_timeout_s, self._load = connect_timeout_s, load

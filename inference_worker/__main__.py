@@ -129,6 +129,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             uid=uid,
             version=version("penstock"),
             engine=engine.name,
+            interface=engine.interface,
             host=socket.gethostname(),
             gpu=names_of(held_gpus()) or gpu_names(),
             pid=os.getpid(),

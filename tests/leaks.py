@@ -29,7 +29,7 @@ IDLE_KEYS: Mapping[str, str] = {
 }
 
 #: Owned by operators, by the end of the key: they end what they made.
-OPERATORS_KEYS = ("tokens", "adopted")
+OPERATORS_KEYS = ("tokens", "adopted", "interfaces")
 
 #: Owned by entries: gone with the last of them.
 ENTRY_KEYS = {"request_ids", "repeated_ids", "deliveries", "released", "skipped", "done", "taken"}

@@ -15,6 +15,7 @@ class Code(StrEnum):
     CONFLICT = "CONFLICT"  # the object to change is not as expected, or cannot be changed
     NOT_FOUND = "NOT_FOUND"  # no such path, or no entry with this index
     BAD_PARAMETER = "BAD_PARAMETER"  # a query parameter, header or field is malformed
+    INVALID_INPUT = "INVALID_INPUT"  # the input does not match the schema of the service
     UPGRADE_REQUIRED = "UPGRADE_REQUIRED"  # the path needs a WebSocket upgrade
     BAD_MESSAGE = "BAD_MESSAGE"  # a WebSocket message does not follow the protocol
     FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload or the file is above its limit

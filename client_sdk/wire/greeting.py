@@ -30,6 +30,7 @@ class Hello:
     pid the process id on that machine, 0 for unknown.
     leaves: whether it understands Leave.  load: as in Renew, None for unknown.
     takes_files: whether it fetches the files of a delivery.
+    interface: the JSON Schemas of its inputs and results (JSON), at most MAX_INTERFACE_BYTES.
     """
 
     uid: str
@@ -44,6 +45,7 @@ class Hello:
     leaves: bool = False
     load: Load | None = None
     takes_files: bool = False
+    interface: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def hello_to_proto(hello: Hello) -> worker_pb2.Hello:
         leaves=hello.leaves,
         load=None if hello.load is None else load_to_proto(hello.load),
         takes_files=hello.takes_files,
+        interface=hello.interface,
     )
 
 
@@ -97,6 +100,7 @@ def hello_from_proto(proto: worker_pb2.Hello) -> Hello:
         protocol=proto.protocol,
         load=load_from_proto(proto.load) if proto.HasField("load") else None,
         takes_files=proto.takes_files,
+        interface=proto.interface,
     )
 
 

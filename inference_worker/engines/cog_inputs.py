@@ -105,7 +105,15 @@ def described_inputs(call: Callable[..., Any]) -> dict[str, Any]:
     }
     # As in Cog, "3" is a number too.
     described["accepts_text"] = True
-    return described if "input" in parameters else {**described, "envelope": "input"}
+    return (
+        described
+        if "input" in parameters
+        else {
+            **described,
+            "envelope": "input",
+            "envelope_fields": sorted(_REQUEST_FIELDS),
+        }
+    )
 
 
 def _described_value(hint: Any) -> Value:

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError, RedisError
 from client_sdk.cancellation import notice_cancellation
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.ticket_bells import TicketBells
+from queue_service.store.interfaces import INTERFACES
 from queue_service.store.servers import Servers
 
 log = logging.getLogger(__name__)
@@ -141,6 +142,8 @@ class RingListener:
             ticket_bells.ring(request_ids[:-1] if is_open else request_ids, open=is_open)
         elif ticket_bells is not None and name == FILES:
             ticket_bells.files.ring()
+        elif ticket_bells is not None and name == INTERFACES:
+            ticket_bells.interfaces.ring()
         elif ticket_bells is not None and about == STOPS:
             ticket_bells.stops.ring()
         elif (bell := self._bells.get(heard_on, {}).get(name)) is not None:

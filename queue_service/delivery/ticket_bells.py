@@ -16,6 +16,8 @@ class TicketBells:
     again, so a lost ring costs the time until the next look.
     files: rings when payload files are not needed any more, and after each new connection, because
     rings before it may have been lost.
+    interfaces: rings when a worker with another schema has connected; who listens looks after some
+    time anyway.
     """
 
     def __init__(self) -> None:
@@ -25,6 +27,7 @@ class TicketBells:
         self.stops = Doorbell()
         self.due = Doorbell()
         self.files = Doorbell()
+        self.interfaces = Doorbell()
         self._due_timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:

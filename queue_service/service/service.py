@@ -14,6 +14,7 @@ from queue_service.process.metrics import Metrics
 from queue_service.service.admission import Admission, recheck_all
 from queue_service.service.description import Description
 from queue_service.service.files import Files
+from queue_service.service.interfaces import Interfaces
 from queue_service.service.leaving import Leavers
 from queue_service.service.payload_files import PayloadFiles
 from queue_service.service.queues import Queue
@@ -25,6 +26,7 @@ from queue_service.settings.service import capacity, place_bytes
 from queue_service.settings.windows import Windows, read_windows
 from queue_service.store.entry import Dropped
 from queue_service.store.file_holders import FileHolders
+from queue_service.store.interfaces import InterfaceStore
 from queue_service.store.keys import Keys, Role
 from queue_service.store.registry import ServiceState
 from queue_service.store.rules import Limits, Rules
@@ -93,6 +95,12 @@ class Service:
             settings,
             gid=self.workers_gid,
             sink_bell=self.sink.bell,
+        )
+        self.interfaces = Interfaces(
+            InterfaceStore(scripts, self.keys),
+            self.input,
+            gid=self.workers_gid,
+            bell=self.ticket_bells.interfaces,
         )
         self.leavers = Leavers(self.input, self.tickets, gid=self.workers_gid)
         self.scaling = Scaling(

@@ -53,6 +53,7 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `unneeded`    | sorted set | payload file that none names any more -> since when, ms         |
 | `history`     | list       | recent run times, ms; with a TTL                                |
 | `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
+| `interfaces`  | hash       | what its workers declare, by digest (interfaces.py)            |
 
 The unit separator (0x1F) joins the parts of a field or member; no name may contain it.  Names that
 belong to an owner other than the service's own token are `<owner>`, the record separator (0x1E) and
@@ -160,6 +161,11 @@ class Keys:
     def scale(self) -> str:
         """The key of the autoscaler's lease and last report."""
         return f"{self._base}:scale"
+
+    @property
+    def interfaces(self) -> str:
+        """The key of what its workers declare."""
+        return f"{self._base}:interfaces"
 
     def events(self, request_id: str) -> str:
         """The key of the events of a job."""

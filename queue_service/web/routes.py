@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from queue_service.errors import MethodNotAllowed, NoSuchPath
+from queue_service.service.access import Scope
 from queue_service.settings.process import Settings
 from queue_service.web.admin import routes as admin
 from queue_service.web.batches import routes as batches
@@ -10,11 +11,12 @@ from queue_service.web.chat import routes as chat
 from queue_service.web.eas import routes as eas
 from queue_service.web.error_formats import ErrorFormats
 from queue_service.web.files import routes as files
-from queue_service.web.jobs import openapi
+from queue_service.web.jobs import interface, openapi
 from queue_service.web.jobs import routes as jobs
+from queue_service.web.jobs.interface_document import of_service
 from queue_service.web.keys import ADDRESSES
 from queue_service.web.openai import routes as openai
-from queue_service.web.routing import PUBLIC, Route, answer_expectation
+from queue_service.web.routing import PUBLIC, Caller, OnService, Route, answer_expectation
 from queue_service.web.strict_json import json_response
 from queue_service.web.worker import routes as worker
 
@@ -38,11 +40,25 @@ async def show_openapi(request: web.Request) -> web.Response:
     return json_response({**openapi.document(TABLE), "servers": [{"url": here.url("")}]})
 
 
+async def show_service_openapi(request: web.Request, caller: Caller) -> web.Response:
+    """Answer with the OpenAPI document of one service's jobs, with its schema."""
+    newest = await caller.service.interfaces.newest()
+    declared, version = (newest.document, newest.digest) if newest else ({}, "")
+    described = of_service(openapi.document(TABLE), caller.service.name, declared, version)
+    here = request.app[ADDRESSES].of(request)
+    return json_response({**described, "servers": [{"url": here.url("")}]})
+
+
+_SERVICE = "/v1/services/{service}"
+#: Clients that put jobs or read results.
+_CLIENTS = (Scope.SUBMIT, Scope.READ)
 _APIS = (admin.API, jobs.API, openai.API, files.API, batches.API, chat.API, worker.API, eas.API)
 #: Every route but those of the queues, which `eas.OPERATIONS` has.
 TABLE = (
     *(route for api in _APIS for route in api.routes),
     Route("GET", "/openapi.json", PUBLIC, show_openapi),
+    Route("GET", f"{_SERVICE}/openapi.json", OnService(*_CLIENTS), show_service_openapi),
+    Route("GET", f"{_SERVICE}/schema", OnService(*_CLIENTS), interface.get_schema),
 )
 #: How each API writes errors.
 ERROR_FORMATS = ErrorFormats(api.errors for api in _APIS if api.errors is not None)

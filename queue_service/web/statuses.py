@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from queue_service import errors
 from queue_service.service import file_errors
 from queue_service.service.batches import errors as batch_errors
+from queue_service.service.interfaces import InvalidInput
 from queue_service.service.leaving import NoSuchWorker
 from queue_service.web.websocket import UpgradeRequired
 
 #: EAS responses carry no Retry-After: the EAS SDK obeys it with 36 requests for one.
 STATUS: dict[type[errors.ServiceError], int] = {
     errors.BadParameter: 400,
+    InvalidInput: 422,
     UpgradeRequired: 426,
     errors.Unauthorized: 401,
     errors.NoAdmin: 401,

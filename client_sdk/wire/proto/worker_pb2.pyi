@@ -51,7 +51,7 @@ class Held(_message.Message):
     def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu", "pid", "leaves", "load", "takes_files")
+    __slots__ = ("protocol", "uid", "window", "held", "version", "engine", "host", "gpu", "pid", "leaves", "load", "takes_files", "interface")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +64,7 @@ class Hello(_message.Message):
     LEAVES_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
     TAKES_FILES_FIELD_NUMBER: _ClassVar[int]
+    INTERFACE_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     uid: str
     window: int
@@ -76,7 +77,8 @@ class Hello(_message.Message):
     leaves: bool
     load: Load
     takes_files: bool
-    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ..., leaves: bool = ..., load: _Optional[_Union[Load, _Mapping]] = ..., takes_files: bool = ...) -> None: ...
+    interface: bytes
+    def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ..., leaves: bool = ..., load: _Optional[_Union[Load, _Mapping]] = ..., takes_files: bool = ..., interface: _Optional[bytes] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("protocol", "service", "lease_ms", "lost", "leaves", "inline_bytes")

@@ -77,6 +77,11 @@ async def put(request: web.Request, reader: Reader, parameters: Parameters) -> w
         timeout_s=settings.body_timeout_s,
         content_type=content_type,
     ) as payload:
+        service = request.app[SERVICES].get(queue.service)
+        if service is not None and queue.role == "input" and not payload.files:
+            await service.interfaces.check(
+                payload.data, content_type=content_type, path=reader.path
+            )
         settle(request)
         stored = await queue.put(
             NewEntry(

@@ -142,6 +142,7 @@ async def _put_line(
         given, data = _parse(line)
         most_s = request.app[SETTINGS].max_not_before_s
         options = read_options(given, most_not_before_s=most_s)
+        await service.interfaces.check(data, content_type=options.content_type, path=options.path)
         job_id = options.id or request.app[REQUEST_IDS].next()
         asked = json.dumps(given, sort_keys=True)
         submission = to_submission(

@@ -8,11 +8,12 @@ from aiohttp import web
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from queue_service import errors
+from queue_service.service.interfaces import InvalidInput
 from queue_service.web.error_formats import ErrorFormat
 from queue_service.web.statuses import ErrorWithStatus, Statuses, retry_headers
 from queue_service.web.strict_json import dumps
 
-_PATHS = re.compile(r"/v1/services/[^/]+/jobs(?:/|$)")
+_PATHS = re.compile(r"/v1/services/[^/]+/(?:jobs(?:/|$)|(?:schema|openapi\.json)$)")
 #: In this API 429 is for a token's own quota, and a full queue is nobody's quota.
 _STATUSES: Statuses = {errors.QueueFull: 503}
 
@@ -22,6 +23,7 @@ _TITLES: dict[str, str] = {
     Code.NOT_ENDED: "The job has not ended",
     Code.NO_RESULT: "The job ended without a result",
     Code.GONE: "The result is gone",
+    Code.INVALID_INPUT: "The input does not match the schema",
     Code.FRAME_TOO_BIG: "The input is too big",
     Code.QUEUE_FULL: "The queue is full",
     Code.QUOTA_EXCEEDED: "The token has reached a limit",
@@ -69,6 +71,8 @@ def describe(error: errors.ServiceError, status: int) -> dict[str, object]:
         fields = {"capacity": error.capacity}
     elif isinstance(error, errors.QuotaExceeded):
         fields = {"quota": error.quota, "limit": error.limit, "count": error.count}
+    elif isinstance(error, InvalidInput):
+        fields = {"errors": [{"path": one.path, "detail": one.sentence} for one in error.wrong]}
     elif isinstance(error, errors.BadParameter):
         fields = {"parameter": error.name}
     return members(status, error.code, str(error), **fields)

@@ -70,6 +70,10 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
         timeout_s=settings.body_timeout_s,
         content_type=options.content_type,
     ) as payload:
+        if not payload.files:
+            await service.interfaces.check(
+                payload.data, content_type=options.content_type, path=options.path
+            )
         if wait_s or wants_events:
             check_admission(request)
         else:

@@ -84,6 +84,7 @@ async def _answer(
     asked = read_asked(kind, body)
     caller = await somewhere.to(asked.service)
     service = caller.service
+    await service.interfaces.check(asked.data, content_type=names.JSON, path=asked.path)
     request_id = request[REQUEST_ID] = request.app[REQUEST_IDS].next()
     submission = Submission(
         request_id=request_id,

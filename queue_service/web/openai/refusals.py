@@ -10,6 +10,7 @@ from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from client_sdk.wire.failures import FailureType, type_named
 from queue_service import errors
+from queue_service.service.interfaces import InvalidInput
 from queue_service.store.entry import Entry
 from queue_service.store.ticket import Seen, State
 from queue_service.web.error_formats import ErrorFormat
@@ -131,6 +132,8 @@ def _text_of(entry: Entry) -> str:
 def render(request: web.BaseRequest, status: int, code: Code, error: Exception) -> web.Response:
     """Write an error as OpenAI does."""
     parameter = error.name if isinstance(error, errors.BadParameter) else None
+    if isinstance(error, InvalidInput):
+        parameter = error.wrong[0].path
     if isinstance(error, AnswerRefused):
         own, body = error.word, error.body
     else:

@@ -14,9 +14,7 @@ worker                          service
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 
 from aiohttp import WSMsgType, web
 
@@ -26,8 +24,6 @@ from client_sdk.wire import worker as wire
 from client_sdk.wire.codes import CloseCode, Code
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.events import Events
-from client_sdk.wire.load import MAX_REASON_LENGTH as MAX_GPU_REASON_LENGTH
-from client_sdk.wire.load import Load
 from queue_service.delivery.subscriber import Ended, Subscriber
 from queue_service.errors import CredentialEnded, ServiceError, StoreUnavailable
 from queue_service.service.service import Service
@@ -44,6 +40,7 @@ from queue_service.web.websocket import (
     require_upgrade,
     send_ping,
 )
+from queue_service.web.worker.about import MAX_NAME_LENGTH, about_of, described
 from queue_service.web.worker.deliveries import to_rejected, to_wire, with_payload
 from queue_service.web.worker.event_recorder import EventRecorder
 from queue_service.web.worker.intake import Intake
@@ -63,8 +60,6 @@ MOST_ANSWERING_BYTES = 32 * 1024 * 1024
 MOST_ANSWERING = 256
 #: The longest close reason, in bytes.
 MAX_REASON_BYTES = 120
-_MAX_NAME_LENGTH = 256
-_ABOUT = ("engine", "version", "host", "gpu")
 
 
 async def serve_work(request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -151,6 +146,7 @@ class _Work:
         hello = await self._hello()
         self._takes_files = hello.takes_files
         self._admission.check()
+        interface = await self._service.interfaces.connected(hello.interface)
         subscriber, lost = await self._queue.subscribe(
             self._service.workers_gid,
             # Names are kept apart by owner: another owner's worker of this name is another worker.
@@ -159,14 +155,7 @@ class _Work:
             ping=lambda: send_ping(self._socket, self._pings),
             cut=lambda: cut(self._request),
             own_commits=True,
-            about={
-                "kind": "worker",
-                **{name: getattr(hello, name)[:_MAX_NAME_LENGTH] for name in _ABOUT},
-                "pid": hello.pid,
-                "leaves": hello.leaves,
-                "since_ms": int(time.time() * 1000),
-                **({} if hello.load is None else {"load": _described(hello.load)}),
-            },
+            about=about_of(hello, interface),
             claims=[(held.index, held.attempt) for held in hello.held],
         )
         log.info("Worker %s has subscribed to %s.", hello.uid, self._service.name)
@@ -219,8 +208,8 @@ class _Work:
             raise WireError("Hello first", type(hello).__name__)
         if hello.protocol < versions.OLDEST_PROTOCOL:
             raise _TooOld(hello.protocol)
-        if not 0 < len(hello.uid) <= _MAX_NAME_LENGTH or not hello.uid.isprintable():
-            raise WireError(f"a printable uid of 1 to {_MAX_NAME_LENGTH} characters", "another")
+        if not 0 < len(hello.uid) <= MAX_NAME_LENGTH or not hello.uid.isprintable():
+            raise WireError(f"a printable uid of 1 to {MAX_NAME_LENGTH} characters", "another")
         if hello.window > self._settings.max_window:
             raise WireError(f"a window of at most {self._settings.max_window}", str(hello.window))
         return hello
@@ -262,7 +251,7 @@ class _Work:
                 await self._queue.set_window(subscriber, window)
             case wire.Renew(load):
                 if load is not None:
-                    subscriber.describe(load=_described(load))
+                    subscriber.describe(load=described(load))
             case wire.Leave():
                 # Its ring comes back to this replica too, which then sends Leave.
                 await self._service.tickets.leave([subscriber.uid])
@@ -387,12 +376,6 @@ class _Work:
 
     async def _send(self, message: wire.ToWorker) -> None:
         await self._socket.send_bytes(wire.encode_to_worker(message))
-
-
-def _described(load: Load) -> dict[str, object]:
-    """Return a load for operators; what a worker writes into it cannot grow without limit."""
-    state, reason = load.gpu_state[:_MAX_NAME_LENGTH], load.gpu_reason[:MAX_GPU_REASON_LENGTH]
-    return asdict(replace(load, gpu_state=state, gpu_reason=reason))
 
 
 def _outcome(item: wire.Completion | wire.Rejection, accepted: bool) -> wire.Outcome:

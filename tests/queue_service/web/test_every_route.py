@@ -144,6 +144,8 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("GET", "/v1/services/{service}/scale"): {Scope.READ, Scope.ADMIN},
         ("GET", "/v1/services/{service}/autoscaler"): {Scope.READ, Scope.ADMIN},
         ("GET", "/v1/services/{service}/cronscaler"): {Scope.READ, Scope.ADMIN},
+        ("GET", "/v1/services/{service}/schema"): {Scope.SUBMIT, Scope.READ},
+        ("GET", "/v1/services/{service}/openapi.json"): {Scope.SUBMIT, Scope.READ},
         ("GET", "/v1/models/{model}"): {Scope.SUBMIT},
         ("GET", "/v1/models"): {Scope.SUBMIT},
         ("POST", "/v1/chat/completions"): {Scope.SUBMIT},
