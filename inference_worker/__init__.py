@@ -13,6 +13,7 @@ if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
 
 from inference_worker.engines.engine import Cancelled, Context
 from inference_worker.engines.failures import BadInput, Retryable
-from inference_worker.engines.file_kinds import Audio, File, SampleRate
+from inference_worker.engines.file_kinds import SampleRate
+from inference_worker.engines.handler_files import Audio, File
 
 __all__ = ["Audio", "BadInput", "Cancelled", "Context", "File", "Retryable", "SampleRate"]

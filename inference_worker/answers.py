@@ -70,6 +70,8 @@ def answer_to(delivery: Delivery, end: Finished | Failed, *, draw: float = 0.0) 
     """
     match end:
         case Finished(output, tags):
+            if end.content_type:
+                tags = {**tags, names.CONTENT_TYPE_TAG: end.content_type}
             result = Result(output, tags, end.file) if output or end.file else None
             return Completion(delivery.index, delivery.attempt, result)
         case Failed(code, message, retryable, data):

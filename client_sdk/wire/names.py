@@ -37,6 +37,8 @@ ERROR_TYPE_TAG = "errorType"
 #: Ours, on a frame of a watch without its data, which is too large for a frame: how many bytes it
 #: has.  Read the entry by its index, raw.
 OMITTED_TAG = "omittedBytes"
+#: Ours, on a sink frame whose result is a file: its media type.
+CONTENT_TYPE_TAG = "_content_type_"
 #: Ours, only in the store: the request has a ticket.  Clients cannot send it, because names of this
 #: form are reserved.
 TICKET_TAG = "_ticket_"

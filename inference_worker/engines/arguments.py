@@ -17,7 +17,8 @@ from client_sdk.setting_names import did_you_mean
 from inference_worker.engines import openai_requests
 from inference_worker.engines.engine import Context, Job
 from inference_worker.engines.failures import BadInput
-from inference_worker.engines.file_kinds import File, Received, is_data_url, is_file
+from inference_worker.engines.file_kinds import Received, is_data_url, is_file
+from inference_worker.engines.handler_files import BYTES, File
 from inference_worker.engines.job_content import json_of, with_files_of
 from inference_worker.engines.payload import read_json, read_text
 from inference_worker.engines.typed_values import (
@@ -32,7 +33,6 @@ from inference_worker.engines.typed_values import (
 
 JSON = "application/json"
 TEXT = "text/plain"
-BYTES = "application/octet-stream"
 #: The names of a parameter that gets the context.
 CONTEXT_NAMES = ("ctx", "context")
 _EMPTY = inspect.Parameter.empty

@@ -20,45 +20,16 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from inference_worker.engines import data_url
 from inference_worker.engines.failures import BadInput
+from inference_worker.engines.handler_files import SOUND_RATE, Audio, File
 from inference_worker.engines.transformers.media import DEFAULT_SOUND_S, Media
 from inference_worker.engines.wave_sound import read_wave
 
 #: The prefix of files for inputs; they are removed after their jobs.
 FILE_PREFIX = "penstock-input-"
-#: The sample rate of a sound if its annotation does not name another, per second.
-SOUND_RATE = 16_000
 #: What a text must begin with to be a file.
 _DATA_URL = "^[dD][aA][tT][aA]:"
 _OPEN_FILES = (typing.IO, typing.BinaryIO, typing.TextIO)
 _RATE = "penstock_rate"
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file of a job, or of a result.
-
-    data: its content.  media_type: such as `image/png`.  suffix: such as `.png`, or "".
-    """
-
-    data: bytes
-    media_type: str = "application/octet-stream"
-    suffix: str = ""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
-        return core_schema.is_instance_schema(cls)
-
-
-@dataclass(frozen=True, slots=True)
-class Audio:
-    """A sound: `samples` is a numpy array of floats from -1 to 1, `rate` how many are a second."""
-
-    samples: Any
-    rate: int = SOUND_RATE
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
-        return core_schema.is_instance_schema(cls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
-from inference_worker.engines.arguments import BYTES, JSON, TEXT, annotation_of
+from inference_worker.engines.arguments import JSON, TEXT, annotation_of
+from inference_worker.engines.handler_files import BYTES
 from inference_worker.engines.typed_values import (
     CannotDescribe,
     Value,

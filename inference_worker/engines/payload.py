@@ -1,12 +1,20 @@
 """Converts payloads to the inputs of a user's code, and its outputs to bytes."""
 
+import dataclasses
+import datetime
+import decimal
+import enum
 import inspect
 import itertools
 import json
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, get_origin, is_typeddict
 
+from pydantic import BaseModel
+
 from inference_worker.engines.failures import BadInput, TooBig
+from inference_worker.engines.handler_files import as_data_url, file_of
 from inference_worker.errors import BadEngine
 
 #: The largest result, in bytes: Redis cannot store a larger value.
@@ -64,6 +72,8 @@ def to_bytes(output: object) -> bytes:
             return bytes(output)
         case str():
             return output.encode()
+        case _ if (file := file_of(output)) is not None:
+            return file.data
         case _:
             text = json.dumps(output, ensure_ascii=False, allow_nan=False, default=_plain)
             return text.encode()
@@ -111,9 +121,28 @@ class Pieces:
 
 
 def _plain(value: Any) -> Any:
-    """Convert arrays and numbers of numpy and torch to JSON types."""
+    """Convert arrays and numbers of numpy and torch, models, enums and files to JSON types."""
+    if (file := file_of(value)) is not None:
+        return as_data_url(file)
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, BaseModel):
+        return {name: getattr(value, name) for name in type(value).model_fields}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> Any:
+    match value:
+        case Set():
+            return list(value)
+        case enum.Enum():
+            return value.value
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+        case uuid.UUID() | decimal.Decimal():
+            return str(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 

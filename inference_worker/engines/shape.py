@@ -15,6 +15,7 @@ from typing import Any
 from inference_worker.engines import openai_requests
 from inference_worker.engines.arguments import TEXT, Arguments, Typed, context_name, typed_inputs
 from inference_worker.engines.engine import Context, Failed, Finished, Job
+from inference_worker.engines.handler_files import file_of
 from inference_worker.engines.job_content import finished_with, is_output_file, with_files_of
 from inference_worker.engines.locate import find, is_async, wants_context
 from inference_worker.engines.outputs import described_output
@@ -40,6 +41,8 @@ DEFAULT_BATCH_TIMEOUT_S = 0.01
 def _done(output: object) -> Finished | Failed:
     if is_output_file(output):
         return finished_with(output)
+    if (file := file_of(output)) is not None:
+        return Finished(file.data, content_type=file.media_type)
     return Finished(to_bytes(output))
 
 

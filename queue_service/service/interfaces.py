@@ -91,7 +91,7 @@ class Interfaces:
     async def check(self, data: bytes, *, content_type: str, path: str = "") -> None:
         """Raise InvalidInput for an input that matches none of the schemas."""
         # Hot path: without a schema this compares two numbers.
-        if self._rings != self._bell.rings or time.monotonic() >= self._look_at:
+        if self._is_stale:
             await self._look()
         if not self._is_checked:
             return
@@ -113,8 +113,13 @@ class Interfaces:
 
     async def accepted(self) -> tuple[Declared, ...]:
         """Return the versions of which an input must match one; none if nothing is checked."""
-        await self._look()
+        if self._is_stale:
+            await self._look()
         return self._accepted if self._is_checked else ()
+
+    @property
+    def _is_stale(self) -> bool:
+        return self._rings != self._bell.rings or time.monotonic() >= self._look_at
 
     async def _look(self) -> None:
         if self._looking is None or self._looking.done():
@@ -129,7 +134,9 @@ class Interfaces:
             wanted = [] if has_other else list(dict.fromkeys(_newest_first(newest or "", digests)))
             found = await self._read(wanted)
         except (StoreUnavailable, StoreError) as error:
-            # The put that asks meets the same, and says so.
+            if self._rings < 0:
+                raise
+            # The put that asks probably meets the same, and says so.
             log.debug("The schemas of %s were not read: %s", self._queue.service, error)
             return
         self._accepted = tuple(found)

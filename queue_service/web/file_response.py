@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -20,21 +21,34 @@ _RUNNABLE = frozenset(("image/svg+xml",))
 PIECE_BYTES = 256 * 1024
 
 
+#: Of content that a client or a model has made: it is never taken for a page of ours.
+SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
+
+
+def media_type(text: str) -> str:
+    """Return a media type in lower case, without parameters; "" if the text is none."""
+    kind = text.partition(";")[0].strip().lower()
+    return kind if _MEDIA_TYPE.fullmatch(kind) else ""
+
+
 def file_headers(*, content_type: str, filename: str, sha256: str) -> dict[str, str]:
     """Return the headers of a content that a client or a model has made."""
     digest = base64.b64encode(bytes.fromhex(sha256)).decode()
     return {
         "Content-Type": content_type,
-        "Content-Disposition": _disposition(content_type, filename),
+        "Content-Disposition": disposition(content_type, filename),
         "Repr-Digest": f"sha-256=:{digest}:",
         "Cache-Control": "private, no-cache",
-        # What a client or a model has made is never taken for a page of ours.
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
+        **SAFE_HEADERS,
     }
 
 
-def _disposition(content_type: str, filename: str) -> str:
+def disposition(content_type: str, filename: str = "") -> str:
+    """Return the header that has a browser show this type, or save it if something could run."""
     is_shown = content_type in _SHOWN or content_type.startswith(_SHOWN_KINDS)
     word = "inline" if is_shown and content_type not in _RUNNABLE else "attachment"
     return f"{word}; filename*=UTF-8''{quote(filename)}" if filename else word

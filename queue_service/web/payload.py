@@ -37,12 +37,18 @@ async def receiving(
     *,
     timeout_s: float,
     content_type: str = "",
+    arrived: bytes | None = None,
 ) -> AsyncIterator[Payload]:
     """Give the payload to a block that puts it; after an error nothing is left of it.
 
+    arrived: the payload, if the body was read already.
+
     Raises FrameTooBig above what the queue takes, and what `read_body` and `PayloadFiles.store` do.
     """
-    payload = await _receive(request, files, limits, timeout_s, content_type)
+    if arrived is None:
+        payload = await _receive(request, files, limits, timeout_s, content_type)
+    else:
+        payload = await _take(arrived, files, limits, content_type)
     try:
         yield payload
     except BaseException:
@@ -56,9 +62,7 @@ async def _receive(
 ) -> Payload:
     if not limits.has_files or request.content.is_eof():
         data = await read_body(request, limit_bytes=limits.payload_bytes, timeout_s=timeout_s)
-        if len(data) <= limits.stored_bytes:
-            return Payload(data)
-        return _outside(await files.store_bytes(data, limits, content_type=content_type))
+        return await _take(data, files, limits, content_type)
     announced = request.content_length
     if announced is not None and announced > limits.payload_bytes:
         raise FrameTooBig(announced, limits.payload_bytes)
@@ -90,6 +94,14 @@ async def _receive(
             announced_bytes=announced if "Content-Encoding" not in request.headers else None,
         )
     )
+
+
+async def _take(data: bytes, files: PayloadFiles, limits: Limits, content_type: str) -> Payload:
+    if len(data) > limits.payload_bytes:
+        raise FrameTooBig(len(data), limits.payload_bytes)
+    if len(data) <= limits.stored_bytes:
+        return Payload(data)
+    return _outside(await files.store_bytes(data, limits, content_type=content_type))
 
 
 def _outside(file: FileOfEntry) -> Payload:

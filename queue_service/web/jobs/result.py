@@ -10,7 +10,12 @@ from client_sdk.wire.codes import Code
 from queue_service.service.service import Service
 from queue_service.store.entry import Entry, Filter, Read
 from queue_service.store.ticket import Seen, State
-from queue_service.web.file_response import file_headers
+from queue_service.web.file_response import (
+    SAFE_HEADERS,
+    disposition,
+    file_headers,
+    media_type,
+)
 from queue_service.web.header_text import header_json, header_text
 from queue_service.web.jobs.find import EndWait, find, name_in, viewer_for
 from queue_service.web.jobs.problem import Problem, no_such_job
@@ -117,15 +122,18 @@ def _render(service: Service, entry: Entry, headers: dict[str, str]) -> web.Stre
         names.INDEX_HEADER: str(entry.index),
         names.TAGS_HEADER: header_json(json.dumps(entry.tags())),
         # What a model wrote is never to be taken for a page of ours.
-        "X-Content-Type-Options": "nosniff",
+        **SAFE_HEADERS,
     }
+    kind = media_type(entry.tags().get(names.CONTENT_TYPE_TAG, ""))
     if (file := entry.payload_file) is not None:
         about = file_headers(
-            content_type=file.content_type, filename=file.filename, sha256=file.sha256
+            content_type=kind or file.content_type, filename=file.filename, sha256=file.sha256
         )
         # It answers a range with a part, and has an ETag of its own.
         return web.FileResponse(service.files.path(file), headers={**headers, **about})
-    body, kind = entry.data, kind_of(entry.data)
+    if kind:
+        headers["Content-Disposition"] = disposition(kind)
+    body, kind = entry.data, kind or kind_of(entry.data)
     charset = "utf-8" if kind == "text/plain" else None
     return web.Response(body=body, content_type=kind, charset=charset, headers=headers)
 

@@ -15,6 +15,7 @@ from queue_service.web.body import let_go_of_body
 from queue_service.web.jobs.batch import NDJSON, put_batch
 from queue_service.web.jobs.events import EVENT_STREAM, stream_events
 from queue_service.web.jobs.find import EndWait, find_by_name
+from queue_service.web.jobs.form import read_form
 from queue_service.web.jobs.options import from_query, read_options
 from queue_service.web.jobs.problem import conflict
 from queue_service.web.jobs.result import answer_with_result
@@ -61,6 +62,7 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
         most_not_before_s=settings.max_not_before_s,
     )
     wait_s = wanted_wait(request)
+    options, form = await read_form(request, service, options)
     asked = "&".join(f"{name}={value}" for name, value in sorted(asked_for))
     wants_events = _wants_events(request)
     async with receiving(
@@ -69,6 +71,7 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
         service.input.limits,
         timeout_s=settings.body_timeout_s,
         content_type=options.content_type,
+        arrived=form,
     ) as payload:
         if not payload.files:
             await service.interfaces.check(
