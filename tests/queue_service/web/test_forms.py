@@ -14,7 +14,7 @@ from client_sdk import WorkConnection
 from client_sdk.wire.worker import Completion, Delivery, Result
 from tests.conftest import Serve, StartWorker
 from tests.queue_service.web.test_declared_inputs import worker
-from tests.running import TOKEN
+from tests.running import TOKEN, QueueServiceProcess
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.leaves_entries
@@ -185,9 +185,9 @@ async def test_a_result_has_its_type_and_never_runs(
 
 
 async def test_a_picture_goes_in_as_a_form_and_comes_out_as_a_png(
-    serve: Serve, session: aiohttp.ClientSession, start_worker: StartWorker
+    service: QueueServiceProcess, session: aiohttp.ClientSession, start_worker: StartWorker
 ) -> None:
-    url = await serve({"name": "svc"})
+    url = service.url
     await start_worker(url, engine=HANDLER)
 
     async def is_declared() -> bool:
