@@ -54,10 +54,6 @@ LOOK_EVERY_S = 0.05
 #: Seconds that the queue service has to stop: its `drain_s` and a little more.
 SERVICE_GRACE_S = 15.0
 
-#: The default of the largest payload, in KiB.  As in PAI EAS, a queue then takes 230,399 entries;
-#: with 1024 KiB it takes about 1,800.
-MAX_PAYLOAD_KB = 8
-
 HOST = "127.0.0.1"
 
 #: The queue service is on this machine: it costs little to ask it more often.

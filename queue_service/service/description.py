@@ -60,7 +60,7 @@ def to_json(settings: ServiceSettings) -> str:
         fields["worker_token_sha256"] = kept
     else:
         del fields["worker_token_sha256"]
-    for name in SCALERS:
+    for name in (*SCALERS, "max_file_mb"):
         if fields[name] is None:
             del fields[name]
     return json.dumps({"format": FORMAT, "settings": fields})

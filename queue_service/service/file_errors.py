@@ -15,6 +15,18 @@ class NoSuchFile(ServiceError):
         )
 
 
+class NoSuchReference(ServiceError):
+    """An input names a file that there is not, for this token."""
+
+    code = Code.NOT_FOUND
+
+    def __init__(self, path: str, file_id: str) -> None:
+        super().__init__(
+            f'{path[:128]}: expected {{"$file": the id of a file of yours}}, got '
+            f"{file_id[:64]!r}; upload it first: POST /v1/files"
+        )
+
+
 class FileTooBig(ServiceError):
     """The file is above the limit of one file."""
 

@@ -172,13 +172,17 @@ class PayloadFiles:
             log.error("The content of file %s cannot be read: %s", file.id, error)
             raise NoSuchFile(file.id) from error
 
+    async def beginning(self, file: FileOfEntry, most_bytes: int) -> bytes:
+        """Return the first bytes of a content; raises NoSuchFile."""
+        return await asyncio.to_thread(_read, self.path(file), most_bytes)
+
     async def with_beginning(self, entry: Entry, most_bytes: int) -> Entry:
         """Return an entry with so much of its payload as its data, wherever the payload is."""
         file = entry.payload_file
         if file is None:
             return entry
         beginning = copy.copy(entry)
-        beginning.data = await asyncio.to_thread(_read, self.path(file), most_bytes)
+        beginning.data = await self.beginning(file, most_bytes)
         return beginning
 
     async def run(self) -> None:

@@ -17,15 +17,22 @@ from queue_service.web.budget import SMALL_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A payload that has arrived.  files: with it, if it is large; `data` is empty then."""
+    """A payload that has arrived.
+
+    files: with it, if it is large; `data` is empty then.  of: the fingerprint of what the client
+    has sent, if this was made of it.
+    """
 
     data: bytes
     files: tuple[FileOfEntry, ...] = ()
+    of: bytes = b""
 
     @property
     def fingerprint(self) -> bytes:
         """What tells it from other payloads."""
         file = payload_of(self.files)
+        if self.of:
+            return self.of
         return self.data if file is None else bytes.fromhex(file.sha256)
 
 

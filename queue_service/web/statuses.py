@@ -32,6 +32,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     batch_errors.NoSuchBatch: 404,
     batch_errors.BatchEnded: 409,
     batch_errors.TooManyBatches: 429,
+    file_errors.NoSuchReference: 404,
     NoSuchWorker: 404,
     errors.RequestIdInUse: 409,
     errors.IdInUse: 409,

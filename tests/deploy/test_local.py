@@ -170,12 +170,13 @@ def test_it_is_ready_when_a_worker_is_connected(start_up: StartUp) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_the_limit_of_a_payload_is_that_of_eas_and_can_be_changed(start_up: StartUp) -> None:
+def test_a_payload_may_be_large_and_a_limit_can_be_set(start_up: StartUp) -> None:
     usual = start_up("--workers", "0")
-    roomy = start_up(
+    tight = start_up(
         "--workers", "0", "--max-payload-kb", "1024", data_dir=Path(f"{usual.data_dir}-2")
     )
-    for up, size, code in ((usual, 8192, 0), (usual, 8193, 1), (roomy, 900_000, 0)):
+    sizes = ((usual, 8193, 0), (usual, 1_100_000, 0), (tight, 900_000, 0), (tight, 1_100_000, 1))
+    for up, size, code in sizes:
         up.ready()
         assert penstock(up, "put", "demo", "-", data=bytes(size)).returncode == code
 

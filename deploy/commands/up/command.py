@@ -22,7 +22,7 @@ from deploy.commands.up.limits import (
 )
 from deploy.local.data_dir import DEFAULT_PATH
 from deploy.local.engine_check import NoEngine, check_engine
-from deploy.local.mode import HOST, MAX_PAYLOAD_KB, LocalOptions
+from deploy.local.mode import HOST, LocalOptions
 
 Workers = Annotated[
     int, typer.Option(min=0, help="How many workers; with --gpus, one for each GPU.")
@@ -46,11 +46,11 @@ Token = Annotated[
     ),
 ]
 MaxPayload = Annotated[
-    int,
+    int | None,
     typer.Option(
         min=1,
         max=1024 * 1024,
-        help="Largest input and largest result, in KiB.",
+        help="Largest input and largest result, in KiB; by default that of files.",
         envvar="PENSTOCK_MAX_PAYLOAD_KB",
     ),
 ]
@@ -127,7 +127,7 @@ def up(
     window: Window = None,
     service: Annotated[str, typer.Option(help="The service's name.")] = "demo",
     token: Token = "",
-    max_payload_kb: MaxPayload = MAX_PAYLOAD_KB,
+    max_payload_kb: MaxPayload = None,
     input_max_payload_kb: InputPayload = None,
     sink_max_payload_kb: SinkPayload = None,
     input_max_length: InputLength = None,

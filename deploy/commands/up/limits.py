@@ -64,7 +64,7 @@ def settings_of(option: str) -> tuple[str, ...]:
 def service_limits(
     service: str,
     *,
-    both_kb: int,
+    both_kb: int | None,
     memory_mb: int | None,
     sink_memory_ratio: float | None,
     sizes_kb: tuple[int | None, int | None],
@@ -72,8 +72,8 @@ def service_limits(
 ) -> dict[str, Any]:
     """Return the settings of the service that limit it, all of them; raises typer.BadParameter.
 
-    both_kb: the largest payload of a queue for which neither size nor length is given.  sizes_kb,
-    lengths: of the input queue and of the sink.
+    both_kb: the largest payload of a queue for which neither size nor length is given; None is that
+    of files.  sizes_kb, lengths: of the input queue and of the sink.
     """
     fields: dict[str, Any] = {"name": service}
     if memory_mb is not None:

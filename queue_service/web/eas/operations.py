@@ -33,6 +33,7 @@ from queue_service.web.file_response import WholeFile
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.payload import receiving
+from queue_service.web.references import resolving
 from queue_service.web.tokens import admission_of, check_admission, settle
 
 log = logging.getLogger(__name__)
@@ -70,17 +71,20 @@ async def put(request: web.Request, reader: Reader, parameters: Parameters) -> w
         # A repeated put with one request id is one job.  A sink may hold several results for it.
         key = request_id
     content_type = parameters.content_type()
-    async with receiving(
-        request,
-        queue.files,
-        queue.limits,
-        timeout_s=settings.body_timeout_s,
-        content_type=content_type,
-    ) as payload:
+    async with (
+        receiving(
+            request,
+            queue.files,
+            queue.limits,
+            timeout_s=settings.body_timeout_s,
+            content_type=content_type,
+        ) as received,
+        resolving(received, queue.files, reader.files_of, queue.limits) as payload,
+    ):
         service = request.app[SERVICES].get(queue.service)
-        if service is not None and queue.role == "input" and not payload.files:
+        if service is not None and queue.role == "input" and not received.files:
             await service.interfaces.check(
-                payload.data, content_type=content_type, path=reader.path
+                received.data, content_type=content_type, path=reader.path
             )
         settle(request)
         stored = await queue.put(

@@ -8,6 +8,7 @@ the subscription of another owner.
 from dataclasses import dataclass
 
 from queue_service.service.access import Scope, Token, putter_of, viewer_of
+from queue_service.service.files import FileOwner
 from queue_service.service.queues import Queue
 from queue_service.store.entry import Filter
 from queue_service.store.owners import EVERYBODYS, Viewer, owned_name
@@ -23,6 +24,7 @@ class Reader:
     path: what follows the queue in the URL, for engines that are HTTP servers.
     putter: as whom it puts into the input queue; None for the service's own token, which has no
         limits, and for the sink, where limits are those of the input.
+    files_of: whose uploads its inputs may name.
     """
 
     queue: Queue
@@ -30,9 +32,10 @@ class Reader:
     owner: str
     path: str
     putter: Putter | None
+    files_of: FileOwner
 
     @classmethod
-    def of(cls, queue: Queue, token: Token | None, path: str) -> "Reader":
+    def of(cls, queue: Queue, token: Token | None, path: str, files_of: FileOwner) -> "Reader":
         """Return the view of a request with this token; None is the service's own."""
         viewer = viewer_of(token)
         works = token is not None and Scope.WORK in token.scopes
@@ -43,6 +46,7 @@ class Reader:
             viewer.owner,
             path,
             putter_of(token) if is_input and token is not None else None,
+            files_of,
         )
 
     @property

@@ -8,6 +8,7 @@ from aiohttp import web
 from client_sdk.wire import names
 from queue_service.errors import NoSuchPath
 from queue_service.service.access import Scope
+from queue_service.service.file_owners import owner_of
 from queue_service.service.service import Service
 from queue_service.web.eas import discovery, operations
 from queue_service.web.eas.paths import QueuePaths
@@ -156,4 +157,5 @@ async def _serve(request: web.Request, service: Service, suffix: str) -> web.Str
     if operation.parameter and not operation.with_any_value:
         # It is present and not `false`; anything but `true` is refused here.
         parameters.flag(operation.parameter)
-    return await operation.handler(request, Reader.of(queue, token, path), parameters)
+    files_of = owner_of(token or service)
+    return await operation.handler(request, Reader.of(queue, token, path, files_of), parameters)

@@ -16,9 +16,8 @@ from queue_service.errors import (
     IdInUse,
     ServiceError,
 )
-from queue_service.service.service import Service
+from queue_service.service.file_owners import owner_of
 from queue_service.store.owners import plain_name
-from queue_service.store.putter import Putter
 from queue_service.web.body import held_by, read_pieces
 from queue_service.web.jobs import problem
 from queue_service.web.jobs.lines import LineCutter, TooLong
@@ -27,6 +26,8 @@ from queue_service.web.jobs.show import path_of
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.payload import Payload
+from queue_service.web.references import resolving
+from queue_service.web.routing import Caller
 from queue_service.web.strict_json import TOO_DEEP, dumps, no_constant
 from queue_service.web.tokens import check_admission, settle
 
@@ -40,13 +41,13 @@ STEP, STEP_BYTES = 256, 1024 * 1024
 FRAMING_BYTES = 64 * 1024
 
 
-async def put_batch(request: web.Request, service: Service, putter: Putter | None) -> web.Response:
+async def put_batch(request: web.Request, caller: Caller) -> web.Response:
     """Put a job for each line as it arrives; answer with a line for each, in the same order.
 
     An error of the body as a whole is the status of the response while nothing has been put, and
     its last line afterwards.
     """
-    batch = _Batch(request, service, putter)
+    batch = _Batch(request, caller)
     try:
         await batch.read()
     except CredentialEnded:
@@ -68,15 +69,14 @@ class _Batch:
     lines: how many there were.  outcomes: a line of the response for each.
     """
 
-    def __init__(self, request: web.Request, service: Service, putter: Putter | None) -> None:
+    def __init__(self, request: web.Request, caller: Caller) -> None:
         self.lines = 0
         self.outcomes: list[str] = []
         self._outcomes_bytes = 0
         self._request = request
-        self._service = service
-        self._putter = putter
+        self._caller = caller
         # JSON may need two bytes for one; longer lines are not even kept.
-        self._line_bytes = 2 * service.input.limits.read_bytes + FRAMING_BYTES
+        self._line_bytes = 2 * caller.service.input.limits.read_bytes + FRAMING_BYTES
         self._step: list[tuple[int, bytes | TooLong]] = []
         self._step_bytes = 0
 
@@ -131,12 +131,13 @@ class _Batch:
     async def _put(self, number: int, line: bytes | TooLong) -> dict[str, object]:
         if isinstance(line, TooLong):
             return _refusal(number, FrameTooBig(line.size, self._line_bytes))
-        return await _put_line(self._request, self._service, self._putter, number, line)
+        return await _put_line(self._request, self._caller, number, line)
 
 
 async def _put_line(
-    request: web.Request, service: Service, putter: Putter | None, number: int, line: bytes
+    request: web.Request, caller: Caller, number: int, line: bytes
 ) -> dict[str, object]:
+    service = caller.service
     given: dict[str, Any] = {}
     try:
         given, data = _parse(line)
@@ -145,10 +146,12 @@ async def _put_line(
         await service.interfaces.check(data, content_type=options.content_type, path=options.path)
         job_id = options.id or request.app[REQUEST_IDS].next()
         asked = json.dumps(given, sort_keys=True)
-        submission = to_submission(
-            service, options, Payload(data), job_id=job_id, asked=asked, putter=putter
-        )
-        submitted = await service.tickets.submit(submission)
+        files_of, limits = owner_of(caller.token or service), service.input.limits
+        async with resolving(Payload(data), service.files, files_of, limits) as payload:
+            submission = to_submission(
+                service, options, payload, job_id=job_id, asked=asked, putter=caller.putter
+            )
+            submitted = await service.tickets.submit(submission)
         job_id = plain_name(submitted.name)
     except IdInUse as error:
         return _refusal(number, problem.conflict(error, 409 if options.id else 422))

@@ -8,6 +8,7 @@ from aiohttp import web
 from client_sdk.wire import names
 from queue_service.errors import BadParameter, IdInUse
 from queue_service.service.access import Scope
+from queue_service.service.file_owners import owner_of
 from queue_service.service.service import Service
 from queue_service.store.outcomes import Submitted
 from queue_service.store.owners import plain_name
@@ -25,6 +26,7 @@ from queue_service.web.jobs.wanted_wait import WAIT, wanted_wait
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.parameters import read_key
 from queue_service.web.payload import receiving
+from queue_service.web.references import resolving
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import check_admission, may, settle
@@ -33,7 +35,7 @@ from queue_service.web.tokens import check_admission, may, settle
 async def post_job(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Put a job, or many when the body is NDJSON."""
     if request.content_type == NDJSON:
-        return await put_batch(request, caller.service, caller.putter)
+        return await put_batch(request, caller)
     return await _put(request, caller, {})
 
 
@@ -65,17 +67,21 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
     options, form = await read_form(request, service, options)
     asked = "&".join(f"{name}={value}" for name, value in sorted(asked_for))
     wants_events = _wants_events(request)
-    async with receiving(
-        request,
-        service.files,
-        service.input.limits,
-        timeout_s=settings.body_timeout_s,
-        content_type=options.content_type,
-        arrived=form,
-    ) as payload:
-        if not payload.files:
+    limits, files_of = service.input.limits, owner_of(caller.token or service)
+    async with (
+        receiving(
+            request,
+            service.files,
+            limits,
+            timeout_s=settings.body_timeout_s,
+            content_type=options.content_type,
+            arrived=form,
+        ) as received,
+        resolving(received, service.files, files_of, limits) as payload,
+    ):
+        if not received.files:
             await service.interfaces.check(
-                payload.data, content_type=options.content_type, path=options.path
+                received.data, content_type=options.content_type, path=options.path
             )
         if wait_s or wants_events:
             check_admission(request)
@@ -96,7 +102,7 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
         except IdInUse as error:
             raise conflict(error, 409 if options.id else 422) from None
     # The wait for the result may be long, and the input is stored.
-    del payload, submission
+    del received, payload, submission
     let_go_of_body(request)
     # A request may return the result of what it has put itself.  A repeated put returns that of an
     # earlier request, maybe by another token of the same owner, which needs the scope `read`.

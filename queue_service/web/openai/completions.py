@@ -24,6 +24,7 @@ from queue_service.errors import (
     ServiceError,
     StoreUnavailable,
 )
+from queue_service.service.file_owners import owner_of
 from queue_service.service.service import Service
 from queue_service.store.entry import Filter, Read
 from queue_service.store.owners import plain_name
@@ -47,6 +48,8 @@ from queue_service.web.openai.refusals import (
     failure,
 )
 from queue_service.web.openai.transcript import Diverged
+from queue_service.web.payload import Payload
+from queue_service.web.references import resolving
 from queue_service.web.routing import CallerSomewhere
 from queue_service.web.strict_json import json_response, read_object
 from queue_service.web.tokens import check_admission
@@ -86,25 +89,28 @@ async def _answer(
     service = caller.service
     await service.interfaces.check(asked.data, content_type=names.JSON, path=asked.path)
     request_id = request[REQUEST_ID] = request.app[REQUEST_IDS].next()
-    submission = Submission(
-        request_id=request_id,
-        data=asked.data,
-        digest=hashlib.sha256(asked.data).hexdigest(),
-        keep_ms=KEPT_MS,
-        told_ms=KEPT_MS,
-        path=asked.path,
-        content_type=names.JSON,
-        events=asked.stream,
-        putter=caller.putter,
-    )
-    try:
-        name = (await service.tickets.submit(submission)).name
-    except OutcomeUnknown:
-        await service.tickets.discard(submission.stored(request_id))
-        raise
+    limits, files_of = service.input.limits, owner_of(caller.token or service)
+    async with resolving(Payload(asked.data), service.files, files_of, limits) as payload:
+        submission = Submission(
+            request_id=request_id,
+            data=payload.data,
+            digest=hashlib.sha256(asked.data).hexdigest(),
+            keep_ms=KEPT_MS,
+            told_ms=KEPT_MS,
+            path=asked.path,
+            content_type=names.JSON,
+            events=asked.stream,
+            putter=caller.putter,
+            files=payload.files,
+        )
+        try:
+            name = (await service.tickets.submit(submission)).name
+        except OutcomeUnknown:
+            await service.tickets.discard(submission.stored(request_id))
+            raise
     # The wait for the answer may be long, and the request is stored.
     asked = replace(asked, data=b"")
-    del body, submission
+    del body, payload, submission
     let_go_of_body(request)
     answering = _Answering(request, service, asked, name)
     try:
