@@ -31,6 +31,12 @@ def desc(
             f"{role}: {queue['length']} of {queue['capacity']} entries, "
             f"each at most {queue['max_payload_bytes']} bytes"
         )
+        # An older queue service does not say it.
+        places = queue.get("places", queue["length"])
+        if places > queue["length"]:
+            say(f"{role}: large entries take {places} of {queue['capacity']} places")
+    if found.get("file_bytes"):
+        say(f"files of entries: {found['file_bytes']} bytes")
     for key, value in sorted(found["settings"].items()):
         if not isinstance(value, dict):
             # As in a service.json: `true`, and `null` for what is not set.

@@ -186,6 +186,10 @@ class Files:
         self._the_folder()
         return await self._index.find(file_ids)
 
+    async def used_bytes(self, owner: FileOwner) -> int:
+        """Return how many bytes an owner's files have."""
+        return (await self._index.usage(owner.name)).own_bytes if self.are_kept else 0
+
     async def remove(self, file_ids: Sequence[str]) -> None:
         """Remove files and their contents; those that are gone are no error.
 

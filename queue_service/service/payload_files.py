@@ -204,10 +204,18 @@ class PayloadFiles:
 
     async def remove_unneeded(self) -> None:
         """Remove what is not needed any more."""
-        while ids := await self._holders.unneeded(count=STEP):
+        while ids := await self.find_unneeded():
             # The content goes first, so that a killed process leaves what another one finds.
             await self._files.remove(ids)
             await self._holders.forget(ids)
+
+    async def used_bytes(self) -> int:
+        """Return how many bytes the files of all entries have."""
+        return await self._files.used_bytes(self._owner)
+
+    async def find_unneeded(self) -> list[str]:
+        """Return some files that are not needed any more."""
+        return await self._holders.unneeded(count=STEP)
 
     async def remove_all(self) -> None:
         """Remove every file: the service and its entries are gone."""

@@ -1,7 +1,7 @@
 """Reads a request's body within its limits, and within what the process may hold."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
@@ -51,7 +51,7 @@ async def read_body(
 
 async def read_pieces(
     request: web.Request, *, timeout_s: float, is_each: bool = False
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Yield the body as it arrives, decompressed.
 
     timeout_s: how long the client may take for the whole body; is_each: for each piece.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -73,24 +73,24 @@ async def _receive(
     announced = request.content_length
     if announced is not None and announced > limits.payload_bytes:
         raise FrameTooBig(announced, limits.payload_bytes)
-    # A file may take longer than a body in memory: each piece has the time of a whole body.
-    is_large = announced is not None and announced > limits.stored_bytes
-    pieces = read_pieces(request, timeout_s=timeout_s, is_each=is_large)
     begin = bytearray()
-    async for piece in pieces:
-        begin += piece
-        if len(begin) > limits.stored_bytes:
-            break
-        if len(begin) > SMALL_BYTES:
-            held_by(request).set(len(begin))
-    else:
+    async with aclosing(read_pieces(request, timeout_s=timeout_s)) as first:
+        async for piece in first:
+            begin += piece
+            if len(begin) > limits.stored_bytes:
+                break
+            if len(begin) > SMALL_BYTES:
+                held_by(request).set(len(begin))
+    if len(begin) <= limits.stored_bytes:
         return Payload(bytes(begin))
     let_go_of_body(request)
+    # A file may take longer than a body in memory: each piece has the time of a whole body.
+    rest = read_pieces(request, timeout_s=timeout_s, is_each=True)
 
     async def whole() -> AsyncIterator[bytes]:
         yield bytes(begin)
         begin.clear()
-        async for piece in pieces:
+        async for piece in rest:
             yield piece
 
     return _outside(

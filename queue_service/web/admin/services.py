@@ -141,11 +141,15 @@ async def _describe(service: Service) -> dict[str, Any]:
     }
     described["scale"] = render_decision((await service.scaling.figures()).decision)
     for queue in service.queues:
+        state = asdict(await queue.attributes())
         described[queue.role] = {
             "capacity": queue.limits.capacity,
             "max_payload_bytes": queue.limits.payload_bytes,
-            **asdict(await queue.attributes()),
+            # Of the capacity: a large entry takes several.
+            "places": state["length"] + state.pop("more_places"),
+            **state,
         }
+    described["file_bytes"] = await service.files.used_bytes()
     # Of the service, although the input queue keeps it.
     described["paused_at_ms"] = described["input"].pop("paused_at_ms")
     described["sink"].pop("paused_at_ms")
