@@ -118,7 +118,7 @@ class Files:
     ) -> "Upload":
         """Begin an upload; raises FileTooBig or FilesFull if there is no room for it.
 
-        prefix: what its id begins with.  place: of a file that this service has made.
+        prefix: of its id.  place: of a file that this service has made.
         """
         upload = Upload(self, self._the_folder(), owner, place or Place(new_file_id(prefix)))
         upload.check_size(announced_bytes or 0)
@@ -173,11 +173,8 @@ class Files:
         """Return where the content of a file is; raises NoSuchFile when it is not there."""
         path = self._the_folder().path(file_id)
         if not path.is_file():
-            log.error(
-                "The content of file %s is not in PENSTOCK_FILES_DIR. All replicas need the same "
-                "folder.",
-                file_id,
-            )
+            where = "PENSTOCK_FILES_DIR. All replicas need the same folder."
+            log.error("The content of file %s is not in %s", file_id, where)
             raise NoSuchFile(file_id)
         return path
 
@@ -256,8 +253,8 @@ class Files:
     async def _held_by_entries(self, files: Sequence[StoredFile]) -> set[str]:
         of_services = sorted({file.owner for file in files if file.owner.startswith(OF_ENTRIES)})
         held: set[str] = set()
-        for owner in of_services if self._holders else ():
-            assert self._holders is not None
+        for owner in of_services:
+            assert self._holders is not None, "a service that keeps files for entries"
             _, name, incarnation = owner.split(":")
             ids = [file.id for file in files if file.owner == owner]
             are_held = await self._holders(name, int(incarnation)).are_held(ids)
@@ -297,7 +294,6 @@ class Files:
         except FilesFull:
             await self._the_folder().remove(file.id)
             raise
-        # After another error it may be in the index all the same; the sweep finds out.
 
     def _count(self, owner: FileOwner, more_bytes: int) -> None:
         self._incoming[owner.name] += more_bytes

@@ -130,6 +130,7 @@ def test_every_limit_of_the_service_can_be_set_from_outside() -> None:
         "PENSTOCK_INPUT_MAX_LENGTH": "7",
         "PENSTOCK_INPUT_AUTO_EVICT": "true",
         "PENSTOCK_SINK_MAX_PAYLOAD_KB": "2048",
+        "PENSTOCK_SERVICE_MAX_FILE_MB": "12",
         "PENSTOCK_MAX_DELIVERY": "9",
         "PENSTOCK_MAX_IDLE": "90s",
         "PENSTOCK_DEAD_MESSAGE_POLICY": "Park",

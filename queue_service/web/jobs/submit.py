@@ -17,7 +17,7 @@ from queue_service.web.jobs.batch import NDJSON, put_batch
 from queue_service.web.jobs.events import EVENT_STREAM, stream_events
 from queue_service.web.jobs.find import EndWait, find_by_name
 from queue_service.web.jobs.form import read_form
-from queue_service.web.jobs.options import from_query, read_options
+from queue_service.web.jobs.options import Options, from_query, read_options
 from queue_service.web.jobs.problem import conflict
 from queue_service.web.jobs.result import answer_with_result
 from queue_service.web.jobs.show import path_of, retry_after, show
@@ -48,21 +48,7 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
     settings, service = request.app[SETTINGS], caller.service
     # The wait is not part of the request: a repetition may wait longer.
     asked_for = [(name, value) for name, value in request.query.items() if name != WAIT]
-    query = from_query(dict(asked_for), request.query.getall("tag", []))
-    if set(query) & {"id", "idempotency_key"}:
-        raise BadParameter(
-            "id", "the id in the path of a PUT, the key in a header", "one in the query"
-        )
-    key = request.headers.get(names.IDEMPOTENCY_HEADER)
-    options = read_options(
-        {
-            **query,
-            **given,
-            "content_type": request.headers.get("Content-Type", ""),
-            **({"idempotency_key": read_key(key)} if key is not None else {}),
-        },
-        most_not_before_s=settings.max_not_before_s,
-    )
+    options = _read_options(request, dict(asked_for), given)
     wait_s = wanted_wait(request)
     options, form = await read_form(request, service, options)
     asked = "&".join(f"{name}={value}" for name, value in sorted(asked_for))
@@ -108,6 +94,26 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
     # earlier request, maybe by another token of the same owner, which needs the scope `read`.
     reads = submitted.is_new or caller.token is None or may(request, service, Scope.READ)
     return await _answer(request, service, submitted, waiting, reads=reads)
+
+
+def _read_options(
+    request: web.Request, asked_for: dict[str, str], given: dict[str, Any]
+) -> Options:
+    query = from_query(asked_for, request.query.getall("tag", []))
+    if set(query) & {"id", "idempotency_key"}:
+        raise BadParameter(
+            "id", "the id in the path of a PUT, the key in a header", "one in the query"
+        )
+    key = request.headers.get(names.IDEMPOTENCY_HEADER)
+    return read_options(
+        {
+            **query,
+            **given,
+            "content_type": request.headers.get("Content-Type", ""),
+            **({"idempotency_key": read_key(key)} if key is not None else {}),
+        },
+        most_not_before_s=request.app[SETTINGS].max_not_before_s,
+    )
 
 
 async def _answer(
