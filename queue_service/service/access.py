@@ -192,7 +192,7 @@ class Token(BaseModel):
         )
 
     def is_over(self, now_ms: int) -> bool:
-        """Say whether its time is over."""
+        """Say whether it has expired."""
         return self.expires_at_ms is not None and now_ms >= self.expires_at_ms
 
     def is_text(self, text: str) -> bool:
@@ -264,7 +264,7 @@ class Access:
         self._expiry: asyncio.TimerHandle | None = None
 
     def find(self, text: str) -> Token | None:
-        """The token with this text, unless there is none or its time is over."""
+        """The token with this text, unless there is none or it has expired."""
         shaped = _TEXT.fullmatch(text)
         token = self._tokens.get(shaped[1]) if shaped else None
         if token is None or not token.is_text(text) or token.is_over(now_ms()):
@@ -373,7 +373,7 @@ class Access:
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry_ms = expires_at_ms
-        # A millisecond more, so that its time is over when we look.
+        # A millisecond more, so that it has expired when we look.
         wait_s = min(LONGEST_TIMER_S, max(0, expires_at_ms + 1 - now_ms()) / 1000)
         self._expiry = asyncio.get_running_loop().call_later(wait_s, self._recheck_expired)
 

@@ -1,7 +1,7 @@
 """Files: contents in a folder that all replicas share, an index in the store.
 
 A file belongs to the owner of the token that has uploaded it, and others never learn that it
-exists.  It is kept until it is deleted or its time is over.  The payload files of a service belong
+exists.  It is kept until it is deleted or expires.  The payload files of a service belong
 to its entries (payload_files.py): they are kept as long as an entry names them.
 """
 

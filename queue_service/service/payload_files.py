@@ -3,7 +3,7 @@
 Each belongs to one entry or dead letter, which names it (store/payload.py), and goes with it:
 
 * `store` and `link` make a file that nothing names yet.  The put of its entry follows at once, and
-  then `settle`.  What dies in between is removed when the file's time is over (files.py).
+  then `settle`.  What dies in between is removed when the file expires (files.py).
 * The scripts count by how many each is named, and list those that nothing names any more; `run`
   removes them.
 """
@@ -128,7 +128,7 @@ class PayloadFiles:
         if not files:
             return
         ids = [file.id for file in files]
-        # Otherwise they are removed when their time is over.
+        # Otherwise they are removed when they expire.
         with contextlib.suppress(ServiceError, OSError):
             are_held = await self._holders.are_held(ids)
             unnamed = [one for one, held in zip(ids, are_held, strict=True) if not held]

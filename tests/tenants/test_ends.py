@@ -193,7 +193,7 @@ async def test_a_deadline_ends_a_pause_for_its_owner_alone(tenants: Tenants) -> 
     async def is_late() -> bool:
         return bool((await _job(tenants.red))["state"] == "expired")
 
-    await wait_until(is_late, "the time is over")
+    await wait_until(is_late, "the deadline has passed")
     assert (await _job(tenants.blue))["state"] == "queued"
     assert (await _job(tenants.red, "begun"))["state"] == "queued"
     assert (await tenants.red.number(""), await tenants.blue.number("")) == (1, 1)

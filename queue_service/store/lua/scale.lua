@@ -25,7 +25,7 @@ local deadlines = {}
 -- Scores are times less the offset.
 local function count_deadlines(kind, offset)
     local after = now - offset
-    -- An older version of the service leaves jobs here that have started, until their time is over.
+    -- An older version of the service leaves jobs here that have started, until their deadline.
     redis.call('ZREMRANGEBYSCORE', due_jobs, exact(-offset), exact(after))
     for _ = 1, MOST_STEPS do
         local first = redis.call('ZRANGEBYSCORE', due_jobs, '(' .. exact(after), exact(BEYOND - offset),

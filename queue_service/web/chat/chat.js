@@ -29,7 +29,7 @@ function say(text, isWrong = false) {
   status.classList.toggle("wrong", isWrong);
 }
 
-// Draw what is drawn anew at each change; growing text is not.
+// Draw what changes with the state of the page; growing text has its own painter.
 function draw() {
   const isBusy = Boolean(chat.open);
   $("welcome").hidden = chat.turns.length > 0;

@@ -38,7 +38,7 @@ from queue_service.web.tokens import admission_of, check_admission, settle
 
 log = logging.getLogger(__name__)
 
-#: A long poll is answered this much before its time is over, in seconds.  The Python SDK stops
+#: A long poll is answered this much before its timeout, in seconds.  The Python SDK stops
 #: reading when its own poll ends, and asks again: six requests for one (queue_client.py).
 ANSWER_EARLY_S = 0.25
 #: Parameters of other methods: a GET that has one was not meant as a read.

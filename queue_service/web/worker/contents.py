@@ -26,7 +26,7 @@ async def get_content(request: web.Request, caller: Caller) -> web.StreamRespons
 async def post_content(request: web.Request, caller: Caller) -> web.Response:
     """Store a result, and answer with the id that completes its delivery.
 
-    Nothing names it until then; if that does not happen, it is removed when its time is over.
+    Nothing names it until then; if that does not happen, it is removed when it expires.
     """
     if encoding := request.headers.get("Content-Encoding", ""):
         raise BadParameter("Content-Encoding", "none for a file", repr(encoding[:64]))

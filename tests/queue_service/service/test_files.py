@@ -1,4 +1,4 @@
-"""Files are kept until their time is over, and killed processes leave nothing for ever."""
+"""Files are kept until they expire, and killed processes leave nothing for ever."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -137,7 +137,7 @@ async def test_a_rolling_change_accepts_what_any_connected_worker_accepts(asker:
     async with worker(asker.url, PAINTER, uid="old"):
         assert (await asker.put(with_seed))[0] == 422
         async with worker(asker.url, new, uid="new"):
-            # The ring told this process of the new version.
+            # The ring has announced the new version to this process.
             await wait_until(lambda: _taken(asker, with_seed), "the new version counts")
             assert (await asker.put(old_only))[0] == 202
             assert (await asker.put(BAD))[0] == 422

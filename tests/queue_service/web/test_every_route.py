@@ -209,7 +209,7 @@ async def test_nothing_but_what_is_open_answers_strangers(caller: Caller) -> Non
     async def is_over() -> bool:
         return await caller.status("GET", "/v1/services", expired) == 401
 
-    await wait_until(is_over, "the token's time is over")
+    await wait_until(is_over, "the token has expired")
     wanted = [(method, _path(path)) for method, path in ADMIN | set(SCOPES)]
     wanted += [(method, f"/api/predict/{path}") for method, path in EAS]
     for token in (None, "", "Bearer ", "wrong", expired, revoked, revoked[:-1], f"{TOKEN}x"):

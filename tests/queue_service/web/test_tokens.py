@@ -146,7 +146,7 @@ async def test_a_token_whose_time_is_over_opens_nothing(
                 return True
             return False
 
-        await wait_until(is_over, "the token's time is over")
+        await wait_until(is_over, "the token has expired")
 
 
 async def test_an_admin_token_is_for_operators(
