@@ -43,7 +43,7 @@ class Follow:
     bell: that of the request, which also rings for each new event, or that of its end alone.
     input_bell, sink_bell: those of the queues.  A request without a ticket has no bell of its own.
     also: other bells that wake the follower, such as that of a client that disconnects.
-    given_up: whether to end early; asked after each wait, before the next look.
+    given_up: whether to end early; asked before and after each wait, before the next look.
     longest_wait_s: how long to wait for a ring now; asked before each wait.
     looks_in_silence: whether to look when no bell has rung for that time, or give what was seen.
     watches_position: whether to look again when the position in the queue may have changed.
@@ -96,7 +96,9 @@ class Follow:
             seen = self._seen
             if seen is not None and seen.is_over:
                 raise StopAsyncIteration
-            await self._wait(seen)
+            # The client may have left, or closed its sending side, before its bell was made.
+            if not self._given_up():
+                await self._wait(seen)
             if self._given_up():
                 raise StopAsyncIteration
             if seen is not None and not self._looks_in_silence and not self._has_rung():

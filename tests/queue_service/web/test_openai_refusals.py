@@ -152,6 +152,7 @@ def test_every_path_below_v1_but_the_other_apis_is_answered_in_openai_s_format()
     ours = {route.path for route in TABLE if route.path.startswith("/v1/")}
     inside = {path for path in ours if ERRORS.paths.match(path)}
     assert {path.split("/")[2] for path in inside} == {
+        "batches",
         "chat",
         "completions",
         "embeddings",
