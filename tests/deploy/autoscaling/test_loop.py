@@ -77,7 +77,7 @@ async def test_a_service_grows_from_zero_to_its_most_and_shrinks_to_zero(
     ):
         await client.put(b"first")
         assert await results(client, 1) == [b"first"]
-        assert len(driver.workers) == 1
+        assert len(driver.workers) == 1, said
         for number in range(100):
             await client.put(b"%d" % number)
         await wait_until(lambda: driver.most == MOST, "it has grown to the most", 60)
