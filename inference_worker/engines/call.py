@@ -113,7 +113,7 @@ class Call:
             return self._end_of_generator(output)
         if not inspect.isasyncgen(output):
             return self._end_of_value(output)
-        pieces = Pieces()
+        pieces = Pieces(converts=self._shape.converts)
         async for piece in output:
             if failed := self._pass_on(piece, pieces):
                 await output.aclose()
@@ -128,7 +128,7 @@ class Call:
         return self._shape.write(output)
 
     def _end_of_generator(self, output: Any) -> Finished | Failed:
-        pieces = Pieces()
+        pieces = Pieces(converts=self._shape.converts)
         for piece in output:
             self.context.raise_if_cancelled()
             if failed := self._pass_on(piece, pieces):

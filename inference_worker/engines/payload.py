@@ -62,8 +62,11 @@ def read_json(data: bytes) -> Any:
         raise BadInput(f"expected JSON: {error}") from error
 
 
-def to_bytes(output: object) -> bytes:
-    """Convert a handler's output to the payload of a sink entry; empty for None."""
+def to_bytes(output: object, *, converts: bool = False) -> bytes:
+    """Convert a handler's output to the payload of a sink entry; empty for None.
+
+    converts: whether JSON may have models, sets, dates and files in it.
+    """
     match output:
         case None:
             return b""
@@ -75,7 +78,8 @@ def to_bytes(output: object) -> bytes:
         case _ if (file := file_of(output)) is not None:
             return file.data
         case _:
-            text = json.dumps(output, ensure_ascii=False, allow_nan=False, default=_plain)
+            default = _plain if converts else _plain_array
+            text = json.dumps(output, ensure_ascii=False, allow_nan=False, default=default)
             return text.encode()
 
 
@@ -92,15 +96,19 @@ def outputs_of(output: Any, number: int) -> list[Any]:
 
 
 class Pieces:
-    """The values of a generator: joined if all are text or bytes, otherwise a JSON list."""
+    """The values of a generator: joined if all are text or bytes, otherwise a JSON list.
 
-    def __init__(self) -> None:
+    converts: see to_bytes.
+    """
+
+    def __init__(self, *, converts: bool = False) -> None:
+        self._converts = converts
         self._all: list[object] = []
         self._size = 0
 
     def add(self, piece: object) -> bytes:
         """Add one; return it as bytes.  Raises TooBig for an endless result."""
-        data = to_bytes(piece)
+        data = to_bytes(piece, converts=self._converts)
         self._size += len(data)
         if self._size > MOST_RESULT_BYTES:
             raise TooBig(f"the pieces exceed {MOST_RESULT_BYTES} bytes")
@@ -113,19 +121,17 @@ class Pieces:
         plain = (bytes, bytearray, memoryview, str)
         if all(isinstance(piece, plain) for piece in self._all):
             return b"".join(map(to_bytes, self._all))
-        return to_bytes(self._all)
+        return self.listed()
 
     def listed(self) -> bytes:
         """Return all values as a JSON list."""
-        return to_bytes(self._all)
+        return to_bytes(self._all, converts=self._converts)
 
 
 def _plain(value: Any) -> Any:
     """Convert arrays and numbers of numpy and torch, models, enums and files to JSON types."""
     if (file := file_of(value)) is not None:
         return as_data_url(file)
-    if hasattr(value, "tolist"):
-        return value.tolist()
     if isinstance(value, BaseModel):
         return {name: getattr(value, name) for name in type(value).model_fields}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -143,6 +149,13 @@ def _plain_scalar(value: Any) -> Any:
             return value.isoformat()
         case uuid.UUID() | decimal.Decimal():
             return str(value)
+    return _plain_array(value)
+
+
+def _plain_array(value: Any) -> Any:
+    """Convert arrays and numbers of numpy and torch to JSON types."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 

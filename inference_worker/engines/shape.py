@@ -10,6 +10,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from inference_worker.engines import openai_requests
@@ -18,7 +19,7 @@ from inference_worker.engines.engine import Context, Failed, Finished, Job
 from inference_worker.engines.handler_files import file_of
 from inference_worker.engines.job_content import finished_with, is_output_file, with_files_of
 from inference_worker.engines.locate import find, is_async, wants_context
-from inference_worker.engines.outputs import described_output
+from inference_worker.engines.outputs import described_output, is_declared
 from inference_worker.engines.payload import (
     Pieces,
     item_reader_of,
@@ -38,12 +39,12 @@ DEFAULT_BATCH_SIZE = 8
 DEFAULT_BATCH_TIMEOUT_S = 0.01
 
 
-def _done(output: object) -> Finished | Failed:
+def _done(output: object, *, converts: bool = False) -> Finished | Failed:
     if is_output_file(output):
         return finished_with(output)
     if (file := file_of(output)) is not None:
         return Finished(file.data, content_type=file.media_type)
-    return Finished(to_bytes(output))
+    return Finished(to_bytes(output, converts=converts))
 
 
 def _joined(pieces: Pieces) -> Finished | Failed:
@@ -58,6 +59,7 @@ class Shape:
     coroutine or an async generator.  is_async: whether it is a coroutine or an async generator.
     write: from an output to the end of the job.
     piece: converts a yielded output before it becomes bytes; a Failed ends the job.
+    converts: whether yielded outputs may have models, sets, dates and files in their JSON.
     finish: from all yielded outputs to the end of the job.
     forget: called with the input after the job has ended.
     refreshes: whether an output, or a piece, asks for a new engine process after its job.
@@ -73,6 +75,7 @@ class Shape:
     predict: Callable[[Any, Any], Any]
     write: Callable[[Any], Finished | Failed] = _done
     piece: Callable[[Any], Any] = lambda output: output
+    converts: bool = False
     finish: Callable[[Pieces], Finished | Failed] = _joined
     forget: Callable[[Any], None] = lambda payload: None
     refreshes: Callable[[Any], bool] = lambda output: False
@@ -103,9 +106,13 @@ def handler_shape(target: str) -> Shape:
         typed = typed_inputs(before or predict, is_batch=is_batch and before is None)
     if typed is None or before is not None or not typed.is_by_name:
         _check_call(predict, target, is_batch=is_batch)
+    # Without annotations a handler is what it was before there were any.
+    converts = typed is not None or is_declared(after or predict)
     shape = Shape(
         read=_untyped_read(before, predict, input_type, target, is_batch=is_batch),
         predict=_with_context(predict),
+        write=partial(_done, converts=converts),
+        converts=converts,
         is_async=is_async(predict),
         health=getattr(handler, "health", None),
         teardown=getattr(handler, "teardown", None),
@@ -117,7 +124,7 @@ def handler_shape(target: str) -> Shape:
     if setup is not None and is_class:
         shape.setup = setup if wants_context(setup, after=0) else lambda context: setup()
     if after is not None:
-        shape.write, shape.piece = lambda output: _done(after(output)), after
+        shape.write, shape.piece = lambda output: _done(after(output), converts=converts), after
     if is_batch:
         shape.batch_size = _at_least_one(loaded, "max_batch_size", DEFAULT_BATCH_SIZE) or 0
         shape.batch_timeout_s = float(getattr(loaded, "batch_timeout", DEFAULT_BATCH_TIMEOUT_S))

@@ -320,7 +320,8 @@ def misbehave(text: str) -> str:
             finally:
                 resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
         case ["stop"]:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # A signal to the process may go to another thread, and this one return before it stops.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case ["sleep", seconds]:
             compute(float(seconds))
     return text

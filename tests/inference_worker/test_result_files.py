@@ -35,9 +35,9 @@ class Color(enum.Enum):
 DELIVERY = Delivery(1, 1, "job-1", b"x")
 
 
-async def end_of(folder: Path, returned: str) -> Finished | Failed:
+async def end_of(folder: Path, returned: str, signature: str = "predict(x)") -> Finished | Failed:
     handler = await load(
-        folder, "handler", "predict", f"{IMPORTS}\ndef predict(x):\n  {returned}\n"
+        folder, "handler", "predict", f"{IMPORTS}\ndef {signature}:\n  {returned}\n"
     )
     end = await handler.end(b"x")
     await handler.engine.stop(1.0)
@@ -84,6 +84,7 @@ async def test_a_file_has_its_own_type(tmp_path: Path) -> None:
     assert end == Finished(b"", path=str(tmp_path / "page.html"))
 
 
+@pytest.mark.parametrize("signature", ["predict(x: str)", "predict(x) -> list | dict | Box"])
 @pytest.mark.parametrize(
     ("returned", "value"),
     [
@@ -93,13 +94,37 @@ async def test_a_file_has_its_own_type(tmp_path: Path) -> None:
         ("return {'a': {1}}", {"a": [1]}),
         ("return [File(b'x', 'image/webp')]", ["data:image/webp;base64,eA=="]),
         ("return {'n': numpy.float32(0.5)}", {"n": 0.5}),
+        ("yield {'a': {1}}", [{"a": [1]}]),
     ],
 )
-async def test_everything_else_becomes_json(tmp_path: Path, returned: str, value: object) -> None:
-    end = await end_of(tmp_path, returned)
+async def test_everything_else_becomes_json(
+    tmp_path: Path, returned: str, value: object, signature: str
+) -> None:
+    end = await end_of(tmp_path, returned, signature)
     assert isinstance(end, Finished), end
     assert json.loads(end.output) == value
     assert end.content_type == ""
+
+
+@pytest.mark.parametrize(
+    ("returned", "kind"),
+    [
+        ("return Box(width=3)", "Box"),
+        ("return [Point(1.0)]", "Point"),
+        ("return {'at': datetime.date(2030, 1, 31)}", "date"),
+        ("return {'a': {1}}", "set"),
+        ("return [pathlib.Path('/etc/hostname')]", "PosixPath"),
+        ("yield {1}", "set"),
+    ],
+)
+async def test_without_annotations_only_arrays_become_json(
+    tmp_path: Path, returned: str, kind: str
+) -> None:
+    end = await end_of(tmp_path, returned)
+    assert isinstance(end, Failed)
+    assert end.message == f"TypeError: Object of type {kind} is not JSON serializable"
+    arrays = await end_of(tmp_path, "return {'n': numpy.float32(0.5)}")
+    assert arrays == Finished(b'{"n": 0.5}')
 
 
 def test_the_answer_names_the_type() -> None:
