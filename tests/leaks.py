@@ -145,6 +145,8 @@ def find_leaks(
                 if key.endswith(":open"):
                     leaks.append(f"{key}: has open batches")
                 continue
+            if key.startswith(f"{prefix}:{{*files}}:"):
+                continue
             if key == f"{prefix}:{{*}}:services":
                 # The count of changes outlives every service that was made at run time.
                 left = set(cast(dict[str, str], redis.hgetall(key))) - {"#revision"}
@@ -159,6 +161,7 @@ def find_leaks(
                 elif kind == "hash":
                     books.hashes[name] = cast(dict[str, str], redis.hgetall(key))
         leaks += _leaks_of_tickets(redis, prefix, allowed)
+        leaks += _leaks_of_files(redis, prefix, service=service, allowed=allowed)
         leaks += differences_of_lines(redis, prefix)
         leaks += differences_of_owned(redis, prefix)
         leaks += differences_of_contents(redis, prefix)
@@ -203,6 +206,47 @@ def _leaks_of_tickets(redis: "Redis", prefix: str, allowed: Allowed) -> Iterator
                 yield f"{key}: {request_id} is still open"
             elif not is_open and request_id not in timed and not allowed.entries:
                 yield f"{key}: {request_id} has ended and is never forgotten"
+
+
+def _leaks_of_files(
+    redis: "Redis", prefix: str, *, service: str | None, allowed: Allowed
+) -> Iterator[str]:
+    """Say which files nothing removes soon, and where the index of files is not what it sums up.
+
+    A file of an entry goes with it.  One that nothing names, and a client's, stay until their time
+    is over, which no test waits for.
+    """
+    base = f"{prefix}:{{*files}}:"
+    texts = cast(dict[str, str], redis.hgetall(f"{base}files"))
+    files = {file_id: json.loads(text) for file_id, text in texts.items()}
+    if (timed := set(redis.zrange(f"{base}expiry", 0, -1))) != files.keys():
+        yield f"{base}expiry: has {sorted(timed)}, there are {sorted(files)}"
+    sums: Counter[str] = Counter()
+    owners: defaultdict[str, set[str]] = defaultdict(set)
+    for file_id, file in files.items():
+        sums["="] += file["size_bytes"]
+        sums[f"={file['owner']}"] += file["size_bytes"]
+        owners[file["owner"]].add(file_id)
+    said = cast(dict[str, str], redis.hgetall(f"{base}bytes"))
+    found = {name: int(size) for name, size in said.items() if name != "#number" and int(size)}
+    if found != +sums or (said and not files):
+        yield f"{base}bytes: says {said}, there are {dict(sums)}"
+    listed = {key.removeprefix(f"{base}of:") for key in redis.scan_iter(f"{base}of:*", count=1000)}
+    for owner in listed | owners.keys():
+        if (of_owner := set(redis.zrange(f"{base}of:{owner}", 0, -1))) != owners[owner]:
+            yield f"{base}of:{owner}: has {sorted(of_owner)}, there are {sorted(owners[owner])}"
+    for owner, ids in owners.items():
+        of_entries, name, incarnation = [*owner.split(":"), "", ""][:3]
+        if service and (of_entries, name) != ("entry", service):
+            continue
+        named: set[str] = set()
+        if of_entries == "entry":
+            key = f"{prefix}:{{{name}}}:{incarnation}:".replace(":0:", ":") + "file_holders"
+            named = set(cast(list[str], redis.hkeys(key)))
+        if ids - named:
+            yield f"{base}files: nothing names {sorted(ids - named)} of {owner}"
+        if ids & named and not allowed.entries:
+            yield f"{base}files: {sorted(ids & named)} belong to entries, and none should be left"
 
 
 def differences_of_lines(redis: "Redis", prefix: str) -> Iterator[str]:

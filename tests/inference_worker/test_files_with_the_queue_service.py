@@ -14,6 +14,14 @@ import pytest
 
 from client_sdk import AsyncQueueClient
 from client_sdk.wire import names
+from queue_service.service.files import FileLimits, Files
+from queue_service.settings.process import Settings
+from queue_service.store.connection import confirmation_for, connect
+from queue_service.store.file_folder import FileFolder
+from queue_service.store.file_holders import FileHolders
+from queue_service.store.file_index import FileIndex
+from queue_service.store.keys import Keys
+from queue_service.store.scripts import Scripts
 from tests.conftest import StartService, StartWorker
 from tests.running import TOKEN, QueueServiceProcess, WorkerProcess
 from tests.waiting import wait_until
@@ -85,7 +93,7 @@ async def test_three_megabytes_go_in_and_two_come_out_through_every_client(
 
 
 async def test_nothing_is_lost_and_nothing_is_left_when_workers_and_the_service_are_killed(
-    place: Place, start_worker: StartWorker
+    place: Place, start_worker: StartWorker, redis_url: str, key_prefix: str
 ) -> None:
 
     async def another() -> WorkerProcess:
@@ -107,6 +115,32 @@ async def test_nothing_is_lost_and_nothing_is_left_when_workers_and_the_service_
             result = await client.jobs.result(job_id, timeout_s=120)
             assert hashlib.sha256(result).digest() == hashlib.sha256(made_of(data)).digest()
             await client.jobs.delete(job_id)
+    # A killed process leaves what it was about to name, and that goes when its time is over: four
+    # results that two workers had uploaded, and four uploads that the service was receiving.
+    await wait_until(lambda: len(place.stored()) <= 8, "all else goes with its job")
+    await end_the_time_of_files(place, redis_url, key_prefix)
+
+
+async def end_the_time_of_files(place: Place, redis_url: str, key_prefix: str) -> None:
+    """Do, while the service is stopped, what it does an hour later."""
+    await place.service.stop()
+    settings = Settings(redis_url=redis_url)
+    confirmation = confirmation_for(settings)
+    servers = connect(settings, confirmation)
+    scripts = Scripts(servers, confirmation, timeout_s=5)
+
+    def holders(name: str, incarnation: int) -> FileHolders:
+        return FileHolders(scripts, Keys(key_prefix, name, incarnation))
+
+    index, folder = FileIndex(scripts, key_prefix=key_prefix), FileFolder(place.kept, durable=False)
+    files = Files(index, folder, FileLimits(2**30, 0, 0, 3600), holders)
+    try:
+        await index.keep([path.name for path in place.kept.rglob("payload_*")], 1)
+        await files.expire()
+        await files.sweep(left_over_s=-1)
+    finally:
+        await servers.aclose()
+    await place.service.start()
 
 
 def made_of(data: bytes) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from client_sdk.wire import names
 from client_sdk.wire.file_ref import FileRef
 from client_sdk.wire.worker import Completion, Delivery, Held, Result
 from inference_worker.job_folders import JobFolders
@@ -63,9 +64,12 @@ async def test_a_payload_comes_from_a_file_and_the_result_goes_to_one(
     assert peer.hellos[0].takes_files
     await peer.deliver(with_payload())
     await answered(peer)
-    assert peer.answers == [Completion(1, 1, Result(b"", file="payload_0"))]
+    # Only the name of a file says what it is.
+    kind = "image/png" if "to_file" in engine else ""
+    tags = {names.CONTENT_TYPE_TAG: kind} if kind else {}
+    assert peer.answers == [Completion(1, 1, Result(b"", tags, file="payload_0"))]
     assert peer.uploads["payload_0"] == RESULTS[engine]
-    assert peer.upload_types == ["image/png" if "to_file" in engine else "application/octet-stream"]
+    assert peer.upload_types == [kind or "application/octet-stream"]
     assert len(peer.fetches) == 3, "it went on where the connection broke"
     await wait_until(lambda: left(tmp_path) == [], "it is gone")
 
@@ -81,7 +85,8 @@ async def test_a_result_that_fits_goes_in_the_message(
     await peer.deliver(with_payload(1, content), Delivery(2, 1, "r-2", b"ab"))
     await answered(peer, 2)
     results = {one.index: one.result for one in peer.completions}
-    assert results == {1: Result(content * 2), 2: Result(b"abab")}
+    tags = {names.CONTENT_TYPE_TAG: "image/png"}
+    assert results == {1: Result(content * 2, tags), 2: Result(b"abab", tags)}
     assert peer.uploads == {}
 
 
