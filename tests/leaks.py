@@ -213,8 +213,8 @@ def _leaks_of_files(
 ) -> Iterator[str]:
     """Say which files nothing removes soon, and where the index of files is not what it sums up.
 
-    A file of an entry goes with it.  One that nothing names, and a client's, stay until their time
-    is over, which no test waits for.
+    A file of an entry goes with it.  One that nothing names, and a client's, stay until they
+    expire, which no test waits for.
     """
     base = f"{prefix}:{{*files}}:"
     texts = cast(dict[str, str], redis.hgetall(f"{base}files"))

@@ -100,7 +100,7 @@ class BatchIndex:
         return bool(await self._scripts.ask("cancel_batch", keys, [batch_id]))
 
     async def expired(self, now_ms: int, *, count: int) -> list[str]:
-        """Return batches whose time after their end is over."""
+        """Return ended batches that have expired."""
         reply = await self._ask("ZRANGEBYSCORE", self._ended, "-inf", now_ms, "LIMIT", 0, count)
         return [batch_id.decode() for batch_id in reply]
 
