@@ -235,7 +235,7 @@ class Tickets:
 
     async def _discard(self, request_id: str) -> None:
         await self.cancel(request_id)
-        await self.purge(request_id)
+        await self.purge(request_id, at_end=True)
 
     async def _keep_discarding(self) -> None:
         seen = 0

@@ -175,10 +175,14 @@ class TicketStore:
         done, wait_ms = await self._store.run("due", [])
         return Due(int(done), time_or_none(wait_ms))
 
-    async def purge_ticket(self, request_id: str) -> Purged:
-        """Remove everything that is stored of a request that has ended."""
+    async def purge_ticket(self, request_id: str, *, at_end: bool = False) -> Purged:
+        """Remove everything that is stored of a request that has ended.
+
+        at_end: of one that has not ended, keep nothing when it does; the outcome is still OPEN.
+        """
         keys = [self._names.events(request_id)]
-        word: bytes = await self._store.run("purge_ticket", [request_id], more_keys=keys)
+        arguments = [request_id, int(at_end)]
+        word: bytes = await self._store.run("purge_ticket", arguments, more_keys=keys)
         return Purged(word.decode())
 
     async def history(self, held_ms: Sequence[int]) -> list[int]:

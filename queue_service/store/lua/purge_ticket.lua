@@ -4,12 +4,18 @@
 --
 -- keys     53  the events of the request
 -- argv     4   request id
+--          5   "1" when nobody waits for it: of one that has not ended, nothing is kept at its end
 -- returns  "forgotten", "open" when it has not ended, or "unknown"
 write_although_full()
 local request_id = ARGV[4]
 local ticket = Tickets.ticket_of(request_id)
 local index = RequestIds.first_of(sink, request_id)
 if RequestIds.first_of(input, request_id) and not (ticket and ticket.state) or ticket and ticket.delayed then
+    if ticket and ARGV[5] == '1' then
+        -- Its worker may have completed it while the stop was on its way.
+        ticket.keep_ms, ticket.told_ms = 1, 0
+        Tickets.write_ticket(request_id, ticket)
+    end
     return 'open'
 end
 if not ticket and not index then

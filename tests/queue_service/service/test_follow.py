@@ -215,6 +215,31 @@ async def test_a_submission_says_where_the_request_is_then(service: Service, put
         await service.tickets.discard(name)
 
 
+async def test_nothing_is_kept_of_a_discarded_request_that_its_worker_completes(
+    service: Service,
+) -> None:
+    about = {"kind": "worker"}
+    worker = Subscription("svc", "w", "s", 1, 60_000, about=about, resident=True)
+    await service.input.store.subscribe(worker)
+    submission = Submission("left", b"x", "digest", keep_ms=3_600_000, told_ms=3_600_000)
+    name = (await service.tickets.submit(submission)).name
+    handout = await service.input.store.deliver("svc", [Ask("w", "s", 1)])
+    (delivery,) = handout.deliveries["w"]
+    await service.tickets.discard(name)
+    assert (await service.tickets.look(name)).state is State.RUNNING
+    # The stop is on its way, and the worker is just ready.
+    done = Completed("svc", "w", delivery.entry.index, 1, b"result")
+    assert await service.input.store.complete(done)
+
+    async def is_gone() -> bool:
+        service.ticket_bells.due.ring()
+        return not (await service.tickets.look(name)).known
+
+    await wait_until(is_gone, "nothing of the request is kept")
+    read = Read(Filter(request_id="left"), 1, take=False)
+    assert list((await service.sink.store.get(read))[0]) == []
+
+
 async def test_a_large_or_taken_result_is_no_part_of_a_look(service: Service) -> None:
     worker = Subscription("svc", "w", "s", 2, 60_000, resident=True)
     await service.input.store.subscribe(worker)
