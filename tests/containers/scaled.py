@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,7 +76,9 @@ class Workers:
             for one in found
         ]
         failed = [one.stderr for one in logs if one.returncode]
-        assert all("No such container" in text for text in failed), failed
+        assert all(re.search("No such container|marked for removal", text) for text in failed), (
+            failed
+        )
         return "".join(one.stdout + one.stderr for one in logs if not one.returncode)
 
 
