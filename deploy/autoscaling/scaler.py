@@ -13,7 +13,7 @@ from typing import Any
 
 from client_sdk.respawn import Respawn
 from deploy.autoscaling import kept_history
-from deploy.autoscaling.driver import Driver, Fleet
+from deploy.autoscaling.driver import Driver, Fleet, Started
 from deploy.autoscaling.figures import Figures
 from deploy.autoscaling.policy import Decision, History
 from deploy.autoscaling.scale_api import HeldByAnother, ScaleApi, names_of
@@ -107,15 +107,20 @@ class Scaler:
 
     async def _step(self) -> str:
         """Return what is wrong, in a sentence."""
-        answer = await self._figures()
-        if isinstance(answer, HeldByAnother):
-            return f"another autoscaler decides: {answer.holder}"
+        if not self._has_lease() and (other := await self._take_lease()):
+            return f"another autoscaler decides: {other.holder}"
+        fleet = await self._look()
+        connected: set[Started] = set()
+        if fleet.started:
+            connected = await self.api.connected(self.service)
+        # Last: a worker that connects meanwhile counts twice for one decision, which stops none
+        # (see surplus).  With the figures first it would not count, and one too many would start.
+        answer = await self.api.figures(self.service)
         wanted = self._wanted(answer)
         if isinstance(wanted, str):
             return wanted
         now_s = self.clock()
-        fleet = await self._look()
-        starting = await self._starting(answer, fleet, now_s)
+        starting = self._starting(answer, fleet, connected, now_s)
         figures = read_figures(answer, starting=starting)
         decision, self._history = wish(
             figures, wanted, self._history, now_s=now_s, date_s=self.date()
@@ -131,10 +136,8 @@ class Scaler:
         reason = self._trouble.reason
         return f"the driver failed, and jobs wait: {reason}" if reason else ""
 
-    async def _figures(self) -> dict[str, Any] | HeldByAnother:
-        """Return the figures, or who decides instead; take the lease if nobody has it."""
-        if self._has_lease():
-            return await self.api.figures(self.service)
+    async def _take_lease(self) -> HeldByAnother | None:
+        """Take the lease if nobody has it; otherwise return who decides."""
         began_s = time.monotonic()
         answer = await self.api.report(self.service, self.holder, lease_s=self.lease_s, fields={})
         if isinstance(answer, HeldByAnother):
@@ -146,7 +149,7 @@ class Scaler:
         self._history = kept_history.from_json(kept, now_s=now_s)
         self._expected = Expected.from_json(kept.get("expected"), now_s=now_s)
         self.say(f"{self.service}: this autoscaler decides from now on")
-        return answer
+        return None
 
     def _has_lease(self) -> bool:
         if self._renewed_at_s is None:
@@ -173,16 +176,16 @@ class Scaler:
         except (DeployError, OSError) as error:
             return Fleet(failed=str(error))
 
-    async def _starting(self, answer: dict[str, Any], fleet: Fleet, now_s: float) -> int:
+    def _starting(
+        self, answer: dict[str, Any], fleet: Fleet, connected: set[Started], now_s: float
+    ) -> int:
         """Return how many workers were started and have not connected."""
         workers = answer["workers"]
         there = workers["ready"] + workers["resting"]
         if fleet.started is None:
             self._expected = self._expected.seen(there, now_s=now_s)
             return self._expected.missing(there)
-        if not fleet.started:
-            return 0
-        return starting_of(fleet.started, await self.api.connected(self.service))
+        return starting_of(fleet.started, connected)
 
     async def _act(self, decision: Decision, figures: Figures, fleet: Fleet, now_s: float) -> None:
         current, wanted = figures.workers, decision.wanted

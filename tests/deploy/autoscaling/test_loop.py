@@ -184,6 +184,34 @@ async def test_a_driver_that_takes_longer_than_the_lease_keeps_it(
     assert len(driver.workers) == 1
 
 
+class SlowToLookDriver(ProcessDriver):
+    """A look at what runs takes until that has connected."""
+
+    async def look(self, service: str) -> Fleet:
+        fleet = await super().look(service)
+        async with ScaleApi(self._url, ADMIN_TOKEN) as api:
+
+            async def have_connected() -> bool:
+                return set(fleet.started or ()) <= await api.connected(service)
+
+            await wait_until(have_connected, "what runs has connected")
+        return fleet
+
+
+async def test_a_worker_that_connects_during_a_look_is_not_started_twice(
+    start_service: StartService, start_worker: StartWorker
+) -> None:
+    service = await start_service()
+    driver = SlowToLookDriver(start_worker, service.url, engine_options={"delay_s": 2})
+    async with (
+        looping(service, driver, replace(OPTIONS, interval_s=0.01)),
+        AsyncQueueClient(service.url, "svc", token=TOKEN) as client,
+    ):
+        await client.put(b"one")
+        assert await results(client, 1) == [b"one"]
+    assert len(driver.workers) == 1
+
+
 class FailingDriver(ProcessDriver):
     """Its first workers end at once with an error, as with a wrong setting."""
 
