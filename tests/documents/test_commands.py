@@ -101,7 +101,7 @@ RUN = {
 #: What no test runs, and why.
 NOT_RUN = {
     ("docs/command-line.md", "id=$(penstock files upload film.mp4)"): (
-        "tests/deploy/test_files_command.py does it with a file"
+        "tests/deploy/commands/test_files_command.py does it with a file"
     ),
     ("docs/several-machines.md", "docker swarm init"): "tests/containers/test_scaling.py does it",
     ("README.md", "# my_model.py"): "its model comes from a model hub",

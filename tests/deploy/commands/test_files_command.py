@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartService, StartWorker
-from tests.deploy.test_stream_commands import Penstock
+from tests.deploy.commands.test_stream_commands import Penstock
 
 CONTENT = os.urandom(1_500_000)
 

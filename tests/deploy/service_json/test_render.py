@@ -16,7 +16,7 @@ from deploy.service_json.plan import read_plan
 from queue_service.settings.service import ServiceSettings
 from tests.containers.test_files import read
 
-SHIPPED = Path(__file__).parents[2] / "docker-compose.yml"
+SHIPPED = Path(__file__).parents[3] / "docker-compose.yml"
 
 CHAT: dict[str, Any] = {
     "metadata": {

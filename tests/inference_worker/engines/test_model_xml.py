@@ -10,7 +10,7 @@ from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.engines.model_xml import BadModelXml, checked_xml, without_declaration
 from inference_worker.errors import EngineFailed
 
-MODEL = (Path(__file__).parents[2] / "examples" / "pmml_model" / "flowers.pmml").read_text()
+MODEL = (Path(__file__).parents[3] / "examples" / "pmml_model" / "flowers.pmml").read_text()
 BODY = MODEL.partition("?>")[2]
 
 FETCHED = '<!DOCTYPE PMML SYSTEM "http://127.0.0.1:{port}/x.dtd">'

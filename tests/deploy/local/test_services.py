@@ -62,9 +62,9 @@ CHAT = """
 }
 """
 
-PROCESSOR = Path(__file__).parents[2] / "examples" / "allspark_processor.py"
+PROCESSOR = Path(__file__).parents[3] / "examples" / "allspark_processor.py"
 BATCHED = PROCESSOR.with_name("batched.py")
-FLOWERS = Path(__file__).parents[2] / "examples" / "pmml_model" / "flowers.pmml"
+FLOWERS = Path(__file__).parents[3] / "examples" / "pmml_model" / "flowers.pmml"
 
 
 @pytest.fixture

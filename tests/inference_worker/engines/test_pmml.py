@@ -21,7 +21,7 @@ __all__ = ["spawn"]  # a fixture
 
 pytest.importorskip("pypmml", reason="the extra `pmml` is not installed")
 
-MODEL = Path(__file__).parents[2] / "examples" / "pmml_model" / "flowers.pmml"
+MODEL = Path(__file__).parents[3] / "examples" / "pmml_model" / "flowers.pmml"
 
 SETOSA = {"flower": "setosa", "p_setosa": 1.0, "p_versicolor": 0.0, "p_virginica": 0.0}
 VIRGINICA = {"flower": "virginica", "p_setosa": 0.0, "p_versicolor": 0.1, "p_virginica": 0.9}

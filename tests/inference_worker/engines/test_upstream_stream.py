@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from inference_worker.engines.engine import Delta, Event, Failed, Finished, Job, Started, Usage
 from inference_worker.engines.upstream.sse import EventReader, LineTooLong
+from tests.inference_worker.engines.test_upstream import Open, end_of, engine, events_of
 from tests.inference_worker.raw_server import RawServer, Received, answer, says
-from tests.inference_worker.test_upstream import Open, end_of, engine, events_of
 
 __all__ = ["engine"]  # a fixture
 

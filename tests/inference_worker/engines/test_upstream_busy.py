@@ -13,9 +13,9 @@ from inference_worker.engines.load import EngineSpec
 from inference_worker.logs import LogSettings
 from inference_worker.process import EngineProcess
 from tests.inference_worker.conftest import StartInProcess
+from tests.inference_worker.engines.test_upstream import Open, end_of, engine
 from tests.inference_worker.peer import Peer
 from tests.inference_worker.raw_server import RawServer, Received, answer, says
-from tests.inference_worker.test_upstream import Open, end_of, engine
 from tests.waiting import wait_until
 
 __all__ = ["engine"]  # a fixture
