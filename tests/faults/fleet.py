@@ -198,22 +198,27 @@ class Fleet:
 
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
         """Ask until one of the services answers."""
-        began = now()
+        began, last = now(), ""
         async with aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
             timeout=aiohttp.ClientTimeout(total=ANSWER_S),
         ) as session:
             while now() - began < SETTLED_S:
                 for url in self._urls:
-                    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-                        where = f"{url}/v1/services/{self._service}{path}"
+                    where = f"{url}/v1/services/{self._service}{path}"
+                    try:
                         async with session.request(method, where, json=body) as answer:
                             if answer.status in {200, 201}:
                                 return await answer.json()
+                            last = f"{url}: {answer.status} {await answer.text()}"
                             if answer.status in {400, 401, 403, 409}:
-                                raise RuntimeError(f"{method} {where}: {await answer.text()}")
+                                raise RuntimeError(f"{method} {path}: {last}")
+                    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                        last = f"{url}: {error!r}"
                 await let_pass(PAUSE_S)
-        raise RuntimeError(f"{method} {path}: no queue service has answered for {SETTLED_S:g} s")
+        raise RuntimeError(
+            f"{method} {path}: no queue service has answered for {SETTLED_S:g} s; last: {last}"
+        )
 
 
 def _noted(part: Part, what: set[What], *, after: float) -> bool:
