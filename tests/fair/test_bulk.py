@@ -6,6 +6,7 @@ The bound: between two entries of bulk that go before others, 20 others start.
 from collections.abc import Callable
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.fair.shop import SERVICE, Shop
 
@@ -148,3 +149,59 @@ async def test_places_count_bulk_behind_all_others(shop: Shop) -> None:
     assert [(await ahead(index))[0] for index in bulk] == [3, 4, 5]
     assert [(await ahead(index))[0] for index in others] == [0, 2, 0]
     assert {(await ahead(index))[1] for index in bulk + others} == {"about"}
+
+
+async def test_bulk_that_fails_while_others_run_is_not_forgotten(
+    shop: Shop, differences: Differences
+) -> None:
+    """Its account is gone by then, and a delivery does not look for bulk without a reason."""
+    (first,) = await shop.put("a", bulk=True)
+    await shop.join("w")
+    await shop.join("v")
+    await shop.take("w")
+    await shop.put("b", 2 * EVERY)
+    await _order_of(shop, "v")
+    await shop.reject("w", first)
+    await shop.put("b", 3)
+    assert await _order_of(shop, "v") == ["b", "b", "b", "a"]
+    assert not differences()
+
+
+async def _order_of(shop: Shop, worker: str) -> list[str]:
+    before = len(shop.given)
+    while await shop.take(worker):
+        await shop.finish_all(worker)
+    return shop.given[before:]
+
+
+@pytest.mark.real_redis("it has no MONITOR")
+async def test_deliveries_look_for_bulk_only_while_there_may_be_some(
+    shop: Shop, redis: "Redis", redis_url: str, key_prefix: str
+) -> None:
+    shares = f"{key_prefix}:{{svc}}:shares"
+    await shop.join("w")
+    # It stays, so that the lines stay open.
+    await shop.put("b", 1)
+    await shop.take("w")
+    await shop.join("v")
+    await shop.put("a", bulk=True)
+    assert await redis.hget(shares, "bulk") == "1"
+    assert await _order_of(shop, "v") == ["a"]
+    async with Redis.from_url(redis_url) as other, other.monitor() as monitor:
+        # The account of bulk goes when the others have used as much.
+        for _ in range(50):
+            await shop.put("c", 1)
+            await _order_of(shop, "v")
+        assert await redis.hget(shares, "bulk") is None
+        await redis.ping()
+        await shop.put("c", 3)
+        await _order_of(shop, "v")
+        await redis.ping()
+        looks = []
+        async for seen in monitor.listen():
+            looks.append(seen["command"])
+            if len([one for one in looks if one == "PING"]) == 2:
+                break
+    after = looks[looks.index("PING") :]
+    assert any("ZADD" in command for command in after)
+    assert not [command for command in after if "ZRANGEBYLEX" in command and "[~" in command]

@@ -13,7 +13,7 @@
 --
 -- `shares` holds an account for each owner: the ms for which it used workers, how many of its entries
 -- wait in each lane, how many run, the sum of the times at which these began, how many are delayed.
--- It also holds `time`, what the owner that was served last had used (a new owner starts there, so
+-- It also holds what `bulk` notes, and `time`, what the owner that was served last had used (a new owner starts there, so
 -- that an owner that waits saves nothing up), and `mean`, how long runs took lately.  `running` holds,
 -- by group and index, when a run began and its owner.
 --
@@ -22,12 +22,15 @@
 local line = {}
 local LINES_FORMAT = 2 -- the first format with lines
 local GUESSED_MS = 1000 -- how long a run takes, until one has ended
+local BULK = '~' -- what the account of an entry of bulk begins with
 local BACK = 'b' -- in place of the lane: the entry waits for another attempt
 local LATELY_MS = 10 * 60 * 1000 -- an owner is at most this much ahead of the others
 local KILL_MS = 60 * 1000 -- the price of an engine that an owner's entry has killed
 local BROKEN_OFF_MS = 5 * 1000 -- the price of a run that a cancel or a time limit has stopped
 
 local accounts, changed_accounts, all_read = {}, {}, false
+local noted = {} -- what else `shares` held when it was read
+local bulk_has_come = false
 -- Owners that were idle when they were read.  If the others have caught up, `flush` removes their
 -- accounts.
 local idle_when_read = {}
@@ -71,6 +74,10 @@ function line.account_of(owner)
     return account
 end
 
+function line.is_bulk(owner)
+    return string.sub(owner, 1, 1) == BULK
+end
+
 local function is_idle(account)
     return account.waiting[0] + account.waiting[1] + account.runs + account.delayed == 0
 end
@@ -82,7 +89,9 @@ function line.accounts()
         local found = redis.call('HGETALL', shares)
         for position = 1, #found, 2 do
             local owner = string.match(found[position], '^\31(.*)$')
-            if owner and not accounts[owner] then
+            if not owner then
+                noted[found[position]] = found[position + 1]
+            elseif not accounts[owner] then
                 accounts[owner] = parse_account(found[position + 1])
                 idle_when_read[owner] = is_idle(accounts[owner]) or nil
             end
@@ -91,6 +100,12 @@ function line.accounts()
         line.account_of('')
     end
     return accounts
+end
+
+-- Returns what another module has noted in `shares`, nil for nothing.
+function line.noted(name)
+    line.accounts()
+    return noted[name]
 end
 
 local function open_lines(index)
@@ -122,6 +137,7 @@ function line.enter(index, lane, fields)
     end
     account.waiting[lane] = account.waiting[lane] + 1
     changed_accounts[owner] = true
+    bulk_has_come = bulk_has_come or line.is_bulk(owner)
     redis.call('ZADD', lines, 0, member_of(owner, lane, index))
 end
 
@@ -308,6 +324,10 @@ function line.flush()
         end
     end
     changed_accounts = {}
+    if bulk_has_come then
+        Writes.later('HSET', shares, 'bulk', 1)
+        bulk_has_come = false
+    end
     if clock_changed then
         Writes.later('HSET', shares, 'time', string.format('%.0f', clock.time))
         Writes.later('HSET', shares, 'mean', string.format('%.3f', clock.mean))
