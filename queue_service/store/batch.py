@@ -98,6 +98,7 @@ class State:
     times_ms: when it got each status.  model: of its lines.
     total, completed, failed: lines.  low, ahead: the places in the plan whose lines have ended: all
         below `low`, and these.
+    settled: the places of the last commit, whose jobs may not be removed yet.
     parts: the part files that count.  errors: why it failed.
     ends_as: the status after the files are written.
     """
@@ -110,6 +111,7 @@ class State:
     failed: int = 0
     low: int = 0
     ahead: tuple[int, ...] = ()
+    settled: tuple[int, ...] = ()
     usage: Usage = Usage()
     parts: tuple[Part, ...] = ()
     errors: tuple[Mapping[str, Any], ...] = ()
@@ -134,6 +136,7 @@ class State:
             "usage": Usage(**_known(Usage, fields["usage"])),
             "parts": tuple(Part(**_known(Part, part)) for part in fields["parts"]),
             "ahead": tuple(fields["ahead"]),
+            "settled": tuple(fields.get("settled", ())),
             "errors": tuple(fields["errors"]),
         }
         return cls(**{**fields, **read})

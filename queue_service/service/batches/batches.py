@@ -134,10 +134,13 @@ class Batches:
         self._bell.ring()
         return batch
 
-    def output(self, batch: Batch, kind: str) -> AsyncIterator[bytes]:
-        """Return what the lines of an open batch have come to so far; reading may raise OSError."""
+    def output(self, batch: Batch, kind: str, *, start: int = 0) -> AsyncIterator[bytes]:
+        """Return what the lines of an open batch have come to so far, from a byte on.
+
+        Reading may raise OSError.
+        """
         folder = self._folders().of(batch.about.id)
-        return in_threads(parts.committed(folder, batch.state.parts, kind))
+        return in_threads(parts.committed(folder, batch.state.parts, kind, start=start))
 
     async def run(self) -> None:
         """Run batches and remove what has expired, until cancelled."""

@@ -159,7 +159,7 @@ class Feeder:
             self._about,
             self._folder,
             self._state,
-            jobs=Jobs(self._about, service),
+            jobs=Jobs(self._about, service, self._desk.format),
             format=self._desk.format,
             epoch=self._lease.epoch,
             commit=self._store,
@@ -168,18 +168,23 @@ class Feeder:
             may_submit=lambda: not service.stopped,
             must_stop=lambda: self._stop_code() is not None or not self._is_there(service),
         )
+        if self._lease.epoch > 1:
+            await window.take_over()
         await window.run()
         if not self._is_there(service):
+            await window.abandon()
             await self._finalize_without_service()
             return
         code = self._stop_code()
         if window.is_done and not self._canceled:
+            await window.clean_up()
             await self._become(Status.FINALIZING, {"ends_as": Status.COMPLETED})
             return
         if code == progress.CANCELLED and self._state.status is Status.IN_PROGRESS:
             await self._become(Status.CANCELLING)
         await window.stop()
         await window.write_not_run(code or progress.EXPIRED)
+        await window.clean_up()
         ends_as = Status.CANCELLED if code == progress.CANCELLED else Status.EXPIRED
         await self._become(Status.FINALIZING, {"ends_as": ends_as})
 

@@ -8,9 +8,10 @@ name.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
+from typing import Any
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.errors import ServiceError, StoreUnavailable
@@ -85,6 +86,8 @@ class LineWindow:
         self._ended: list[Outcome] = []
         self._ended_bytes = 0
         self._reads = asyncio.Semaphore(READS)
+        self._has_taken_over = False
+        self._perhaps_run_twice: list[int] = []
 
     @property
     def is_done(self) -> bool:
@@ -106,13 +109,15 @@ class LineWindow:
                 else:
                     await self._bell.wait(seen)
         except BaseException:
-            await self._abandon()
+            await self.abandon()
             raise
 
     async def stop(self) -> None:
-        """Cancel the jobs that have not ended, and wait for those that run."""
+        """Cancel the jobs that have not ended and wait for those that run; nothing is left."""
         until = time.monotonic() + STOP_S
         try:
+            if self._has_taken_over:
+                await self._adopt_lines()
             for task in self._unsubmitted & self._lines.keys():
                 # It may wait for room for ever; whether it was stored, the cancel below finds out.
                 task.cancel()
@@ -123,7 +128,34 @@ class LineWindow:
                 if self._lines:
                     await asyncio.wait({*self._lines}, timeout=STOP_AGAIN_S)
         finally:
-            await self._abandon()
+            await self.abandon()
+        await self._discard(islice(progress.open_places(self._state), WINDOW))
+
+    async def take_over(self) -> None:
+        """Remove the jobs of lines that ended when another process ran the batch."""
+        self._has_taken_over = True
+        self._perhaps_run_twice = list(islice(progress.open_places(self._state), 2 * WINDOW))
+        planned = await asyncio.to_thread(_planned_at, self._folder, self._state.settled)
+        names = [self._jobs.name_of(found.line) for _, found in planned]
+        await asyncio.gather(*(self._jobs.forget(name) for name in names))
+
+    async def clean_up(self) -> None:
+        """Remove what a process that has lost its lease may have submitted once more."""
+        await self._discard(self._perhaps_run_twice)
+
+    async def _adopt_lines(self) -> None:
+        """Follow what another process has submitted, so that what has ended keeps its answer."""
+        known = set(self._lines.values())
+        places = list(islice(progress.open_places(self._state), WINDOW))
+        for lines in _slices(await asyncio.to_thread(_planned_at, self._folder, places)):
+            for place, planned, text in await asyncio.to_thread(_texts, self._folder, lines):
+                if planned.line not in known:
+                    request = replace(self._format.request(self._about.endpoint, text), data=b"")
+                    self._start(self._adopt(place, planned.line, request), planned.line)
+
+    async def _discard(self, places: Iterable[int]) -> None:
+        planned = await asyncio.to_thread(_planned_at, self._folder, places)
+        await asyncio.gather(*(self._jobs.discard(found.line) for _, found in planned))
 
     async def write_not_run(self, code: str) -> None:
         """Write an error for each line that has not ended."""
@@ -136,7 +168,7 @@ class LineWindow:
                     self._add(Outcome(place, line, succeeded=False))
             await self._commit()
 
-    async def _abandon(self) -> None:
+    async def abandon(self) -> None:
         """End the tasks; their jobs go on, and are found by name."""
         tasks = list(self._lines)
         for task in tasks:
@@ -146,13 +178,17 @@ class LineWindow:
     async def _submit(self, places: Sequence[int]) -> None:
         for lines in _slices(await asyncio.to_thread(_planned_at, self._folder, places)):
             for place, planned, text in await asyncio.to_thread(_texts, self._folder, lines):
-                task = asyncio.create_task(self._run_line(place, planned.line, text))
-                self._lines[task] = planned.line
-                self._unsubmitted.add(task)
-                task.add_done_callback(self._line_has_ended)
+                line = planned.line
+                self._unsubmitted.add(self._start(self._run_line(place, line, text), line))
             # They submit together, and drop their texts before more are read.
             while len(self._unsubmitted) > STEP and not self._must_stop():
                 await self._bell.wait(self._bell.rings)
+
+    def _start(self, running: Coroutine[Any, Any, None], line: int) -> "asyncio.Task[None]":
+        task = asyncio.create_task(running)
+        self._lines[task] = line
+        task.add_done_callback(self._line_has_ended)
+        return task
 
     def _line_has_ended(self, task: "asyncio.Task[None]") -> None:
         self._lines.pop(task, None)
@@ -169,13 +205,19 @@ class LineWindow:
         try:
             name = await self._jobs.submit(line, request)
         except ServiceError as error:
-            body = self._format.refusal(400, str(error.code), str(error))
-            self._add(self._outcome(place, line, request, Answer(400, body), ""))
+            self._add(self._outcome(place, line, request, self._format.refusal(error), ""))
             return
         finally:
             self._unsubmitted.discard(task)
             self._bell.ring()
-        request = replace(request, data=b"")
+        await self._follow(place, line, replace(request, data=b""), name)
+
+    async def _adopt(self, place: int, line: int, request: LineRequest) -> None:
+        """Follow a line that another process may have submitted; without a job it did not run."""
+        if await self._jobs.exists(line):
+            await self._follow(place, line, request, self._jobs.name_of(line))
+
+    async def _follow(self, place: int, line: int, request: LineRequest, name: str) -> None:
         seen = await self._jobs.end_of(name)
         if seen.state is State.EXPIRED or (seen.state is State.CANCELED and self._must_stop()):
             # It gets its error with the lines that did not run.  Redis' clock may be ahead of ours.
@@ -209,6 +251,7 @@ class LineWindow:
         state = progress.advanced(self._state, part, outcomes)
         await self._commit_state(state)
         self._state = state
+        # A process that dies here leaves them to the next, which knows the places.
         names = [outcome.name for outcome in outcomes if outcome.name]
         await asyncio.gather(*(self._jobs.forget(name) for name in names))
         self._bell.ring()
@@ -225,12 +268,15 @@ class LineWindow:
                 await asyncio.sleep(DISK_PAUSE_S)
 
 
-def _planned_at(folder: BatchFolder, places: Sequence[int]) -> list[tuple[int, Planned]]:
-    if not places:
-        return []
-    first = places[0]
-    found = read_plan(folder.plan, first, places[-1] - first + 1)
-    return [(place, found[place - first]) for place in places]
+def _planned_at(folder: BatchFolder, places: Iterable[int]) -> list[tuple[int, Planned]]:
+    """Return what the plan has at these places, in order."""
+    found: list[tuple[int, Planned]] = []
+    # One read for places that follow each other, which most do.
+    for _, run in groupby(enumerate(sorted(places)), lambda one: one[1] - one[0]):
+        following = [place for _, place in run]
+        planned = read_plan(folder.plan, following[0], len(following))
+        found += zip(following, planned, strict=True)
+    return found
 
 
 def _slices(lines: Sequence[tuple[int, Planned]]) -> Iterator[list[tuple[int, Planned]]]:

@@ -1,11 +1,17 @@
 """A line of a batch, as an API reads and answers it; the API's package has the format."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from queue_service.errors import ServiceError
+from queue_service.service.files import FileOwner
+from queue_service.service.payload_files import PayloadFiles
 from queue_service.store.batch import Usage
 from queue_service.store.entry import Entry
+from queue_service.store.payload import FileOfEntry
+from queue_service.store.rules import Limits
 from queue_service.store.ticket import Seen
 
 #: The longest line, in bytes: one is read as a whole.
@@ -55,6 +61,14 @@ class LineRequest:
     answer: Callable[[Seen, Entry | None], Answer]
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A payload, and the files that it owns."""
+
+    data: bytes
+    files: tuple[FileOfEntry, ...] = ()
+
+
 class LineFormat(Protocol):
     """How an API writes lines and answers; the first two raise LineRefused."""
 
@@ -64,5 +78,13 @@ class LineFormat(Protocol):
     def request(self, endpoint: str, text: bytes) -> LineRequest:
         """Return the job of a line."""
 
-    def refusal(self, status: int, code: str, sentence: str) -> Mapping[str, object]:
-        """Return the body of an error that is no job's."""
+    def resolving(
+        self, data: bytes, files: PayloadFiles, owner: FileOwner, limits: Limits
+    ) -> AbstractAsyncContextManager[Resolved]:
+        """Give the payload with files of its own for those that it names, to a block that puts it.
+
+        Raises ServiceError; then, and after an error of the block, nothing is left of them.
+        """
+
+    def refusal(self, error: ServiceError) -> Answer:
+        """Return the response to a line that the service refuses, so that it becomes no job."""

@@ -32,13 +32,23 @@ def counted_bytes(part: Part, kind: str) -> int:
     return part.output_bytes if kind == OUTPUT else part.error_bytes
 
 
-def committed(folder: BatchFolder, parts: Sequence[Part], kind: str) -> Iterator[bytes]:
-    """Yield what counts of all parts, piece by piece; raises OSError."""
+def committed_bytes(parts: Sequence[Part], kind: str) -> int:
+    """Return how much of all parts counts."""
+    return sum(counted_bytes(part, kind) for part in parts)
+
+
+def committed(
+    folder: BatchFolder, parts: Sequence[Part], kind: str, *, start: int = 0
+) -> Iterator[bytes]:
+    """Yield what counts of all parts from a byte on, piece by piece; raises OSError."""
     for part in parts:
         left = counted_bytes(part, kind)
-        if not left:
+        if left <= start:
+            start -= left
             continue
         with folder.part(kind, part.epoch).open("rb") as file:
+            file.seek(start)
+            left, start = left - start, 0
             while left:
                 piece = file.read(min(left, PIECE_BYTES))
                 if not piece:

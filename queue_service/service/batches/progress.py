@@ -68,6 +68,7 @@ def advanced(state: State, part: Part, outcomes: Sequence[Outcome]) -> State:
         failed=state.failed + len(outcomes) - succeeded,
         low=low,
         ahead=tuple(sorted(ahead)),
+        settled=tuple(outcome.place for outcome in outcomes if outcome.name),
         usage=usage,
         parts=(*others, part),
     )

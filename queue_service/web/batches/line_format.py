@@ -2,22 +2,34 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from client_sdk.wire import names
-from queue_service.errors import BadParameter
-from queue_service.service.batches.lines import Answer, Checked, LineRefused, LineRequest
+from queue_service.errors import BadParameter, ServiceError
+from queue_service.service.batches.lines import (
+    Answer,
+    Checked,
+    LineRefused,
+    LineRequest,
+    Resolved,
+)
 from queue_service.service.batches.plan import prefix_of
+from queue_service.service.files import FileOwner
+from queue_service.service.payload_files import PayloadFiles
 from queue_service.store.batch import Usage
 from queue_service.store.entry import Entry
-from queue_service.store.rules import MOST_READ_BYTES
+from queue_service.store.rules import MOST_READ_BYTES, Limits
 from queue_service.store.ticket import Seen, State
 from queue_service.web.openai.answers import error_body, whole
 from queue_service.web.openai.asked import Asked, Kind, asked_of
-from queue_service.web.openai.refusals import BAD_ANSWER, AnswerRefused, failure
+from queue_service.web.openai.refusals import BAD_ANSWER, AnswerRefused, described, failure
+from queue_service.web.payload import Payload
+from queue_service.web.references import resolving
+from queue_service.web.statuses import status_of
 from queue_service.web.strict_json import no_constant
 
 #: What a batch may ask for: the path of each line.
@@ -41,9 +53,18 @@ class OpenAILines:
         answer = partial(_answer, replace(asked, data=b""))
         return LineRequest(custom_id, asked.data, asked.path, names.JSON, answer)
 
-    def refusal(self, status: int, code: str, sentence: str) -> Mapping[str, object]:
-        """Return the body of an error."""
-        return error_body(status, code, sentence)
+    @asynccontextmanager
+    async def resolving(
+        self, data: bytes, files: PayloadFiles, owner: FileOwner, limits: Limits
+    ) -> AsyncIterator[Resolved]:
+        """Give the payload with files of its own for those that it names."""
+        async with resolving(Payload(data), files, owner, limits) as payload:
+            yield Resolved(payload.data, payload.files)
+
+    def refusal(self, error: ServiceError) -> Answer:
+        """Return the response to a line that the service refuses."""
+        status = status_of(error)
+        return Answer(status, described(status, error.code, error)[1])
 
 
 def _read(endpoint: str, text: bytes) -> tuple[str, Asked, dict[str, Any]]:

@@ -1,5 +1,7 @@
 """List, describe and cancel batches; read what their lines have come to."""
 
+import re
+
 from aiohttp import web
 
 from queue_service.service.batches import parts
@@ -16,6 +18,8 @@ from queue_service.web.tokens import check_admission, settle
 #: The batches of one page: by default, and at most, which is OpenAI's.
 PAGE, MAX_PAGE = 20, 100
 _JSON_LINES = "application/jsonl"
+#: A range that goes on from a byte.
+_FROM = re.compile("bytes=([0-9]{1,18})-")
 
 
 async def list_batches(request: web.Request, owner: FileOwner) -> web.Response:
@@ -65,7 +69,9 @@ async def _send(
         return web.FileResponse(
             files.content_path(file.id), headers={**headers, "Content-Type": _JSON_LINES}
         )
-    pieces = request.app[BATCHES].output(batch, kind)
+    size_bytes = parts.committed_bytes(batch.state.parts, kind)
+    start = _start_in(request, size_bytes)
+    pieces = request.app[BATCHES].output(batch, kind, start=start or 0)
     try:
         first = await anext(pieces, b"")
     except FileNotFoundError:
@@ -74,8 +80,12 @@ async def _send(
         if not ended.state.status.is_final:
             raise NoSuchBatch(batch.about.id) from None
         return await _send(request, ended, owner, kind)
-    response = web.StreamResponse(headers=headers)
+    response = web.StreamResponse(headers={**headers, "Accept-Ranges": "bytes"})
+    if start is not None:
+        response.set_status(206)
+        response.headers["Content-Range"] = f"bytes {start}-{size_bytes - 1}/{size_bytes}"
     response.content_type = _JSON_LINES
+    response.content_length = size_bytes - (start or 0)
     await begin_stream(request, response)
     if first:
         await write_piece(request, response, first)
@@ -84,3 +94,18 @@ async def _send(
         await write_piece(request, response, piece)
     await response.write_eof()
     return response
+
+
+def _start_in(request: web.Request, size_bytes: int) -> int | None:
+    """Return where the client wants to go on, None for everything.
+
+    A batch that runs only appends, so a client may go on where an earlier response has ended.
+    Another range, or a condition, may be ignored: then everything is sent.
+    """
+    found = _FROM.fullmatch(request.headers.get("Range", ""))
+    if found is None or "If-Range" in request.headers:
+        return None
+    start = int(found[1])
+    if start >= size_bytes:
+        raise web.HTTPRequestRangeNotSatisfiable(headers={"Content-Range": f"bytes */{size_bytes}"})
+    return start

@@ -129,17 +129,21 @@ def _text_of(entry: Entry) -> str:
     return entry.data.decode("utf-8", "replace")
 
 
-def render(request: web.BaseRequest, status: int, code: Code, error: Exception) -> web.Response:
-    """Write an error as OpenAI does."""
+def described(status: int, code: Code, error: Exception) -> tuple[str, dict[str, Any]]:
+    """Return the code and the body of an error."""
+    if isinstance(error, AnswerRefused):
+        return error.word, error.body
     parameter = error.name if isinstance(error, errors.BadParameter) else None
     if isinstance(error, InvalidInput):
         parameter = error.wrong[0].path
-    if isinstance(error, AnswerRefused):
-        own, body = error.word, error.body
-    else:
-        own = str(code)
-        word = _WORDS.get(Code(own), own) if own in list(Code) else own
-        body = error_body(status, word, str(error), parameter)
+    own = str(code)
+    word = _WORDS.get(Code(own), own) if own in list(Code) else own
+    return own, error_body(status, word, str(error), parameter)
+
+
+def render(request: web.BaseRequest, status: int, code: Code, error: Exception) -> web.Response:
+    """Write an error as OpenAI does."""
+    own, body = described(status, code, error)
     headers = {
         names.ERROR_CODE_HEADER: header_text(own),
         OPENAI_REQUEST_ID: request.get(REQUEST_ID) or str(uuid.uuid4()),

@@ -76,6 +76,10 @@ class Batches:
         text = (await self.client.files.content(file_id)).text
         return [json.loads(one) for one in text.splitlines()]
 
+    async def results(self, batch: Batch) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The lines that were answered, and those that were not."""
+        return await self.read(batch.output_file_id), await self.read(batch.error_file_id)
+
     async def ask(self, method: str, path: str, *, token: str = "", **more: Any) -> tuple[int, Any]:
         """Ask without the client."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
@@ -85,6 +89,15 @@ class Batches:
         ):
             is_json = answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else await answer.text()
+
+    async def chat(self, body: dict[str, Any]) -> tuple[int, Any]:
+        """Ask for what a line asks for."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(f"{self.url}{CHAT}", json=body) as answer,
+        ):
+            return answer.status, await answer.json()
 
     async def delete_files(self) -> None:
         async for file in self.client.files.list(limit=1000):

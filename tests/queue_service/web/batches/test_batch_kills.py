@@ -11,8 +11,8 @@ from tests.queue_service.web.batches.conftest import Batches, batches_of, line, 
 from tests.running import QueueServiceProcess, ServerProcess
 from tests.waiting import wait_until
 
-#: A process that dies after a commit leaves the results of these lines until their time ends.
-pytestmark = pytest.mark.leaves_entries
+#: What a process that was killed held is free when its lease ends.
+pytestmark = pytest.mark.leaves_subscribers
 
 #: Lines of a batch under kills; the benchmark has 50,000.
 LINES = 500
@@ -144,3 +144,26 @@ async def test_a_deleted_service_ends_the_batch_with_what_it_has(
             for file_id in (ended.input_file_id, ended.output_file_id, ended.error_file_id):
                 if file_id:
                     await seen.client.files.delete(file_id)
+
+
+async def test_a_batch_that_is_canceled_after_a_kill_leaves_no_job(
+    two: list[QueueServiceProcess], start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """The jobs that the killed process has submitted end, and what is done keeps its answer."""
+    going = tmp_path / "going"
+    worker = "handler:tests.queue_service.web.batches.handlers:Obedient"
+    await start_worker(two[1].url, engine=worker)
+    wanted = [*lines(20), *(line(f"held-{n}", f"wait {going}") for n in range(300))]
+    async with batches_of(two[0].url) as batches:
+        made = await batches.submit(wanted)
+        await _reach(batches, made, 20)
+    two[0].kill()
+    async with batches_of(two[1].url) as batches:
+        await batches.client.batches.cancel(made.id)
+        ended = await batches.end(made, 120)
+        assert ended.status == "cancelled"
+        answers = await batches.read(ended.output_file_id)
+        errors = await batches.read(ended.error_file_id)
+        assert names(answers) == names(lines(20))
+        assert names(answers + errors) == names(wanted)
+        await batches.delete_files()

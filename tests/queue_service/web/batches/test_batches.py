@@ -333,3 +333,20 @@ async def test_without_a_folder_there_are_no_batches(start_service: StartService
         wish = {"endpoint": CHAT, "completion_window": "1h", "input_file_id": "file_x"}
         status, body = await batches.ask("POST", "", json=wish)
         assert (status, body["error"]["code"]) == (501, "NO_FILE_STORE")
+
+
+@pytest.mark.usefixtures("obedient_worker")
+async def test_lines_may_name_files(batches: Batches) -> None:
+    picture = await batches.client.files.create(file=("a.png", b"x" * 300), purpose="vision")
+    absent = "file_00000000000000000000000000000000"
+    wanted = [
+        line("there", "size", image={"$file": picture.id}),
+        line("absent", "size", image={"$file": absent}),
+    ]
+    ended = await batches.end(await batches.submit(wanted))
+    (answer,) = await batches.read(ended.output_file_id)
+    assert answer["custom_id"] == "there"
+    assert answer["response"]["body"]["choices"][0]["message"]["content"] == "300"
+    (error,) = await batches.read(ended.error_file_id)
+    assert (error["custom_id"], error["response"]["status_code"]) == ("absent", 404)
+    assert absent in error["response"]["body"]["error"]["message"]
