@@ -53,6 +53,8 @@ from client_sdk.wire.failures import FailureType
 from client_sdk.wire.frame import Frame
 
 if TYPE_CHECKING:
+    from client_sdk.batch_calls import BatchInfo, BatchResult
+    from client_sdk.batches import AsyncBatches
     from client_sdk.calls import Position, Receipt
     from client_sdk.client import AsyncQueue, AsyncQueueClient
     from client_sdk.file_calls import FileInfo
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from client_sdk.mapping import JobInput, Mapped
     from client_sdk.subscription import Subscription
     from client_sdk.sync import Queue, QueueClient, Watch
+    from client_sdk.sync_batches import Batches
     from client_sdk.sync_files import Files
     from client_sdk.sync_jobs import Jobs
     from client_sdk.transport import RetryPolicy
@@ -75,6 +78,8 @@ else:
     # load.
     # The process of an engine, which only reads messages, never needs it.
     _MODULES = {
+        "batch_calls": ("BatchInfo", "BatchResult"),
+        "batches": ("AsyncBatches",),
         "calls": ("Position", "Receipt"),
         "client": ("AsyncQueue", "AsyncQueueClient"),
         "file_calls": ("FileInfo",),
@@ -84,6 +89,7 @@ else:
         "mapping": ("JobInput", "Mapped"),
         "subscription": ("Subscription",),
         "sync": ("Queue", "QueueClient", "Watch"),
+        "sync_batches": ("Batches",),
         "sync_files": ("Files",),
         "sync_jobs": ("Jobs",),
         "transport": ("RetryPolicy",),
@@ -105,12 +111,16 @@ else:
 
 __all__ = [
     "AnswerLost",
+    "AsyncBatches",
     "AsyncFiles",
     "AsyncJobs",
     "AsyncQueue",
     "AsyncQueueClient",
     "BadMessage",
     "BadParameter",
+    "BatchInfo",
+    "BatchResult",
+    "Batches",
     "Closed",
     "Completion",
     "ConnectionFailed",

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from client_sdk import calls
+from client_sdk.batches import AsyncBatches
 from client_sdk.calls import Data, Entries, Position, Receipt
 from client_sdk.files import AsyncFiles
 from client_sdk.jobs import AsyncJobs
@@ -218,8 +219,8 @@ class AsyncQueue:
 
 
 class AsyncQueueClient(AsyncQueue):
-    """A service: this object is its input queue, `sink` its sink, `jobs` its jobs, and `files`
-    the files of the token's owner.
+    """A service: this object is its input queue, `sink` its sink, `jobs` its jobs; `files` and
+    `batches` are those of the token's owner.
 
     It belongs to the event loop of its first call.  Close it, or use it as a context manager.
     """
@@ -262,6 +263,7 @@ class AsyncQueueClient(AsyncQueue):
         self.sink = AsyncQueue(transport, "sink")
         self.jobs = AsyncJobs(transport)
         self.files = AsyncFiles(transport)
+        self.batches = AsyncBatches(transport, self.files)
 
     @property
     def uid(self) -> str:

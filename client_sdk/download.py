@@ -48,7 +48,7 @@ class _CannotWrite(Exception):
         self.error = error
 
 
-def _replaceable(target: Path) -> Path:
+def replaceable(target: Path) -> Path:
     """Return the file behind a link, which is replaced, not the link; raises BadParameter."""
     real = target.resolve()
     if real.exists() and not real.is_file():
@@ -91,7 +91,7 @@ class Download:
 
         Raises QueueError, NotReady, and the OSError of a file that cannot be written.
         """
-        real = await asyncio.to_thread(_replaceable, target)
+        real = await asyncio.to_thread(replaceable, target)
         part = real.with_name(f".{real.name[:100]}.{secrets.token_hex(8)}.part")
         done = False
         try:

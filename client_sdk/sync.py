@@ -16,6 +16,7 @@ from client_sdk.calls import Data, Entries, Position, Receipt
 from client_sdk.client import AsyncQueue, AsyncQueueClient
 from client_sdk.loop_thread import LoopThread
 from client_sdk.subscription import PING_INTERVAL_S, SILENCE_S, Subscription
+from client_sdk.sync_batches import Batches
 from client_sdk.sync_files import Files
 from client_sdk.sync_jobs import Jobs
 from client_sdk.transport import RetryPolicy
@@ -190,8 +191,8 @@ class Queue:
 
 
 class QueueClient(Queue):
-    """A service: this object is its input queue, `sink` its sink, `jobs` its jobs, and `files`
-    the files of the token's owner.
+    """A service: this object is its input queue, `sink` its sink, `jobs` its jobs; `files` and
+    `batches` are those of the token's owner.
 
     Close it, or use it as a context manager.
     """
@@ -227,6 +228,7 @@ class QueueClient(Queue):
         self.sink = Queue(thread, lambda client: client.sink)
         self.jobs = Jobs(thread)
         self.files = Files(thread)
+        self.batches = Batches(thread)
 
     @property
     def uid(self) -> str:

@@ -31,8 +31,9 @@ LARGE_BODY_BYTES = 1024 * 1024
 #: The time of a content that is sent in pieces is limited by the content itself.
 _IN_PIECES = aiohttp.ClientTimeout(total=None, sock_connect=30.0)
 
-#: What a path is below: the queues of the service, its jobs, the files, or only the address.
-Under = Literal["queues", "jobs", "files", "root"]
+#: What a path is below: the queues of the service, its jobs, the files, the batches, or only the
+#: address.
+Under = Literal["queues", "jobs", "files", "batches", "root"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,12 @@ class Transport:
         self.replicas = Replicas(url)
         self._path = f"{names.EAS_PREFIX}/{quote(service, safe='')}"
         self.jobs_path = names.JOBS_PATH.format(service=quote(service, safe=""))
-        self._bases = {"jobs": self.jobs_path, "files": names.FILES_PATH, "root": ""}
+        self._bases = {
+            "jobs": self.jobs_path,
+            "files": names.FILES_PATH,
+            "batches": names.BATCHES_PATH,
+            "root": "",
+        }
         self._headers = {names.USER_HEADER: self.uid, names.GROUP_HEADER: gid}
         self._headers |= token_header(token, url)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)

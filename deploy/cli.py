@@ -30,6 +30,7 @@ COMMANDS = {
     "run": "commands.run:run",
     "chat": "commands.chat:chat",
     "map": "commands.map.command:map_jobs",
+    "batch": "commands.batch:batch",
     "queue": "commands.queue:stream",
     "stream": "commands.queue:stream",
     "files": "commands.files:files",

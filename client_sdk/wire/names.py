@@ -78,6 +78,7 @@ WORK_PATH = "/v1/services/{service}/work"
 WORKERS_PATH = "/v1/services/{service}/workers"
 JOBS_PATH = "/v1/services/{service}/jobs"
 FILES_PATH = "/v1/files"
+BATCHES_PATH = "/v1/batches"
 #: Where a worker fetches the files of the entries that it holds, and uploads results.
 WORK_FILES_PATH = "/v1/services/{service}/work/files"
 

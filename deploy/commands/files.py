@@ -5,30 +5,19 @@ runs here.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from client_sdk import AsyncQueueClient, FileInfo
-from client_sdk.content import OnProgress
-from client_sdk.plain_text import harmless
 from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
 from deploy.commands.explained import Asked
 from deploy.commands.options import AsJson, AsJsonLines, Data, Token, Url, Yes, confirm
-from deploy.commands.printing import cells, new_table, note_console, say, say_json, show_parts
+from deploy.commands.printing import cells, new_table, say, say_json, show_parts
 from deploy.commands.session import open_client, run_verb
+from deploy.commands.transfers import shown_transfer
 from deploy.local.data_dir import DEFAULT_PATH
 
 files = typer.Typer(
@@ -65,7 +54,7 @@ def upload(
     async def verb() -> None:
         async with open_client(service, url, token, data_dir) as client:
             for path in paths:
-                with _shown(path.name) as on_progress:
+                with shown_transfer(path.name) as on_progress:
                     file = await client.files.upload(
                         path,
                         purpose=purpose,
@@ -165,7 +154,7 @@ def get(
             if target.exists() and not force:
                 raise typer.BadParameter(f"{target} exists; --force replaces it")
             try:
-                with _shown(target.name) as on_progress:
+                with shown_transfer(target.name) as on_progress:
                     await client.files.download(file_id, target, on_progress=on_progress)
             except OSError as error:
                 why = error.strerror or error
@@ -194,25 +183,6 @@ def rm(
                 await client.files.delete(file_id)
 
     run_verb(verb(), Asked(service, url, token, data_dir))
-
-
-@contextmanager
-def _shown(name: str) -> Iterator[OnProgress]:
-    """Show a transfer on standard error, if that is a terminal."""
-    console = note_console()
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    task = progress.add_task(harmless(name), total=None)
-    with progress:
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 async def _newest(client: AsyncQueueClient, purpose: str, limit: int) -> list[FileInfo]:

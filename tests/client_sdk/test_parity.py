@@ -8,10 +8,12 @@ import pytest
 
 import client_sdk
 from client_sdk import (
+    AsyncBatches,
     AsyncFiles,
     AsyncJobs,
     AsyncQueue,
     AsyncQueueClient,
+    Batches,
     Files,
     Jobs,
     Queue,
@@ -52,6 +54,7 @@ def shape(function: Callable[..., object]) -> tuple[list[tuple[str, object, obje
         (Subscription, Watch),
         (AsyncJobs, Jobs),
         (AsyncFiles, Files),
+        (AsyncBatches, Batches),
     ],
 )
 def test_both_clients_have_the_same_verbs_with_the_same_arguments(

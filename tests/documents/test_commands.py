@@ -103,6 +103,9 @@ NOT_RUN = {
     ("docs/command-line.md", "id=$(penstock files upload film.mp4)"): (
         "tests/deploy/commands/test_files_command.py does it with a file"
     ),
+    ("docs/command-line.md", "id=$(penstock batch submit lines.jsonl)"): (
+        "tests/deploy/commands/test_batch_command.py does it with a file"
+    ),
     ("docs/several-machines.md", "docker swarm init"): "tests/containers/test_scaling.py does it",
     ("README.md", "# my_model.py"): "its model comes from a model hub",
     ("docs/large-files.md", "# my_model.py"): "it needs a storage with a file",

@@ -21,9 +21,9 @@ from deploy.commands import job_options
 from deploy.commands.entries import read_tags
 from deploy.commands.explained import Asked
 from deploy.commands.job_options import error_fields, output_fields
+from deploy.commands.many_progress import ManyProgress
 from deploy.commands.map.input import MapInput
 from deploy.commands.map.output import SUCCEEDED, MapAsked, MapOutput
-from deploy.commands.map.progress import MapProgress
 from deploy.commands.options import AsJsonLines, Data, Token, Url
 from deploy.commands.printing import note_console, say_json
 from deploy.commands.session import exit_codes, open_client
@@ -95,7 +95,7 @@ def map_jobs(
     with exit_codes(Asked(service, url, token, data_dir)):
         # Before the event loop starts, so that Ctrl-C interrupts the reading of a long file.
         checked = MapInput.check(inputs)
-        asked = MapAsked(service, given, checked.sha256, checked.size_bytes, checked.lines)
+        asked = MapAsked.of(service, given, checked.file)
         with MapOutput.opened(outputs, asked) as output:
 
             async def verb() -> None:
@@ -156,8 +156,8 @@ class _Map:
         output, console = self._output, note_console()
         if self._wanted.retry_failed and output.failed:
             await self._forget_failed()
-        progress = MapProgress(
-            self._inputs.inputs, done=output.done, failed=output.failed, console=console
+        progress = ManyProgress(
+            self._inputs.file.inputs, done=output.done, failed=output.failed, console=console
         )
         with self._stoppable(progress):
             try:
@@ -168,7 +168,7 @@ class _Map:
                 self._say_stopped(progress)
         self._say_ended(progress, as_json=as_json)
 
-    async def _patiently(self, progress: MapProgress) -> None:
+    async def _patiently(self, progress: ManyProgress) -> None:
         """Map to the end, through outages.
 
         The SDK waits for a service that has responded before.  A resumed run had a response
@@ -189,7 +189,7 @@ class _Map:
                 progress.wait(error)
             await asyncio.sleep(backoff.next_delay_s())
 
-    async def _to_the_end(self, progress: MapProgress) -> None:
+    async def _to_the_end(self, progress: ManyProgress) -> None:
         output, wanted = self._output, self._wanted
         mapped = self._client.jobs.map(
             self._to_do(),
@@ -243,7 +243,7 @@ class _Map:
         await asyncio.gather(*(delete(job_id) for job_id in ids))
 
     @contextlib.contextmanager
-    def _stoppable(self, progress: MapProgress) -> Iterator[None]:
+    def _stoppable(self, progress: ManyProgress) -> Iterator[None]:
         """Let Ctrl-C and SIGTERM end the run in order, and a second one end it at once."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
@@ -270,24 +270,24 @@ class _Map:
                 loop.remove_signal_handler(number)
                 signal.signal(number, handler)
 
-    def _say_stopped(self, progress: MapProgress) -> None:
+    def _say_stopped(self, progress: ManyProgress) -> None:
         if self._stopped_by is None:
             raise asyncio.CancelledError
         self._output.sync()
-        left = self._inputs.inputs - self._output.done
+        left = self._inputs.file.inputs - self._output.done
         progress.say(
-            f"stopped: {self._output.done:,} of {self._inputs.inputs:,} are in "
+            f"stopped: {self._output.done:,} of {self._inputs.file.inputs:,} are in "
             f"{self._output.path}. Up to {min(left, self._wanted.in_flight):,} open jobs continue; "
             "run the same command again to read their results and do the rest."
         )
         raise typer.Exit(128 + self._stopped_by)
 
-    def _say_ended(self, progress: MapProgress, *, as_json: bool) -> None:
+    def _say_ended(self, progress: ManyProgress, *, as_json: bool) -> None:
         output = self._output
         progress.say(progress.end())
         if as_json:
             document = {
-                "inputs": self._inputs.inputs,
+                "inputs": self._inputs.file.inputs,
                 "succeeded": output.done - output.failed,
                 "failed": output.failed,
                 "seconds": round(progress.seconds, 3),

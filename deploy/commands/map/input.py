@@ -1,21 +1,11 @@
-"""The input of `penstock map`: a file with one JSON value per line.
+"""The input of `penstock map`: each JSON value of a file becomes the data of a job."""
 
-It is read twice: first from end to end, so that a mistake in the last line is found before any job
-is submitted, and then while jobs are submitted.  Only one line is in memory at a time.
-"""
-
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from client_sdk.wire import names
-from deploy.errors import BadInputFile
-
-#: The longest line, in bytes; memory may hold as many lines as jobs are in flight.
-MAX_LINE_BYTES = 64 * 1024 * 1024
-_BOM = b"\xef\xbb\xbf"
+from deploy.commands.json_lines import JsonLine, JsonLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,81 +19,22 @@ class InputLine:
 
 @dataclass(frozen=True, slots=True)
 class MapInput:
-    """A file that was checked from end to end.
+    """A file that was checked from end to end."""
 
-    lines: all of them.  inputs: those that are not empty.  sha256: of its bytes.
-    """
-
-    path: Path
-    lines: int
-    inputs: int
-    size_bytes: int
-    sha256: str
+    file: JsonLines
 
     @classmethod
     def check(cls, path: Path) -> "MapInput":
         """Read a file; raises BadInputFile for the first line that is not JSON."""
-        seen = hashlib.sha256()
-        lines = inputs = size_bytes = 0
-        for number, raw in enumerate(_lines(path)):
-            seen.update(raw)
-            size_bytes += len(raw)
-            lines += 1
-            inputs += read_line(path, number, raw) is not None
-        return cls(path, lines, inputs, size_bytes, seen.hexdigest())
+        return cls(JsonLines.check(path))
 
     def __iter__(self) -> Iterator[InputLine]:
         """Give the inputs; raises BadInputFile at the end when the file is no longer the same."""
-        seen = hashlib.sha256()
-        for number, raw in enumerate(_lines(self.path)):
-            seen.update(raw)
-            line = read_line(self.path, number, raw) if number < self.lines else None
-            if line is not None:
-                yield line
-        if seen.hexdigest() != self.sha256:
-            raise BadInputFile(
-                f"{self.path} was changed while it was mapped; map it again, to another output"
-            )
+        return map(_input, self.file)
 
 
-def read_line(path: Path, number: int, raw: bytes) -> InputLine | None:
-    """Return the input in a line, None for an empty one; raises BadInputFile.
-
-    A string becomes its text; any other value stays the JSON of the line.
-    """
-    data = (raw.removeprefix(_BOM) if number == 0 else raw).strip()
-    if not data:
-        return None
-    try:
-        value = json.loads(data.decode(), parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        came = repr(data[:40].decode("utf-8", "replace"))
-        why = str(error) or "nested too deeply"
-        raise BadInputFile(
-            f"{path}, line {number + 1}: expected a JSON value, got {came}: {why}"
-        ) from None
-    if isinstance(value, str):
-        return InputLine(number, value.encode("utf-8", "replace"), "")
-    return InputLine(number, data, names.JSON)
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    if not path.is_file():
-        what = "something else" if path.exists() else "nothing"
-        raise BadInputFile(f"expected a file at {path}, found {what}")
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(raw) > MAX_LINE_BYTES:
-                    raise BadInputFile(
-                        f"{path}, line {number}: expected at most {MAX_LINE_BYTES} bytes, got more"
-                    )
-                yield raw
-    except OSError as error:
-        raise BadInputFile(f"cannot read {path}: {error.strerror}") from error
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is not a number in JSON")
+def _input(line: JsonLine) -> InputLine:
+    """A string becomes its text; any other value stays the JSON of the line."""
+    if isinstance(line.value, str):
+        return InputLine(line.number, line.value.encode("utf-8", "replace"), "")
+    return InputLine(line.number, line.text, names.JSON)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from deploy.commands.json_lines import JsonLines, job_id, number_in
 from deploy.commands.printing import json_line
 from deploy.errors import CannotResume, CannotWrite, OutputTaken
 
@@ -36,6 +37,11 @@ class MapAsked:
     sha256: str
     size_bytes: int
     lines: int
+
+    @classmethod
+    def of(cls, service: str, options: dict[str, Any], file: JsonLines) -> "MapAsked":
+        """Return what to do with the lines of a file."""
+        return cls(service, options, file.sha256, file.size_bytes, file.lines)
 
 
 class MapOutput:
@@ -92,11 +98,11 @@ class MapOutput:
 
     def job_id(self, number: int) -> str:
         """The id of the job of a line: the same in every run that goes on with this one."""
-        return f"{self.run_id}-{number}"
+        return job_id(self.run_id, number)
 
     def number_of(self, job_id: str) -> int:
         """The line whose job this is."""
-        return int(job_id.rpartition("-")[2])
+        return number_in(job_id)
 
     def write(self, number: int, fields: dict[str, Any]) -> None:
         """Add the line of an input; when this returns, the kernel has it.

@@ -142,7 +142,7 @@ def test_inputs_are_the_values_of_the_lines(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(b'\xef\xbb\xbf"a\\n\xc3\xa9"\r\n\n  \n{"n": 1.50}\n7')
     checked = MapInput.check(path)
-    assert (checked.lines, checked.inputs) == (5, 3)
+    assert (checked.file.lines, checked.file.inputs) == (5, 3)
     assert [(line.number, line.data, line.content_type) for line in checked] == [
         (0, "a\né".encode(), ""),
         (3, b'{"n": 1.50}', "application/json"),

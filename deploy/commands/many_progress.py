@@ -1,4 +1,4 @@
-"""The progress of a map, on standard error: a bar on a terminal, otherwise a line now and then."""
+"""The progress of many jobs, on standard error: a bar on a terminal, else a line now and then."""
 
 import os
 import time
@@ -25,11 +25,17 @@ from client_sdk.plain_text import harmless
 LINE_EVERY_S = 10.0
 
 
-class MapProgress:
-    """Shows how many inputs are done; a context manager, because the bar must be removed."""
+class ManyProgress:
+    """Shows how many of them are done; a context manager, because the bar must be removed."""
 
-    def __init__(self, total: int, *, done: int, failed: int, console: Console) -> None:
-        """done, failed: before this run, `failed` among them."""
+    def __init__(
+        self, total: int, *, done: int, failed: int, console: Console, again: str = "resume"
+    ) -> None:
+        """done, failed: before this run, `failed` among them.
+
+        again: what the same command does after a second Ctrl-C.
+        """
+        self._again = again
         self._total, self._done, self._failed = total, done, failed
         self._console = console
         self._begun_at = self._told_at = time.monotonic()
@@ -67,10 +73,11 @@ class MapProgress:
         """Seconds since the start of this run."""
         return time.monotonic() - self._begun_at
 
-    def tell(self, done: int, failed: int) -> None:
-        """Show how many are done, and how many of them failed."""
+    def tell(self, done: int, failed: int, *, total: int | None = None) -> None:
+        """Show how many are done, how many of them failed, and of how many if that has changed."""
         self._done, self._failed = done, failed
-        self._progress.update(self._task, completed=done, failed=failed)
+        self._total = self._total if total is None else total
+        self._progress.update(self._task, completed=done, failed=failed, total=self._total)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._told_at >= LINE_EVERY_S:
             self._told_at = now
@@ -91,7 +98,8 @@ class MapProgress:
         """End the program at once, and leave the terminal as it was."""
         self._console.show_cursor(True)
         with suppress(OSError):
-            os.write(2, b"stopped at once; run the same command again to resume\n")
+            words = f"stopped at once; run the same command again to {self._again}\n"
+            os.write(2, words.encode())
         os._exit(code)
 
     def end(self) -> str:
