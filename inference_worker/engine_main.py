@@ -32,6 +32,7 @@ from inference_worker.engines.engine import (
 from inference_worker.engines.failures import BadInput, failure_of
 from inference_worker.engines.job_content import is_large, prepared, settled
 from inference_worker.engines.load import EngineSpec, load_engine
+from inference_worker.engines.media_form import is_media_form
 from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import EngineFailed, WorkerError
 from inference_worker.gpu.inherited import InheritedLocks
@@ -200,7 +201,7 @@ class _Jobs:
     async def _run(self, number: int, job: Job) -> None:
         events: AsyncGenerator[Event, None] | None = None
         try:
-            if job.payload_path or job.files:
+            if job.payload_path or job.files or is_media_form(job):
                 job = await asyncio.to_thread(prepared, self._engine, job)
             events = self._engine.run(job)
             async for event in events:

@@ -37,8 +37,9 @@ from inference_worker.engines.engine import (
     JobFile,
     Progress,
 )
-from inference_worker.engines.failures import failure_of
+from inference_worker.engines.failures import BadInput, failure_of
 from inference_worker.engines.job_content import OUTPUT_NAME, is_large, prepared, settled
+from inference_worker.engines.media_form import is_media_form
 from inference_worker.job_folders import JobFolders, is_there, remove
 from inference_worker.running import Running, job_of, timeout_of
 
@@ -124,7 +125,7 @@ class JobFiles:
                 yield Failed(codes.SHUTDOWN, "this worker takes no files")
                 return
             job = running.begin(limit_s=limit_s, time_out=time_out)
-            async with aclosing(engine.run(job)) as events:
+            async with aclosing(_run(engine, job)) as events:
                 async for event in events:
                     if isinstance(event, Finished) and event.path:
                         event = await asyncio.to_thread(settled, job, event)  # noqa: PLW2901
@@ -144,8 +145,7 @@ class JobFiles:
             job = replace(job, folder=str(folder), inline_bytes=self.inline_bytes)
             if wanted:
                 job = _with_files(job, delivery, folder)
-                job = await asyncio.to_thread(prepared, engine, job)
-            async with aclosing(engine.run(job)) as events:
+            async with aclosing(_run(engine, job)) as events:
                 async for event in events:
                     if isinstance(event, Finished):
                         running.stop_clock()
@@ -213,6 +213,23 @@ class JobFiles:
                     await self._freed.wait()
             except TimeoutError:
                 continue
+
+
+def _run(engine: Engine, job: Job) -> AsyncGenerator[Event, None]:
+    if job.payload_path or job.files or is_media_form(job):
+        return _run_prepared(engine, job)
+    return engine.run(job)
+
+
+async def _run_prepared(engine: Engine, job: Job) -> AsyncGenerator[Event, None]:
+    try:
+        job = await asyncio.to_thread(prepared, engine, job)
+    except BadInput as error:
+        yield failure_of(error)
+        return
+    async with aclosing(engine.run(job)) as events:
+        async for event in events:
+            yield event
 
 
 async def _download(store: FileStore, ref: FileRef, folder: Path, got: dict[str, int]) -> None:

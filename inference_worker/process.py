@@ -54,6 +54,7 @@ class EngineProcess(Engine):
 
     #: Its process reads them.
     takes_files = True
+    takes_forms = True
 
     def __init__(
         self, spec: EngineSpec, *, logs: LogSettings, silence_s: float = DEFAULT_SILENCE_S

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, get_args, get_origin
 
 from client_sdk.setting_names import did_you_mean
+from client_sdk.wire import media
 from inference_worker.engines import openai_requests
 from inference_worker.engines.engine import Context, Job
 from inference_worker.engines.failures import BadInput
@@ -192,6 +193,8 @@ def _whole(parameter: _Parameter) -> Typed | None:
 
         def read_line(job: Job) -> Arguments:
             received = Received()
+            if job.path in media.PATHS:
+                return Arguments(_only_field(parameter, job, received), received)
             return Arguments(parameter.value.read(read_text(job.data), received), received)
 
         return Typed(read_line, {"content_types": [TEXT], "schema": _schema_of(parameter)})
@@ -258,6 +261,9 @@ def _by_name(parameters: list[_Parameter], raw: Callable[[Job, Received], Any] |
     first = parameters[0]
 
     def read(job: Job) -> Arguments:
+        if job.path in media.PATHS:
+            fields = _fields_of(job, named)
+            return _kept(lambda received: read_by_name(named, fields, received, is_loose=True))
         given = _object_of(job, first, has_raw=raw is not None)
         if given is None and raw is not None:
             return _kept(lambda received: {first.name: raw(job, received)})
@@ -269,8 +275,32 @@ def _by_name(parameters: list[_Parameter], raw: Callable[[Job, Received], Any] |
     return Typed(read, described, is_by_name=True)
 
 
-def read_by_name(named: Mapping[str, _Parameter], given: Any, received: Received) -> dict[str, Any]:
-    """Read a value for each name; raises BadInput with all that is wrong."""
+def _only_field(parameter: _Parameter, job: Job, received: Received) -> Any:
+    """Return the main field of a media request, for a handler that takes one text."""
+    named = {parameter.name: parameter}
+    fields = _fields_of(job, named)
+    return read_by_name(named, fields, received, is_loose=True)[parameter.name]
+
+
+def _fields_of(job: Job, named: Mapping[str, _Parameter]) -> dict[str, Any]:
+    given = json_of(job)
+    if not isinstance(given, dict):
+        raise BadInput(f"the input: expected an object, got {shown(given)}")
+    fields = media.fitted(job.path, given, named)
+    wanted = fields.get("response_format")
+    if job.path == media.MediaPath.SPEECH and wanted and "response_format" not in named:
+        made = " or ".join(media.WAVE_FORMATS)
+        raise BadInput(f"response_format: expected {made}, which this engine makes, got {wanted!r}")
+    return fields
+
+
+def read_by_name(
+    named: Mapping[str, _Parameter], given: Any, received: Received, *, is_loose: bool = False
+) -> dict[str, Any]:
+    """Read a value for each name; raises BadInput with all that is wrong.
+
+    is_loose: the values may come from a form, where numbers and single items of lists are texts.
+    """
     if not isinstance(given, dict):
         raise BadInput(f"the input: expected an object with {', '.join(named)}, got {shown(given)}")
     wrong: list[str] = []
@@ -282,7 +312,8 @@ def read_by_name(named: Mapping[str, _Parameter], given: Any, received: Received
     for name, one in named.items():
         if name in given:
             try:
-                values[name] = one.value.read(given[name], received, at=pointer([name]))
+                read = _read_loosely if is_loose else Value.read
+                values[name] = read(one.value, given[name], received, at=pointer([name]))
             except BadInput as error:
                 wrong.append(str(error))
         elif one.is_required:
@@ -290,6 +321,26 @@ def read_by_name(named: Mapping[str, _Parameter], given: Any, received: Received
     if wrong:
         raise BadInput("; ".join(wrong[:20]))
     return values
+
+
+def _read_loosely(value: Value, given: Any, received: Received, *, at: str) -> Any:
+    try:
+        return value.read(given, received, at=at)
+    except BadInput:
+        for other in _other_readings(given):
+            try:
+                return value.read(other, received, at=at)
+            except BadInput:
+                continue
+        raise
+
+
+def _other_readings(given: Any) -> list[Any]:
+    """Return what else a value of a form may mean."""
+    if isinstance(given, list):
+        return given if len(given) == 1 else []
+    parsed = _json_or_none(given.encode(errors="replace")) if isinstance(given, str) else None
+    return [[given]] if parsed is None else [parsed, [given]]
 
 
 def by_name_schema(named: Mapping[str, _Parameter]) -> dict[str, Any]:

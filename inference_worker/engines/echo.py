@@ -68,6 +68,8 @@ class EchoOptions(BaseModel):
 class EchoEngine(Engine):
     """Returns the input."""
 
+    takes_forms = True
+
     def __init__(self, options: EchoOptions, *, capacity: int) -> None:
         super().__init__("echo", capacity=capacity)
         self._options = options

@@ -279,12 +279,14 @@ class Engine(ABC):
     interface: the schemas of its inputs and outputs, once it is loaded (see interface.py); b"" for
     none.
     takes_files: whether it reads the files of a job itself; otherwise they become data URLs.
+    takes_forms: whether it gets the forms of media requests as they came; otherwise as JSON.
     """
 
     name: str
     capacity: int
     interface: bytes = b""
     takes_files: bool = False
+    takes_forms: bool = False
 
     def __init__(self, name: str, *, capacity: int) -> None:
         if capacity < 1:

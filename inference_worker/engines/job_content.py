@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, TypeGuard
 
 from inference_worker.engines.engine import Engine, Failed, Finished, Job, JobFile
 from inference_worker.engines.failures import BadInput, TooBig, failure_of
+from inference_worker.engines.media_form import as_json, is_media_form
 from inference_worker.engines.payload import MOST_RESULT_BYTES, read_json
 
 #: The key of a reference in JSON; it stands alone in its object.
@@ -40,6 +41,8 @@ def prepared(engine: Engine, job: Job) -> Job:
 
     Raises BadInput.
     """
+    if not engine.takes_forms and is_media_form(job):
+        job = as_json(job)
     if job.payload_path and not engine.takes_path(job):
         job = replace(job, data=Path(job.payload_path).read_bytes(), payload_path="")
     if job.files and not engine.takes_files and job.data:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from client_sdk.wire import media
 from inference_worker.engines.engine import Job
 from inference_worker.engines.failures import BadInput
 
@@ -12,24 +13,31 @@ TEXT = frozenset({"v1/chat/completions", "v1/completions"})
 #: Paths of jobs that expect vectors.
 VECTORS = frozenset({"v1/embeddings"})
 #: Paths of all jobs of the OpenAI API.
-PATHS = TEXT | VECTORS
+PATHS = TEXT | VECTORS | media.PATHS
 
 
 def refuse_text(path: str) -> None:
     """Raise BadInput for a job that expects text, in an engine that computes embeddings."""
-    if path in TEXT:
+    if path in TEXT | media.PATHS:
         raise BadInput(
-            f"this service makes embeddings and no text: expected /v1/embeddings, got /{path}"
+            f"this service makes embeddings and no {_made_by(path)}: expected /v1/embeddings, "
+            f"got /{path}"
         )
 
 
 def refuse_vectors(path: str) -> None:
     """Raise BadInput for a job that expects vectors, in an engine that generates text."""
-    if path in VECTORS:
+    if path in VECTORS | media.PATHS:
         raise BadInput(
-            "this service writes text and makes no embeddings: expected /v1/chat/completions or "
-            f"/v1/completions, got /{path}"
+            f"this service writes text and makes no {_made_by(path)}: expected "
+            f"/v1/chat/completions or /v1/completions, got /{path}"
         )
+
+
+def _made_by(path: str) -> str:
+    if path in TEXT:
+        return "text"
+    return "embeddings" if path in VECTORS else "pictures, sounds or films, and reads none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -356,8 +356,8 @@ class Upload:
         except OSError as error:
             raise _no_disk(error) from error
 
-    async def finish(self, about: About) -> StoredFile:
-        """Add the file; raises FilesFull or StoreUnavailable, and then nothing is left of it."""
+    async def finish(self, about: About, owner: FileOwner | None = None) -> StoredFile:
+        """Add the file, to another owner if given; after FilesFull nothing is left of it."""
         try:
             content = await self._writer.finish()
         except OSError as error:
@@ -366,7 +366,7 @@ class Upload:
         kept_s = about.expires_in_s or self._files.limits.retention_s
         file = StoredFile(
             id=self.file_id,
-            owner=self._owner.name,
+            owner=(owner or self._owner).name,
             filename=about.filename,
             purpose=about.purpose,
             content_type=about.content_type,

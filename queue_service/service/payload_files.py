@@ -20,7 +20,7 @@ from typing import TypeVar
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.errors import FrameTooBig, ServiceError
 from queue_service.service.file_errors import NoSuchFile
-from queue_service.service.files import OF_ENTRIES, UNHELD_S, About, FileOwner, Files
+from queue_service.service.files import OF_ENTRIES, UNHELD_S, About, FileOwner, Files, Upload
 from queue_service.store.entry import Entry, NewEntry
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import StoredFile
@@ -88,6 +88,14 @@ class PayloadFiles:
             about = About(filename, "payload", content_type or BYTES, expires_in_s=UNHELD_S)
             stored = await upload.finish(about)
         return _of_entry(stored, is_payload=is_payload)
+
+    async def adopt(self, upload: Upload, *, content_type: str) -> FileOfEntry:
+        """End an upload that began with PAYLOAD_ID, for an entry that is put next.
+
+        Raises FilesFull; then nothing is left of it.
+        """
+        about = About("", "payload", content_type or BYTES, expires_in_s=UNHELD_S)
+        return _of_entry(await upload.finish(about, self._owner), is_payload=True)
 
     async def link(self, owner: FileOwner, file_id: str) -> FileOfEntry:
         """Give an upload's content to an entry that is put next; raises NoSuchFile or FilesFull.

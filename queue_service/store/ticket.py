@@ -50,6 +50,7 @@ class Submission:
     putter: the token that puts it; None is the service's own.  Each owner has its own ids and keys.
     files: contents outside Redis that it owns; `data` is empty if one is its payload.
     looks: whether the outcome says where the request is then.
+    about: what the API that put it wants to know later, kept in the ticket.
     """
 
     request_id: str
@@ -71,6 +72,7 @@ class Submission:
     putter: Putter | None = None
     files: tuple[FileOfEntry, ...] = ()
     looks: bool = False
+    about: str = ""
 
     def stored(self, name: str) -> str:
         """An id or a key as it is stored."""
@@ -84,9 +86,11 @@ class Submission:
     def ticket_json(self) -> str:
         """The ticket as it is first stored; the script adds the rest."""
         retry = {} if self.retry is None else {"retry": write_retry(self.retry)}
+        about = {"about": self.about} if self.about else {}
         return json.dumps(
             {
                 **retry,
+                **about,
                 "keep_ms": self.keep_ms,
                 "told_ms": self.told_ms,
                 "priority": self.priority,

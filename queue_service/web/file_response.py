@@ -93,3 +93,23 @@ class WholeFile(web.StreamResponse):
             except TimeoutError:
                 raise ConnectionResetError("the client reads nothing") from None
         return writer
+
+
+class PartOfBytes(web.Response):
+    """A response with bytes in memory, or the range of them that the request asks for."""
+
+    def __init__(self, data: bytes, request: web.BaseRequest, headers: dict[str, str]) -> None:
+        status, body, headers = 200, data, {**headers, "Accept-Ranges": "bytes"}
+        try:
+            wanted = request.http_range
+        except ValueError:
+            wanted = slice(None)
+        if wanted.start is not None or wanted.stop is not None:
+            start, stop, _ = slice(wanted.start, wanted.stop).indices(len(data))
+            if start < stop:
+                status, body = 206, data[start:stop]
+                headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
+            else:
+                status, body = 416, b""
+                headers["Content-Range"] = f"bytes */{len(data)}"
+        super().__init__(body=body, status=status, headers=headers)

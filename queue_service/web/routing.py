@@ -58,20 +58,20 @@ class Caller:
 
 
 class CallerSomewhere:
-    """A request with a scope on some service, before its body says which service is meant."""
+    """A request with a scope on some service, before it is known which service is meant."""
 
-    def __init__(self, request: web.Request, scope: Scope) -> None:
+    def __init__(self, request: web.Request, *any_of: Scope) -> None:
         self._request = request
-        self._scope = scope
+        self._any_of = any_of
 
     async def to(self, name: str) -> Caller:
         """Admit it to this service with the scope of the route; raises as `OnService` does."""
         service = await seek_admitted(self._request, name)
-        return Caller(service, require_scope(self._request, service, self._scope))
+        return Caller(service, require_scope(self._request, service, *self._any_of))
 
     def may_use(self, service: Service) -> bool:
         """Say whether it would be admitted to this service."""
-        return may(self._request, service, self._scope)
+        return may(self._request, service, *self._any_of)
 
 
 ServiceHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
@@ -150,17 +150,16 @@ class OnServiceOrOperator(OnService):
 
 
 class OnSomeService:
-    """A token with this scope on at least one service: the body says which service is meant.
+    """A token with one of these scopes on at least one service: the handler finds out on which.
 
     open_when_empty: needs no token while there is no service.
     refuse_when_draining: send every client to another replica, before its token is checked.
     """
 
     def __init__(
-        self, scope: Scope, *, open_when_empty: bool = False, refuse_when_draining: bool = False
+        self, *any_of: Scope, open_when_empty: bool = False, refuse_when_draining: bool = False
     ) -> None:
-        self.any_of = (scope,)
-        self._scope = scope
+        self.any_of = any_of
         self._open_when_empty = open_when_empty
         self._refuse_when_draining = refuse_when_draining
 
@@ -170,8 +169,8 @@ class OnSomeService:
             if self._refuse_when_draining and services.draining:
                 raise Draining
             if not self._open_when_empty or list(services):
-                await require_scope_somewhere(request, self._scope)
-            return await handler(request, CallerSomewhere(request, self._scope))
+                await require_scope_somewhere(request, *self.any_of)
+            return await handler(request, CallerSomewhere(request, *self.any_of))
 
         return answer
 

@@ -75,6 +75,15 @@ RUN = {
     ("docs/openai.md", "from collections.abc import Iterator"): (
         "tests/queue_service/web/openai/test_other_services.py::test_the_documents_handler_is_a_chat"
     ),
+    ("docs/openai.md", "from PIL import Image"): (
+        "tests/queue_service/web/openai/test_media.py::test_the_painter_of_the_documents"
+    ),
+    (
+        "docs/openai.md",
+        'video = client.videos.create_and_poll(model="films", prompt="a cat", size="1280x720")',
+    ): (
+        "tests/queue_service/web/openai/test_videos.py::test_a_video_is_created_polled_and_fetched"
+    ),
     ("examples/http_server/README.md", "export PENSTOCK_WORKER_ENGINE=http"): (
         f"{HERE}::test_a_server_beside_the_worker"
     ),

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 import aiohttp
 
+from client_sdk.wire import media
 from inference_worker.engines import openai_requests
 from inference_worker.engines.classify import read_retry_after
 from inference_worker.engines.engine import RESULT_TOO_BIG, Delta, Event, Failed, Finished
@@ -45,7 +46,9 @@ async def events_of(
     try:
         match options.mode:
             case Mode.SSE if streamed:
-                stream: _Plain | OpenAIStream = _Plain(tags)
+                stream: _Plain | _Objects | OpenAIStream = _Plain(tags)
+            case Mode.RAW if streamed and path in media.PATHS:
+                stream = _Objects(tags)
             case _ if streamed and options.expects_chunks(path):
                 stream = OpenAIStream(tags, with_chunks=path in openai_requests.TEXT)
             case mode:
@@ -53,7 +56,9 @@ async def events_of(
                 output = await _whole(answer, options.max_answer_bytes)
                 if mode is Mode.JSON and output:
                     await _check_json(output)
-                yield Finished(output, tags)
+                # The media APIs pass on what a server has made, with its type.
+                kind = answer.content_type if path in media.PATHS else ""
+                yield Finished(output, tags, content_type=kind)
                 return
         async with aclosing(_data(answer, options.max_answer_bytes)) as whole_stream:
             async for data in whole_stream:
@@ -157,3 +162,24 @@ class _Plain:
     def end(self) -> list[Event]:
         """Return the last events of the job, at the end of the stream."""
         return [Finished(b"".join(self._pieces), self._tags)]
+
+
+class _Objects:
+    """A stream of a media API: each event is a line of the job's output, so that none is joined."""
+
+    def __init__(self, tags: Mapping[str, str]) -> None:
+        self.complete = False
+        self._tags = tags
+        self._events: list[bytes] = []
+
+    def add(self, data: bytes) -> list[Event]:
+        """Return the job's events for one event of the stream."""
+        if data == DONE:
+            self.complete = True
+            return []
+        self._events.append(b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n")
+        return [Delta(data.replace(b"\n", b" ") + b"\n")]
+
+    def end(self) -> list[Event]:
+        """Return the last events of the job, at the end of the stream."""
+        return [Finished(b"".join(self._events), self._tags, content_type="text/event-stream")]

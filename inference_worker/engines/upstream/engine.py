@@ -73,6 +73,8 @@ class UpstreamEngine(Engine):
     slots: the most jobs at once, unless the options have a smaller number.
     """
 
+    takes_forms = True
+
     def __init__(self, options: UpstreamOptions, *, slots: int) -> None:
         self._slots = min(slots, options.slots or slots)
         super().__init__(f"http:{_shown(options)}", capacity=self._slots)

@@ -24,7 +24,7 @@ _MOST_ESCAPES = 8
 _NO_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd\\?#]")
 
 #: The paths of the OpenAI API.
-_OPENAI = tuple(sorted(f"/{path}" for path in openai_requests.TEXT | openai_requests.VECTORS))
+_OPENAI = tuple(sorted(f"/{path}" for path in openai_requests.PATHS))
 
 
 class BadPath(ValueError):

@@ -53,7 +53,7 @@ class Asked:
 
 def read_asked(kind: Kind, body: bytes) -> Asked:
     """Read the body of a request; raises BadParameter."""
-    return asked_of(kind, _object(body))
+    return asked_of(kind, as_object(body))
 
 
 def asked_of(kind: Kind, wanted: Mapping[str, Any]) -> Asked:
@@ -82,14 +82,15 @@ def asked_of(kind: Kind, wanted: Mapping[str, Any]) -> Asked:
         kind=kind,
         service=service,
         model=model,
-        data=_written(passed_on),
+        data=written(passed_on),
         stream=stream,
         include_usage=_flag(options, "include_usage"),
         base64=encoding == "base64",
     )
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def as_object(body: bytes) -> dict[str, Any]:
+    """Return a body that is a JSON object; raises BadParameter."""
     try:
         wanted = json.loads(body, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
@@ -99,7 +100,8 @@ def _object(body: bytes) -> dict[str, Any]:
     return wanted
 
 
-def _written(passed_on: dict[str, Any]) -> bytes:
+def written(passed_on: dict[str, Any]) -> bytes:
+    """Return an object as JSON for an engine; raises BadParameter."""
     try:
         text = json.dumps(passed_on, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError):

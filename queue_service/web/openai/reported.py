@@ -17,7 +17,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 #: A sentence of our engines that begins with the parameter.
-_PARAMETER = re.compile(r"([A-Za-z_][A-Za-z0-9_.]{0,63}): expected ")
+_PARAMETER = re.compile(r"([A-Za-z_][A-Za-z0-9_.]{0,63}): expected |(/[^\s:]{1,128}): ")
 
 
 def read_error(body: bytes) -> Json | None:
@@ -64,4 +64,4 @@ def is_too_long(status: int, message: str) -> bool:
 def parameter_in(sentence: str) -> str | None:
     """Return the parameter that a sentence of our engines is about."""
     found = _PARAMETER.match(sentence)
-    return found[1] if found else None
+    return (found[1] or found[2]) if found else None

@@ -45,6 +45,19 @@ SCOPES: dict[tuple[str, str], set[Scope]] = {
 ADMIN = {
     (route.method, route.documented_path) for route in TABLE if isinstance(route.needs, Operator)
 }
+_MEDIA: dict[tuple[str, str], set[Scope]] = {
+    ("POST", "/v1/images/generations"): {Scope.SUBMIT},
+    ("POST", "/v1/images/edits"): {Scope.SUBMIT},
+    ("POST", "/v1/audio/transcriptions"): {Scope.SUBMIT},
+    ("POST", "/v1/audio/translations"): {Scope.SUBMIT},
+    ("POST", "/v1/audio/speech"): {Scope.SUBMIT},
+    ("POST", "/v1/videos"): {Scope.SUBMIT},
+    ("GET", "/v1/videos"): {Scope.SUBMIT, Scope.READ},
+    ("GET", "/v1/videos/{video}"): {Scope.SUBMIT, Scope.READ},
+    ("DELETE", "/v1/videos/{video}"): {Scope.SUBMIT},
+    ("GET", "/v1/videos/{video}/content"): {Scope.SUBMIT, Scope.READ},
+    ("POST", "/v1/videos/{video}/remix"): {Scope.SUBMIT},
+}
 #: What an operation of the EAS protocol needs beside the parameter that selects it.
 _QUERIES = {
     "end_stream": "_eos_=false",
@@ -68,8 +81,14 @@ def _eas() -> Iterator[tuple[tuple[str, str], set[Scope]]]:
 EAS = dict(_eas())
 _NAMES = {"{service}": "svc", "{model}": "svc", "{job}": "no-job", "{id}": "999", "{token}": "x"}
 _NAMES |= {"{file}": "no-file", "{batch}": "no-batch"}
+_NAMES |= {"{video}": "video_01234567-89ab-4def-a123-456789abcdef_svc"}
+_OF_OWNERS_ALONE = {"GET": ("/v1/videos",), "POST": ("/v1/videos/{video}/remix",)}
 _OF_OWNERS = ("/v1/files", "/v1/batches")
-_OPENAI = re.compile("/v1/(chat/completions|completions|embeddings)")
+_OPENAI = re.compile("/v1/(chat/completions|completions|embeddings|images/|audio/|videos$)")
+
+
+def _is_of_owners(method: str, path: str) -> bool:
+    return path.startswith(_OF_OWNERS) or path in _OF_OWNERS_ALONE.get(method, ())
 
 
 @dataclass
@@ -82,7 +101,7 @@ class Caller:
     async def status(self, method: str, path: str, token: str | None, said: str = "") -> int:
         headers = {} if token is None else {"Authorization": token}
         # Nothing to answer, and of what is refused something that would be.
-        asked = {name: said for name in ("messages", "prompt", "input")}
+        asked = {name: said for name in ("messages", "prompt", "input", "file")}
         body = {"model": "svc", **asked} if _OPENAI.match(path) else None
         async with self.session.request(
             method,
@@ -129,6 +148,7 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
     """Kept by hand, like "Who may do what" in PROTOCOL.md: a table alone must not widen a scope."""
     jobs = "/v1/services/{service}/jobs"
     expected: dict[tuple[str, str], set[Scope]] = {
+        **_MEDIA,
         ("POST", jobs): {Scope.SUBMIT},
         ("PUT", f"{jobs}/{{job}}"): {Scope.SUBMIT},
         ("GET", jobs): {Scope.READ},
@@ -237,7 +257,7 @@ async def test_a_token_opens_what_its_scope_is_for_and_nothing_else(
         ]
         opened += [
             # Files and batches are of no service.
-            (method, _path(path), scope in scopes and (here or path.startswith(_OF_OWNERS)))
+            (method, _path(path), scope in scopes and (here or _is_of_owners(method, path)))
             for (method, path), scopes in SCOPES.items()
             if not path.startswith("/v1/models")
         ]

@@ -152,14 +152,17 @@ def test_every_path_below_v1_but_the_other_apis_is_answered_in_openai_s_format()
     ours = {route.path for route in TABLE if route.path.startswith("/v1/")}
     inside = {path for path in ours if ERRORS.paths.match(path)}
     assert {path.split("/")[2] for path in inside} == {
+        "audio",
         "batches",
         "chat",
         "completions",
         "embeddings",
         "models",
         "files",
+        "images",
+        "videos",
     }
-    for path in ("/v1", "/v1/responses", "/v1/servicesx", "/v1/audio/speech"):
+    for path in ("/v1", "/v1/responses", "/v1/servicesx", "/v1/audio/voices"):
         assert ERRORS.paths.match(path)
     for path in ("/v1x", "/api/v1/models", "/v1/services", "/v1/services/a/b", "/v1/tokens/x"):
         assert not ERRORS.paths.match(path)

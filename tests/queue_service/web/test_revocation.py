@@ -68,11 +68,17 @@ class Client:
             assert not said, read
         assert said in read
 
+    async def slow_form(self, path: str) -> None:
+        """Upload a form that never ends."""
+        await self._upload("POST", path, b"--x\r\n", {"Content-Type": FORM})
+
     async def slow_body(self, method: str, path: str, **headers: str) -> None:
         """Upload what never ends."""
+        await self._upload(method, path, b'{"input": ', headers)
 
+    async def _upload(self, method: str, path: str, begin: bytes, headers: dict[str, str]) -> None:
         async def body() -> AsyncIterator[bytes]:
-            yield b'{"input": '
+            yield begin
             await asyncio.Event().wait()
 
         await self.refused(method, path, data=body(), headers=headers)
@@ -137,17 +143,38 @@ class Client:
                 ),
                 self.slow_body("POST", "/v1/chat/completions"),
             ],
+            **self._media(),
             ("POST", "/v1/files"): [
                 self.slow_body("POST", "/v1/files"),
                 self.slow_body("POST", "/v1/files", **{"Content-Type": FORM}),
             ],
             ("POST", "/v1/batches"): [self.slow_body("POST", "/v1/batches")],
-            ("POST", "/v1/completions"): [
-                self.refused("POST", "/v1/completions", json={"model": "svc", "prompt": "hi"})
-            ],
             ("POST", "/v1/embeddings"): [
                 self.refused("POST", "/v1/embeddings", json={"model": "svc", "input": "hi"})
             ],
+        }
+
+    def _media(self) -> dict[tuple[str, str], list[Awaitable[None]]]:
+        """Whatever lasts of the media APIs: their bodies, and the wait for a result."""
+        asked = {"model": "svc", "prompt": "a", "input": "a", "file": "a"}
+        waits = ["images/generations", "images/edits", "audio/speech"]
+        waits += ["audio/transcriptions", "audio/translations"]
+        return {
+            ("POST", "/v1/videos"): [
+                self.slow_body("POST", "/v1/videos"),
+                self.slow_form("/v1/videos"),
+            ],
+            ("POST", "/v1/completions"): [
+                self.refused("POST", "/v1/completions", json={"model": "svc", "prompt": "hi"})
+            ],
+            **{
+                ("POST", f"/v1/{path}"): [
+                    self.slow_body("POST", f"/v1/{path}"),
+                    self.slow_form(f"/v1/{path}"),
+                    self.refused("POST", f"/v1/{path}", json=asked),
+                ]
+                for path in waits
+            },
         }
 
     def as_an_operator(self) -> dict[tuple[str, str], list[Awaitable[None]]]:

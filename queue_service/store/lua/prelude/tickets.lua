@@ -3,7 +3,7 @@
 --
 -- A ticket is a JSON object: put_at, keep_ms (how long its result is kept, 0 until it is read), told_ms
 -- (how long the ticket is kept when there is no result any more), options (as they came), retry (its
--- own policy, as store/ticket.py writes it), and later
+-- own policy, as store/ticket.py writes it), about (for the API that put it), and later
 -- delayed (where it waits in `delayed`, with its lane), started_at, worker, attempt, stopping_at,
 -- progress (JSON, as the engine told it last) and progress_of (the attempt that told it),
 -- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.
