@@ -44,13 +44,17 @@ check: lint types layers lua test
 
 ## test: every test, in three processes; those that need a Docker engine skip where none runs
 .PHONY: test
-test: $(VENV)/dev.stamp $(VENV)/model.stamp
+test: $(VENV)/dev.stamp $(VENV)/model.stamp $(VENV)/moto.stamp
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 ## test-cpu: which tests use the processor most: ARGS=tests/deploy
 .PHONY: test-cpu
 test-cpu: $(VENV)/dev.stamp $(VENV)/model.stamp
 	$(BIN)/python -m pytest -p tests.cpu_times -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+## s3-server: moto's server for the tests of files in S3, in an environment of its own
+.PHONY: s3-server
+s3-server: $(VENV)/moto.stamp
 
 ## quick: the tests that need no other process, with a Redis inside the test run: under a minute
 .PHONY: quick
@@ -177,6 +181,13 @@ $(VENV)/run.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
 $(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
 	@echo "penstock: installing the packages and the development tools (about a minute)"
 	@$(PIP) -e '.[dev]'
+	@touch $@
+
+# In an environment of its own: botocore, which moto needs, wants an older python-dateutil.
+$(VENV)/moto.stamp: $(VENV)/venv.stamp tests/s3_server_constraints.txt
+	@echo "penstock: installing moto's server, for the tests of files in S3"
+	@$(BIN)/python -m venv $(VENV)/moto
+	@$(VENV)/moto/bin/pip --disable-pip-version-check install -qq -c tests/s3_server_constraints.txt 'moto[s3]' flask flask-cors
 	@touch $@
 
 # torch goes first and by its exact version: where the package index or a local folder offers a

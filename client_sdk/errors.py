@@ -28,6 +28,7 @@
     │   └── QuotaExceeded       429: the token puts too fast, or has too many waiting entries
     ├── Unavailable             502, 503, 504: no backend could respond
     │   ├── StoreUnavailable    503: Redis is unreachable
+    │   │   ├── FilesUnavailable 503: the service cannot reach its storage of files
     │   │   └── OutcomeUnknown  503: the request may or may not have been executed
     │   ├── ServiceStopped      503: the service is stopped and accepts nothing
     │   └── Draining            503: this replica is stopping
@@ -276,6 +277,12 @@ class StoreUnavailable(Unavailable):
     """The service is running, but cannot reach its store."""
 
     code = Code.STORE_UNAVAILABLE
+
+
+class FilesUnavailable(StoreUnavailable):
+    """The service is running, but cannot reach its storage of files."""
+
+    code = Code.FILES_UNAVAILABLE
 
 
 class ServiceStopped(Unavailable):

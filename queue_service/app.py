@@ -22,6 +22,7 @@ from queue_service.service.batches.desk import BatchLimits, Desk
 from queue_service.service.batches.folder import BatchFolders
 from queue_service.service.files import FileLimits, Files
 from queue_service.service.services import Services
+from queue_service.settings.files_url import read_files_url
 from queue_service.settings.process import Durability, Settings
 from queue_service.store.batch_index import BatchIndex
 from queue_service.store.connection import confirmation_for, connect
@@ -29,6 +30,8 @@ from queue_service.store.file_folder import FileFolder
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import FileIndex
 from queue_service.store.keys import Keys
+from queue_service.store.s3_contents import S3Address, S3Contents
+from queue_service.store.s3_uploads import Keys as StorageKeys
 from queue_service.store.scripts import Scripts
 from queue_service.web import routes
 from queue_service.web.address import Addresses
@@ -107,12 +110,7 @@ async def _run_services(app: web.Application) -> AsyncIterator[None]:
 
 
 def _files(settings: Settings, scripts: Scripts) -> Files:
-    """Raises BadFileFolder."""
-    folder = None
-    if settings.files_dir:
-        durable = settings.durability is not Durability.MEMORY
-        folder = FileFolder(Path(settings.files_dir), durable=durable)
-        folder.prepare()
+    """Raises BadFileFolder, or the OSError of the file with the secret key."""
     mib = 1024 * 1024
     limits = FileLimits(
         file_bytes=settings.max_file_mb * mib,
@@ -124,7 +122,29 @@ def _files(settings: Settings, scripts: Scripts) -> Files:
     def holders(service: str, incarnation: int) -> FileHolders:
         return FileHolders(scripts, Keys(settings.key_prefix, service, incarnation))
 
-    return Files(FileIndex(scripts, key_prefix=settings.key_prefix), folder, limits, holders)
+    index = FileIndex(scripts, key_prefix=settings.key_prefix)
+    return Files(index, _contents(settings), limits, holders)
+
+
+def _contents(settings: Settings) -> FileFolder | S3Contents | None:
+    if settings.files_url:
+        url, access_key = read_files_url(settings.files_url), settings.files_access_key
+        address = S3Address(
+            url.bucket,
+            url.prefix,
+            endpoint=settings.files_endpoint,
+            public_endpoint=settings.files_public_endpoint,
+            region=settings.files_region,
+            virtual_hosts=settings.files_virtual_hosts,
+            keys=StorageKeys(access_key, settings.files_secret()) if access_key else None,
+        )
+        return S3Contents(address, most_bytes=settings.max_file_mb * 1024 * 1024)
+    if not settings.files_dir:
+        return None
+    durable = settings.durability is not Durability.MEMORY
+    folder = FileFolder(Path(settings.files_dir), durable=durable)
+    folder.prepare()
+    return folder
 
 
 async def _run_files(app: web.Application) -> AsyncIterator[None]:

@@ -19,7 +19,7 @@
     ├── ForeignEntry         the result is for an entry that this worker does not hold
     ├── AmbiguousId          several owners have a job with this id
     ├── NotInLineYet         a job that waits for its `not_before` has the request id
-    ├── file errors          of queue_service/service/file_errors.py
+    ├── file errors          of service/file_errors.py and store/s3_errors.py
     ├── NoSuchPath           the path does not exist
     ├── MethodNotAllowed     the path does not support the method
     ├── BadParameter         a parameter, header or field is invalid

@@ -8,6 +8,7 @@
     start_service  starts `python -m queue_service`; called twice it gives two on one Redis
     start_worker   starts `python -m inference_worker` for a service
     serve          serves the queue service in this process, on a free port
+    bucket         S3-compatible storage, which can fail
 
 What was started is stopped after the test, workers first.  Between workers and services the leak
 check of `tests/leaks.py` looks at Redis.  A process that does not end by SIGTERM fails the test.
@@ -56,6 +57,7 @@ from tests.running import (
     service_env,
     worker_env,
 )
+from tests.s3_server import bucket, storage_url  # noqa: F401
 from tests.scheduling import AloneLast, is_alone
 from tests.waiting import wait_until
 

@@ -73,7 +73,16 @@ REAL_REDIS = "real_redis"
 
 #: The fixtures that start processes, or a whole queue service in this one.
 _STARTERS = frozenset(
-    {"redis_server", "start_service", "start_worker", "start_up", "make_node", "processes", "serve"}
+    {
+        "redis_server",
+        "start_service",
+        "start_worker",
+        "start_up",
+        "make_node",
+        "processes",
+        "serve",
+        "storage_url",
+    }
 )
 
 #: What Python reports when a process is about to start.

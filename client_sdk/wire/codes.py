@@ -21,6 +21,7 @@ class Code(StrEnum):
     FRAME_TOO_BIG = "FRAME_TOO_BIG"  # the payload or the file is above its limit
     QUEUE_FULL = "QUEUE_FULL"  # the queue is full
     FILES_FULL = "FILES_FULL"  # the disk or the limit of files has no room for this file
+    FILES_UNAVAILABLE = "FILES_UNAVAILABLE"  # the storage of files does not answer; try again
     NO_FILE_STORE = "NO_FILE_STORE"  # the service is not set up to keep files
     # The token puts too fast, has too many waiting entries, or sends too much at once.
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"

@@ -14,13 +14,15 @@ import copy
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.errors import FrameTooBig, ServiceError
+from queue_service.service.file_content import StoredContent
 from queue_service.service.file_errors import NoSuchFile
-from queue_service.service.files import OF_ENTRIES, UNHELD_S, About, FileOwner, Files, Upload
+from queue_service.service.file_terms import OF_ENTRIES, About, FileOwner
+from queue_service.service.file_upload import Upload
+from queue_service.service.files import UNHELD_S, Files
 from queue_service.store.entry import Entry, NewEntry
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import StoredFile
@@ -167,22 +169,17 @@ class PayloadFiles:
             raise NoSuchFile(file_id)
         return _of_entry(file, is_payload=True)
 
-    def path(self, file: FileOfEntry) -> Path:
-        """Return where the content is; raises NoSuchFile when it is not there."""
-        return self._files.content_path(file.id)
+    async def content(self, file: FileOfEntry) -> StoredContent:
+        """Return a content; raises NoSuchFile when it is not there."""
+        return await self._files.content(file.id)
 
     async def read(self, file: FileOfEntry) -> bytes:
         """Return a whole content; raises NoSuchFile.  The caller knows that it fits into memory."""
-        path = self.path(file)
-        try:
-            return await asyncio.to_thread(path.read_bytes)
-        except OSError as error:
-            log.error("The content of file %s cannot be read: %s", file.id, error)
-            raise NoSuchFile(file.id) from error
+        return await (await self.content(file)).whole()
 
     async def beginning(self, file: FileOfEntry, most_bytes: int) -> bytes:
         """Return the first bytes of a content; raises NoSuchFile."""
-        return await asyncio.to_thread(_read, self.path(file), most_bytes)
+        return await (await self.content(file)).beginning(most_bytes)
 
     async def with_beginning(self, entry: Entry, most_bytes: int) -> Entry:
         """Return an entry with so much of its payload as its data, wherever the payload is."""
@@ -229,11 +226,6 @@ class PayloadFiles:
         """Remove every file: the service and its entries are gone."""
         if self.are_kept:
             await self._files.remove_all_of(self._owner)
-
-
-def _read(path: Path, most_bytes: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(most_bytes)
 
 
 def _of_entry(file: StoredFile, *, is_payload: bool) -> FileOfEntry:

@@ -244,7 +244,7 @@ class Service:
         wanted, process = self.description.settings, self._settings
         queue = wanted.sink if role == "sink" else wanted.input
         entries, payload_bytes = capacity(wanted, role)
-        if not process.files_dir:
+        if not process.keeps_files:
             return Limits(entries, payload_bytes, place_bytes=place_bytes(queue))
         inline_bytes = process.inline_kb * 1024
         if queue.max_length is not None:

@@ -17,11 +17,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from client_sdk.setting_names import in_any_case
 from client_sdk.wire.browsers import read_hosts, read_networks, read_origins
 from queue_service.settings.redis_address import read_redis_url
+from queue_service.settings.s3 import S3Settings
 from queue_service.settings.service import ServiceSettings
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -42,7 +43,7 @@ class Durability(StrEnum):
     REPLICATED = "replicated"  # and `durability_replicas` replicas have it
 
 
-class Settings(BaseSettings):
+class Settings(S3Settings):
     """All settings of `python -m queue_service`."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore", frozen=True)
@@ -230,7 +231,7 @@ class Settings(BaseSettings):
         "",
         description=(
             "Folder for uploaded files, which all replicas share; empty means that this service "
-            "keeps no files."
+            "keeps no files, unless it has a `files_url`."
         ),
     )
     inline_kb: int = Field(
@@ -320,6 +321,11 @@ class Settings(BaseSettings):
         ),
     )
     log_json: bool = Field(False, description="Log lines as JSON.")
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether there is a place for files."""
+        return bool(self.files_dir or self.files_url)
 
     @field_validator("allowed_hosts", "allowed_origins", "trusted_proxies")
     @classmethod

@@ -6,15 +6,19 @@
 | `<prefix>:{*files}:expiry`    | sorted set | file id -> when it expires, ms since 1970  |
 | `<prefix>:{*files}:bytes`     | hash       | `=<owner>` -> bytes of its files; `=` -> of all |
 | `<prefix>:{*files}:of:<owner>`| sorted set | file id -> its number, in order of creation|
+| `<prefix>:{*files}:shared`    | hash       | content -> how many further files have it  |
 
 The number is a counter in the field `#number` of `bytes`: times may be equal.  A file exists while
 it is in the index.  Its content is written before that, and removed after it has left.
+
+A content has the id of its first file.  In a folder every file has a content of its own, because a
+file system knows second names; in S3, which does not, files may share one (`StoredFile.content`).
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -27,7 +31,8 @@ from queue_service.store.scripts import Scripts
 class StoredFile:
     """One file.
 
-    owner: see service/files.py.  sha256: of the content, hexadecimal.  Times are since 1970.
+    owner: see service/file_terms.py.  sha256: of the content, hexadecimal.  Times are since 1970.
+    content: whose content it shares; "" if it has its own.
     """
 
     id: str
@@ -39,6 +44,12 @@ class StoredFile:
     sha256: str
     created_at_ms: int
     expires_at_ms: int
+    content: str = ""
+
+    @property
+    def content_id(self) -> str:
+        """The id of its content."""
+        return self.content or self.id
 
 
 class Added(StrEnum):
@@ -47,6 +58,15 @@ class Added(StrEnum):
     OK = "ok"
     FULL = "full"  # all files together have reached their limit
     SHARE = "share"  # this owner's have reached theirs
+    GONE = "gone"  # nothing has the content any more that it was to share
+
+
+class Removed(IntEnum):
+    """The outcome of removing a file; false if there was none."""
+
+    NOTHING = 0
+    LAST = 1  # nothing else has its content
+    SHARED = 2  # another file still has its content
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +85,7 @@ class FileIndex:
         base = f"{key_prefix}:{{*files}}"
         self._files, self._expiry = f"{base}:files", f"{base}:expiry"
         self._bytes, self._of = f"{base}:bytes", f"{base}:of:"
+        self._shared = f"{base}:shared"
 
     async def add(self, file: StoredFile, *, limit_bytes: int) -> Added:
         """Add a file, unless the limit of all files or of this owner is reached.
@@ -74,17 +95,28 @@ class FileIndex:
         arguments = [
             file.id,
             file.owner,
-            json.dumps(asdict(file)),
+            _text(file),
             file.expires_at_ms,
             file.size_bytes,
             limit_bytes,
+            file.content,
         ]
         return Added((await self._scripts.ask("add_file", self._keys(file), arguments)).decode())
 
-    async def remove(self, file: StoredFile) -> bool:
-        """Remove a file; False when it was gone."""
-        keys, arguments = self._keys(file), [file.id, file.owner, file.size_bytes]
-        return bool(await self._scripts.ask("remove_file", keys, arguments))
+    async def remove(self, file: StoredFile) -> Removed:
+        """Remove a file, and say whether its content is still needed."""
+        keys, arguments = self._keys(file), [file.id, file.owner, file.size_bytes, file.content]
+        return Removed(await self._scripts.ask("remove_file", keys, arguments))
+
+    async def are_needed(self, content_ids: Sequence[str]) -> list[bool]:
+        """Say of each content whether a file has it."""
+        if not content_ids:
+            return []
+        own = await self._ask("HMGET", self._files, *content_ids)
+        # Afterwards: a file that is removed in between counts as one that was there.
+        shared = await self._ask("HMGET", self._shared, *content_ids)
+        pairs = zip(own, shared, strict=True)
+        return [text is not None or count is not None for text, count in pairs]
 
     async def find(self, file_ids: Sequence[str]) -> list[StoredFile | None]:
         """Return these files; None for one that does not exist."""
@@ -128,10 +160,18 @@ class FileIndex:
         return Usage(int(own or 0), int(total or 0))
 
     def _keys(self, file: StoredFile) -> list[str]:
-        return [self._files, self._expiry, self._bytes, self._of + file.owner]
+        return [self._files, self._expiry, self._bytes, self._of + file.owner, self._shared]
 
     async def _ask(self, *command: Any) -> Any:
         try:
             return await self._scripts.command(self._files, *command)
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable("files", str(error)) from error
+
+
+def _text(file: StoredFile) -> str:
+    """Return a file as JSON; one with a content of its own as older versions read it."""
+    fields = asdict(file)
+    if not file.content:
+        del fields["content"]
+    return json.dumps(fields)

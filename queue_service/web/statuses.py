@@ -8,6 +8,7 @@ from queue_service.service import file_errors
 from queue_service.service.batches import errors as batch_errors
 from queue_service.service.interfaces import InvalidInput
 from queue_service.service.leaving import NoSuchWorker
+from queue_service.store.s3_errors import FilesUnavailable
 from queue_service.web.websocket import UpgradeRequired
 
 #: EAS responses carry no Retry-After: the EAS SDK obeys it with 36 requests for one.
@@ -56,6 +57,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.QueueEnded: 409,
     errors.Draining: 503,
     errors.StoreUnavailable: 503,
+    FilesUnavailable: 503,
     errors.OutcomeUnknown: 503,
     errors.NewerFormat: 503,
     errors.StoreError: 500,

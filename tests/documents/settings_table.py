@@ -59,7 +59,9 @@ def with_tables(text: str) -> str:
 def rows(model: type[BaseModel]) -> Iterator[str]:
     """Yield one row for each field of `model`."""
     prefix = str(model.model_config.get("env_prefix", ""))
-    for name, field in model.model_fields.items():
+    # Those of a base class come last.
+    own = model.__annotations__
+    for name, field in sorted(model.model_fields.items(), key=lambda pair: pair[0] not in own):
         shown = (prefix + name).upper() if prefix else name
         default = _default(field)
         yield f"| `{shown}` | {f'`{default}`' if default else ''} | {field.description or ''} |"

@@ -18,7 +18,7 @@ from queue_service.service.batches.desk import Desk
 from queue_service.service.batches.errors import BatchEnded, NoSuchBatch, TooManyBatches
 from queue_service.service.batches.feeder import LEASE_MS, Feeder, LeaseLost
 from queue_service.service.batches.folder import BatchFolders
-from queue_service.service.batches.plan import first_line
+from queue_service.service.batches.plan import first_line, first_line_of
 from queue_service.service.batches.publishing import in_threads
 from queue_service.service.file_errors import NoFileStore, NoSuchFile
 from queue_service.service.files import FileOwner
@@ -71,9 +71,11 @@ class Batches:
 
     async def first_line(self, file: StoredFile) -> bytes:
         """Return the first line of an input file; raises NoSuchFile."""
-        path = self._desk.files.content_path(file.id)
+        content = await self._desk.files.content(file.id)
+        if content.path is None:
+            return await first_line_of(content.pieces())
         try:
-            return await asyncio.to_thread(first_line, path)
+            return await asyncio.to_thread(first_line, content.path)
         except FileNotFoundError:
             raise NoSuchFile(file.id) from None
 
@@ -97,8 +99,14 @@ class Batches:
             kept_s=wanted.kept_s,
         )
         folder = self._folders().of(about.id)
+        content = await self._desk.files.content(file.id)
         try:
-            await asyncio.to_thread(folder.begin, self._desk.files.content_path(file.id))
+            if content.path is None:
+                # The folder is of no batch until the index has it, so a killed copy is removed.
+                await asyncio.to_thread(folder.make)
+                await content.copy_to(folder.input)
+            else:
+                await asyncio.to_thread(folder.begin, content.path)
         except FileNotFoundError:
             raise NoSuchFile(file.id) from None
         state = State().becomes(Status.VALIDATING, now_ms)

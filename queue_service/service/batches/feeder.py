@@ -163,7 +163,7 @@ class Feeder:
             format=self._desk.format,
             epoch=self._lease.epoch,
             commit=self._store,
-            check_room=partial(self._desk.files.check_room, FileOwner(self._about.owner)),
+            check_room=partial(self._desk.files.room.check, FileOwner(self._about.owner)),
             bell=self._bell,
             may_submit=lambda: not service.stopped,
             must_stop=lambda: self._stop_code() is not None or not self._is_there(service),

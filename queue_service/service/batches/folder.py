@@ -40,7 +40,7 @@ class BatchFolder:
 
     def begin(self, content: Path) -> None:
         """Keep the input: its file may be deleted while the batch runs.  Raises OSError."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.make()
         try:
             os.link(content, self.input)
         except FileNotFoundError:
@@ -50,6 +50,10 @@ class BatchFolder:
             copy = self.path / f"input-{secrets.token_hex(4)}"
             shutil.copyfile(content, copy)
             copy.rename(self.input)
+
+    def make(self) -> None:
+        """Make the folder; raises OSError."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remove(self) -> None:
         """Remove everything; what is not there is no error."""

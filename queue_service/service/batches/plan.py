@@ -11,7 +11,7 @@ import hashlib
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -113,6 +113,16 @@ def first_line(path: Path) -> bytes:
     """Return the first line that is not empty, b"" if there is none; raises OSError."""
     with path.open("rb") as file:
         return next((text for _, text in _read(file)), b"")
+
+
+async def first_line_of(pieces: AsyncIterator[bytes]) -> bytes:
+    """Return the first line that is not empty, as far as a line may go; b"" if there is none."""
+    begun = b""
+    async for piece in pieces:
+        begun = (begun + piece).lstrip(b"\r\n ")
+        if b"\n" in begun or len(begun) > MAX_LINE_BYTES:
+            break
+    return begun.partition(b"\n")[0][: MAX_LINE_BYTES + 1]
 
 
 def prefix_of(text: str, first: str) -> bytes:

@@ -10,6 +10,7 @@ from queue_service.service.files import FileOwner
 from queue_service.store.batch import Batch
 from queue_service.web.batches.described import described, listed
 from queue_service.web.connection import begin_stream, write_piece
+from queue_service.web.file_response import content_response
 from queue_service.web.keys import BATCHES, FILES
 from queue_service.web.parameters import Parameters
 from queue_service.web.strict_json import json_response
@@ -66,9 +67,8 @@ async def _send(
         files, about = request.app[FILES], batch.about
         file_id = about.output_file_id if kind == parts.OUTPUT else about.error_file_id
         file = await files.find(owner, file_id)
-        return web.FileResponse(
-            files.content_path(file.id), headers={**headers, "Content-Type": _JSON_LINES}
-        )
+        content = await files.content(file.id)
+        return await content_response(request, content, {**headers, "Content-Type": _JSON_LINES})
     size_bytes = parts.committed_bytes(batch.state.parts, kind)
     start = _start_in(request, size_bytes)
     pieces = request.app[BATCHES].output(batch, kind, start=start or 0)

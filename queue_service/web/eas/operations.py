@@ -29,7 +29,7 @@ from queue_service.web.eas.render import (
 )
 from queue_service.web.eas.stream import stream
 from queue_service.web.eas.watch import watch_over_websocket
-from queue_service.web.file_response import WholeFile
+from queue_service.web.file_response import WholeFile, content_response
 from queue_service.web.keys import REQUEST_IDS, SERVICES, SETTINGS
 from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.payload import receiving
@@ -180,7 +180,9 @@ async def get(request: web.Request, reader: Reader, parameters: Parameters) -> w
         file = shown[0].payload_file if raw and shown else None
         if file is not None:
             headers = raw_headers(shown[0], with_owner=reader.shows_owner)
-            response: web.StreamResponse = _file_response(queue, file, headers, whole=delete)
+            response: web.StreamResponse = await _file_response(
+                request, queue, file, headers, whole=delete
+            )
         else:
             response = render_entries(
                 shown, raw=raw, protobuf=protobuf, with_owner=reader.shows_owner
@@ -199,16 +201,14 @@ async def get(request: web.Request, reader: Reader, parameters: Parameters) -> w
     return response
 
 
-def _file_response(
-    queue: Queue, file: FileOfEntry, headers: dict[str, str], *, whole: bool
+async def _file_response(
+    request: web.Request, queue: Queue, file: FileOfEntry, headers: dict[str, str], *, whole: bool
 ) -> web.StreamResponse:
-    path = queue.files.path(file)
+    content = await queue.files.content(file)
     headers = {**headers, "Content-Type": "application/octet-stream"}
-    return (
-        WholeFile(path, file.size_bytes, headers)
-        if whole
-        else web.FileResponse(path, headers=headers)
-    )
+    if whole:
+        return WholeFile(content, file.size_bytes, headers)
+    return await content_response(request, content, headers)
 
 
 def deletes_by_default(request: web.Request, queue: Queue) -> bool:

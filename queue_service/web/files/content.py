@@ -3,15 +3,16 @@
 from aiohttp import web
 
 from queue_service.service.files import FileOwner
-from queue_service.web.file_response import file_headers
+from queue_service.web.file_response import content_response, file_headers
 from queue_service.web.keys import FILES
 
 
 async def get_content(request: web.Request, owner: FileOwner) -> web.StreamResponse:
-    """Send the content; `Range`, `If-Range`, `If-None-Match` and `If-Match` are obeyed."""
+    """Send the content, or its address in the storage; `Range` and conditions are obeyed."""
     files = request.app[FILES]
     file = await files.find(owner, request.match_info["file"])
     headers = file_headers(
         content_type=file.content_type, filename=file.filename, sha256=file.sha256
     )
-    return web.FileResponse(files.content_path(file.id), headers=headers)
+    content = await files.content(file.id)
+    return await content_response(request, content, headers, may_redirect=True)

@@ -12,6 +12,7 @@ from queue_service.store.entry import Entry, Filter, Read
 from queue_service.store.ticket import Seen, State
 from queue_service.web.file_response import (
     SAFE_HEADERS,
+    content_response,
     disposition,
     file_headers,
     media_type,
@@ -61,7 +62,7 @@ async def answer_with_result(
         if known & {str(seen.result_index), "*"}:
             return web.Response(status=304, headers={"ETag": etag})
         if entry := await _read(service, seen):
-            return _render(service, entry, {**headers, "ETag": etag})
+            return await _render(request, service, entry, {**headers, "ETag": etag})
     if seen.state is State.SUCCEEDED:
         if seen.ticket.get("empty"):
             return web.Response(status=204, headers=headers)
@@ -116,7 +117,9 @@ def _error(seen: Seen, detail: str) -> dict[str, object] | None:
     return error and {**error, "message": detail}
 
 
-def _render(service: Service, entry: Entry, headers: dict[str, str]) -> web.StreamResponse:
+async def _render(
+    request: web.Request, service: Service, entry: Entry, headers: dict[str, str]
+) -> web.StreamResponse:
     headers |= {
         names.REQUEST_ID_HEADER: header_text(entry.request_id),
         names.INDEX_HEADER: str(entry.index),
@@ -130,7 +133,8 @@ def _render(service: Service, entry: Entry, headers: dict[str, str]) -> web.Stre
             content_type=kind or file.content_type, filename=file.filename, sha256=file.sha256
         )
         # It answers a range with a part, and has an ETag of its own.
-        return web.FileResponse(service.files.path(file), headers={**headers, **about})
+        content = await service.files.content(file)
+        return await content_response(request, content, {**headers, **about}, may_redirect=True)
     if kind:
         headers["Content-Disposition"] = disposition(kind)
     body, kind = entry.data, kind or kind_of(entry.data)

@@ -20,6 +20,7 @@ from queue_service.web.body import let_go_of_body
 from queue_service.web.file_response import (
     SAFE_HEADERS,
     PartOfBytes,
+    content_response,
     disposition,
     file_headers,
     media_type,
@@ -95,7 +96,7 @@ async def get_content(request: web.Request, somewhere: CallerSomewhere) -> web.S
     entry = await _result(caller.service, seen)
     if seen.state is not State.SUCCEEDED or entry is None:
         raise failure(seen, entry)
-    return _content(request, caller.service, entry)
+    return await _content(request, caller.service, entry)
 
 
 async def list_videos(request: web.Request, somewhere: CallerSomewhere) -> web.Response:
@@ -182,13 +183,14 @@ async def _result(service: Service, seen: Seen) -> Entry | None:
     return next(iter(await service.sink.get(read)), None)
 
 
-def _content(request: web.Request, service: Service, entry: Entry) -> web.StreamResponse:
+async def _content(request: web.Request, service: Service, entry: Entry) -> web.StreamResponse:
     kind = media_type(entry.tags().get(names.CONTENT_TYPE_TAG, ""))
     if (file := entry.payload_file) is not None:
         headers = file_headers(
             content_type=kind or file.content_type, filename=file.filename, sha256=file.sha256
         )
-        return web.FileResponse(service.files.path(file), headers={**headers, **_headers(request)})
+        content = await service.files.content(file)
+        return await content_response(request, content, {**headers, **_headers(request)})
     kind = kind or _UNNAMED
     headers = {"Content-Type": kind, "Content-Disposition": disposition(kind), **SAFE_HEADERS}
     return PartOfBytes(entry.data, request, {**headers, **_headers(request)})

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from queue_service.errors import BadParameter
 from queue_service.web.body import read_pieces
-from queue_service.web.file_response import file_headers
+from queue_service.web.file_response import content_response, file_headers
 from queue_service.web.keys import SETTINGS
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
@@ -20,7 +20,8 @@ async def get_content(request: web.Request, caller: Caller) -> web.StreamRespons
     headers = file_headers(
         content_type=file.content_type, filename=file.filename, sha256=file.sha256
     )
-    return web.FileResponse(files.path(file), headers=headers)
+    content = await files.content(file)
+    return await content_response(request, content, headers, may_redirect=True)
 
 
 async def post_content(request: web.Request, caller: Caller) -> web.Response:

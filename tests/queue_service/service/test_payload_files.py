@@ -118,7 +118,7 @@ async def test_a_link_survives_the_upload_and_a_sweep(place: Place) -> None:
     await place.shop.store.put(NewEntry("one", b"{}", files=(linked,)))
     await place.files.delete(owner, uploaded.id)
     await place.files.sweep()
-    assert place.payloads.path(linked).read_bytes() == b"a picture"
+    assert await place.payloads.read(linked) == b"a picture"
     assert (linked.content_type, linked.filename) == ("image/png", "cat.png")
 
 

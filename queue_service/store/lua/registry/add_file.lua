@@ -1,10 +1,11 @@
 -- add_file: add a file, whose content is complete, to the index.
 --
--- keys     1  the files    2  their times    3  bytes    4  those of this owner
+-- keys     1  the files    2  their times    3  bytes    4  those of this owner    5  shared contents
 --                                                          (see file_index.py)
 -- argv     1  id    2  owner    3  what is known of it    4  when it expires, ms    5  size in bytes
---          6  the most bytes of all files, "0" for no limit
--- returns  "ok", "full" when all files have too many bytes, "share" when this owner's have
+--          6  the most bytes of all files, "0" for no limit    7  whose content it shares, or ""
+-- returns  "ok", "full" when all files have too many bytes, "share" when this owner's have, "gone" when no
+--          file has the content any more that it was to share
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
     return 'ok'
 end
@@ -19,6 +20,13 @@ if limit > 0 then
     if own + size > (limit - (total - own)) * 0.8 then
         return 'share'
     end
+end
+if ARGV[7] ~= '' then
+    local is_there = redis.call('HEXISTS', KEYS[1], ARGV[7]) + redis.call('HEXISTS', KEYS[5], ARGV[7])
+    if is_there == 0 then
+        return 'gone'
+    end
+    redis.call('HINCRBY', KEYS[5], ARGV[7], 1)
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])

@@ -1,9 +1,9 @@
 -- remove_file: remove a file from the index.
 --
--- keys     1  the files    2  their times    3  bytes    4  those of this owner
+-- keys     1  the files    2  their times    3  bytes    4  those of this owner    5  shared contents
 --                                                          (see file_index.py)
--- argv     1  id    2  owner    3  size in bytes
--- returns  1, or 0 when it was not there
+-- argv     1  id    2  owner    3  size in bytes    4  whose content it shares, or ""
+-- returns  0 when it was not there, 1 when nothing has its content any more, 2 when another file has
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then
     return 0
 end
@@ -18,4 +18,12 @@ if redis.call('HLEN', KEYS[1]) == 0 then
     -- The numbers may begin again.
     redis.call('HDEL', KEYS[3], '#number')
 end
-return 1
+local content = ARGV[4]
+if content == '' then
+    return redis.call('HEXISTS', KEYS[5], ARGV[1]) == 1 and 2 or 1
+end
+if redis.call('HINCRBY', KEYS[5], content, -1) > 0 then
+    return 2
+end
+redis.call('HDEL', KEYS[5], content)
+return redis.call('HEXISTS', KEYS[1], content) == 1 and 2 or 1

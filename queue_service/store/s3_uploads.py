@@ -1,0 +1,207 @@
+"""Uploads to S3 that a killed process has left unfinished: found, and ended.
+
+They are in no list of objects, and cost as much.  obstore has no call for them, so these three
+requests are signed here (AWS Signature Version 4).
+"""
+
+import hashlib
+import hmac
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from urllib.parse import quote, urlsplit
+from xml.etree import ElementTree
+
+import aiohttp
+from yarl import URL
+
+from queue_service.store.s3_errors import FilesUnavailable
+
+log = logging.getLogger(__name__)
+
+#: The longest answer, in seconds.
+ANSWER_S = 30.0
+#: The most of an answer that is read, in bytes: a list of 1000 uploads has a third of it.
+MOST_ANSWER_BYTES = 4 * 1024 * 1024
+
+_EMPTY: Final = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What requests are signed with.  session_token: "" for keys that do not expire."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
+
+    @classmethod
+    def of_environment(cls) -> "Keys | None":
+        """Return the keys of the AWS_* variables; None if there are none."""
+        access, secret = (
+            os.environ.get("AWS_ACCESS_KEY_ID"),
+            os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        )
+        if not access or not secret:
+            return None
+        return cls(access, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfinished:
+    key: str
+    upload_id: str
+    began_at: datetime
+
+
+class UnfinishedUploads:
+    """The unfinished uploads below one prefix of a bucket."""
+
+    def __init__(self, bucket_url: str, prefix: str, region: str, keys: Keys) -> None:
+        self._bucket_url = bucket_url
+        self._prefix = prefix
+        self._region = region
+        self._keys = keys
+
+    @classmethod
+    def of(
+        cls, *, bucket: str, prefix: str, endpoint: str, region: str, keys: Keys | None
+    ) -> "UnfinishedUploads | None":
+        """Return them; None without keys, as with the role of a machine."""
+        keys = keys or Keys.of_environment()
+        endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+        region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
+        region = region or "us-east-1"
+        if keys is None:
+            log.warning(
+                "Unfinished uploads to S3 are not looked for without PENSTOCK_FILES_ACCESS_KEY. "
+                "Add a lifecycle rule to the bucket that ends incomplete multipart uploads."
+            )
+            return None
+        base = endpoint.rstrip("/") or f"https://s3.{region}.amazonaws.com"
+        return cls(f"{base}/{bucket}", prefix, region, keys)
+
+    async def remove(self, *, older_than_s: float) -> int:
+        """End uploads whose last part is older than this; return how many."""
+        before, count = datetime.now(UTC) - timedelta(seconds=older_than_s), 0
+        async with aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=ANSWER_S), cookie_jar=aiohttp.DummyCookieJar()
+        ) as session:
+            async for one in self._list(session):
+                if one.began_at < before and await self._last_part_at(session, one) < before:
+                    query = {"uploadId": one.upload_id}
+                    await self._ask(session, "DELETE", one.key, query, passes=(204, 200, 404))
+                    count += 1
+        return count
+
+    async def _list(self, session: aiohttp.ClientSession) -> AsyncIterator[_Unfinished]:
+        after: dict[str, str] = {}
+        while True:
+            query = {"uploads": "", "prefix": self._prefix, **after}
+            found = await self._ask(session, "GET", "", query)
+            for one in found.iter(_tag(found, "Upload")):
+                key, upload_id = _text(one, "Key"), _text(one, "UploadId")
+                # Storages may ignore the prefix.
+                if key.startswith(self._prefix):
+                    yield _Unfinished(key, upload_id, _time(_text(one, "Initiated")))
+            if _text(found, "IsTruncated") != "true":
+                return
+            after = {
+                "key-marker": _text(found, "NextKeyMarker"),
+                "upload-id-marker": _text(found, "NextUploadIdMarker"),
+            }
+
+    async def _last_part_at(self, session: aiohttp.ClientSession, one: _Unfinished) -> datetime:
+        last, after = one.began_at, "0"
+        while True:
+            query = {"uploadId": one.upload_id, "part-number-marker": after}
+            found = await self._ask(session, "GET", one.key, query, passes=(200, 404))
+            for part in found.iter(_tag(found, "Part")):
+                last = max(last, _time(_text(part, "LastModified")))
+            if _text(found, "IsTruncated") != "true":
+                return last
+            after = _text(found, "NextPartNumberMarker")
+
+    async def _ask(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        key: str,
+        query: Mapping[str, str],
+        passes: tuple[int, ...] = (200,),
+    ) -> ElementTree.Element:
+        url = f"{self._bucket_url}/{quote(key)}" if key else self._bucket_url
+        headers = signed(
+            method, url, query, keys=self._keys, region=self._region, now=datetime.now(UTC)
+        )
+        target = URL(f"{url}?{_query(query)}", encoded=True)
+        try:
+            async with session.request(
+                method, target, headers=headers, allow_redirects=False
+            ) as answer:
+                body = await answer.content.read(MOST_ANSWER_BYTES)
+            if answer.status not in passes:
+                raise FilesUnavailable("list uploads", f"S3 answers {answer.status}")
+            return ElementTree.fromstring(body) if body.strip() else ElementTree.Element("None")
+        except (aiohttp.ClientError, OSError, ElementTree.ParseError) as error:
+            raise FilesUnavailable("list uploads", type(error).__name__) from error
+
+
+def signed(
+    method: str,
+    url: str,
+    query: Mapping[str, str],
+    *,
+    keys: Keys,
+    region: str,
+    now: datetime,
+) -> dict[str, str]:
+    """Return the headers of a request without a body, with its signature."""
+    place = urlsplit(url)
+    at = now.strftime("%Y%m%dT%H%M%SZ")
+    headers = {"host": place.netloc, "x-amz-content-sha256": _EMPTY, "x-amz-date": at}
+    if keys.session_token:
+        headers["x-amz-security-token"] = keys.session_token
+    names = ";".join(sorted(headers))
+    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+    request = f"{method}\n{place.path}\n{_query(query)}\n{lines}\n{names}\n{_EMPTY}"
+    scope = f"{at[:8]}/{region}/s3/aws4_request"
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    key = f"AWS4{keys.secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{digest}"
+    signature = hmac.new(key, text.encode(), "sha256").hexdigest()
+    headers["Authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, "
+        f"SignedHeaders={names}, Signature={signature}"
+    )
+    return headers
+
+
+def _query(query: Mapping[str, str]) -> str:
+    return "&".join(
+        f"{quote(name, safe='-_.~')}={quote(query[name], safe='-_.~')}" for name in sorted(query)
+    )
+
+
+def _tag(of: ElementTree.Element, name: str) -> str:
+    # The answer's own namespace, which not every storage has.
+    space, mark, _ = of.tag.partition("}")
+    return f"{space}}}{name}" if mark else name
+
+
+def _text(of: ElementTree.Element, name: str) -> str:
+    return of.findtext(_tag(of, name)) or ""
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        # A time that cannot be read protects the upload.
+        return datetime.now(UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
