@@ -34,12 +34,13 @@ from inference_worker.engines.load import load_engine
 from inference_worker.engines.named_files import check_files
 from inference_worker.environment import forget_settings
 from inference_worker.errors import BadFilesFolder, WorkerError
+from inference_worker.file_store import RETRY, FileStore
 from inference_worker.gpu.claim import held_gpus
 from inference_worker.gpu.devices import names_of, visible_names
 from inference_worker.gpu.locks import Holder
 from inference_worker.gpu_guard import GpuGuard, Unwatched
 from inference_worker.gpu_names import gpu_names
-from inference_worker.job_files import RETRY, FileStore, JobFiles
+from inference_worker.job_files import JobFiles
 from inference_worker.job_folders import JobFolders, default_base
 from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics

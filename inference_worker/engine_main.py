@@ -30,7 +30,8 @@ from inference_worker.engines.engine import (
     Progress,
 )
 from inference_worker.engines.failures import BadInput, failure_of
-from inference_worker.engines.job_content import is_large, prepared, settled
+from inference_worker.engines.full_disk import settled_with_room
+from inference_worker.engines.job_content import is_large, prepared
 from inference_worker.engines.load import EngineSpec, load_engine
 from inference_worker.engines.media_form import is_media_form
 from inference_worker.engines.user_thread import MainThread
@@ -206,7 +207,10 @@ class _Jobs:
             events = self._engine.run(job)
             async for event in events:
                 if isinstance(event, Finished) and (event.path or is_large(job, event)):
-                    event = await asyncio.to_thread(settled, job, event)  # noqa: PLW2901
+                    async with contextlib.aclosing(settled_with_room(job, event)) as settling:
+                        async for event in settling:  # noqa: PLW2901
+                            self._pipe.send(pipe.Happened(number, event))
+                    return
                 self._pipe.send(pipe.Happened(number, event))
                 if isinstance(event, Finished | Failed):
                     return

@@ -1,34 +1,25 @@
-"""Fetches the files of a job before it starts, and uploads its result if that is large.
+"""Fetches the files of a job before it starts, and hands its result over for upload.
 
 Only the supervisor talks to the queue service; the engine finds files in the job's folder.
 """
 
 import asyncio
-import io
-import json
 import logging
-import os
 import shutil
-import stat
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 from client_sdk import errors
-from client_sdk.calls import Answer, Call
-from client_sdk.content import Content
 from client_sdk.download import Download
-from client_sdk.transport import RetryPolicy, Transport
-from client_sdk.wire import codes, names
-from client_sdk.wire.errors import WireError
+from client_sdk.wire import codes
 from client_sdk.wire.file_ref import FileRef
 from client_sdk.wire.worker import Delivery
 from client_sdk.work import WorkConnection
 from inference_worker.engines.engine import (
     FILE_LOST,
-    RESULT_TOO_BIG,
     Engine,
     Event,
     Failed,
@@ -38,13 +29,13 @@ from inference_worker.engines.engine import (
     Progress,
 )
 from inference_worker.engines.failures import BadInput, failure_of
-from inference_worker.engines.job_content import OUTPUT_NAME, is_large, prepared, settled
+from inference_worker.engines.job_content import is_large, prepared, settled
 from inference_worker.engines.media_form import is_media_form
-from inference_worker.job_folders import JobFolders, is_there, remove
+from inference_worker.file_store import FileStore
+from inference_worker.job_folders import is_there, remove
+from inference_worker.result_upload import stored
 from inference_worker.running import Running, job_of, timeout_of
 
-#: A transfer is tried again this often; together with the pauses, for about a minute.
-RETRY = RetryPolicy(retries=16, first_delay_s=0.2, most_delay_s=5.0)
 #: A job waits this long for room on the disk, in seconds, then another worker gets it.
 ROOM_WAIT_S = 60.0
 #: The disk is looked at this often meanwhile, in seconds: others write to it, too.
@@ -55,23 +46,6 @@ REPORT_EVERY_S = 1.0
 _MB = 1024 * 1024
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FileStore:
-    """Where the files of jobs come from and go to.
-
-    folders: where they are meanwhile.  reserve_bytes: what that disk keeps free.
-    """
-
-    transport: Transport
-    service: str
-    folders: JobFolders
-    reserve_bytes: int
-
-    @property
-    def path(self) -> str:
-        return names.WORK_FILES_PATH.format(service=quote(self.service, safe=""))
 
 
 class JobFiles:
@@ -145,11 +119,8 @@ class JobFiles:
             job = replace(job, folder=str(folder), inline_bytes=self.inline_bytes)
             if wanted:
                 job = _with_files(job, delivery, folder)
-            async with aclosing(_run(engine, job)) as events:
+            async with aclosing(_run_and_store(store, engine, running, job)) as events:
                 async for event in events:
-                    if isinstance(event, Finished):
-                        running.stop_clock()
-                        event = await _stored(store, job, event)  # noqa: PLW2901
                     yield event
         finally:
             if wanted or is_there(folder):
@@ -243,46 +214,19 @@ async def _download(store: FileStore, ref: FileRef, folder: Path, got: dict[str,
     await download.to(folder / _name_of(ref))
 
 
-async def _stored(store: FileStore, job: Job, end: Finished) -> Finished | Failed:
-    """Return the end with its output uploaded, if it is large."""
-    if not end.path and not is_large(job, end):
-        return end
-    if end.path != os.path.join(job.folder, OUTPUT_NAME):
-        # Of an engine in this process.
-        done = await asyncio.to_thread(settled, job, end)
-        if isinstance(done, Failed) or not done.path:
-            return done
-        end = done
-    try:
-        with await asyncio.to_thread(_open_output, Path(job.folder)) as file:
-            file_id = await _upload(store, file, end.content_type)
-    except (errors.FrameTooBig, errors.BadParameter) as error:
-        return Failed(RESULT_TOO_BIG, error.sentence, retryable=False)
-    except errors.QueueError as error:
-        return Failed(codes.SHUTDOWN, f"the result could not be uploaded: {error.sentence}")
-    except OSError as error:
-        return failure_of(error)
-    return replace(end, output=b"", path="", file=file_id)
-
-
-async def _upload(store: FileStore, file: io.BufferedReader, content_type: str) -> str:
-    call = Call(
-        "upload",
-        "POST",
-        _id_of,
-        body=Content(file),
-        headers={"Content-Type": content_type or "application/octet-stream"},
-        passes=frozenset({200, 201}),
-    )
-    backoff = RETRY.backoff()
-    while True:
-        try:
-            return await store.transport.send(store.path, call, under="root")
-        except errors.FilesFull:
-            # Others may be read and removed meanwhile; computing it again would cost more.
-            if backoff.tries >= RETRY.retries:
-                raise
-        await asyncio.sleep(backoff.next_delay_s())
+async def _run_and_store(
+    store: FileStore, engine: Engine, running: Running, job: Job
+) -> AsyncGenerator[Event, None]:
+    async with aclosing(_run(engine, job)) as events:
+        async for event in events:
+            if not isinstance(event, Finished):
+                yield event
+                continue
+            running.stop_clock()
+            async with aclosing(stored(store, job, event)) as storing:
+                async for one in storing:
+                    yield one
+            return
 
 
 class NoRoom(Exception):
@@ -333,19 +277,3 @@ def _name_of(ref: FileRef) -> str:
     is_plain = len(suffix) <= 16 and suffix[1:].isalnum() and suffix.isascii()
     stem = "".join(c if c.isalnum() else "_" for c in ref.id[:80] if c.isascii())
     return f"in_{stem}{suffix if is_plain else ''}"
-
-
-def _open_output(folder: Path) -> io.BufferedReader:
-    # The engine runs foreign code.  A link there could name what only this process may read.
-    fd = os.open(folder / OUTPUT_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise FileNotFoundError(2, "the engine's output is no file")
-    return open(fd, "rb")
-
-
-def _id_of(answer: Answer) -> str:
-    try:
-        return str(json.loads(answer.body)["id"])
-    except (ValueError, KeyError, TypeError):
-        raise WireError("the id of a file", repr(answer.body[:80])) from None

@@ -1,6 +1,7 @@
 """Wording of errors: payloads too large, limits of a token, why Redis refuses a write."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 #: By the name of the limit; each takes `count`, what the token has, and `limit`.
 QUOTAS: Mapping[str, str] = {
@@ -20,6 +21,19 @@ QUOTAS: Mapping[str, str] = {
     "requests": "this token has {count} open requests at this process (limit: {limit}, "
     "PENSTOCK_MAX_REQUESTS_PER_TOKEN); end some watches, long polls or event streams first",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadResults:
+    """Results that nobody has read, and that leave no room for another one.
+
+    sentence: says so.  count: as far as the client may know.  next_ms: until the next of them
+    expires; None is never.
+    """
+
+    sentence: str
+    count: int
+    next_ms: int | None
 
 
 def too_big(size: int | None, limit: int, *, is_fixed: bool) -> str:

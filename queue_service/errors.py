@@ -44,13 +44,15 @@ HTTP statuses are not here: `web/statuses.py` has the table.
 from collections.abc import Sequence
 
 from client_sdk.wire.codes import Code
-from queue_service.error_advice import QUOTAS, too_big, what_helps
+from queue_service.error_advice import QUOTAS, UnreadResults, too_big, what_helps
 
 
 class ServiceError(Exception):
     """An error that a client sees: a code, a sentence, and fields."""
 
     code = Code.INTERNAL
+    #: Results that nobody has read, if a queue or an owner's share is full because of them.
+    results: UnreadResults | None = None
 
 
 class Unauthorized(ServiceError):
@@ -257,9 +259,7 @@ class BadParameter(ServiceError):
 
     def __init__(self, name: str, expected: str, came: str) -> None:
         super().__init__(f"{name}: expected {expected}, got {came}")
-        self.name = name
-        self.expected = expected
-        self.came = came
+        self.name, self.expected, self.came = name, expected, came
 
 
 class SlowBody(ServiceError):
@@ -277,8 +277,7 @@ class FrameTooBig(ServiceError):
 
     def __init__(self, size: int | None, limit: int, *, is_fixed: bool = False) -> None:
         super().__init__(too_big(size, limit, is_fixed=is_fixed))
-        self.size = size
-        self.limit = limit
+        self.size, self.limit = size, limit
 
 
 class QueueFull(ServiceError):
@@ -289,8 +288,7 @@ class QueueFull(ServiceError):
             f"the {role} queue is full: it holds at most {capacity} entries; retry when some are "
             "done"
         )
-        self.role = role
-        self.capacity = capacity
+        self.role, self.capacity = role, capacity
 
 
 class QuotaExceeded(ServiceError):

@@ -17,6 +17,7 @@ from typing import cast
 import pytest
 from redis import Redis
 
+from tests.leaks_of_contents import differences_of_contents, differences_of_read_results
 from tests.waiting import wait_until_blocking
 
 #: Owned by the service: what an idle queue may keep, and why.
@@ -70,6 +71,9 @@ OWNED = "\x1e"
 
 #: A service's own, of which each ticket has a time or an entry with which it ends.
 TICKET_KEYS = {"tickets", "times", "delayed"}
+
+#: A service's own, owned by results that were read: gone with the last of them.
+READ_KEYS = {"read_results"}
 
 #: A service's own: bounded, and gone at the first look at an empty input queue.
 COUNTING_KEYS = {"gaps", "owned"}
@@ -165,6 +169,7 @@ def find_leaks(
         leaks += differences_of_lines(redis, prefix)
         leaks += differences_of_owned(redis, prefix)
         leaks += differences_of_contents(redis, prefix)
+        leaks += differences_of_read_results(redis, prefix)
     for queue, books in queues.items():
         leaks += [f"{queue}: {difference}" for difference in books.differences()]
     return sorted(leaks)
@@ -179,9 +184,9 @@ def _leaks_of_key(redis: "Redis", key: str, name: str, allowed: Allowed) -> Iter
         if not allowed.entries:
             yield "belongs to entries of tokens, and none should be left"
         return
-    if name.rpartition(":")[2] in DUE_KEYS | FILE_KEYS:
+    if name.rpartition(":")[2] in DUE_KEYS | FILE_KEYS | READ_KEYS:
         if not allowed.entries:
-            yield "belongs to jobs that wait with a deadline or to files, and none should be left"
+            yield "belongs to jobs with a deadline, files or read results: none should be left"
         return
     if name in IDLE_KEYS or name.rpartition(":")[2] in OPERATORS_KEYS:
         return
@@ -329,35 +334,6 @@ def differences_of_owned(redis: "Redis", prefix: str) -> Iterator[str]:
         if found != expected:
             more, less = sorted(found - expected), sorted(expected - found)
             yield f"{base}owned: has {more} too much, {less} is missing"
-
-
-def differences_of_contents(redis: "Redis", prefix: str) -> Iterator[str]:
-    """Say where files and places are not those that entries and dead letters name."""
-    for meta in redis.scan_iter(match=f"{prefix}:*:input:meta", count=1000):
-        base = cast(str, meta).removesuffix("input:meta")
-        named: Counter[str] = Counter()
-        for role in ("input", "sink"):
-            places = 0
-            streams = [f"{base}{role}:lane:0", f"{base}{role}:lane:1"]
-            for key in streams + ([f"{base}delayed"] if role == "input" else []):
-                for _, fields in cast("list[tuple[str, dict[str, str]]]", redis.xrange(key)):
-                    tags = json.loads(fields["t"])
-                    places += int(tags.get("_places_", "1")) - 1
-                    named.update(file["id"] for file in json.loads(tags.get("_files_", "[]")))
-            if (said := int(redis.hget(f"{base}{role}:meta", "places") or 0)) != places:
-                yield f"{base}{role}: says {said} more places, there are {places}"
-            named.update(_files_of_letters(redis, f"{base}{role}:dead"))
-        counts = cast(dict[str, str], redis.hgetall(f"{base}file_holders"))
-        if (held := {file: int(count) for file, count in counts.items()}) != named:
-            yield f"{base}file_holders: says {held}, there are {dict(named)}"
-        if both := named.keys() & set(cast(list[str], redis.zrange(f"{base}unneeded", 0, -1))):
-            yield f"{base}unneeded: has {sorted(both)}, which are needed"
-
-
-def _files_of_letters(redis: "Redis", key: str) -> Iterator[str]:
-    """Yield the ids in dead letters, which are MessagePack: the JSON in it stands as it is."""
-    for text in cast("dict[str, str]", redis.hgetall(key)).values():
-        yield from re.findall(r'\\"id\\": ?\\"(payload_\w+)\\"', text)
 
 
 def wait_for_no_leaks(

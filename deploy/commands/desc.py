@@ -6,7 +6,7 @@ from client_sdk.plain_text import one_line
 from deploy.commands.operator_apis import OperatorApis
 from deploy.commands.options import AdminToken, AsJson, Data, Name, Url
 from deploy.commands.printing import say, say_json, say_wrapped
-from deploy.commands.service_table import show_instances, show_services
+from deploy.commands.service_table import in_units, show_instances, show_services
 from deploy.local.data_dir import DEFAULT_PATH
 from deploy.service_json.plan import SCALERS
 
@@ -35,6 +35,11 @@ def desc(
         places = queue.get("places", queue["length"])
         if places > queue["length"]:
             say(f"{role}: large entries take {places} of {queue['capacity']} places")
+        if "max_bytes" in queue:
+            say(
+                f"{role}: {in_units(queue['bytes'])} of {in_units(queue['max_bytes'])} in Redis, "
+                f"{in_units(queue['file_bytes'])} in files"
+            )
     if found.get("file_bytes"):
         say(f"files of entries: {found['file_bytes']} bytes")
     for key, value in sorted(found["settings"].items()):

@@ -12,8 +12,9 @@ _MIB = 1024 * 1024
 
 
 #: Columns that a row needs in the worst case, without the name of its service, and how many of
-#: them the workers have.
-_BESIDE_THE_NAME, _WORKERS = 56, 9
+#: them some cells have.
+_BESIDE_THE_NAME = 56
+_STATE, _WORKERS, _WAITING, _SINK = 7, 9, 7, 6
 #: The longest reason of an autoscaler in a row; `penstock autoscale NAME` shows all of it.
 _MOST_REASON = 40
 _JOBS = re.compile(r"(\d+) jobs? (waiting|running)\b")
@@ -24,14 +25,14 @@ def show_services(services: list[dict[str, Any]]) -> None:
     """Print a row for each service, or lines if a table would wrap its name."""
     heads = ("service", "state", "workers", "waiting", "held", "sink", "engine")
     rows = [_row(one) for one in services]
-    longest = max((len(row[0]) + max(0, len(row[2]) - _WORKERS) for row in rows), default=0)
+    longest = max(map(_width, rows), default=0)
     if longest + _BESIDE_THE_NAME > columns():
         for (name, state, *more), one in zip(rows, services, strict=True):
             say(one_line(name))
             pairs = zip(heads[2:], more, strict=True)
             about = (f"{head} {value}" for head, value in pairs if value)
             say_wrapped(", ".join((state, *about)), indent=4)
-            if why := _driver_error(one):
+            for why in _troubles(one):
                 say_wrapped(why, indent=4)
         return
     table = new_table(*heads)
@@ -39,14 +40,24 @@ def show_services(services: list[dict[str, Any]]) -> None:
         table.add_row(*cells(*row))
     show_parts(table)
     for one in services:
-        if why := _driver_error(one):
+        for why in _troubles(one):
             say_wrapped(f"{one['name']}: {why}", indent=0)
 
 
-def _driver_error(service: dict[str, Any]) -> str:
-    # A queue service of an older version has no figures of autoscaling.
+def _width(row: tuple[str, ...]) -> int:
+    wide = ((row[1], _STATE), (row[2], _WORKERS), (row[3], _WAITING), (row[5], _SINK))
+    return len(row[0]) + sum(max(0, len(cell) - most) for cell, most in wide)
+
+
+def _troubles(service: dict[str, Any]) -> list[str]:
+    """Return sentences about what needs a person."""
+    # A queue service of an older version has no figures of autoscaling, and does not know why.
     error = service.get("scale", {}).get("driver_error")
-    return f"the autoscaler cannot change the workers: {error}" if error else ""
+    full = service["sink"].get("full_because")
+    return [
+        *([f"the autoscaler cannot change the workers: {error}"] if error else []),
+        *([str(full)] if full else []),
+    ]
 
 
 def _row(service: dict[str, Any]) -> tuple[str, ...]:
@@ -61,11 +72,33 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
         str(service["name"]),
         "failed" if is_dead else _state(service),
         _workers(ready, wanted, failed, service.get("scale", {})),
-        str(_waiting(service)),
+        _with_bytes(_waiting(service), service["input"]),
         str(sum(instance["held"] for instance in instances)),
-        str(service["sink"]["length"]),
+        _with_bytes(service["sink"]["length"], service["sink"]),
         (local and local["engine"]) or " ".join(sorted(engines)),
     )
+
+
+def _with_bytes(count: int, queue: dict[str, Any]) -> str:
+    """Return a number of entries, and the bytes of all entries of the queue, if it has any."""
+    size = held_bytes(queue)
+    return f"{count}, {in_units(size)}" if size and queue["length"] else str(count)
+
+
+def held_bytes(queue: dict[str, Any]) -> int:
+    """Return what the entries of a queue have in Redis and in files."""
+    # A queue service of an older version does not say it.
+    return int(queue.get("bytes", 0)) + int(queue.get("file_bytes", 0))
+
+
+def in_units(size: int) -> str:
+    """Return a number of bytes in few characters, such as `3.1 MB`."""
+    number, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            break
+        number /= 1000
+    return f"{number:.0f} {unit}" if number >= 10 or unit == "B" else f"{number:.1f} {unit}"
 
 
 def _workers(ready: int, wanted: int, failed: int, scale: dict[str, Any]) -> str:
@@ -91,6 +124,8 @@ def _state(service: dict[str, Any]) -> str:
     # A queue service of an older version cannot pause.
     if state == "running" and service.get("paused_at_ms"):
         return "paused"
+    if state == "running" and service["sink"].get("full"):
+        return "sink full"
     window = service.get("window")
     return "closed" if state == "running" and window and not window["open"] else state
 

@@ -9,13 +9,15 @@ the folder of the job, and uploads the output that it finds there.
 """
 
 import base64
+import errno
 import json
 import mimetypes
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
@@ -110,22 +112,43 @@ def is_large(job: Job, end: Finished | Failed) -> bool:
     return isinstance(end, Finished) and 0 < job.inline_bytes < len(end.output)
 
 
+class DiskFull(Exception):
+    """The disk has no room for an output."""
+
+    def __init__(self) -> None:
+        super().__init__("the disk of the worker is full")
+
+
 def settled(job: Job, end: Finished) -> Finished | Failed:
     """Return the end with its output in memory if it is small, else in the job's folder.
 
-    Writes files, so not in an event loop.
+    Writes files, so not in an event loop.  Raises DiskFull; calling it again is no harm.
     """
     try:
         if end.path:
             return _of_path(job, end)
         if is_large(job, end):
             target = _output_path(job)
-            with target.open("xb") as file:
+            with _whole(target), target.open("xb") as file:
                 file.write(end.output)
             return replace(end, output=b"", path=str(target))
+    except DiskFull:
+        raise
     except Exception as error:
         return failure_of(error)
     return end
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[None]:
+    """Leave no part of this file behind if the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        target.unlink(missing_ok=True)
+        raise DiskFull from error
 
 
 def _of_path(job: Job, end: Finished) -> Finished:
@@ -147,14 +170,17 @@ def _of_path(job: Job, end: Finished) -> Finished:
     target = _output_path(job)
     if path != target:
         # Copied, because the handler may write to its own file again while this one is sent.
-        shutil.move(path, target) if is_ours else shutil.copyfile(path, target)
+        with _whole(target):
+            shutil.move(path, target) if is_ours else shutil.copyfile(path, target)
     return replace(end, path=str(target))
 
 
 def _output_path(job: Job) -> Path:
     folder = Path(job.folder)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / OUTPUT_NAME
+    target = folder / OUTPUT_NAME
+    with _whole(target):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return target
 
 
 def _is_in(path: Path, folder: str) -> bool:

@@ -6,7 +6,7 @@ pushes them.  Windows here are copies: the store never delivers more than a wind
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.subscriber import Ended, Subscriber
@@ -14,7 +14,7 @@ from queue_service.delivery.window import Ranking, Window
 from queue_service.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from queue_service.process.metrics import QueueMetrics
 from queue_service.store.entry import Ask
-from queue_service.store.outcomes import Delivered
+from queue_service.store.outcomes import Delivered, SinkChange
 from queue_service.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -30,9 +30,13 @@ NO_ROOM = Window(0)
 
 
 class Dispatcher:
-    """Delivers a queue's entries to the subscribers that are connected to this process."""
+    """Delivers a queue's entries to the subscribers that are connected to this process.
+
+    on_sink_change: called when a delivery has found that the sink is full, or has room again.
+    """
 
     def __init__(self, store: Store, bell: Doorbell, metrics: QueueMetrics) -> None:
+        self.on_sink_change: Callable[[SinkChange], None] = lambda _: None
         self._store = store
         self._bell = bell
         self._metrics = metrics
@@ -148,6 +152,8 @@ class Dispatcher:
             releases = {subscriber: subscriber.window.releases for subscriber in batch}
             delivered = await self._ask(gid, batch)
             given += self._push(delivered, releases)
+            if delivered.sink_change is not None:
+                self.on_sink_change(delivered.sink_change)
             if delivered.waiting <= 0:
                 self._unserved.discard(gid)
                 return False

@@ -7,6 +7,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from queue_service.process.scale_metrics import ScaleMetrics
 
 _LABELS = ("service", "queue")
+_DEAD_LETTER_SUMS = {
+    "parked": "Entries that became dead letters, ever.",
+    "dropped": "Entries that the policy Drop deleted, ever.",
+    "reared": "Entries that the policy Rear put back at the tail, ever.",
+    "replayed": "Dead letters that were put back, ever.",
+    "purged": "Dead letters that were removed, ever.",
+    "crowded_out": "Dead letters that newer ones crowded out, ever.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,7 @@ class QueueMetrics:
     releases: Counter
     overdue: Counter
     deletions: Counter
+    fillings: Counter
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +100,26 @@ class Metrics:
             "releases": counter("releases", "Deliveries whose subscriber's lease ended."),
             "overdue": counter("overdue", "Deliveries that were held for longer than max_idle."),
             "deletions": counter("deletions", "Entries that were deleted or truncated."),
+            "fillings": counter(
+                "fillings", "How often unread results have filled the sink and stopped deliveries."
+            ),
         }
         self.length = gauge("length", "Entries that are stored.")
+        self.full = gauge(
+            "full", "1 while the queue takes nothing more, or unread results fill the sink, else 0."
+        )
+        self.bytes = gauge("bytes", "Bytes that the entries take in Redis, by its estimate.")
+        self.file_bytes = gauge("file_bytes", "Bytes that the entries have in files.")
+        self.read = gauge("read", "Results that were read, and stay until the sink needs room.")
+        self.read_dropped = gauge(
+            "read_dropped", "Results that were read and then dropped to make room, ever."
+        )
         self.waiting = gauge("waiting", "Entries that the largest group still waits for.")
         self.held = gauge("held", "Entries that subscribers hold.")
         self.dead_letters = gauge("dead_letters", "Dead letters that are kept.")
         #: Since the queue was created; from the store, so the same in every replica.
         self.dead_letter_sums = {
-            name: gauge(f"dead_letters_{name}", text)
-            for name, text in (
-                ("parked", "Entries that became dead letters, ever."),
-                ("dropped", "Entries that the policy Drop deleted, ever."),
-                ("reared", "Entries that the policy Rear put back at the tail, ever."),
-                ("replayed", "Dead letters that were put back, ever."),
-                ("purged", "Dead letters that were removed, ever."),
-                ("crowded_out", "Dead letters that newer ones crowded out, ever."),
-            )
+            name: gauge(f"dead_letters_{name}", text) for name, text in _DEAD_LETTER_SUMS.items()
         }
         self.subscribers = gauge("subscribers", "Subscribers with a lease.")
         self.open = gauge("open", "1 while the time windows of the service are open, else 0.")
@@ -115,7 +128,7 @@ class Metrics:
 
     def forget(self, service: str) -> None:
         """Show nothing of a service that is gone; what was counted for it stays counted."""
-        for gauge in (self.length, self.waiting, self.held, self.subscribers):
+        for gauge in (self.length, self.full, self.waiting, self.held, self.subscribers):
             for queue in ("input", "sink"):
                 gauge.labels(service, queue).set(0)
         self.paused.labels(service, "input").set(0)

@@ -130,7 +130,10 @@ class PayloadFiles:
             yield data
 
         return await self.store(
-            pieces(), limit_bytes=limits.payload_bytes, content_type=content_type
+            pieces(),
+            limit_bytes=limits.payload_bytes,
+            content_type=content_type,
+            announced_bytes=len(data),
         )
 
     async def settle(self, files: Sequence[FileOfEntry]) -> None:

@@ -20,7 +20,7 @@ from queue_service.errors import (
 from queue_service.process.metrics import QueueMetrics
 from queue_service.service.dead_letters import DeadLetters
 from queue_service.service.payload_files import PayloadFiles
-from queue_service.service.refusals import error_of, is_full_or_limited
+from queue_service.service.refusals import Refusals
 from queue_service.service.rejections import decide
 from queue_service.settings.process import Settings
 from queue_service.store.batching import all_of
@@ -34,7 +34,7 @@ from queue_service.store.entry import (
     Rejected,
     Subscription,
 )
-from queue_service.store.outcomes import Committed, NotStored, Stored
+from queue_service.store.outcomes import Committed, NotStored, SinkChange, Stored
 from queue_service.store.owners import EVERYBODYS, Viewer
 from queue_service.store.reading import read_whole
 from queue_service.store.rules import Limits, Rules
@@ -76,6 +76,7 @@ class Queue:
             tick_ms=settings.tick_ms,
             ticket_bells=ticket_bells,
         )
+        self.refusals = Refusals(store.role, metrics)
         self._draining = False
         self._closed: Ended | None = None
 
@@ -83,6 +84,10 @@ class Queue:
     def limits(self) -> Limits:
         """The most that this queue holds now."""
         return self.store.rules.limits
+
+    def on_sink_change(self, changed: Callable[[SinkChange], None]) -> None:
+        """Call this when a delivery has found that the sink is full, or has room again."""
+        self._dispatcher.on_sink_change = changed
 
     async def run(self) -> None:
         """Deliver and look after leases, until cancelled."""
@@ -136,13 +141,11 @@ class Queue:
         stored = await self.store.put(entry)
         await self.files.settle(entry.files)
         if isinstance(stored, NotStored):
-            if is_full_or_limited(stored):
-                self.metrics.refusals.inc()
-            raise error_of(
+            raise await self.refusals.error(
                 stored,
                 request_id=entry.request_id,
                 putter=entry.putter,
-                role=self.role,
+                owner=entry.owner,
                 capacity=self.limits.capacity,
             )
         self.metrics.puts.inc()

@@ -73,7 +73,8 @@ class ScaleFigures:
     time of a run.  load_s: from the start of a worker until it accepts jobs.  cpu: mean use of the
     workers' CPUs, in percent.  put_total: entries put so far.  due: soonest first.
     paused: nothing is delivered, so that more workers would not help.  deliverable: of the waiting
-    entries, those that another worker would get now.
+    entries, those that another worker would get now.  sink_full: unread results fill the
+    sink, which is why that is 0.
     """
 
     waiting: int
@@ -92,6 +93,7 @@ class ScaleFigures:
     paused: bool
     deliverable: int
     history: Mapping[str, Any] | None = None
+    sink_full: bool = False
 
     @property
     def backlog_per_worker(self) -> float:
@@ -170,6 +172,7 @@ def figures_of(state: ScaleState, run_times: RunTimes) -> ScaleFigures:
         paused=state.paused,
         deliverable=state.deliverable,
         history=report.history,
+        sink_full=state.sink_full,
     )
 
 

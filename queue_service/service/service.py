@@ -94,7 +94,7 @@ class Service:
             self.ticket_bells,
             settings,
             gid=self.workers_gid,
-            sink_bell=self.sink.bell,
+            sink=self.sink,
         )
         self.interfaces = Interfaces(
             InterfaceStore(scripts, self.keys),

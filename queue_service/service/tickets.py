@@ -18,7 +18,7 @@ from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.service.estimate import Estimate, RunTimes, estimate
 from queue_service.service.follow import Crowd, Follow
 from queue_service.service.queues import Queue
-from queue_service.service.refusals import error_of, is_full_or_limited
+from queue_service.service.sink_watch import SinkWatch
 from queue_service.service.ticket_timers import TicketTimers
 from queue_service.settings.process import Settings
 from queue_service.settings.windows import Windows, opens_after
@@ -59,14 +59,18 @@ class Tickets:
         settings: Settings,
         *,
         gid: str,
-        sink_bell: Doorbell,
+        sink: Queue,
     ) -> None:
         self._bells = bells
         self.keep_ms = settings.result_retention_ms
         self.told_ms = settings.ticket_ttl_ms
         self._queue = queue
-        self._sink_bell = sink_bell
+        self._sink_bell = sink.bell
         self._store = TicketStore(queue.store, keys, gid=gid)
+        self.sink = SinkWatch(queue.service, self._store, sink.metrics)
+        queue.on_sink_change(self.sink.changed)
+        for one in (queue, sink):
+            one.refusals.state_if_full = self.sink.state_if_full
         self._timers = TicketTimers(queue, self._store, bells, gid=gid)
         #: Each takes one item and gives a future of its outcome; see TicketStore.
         self.look = self._store.look
@@ -91,6 +95,7 @@ class Tickets:
             group.create_task(self._timers.run())
             group.create_task(self._keep_history())
             group.create_task(self._keep_discarding())
+            group.create_task(self.sink.run())
 
     async def submit(self, submission: Submission) -> Submitted:
         """Put a request and keep a ticket of it.
@@ -105,13 +110,12 @@ class Tickets:
         stored = await self._store.submit(submission)
         await queue.files.settle(submission.files)
         if isinstance(stored, NotStored):
-            if is_full_or_limited(stored):
-                queue.metrics.refusals.inc()
-            raise error_of(
+            putter = submission.putter
+            raise await queue.refusals.error(
                 stored,
                 request_id=submission.request_id,
-                putter=submission.putter,
-                role=queue.role,
+                putter=putter,
+                owner=putter.owner if putter else "",
                 capacity=limits.capacity,
             )
         if stored.is_new:
@@ -183,7 +187,7 @@ class Tickets:
 
         windows: those in which it may start.
         """
-        if seen.waits_for_resume:
+        if seen.waits_for_resume or await self.sink.state_for(seen):
             return None
         run_times = await self.run_times()
         started_ms = int(seen.ticket.get("started_at", 0))

@@ -12,7 +12,10 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 |               |            | whether its stream was ended, the format (prelude/keys.lua),   |
 |               |            | the index below which all entries have owners (evictions.lua), |
 |               |            | how many idempotency keys each owner has used since when,      |
-|               |            | places that large entries take beyond the first (contents.lua) |
+|               |            | places that large entries take beyond the first, bytes of their|
+|               |            | files (contents.lua); of the sink, how many results were       |
+|               |            | dropped to make room (reads.lua); of the input queue, since    |
+|               |            | when unread results stop deliveries (deliver.lua)              |
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
 |               |            | group, index, "deaths" -> users whose engine died on it        |
@@ -51,6 +54,7 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `due`         | sorted set | request id of a waiting job -> its deadline (see tickets.lua)   |
 | `file_holders`| hash       | payload file -> entries and dead letters that name it           |
 | `unneeded`    | sorted set | payload file that none names any more -> since when, ms         |
+| `read_results`| sorted set | results that their owners have read, oldest first (reads.lua)   |
 | `history`     | list       | recent run times, ms; with a TTL                                |
 | `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
 | `interfaces`  | hash       | what its workers declare, by digest (interfaces.py)            |
@@ -70,8 +74,9 @@ left; a dead letter when it is replayed, purged or displaced by newer ones.  `ga
 is removed when the input queue is empty.  `lines`, `shares` and `running` are removed with an
 owner's last waiting or running entry, `owned` with its last entry or ticket.  A file leaves
 `unneeded` once its content is removed.  A job leaves `due`
-when it starts or ends.  `meta`, `groups` and `members` exist as long as the service.  A ticket
-expires at a set time, or some time after its last entry is removed.
+when it starts or ends, and `read_results` with its result.  `meta`, `groups` and `members` exist
+as long as the service.  A ticket expires at a set time, or some time after its last entry is
+removed.
 """
 
 from typing import Literal
@@ -116,6 +121,7 @@ _SHARED_NAMES = (
     "due",
     "file_holders",
     "unneeded",
+    "read_results",
 )
 
 

@@ -129,6 +129,36 @@ class Gone(Enum):
     LEASE_LOST = b"lost"  # its lease has ended
 
 
+class SinkChange(StrEnum):
+    """A change that a delivery has found, in the words of deliver.lua."""
+
+    FULL = "full"  # results that nobody has read stop deliveries
+    ROOM = "room"  # they have not done so for some time
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """Whether results that nobody has read stop deliveries.
+
+    owner: for whom this is; "" is the service itself.  full: for everybody.  share_used: for this
+    owner, whose results have its share of the sink.  unread: its results, or all for the service.
+    next_ms: until the next of those expires; None is never.  since_ms: since when it is full, ms
+    since 1970; 0 while no job has waited for that.
+    """
+
+    owner: str
+    full: bool
+    share_used: bool
+    unread: int
+    next_ms: int | None
+    since_ms: int
+
+    @property
+    def stops(self) -> bool:
+        """Whether jobs of this owner wait for room."""
+        return self.full or self.share_used
+
+
 class Committed(StrEnum):
     """What became of a commit, in the words of commit.lua."""
 
@@ -152,12 +182,14 @@ class Delivered:
     waiting: entries that still wait for this group.
     deliveries: what each user got.  held: how many each one holds now.
     gone: the users that are not the subscriber any more, and why.
+    sink_change: what this call has changed about the sink, if anything.
     """
 
     waiting: int
     deliveries: Mapping[str, list[Delivery]]
     held: Mapping[str, int]
     gone: Mapping[str, Gone]
+    sink_change: SinkChange | None = None
 
 
 @dataclass(frozen=True, slots=True)

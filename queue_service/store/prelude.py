@@ -36,6 +36,7 @@ CORE, EPILOGUE = ("keys", "modules"), "epilogue"
 #: The commands of the scripts that change nothing.
 READING = frozenset(
     {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HSCAN", "LRANGE"}
+    | {"MEMORY"}
     | {"PTTL", "TIME", "XLEN", "XRANGE", "XREVRANGE", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANGE"}
     | {"ZRANDMEMBER", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZREVRANGE", "ZREVRANGEBYLEX", "ZSCORE"}
 )

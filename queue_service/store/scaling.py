@@ -101,7 +101,7 @@ class ScaleState:
 
     roomy: workers with room for another job.  put_total: entries that were put so far.
     paused: nothing is delivered.  deliverable: of the waiting entries, those that another worker
-    would get now.
+    would get now.  sink_full: results that nobody has read fill the sink.
     """
 
     now_ms: int
@@ -115,6 +115,7 @@ class ScaleState:
     report: Report
     paused: bool
     deliverable: int
+    sink_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class ScaleStore:
             "scale", [self._gid, json.dumps(limits), *wanted], more_keys=[self._key]
         )
         now_ms, waiting, held, roomy, last, oldest, workers, deadlines, report, *more = reply
-        paused, deliverable = more
+        paused, deliverable, sink_full = more
         return ScaleState(
             int(now_ms),
             max(0, int(waiting)),
@@ -185,6 +186,7 @@ class ScaleStore:
             Report.from_reply(report),
             paused == b"1",
             int(deliverable),
+            sink_full == b"1",
         )
 
     async def report_scale(self, holder: str, new: NewReport, *, lease_ms: int) -> HeldLease | None:

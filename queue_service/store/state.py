@@ -65,7 +65,10 @@ class QueueState:
 
     ended: it takes no more puts.  paused_at_ms: since when it delivers nothing; only the input
     queue of a paused service has it.  more_places: those of the capacity that large entries take
-    beyond the first.
+    beyond the first.  full: it takes nothing more; of a sink, that unread results fill it.
+    bytes: what its entries take in Redis, as that estimates it.  file_bytes: what they have in
+    files.  read: results that their owners have read, which go first.  read_dropped: how many have
+    gone so.
     """
 
     length: int
@@ -79,6 +82,11 @@ class QueueState:
     ended: bool = False
     paused_at_ms: int | None = None
     more_places: int = 0
+    full: bool = False
+    bytes: int = 0
+    file_bytes: int = 0
+    read: int = 0
+    read_dropped: int = 0
 
 
 def read_state(reply: Sequence[Any]) -> QueueState:
@@ -122,4 +130,9 @@ def read_state(reply: Sequence[Any]) -> QueueState:
         ended=reply[8] == b"1",
         paused_at_ms=int(reply[9] or 0) or None,
         more_places=int(reply[10]),
+        full=reply[11] == b"1",
+        bytes=int(reply[12]),
+        file_bytes=int(reply[13]),
+        read=int(reply[14]),
+        read_dropped=int(reply[15]),
     )

@@ -31,6 +31,7 @@ from queue_service.store.outcomes import (
     Gone,
     NotStored,
     Overdue,
+    SinkChange,
     Stored,
     Taken,
     read_put,
@@ -140,7 +141,7 @@ class Store:
         arguments: list[Any] = [gid, DELIVER_BYTES]
         for ask in asks:
             arguments += (ask.uid, ask.session, ask.room)
-        waiting, *batches = await self._run("deliver", arguments)
+        waiting, change, *batches = await self._run("deliver", arguments)
         deliveries: dict[str, list[Delivery]] = {}
         held: dict[str, int] = {}
         gone: dict[str, Gone] = {}
@@ -150,7 +151,8 @@ class Store:
                 continue
             held[ask.uid] = int(count)
             deliveries[ask.uid] = [Delivery.from_reply(item) for item in batch]
-        return Delivered(int(waiting), deliveries, held, gone)
+        sink_change = SinkChange(change.decode()) if change else None
+        return Delivered(int(waiting), deliveries, held, gone, sink_change)
 
     async def _complete(self, items: Sequence[Completed]) -> list[bool]:
         """Store results and remove their inputs; False where the delivery was lost."""

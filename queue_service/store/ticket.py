@@ -199,13 +199,15 @@ class Event:
 class Crew:
     """The workers' group: how many subscribers, what they hold, how many have room.
 
-    paused: the service is paused, so they get nothing new.
+    paused: the service is paused, so they get nothing new.  blocked: some wait for room in the
+    sink, or for an owner's share of it.
     """
 
     members: int
     held: int
     roomy: int
     paused: bool = False
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +292,8 @@ class Seen:
 def parse_crew(reply: Sequence[Any]) -> tuple[Crew, int]:
     """Read what Looks.crew returns: the crew, and ms since 1970."""
     sums, now_ms, paused_at = reply
-    members, held, roomy = map(int, sums)
-    return Crew(members, held, roomy, paused=bool(paused_at)), int(now_ms)
+    members, held, roomy, blocked = map(int, sums)
+    return Crew(members, held, roomy, paused=bool(paused_at), blocked=bool(blocked)), int(now_ms)
 
 
 def parse_seen(request_id: str, reply: Sequence[Any], *, crew: Crew, now_ms: int) -> Seen:

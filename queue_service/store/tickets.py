@@ -10,6 +10,7 @@ from queue_service.store.outcomes import (
     Due,
     NotStored,
     Purged,
+    SinkState,
     Submitted,
     read_submitted,
     time_or_none,
@@ -184,6 +185,22 @@ class TicketStore:
         arguments = [request_id, int(at_end)]
         word: bytes = await self._store.run("purge_ticket", arguments, more_keys=keys)
         return Purged(word.decode())
+
+    async def mark_read(self, results: Sequence[tuple[str, int]]) -> int:
+        """Note which (request id, index) the owners of results have read; give how many are new."""
+        return int(await self._store.run("mark_read", [part for one in results for part in one]))
+
+    async def sink_state(self, owner: str) -> SinkState:
+        """Say whether unread results stop deliveries, as an owner may know it."""
+        full, share_used, unread, next_ms, since_ms = await self._store.run("sink_state", [owner])
+        return SinkState(
+            owner,
+            full == b"1",
+            share_used == b"1",
+            int(unread),
+            time_or_none(next_ms),
+            int(since_ms),
+        )
 
     async def history(self, held_ms: Sequence[int]) -> list[int]:
         """Add to how long deliveries were held, and give what is known, the newest first."""

@@ -65,6 +65,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
 
 #: When to try again after a 503 (a full queue, an unavailable store), in seconds.
 RETRY_AFTER_S = 2
+#: The most of it while unread results stop everything, in seconds.
+MOST_RETRY_S = 60
 
 
 class ErrorWithStatus(errors.ServiceError):
@@ -88,6 +90,10 @@ def status_of(error: errors.ServiceError, own: Statuses | None = None) -> int:
 
 def retry_headers(error: Exception, status: int) -> dict[str, str]:
     """Return the header that says when to try again, for APIs whose clients obey it once."""
+    if isinstance(error, errors.ServiceError) and (results := error.results) is not None:
+        # The next one may expire in hours, and a client may read one at any time.
+        next_s = MOST_RETRY_S if results.next_ms is None else math.ceil(results.next_ms / 1000)
+        return {"Retry-After": str(min(MOST_RETRY_S, max(RETRY_AFTER_S, next_s)))}
     if status == 503:
         return {"Retry-After": str(RETRY_AFTER_S)}
     if not isinstance(error, errors.QuotaExceeded):

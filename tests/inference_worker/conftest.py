@@ -12,7 +12,8 @@ from client_sdk.transport import RetryPolicy, Transport
 from client_sdk.work import WorkConnection
 from inference_worker.engines.engine import Engine
 from inference_worker.engines.load import EngineSpec, load_engine
-from inference_worker.job_files import FileStore, JobFiles
+from inference_worker.file_store import FileStore
+from inference_worker.job_files import JobFiles
 from inference_worker.job_folders import JobFolders
 from inference_worker.logs import LogSettings
 from inference_worker.metrics import Metrics

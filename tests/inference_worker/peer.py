@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from client_sdk.wire import names
+from client_sdk.wire.events import Event, Events
 from client_sdk.wire.worker import (
     Completion,
     Completions,
@@ -25,6 +26,7 @@ from client_sdk.wire.worker import (
     Rejections,
     Renew,
     SetWindow,
+    Stops,
     Welcome,
     decode_from_worker,
     encode_to_worker,
@@ -48,6 +50,7 @@ class Peer:
         self.accept = True
         self.hellos: list[Hello] = []
         self.answers: list[Answer] = []
+        self.events: list[Event] = []
         self.windows: list[int] = []
         self.renewals = 0
         self.asked_to_leave = 0
@@ -104,6 +107,10 @@ class Peer:
         assert self._socket is not None, "no worker is connected"
         outcomes = tuple(Outcome(a.index, a.attempt, not code, code) for a in answers)
         await self._socket.send_bytes(encode_to_worker(Outcomes(outcomes)))
+
+    async def cancel(self, *held: Held) -> None:
+        assert self._socket is not None, "no worker is connected"
+        await self._socket.send_bytes(encode_to_worker(Stops(held)))
 
     async def leave(self) -> None:
         assert self._socket is not None, "no worker is connected"
@@ -183,6 +190,8 @@ class Peer:
                 answers = completions
             case Rejections(rejections):
                 answers = rejections
+            case Events(events):
+                self.events.extend(events)
             case SetWindow(window):
                 self.windows.append(window)
             case Leave():

@@ -1,15 +1,19 @@
 """Files of jobs: fetched before the job, handed to the engine, uploaded after it, then gone."""
 
 import asyncio
+import errno
 import hashlib
 import json
+import logging
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from client_sdk.transport import RetryPolicy
 from client_sdk.wire import names
 from client_sdk.wire.file_ref import FileRef
 from client_sdk.wire.worker import Completion, Delivery, Held, Result
@@ -274,3 +278,77 @@ async def test_the_files_of_a_killed_worker_go_when_the_next_one_starts(tmp_path
     assert sorted(os.listdir(tmp_path)) == ["alive", "lock"]
     started[1].kill()
     await started[1].wait()
+
+
+async def test_a_result_waits_for_room_at_the_queue_service_and_says_so(
+    start: StartInProcess,
+    peer: Peer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("inference_worker.result_upload.REPORT_EVERY_S", 0.01)
+    monkeypatch.setattr("inference_worker.result_upload.RETRY", RetryPolicy(0, 0.01, 0.02))
+    peer.inline_bytes = 65536
+    # More often than any retry policy would try.
+    peer.refuse_files = [507] * 40
+    caplog.set_level(logging.INFO)
+    await start("echo")
+    await peer.deliver(Delivery(1, 1, "r-1", CONTENT, events=True))
+    await answered(peer)
+    assert peer.answers == [Completion(1, 1, Result(b"", file="payload_0"))]
+    assert peer.uploads["payload_0"] == CONTENT
+    assert any("the result waits: " in str(event.data) for event in peer.events)
+    said = [text for text in caplog.messages if "r-1" in text]
+    assert len([text for text in said if "waits for the queue service" in text]) == 1
+    assert len([text for text in said if "is stored, after" in text]) == 1
+
+
+@pytest.mark.parametrize("ends", ["canceled", "lost", "leaving"])
+async def test_a_result_that_waits_for_room_holds_up_no_end(
+    start: StartInProcess, peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setattr("inference_worker.result_upload.RETRY", RetryPolicy(0, 0.01, 0.02))
+    peer.inline_bytes = 65536
+    peer.refuse_files = [507] * 100_000
+    running = await start("echo", grace_s=0.1)
+    await peer.deliver(Delivery(1, 1, "r-1", CONTENT))
+    await wait_until(lambda: peer.uploads_begun > 3, "it waits for room")
+    if ends == "canceled":
+        await peer.cancel(Held(1, 1))
+        await answered(peer)
+        assert peer.rejections[0].code == "Canceled"
+    elif ends == "lost":
+        peer.lost = (Held(1, 1),)
+        await peer.cut()
+        await wait_until(lambda: running.count("lost_deliveries_total") == 1, "it is lost")
+    else:
+        running.worker.drain()
+        await answered(peer)
+        assert peer.rejections[0].code == "Shutdown"
+    await wait_until(lambda: left(tmp_path) == [], "nothing is left")
+
+
+async def test_a_result_waits_for_room_on_the_disk_of_the_worker(
+    start: StartInProcess,
+    peer: Peer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("inference_worker.engines.full_disk.TRY_EVERY_S", 0.01)
+    tries: list[Path] = []
+
+    def open_when_there_is_room(path: Path, mode: str = "r", *more: Any, **others: Any) -> Any:
+        if mode == "xb" and path.name == "output" and len(tries) < 5:
+            tries.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open(path, mode, *more, **others)
+
+    monkeypatch.setattr(Path, "open", open_when_there_is_room)
+    peer.inline_bytes = 65536
+    await start("echo", own_process=False)
+    await peer.deliver(Delivery(1, 1, "r-1", CONTENT))
+    await answered(peer)
+    assert peer.answers == [Completion(1, 1, Result(b"", file="payload_0"))]
+    assert len(tries) == 5
+    waits = [text for text in caplog.messages if "the disk of the worker is full" in text]
+    assert len(waits) == 1

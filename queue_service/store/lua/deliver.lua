@@ -1,12 +1,13 @@
 -- deliver: deliver entries to subscribers of one group that have room.
 -- uses: bulk, contents, dead_letter_policy, entries, groups, heads, lines, lists, owners, quotas,
---       records, released, rules, tickets, writes
+--       reads, records, released, rules, tickets, writes
 -- writes
 --
 -- argv     4  group
 --          5  bytes after which this call delivers no more
 --          then for each subscriber, those that hold least first: user, session, most entries
--- returns  {entries still waiting, then for each subscriber {"ok", "lost" or "taken" over, entries
+-- returns  {entries still waiting, "full" when unread results stop deliveries from now on, "room" when they
+--          do so no longer, else "", then for each subscriber {"ok", "lost" or "taken" over, entries
 --          that it holds now, {index, attempt, lane, request id, tags, stored at, data, path, content
 --          type, number of workers whose engine died on it, the request's own retry policy or "",
 --          "1" when it runs alone, "1" when other owners have entries too}...}}
@@ -26,6 +27,9 @@ local is_sink_bound = role == 'input' and not Rules.sink_evicts
 local sink_room = math.huge
 if is_sink_bound then
     sink_room = math.floor(Contents.sink_room() / Rules.result_places)
+    if sink_room < left then
+        sink_room = Reads.room_for(left, 8, 3)
+    end
 end
 
 -- An entry that was put back under a higher `max_delivery` and has used up the present one.
@@ -131,7 +135,12 @@ local function is_below_most(fields)
     if is_sink_bound and name ~= '' then
         local results = shares_of_sink.results
         results[name] = results[name] or Owners.length_for(sink, name)
-        if not Quotas.may_have_result(results[name] + runs, sink_room) then
+        local may_have, freed = Quotas.make_share(name, results[name] + runs, sink_room)
+        if freed > 0 then
+            results[name] = Owners.length_for(sink, name)
+            sink_room = sink_room + math.floor(freed / Rules.result_places)
+        end
+        if not may_have then
             shares_of_sink.held_back = true
             return false
         end
@@ -367,13 +376,19 @@ local function deliver_to(uid, session, asked)
     return batch
 end
 
-local reply = { 0 }
+local reply = { 0, '' }
 for position = 6, #ARGV, 3 do
     reply[#reply + 1] = deliver_to(ARGV[position], ARGV[position + 1], tonumber(ARGV[position + 2]))
 end
 if left > 0 and (sink_room <= 0 or shares_of_sink.held_back) then
     -- The call that makes room in the sink rings for this queue.
     redis.call('HSET', own.meta, 'blocked', 1)
+    if sink_room <= 0 and Reads.is_spent() then
+        ring(role)
+    end
+end
+if is_sink_bound and (sink_full or left > 0 and sink_room <= 0) then
+    reply[2] = Reads.note_fullness(left > 0 and sink_room <= 0)
 end
 Bulk.flush()
 reply[1] = left

@@ -24,7 +24,7 @@ local function end_late(request_id, ticket)
         tags = fields and fields[TAGS]
     end
     if tags then
-        Answers.expire_request(request_id, index, tags, now, Answers.sink_has_room())
+        Answers.expire_request(request_id, index, tags, now, Answers.sink_has_room(request_id))
     end
 end
 

@@ -1,8 +1,8 @@
 -- put: append entries, as long as there is room.
--- uses: contents, entries, evictions, groups, owners, quotas, records, request_ids, rules, tickets
+-- uses: contents, entries, evictions, groups, owners, quotas, reads, records, request_ids, rules, tickets
 -- writes
 --
--- keys     53..  for each item that has one: its idempotency key, then the key of its putter's rate
+-- keys     56..  for each item that has one: its idempotency key, then the key of its putter's rate
 -- argv     4  then for each item: request id, tags (JSON), data, lane, path, content type,
 --          "1" when it has an idempotency key, putter (see prelude/quotas), and for a result
 --          the owner of the token that puts it, "" for one that sees everything, and the name that its
@@ -68,6 +68,13 @@ local function name_of_result(request_id, owner, meant)
     return not is_there and owner .. Owners.OWNED .. request_id or nil
 end
 
+-- Whether the queue has no room for one more.  Results that were read make room in the sink.
+local function is_full(name, data)
+    local is_too_much, left = Reads.is_full(own, stored, #data, capacity, Owners.owner_of(name))
+    stored = left
+    return is_too_much
+end
+
 -- The index of the input entry with a request id, "0" while that entry waits for its time.
 local function standing(request_id)
     local index = role == 'input' and RequestIds.first_of(own, request_id)
@@ -83,7 +90,9 @@ local function own_result_refusal(position, name)
         return nil
     end
     local results = Owners.length_for(sink, owner)
-    if Quotas.may_have_result(results, capacity - stored) then
+    local may_have, freed = Quotas.make_share(owner, results, capacity - stored)
+    stored = stored - freed
+    if may_have then
         return nil
     end
     return { 'quota', 'sink_share', results, -1 }
@@ -148,8 +157,8 @@ local function put_one(position)
         results[#results + 1] = { 'ended' }
     elseif refusal then
         results[#results + 1] = refusal
-    elseif Contents.is_full(own, stored, #data, capacity) and not (evicts and Evictions.next(own, request_id))
-        and not has_place(request_id) then
+    elseif Contents.is_full(own, stored, #data, capacity) and not has_place(request_id)
+        and is_full(request_id, data) and not (evicts and Evictions.next(own, request_id)) then
         results[#results + 1] = { 'full' }
     else
         if evicts and Contents.is_full(own, stored, #data, capacity) then

@@ -1,5 +1,5 @@
 -- replay: put dead letters back at the tail, each under its request id and a new index.
--- uses: contents, dead_letters, entries, events, evictions, request_ids, rules, tickets
+-- uses: contents, dead_letters, entries, events, evictions, owners, reads, request_ids, rules, tickets
 -- writes
 --
 -- An unread error of the request is removed from the sink, so that a request has one answer.
@@ -66,6 +66,13 @@ local function is_in_use(request_id)
     return ticket and ticket.delayed ~= nil
 end
 
+local function is_full(letter)
+    local is_too_much, left =
+        Reads.is_full(own, stored, letter.size, capacity, Owners.owner_of(letter.request_id))
+    stored = left
+    return is_too_much and not (evicts and Evictions.next(own, letter.request_id))
+end
+
 local refusal, replayed, absent, in_use = '', {}, {}, {}
 local ended_stream = redis.call('HGET', own.meta, 'ended')
 for _, one in ipairs(found) do
@@ -73,7 +80,7 @@ for _, one in ipairs(found) do
         absent[#absent + 1] = one.index
     elseif role == 'input' and is_in_use(one.letter.request_id) then
         in_use[#in_use + 1] = one.index
-    elseif ended_stream or Contents.is_full(own, stored, one.letter.size, capacity) and not (evicts and Evictions.next(own, one.letter.request_id)) then
+    elseif ended_stream or is_full(one.letter) then
         refusal, go_on = ended_stream and 'ended' or 'full', ''
         break
     else

@@ -1,8 +1,8 @@
 -- scale: the figures of autoscaling, at a cost that grows with the workers and not with the queue.
--- uses: bulk, contents, groups, lines, owners, quotas, rules, stops, tickets
+-- uses: bulk, contents, groups, lines, owners, quotas, reads, rules, stops, tickets
 -- writes
 --
--- keys     53  the autoscaler's lease and last report     (see scaling.py)
+-- keys     56  the autoscaler's lease and last report     (see scaling.py)
 -- argv     4   the workers' group
 --          5   how many entries of some accounts may run at once: JSON, by account
 --          6.. the fields of the report that are wanted
@@ -10,7 +10,7 @@
 --          stored or "", workers {user, window, held, connected "1", about, leaving "1"}..., deadlines
 --          {"start" or "finish", ms from now to the first, how many}..., the values of those fields,
 --          "1" while the service is paused or its time windows are closed, how many of the waiting ones
---          another worker would get now}
+--          another worker would get now, "1" while unread results fill the sink}
 write_although_full()
 -- Deadlines that lie close together are counted as one: all have the time of the first.
 local MOST_STEPS, SHARE, LEAST_MS = 32, 0.25, 1000
@@ -66,8 +66,8 @@ local waiting = Groups.waiting(own, gid)
 
 local sink_room = math.huge
 if not Rules.sink_evicts then
-    -- Each delivery needs room for its result, as in deliver.lua.
-    sink_room = math.floor(Contents.sink_room() / Rules.result_places)
+    -- Each delivery needs room for its result, as in deliver.lua, where results that were read make room.
+    sink_room = math.floor((Contents.sink_room() + Reads.count('')) / Rules.result_places)
 end
 
 -- Returns how many more entries of an owner may start now, as far as its time window, the limit of its
@@ -85,7 +85,7 @@ local function may_start(owner, account, limits)
     local left = limits[base] and math.max(0, limits[base] - runs) or math.huge
     local results = base ~= '' and Quotas.is_scarce(sink_room) and Owners.length_for(sink, base) or 0
     if results > 0 then
-        left = math.min(left, Quotas.results_left(results + runs, sink_room))
+        left = math.min(left, Quotas.results_left(results - Reads.count(base) + runs, sink_room))
     end
     return left
 end
@@ -125,4 +125,4 @@ end
 return { exact(now), waiting, Groups.group_value(own, gid, 'held'),
     Groups.group_value(own, gid, 'roomy'), redis.call('HGET', own.meta, 'last') or '0', oldest,
     workers, deadlines, redis.call('HMGET', KEYS[OWN_KEYS], unpack(ARGV, 6)),
-    is_paused and '1' or '0', math.max(0, deliverable) }
+    is_paused and '1' or '0', math.max(0, deliverable), Reads.fill_the_sink() and '1' or '0' }

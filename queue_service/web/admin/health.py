@@ -43,6 +43,12 @@ async def metrics(request: web.Request) -> web.Response:
                 continue
             labels = (service.name, queue.role)
             kept.length.labels(*labels).set(state.length)
+            kept.full.labels(*labels).set(int(state.full))
+            kept.bytes.labels(*labels).set(state.bytes)
+            kept.file_bytes.labels(*labels).set(state.file_bytes)
+            if queue.role == "sink":
+                kept.read.labels(*labels).set(state.read)
+                kept.read_dropped.labels(*labels).set(state.read_dropped)
             kept.waiting.labels(*labels).set(max((g.waiting for g in state.groups), default=0))
             kept.held.labels(*labels).set(sum(g.held for g in state.groups))
             kept.dead_letters.labels(*labels).set(state.dead_letters.now)

@@ -119,6 +119,7 @@ def _render(service: Service, figures: ScaleFigures) -> dict[str, object]:
         "running": figures.running,
         "paused": figures.paused,
         "deliverable": figures.deliverable,
+        "sink_full": figures.sink_full,
         "workers": {"total": workers.total, **asdict(workers)},
         "window": figures.window,
         "window_per_worker": figures.window_per_worker,

@@ -11,6 +11,7 @@ from client_sdk.wire.tokens import new_token
 from queue_service.errors import BadParameter
 from queue_service.service.access import now_ms
 from queue_service.service.service import Service
+from queue_service.service.sink_wording import why_full
 from queue_service.settings.service import ServiceSettings
 from queue_service.settings.wrong_fields import wrong_fields
 from queue_service.store.registry import ServiceState
@@ -147,13 +148,24 @@ async def _describe(service: Service) -> dict[str, Any]:
             "max_payload_bytes": queue.limits.payload_bytes,
             # Of the capacity: a large entry takes several.
             "places": state["length"] + state.pop("more_places"),
+            "max_bytes": queue.limits.capacity
+            * (queue.limits.place_bytes or queue.limits.stored_bytes),
             **state,
         }
     described["file_bytes"] = await service.files.used_bytes()
+    await _describe_sink(service, described["sink"])
     # Of the service, although the input queue keeps it.
     described["paused_at_ms"] = described["input"].pop("paused_at_ms")
     described["sink"].pop("paused_at_ms")
     return described
+
+
+async def _describe_sink(service: Service, sink: dict[str, Any]) -> None:
+    """Say whether unread results stop the jobs of the service, and why."""
+    state = await service.tickets.sink.state_if_full("") if sink["full"] else None
+    sink["full_because"] = None if state is None else why_full(state)
+    sink["next_expires_ms"] = None if state is None else state.next_ms
+    sink["full_since_ms"] = None if state is None else state.since_ms or None
 
 
 def _window(service: Service) -> dict[str, object] | None:

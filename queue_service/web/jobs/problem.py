@@ -8,6 +8,7 @@ from aiohttp import web
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
 from queue_service import errors
+from queue_service.error_advice import UnreadResults
 from queue_service.service.interfaces import InvalidInput
 from queue_service.web.error_formats import ErrorFormat
 from queue_service.web.statuses import ErrorWithStatus, Statuses, retry_headers
@@ -75,7 +76,15 @@ def describe(error: errors.ServiceError, status: int) -> dict[str, object]:
         fields = {"errors": [{"path": one.path, "detail": one.sentence} for one in error.wrong]}
     elif isinstance(error, errors.BadParameter):
         fields = {"parameter": error.name}
+    if error.results is not None:
+        fields = {**fields, "unread_results": unread_results(error.results)}
     return members(status, error.code, str(error), **fields)
+
+
+def unread_results(results: UnreadResults) -> dict[str, object]:
+    """Describe the results that are why nothing more is accepted."""
+    next_s = None if results.next_ms is None else results.next_ms / 1000
+    return {"count": results.count, "next_expires_in_s": next_s}
 
 
 def members(status: int, code: Code, sentence: str, **fields: object) -> dict[str, object]:

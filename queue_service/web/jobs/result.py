@@ -20,7 +20,8 @@ from queue_service.web.file_response import (
 from queue_service.web.header_text import header_json, header_text
 from queue_service.web.jobs.find import EndWait, find, name_in, viewer_for
 from queue_service.web.jobs.problem import Problem, no_such_job
-from queue_service.web.jobs.show import error_of, retry_after, show
+from queue_service.web.jobs.reading import read, read_error
+from queue_service.web.jobs.show import error_of, iso, retry_after, show
 from queue_service.web.jobs.wanted_wait import wanted_wait
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response, no_constant
@@ -41,13 +42,24 @@ async def get_result(request: web.Request, caller: Caller) -> web.StreamResponse
     seen = await find(request, service, viewer, with_result=True)
     if waiting and not seen.has_ended:
         seen = await waiting.after(seen, seen.request_id)
-    return await answer_with_result(request, service, seen)
+    return await answer_with_result(request, caller, seen)
 
 
 async def answer_with_result(
-    request: web.Request, service: Service, seen: Seen, headers: dict[str, str] | None = None
+    request: web.Request, caller: Caller, seen: Seen, headers: dict[str, str] | None = None
 ) -> web.StreamResponse:
-    """Answer with what a job has come to: 200, 202 while it is open, 204, 304; or a problem."""
+    """Answer with what a job has come to, and note that its result is read."""
+    try:
+        response = await _answer(request, caller.service, seen, headers)
+    except Problem as problem:
+        return await read_error(request, caller, seen, problem)
+    return await read(request, caller, seen, response)
+
+
+async def _answer(
+    request: web.Request, service: Service, seen: Seen, headers: dict[str, str] | None
+) -> web.StreamResponse:
+    """Return 200, 202 while the job is open, 204, 304; or raise a problem."""
     headers = dict(headers or {})
     if not seen.known:
         raise no_such_job(seen.id)
@@ -66,12 +78,7 @@ async def answer_with_result(
     if seen.state is State.SUCCEEDED:
         if seen.ticket.get("empty"):
             return web.Response(status=204, headers=headers)
-        raise Problem(
-            410,
-            Code.GONE,
-            "the job succeeded and its result is gone: read from the sink, or kept for its time",
-            job_id=seen.id,
-        )
+        raise _gone(seen)
     entry = await _read(service, seen) if seen.result_index else None
     raise _failure(seen, entry and await service.files.with_beginning(entry, MAX_DETAIL_BYTES))
 
@@ -110,6 +117,18 @@ def _failure(seen: Seen, entry: Entry | None) -> Problem:
         error=_error(seen, detail),
         last_code=int(status) if re.fullmatch("[0-9]{1,9}", status) else None,
     )
+
+
+def _gone(seen: Seen) -> Problem:
+    read_at, gone_at = (iso(int(seen.ticket.get(name, 0))) for name in ("read_at", "gone_at"))
+    why = "it was read from the sink or deleted there, or its time was over"
+    if seen.ticket.get("room"):
+        why = (
+            f"it was read at {read_at}, and dropped at {gone_at} to make room for new results; put "
+            "the job again if you need it"
+        )
+    sentence = f"the job succeeded and its result is gone: {why}"
+    return Problem(410, Code.GONE, sentence, job_id=seen.id, read_at=read_at, gone_at=gone_at)
 
 
 def _error(seen: Seen, detail: str) -> dict[str, object] | None:

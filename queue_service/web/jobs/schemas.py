@@ -145,11 +145,16 @@ JOB = an_object(
         "started_at": moment("When the newest attempt began."),
         "ended_at": moment("When it ended."),
         "result_expires_at": moment("Until when its result is kept."),
+        "result_read_at": moment("When its owner had read it: it goes first if room is needed."),
         "next_attempt_at": moment("When its pause after a failed attempt ends."),
         "waiting_for": or_null(
-            text("What it waits for beside a worker: `resume` of its paused service, or `window`.")
+            text(
+                "What it waits for beside a worker: `resume` of its paused service, `window`, or "
+                "room for its result in the `sink`."
+            )
         ),
-        "waiting_until": moment("When the time window opens."),
+        "waiting_until": moment("When the time window opens, or the next result expires."),
+        "waiting_because": or_null(text("Why there is no room in the sink, and what to do.")),
         "not_before": moment("It does not start before this time."),
         "start_by": moment("It expires if it has not started by then."),
         "finish_by": moment("It expires if it has not ended by then."),

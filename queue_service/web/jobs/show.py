@@ -9,7 +9,9 @@ from urllib.parse import quote
 from client_sdk.wire.retry import AttemptPolicy
 from queue_service.service.estimate import Estimate
 from queue_service.service.service import Service
+from queue_service.service.sink_wording import why_full
 from queue_service.settings.windows import Windows, opens_after
+from queue_service.store.outcomes import SinkState
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Seen, State
 from queue_service.web.address import linked
@@ -39,7 +41,7 @@ async def show(service: Service, seen: Seen, *, whole: bool = False) -> dict[str
     retry, most = service.retry_of(own, has_ticket=bool(seen.ticket))
     return {
         **describe(service.name, seen, estimate, whole=whole),
-        **_waiting(seen, windows),
+        **_waiting(seen, windows, await service.tickets.sink.state_for(seen)),
         "max_attempts": most or None,
         "retry": _retry(retry),
     }
@@ -76,6 +78,7 @@ def describe(
         "started_at": iso(int(ticket.get("started_at", 0))),
         "ended_at": iso(ended_at),
         "result_expires_at": iso(ended_at + keep_ms if has_result and keep_ms else 0),
+        "result_read_at": iso(int(ticket.get("read_at", 0))),
         "next_attempt_at": iso(seen.paused_until_ms) if paused else None,
         "not_before": iso(int(ticket.get("begin_at", 0))),
         "start_by": iso(int(ticket.get("start_by", 0))),
@@ -91,16 +94,17 @@ def describe(
     }
 
 
-def _waiting(seen: Seen, windows: Sequence[Windows]) -> dict[str, object]:
-    """Say what a job waits for that is no worker: its service, or the next time window."""
+def _waiting(seen: Seen, windows: Sequence[Windows], sink: SinkState | None) -> dict[str, object]:
+    """Say what a job waits for that is no worker: its service, the next time window, or room."""
+    waits_for, until, because = None, None, None
     if seen.waits_for_resume:
-        return {"waiting_for": "resume", "waiting_until": None}
-    if all(one.is_open(seen.now_ms) for one in windows):
-        return {"waiting_for": None, "waiting_until": None}
-    return {
-        "waiting_for": "window",
-        "waiting_until": iso(opens_after(windows, seen.now_ms, 0.0) or 0),
-    }
+        waits_for = "resume"
+    elif not all(one.is_open(seen.now_ms) for one in windows):
+        waits_for, until = "window", iso(opens_after(windows, seen.now_ms, 0.0) or 0)
+    elif sink is not None:
+        waits_for, because = "sink", why_full(sink)
+        until = None if sink.next_ms is None else iso(seen.now_ms + sink.next_ms)
+    return {"waiting_for": waits_for, "waiting_until": until, "waiting_because": because}
 
 
 def retry_after(estimate: object) -> str:

@@ -9,7 +9,6 @@ from client_sdk.wire import names
 from queue_service.errors import BadParameter, IdInUse
 from queue_service.service.access import Scope
 from queue_service.service.file_owners import owner_of
-from queue_service.service.service import Service
 from queue_service.store.outcomes import Submitted
 from queue_service.store.owners import plain_name
 from queue_service.web.body import let_go_of_body
@@ -93,7 +92,7 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
     # A request may return the result of what it has put itself.  A repeated put returns that of an
     # earlier request, maybe by another token of the same owner, which needs the scope `read`.
     reads = submitted.is_new or caller.token is None or may(request, service, Scope.READ)
-    return await _answer(request, service, submitted, waiting, reads=reads)
+    return await _answer(request, caller, submitted, waiting, reads=reads)
 
 
 def _read_options(
@@ -118,13 +117,13 @@ def _read_options(
 
 async def _answer(
     request: web.Request,
-    service: Service,
+    caller: Caller,
     submitted: Submitted,
     waiting: EndWait | None,
     *,
     reads: bool,
 ) -> web.StreamResponse:
-    name, seen = submitted.name, submitted.seen
+    service, name, seen = caller.service, submitted.name, submitted.seen
     job_id = plain_name(name)
     headers = {"Location": path_of(service.name, job_id), names.REQUEST_ID_HEADER: job_id}
     if reads and _wants_events(request):
@@ -135,7 +134,7 @@ async def _answer(
         headers["Preference-Applied"] = f"wait={waiting.wait_s:g}"
         seen = await waiting.after(seen, name)
         if seen.has_ended and reads:
-            return await answer_with_result(request, service, seen, headers)
+            return await answer_with_result(request, caller, seen, headers)
     assert seen is not None
     settle(request)
     job = await show(service, seen)

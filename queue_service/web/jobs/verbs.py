@@ -16,6 +16,7 @@ from queue_service.store.ticket import Canceled, Part, State
 from queue_service.store.tickets import LIST_BEGIN
 from queue_service.web.jobs.find import EndWait, find, find_by_name, viewer_for
 from queue_service.web.jobs.problem import Problem, no_such_job
+from queue_service.web.jobs.reading import read
 from queue_service.web.jobs.result import show_whole
 from queue_service.web.jobs.show import show
 from queue_service.web.jobs.wanted_wait import wanted_wait
@@ -41,11 +42,15 @@ _PARTS_OF = {
 }
 
 
-async def get_job(request: web.Request, caller: Caller) -> web.Response:
+async def get_job(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Answer with a job."""
     service, viewer = caller.service, viewer_for(request, caller)
     seen = await find(request, service, viewer)
-    return json_response(await show_whole(request, service, seen))
+    response = json_response(await show_whole(request, service, seen))
+    if seen.has_ended and seen.state is not State.SUCCEEDED:
+        # With the error, which such a job has for a result.
+        return await read(request, caller, seen, response)
+    return response
 
 
 async def cancel_job(request: web.Request, caller: Caller) -> web.Response:

@@ -1,6 +1,7 @@
 """What a worker has answered, checked and converted for the store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from client_sdk.wire import worker as wire
 from queue_service.delivery.subscriber import Subscriber
@@ -11,23 +12,64 @@ from queue_service.store.entry import MAX_REASON_LENGTH, Completed
 from queue_service.store.payload import FileOfEntry, without_own_tags
 
 
-async def to_completed(
+@dataclass(slots=True)
+class Converted:
+    """What the results of one message have become.
+
+    items, done: what can be stored, and its form for the store.  too_big: refused, and still with
+    the worker.  waiting, full: those for which there is no room in the file store, and why.
+    """
+
+    items: list[wire.Completion] = field(default_factory=list)
+    done: list[Completed] = field(default_factory=list)
+    too_big: list[wire.Completion] = field(default_factory=list)
+    waiting: list[wire.Completion] = field(default_factory=list)
+    full: FilesFull | None = None
+
+
+async def convert(
+    service: Service,
+    subscriber: Subscriber,
+    completions: Sequence[wire.Completion],
+    *,
+    most_tag_bytes: int,
+) -> Converted:
+    """Check and convert the results of one message."""
+    found = Converted()
+    for item in completions:
+        try:
+            done = await _to_completed(service, subscriber, item, most_tag_bytes=most_tag_bytes)
+        except FilesFull as error:
+            found.full = error
+            found.waiting.append(item)
+            continue
+        if done is None:
+            found.too_big.append(item)
+            continue
+        found.items.append(item)
+        found.done.append(done)
+    return found
+
+
+async def _to_completed(
     service: Service, subscriber: Subscriber, item: wire.Completion, *, most_tag_bytes: int
 ) -> Completed | None:
     """Return a completion for the store; None when its result is too large.
 
-    A large result of a worker that uploads none goes to a file here.
+    A large result of a worker that uploads none goes to a file here.  Raises FilesFull if there is
+    no room for it now.  Of a result that is refused no file is left.
     """
     failed = item.failed or wire.Failure("")
     data: bytes | None = None
     tags: dict[str, str] = {}
     files: tuple[FileOfEntry, ...] = ()
     if (result := item.result) is not None:
-        if _size(result.tags) > most_tag_bytes:
-            return None
         try:
             data, files = await _content(service, result)
-        except (FrameTooBig, FileTooBig, FilesFull, NoSuchFile):
+        except (FrameTooBig, FileTooBig, NoSuchFile):
+            return None
+        if _size(result.tags) > most_tag_bytes:
+            await service.files.settle(files)
             return None
         tags = without_own_tags(result.tags)
     return Completed(
@@ -49,6 +91,7 @@ async def _content(service: Service, result: wire.Result) -> tuple[bytes, tuple[
     if result.file:
         file = await service.files.uploaded(result.file)
         if file.size_bytes > limits.payload_bytes:
+            await service.files.settle((file,))
             raise FrameTooBig(file.size_bytes, limits.payload_bytes)
         return b"", (file,)
     if len(result.data) > limits.payload_bytes:

@@ -44,7 +44,7 @@ from queue_service.web.worker.about import MAX_NAME_LENGTH, about_of, described
 from queue_service.web.worker.deliveries import to_rejected, to_wire, with_payload
 from queue_service.web.worker.event_recorder import EventRecorder
 from queue_service.web.worker.intake import Intake
-from queue_service.web.worker.results import to_completed
+from queue_service.web.worker.results import convert
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ FRAMING_BYTES = 1024 * 1024
 #: that its connection is not read.
 MOST_ANSWERING_BYTES = 32 * 1024 * 1024
 MOST_ANSWERING = 256
+#: A result waits this long between two looks for room in the file store, in seconds.
+ROOM_PAUSE_S = 2.0
 #: The longest close reason, in bytes.
 MAX_REASON_BYTES = 120
 
@@ -275,17 +277,19 @@ class _Work:
     ) -> None:
         try:
             if isinstance(message, wire.Completions):
-                outcomes = await self._complete(subscriber, message)
+                await self._complete(subscriber, message.completions)
             else:
-                outcomes = await self._reject(subscriber, message)
+                await self._confirm(subscriber, await self._reject(subscriber, message))
         except ServiceError as error:
             log.warning(
                 "Answers of worker %s were not stored: %s", plain_name(subscriber.uid), error
             )
             await self._give_up(error)
-            return
-        with contextlib.suppress(ConnectionResetError):
-            await self._send(wire.Outcomes(tuple(outcomes)))
+
+    async def _confirm(self, subscriber: Subscriber, outcomes: Sequence[wire.Outcome]) -> None:
+        if outcomes:
+            with contextlib.suppress(ConnectionResetError):
+                await self._send(wire.Outcomes(tuple(outcomes)))
         ended = sum(
             outcome.code != Code.FRAME_TOO_BIG
             and not subscriber.was_taken(outcome.index, outcome.attempt)
@@ -294,23 +298,33 @@ class _Work:
         self._queue.reopen(subscriber, ended)
 
     async def _complete(
-        self, subscriber: Subscriber, message: wire.Completions
-    ) -> list[wire.Outcome]:
-        too_big, items, done = [], [], []
-        for item in message.completions:
-            completed = await to_completed(
-                self._service, subscriber, item, most_tag_bytes=self._settings.max_header_bytes
+        self, subscriber: Subscriber, completions: Sequence[wire.Completion]
+    ) -> None:
+        """Store results; those that go to files wait for room, and hold up no others.
+
+        Raises FilesFull if the connection ends meanwhile: the worker sends them again on another.
+        """
+        most_tag_bytes, reported = self._settings.max_header_bytes, False
+        while completions:
+            found = await convert(
+                self._service, subscriber, completions, most_tag_bytes=most_tag_bytes
             )
-            if completed is None:
-                # The worker keeps the delivery, and answers it with something smaller.
-                too_big.append(wire.Outcome(item.index, item.attempt, False, Code.FRAME_TOO_BIG))
-                continue
-            items.append(item)
-            done.append(completed)
-        accepted = await self._queue.complete(done)
-        for item, is_accepted in zip(items, accepted, strict=True):
-            self._events.ended(item.index, completed=is_accepted)
-        return too_big + [_outcome(*pair) for pair in zip(items, accepted, strict=True)]
+            accepted = await self._queue.complete(found.done)
+            for item, is_accepted in zip(found.items, accepted, strict=True):
+                self._events.ended(item.index, completed=is_accepted)
+            # The worker keeps what is too big, and answers it with something smaller.
+            outcomes = [_outcome(item, False, Code.FRAME_TOO_BIG) for item in found.too_big]
+            outcomes += [_outcome(*pair) for pair in zip(found.items, accepted, strict=True)]
+            await self._confirm(subscriber, outcomes)
+            if found.full is not None:
+                if not reported:
+                    name = plain_name(subscriber.uid)
+                    log.warning("Results of worker %s wait: %s", name, found.full)
+                reported = True
+                await asyncio.sleep(ROOM_PAUSE_S)
+                if self._socket.closed or subscriber.ended is not None:
+                    raise found.full
+            completions = found.waiting
 
     async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
         for item in message.rejections:
@@ -378,5 +392,7 @@ class _Work:
         await self._socket.send_bytes(wire.encode_to_worker(message))
 
 
-def _outcome(item: wire.Completion | wire.Rejection, accepted: bool) -> wire.Outcome:
-    return wire.Outcome(item.index, item.attempt, accepted, "" if accepted else Code.LEASE_LOST)
+def _outcome(
+    item: wire.Completion | wire.Rejection, accepted: bool, code: str = Code.LEASE_LOST
+) -> wire.Outcome:
+    return wire.Outcome(item.index, item.attempt, accepted, "" if accepted else code)

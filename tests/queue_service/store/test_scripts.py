@@ -99,7 +99,7 @@ async def test_a_running_request_is_to_be_stopped_when_it_is_canceled(shop: Shop
 
 async def test_a_delayed_request_is_delivered_when_it_is_due(shop: Shop) -> None:
     now_ms = (await shop.tickets.look("unknown")).now_ms
-    await shop.submit("", begin_ms=now_ms + 100)
+    await shop.submit("", begin_ms=now_ms + 1000)
     await shop.join("w")
     # Only the script `due` puts it into the queue, however late it is.
     assert not await shop.take("w")

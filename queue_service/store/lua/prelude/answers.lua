@@ -1,5 +1,5 @@
 -- prelude/answers: results, and errors in their place.
--- uses: contents, entries, evictions, rules, tickets
+-- uses: contents, entries, evictions, owners, reads, rules, tickets
 --
 -- The sink reserves a place for the result of each held input entry.  An error takes that place: the
 -- call that stores it also ends the hold.
@@ -23,9 +23,10 @@ local function answer(request_id, tags, data, now)
     answered = true
 end
 
--- Whether the sink has room for a result that has no place reserved.
-local function sink_has_room()
+-- Whether the sink has room for a result that has no place reserved.  What was read makes room.
+local function sink_has_room(request_id)
     return Rules.sink_evicts or Contents.sink_room() > 0
+        or Reads.make_room(1, Owners.owner_of(request_id)) > 0
 end
 
 -- The request expires: its client learns that from a result, or from the ticket alone if the sink

@@ -14,8 +14,9 @@
 local FILES_FORMAT = 4 -- the first format with files
 local FILES, PLACES = '"_files_":', '"_places_":'
 
--- By how much the holders of each file change in this call, and what has other places now.
-local changes, is_changed = {}, {}
+-- By how much the holders of each file change in this call, what has other places now, and by how much
+-- the bytes of files change that the entries of each queue name.
+local changes, is_changed, file_bytes = {}, {}, {}
 
 local function has(tags, mark)
     return tags and tags ~= '{}' and string.find(tags, mark, 1, true)
@@ -46,10 +47,14 @@ local function sink_room()
     return Rules.sink_capacity - length(sink) - more_places[sink] - reserved()
 end
 
-local function count_files(tags, by)
+-- q: nil for a dead letter.
+local function count_files(tags, by, q)
     if has(tags, FILES) then
         for _, file in ipairs(cjson.decode(cjson.decode(tags)._files_)) do
             changes[file.id] = (changes[file.id] or 0) + by
+            if q then
+                file_bytes[q] = (file_bytes[q] or 0) + by * (file.bytes or 0)
+            end
         end
     end
 end
@@ -101,7 +106,7 @@ local function enter(q, fields)
             count_places(q, places - 1)
         end
     end
-    hold(fields[TAGS])
+    count_files(fields[TAGS], 1, q)
 end
 
 -- An entry goes.
@@ -109,18 +114,30 @@ local function leave(q, tags)
     if has(tags, PLACES) then
         count_places(q, 1 - tonumber(cjson.decode(tags)._places_))
     end
-    let_go(tags)
+    count_files(tags, -1, q)
+end
+
+-- Older versions remove entries without counting what they take: an empty queue starts again.
+local function is_empty(q)
+    return length(q) == 0 and (q == sink or redis.call('XLEN', delayed) == 0)
 end
 
 local function flush()
     for q in pairs(is_changed) do
-        -- Older versions remove entries without counting their places: an empty queue starts again.
-        if length(q) == 0 and (q == sink or redis.call('XLEN', delayed) == 0) then
+        if is_empty(q) then
             more_places[q] = 0
         end
         redis.call('HSET', q.meta, 'places', string.format('%.0f', more_places[q]))
     end
     is_changed = {}
+    for q, by in pairs(file_bytes) do
+        if is_empty(q) then
+            redis.call('HDEL', q.meta, 'file_bytes')
+        elseif by ~= 0 then
+            redis.call('HINCRBY', q.meta, 'file_bytes', string.format('%.0f', by))
+        end
+    end
+    file_bytes = {}
     if not next(changes) then
         return
     end

@@ -1,9 +1,10 @@
 -- prelude/evictions: what a full queue drops for a new entry.
--- uses: contents, entries, lists, owners
+-- uses: contents, entries, lists, owners, reads
 --
 -- The owner with most entries loses its oldest one; the new entry counts for the owner that puts it.
 -- So no owner can push out the entries of another by putting more, and an owner without entries
--- always gets a place.  Without owned entries the oldest of all is dropped.
+-- always gets a place.  Without owned entries the oldest of all is dropped.  Results that their owners
+-- have read go before all of these (see reads.lua).
 --
 -- `holders` counts what each owner has, so that nothing here looks at more than a few of them.
 -- Jobs that wait for their time count for their owner, and are not dropped.
@@ -107,7 +108,8 @@ end
 -- Drop entries until there is room for one more with this data, under this name, as far as this call
 -- may.  `stored` counts what takes up capacity, delayed jobs too.  Returns how many places are free now.
 function eviction.make_room(q, stored, capacity, name, data)
-    local gone = 0
+    local _, left = Reads.is_full(q, stored, #data, capacity, Owners.owner_of(name))
+    local gone = stored - left
     while Contents.is_full(q, stored - gone, #data, capacity) and (gone == 0 or to_shrink > 0) do
         local index = eviction.next(q, name)
         if not index then

@@ -4,8 +4,8 @@
 --
 -- keys     1..21   the queue that the script works on    (see keys.py for what each holds)
 --          22..42  the other queue of the same service
---          43..54  keys of the service: tickets, times, delayed, stops, lines, shares, running,
---                  owned, gaps, due, file_holders, unneeded
+--          43..55  keys of the service: tickets, times, delayed, stops, lines, shares, running,
+--                  owned, gaps, due, file_holders, unneeded, read_results
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
 --          3  the rules of the service (see rules.lua)
@@ -33,13 +33,14 @@ local own, peer = queue(0), queue(QUEUE_KEYS)
 local input = role == 'input' and own or peer
 local sink = role == 'input' and peer or own
 
-local SHARED_KEYS = 12
+local SHARED_KEYS = 13
 local tickets, times = KEYS[2 * QUEUE_KEYS + 1], KEYS[2 * QUEUE_KEYS + 2]
 local delayed, stops = KEYS[2 * QUEUE_KEYS + 3], KEYS[2 * QUEUE_KEYS + 4]
 local lines, shares = KEYS[2 * QUEUE_KEYS + 5], KEYS[2 * QUEUE_KEYS + 6]
 local running, owned = KEYS[2 * QUEUE_KEYS + 7], KEYS[2 * QUEUE_KEYS + 8]
 local gaps, due_jobs = KEYS[2 * QUEUE_KEYS + 9], KEYS[2 * QUEUE_KEYS + 10]
 local file_holders, unneeded = KEYS[2 * QUEUE_KEYS + 11], KEYS[2 * QUEUE_KEYS + 12]
+local read_results = KEYS[2 * QUEUE_KEYS + 13]
 -- The position of the first key that only this script has.
 local OWN_KEYS = 2 * QUEUE_KEYS + SHARED_KEYS + 1
 
@@ -53,13 +54,16 @@ local format_of = {}
 local lines_from
 -- Since when the service is paused, ms since 1970: then the input queue delivers nothing.
 local paused_at
+-- "<since> <last seen>", ms since 1970, while results without a reader have stopped deliveries (see
+-- deliver.lua), and whether deliveries wait now for room in the sink.
+local sink_full, is_blocked
 -- By queue, the places that its large entries take beyond the first (see contents.lua).
 local more_places = {}
 for _, q in ipairs({ own, peer }) do
     local known
     if q == input then
-        known = redis.call('HMGET', q.meta, 'format', 'places', 'lined', 'paused')
-        lines_from, paused_at = known[3], known[4]
+        known = redis.call('HMGET', q.meta, 'format', 'places', 'lined', 'paused', 'full', 'blocked')
+        lines_from, paused_at, sink_full, is_blocked = known[3], known[4], known[5], known[6]
     else
         known = redis.call('HMGET', q.meta, 'format', 'places')
     end

@@ -6,12 +6,12 @@
 local looks = {}
 local MOST_SHOWN = 1000 -- bytes of an error that are given
 
--- Returns {members, held, how many have room} of the workers' group, ms since 1970, and since when the
--- service is paused or "".
+-- Returns {members, held, how many have room, "1" while deliveries wait for room in the sink} of the
+-- workers' group, ms since 1970, and since when the service is paused or "".
 function looks.crew(gid)
     local sums = redis.call('HMGET', own.groups, gid .. SEP .. 'held', gid .. SEP .. 'roomy')
     local members = redis.call('HGET', own.members, gid) or 0
-    return { { members, sums[1] or 0, sums[2] or 0 }, string.format('%.0f', now_ms()), paused_at or '' }
+    return { { members, sums[1] or 0, sums[2] or 0, is_blocked and '1' or '0' }, string.format('%.0f', now_ms()), paused_at or '' }
 end
 
 local still_waiting = {}

@@ -1,5 +1,5 @@
 -- prelude/quotas: the limits of the token that puts.
--- uses: contents, lines, owners, rules
+-- uses: contents, lines, owners, reads, rules
 --
 -- A putter is the text "<account> <most waiting> <most at once> <ms between puts> <burst>
 -- <1 if its priority overtakes other owners> <most results in the sink>".  A limit of 0 means none; the
@@ -19,6 +19,18 @@ function quota.may_have_result(results, room)
     end
     room = room or Contents.sink_room()
     return results < SHARE * room
+end
+
+-- The same, if an owner that has its share may lose results that it has read: drops as many of them as it
+-- takes.  Returns whether it may have one more, and how many places that has freed.
+function quota.make_share(owner, results, room)
+    if quota.may_have_result(results, room) then
+        return true, 0
+    end
+    -- Each that goes takes one from the results, and adds one free place.
+    local too_many = math.floor((results - SHARE * room) / (SHARE + 1)) + 1
+    local freed = Reads.make_own_room(too_many, owner)
+    return freed > 0 and quota.may_have_result(results - freed, room + freed), freed
 end
 
 -- Says whether the sink has so little room that an owner's share of it may be used up.
@@ -58,7 +70,7 @@ local function share_refusal(account, owner, results, in_line, room)
     end
     if room and holds >= SHARE * room and holds > 0 then
         return { 'quota', 'input_share', holds, -1 }
-    elseif 10 * results >= Rules.sink_capacity and not quota.may_have_result(results) then
+    elseif 10 * results >= Rules.sink_capacity and not quota.make_share(owner, results, Contents.sink_room()) then
         return { 'quota', 'sink_share', results, -1 }
     end
     return nil
@@ -75,7 +87,11 @@ function quota.refusal(putter, owner, key, now, room)
     end
     local results = owner ~= '' and Owners.length_for(sink, owner) or 0
     if putter.unread > 0 and results >= putter.unread then
-        return { 'quota', 'unread', results, -1 }
+        Reads.make_own_room(results - putter.unread + 1, owner)
+        results = Owners.length_for(sink, owner)
+        if results >= putter.unread then
+            return { 'quota', 'unread', results, -1 }
+        end
     end
     local refusal = share_refusal(account, owner, results, in_line, room)
     if refusal then

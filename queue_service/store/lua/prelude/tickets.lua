@@ -6,7 +6,8 @@
 -- own policy, as store/ticket.py writes it), about (for the API that put it), and later
 -- delayed (where it waits in `delayed`, with its lane), started_at, worker, attempt, stopping_at,
 -- progress (JSON, as the engine told it last) and progress_of (the attempt that told it),
--- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.
+-- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.  Of a result that its
+-- owner has read: read_at, and read_of, its index; room when it was dropped to make room (see reads.lua).
 --
 -- The entry of a ticket has a tag that no client can set, so entries without a ticket cost nothing.
 
@@ -60,6 +61,34 @@ end
 
 local function clear_time(kind, request_id)
     redis.call('ZREM', times, kind .. SEP .. request_id)
+end
+
+-- The members of `read_results` for a result that was read then: one in the order of all, and one in that
+-- of its owner's.
+local function read_members(request_id, at)
+    local owner = Owners.owner_of(request_id)
+    local rest = SEP .. padded(string.format('%.0f', at)) .. SEP .. request_id
+    if owner == '' then
+        return rest
+    end
+    return rest, owner .. rest
+end
+
+-- The owner of a result has read all of it.
+local function note_read(request_id, ticket, index, now)
+    for _, member in ipairs({ read_members(request_id, now) }) do
+        redis.call('ZADD', read_results, 0, member)
+    end
+    ticket.read_at, ticket.read_of = now, index
+    changed_tickets[request_id] = true
+end
+
+-- Its result has gone, or is another one.
+local function forget_read(request_id, ticket)
+    if ticket.read_of then
+        redis.call('ZREM', read_results, read_members(request_id, ticket.read_at))
+        ticket.read_of = nil
+    end
 end
 
 -- A job with a deadline has entered the queue and waits for a worker.  `due` has it until it starts or
@@ -116,6 +145,8 @@ local function reopen_ticket(request_id, tags)
     if ticket then
         ticket.state, ticket.code, ticket.type = nil, nil, nil
         ticket.ended_at, ticket.gone_at = nil, nil
+        forget_read(request_id, ticket)
+        ticket.read_at, ticket.room = nil, nil
         clear_time('keep', request_id)
         clear_time('forget', request_id)
         write_ticket(request_id, ticket)
@@ -177,6 +208,7 @@ local function flush()
         end
         if ticket and ticket.state and not ticket.gone_at and not RequestIds.first_of(sink, request_id) then
             ticket.gone_at = now_ms()
+            forget_read(request_id, ticket)
             clear_time('keep', request_id)
             set_time('forget', request_id, ticket.gone_at + told_ms(request_id, ticket))
             write_ticket(request_id, ticket)
@@ -202,6 +234,7 @@ end
 return {
     note_removed = note_removed, tell = tell, may_have_ticket = may_have_ticket,
     ticket_of = ticket_of, write_ticket = write_ticket, forget_ticket = forget_ticket,
+    note_read = note_read, forget_read = forget_read, read_members = read_members,
     set_time = set_time, clear_time = clear_time, note_due = note_due, end_ticket = end_ticket,
     fail_ticket = fail_ticket, reopen_ticket = reopen_ticket, begin_ticket = begin_ticket,
     FINISH_OFFSET = FINISH_OFFSET, most_attempts = most_attempts, flush = flush,

@@ -2,9 +2,10 @@
 
 import hashlib
 import io
+import json
 import struct
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from client_sdk.wire import frame, names
 from client_sdk.wire import worker as wire
 from tests.conftest import Serve
 from tests.promises.peer import Peer
-from tests.running import TOKEN
+from tests.running import ADMIN_TOKEN, TOKEN
 from tests.waiting import wait_until
 
 #: Above the inline limit, and not the same in any two parts.
@@ -238,6 +239,98 @@ async def test_what_is_refused_leaves_nothing(place: Place, serve: Serve, tmp_pa
         return not [path for path in folder.rglob("*") if path.is_file()]
 
     await wait_until(nothing, "nothing is left")
+
+
+async def test_a_result_waits_for_room_and_holds_up_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("queue_service.web.worker.session.ROOM_PAUSE_S", 0.01)
+    jobs = f"{place.url}/v1/services/svc/jobs"
+    for name in ("large", "small"):
+        assert (await place.ask("PUT", f"{jobs}/{name}", b"x"))[0] == 202
+    peer = Peer(place.session, 2)
+    await peer.connect(place.url)
+    await wait_until(lambda: len(peer.held) == 2, "the worker has the jobs")
+    large, small = peer.held.values()
+    with monkeypatch.context() as full:
+        full.setattr("queue_service.store.file_folder.FileFolder.free_bytes", lambda _: 0)
+        await peer.send(
+            wire.Completions(
+                (
+                    wire.Completion(large.index, large.attempt, wire.Result(LARGE)),
+                    wire.Completion(small.index, small.attempt, wire.Result(b"ok")),
+                )
+            )
+        )
+        await wait_until(lambda: bool(peer.outcomes), "the other one is stored")
+        assert [one.index for one in peer.outcomes] == [small.index]
+        await wait_until(lambda: "wait: there is no room" in caplog.text, "the log says it")
+        # A worker that is cut off sends it again.
+        await peer.cut()
+        del peer.held[small.index]
+        await peer.connect(place.url)
+        assert list(peer.held) == [large.index]
+        await peer.complete(large.index, data=LARGE)
+        job = await place.ask("GET", f"{jobs}/large")
+        assert b'"state": "running"' in job[1]
+    await wait_until(lambda: len(peer.outcomes) == 2, "there is room")
+    assert peer.outcomes[1].accepted
+    assert (await place.ask("GET", f"{jobs}/large/result"))[1] == LARGE
+    await peer.cut()
+
+
+async def test_an_uploaded_result_that_is_refused_leaves_nothing(
+    place: Place, serve: Serve, tmp_path: Path
+) -> None:
+    folder = tmp_path / "other"
+    url = await serve(
+        {"name": "svc"}, files_dir=str(folder), files_reserve_mb=0, max_header_bytes=20_000
+    )
+
+    async def limit(sink: dict[str, int]) -> None:
+        status, body, _ = await place.ask(
+            "PUT",
+            f"{url}/v1/services/made",
+            json={"token": TOKEN, "sink": sink},
+            headers={"Authorization": ADMIN_TOKEN},
+        )
+        assert status in (200, 201), body
+
+    def stored() -> list[Path]:
+        return [path for path in folder.rglob("*") if path.is_file()]
+
+    await limit({})
+    peer = Peer(place.session, 3, service="made")
+    await peer.connect(url)
+    queue = f"{url}{names.EAS_PREFIX}/made"
+    uploads = url + names.WORK_FILES_PATH.format(service="made")
+    for refusal in ("too big", "too many tags", "lost"):
+        assert (await place.ask("POST", queue, b"x"))[0] == 200
+        await wait_until(lambda: bool(peer.held), "the worker has the job")
+        (delivery,) = peer.held.values()
+        status, body, _ = await place.ask("POST", uploads, LARGE)
+        assert status == 201
+        assert len(stored()) == 1
+        result, attempt = wire.Result(b"", file=json.loads(body)["id"]), delivery.attempt
+        if refusal == "too big":
+            # The limit was lowered while it was on its way.
+            await limit({"max_payload_size_kb": 1})
+        elif refusal == "too many tags":
+            result = replace(result, tags={"long": "x" * 30_000})
+        else:
+            attempt += 1
+        peer.outcomes.clear()
+        await peer.send(wire.Completions((wire.Completion(delivery.index, attempt, result),)))
+        await wait_until(lambda: bool(peer.outcomes), "it is refused")
+        assert not peer.outcomes[0].accepted
+        assert stored() == [], refusal
+        await limit({})
+        await peer.complete(delivery.index, data=b"ok")
+    await peer.cut()
+    deleted = await place.ask(
+        "DELETE", f"{url}/v1/services/made", headers={"Authorization": ADMIN_TOKEN}
+    )
+    assert deleted[0] == 200
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:

@@ -24,6 +24,7 @@ async def test_a_service_without_anything_has_figures(caller: Caller) -> None:
         "running": 0,
         "paused": False,
         "deliverable": 0,
+        "sink_full": False,
         "workers": {"total": 0, "starting": 0, "ready": 0, "resting": 0, "draining": 0},
         "window": 0,
         "window_per_worker": None,

@@ -1,0 +1,28 @@
+"""Where the files of jobs come from and go to."""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from client_sdk.transport import RetryPolicy, Transport
+from client_sdk.wire import names
+from inference_worker.job_folders import JobFolders
+
+#: A transfer is tried again this often; together with the pauses, for about a minute.
+RETRY = RetryPolicy(retries=16, first_delay_s=0.2, most_delay_s=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FileStore:
+    """Where the files of jobs come from and go to.
+
+    folders: where they are meanwhile.  reserve_bytes: what that disk keeps free.
+    """
+
+    transport: Transport
+    service: str
+    folders: JobFolders
+    reserve_bytes: int
+
+    @property
+    def path(self) -> str:
+        return names.WORK_FILES_PATH.format(service=quote(self.service, safe=""))
