@@ -81,6 +81,11 @@ soak: $(VENV)/dev.stamp
 compat: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/compatibility $(ARGS)
 
+## openai2: OpenAI's client before 3.0, beside that of the environment, for the tests of batches
+.PHONY: openai2
+openai2: $(VENV)/dev.stamp
+	$(BIN)/pip install -qq --upgrade --target .openai2 'openai==2.54.0'
+
 ## fuzz: 20,000 generated requests, messages and bytes (a few minutes); FUZZ_CASES=n for another number
 .PHONY: fuzz
 fuzz: $(VENV)/dev.stamp
@@ -161,7 +166,7 @@ lock:
 ## clean: remove the virtual environment and every cache
 .PHONY: clean
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .openai2 build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- Stamps: a venv is as old as the last file that describes it

@@ -81,6 +81,8 @@ class Download:
         self._size_bytes, self._sha256 = self._known
         self._wait_s = wait_s
         self._on_progress = on_progress
+        #: The media type of the content, "" if it has none; known after `to`.
+        self.content_type = ""
         self._etag = ""
         self._got_bytes = 0
         self._digest = hashlib.sha256()
@@ -177,6 +179,7 @@ class Download:
             case _:
                 body = await response.content.read(MOST_ERROR_BYTES)
                 raise from_answer(response.status, response.headers, body, url=url)
+        self.content_type = response.headers.get("Content-Type", "")
         etag = response.headers.get("ETag", "")
         self._etag = "" if etag.startswith("W/") else etag
         self._note_expected(response)

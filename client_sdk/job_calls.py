@@ -5,6 +5,7 @@ import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -50,6 +51,14 @@ class JobResult:
 
     data: bytes
     open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SavedResult:
+    """A result that was written to a file.  content_type: its media type, "" if it is empty."""
+
+    path: Path
+    content_type: str
 
 
 def submit(data: Data, options: Mapping[str, Any], *, job_id: str) -> Call[Job]:

@@ -11,9 +11,16 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 from urllib.parse import quote
 
 import aiohttp
@@ -25,13 +32,15 @@ from client_sdk.calls import Data
 from client_sdk.content import AnyPath
 from client_sdk.download import Download, NotReady
 from client_sdk.growing_text import GrowingText
-from client_sdk.job_calls import Job, JobEvent
+from client_sdk.job_calls import Job, JobEvent, SavedResult
 from client_sdk.job_retry import JobRetry, retry_options
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
 from client_sdk.refusals import from_answer
 from client_sdk.replicas import is_about_replica
 from client_sdk.transport import Transport
 from client_sdk.unreachable import why
+
+Got = TypeVar("Got")
 
 #: The longest wait of one request, in seconds; gateways commonly end requests after 30 or 60 s.
 LONGEST_WAIT_S = 20.0
@@ -162,11 +171,31 @@ class AsyncJobs:
 
         Raises NotInTime, NoResult (the job failed, was canceled or expired) and Gone.
         """
+        if to is not None:
+            return (await self.save_result(job_id, to, timeout_s=timeout_s)).path
+        return await self._until_ended(job_id, timeout_s, lambda wait_s: self._read(job_id, wait_s))
+
+    async def save_result(
+        self, job_id: str, to: AnyPath, *, timeout_s: float | None = None
+    ) -> SavedResult:
+        """Wait until a job has ended, and write its result to a file, as `result` does with `to`.
+
+        Returns the path and the media type of the result.
+        """
+        return await self._until_ended(
+            job_id, timeout_s, lambda wait_s: self._save(job_id, wait_s, Path(to))
+        )
+
+    async def _until_ended(
+        self,
+        job_id: str,
+        timeout_s: float | None,
+        fetch: Callable[[float], Awaitable[Got | None]],
+    ) -> Got:
         loop, backoff = asyncio.get_running_loop(), Backoff()
         deadline = loop.time() + (math.inf if timeout_s is None else timeout_s)
         while True:
-            wait_s = min(LONGEST_WAIT_S, max(0.0, deadline - loop.time()))
-            found = await self._result_now(job_id, wait_s, to)
+            found = await fetch(min(LONGEST_WAIT_S, max(0.0, deadline - loop.time())))
             if found is not None:
                 return found
             if loop.time() >= deadline:
@@ -276,17 +305,16 @@ class AsyncJobs:
             with contextlib.suppress(errors.QueueError):
                 await self.delete(job_id)
 
-    async def _result_now(
-        self, job_id: str, wait_s: float, to: AnyPath | None
-    ) -> bytes | Path | None:
-        """Return the result, or where it was written; None while there is none."""
-        if to is None:
-            call = job_calls.result(job_id, wait_s=wait_s)
-            found = await self._transport.send("", call, under="jobs")
-            return None if found.open else found.data
+    async def _read(self, job_id: str, wait_s: float) -> bytes | None:
+        call = job_calls.result(job_id, wait_s=wait_s)
+        found = await self._transport.send("", call, under="jobs")
+        return None if found.open else found.data
+
+    async def _save(self, job_id: str, wait_s: float, to: Path) -> SavedResult | None:
         target = job_calls.result_path(self._transport.jobs_path, job_id, wait_s=wait_s)
+        download = Download(self._transport, target, wait_s=wait_s)
         try:
-            return await Download(self._transport, target, wait_s=wait_s).to(Path(to))
+            return SavedResult(await download.to(to), download.content_type)
         except NotReady:
             return None
 

@@ -39,6 +39,7 @@ _OF_ONE_JOB = (
     errors.Gone,
     errors.NotFound,
     errors.IdInUse,
+    errors.InvalidInput,
     errors.BadParameter,
     errors.FrameTooBig,
 )

@@ -8,7 +8,7 @@ from typing import Any, overload
 from client_sdk import errors
 from client_sdk.calls import Data
 from client_sdk.content import AnyPath
-from client_sdk.job_calls import Job, JobEvent
+from client_sdk.job_calls import Job, JobEvent, SavedResult
 from client_sdk.job_retry import JobRetry
 from client_sdk.loop_thread import LoopThread
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
@@ -111,6 +111,14 @@ class Jobs:
             return self._thread.run(lambda client: client.jobs.result(job_id, timeout_s=timeout_s))
         return self._thread.run(
             lambda client: client.jobs.result(job_id, timeout_s=timeout_s, to=to)
+        )
+
+    def save_result(
+        self, job_id: str, to: AnyPath, *, timeout_s: float | None = None
+    ) -> SavedResult:
+        """Wait until a job has ended, and write its result to a file."""
+        return self._thread.run(
+            lambda client: client.jobs.save_result(job_id, to, timeout_s=timeout_s)
         )
 
     def cancel(self, job_id: str, *, timeout_s: float = 0.0) -> Job:

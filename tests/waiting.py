@@ -29,13 +29,19 @@ async def wait_until(
     predicate: Callable[[], Coroutine[Any, Any, T | None]],
     description: str,
     timeout_s: float = PATIENCE_S,
+    *,
+    interval_s: float = INTERVAL_S,
 ) -> T: ...
 @overload
 async def wait_until(
     predicate: Callable[[], T | None], description: str, timeout_s: float = PATIENCE_S
 ) -> T: ...
 async def wait_until(
-    predicate: Callable[[], Any], description: str, timeout_s: float = PATIENCE_S
+    predicate: Callable[[], Any],
+    description: str,
+    timeout_s: float = PATIENCE_S,
+    *,
+    interval_s: float = INTERVAL_S,
 ) -> Any:
     """Return the first true value of `predicate`, which may be a coroutine function.
 
@@ -55,7 +61,7 @@ async def wait_until(
             seen = error
         if time.monotonic() >= end:
             raise WaitedInVain(description, timeout_s, seen)
-        await asyncio.sleep(INTERVAL_S)
+        await asyncio.sleep(interval_s)
 
 
 def wait_until_blocking(
