@@ -40,7 +40,7 @@ from tests.leaks import (
     tasks_left,
     wait_for_no_leaks,
 )
-from tests.preloaded import Preloaded
+from tests.preloaded import NEW_INTERPRETERS, Preloaded
 from tests.quick import (
     PROCESS,
     REAL_REDIS,
@@ -82,6 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{PROCESS}: the test starts processes without a fixture of this file",
         f"{REAL_REDIS}(reason): what fakeredis does differently",
         f"{LEAVES_ENTRIES}: the test leaves entries in its queues on purpose",
+        f"{NEW_INTERPRETERS}(reason): the test depends on how its processes start",
         f"{LEAVES_SUBSCRIBERS}: the test ends with leases that no service is there to end",
     ):
         config.addinivalue_line("markers", mark)
@@ -92,11 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile(ANY_SPEED)
     if forking.is_available():
         running.PRELOADED = Preloaded()
-
-
-def pytest_unconfigure() -> None:
-    if running.PRELOADED:
-        running.PRELOADED.close()
+        config.pluginmanager.register(running.PRELOADED)
 
 
 def _keep_bytecode() -> None:

@@ -1,15 +1,17 @@
-"""Lets `subprocess` fork programs from a process that has imported them (preloaded.py).
+"""Lets `subprocess` and `multiprocessing` fork from a process that has imported what they start.
 
 What a program starts has to be its child: it waits for it, and the two share signals and ends.  To
 fork from a program with threads is not safe, so a helper does it, with CLONE_PARENT: the parent of
-the new process is the program.  `penstock up`, itself forked, has such a helper for its queue
-service and its workers.
+the new process is the program.  A forked `penstock up` has such a helper for its queue service and
+its workers, and a forked worker has one for its engine's process.
 """
 
 import contextlib
 import ctypes
+import fcntl
 import io
 import json
+import multiprocessing.util
 import os
 import platform
 import signal
@@ -18,13 +20,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from client_sdk.leash import LEASH, tie
 
-#: More than a request with an environment takes, in bytes.
+#: More than a request with an environment takes, in bytes; and its open files.
 REQUEST_BYTES = 1 << 20
+REQUEST_FILES = 32
+
+#: In place of a module: what multiprocessing starts.  The arguments begin with its code.
+SPAWNED = "multiprocessing"
+
+#: The signals of a terminal or an operator, which reach a whole process group.
+_OF_THE_PROGRAM = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
 
 #: From linux/sched.h.
 _CLONE_PARENT = 0x00008000
@@ -38,7 +47,10 @@ _ARGUMENTS = slice(45, 47)
 
 @dataclass(frozen=True)
 class Start:
-    """A program to fork: what `python -m` is given, and how it is started."""
+    """A program to fork: what `python -m` is given, and how it is started.
+
+    files: the numbers of the open files that it has besides its three streams.
+    """
 
     module: str
     arguments: list[str]
@@ -47,6 +59,7 @@ class Start:
     own_session: bool
     #: As for `leash.py`: the program, and the signal for when it dies.
     leash: tuple[int, int] | None
+    files: list[int] = field(default_factory=list)
 
 
 def is_available() -> bool:
@@ -63,12 +76,15 @@ def fork_helper(can_fork: Callable[[Start], bool]) -> tuple[Start, list[int]] | 
         ask_instead_of_exec(lambda: ours, can_fork)
         return None
     ours.close()
-    # A Ctrl-C is for the program.
-    os.setsid()
+    # A Ctrl-C is for the program.  The helper stays in its session and its process group, because
+    # what it forks belongs there too.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_PROGRAM)
+    show_as(["fork-helper"])
     asked = serve(theirs) if tie(program_pid, signal.SIGKILL) else None
     if asked is None:
         # Not `sys.exit`: what was to be done at the exit of the program is not ours.
         os._exit(0)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return asked
 
 
@@ -77,7 +93,7 @@ def serve(
 ) -> tuple[Start, list[int]] | None:
     """Fork for each request; return None at the end, and in a child what it is to become."""
     while True:
-        message, fds, _, _ = socket.recv_fds(requests, REQUEST_BYTES, 3)
+        message, fds, _, _ = socket.recv_fds(requests, REQUEST_BYTES, REQUEST_FILES)
         if not message:
             return None
         start = Start(**json.loads(message))
@@ -109,10 +125,17 @@ def _fork_for_parent() -> int:
 def ask_instead_of_exec(
     requests: Callable[[], socket.socket], can_fork: Callable[[Start], bool]
 ) -> None:
-    """Have `subprocess` ask a helper, who listens at `requests`, for what it can fork."""
+    """Have a helper, who listens at `requests`, fork what it can instead of starting it."""
     execute: Any = subprocess._fork_exec  # type: ignore[attr-defined]
+    spawn = multiprocessing.util.spawnv_passfds  # type: ignore[attr-defined]
     # To start the helper is a call of this function too.
     lock = threading.RLock()
+
+    def ask(start: Start, files: Sequence[int]) -> int:
+        with lock:
+            helper = requests()
+            socket.send_fds(helper, [json.dumps(vars(start)).encode()], files)
+            return int(helper.recv(64))
 
     def fork_exec(*given: Any) -> int:
         start = _start_of(*given)
@@ -120,12 +143,16 @@ def ask_instead_of_exec(
             return int(execute(*given))
         stdin, _, _, stdout, _, stderr = given[6:12]
         streams = [mine if fd == -1 else fd for mine, fd in enumerate((stdin, stdout, stderr))]
-        with lock:
-            helper = requests()
-            socket.send_fds(helper, [json.dumps(vars(start)).encode()], streams)
-            return int(helper.recv(64))
+        return ask(start, streams)
+
+    def spawnv_passfds(path: bytes, args: Sequence[str | bytes], passed: Sequence[int]) -> int:
+        start = _start_of_spawn(args, passed)
+        if start is None or not can_fork(start):
+            return int(spawn(path, args, passed))
+        return ask(start, [0, 1, 2, *start.files])
 
     subprocess._fork_exec = fork_exec  # type: ignore[attr-defined]
+    multiprocessing.util.spawnv_passfds = spawnv_passfds  # type: ignore[attr-defined]
 
 
 def _start_of(
@@ -156,21 +183,30 @@ def _start_of(
     return Start(words[2], words[3:], dict(variables), where, bool(own_session), leash)
 
 
+def _start_of_spawn(argv: Sequence[str | bytes], passed: Sequence[int]) -> Start | None:
+    """Return what these arguments of `spawnv_passfds` start, if a fork would be the same."""
+    program, *words = map(os.fsdecode, argv)
+    # The child of a run with PYTHONDONTWRITEBYTECODE may write some all the same.
+    if words[:1] == ["-B"]:
+        del words[0]
+    if program != sys.executable or words[:1] != ["-c"]:
+        return None
+    files = sorted(map(int, passed))
+    return Start(SPAWNED, words[1:], dict(os.environ), os.getcwd(), False, None, files)
+
+
 def _variable(item: bytes) -> tuple[str, str]:
     name, _, value = item.partition(b"=")
     return os.fsdecode(name), os.fsdecode(value)
 
 
-def settle(start: Start, streams: list[int]) -> None:
+def settle(start: Start, files: list[int]) -> None:
     """Make this new child what `leash.py` and Python's own start would have made it."""
     if start.own_session:
         os.setsid()
     if start.leash and not tie(*start.leash):
         sys.exit(1)
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        if stream > 2:
-            os.close(stream)
+    _place(files, [0, 1, 2, *start.files])
     os.chdir(start.cwd)
     os.environ.clear()
     os.environ.update(start.env)
@@ -183,10 +219,22 @@ def settle(start: Start, streams: list[int]) -> None:
         line_buffering=os.isatty(1),
         write_through=unbuffered,
     )
-    _show_as([sys.executable, "-m", start.module, *start.arguments])
+    option = ["-c"] if start.module == SPAWNED else ["-m", start.module]
+    show_as([sys.executable, *option, *start.arguments])
 
 
-def _show_as(argv: list[str]) -> None:
+def _place(files: list[int], numbers: list[int]) -> None:
+    """Give open files the numbers that they have in the program that sent them."""
+    # First out of the way: each may have the number that another is to get.
+    aside = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, max(numbers) + 1) for file in files]
+    for file in files:
+        os.close(file)
+    for file, number in zip(aside, numbers, strict=True):
+        os.dup2(file, number)
+        os.close(file)
+
+
+def show_as(argv: list[str]) -> None:
     """Be listed with these arguments in /proc, as far as the place of ours suffices."""
     with contextlib.suppress(OSError), open("/proc/self/stat") as file:
         first, end = map(int, file.read().rpartition(")")[2].split()[_ARGUMENTS])

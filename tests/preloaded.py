@@ -4,10 +4,11 @@ Importing takes most of the time that a process of a test needs to start.  A ser
 once, and forks a child for each start: a process of its own, with its own environment and files,
 which then runs the module as `python -m` does.  It is a child of the test run (forking.py), so
 tests start it with `subprocess` as ever.  `penstock up` forks its queue service and workers in the
-same way.
+same way, and a worker its engine's process.
 
 `penstock` is forked only where tests ask for it (tests/deploy/conftest.py).  Tests of how a program
 starts, or of how its output and its interruption end, start it with a new interpreter, as users do.
+So do those with the mark `new_interpreters`.
 """
 
 import gc
@@ -20,12 +21,17 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from client_sdk.leash import LEASH
-from tests.forking import Start, ask_instead_of_exec, fork_helper, serve, settle
+from tests.forking import SPAWNED, Start, ask_instead_of_exec, fork_helper, serve, settle
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,8 +39,14 @@ ROOT = Path(__file__).parents[1]
 PROGRAMS = ("queue_service", "inference_worker")
 COMMANDS = ("deploy.cli", "deploy.entry")
 
+#: Imported only by a worker's engine, when it starts.
+_ENGINES = ("inference_worker.engine_main", "inference_worker.engines.handler")
+
 #: The commands that start queue services and workers.
 _PARENTS = ("up", "worker", "demo")
+
+#: The mark of a test that depends on how processes start; its argument says why.
+NEW_INTERPRETERS = "new_interpreters"
 
 #: Variables that Python or a library reads while it starts, which is over in the server.
 _READ_AT_START = ("PYTHON", "PROMETHEUS_", "LD_", "LC_", "LANG", "MALLOC_", "OMP_")
@@ -46,11 +58,12 @@ _ROOM = "-" * 250
 
 
 class Preloaded:
-    """The server, which starts with the first process that it is asked for."""
+    """The server, which starts with the first process that it is asked for; a plugin of pytest."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._server: subprocess.Popen[bytes] | None = None
+        self._forks = True
         self._forks_commands = False
         # A test may change its own environment before the first start.
         self._start = _start_of(os.environ)
@@ -65,7 +78,11 @@ class Preloaded:
         yield
         self._forks_commands = False
 
-    def close(self) -> None:
+    def pytest_runtest_setup(self, item: "pytest.Item") -> None:
+        """Do as the test asks, before its fixtures start something."""
+        self._forks = item.get_closest_marker(NEW_INTERPRETERS) is None
+
+    def pytest_unconfigure(self) -> None:
         """End the server."""
         if self._socket and self._server:
             self._socket.close()
@@ -73,7 +90,8 @@ class Preloaded:
 
     def _can_fork(self, start: Start) -> bool:
         """Say whether a child would be the same as a new interpreter."""
-        if start.module not in (*PROGRAMS, *(COMMANDS if self._forks_commands else ())):
+        commands = COMMANDS if self._forks_commands else ()
+        if not self._forks or start.module not in (*PROGRAMS, *commands, SPAWNED):
             return False
         # The kernel ties the server, and what it forks, to the thread that has started it.
         if not self._socket and threading.current_thread() is not threading.main_thread():
@@ -113,7 +131,12 @@ def _start_of(env: Mapping[str, str]) -> dict[str, str]:
 @cache
 def _import(module: str) -> None:
     """Import what this module needs, once."""
+    if module == SPAWNED:
+        return
     import_module(_file_of(module))
+    if module == "inference_worker":
+        for name in _ENGINES:
+            import_module(name)
     if module in COMMANDS:
         for place in import_module("deploy.cli").COMMANDS.values():
             import_module(f"deploy.{place.partition(':')[0]}")
@@ -127,20 +150,37 @@ def _file_of(module: str) -> str:
     return module if module in COMMANDS else f"{module}.__main__"
 
 
-def _become(start: Start, streams: list[int]) -> None:
-    """Run the module in this child, as a new interpreter would."""
-    settle(start, streams)
+def _become(start: Start, files: list[int]) -> None:
+    """Run the program in this child, as a new interpreter would."""
+    settle(start, files)
+    while children := _children_of(start):
+        asked = fork_helper(partial(_can_fork_below, children, _start_of(start.env)))
+        if not asked:
+            break
+        start, files = asked
+        settle(start, files)
+    if start.module == SPAWNED:
+        code, *sys.argv[1:] = start.arguments
+        sys.argv[0] = "-c"
+        sys.modules["__main__"] = main = ModuleType("__main__")
+        exec(code, vars(main))
+    else:
+        sys.argv[1:] = start.arguments
+        # It runs again, with its imports done.
+        sys.modules.pop(_file_of(start.module), None)
+        runpy.run_module(start.module, run_name="__main__", alter_sys=True)
+
+
+def _can_fork_below(modules: tuple[str, ...], env: dict[str, str], child: Start) -> bool:
+    # A Python that is started with this environment would be as the parent is.
+    return child.module in modules and _start_of(child.env) == env
+
+
+def _children_of(start: Start) -> tuple[str, ...]:
+    """Return which of the programs that can be forked this one starts."""
     if start.module in COMMANDS and start.arguments[:1] and start.arguments[0] in _PARENTS:
-        # A Python started with this environment would be as it is here.
-        same = _start_of(start.env)
-        asked = fork_helper(lambda child: child.module in PROGRAMS and _start_of(child.env) == same)
-        if asked:
-            start, streams = asked
-            settle(start, streams)
-    sys.argv[1:] = start.arguments
-    # It runs again, with its imports done.
-    sys.modules.pop(_file_of(start.module), None)
-    runpy.run_module(start.module, run_name="__main__", alter_sys=True)
+        return PROGRAMS
+    return (SPAWNED,) if start.module == "inference_worker" else ()
 
 
 def main() -> None:
@@ -149,6 +189,8 @@ def main() -> None:
         _import(module)
     # A Ctrl-C is for the test run, which then ends this.
     os.setsid()
+    # multiprocessing blocks signals while it starts something, which may have started this.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     asked = serve(socket.socket(fileno=int(sys.argv[1])), lambda start: _import(start.module))
     if asked:
         _become(*asked)

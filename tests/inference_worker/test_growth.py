@@ -15,6 +15,7 @@ TOGETHER = 100
 
 
 @pytest.mark.slow
+@pytest.mark.new_interpreters("a tenth of the memory of a forked process is more")
 @pytest.mark.timeout(300)
 async def test_many_handler_calls_leave_the_memory_as_it_was(
     start: StartInProcess, peer: Peer

@@ -18,6 +18,7 @@ async def answer(url: str) -> bytes:
         return frame.data
 
 
+@pytest.mark.new_interpreters("a forked process has the environment of another in /proc")
 async def test_a_handler_finds_no_setting_of_its_worker(
     start_service: StartService, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,6 +28,7 @@ async def test_a_handler_finds_no_setting_of_its_worker(
     await start_worker(service.url, engine=f"{SPYING}:environments")
     seen: dict[str, list[str]] = json.loads(await answer(service.url))
     assert len(seen) >= 4
+    assert any(one.startswith("PENSTOCK_") for variables in seen.values() for one in variables)
     for where, variables in seen.items():
         # What the supervisor was started with is overwritten, and only the names are left.
         assert all(one.endswith("=") for one in variables if one.startswith("PENSTOCK_")), where

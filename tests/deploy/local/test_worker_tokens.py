@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from client_sdk import QueueClient
@@ -16,6 +17,7 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(part.split("=", 1) for part in text.split("\0") if "=" in part)
 
 
+@pytest.mark.new_interpreters("a forked process has the environment of another in /proc")
 def test_no_worker_has_a_token_that_submits_reads_or_administers(
     start_up: StartUp, tmp_path: Path
 ) -> None:
