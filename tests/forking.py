@@ -127,7 +127,8 @@ def ask_instead_of_exec(
 ) -> None:
     """Have a helper, who listens at `requests`, fork what it can instead of starting it."""
     execute: Any = subprocess._fork_exec  # type: ignore[attr-defined]
-    spawn = multiprocessing.util.spawnv_passfds  # type: ignore[attr-defined]
+    util: Any = multiprocessing.util
+    spawn = util.spawnv_passfds
     # To start the helper is a call of this function too.
     lock = threading.RLock()
 
@@ -152,7 +153,7 @@ def ask_instead_of_exec(
         return ask(start, [0, 1, 2, *start.files])
 
     subprocess._fork_exec = fork_exec  # type: ignore[attr-defined]
-    multiprocessing.util.spawnv_passfds = spawnv_passfds  # type: ignore[attr-defined]
+    util.spawnv_passfds = spawnv_passfds
 
 
 def _start_of(

@@ -4,18 +4,26 @@ import json
 import re
 import struct
 import zlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
 
 from tests.conftest import StartService, StartWorker
-from tests.queue_service.web.chat.conftest import PATIENCE_S, OpenChat, keep_picture
-from tests.running import TOKEN
+from tests.queue_service.web.chat.conftest import (
+    LOOP,
+    PATIENCE_S,
+    OpenChat,
+    keep_picture,
+    watched_context,
+)
+from tests.running import TOKEN, running_service
 
 ANSWERS = "handler:tests.queue_service.web.chat.handlers:Answers"
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope=LOOP)]
 
 expect.set_options(timeout=PATIENCE_S * 1000)
 
@@ -114,12 +122,21 @@ RENDER = """async (text) => {
 }"""
 
 
-@pytest.fixture
-async def open_markdown(start_service: StartService, context: BrowserContext) -> Page:
-    service = await start_service()
-    page = await context.new_page()
-    await page.goto(f"{service.url}/chat")
-    return page
+@pytest_asyncio.fixture(scope="module", loop_scope=LOOP)
+async def open_markdown(
+    shared_browser: Browser, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Page]:
+    """A page for all tests that only call a function of its script, which keeps nothing."""
+    with running_service(
+        tmp_path_factory.mktemp("markdown") / "service.log",
+        redis_url=redis_url,
+        key_prefix="test-markdown",
+        services=[{"name": "svc"}],
+    ) as service:
+        async with watched_context(shared_browser) as context:
+            page = await context.new_page()
+            await page.goto(f"{service.url}/chat")
+            yield page
 
 
 async def test_errors_are_in_words_for_the_user_and_leave_the_history_clean(

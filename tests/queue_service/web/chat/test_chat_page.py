@@ -5,14 +5,14 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.conftest import StartService, StartWorker
-from tests.queue_service.web.chat.conftest import PATIENCE_S, OpenChat, keep_picture
+from tests.queue_service.web.chat.conftest import LOOP, PATIENCE_S, OpenChat, keep_picture
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
 from tests.waiting import wait_until
 
 WORDS = "handler:tests.queue_service.web.openai.handlers:Words"
 LONG = "slow " + " ".join(f"word{number}" for number in range(60))
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope=LOOP)]
 
 expect.set_options(timeout=PATIENCE_S * 1000)
 

@@ -8,9 +8,10 @@ import pytest
 from playwright.async_api import BrowserContext, Page
 
 from tests.conftest import StartService
+from tests.queue_service.web.chat.conftest import LOOP
 from tests.running import TOKEN, QueueServiceProcess
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope=LOOP)]
 
 #: Everything a page can do without a preflight; gives what it could read of the answers.
 _ATTACK = """async ([url, socket]) => {
