@@ -1,7 +1,7 @@
 """Blocking jobs: every method calls the one of `AsyncJobs` with the same name; see there."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -35,6 +35,8 @@ class Jobs:
         finish_by: str = "",
         run_timeout: str = "",
         retry: JobRetry | Mapping[str, float] | None = None,
+        webhook: str = "",
+        webhook_events: Sequence[str] = (),
         events: bool = True,
     ) -> Job:
         """Submit a job; retries never submit it twice."""
@@ -51,6 +53,8 @@ class Jobs:
                 finish_by=finish_by,
                 run_timeout=run_timeout,
                 retry=retry,
+                webhook=webhook,
+                webhook_events=webhook_events,
                 events=events,
             )
         )
@@ -73,6 +77,8 @@ class Jobs:
         finish_by: str = "",
         run_timeout: str = "",
         retry: JobRetry | Mapping[str, float] | None = None,
+        webhook: str = "",
+        webhook_events: Sequence[str] = (),
         events: bool = False,
         timeout_s: float | None = None,
         keep: bool = False,
@@ -91,6 +97,8 @@ class Jobs:
                 finish_by=finish_by,
                 run_timeout=run_timeout,
                 retry=retry,
+                webhook=webhook,
+                webhook_events=webhook_events,
                 events=events,
                 timeout_s=timeout_s,
                 keep=keep,

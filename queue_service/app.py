@@ -12,6 +12,7 @@ from aiohttp import web
 
 from client_sdk.cancellation import end_task
 from client_sdk.stop_signals import stop_signals
+from client_sdk.wire.browsers import read_networks
 from queue_service.process.metrics import Metrics
 from queue_service.process.open_files import connections_within, raise_limit
 from queue_service.process.tally import Tally
@@ -22,6 +23,9 @@ from queue_service.service.batches.desk import BatchLimits, Desk
 from queue_service.service.batches.folder import BatchFolders
 from queue_service.service.files import FileLimits, Files
 from queue_service.service.services import Services
+from queue_service.service.webhooks.address import Allowed
+from queue_service.service.webhooks.desk import WebhookDesk
+from queue_service.service.webhooks.post import Post
 from queue_service.settings.files_url import read_files_url
 from queue_service.settings.process import Durability, Settings
 from queue_service.store.batch_index import BatchIndex
@@ -33,6 +37,7 @@ from queue_service.store.keys import Keys
 from queue_service.store.s3_contents import S3Address, S3Contents
 from queue_service.store.s3_uploads import Keys as StorageKeys
 from queue_service.store.scripts import Scripts
+from queue_service.store.webhook_settings import WebhookSettings
 from queue_service.web import routes
 from queue_service.web.address import Addresses
 from queue_service.web.batches.line_format import OpenAILines
@@ -82,7 +87,10 @@ def build_app(settings: Settings) -> web.Application:
     servers = connect(settings, confirmation)
     scripts = Scripts(servers, confirmation, timeout_s=settings.store_timeout_s)
     app[FILES] = _files(settings, scripts)
-    app[SERVICES] = Services(servers, scripts, settings, app[METRICS], app[FILES])
+    webhooks = _webhooks(settings, scripts)
+    app[SERVICES] = Services(
+        servers, scripts, settings, app[METRICS], app[FILES], webhooks=webhooks
+    )
     app[BATCHES] = _batches(settings, scripts, app[FILES], app[SERVICES])
 
     async def store(_: web.Application) -> AsyncIterator[None]:
@@ -107,6 +115,15 @@ async def _run_services(app: web.Application) -> AsyncIterator[None]:
     running.add_done_callback(_stop_on_defect)
     yield
     await end_task(running)
+    await app[SERVICES].webhooks.post.close()
+
+
+def _webhooks(settings: Settings, scripts: Scripts) -> WebhookDesk:
+    allowed = Allowed(read_networks(settings.webhook_networks))
+    post = Post(
+        allowed, timeout_s=settings.webhook_timeout_s, scale=settings.webhook_schedule_scale
+    )
+    return WebhookDesk(WebhookSettings(scripts, settings.key_prefix), post)
 
 
 def _files(settings: Settings, scripts: Scripts) -> Files:

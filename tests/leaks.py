@@ -18,6 +18,7 @@ import pytest
 from redis import Redis
 
 from tests.leaks_of_contents import differences_of_contents, differences_of_read_results
+from tests.leaks_of_webhooks import WEBHOOK_KEYS, leaks_of_webhooks
 from tests.waiting import wait_until_blocking
 
 #: Owned by the service: what an idle queue may keep, and why.
@@ -149,7 +150,7 @@ def find_leaks(
                 if key.endswith(":open"):
                     leaks.append(f"{key}: has open batches")
                 continue
-            if key.startswith(f"{prefix}:{{*files}}:"):
+            if key.startswith(f"{prefix}:{{*files}}:") or WEBHOOK_KEYS.fullmatch(key):
                 continue
             if key == f"{prefix}:{{*}}:services":
                 # The count of changes outlives every service that was made at run time.
@@ -166,6 +167,7 @@ def find_leaks(
                     books.hashes[name] = cast(dict[str, str], redis.hgetall(key))
         leaks += _leaks_of_tickets(redis, prefix, allowed)
         leaks += _leaks_of_files(redis, prefix, service=service, allowed=allowed)
+        leaks += leaks_of_webhooks(redis, prefix, service=service, may_wait=allowed.entries)
         leaks += differences_of_lines(redis, prefix)
         leaks += differences_of_owned(redis, prefix)
         leaks += differences_of_contents(redis, prefix)

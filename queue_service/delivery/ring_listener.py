@@ -29,6 +29,8 @@ EVENTS = "events"
 OPEN = "\x1dopen"
 #: This message says that some payload files are not needed any more.
 FILES = "files"
+#: This one says that the outbox of webhooks has something new, or that one is to be sent again.
+WEBHOOKS = "webhooks"
 
 #: How often the followers of requests look without a ring, in seconds.  Only a cluster or a
 #: failover can lose a ring while the connection stays, and thousands may follow.
@@ -113,6 +115,7 @@ class RingListener:
             self._ring_all()
             for ticket_bells in list(self._ticket_bells.values()):
                 ticket_bells.files.ring()
+                ticket_bells.webhooks.ring()
             heard_at = time.monotonic()
             while True:
                 message = await pubsub.get_message(timeout=min(self._tick_s, SILENCE_S))
@@ -142,6 +145,8 @@ class RingListener:
             ticket_bells.ring(request_ids[:-1] if is_open else request_ids, open=is_open)
         elif ticket_bells is not None and name == FILES:
             ticket_bells.files.ring()
+        elif ticket_bells is not None and name == WEBHOOKS:
+            ticket_bells.webhooks.ring()
         elif ticket_bells is not None and name == INTERFACES:
             ticket_bells.interfaces.ring()
         elif ticket_bells is not None and about == STOPS:

@@ -16,6 +16,7 @@ class TicketBells:
     again, so a lost ring costs the time until the next look.
     files: rings when payload files are not needed any more, and after each new connection, because
     rings before it may have been lost.
+    webhooks: rings when the outbox of webhooks has something new, and after each new connection.
     interfaces: rings when a worker with another schema has connected; who listens looks after some
     time anyway.
     """
@@ -28,6 +29,7 @@ class TicketBells:
         self.due = Doorbell()
         self.files = Doorbell()
         self.interfaces = Doorbell()
+        self.webhooks = Doorbell()
         self._due_timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:

@@ -62,6 +62,16 @@ def _connections(registry: CollectorRegistry) -> ConnectionMetrics:
     )
 
 
+def _wrong_tokens(registry: CollectorRegistry) -> Counter:
+    text = "Requests without the right token."
+    return Counter("penstock_wrong_tokens", text, registry=registry)
+
+
+def _webhooks(registry: CollectorRegistry) -> Counter:
+    text = "Attempts to send a webhook, by how they ended; `dropped` had no place to wait."
+    return Counter("penstock_webhooks", text, ("service", "outcome"), registry=registry)
+
+
 class Metrics:
     """All metrics of one process."""
 
@@ -80,9 +90,8 @@ class Metrics:
                 multiprocess_mode="mostrecent",
             )
 
-        self.wrong_tokens = Counter(
-            "penstock_wrong_tokens", "Requests without the right token.", registry=self.registry
-        )
+        self.wrong_tokens = _wrong_tokens(self.registry)
+        self.webhooks = _webhooks(self.registry)
         self.connections = _connections(self.registry)
         self._counters = {
             "puts": counter("puts", "Entries that were stored."),

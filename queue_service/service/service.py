@@ -20,6 +20,8 @@ from queue_service.service.payload_files import PayloadFiles
 from queue_service.service.queues import Queue
 from queue_service.service.scaling import Scaling
 from queue_service.service.tickets import Tickets
+from queue_service.service.webhooks.post import Post
+from queue_service.service.webhooks.webhooks import Webhooks
 from queue_service.settings.process import Settings
 from queue_service.settings.retry import fewest, policy_of
 from queue_service.settings.service import capacity, place_bytes
@@ -51,10 +53,12 @@ class Service:
     def __init__(
         self,
         description: Description,
+        *,
         scripts: Scripts,
         settings: Settings,
         metrics: Metrics,
         files: Files,
+        post: Post,
     ) -> None:
         self.name = description.name
         self.workers_gid = description.name
@@ -67,7 +71,7 @@ class Service:
         self._closed_accounts: frozenset[str] = frozenset()
         self._windows_of_accounts: Mapping[str, Windows] = {}
         self._take(description)
-
+        self.webhooks = self._make_webhooks(scripts, post, metrics)
         self.files = PayloadFiles(
             files,
             FileHolders(scripts, self.keys),
@@ -76,18 +80,8 @@ class Service:
             incarnation=description.incarnation,
         )
 
-        def queue(role: Role) -> Queue:
-            return Queue(
-                Store(scripts, self.keys, role, self._rules(role)),
-                service=description.name,
-                settings=settings,
-                metrics=metrics.queue(description.name, role),
-                files=self.files,
-                ticket_bells=self.ticket_bells if role == "input" else None,
-            )
-
-        self.input = queue("input")
-        self.sink = queue("sink")
+        self.input = self._make_queue("input", scripts, metrics)
+        self.sink = self._make_queue("sink", scripts, metrics)
         self.tickets = Tickets(
             self.input,
             self.keys,
@@ -108,6 +102,29 @@ class Service:
         )
         if self.stopped:
             self._close(Ended.SERVICE_STOPPED)
+
+    def _make_webhooks(self, scripts: Scripts, post: Post, metrics: Metrics) -> Webhooks:
+        webhooks = Webhooks(
+            scripts,
+            self.keys,
+            post,
+            metrics,
+            self.ticket_bells.webhooks,
+            incarnation=self.incarnation,
+            path_prefix=self._settings.root_path.rstrip("/"),
+        )
+        webhooks.on_change = self._follow_webhooks
+        return webhooks
+
+    def _make_queue(self, role: Role, scripts: Scripts, metrics: Metrics) -> Queue:
+        return Queue(
+            Store(scripts, self.keys, role, self._rules(role)),
+            service=self.name,
+            settings=self._settings,
+            metrics=metrics.queue(self.name, role),
+            files=self.files,
+            ticket_bells=self.ticket_bells if role == "input" else None,
+        )
 
     @property
     def queues(self) -> tuple[Queue, Queue]:
@@ -165,6 +182,7 @@ class Service:
                 group.create_task(queue.run())
             group.create_task(self.tickets.run())
             group.create_task(self.files.run())
+            group.create_task(self.webhooks.run())
 
     def change(self, description: Description) -> None:
         """Go on with other settings; entries stay, and subscribers whose token is still valid."""
@@ -210,6 +228,7 @@ class Service:
     async def drop(self) -> dict[Role, Dropped]:
         """Remove every key and file of the service; give what each queue had."""
         entries, results = await self.input.store.drop()
+        await self.webhooks.deliveries.remove_all()
         await self.files.remove_all()
         # Followers learn of it now, and not at the next tick.
         self.ticket_bells.ring_all()
@@ -227,6 +246,10 @@ class Service:
             log.warning("Something is left of the deleted service %s: %s", self.name, error)
             return False
         return True
+
+    def _follow_webhooks(self) -> None:
+        for queue in self.queues:
+            queue.change(self._rules(queue.role))
 
     def _close(self, reason: Ended) -> None:
         for queue in self.queues:
@@ -280,4 +303,5 @@ class Service:
             workers_gid=self.workers_gid,
             open=self._is_open,
             closed_accounts=self._closed_accounts,
+            webhooks=self.webhooks.endpoints.states,
         )

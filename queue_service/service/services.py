@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from pydantic import BaseModel, SecretStr
-from redis.exceptions import RedisError
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.delivery.ring_listener import RingListener
@@ -25,6 +24,7 @@ from queue_service.errors import (
     StoreUnavailable,
 )
 from queue_service.process.metrics import Metrics
+from queue_service.service import readiness
 from queue_service.service.access import LOOK_S, Access
 from queue_service.service.description import (
     Description,
@@ -39,10 +39,10 @@ from queue_service.service.opening import Opening
 from queue_service.service.replica import Announcement
 from queue_service.service.running_limits import RunningLimits
 from queue_service.service.service import Service
+from queue_service.service.webhooks.desk import WebhookDesk
 from queue_service.settings.process import Settings
 from queue_service.settings.service import ServiceSettings
 from queue_service.store.batching import Batcher
-from queue_service.store.durability import NotDurable
 from queue_service.store.entry import Dropped
 from queue_service.store.keys import Role
 from queue_service.store.registry import (
@@ -53,14 +53,11 @@ from queue_service.store.registry import (
     ServiceState,
     Unreadable,
 )
-from queue_service.store.scripts import PING_TRIES, Scripts
+from queue_service.store.scripts import Scripts
 from queue_service.store.servers import Servers
 from queue_service.store.tokens import TOKENS, TokenStore
 
 log = logging.getLogger(__name__)
-
-#: How long the store may take to answer while this process still counts as ready, in seconds.
-READY_S = 1.0
 
 #: How often a change is tried again after a concurrent one.
 MOST_TRIES = 5
@@ -77,9 +74,17 @@ class Services:
     """The services of one process."""
 
     def __init__(
-        self, servers: Servers, scripts: Scripts, settings: Settings, metrics: Metrics, files: Files
+        self,
+        servers: Servers,
+        scripts: Scripts,
+        settings: Settings,
+        metrics: Metrics,
+        files: Files,
+        *,
+        webhooks: WebhookDesk,
     ) -> None:
         self.draining = False
+        self.webhooks = webhooks
         self.access = Access(TokenStore(scripts, key_prefix=settings.key_prefix))
         self.opening = Opening(lambda: self, self.access.tokens)
         self.access.on_change = self.opening.look
@@ -87,7 +92,12 @@ class Services:
         self._metrics = metrics
         self._scripts = scripts
         self._make = partial(
-            Service, scripts=scripts, settings=settings, metrics=metrics, files=files
+            Service,
+            scripts=scripts,
+            settings=settings,
+            metrics=metrics,
+            files=files,
+            post=webhooks.post,
         )
         self._registry = Registry(self._scripts, settings.key_prefix)
         self._announcement = Announcement(self._registry, lease_ms=settings.lease_ms)
@@ -270,22 +280,11 @@ class Services:
 
     async def is_ready(self) -> bool:
         """Say whether the store answers, and every service is served."""
-        try:
-            async with asyncio.timeout(READY_S):
-                await self._scripts.ping(try_s=READY_S / PING_TRIES)
-        except (RedisError, OSError, TimeoutError):
-            return False
-        return self._revision >= 0
+        return await readiness.answers(self._scripts) and self._revision >= 0
 
     async def check_store(self) -> None:
         """Raise NotDurable when the store is there and not set up for what was asked for."""
-        try:
-            await self._scripts.ping(try_s=self._settings.store_timeout_s)
-        except NotDurable:
-            raise
-        except (RedisError, OSError, TimeoutError) as error:
-            # It may come later: every connection is looked at when it is made.
-            log.warning("The store does not answer yet: %s", error)
+        await readiness.check_store(self._scripts, timeout_s=self._settings.store_timeout_s)
 
     async def _keep_up(self) -> None:
         seen = 0
@@ -302,6 +301,7 @@ class Services:
     async def _look(self, askers: Sequence[None]) -> list[None]:
         if (snapshot := await self._registry.read(self._revision)) is not None:
             self._serve_what_is(snapshot.services)
+            await self.webhooks.load(service.webhooks for service in self)
             self._revision = snapshot.revision
             self.opening.look()
         return [None] * len(askers)
@@ -345,6 +345,7 @@ class Services:
 
     def _add(self, description: Description) -> None:
         service = self._make(description)
+        service.webhooks.disable = self.webhooks.disable
         service.scaling.limits = RunningLimits(self.access.tokens)
         self._by_name[service.name] = service
         self._bells[service.keys.channel] = {queue.role: queue.bell for queue in service.queues}
@@ -380,6 +381,7 @@ class Services:
         service = self._make(gone)
         if await service.drop_what_came_late():
             try:
+                await self.webhooks.forget(name, incarnation)
                 await self._registry.forget(name, incarnation)
             except (StoreUnavailable, StoreError) as error:
                 log.warning("A deleted service is not forgotten yet: %s", error)

@@ -24,6 +24,7 @@ from client_sdk.wire.browsers import read_hosts, read_networks, read_origins
 from queue_service.settings.redis_address import read_redis_url
 from queue_service.settings.s3 import S3Settings
 from queue_service.settings.service import ServiceSettings
+from queue_service.settings.webhooks import WebhookSettings
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -43,7 +44,7 @@ class Durability(StrEnum):
     REPLICATED = "replicated"  # and `durability_replicas` replicas have it
 
 
-class Settings(S3Settings):
+class Settings(S3Settings, WebhookSettings):
     """All settings of `python -m queue_service`."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore", frozen=True)

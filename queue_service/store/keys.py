@@ -55,6 +55,8 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `file_holders`| hash       | payload file -> entries and dead letters that name it           |
 | `unneeded`    | sorted set | payload file that none names any more -> since when, ms         |
 | `read_results`| sorted set | results that their owners have read, oldest first (reads.lua)   |
+| `webhooks`    | stream     | ends of requests that a webhook reports (see outbox.lua)        |
+| `webhooks:*`  | several    | deliveries of webhooks (see webhook_deliveries.py)              |
 | `history`     | list       | recent run times, ms; with a TTL                                |
 | `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
 | `interfaces`  | hash       | what its workers declare, by digest (interfaces.py)            |
@@ -122,6 +124,7 @@ _SHARED_NAMES = (
     "file_holders",
     "unneeded",
     "read_results",
+    "webhooks",
 )
 
 
@@ -157,6 +160,10 @@ class Keys:
     def unneeded(self) -> str:
         """The key of the payload files that nothing names any more."""
         return f"{self._base}:unneeded"
+
+    def webhooks(self, name: str = "") -> str:
+        """The outbox of the webhooks, or one key of their deliveries."""
+        return f"{self._base}:webhooks" + (name and f":{name}")
 
     @property
     def history(self) -> str:

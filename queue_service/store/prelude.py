@@ -33,6 +33,9 @@ _COMMAND = re.compile(r"redis\.p?call\('([A-Z]+)'")
 #: What every script has in front of it, and what one that writes has too.
 CORE, EPILOGUE = ("keys", "modules"), "epilogue"
 
+#: The folders of the scripts that use no module.
+STANDING_ALONE = ("registry", "webhooks")
+
 #: The commands of the scripts that change nothing.
 READING = frozenset(
     {"EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "HSCAN", "LRANGE"}
@@ -158,8 +161,10 @@ def read_sources() -> dict[str, str]:
     folder = files(__package__) / "lua"
     composer = Composer(folder)
     composed = {name: composer.compose(script) for name, script in composer.scripts.items()}
-    # The registry is no queue: its scripts stand alone.
-    alone = {source.name: source.text for source in _sources(folder / "registry")}
+    # These do not work on a queue, so they stand alone.
+    alone = {
+        source.name: source.text for name in STANDING_ALONE for source in _sources(folder / name)
+    }
     return composed | alone
 
 

@@ -67,6 +67,7 @@ class Rules:
     max_events, max_event_bytes: the most events kept of one request.  events_ms: how long they
     are kept after the newest.
     workers_gid: the group of the service's workers.
+    webhooks: the final states that an endpoint of the service wants to know of.
     open: the service's time windows let its entries go out now.  closed_accounts: those of tokens
     whose windows do not.
     """
@@ -90,6 +91,7 @@ class Rules:
     workers_gid: str
     open: bool = True
     closed_accounts: frozenset[str] = frozenset()
+    webhooks: frozenset[str] = frozenset()
 
     def to_json(self) -> str:
         """Return the rules as prelude/rules.lua reads them."""
@@ -117,6 +119,7 @@ class Rules:
                 "workers_gid": self.workers_gid,
                 "open": self.open,
                 "closed_accounts": dict.fromkeys(sorted(self.closed_accounts), True),
+                "webhooks": dict.fromkeys(sorted(self.webhooks), True),
             },
             separators=(",", ":"),
         )

@@ -38,6 +38,18 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class OwnWebhook:
+    """Where the end of one job is reported.  states: the final states of which."""
+
+    url: str
+    states: frozenset[str]
+
+    def stored(self) -> dict[str, object]:
+        """As the ticket keeps it (lua/prelude/outbox.lua)."""
+        return {"url": self.url, "states": dict.fromkeys(sorted(self.states), True)}
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A request to put and remember.
 
@@ -49,6 +61,8 @@ class Submission:
     retry: its retry policy, if it is not that of the service; see write_retry.
     putter: the token that puts it; None is the service's own.  Each owner has its own ids and keys.
     files: contents outside Redis that it owns; `data` is empty if one is its payload.
+    webhook: where its end is reported, if the job says so; None if it does not.
+    quiet: no webhook of the service reports its end, because a client or a batch waits for it.
     looks: whether the outcome says where the request is then.
     about: what the API that put it wants to know later, kept in the ticket.
     """
@@ -71,6 +85,8 @@ class Submission:
     retry: AttemptPolicy | None = None
     putter: Putter | None = None
     files: tuple[FileOfEntry, ...] = ()
+    webhook: OwnWebhook | None = None
+    quiet: bool = False
     looks: bool = False
     about: str = ""
 
@@ -91,6 +107,8 @@ class Submission:
             {
                 **retry,
                 **about,
+                **({"webhook": self.webhook.stored()} if self.webhook else {}),
+                **({"quiet": True} if self.quiet else {}),
                 "keep_ms": self.keep_ms,
                 "told_ms": self.told_ms,
                 "priority": self.priority,

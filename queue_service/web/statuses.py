@@ -8,6 +8,7 @@ from queue_service.service import file_errors
 from queue_service.service.batches import errors as batch_errors
 from queue_service.service.interfaces import InvalidInput
 from queue_service.service.leaving import NoSuchWorker
+from queue_service.service.webhooks import errors as webhook_errors
 from queue_service.store.s3_errors import FilesUnavailable
 from queue_service.web.websocket import UpgradeRequired
 
@@ -35,6 +36,10 @@ STATUS: dict[type[errors.ServiceError], int] = {
     batch_errors.TooManyBatches: 429,
     file_errors.NoSuchReference: 404,
     NoSuchWorker: 404,
+    webhook_errors.NoSuchWebhook: 404,
+    webhook_errors.NoSuchDelivery: 404,
+    webhook_errors.WebhookDisabled: 409,
+    webhook_errors.TooManyWebhooks: 409,
     errors.RequestIdInUse: 409,
     errors.IdInUse: 409,
     errors.NotInLineYet: 409,

@@ -129,6 +129,7 @@ class Jobs:
                 content_type=request.content_type,
                 finish_by_ms=about.expires_at_ms,
                 events=False,
+                quiet=True,
                 putter=about.putter,
                 files=resolved.files,
             )

@@ -1,6 +1,6 @@
 -- complete: remove an input entry and store its result in the sink, in one step.
--- uses: answers, contents, dead_letter_policy, dead_letters, entries, lines, records, request_ids, rules,
---       stops, tickets, writes
+-- uses: answers, contents, dead_letter_policy, dead_letters, entries, lines, outbox, records,
+--       request_ids, rules, stops, tickets, writes
 -- writes
 --
 -- argv     4  group
@@ -58,6 +58,10 @@ for position = 5, #ARGV, 9 do
             local word = told.errorCode
             Tickets.end_ticket(record.request_id, word and 'failed' or 'succeeded', word, now, told.errorType)
             Tickets.ticket_of(record.request_id).empty = has_result ~= '1' or nil
+        elseif next(Rules.webhooks) then
+            local told = cjson.decode(ARGV[position + 5])
+            Outbox.note_plain(record.request_id, told.errorCode and 'failed' or 'succeeded', index,
+                told.errorCode, told.errorType)
         end
         if has_result == '1' then
             local extra, tags = ARGV[position + 5], record.tags

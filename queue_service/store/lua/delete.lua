@@ -1,5 +1,5 @@
 -- delete: remove entries for all groups, also those that a subscriber holds; a worker stops its run.
--- uses: entries, groups, owners, records, stops
+-- uses: entries, groups, outbox, owners, records, rules, stops
 -- writes
 --
 -- argv     4  owner: "" for any, else only its entries are removed
@@ -23,13 +23,17 @@ end
 local results = {}
 for position = 6, #ARGV do
     local index = ARGV[position]
-    local fields = ARGV[4] ~= '' and read(own, index)
+    local fields = (ARGV[4] ~= '' or next(Rules.webhooks)) and read(own, index)
     local is_its = ARGV[4] == '' or fields and Owners.owner_of(fields[REQUEST_ID]) == ARGV[4]
     if is_kept(index) then
         redis.call('ZREM', own.taken, index)
         results[#results + 1] = 0
     elseif is_its then
         local workers = role == 'input' and Groups.workers_that_hold(index) or {}
+        -- A worker without a subscription takes an entry and deletes it, and puts its result later.
+        if fields and not redis.call('ZSCORE', own.taken, index) then
+            Outbox.note_deleted(own, fields, index)
+        end
         results[#results + 1] = Entries.remove(own, index) and 1 or 0
         for _, worker in ipairs(workers) do
             Stops.set_stop(worker.gid, worker.uid, index, worker.attempt, 'deleted')

@@ -4,7 +4,7 @@
 --
 -- An attempt begins with an event of the kind "attempt": events of earlier attempts do not count.
 --
--- keys     56..  for each item: the events of its request
+-- keys     57..  for each item: the events of its request
 -- argv     4  group
 --          then for each item: user, index, attempt, request id, the worker's number, kind, data,
 --          tokens, lines of chunks

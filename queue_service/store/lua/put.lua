@@ -1,8 +1,9 @@
 -- put: append entries, as long as there is room.
--- uses: contents, entries, evictions, groups, owners, quotas, reads, records, request_ids, rules, tickets
+-- uses: contents, entries, evictions, groups, outbox, owners, quotas, reads, records, request_ids,
+--       rules, tickets
 -- writes
 --
--- keys     56..  for each item that has one: its idempotency key, then the key of its putter's rate
+-- keys     57..  for each item that has one: its idempotency key, then the key of its putter's rate
 -- argv     4  then for each item: request id, tags (JSON), data, lane, path, content type,
 --          "1" when it has an idempotency key, putter (see prelude/quotas), and for a result
 --          the owner of the token that puts it, "" for one that sees everything, and the name that its
@@ -172,6 +173,9 @@ local function put_one(position)
             Quotas.note_put(putter, rate_key, now)
         end
         local index = Entries.append(own, lane, fields)
+        if role == 'sink' then
+            Outbox.note_result(request_id, tags, index)
+        end
         if key then
             local key_ms = Quotas.key_ms(Owners.owner_of(request_id), kept_ms, now)
             redis.call('SET', key, index .. ' ' .. request_id, 'PX', string.format('%.0f', key_ms))

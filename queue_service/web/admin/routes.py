@@ -2,7 +2,16 @@
 
 from client_sdk.wire import names
 from queue_service.service.access import Scope
-from queue_service.web.admin import dead_letters, health, scale, scalers, services, tokens, workers
+from queue_service.web.admin import (
+    dead_letters,
+    health,
+    scale,
+    scalers,
+    services,
+    tokens,
+    webhooks,
+    workers,
+)
 from queue_service.web.routing import (
     OPERATOR,
     PUBLIC,
@@ -14,6 +23,11 @@ from queue_service.web.routing import (
 
 _SERVICE = "/v1/services/{service}"
 _SCALE = f"{_SERVICE}/scale"
+_HOOKS = f"{_SERVICE}/webhooks"
+_HOOK = f"{_HOOKS}/{{name}}"
+_DELIVERIES = f"{_HOOK}/deliveries"
+#: The service's own token and the admin token.
+_OWNERS = OnServiceOrOperator(Scope.ADMIN)
 _LETTERS = f"{_SERVICE}/dead-letters"
 _LETTER = f"{_LETTERS}/{{id}}"
 
@@ -45,6 +59,14 @@ API = Api(
         Route("GET", _SCALE, OnServiceOrOperator(Scope.READ, Scope.ADMIN), scale.show_scale),
         Route("PUT", _SCALE, OPERATOR, scale.put_scale, lasts=True),
         Route("DELETE", _SCALE, OPERATOR, scale.give_back_scale),
+        Route("GET", _HOOKS, _OWNERS, webhooks.list_webhooks),
+        Route("GET", _HOOK, _OWNERS, webhooks.show_webhook),
+        Route("PUT", _HOOK, _OWNERS, webhooks.put_webhook, lasts=True),
+        Route("DELETE", _HOOK, _OWNERS, webhooks.delete_webhook),
+        Route("POST", f"{_HOOK}/rotate", _OWNERS, webhooks.rotate_secret),
+        Route("POST", f"{_HOOK}/redeliver", _OWNERS, webhooks.redeliver_failed),
+        Route("GET", _DELIVERIES, _OWNERS, webhooks.list_deliveries),
+        Route("POST", f"{_DELIVERIES}/{{id}}/redeliver", _OWNERS, webhooks.redeliver),
         Route("GET", "/v1/tokens", OPERATOR, tokens.list_tokens),
         Route("POST", "/v1/tokens", OPERATOR, tokens.make_token, lasts=True),
         Route("DELETE", "/v1/tokens/{token}", OPERATOR, tokens.revoke_token),

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import json
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -24,6 +25,7 @@ from queue_service.web.jobs.lines import LineCutter, TooLong
 from queue_service.web.jobs.options import read_options
 from queue_service.web.jobs.show import path_of
 from queue_service.web.jobs.submission import to_submission
+from queue_service.web.jobs.webhook import webhook_of
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.payload import Payload
 from queue_service.web.references import resolving
@@ -144,6 +146,7 @@ async def _put_line(
         most_s = request.app[SETTINGS].max_not_before_s
         options = read_options(given, most_not_before_s=most_s)
         await service.interfaces.check(data, content_type=options.content_type, path=options.path)
+        webhook = await webhook_of(request, caller.service, options)
         job_id = options.id or request.app[REQUEST_IDS].next()
         asked = json.dumps(given, sort_keys=True)
         files_of, limits = owner_of(caller.token or service), service.input.limits
@@ -151,7 +154,7 @@ async def _put_line(
             submission = to_submission(
                 service, options, payload, job_id=job_id, asked=asked, putter=caller.putter
             )
-            submitted = await service.tickets.submit(submission)
+            submitted = await service.tickets.submit(replace(submission, webhook=webhook))
         job_id = plain_name(submitted.name)
     except IdInUse as error:
         return _refusal(number, problem.conflict(error, 409 if options.id else 422))

@@ -71,6 +71,8 @@ _OPTIONS = [
     parameter("finish_by", "The job expires if it has not ended by then."),
     parameter("run_timeout", "The longest that one attempt may run, as a duration."),
     *(parameter(*option) for option in RETRY_OPTIONS),
+    parameter("webhook", "A URL that gets the job's end, if the service takes such webhooks."),
+    parameter("webhook_events", "Which ends: names such as `job.failed`, with commas; or all."),
     parameter("events", "Whether clients can follow its output.", {"type": "boolean"}),
     parameter("wait", "How long to wait for the result, such as `5s`."),
     parameter("Prefer", "`wait=N`: the same, in seconds.", where="header"),

@@ -13,6 +13,8 @@ from client_sdk.wire.duration import parse_duration
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.retry import MOST_ATTEMPTS, MOST_PAUSE_S
 from queue_service.errors import BadParameter
+from queue_service.service.webhooks.address import MOST_URL
+from queue_service.service.webhooks.messages import EVENTS
 from queue_service.settings.retry import Wish
 from queue_service.settings.wrong_fields import wrong_fields
 
@@ -83,6 +85,14 @@ def _id(value: object) -> str:
     return value
 
 
+def _events(value: object) -> tuple[str, ...]:
+    """Read names of events: a list, or text with commas."""
+    named = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(named, list | tuple) or not all(one in EVENTS for one in named):
+        raise ValueError(f"some of {', '.join(EVENTS)}, separated by commas")
+    return tuple(dict.fromkeys(named))
+
+
 def _pause(value: object) -> float:
     """Read a duration; return seconds."""
     expected = f"a duration such as 5s, of at most {MOST_PAUSE_S:g}s"
@@ -120,6 +130,8 @@ class Options(BaseModel):
     retry_factor: float | None = Field(None, ge=1, le=100)
     retry_longest_pause: Pause | None = None
     retry_jitter: float | None = Field(None, ge=0, le=1)
+    webhook: str = Field("", max_length=MOST_URL)
+    webhook_events: Annotated[tuple[str, ...], BeforeValidator(_events)] = ()
     id: JobId | None = None
     idempotency_key: JobId | None = None
 

@@ -22,6 +22,7 @@ from queue_service.web.jobs.result import answer_with_result
 from queue_service.web.jobs.show import path_of, retry_after, show
 from queue_service.web.jobs.submission import to_submission
 from queue_service.web.jobs.wanted_wait import WAIT, wanted_wait
+from queue_service.web.jobs.webhook import webhook_of
 from queue_service.web.keys import REQUEST_IDS, SETTINGS
 from queue_service.web.parameters import read_key
 from queue_service.web.payload import receiving
@@ -52,6 +53,7 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
     options, form = await read_form(request, service, options)
     asked = "&".join(f"{name}={value}" for name, value in sorted(asked_for))
     wants_events = _wants_events(request)
+    webhook = await webhook_of(request, service, options)
     limits, files_of = service.input.limits, owner_of(caller.token or service)
     async with (
         receiving(
@@ -79,6 +81,7 @@ async def _put(request: web.Request, caller: Caller, given: dict[str, Any]) -> w
             ),
             # A client that waits, or follows, has no use for where the job is now.
             looks=not wait_s and not wants_events,
+            webhook=webhook,
         )
         name = submission.stored(job_id)
         waiting = EndWait(request, service, name, wait_s) if wait_s else None

@@ -62,6 +62,7 @@ async def _answer(
             path=asked.path,
             content_type=names.JSON,
             events=asked.stream,
+            quiet=True,
             putter=caller.putter,
             files=payload.files,
         )

@@ -22,6 +22,7 @@ def submission_of(
         content_type=as_text(received.content_type),
         # Jobs that last have events for their followers.
         events=asked.stream or bool(about),
+        quiet=not about,
         putter=received.caller.putter,
         files=payload.files,
         about=about,

@@ -80,7 +80,7 @@ def _eas() -> Iterator[tuple[tuple[str, str], set[Scope]]]:
 #: The EAS API has one path for each queue; the operation is in method and query.
 EAS = dict(_eas())
 _NAMES = {"{service}": "svc", "{model}": "svc", "{job}": "no-job", "{id}": "999", "{token}": "x"}
-_NAMES |= {"{file}": "no-file", "{batch}": "no-batch"}
+_NAMES |= {"{file}": "no-file", "{batch}": "no-batch", "{name}": "no-hook"}
 _NAMES |= {"{video}": "video_01234567-89ab-4def-a123-456789abcdef_svc"}
 _OF_OWNERS_ALONE = {"GET": ("/v1/videos",), "POST": ("/v1/videos/{video}/remix",)}
 _OF_OWNERS = ("/v1/files", "/v1/batches")
@@ -144,6 +144,22 @@ def test_only_these_routes_are_public() -> None:
     assert all(row.on_input and row.on_sink for row in OPERATIONS)
 
 
+#: What the service's own token and operators may do with webhooks.
+WEBHOOKS = {
+    (method, f"/v1/services/{{service}}/webhooks{path}")
+    for method, path in (
+        ("GET", ""),
+        ("GET", "/{name}"),
+        ("PUT", "/{name}"),
+        ("DELETE", "/{name}"),
+        ("POST", "/{name}/rotate"),
+        ("POST", "/{name}/redeliver"),
+        ("GET", "/{name}/deliveries"),
+        ("POST", "/{name}/deliveries/{id}/redeliver"),
+    )
+}
+
+
 def test_the_scopes_are_those_of_the_protocol() -> None:
     """Kept by hand, like "Who may do what" in PROTOCOL.md: a table alone must not widen a scope."""
     jobs = "/v1/services/{service}/jobs"
@@ -183,6 +199,7 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("GET", "/v1/batches/{batch}/errors"): {Scope.SUBMIT, Scope.READ},
         ("POST", "/v1/batches/{batch}/cancel"): {Scope.SUBMIT, Scope.CANCEL},
     }
+    expected |= {row: {Scope.ADMIN} for row in WEBHOOKS}
     assert expected == SCOPES
     on_input = {
         "put": Scope.SUBMIT,

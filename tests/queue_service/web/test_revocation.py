@@ -187,6 +187,9 @@ class Client:
                 ]
                 for part in ("autoscaler", "cronscaler", "scale")
             },
+            ("PUT", "/v1/services/{service}/webhooks/{name}"): [
+                self.slow_body("PUT", "/v1/services/svc/webhooks/mine")
+            ],
             ("POST", "/v1/services/{service}/workers/leave"): [
                 self.slow_body("POST", "/v1/services/svc/workers/leave")
             ],

@@ -84,7 +84,7 @@ local function end_by_policy(gid, index, record, reason)
         end
         local extra = { lastCode = status_of(code), errorCode = code, errorType = kind }
         Answers.answer(record.request_id, Answers.laid_over(fields[TAGS], extra), sentence, now_ms())
-        Tickets.fail_ticket(record.request_id, fields[TAGS], code, kind)
+        Tickets.fail_ticket(record.request_id, fields[TAGS], code, kind, index)
     end
     local outcome = 'dropped'
     if not fields then
@@ -111,7 +111,7 @@ local function end_by_policy(gid, index, record, reason)
         answer_failure(last_failure())
         Entries.remove(own, index, lane, record.request_id, fields[TAGS])
     elseif policy == 'Drop' then
-        Tickets.fail_ticket(record.request_id, fields[TAGS], reason, last_failure().type)
+        Tickets.fail_ticket(record.request_id, fields[TAGS], reason, last_failure().type, index)
         Entries.remove(own, index, lane, record.request_id, fields[TAGS])
     else
         outcome = 'reared'

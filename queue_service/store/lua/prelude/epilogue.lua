@@ -28,4 +28,5 @@ local function flush()
     -- How many entries wait is known only now.
     flush_if_made(modules.groups)
     flush_if_made(modules.answers)
+    flush_if_made(modules.outbox)
 end

@@ -1,5 +1,5 @@
 -- prelude/evictions: what a full queue drops for a new entry.
--- uses: contents, entries, lists, owners, reads
+-- uses: contents, entries, lists, outbox, owners, reads, rules
 --
 -- The owner with most entries loses its oldest one; the new entry counts for the owner that puts it.
 -- So no owner can push out the entries of another by putting more, and an owner without entries
@@ -116,6 +116,9 @@ function eviction.make_room(q, stored, capacity, name, data)
             break
         end
         local places = more_places[q]
+        if q == input and next(Rules.webhooks) then
+            Outbox.note_deleted(q, read(q, index), index)
+        end
         Entries.remove(q, index)
         to_shrink = to_shrink - (gone > 0 and 1 or 0)
         gone = gone + 1 + places - more_places[q]

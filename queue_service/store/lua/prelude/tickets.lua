@@ -1,5 +1,5 @@
 -- prelude/tickets: what is remembered of a request beside its entries.
--- uses: owners, request_ids, rules
+-- uses: outbox, owners, request_ids, rules
 --
 -- A ticket is a JSON object: put_at, keep_ms (how long its result is kept, 0 until it is read), told_ms
 -- (how long the ticket is kept when there is no result any more), options (as they came), retry (its
@@ -8,6 +8,8 @@
 -- progress (JSON, as the engine told it last) and progress_of (the attempt that told it),
 -- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.  Of a result that its
 -- owner has read: read_at, and read_of, its index; room when it was dropped to make room (see reads.lua).
+-- webhook: its own webhook (see outbox.lua).  quiet: no webhook reports its end, because a client or a
+-- batch waits for it.  replays: how often it was opened again.
 --
 -- The entry of a ticket has a tag that no client can set, so entries without a ticket cost nothing.
 
@@ -130,12 +132,21 @@ local function end_ticket(request_id, state, code, now, kind)
         set_time('keep', request_id, now + ticket.keep_ms)
     end
     maybe_gone[request_id] = true
+    if not ticket.quiet then
+        Outbox.note(request_id, state, {
+            code = code, kind = kind, put_at = ticket.put_at, ended_at = now, webhook = ticket.webhook,
+            mark = string.format('%.0f.%d', ticket.put_at, ticket.replays or 0),
+        })
+    end
     write_ticket(request_id, ticket)
 end
 
-local function fail_ticket(request_id, tags, code, kind)
+-- index: that of its entry.
+local function fail_ticket(request_id, tags, code, kind, index)
     if role == 'input' and may_have_ticket(tags) then
         end_ticket(request_id, 'failed', code, now_ms(), kind)
+    elseif role == 'input' then
+        Outbox.note_plain(request_id, 'failed', index, code, kind)
     end
 end
 
@@ -147,6 +158,7 @@ local function reopen_ticket(request_id, tags)
         ticket.ended_at, ticket.gone_at = nil, nil
         forget_read(request_id, ticket)
         ticket.read_at, ticket.room = nil, nil
+        ticket.replays = (ticket.replays or 0) + 1
         clear_time('keep', request_id)
         clear_time('forget', request_id)
         write_ticket(request_id, ticket)

@@ -18,7 +18,7 @@ from luaparser import ast
 from luaparser import astnodes as lua
 from lupa import lua51
 
-from queue_service.store.prelude import CORE, EPILOGUE, BadScript, Composer
+from queue_service.store.prelude import CORE, EPILOGUE, STANDING_ALONE, BadScript, Composer
 from tests.queue_service.store.lua.effects import Effects
 from tests.queue_service.store.lua.scopes import Local, Scopes
 
@@ -201,12 +201,12 @@ def _is_idle(local: Local) -> bool:
 
 def main() -> int:
     """Print what is wrong; the exit status is 1 if anything is."""
-    # The registry's scripts stand alone.
-    findings = check(SCRIPTS) + check(SCRIPTS / "registry")
+    folders = [SCRIPTS, *(SCRIPTS / name for name in STANDING_ALONE)]
+    findings = [finding for folder in folders for finding in check(folder)]
     for finding in findings:
         print(finding)
     if not findings:
-        count = len([*SCRIPTS.glob("*.lua"), *SCRIPTS.glob("registry/*.lua")])
+        count = len([path for folder in folders for path in folder.glob("*.lua")])
         print(f"{count} Lua scripts checked, nothing found.")
     return 1 if findings else 0
 

@@ -1,0 +1,1 @@
+"""Webhooks: what a service sends when its jobs end."""

@@ -1,0 +1,12 @@
+-- look_at_webhooks: what there is to do for the webhooks of a service.
+--
+-- keys     1  the outbox    2  the buckets                       (see webhook_deliveries.py)
+-- argv     1  most entries of the outbox    2  most buckets
+-- returns  {{id, fields}... of the outbox, the buckets that have something due, ms until another one has
+--          or -1}
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local found = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])
+local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, ARGV[2])
+local later = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+return { found, due, later[2] and math.max(0, tonumber(later[2]) - now) or -1 }

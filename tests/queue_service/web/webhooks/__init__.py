@@ -1,0 +1,1 @@
+"""Webhooks: the routes, the sender, and what receivers get."""
