@@ -7,14 +7,17 @@ A payload that is no object is the value of the only parameter without a default
 so is a file's content.
 """
 
+import enum
 import functools
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, get_args, get_origin
 
 from client_sdk.setting_names import did_you_mean
 from client_sdk.wire import media
+from client_sdk.wire.shown_json import pointer, shown
 from inference_worker.engines import openai_requests
 from inference_worker.engines.engine import Context, Job
 from inference_worker.engines.failures import BadInput
@@ -25,9 +28,7 @@ from inference_worker.engines.payload import read_json, read_text
 from inference_worker.engines.typed_values import (
     CannotDescribe,
     Value,
-    pointer,
     schemas_of,
-    shown,
     value_of,
     with_definitions,
 )
@@ -358,8 +359,15 @@ def by_name_schema(named: Mapping[str, _Parameter]) -> dict[str, Any]:
 
 
 def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
-    plain: tuple[type, ...] = (str, int, float, bool, type(None))
-    return {**schema, "default": default} if isinstance(default, plain) else schema
+    if isinstance(default, enum.Enum):
+        default = default.value
+    plain: tuple[type, ...] = (str, int, float, bool, list, dict, type(None))
+    if not isinstance(default, plain):
+        return schema
+    try:
+        return {**schema, "default": json.loads(json.dumps(default, allow_nan=False))}
+    except (TypeError, ValueError):
+        return schema
 
 
 def _object_of(job: Job, first: _Parameter, *, has_raw: bool) -> Any:

@@ -106,7 +106,7 @@ class HandlerEngine(Engine):
             log_load_failure(log, self.name, error)
             raise EngineFailed(self.name, line_and_place(error)) from error
         self._shape = shape
-        self.interface = encoded_interface(shape.inputs, shape.output)
+        self.interface = encoded_interface(shape.inputs, shape.output, shape.about)
         calls = self._size(shape)
         if shape.is_async or waits_on_loop or calls > 1:
             user.run_loop()

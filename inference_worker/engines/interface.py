@@ -1,11 +1,12 @@
 """What an engine declares of its inputs and outputs, as JSON for the queue service.
 
-    {"input": {"content_types": ["application/json"], "schema": {...}, "envelope": "input"},
+    {"description": "Paints what you describe.",
+     "input": {"content_types": ["application/json"], "schema": {...}, "envelope": "input"},
      "output": {"content_types": ["image/png"], "schema": {...}}}
 
 schema: JSON Schema 2020-12.  A payload of the content type JSON must match it.  If there are other
 content types, a payload that is no JSON object is one of these.  envelope: the input may be the
-member of this name in an object.  Both parts are optional.
+member of this name in an object.  Each part is optional.
 """
 
 import json
@@ -18,14 +19,22 @@ from client_sdk.wire.greeting import MAX_INTERFACE_BYTES
 log = logging.getLogger(__name__)
 
 
-def encoded_interface(inputs: Mapping[str, Any], output: Mapping[str, Any]) -> bytes:
-    """Return both as JSON; empty if neither is declared, or if they are too large."""
+def encoded_interface(
+    inputs: Mapping[str, Any], output: Mapping[str, Any], about: str = ""
+) -> bytes:
+    """Return both as JSON; empty if neither is declared, or if they are too large.
+
+    about: what the handler does, for people.
+    """
     parts = {"input": inputs, "output": output}
-    declared = {name: part for name, part in parts.items() if part}
+    declared: dict[str, Any] = {name: part for name, part in parts.items() if part}
     if not declared:
         return b""
+    if about:
+        declared["description"] = about
     try:
-        encoded = json.dumps(declared, sort_keys=True, allow_nan=False).encode()
+        # In the order of their declaration, which is that of the form on the page of the service.
+        encoded = json.dumps(declared, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         log.warning("The schema is not published, because it is no JSON: %s", error)
         return b""

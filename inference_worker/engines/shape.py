@@ -51,6 +51,10 @@ def _joined(pieces: Pieces) -> Finished | Failed:
     return Finished(pieces.joined())
 
 
+#: The most characters of what a handler says of itself.
+MOST_ABOUT = 500
+
+
 @dataclass(slots=True)
 class Shape:
     """The functions that the engine calls.
@@ -69,6 +73,7 @@ class Shape:
     batch_size: 0, or the most inputs of predict, which then gets a list of inputs and a list of
     contexts.  batch_timeout_s: how long the first input waits for others.
     inputs, output: the JSON Schemas of both, for the queue service; empty if they are not declared.
+    about: what the code says of itself, for people: the first paragraph of its docstring.
     """
 
     read: Callable[[Job], Any]
@@ -88,6 +93,7 @@ class Shape:
     batch_timeout_s: float = DEFAULT_BATCH_TIMEOUT_S
     inputs: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
 
 
 def handler_shape(target: str) -> Shape:
@@ -118,6 +124,7 @@ def handler_shape(target: str) -> Shape:
         teardown=getattr(handler, "teardown", None),
         concurrency=_at_least_one(loaded, "concurrency", None) if is_class else None,
         output=described_output(after or predict, is_batch=is_batch and after is None),
+        about=_about(loaded),
     )
     if typed is not None:
         _type(shape, typed, before, predict, target)
@@ -129,6 +136,13 @@ def handler_shape(target: str) -> Shape:
         shape.batch_size = _at_least_one(loaded, "max_batch_size", DEFAULT_BATCH_SIZE) or 0
         shape.batch_timeout_s = float(getattr(loaded, "batch_timeout", DEFAULT_BATCH_TIMEOUT_S))
     return shape
+
+
+def _about(loaded: object) -> str:
+    # Not of a base class, nor of a library's function object.
+    text = loaded.__dict__.get("__doc__") if inspect.isclass(loaded) else loaded.__doc__
+    paragraph = inspect.cleandoc(text).partition("\n\n")[0] if isinstance(text, str) else ""
+    return " ".join(paragraph.split())[:MOST_ABOUT]
 
 
 def _untyped_read(

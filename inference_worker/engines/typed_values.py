@@ -7,7 +7,7 @@ different from what it does: see `file_kinds`.
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
@@ -18,13 +18,12 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import CoreSchema, PydanticOmit, SchemaValidator, core_schema
 from typing_extensions import is_typeddict
 
+from client_sdk.wire.shown_json import pointer, shown
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.file_kinds import Kind, Received, kind_of, leaf
 
 #: The most errors of one input that are reported.
 MAX_ERRORS = 20
-#: The most characters of a value that an error shows.
-MAX_SHOWN = 64
 #: What pydantic's messages say of Python's types, and what it is in JSON.
 _WORDS = {
     "a valid ": "a ",
@@ -223,22 +222,6 @@ def _came(one: Mapping[str, Any]) -> str:
     return shown(one["input"])
 
 
-def shown(value: Any) -> str:
-    """Return a value for an error, not too long."""
-    match value:
-        case dict():
-            return "an object"
-        case list():
-            return f"a list of {len(value)}"
-        case None | bool():
-            return {None: "null", True: "true", False: "false"}[value]
-        case str():
-            text = repr(value[: MAX_SHOWN + 1])
-        case _:
-            text = repr(value)
-    return text if len(text) <= MAX_SHOWN + 2 else f"{text[:MAX_SHOWN]}..."
-
-
 def _real_steps(loc: Sequence[int | str], value: Any, *, is_missing: bool) -> list[int | str]:
     """Return the steps that exist in the value; others name alternatives of a union."""
     steps: list[int | str] = []
@@ -250,11 +233,6 @@ def _real_steps(loc: Sequence[int | str], value: Any, *, is_missing: bool) -> li
             continue
         steps.append(step)
     return steps
-
-
-def pointer(steps: Iterable[int | str]) -> str:
-    """Return a JSON pointer (RFC 6901)."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 #: For annotations without a schema of their own.

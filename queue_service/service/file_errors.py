@@ -27,6 +27,18 @@ class NoSuchReference(ServiceError):
         )
 
 
+class TooBigToResolve(ServiceError):
+    """A JSON input that names files is larger than what the service reads."""
+
+    code = Code.FRAME_TOO_BIG
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f'expected a JSON input with {{"$file": id}} of at most {limit_bytes} bytes, got '
+            f"{size_bytes}; upload its large parts as files too: POST /v1/files"
+        )
+
+
 class FileTooBig(ServiceError):
     """The file is above the limit of one file."""
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from client_sdk.setting_names import did_you_mean
+from client_sdk.wire.shown_json import MAX_PATH, pointer, shown
 from queue_service.service.schema_cost import DATA_URL, target_of
 
 #: The most errors that one refusal reports.
 MAX_ERRORS = 20
-#: The most characters of a value, and of a path, that an error shows.
-MAX_SHOWN, MAX_PATH = 64, 256
 _A_FILE = "a file as a data URL (data:image/png;base64,...)"
 _NAMES = {
     "string": "a string",
@@ -136,30 +135,6 @@ _COMPARED = {
     "maxProperties": "at most {} members",
     "multipleOf": "a multiple of {}",
 }
-
-
-def pointer(steps: Sequence[int | str]) -> str:
-    """Return a JSON pointer (RFC 6901), not too long."""
-    text = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
-    return text[:MAX_PATH].encode(errors="replace").decode()
-
-
-def shown(value: Any) -> str:
-    """Return a value for an error, not too long."""
-    match value:
-        case dict():
-            return "an object"
-        case list():
-            return f"a list of {len(value)}"
-        case None | bool():
-            return {None: "null", True: "true", False: "false"}[value]
-        case str():
-            text = repr(value[: MAX_SHOWN + 1])
-        case int() if abs(value) > 10**MAX_SHOWN:
-            return "a number of many digits"
-        case _:
-            text = repr(value)
-    return text if len(text) <= MAX_SHOWN + 2 else f"{text[:MAX_SHOWN]}..."
 
 
 def _one_of(values: Sequence[Any]) -> str:

@@ -8,10 +8,11 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from queue_service.errors import BadParameter
-from queue_service.service.file_errors import NoSuchFile, NoSuchReference
+from queue_service.service.file_errors import NoSuchFile, NoSuchReference, TooBigToResolve
 from queue_service.service.files import FileOwner
 from queue_service.service.payload_files import PayloadFiles
 from queue_service.store.payload import FileOfEntry, payload_of
@@ -24,6 +25,10 @@ MAX_FILES = 64
 _NAME = "$file"
 _MARK = b'"$file"'
 _JSON_BEGINS = re.compile(rb"\s*[\[{]")
+#: A reference in a JSON text.  In a string of it the quotes would be escaped.
+_NAMED = re.compile(rb'"\$file"\s{0,100}:\s{0,100}"(?:file|payload)[_-]')
+#: How much of a file is searched at once, and the longest match.
+PIECE_BYTES, LONGEST_NAMED_BYTES = 1024 * 1024, 256
 #: How an id of ours begins: another object with such a field is not about our files.
 _OURS = re.compile(r"(?:file|payload)[_-]")
 
@@ -34,7 +39,8 @@ async def resolving(
 ) -> AsyncIterator[Payload]:
     """Give the payload, with files of its own for those that it names, to a block that puts it.
 
-    Raises NoSuchReference for a file that this owner may not see, and BadParameter for too many;
+    Raises NoSuchReference for a file that this owner may not see, BadParameter for too many, and
+    TooBigToResolve for a JSON text that is too large to be read;
     then, and after an error of the block, nothing is left of them.
     """
     resolved = await _resolve(payload, files, owner, limits)
@@ -87,11 +93,24 @@ async def _resolve(
 async def _json_of(payload: Payload, files: PayloadFiles) -> bytes | None:
     """Return the payload if it may be JSON that names files."""
     data, file = payload.data, payload_of(payload.files)
-    if file is not None and file.size_bytes <= MOST_READ_BYTES:
+    if file is not None:
         if not _JSON_BEGINS.match(await files.beginning(file, 64)):
+            return None
+        if file.size_bytes > MOST_READ_BYTES:
+            await asyncio.to_thread(_refuse_references, files.path(file), file.size_bytes)
             return None
         data = await files.read(file)
     return data if _MARK in data and _JSON_BEGINS.match(data) else None
+
+
+def _refuse_references(path: Path, size_bytes: int) -> None:
+    """Raise TooBigToResolve if a large JSON text names files: it would reach its worker unread."""
+    before = b""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            if _NAMED.search(before + piece):
+                raise TooBigToResolve(size_bytes, MOST_READ_BYTES)
+            before = piece[-LONGEST_NAMED_BYTES:]
 
 
 def _reference(value: object) -> str | None:

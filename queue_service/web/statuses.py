@@ -51,6 +51,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     errors.SlowBody: 408,
     errors.FrameTooBig: 413,
     file_errors.FileTooBig: 413,
+    file_errors.TooBigToResolve: 413,
     file_errors.TooBigForFrame: 413,
     file_errors.FilesFull: 507,
     file_errors.NoFileStore: 501,

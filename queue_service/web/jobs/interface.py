@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from client_sdk.wire.codes import Code
+from queue_service.web.jobs.file_schema import with_references
 from queue_service.web.jobs.problem import Problem
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
@@ -24,4 +25,5 @@ async def get_schema(request: web.Request, caller: Caller) -> web.Response:
         return web.Response(status=304, headers={"ETag": etag})
     accepted = [one.digest for one in await interfaces.accepted()]
     body = {"service": caller.service.name, "version": newest.digest, "accepted": accepted}
-    return json_response({**body, **newest.document}, headers={"ETag": etag})
+    declared = {**newest.document, "input": with_references(newest.document.get("input"))}
+    return json_response({**body, **declared}, headers={"ETag": etag})

@@ -5,6 +5,8 @@ from typing import Any
 from urllib.parse import quote
 
 from client_sdk.wire import names
+from queue_service.service.schema_cost import DATA_URL
+from queue_service.web.jobs.file_schema import REFERENCE
 from queue_service.web.jobs.schemas import Schema, ref
 
 #: Names of components; definitions of the worker's get a prefix, so that they never meet ours.
@@ -115,6 +117,8 @@ def _renamed(schema: Any, component: str, *, is_form: bool) -> Any:
     if renamed.get("format") == "binary" and renamed.get("type") == "string":
         # Generators take `binary` for bytes; in JSON it is a data URL, in a form the file itself.
         del renamed["pattern" if is_form and "pattern" in renamed else "format"]
+        if not is_form and renamed.get("pattern") == DATA_URL:
+            return {"anyOf": [renamed, REFERENCE]}
     return renamed
 
 
