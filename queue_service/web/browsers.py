@@ -15,7 +15,7 @@ from queue_service.errors import HostNotAllowed, OriginNotAllowed
 from queue_service.web.keys import ADDRESSES, VISITORS
 
 #: What other sites may link to: pages and documents that only read.
-PAGES = frozenset(("/chat", "/openapi.json", "/healthz", "/readyz"))
+PAGES = re.compile(r"/(?:chat|try(?:/[^/]+)?|openapi\.json|healthz|readyz)")
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 #: Request headers that a page may send when its preflight names none.
 REQUEST_HEADERS = (
@@ -52,7 +52,7 @@ def admit(request: web.Request) -> web.Response | None:
         site=site or "",
         mode=headers.get("Sec-Fetch-Mode", ""),
         destination=headers.get("Sec-Fetch-Dest", ""),
-        opens_page=request.method in ("GET", "HEAD") and request.path in PAGES,
+        opens_page=request.method in ("GET", "HEAD") and PAGES.fullmatch(request.path) is not None,
     )
     match judge(visit, visitors.hosts, visitors.origins):
         case Verdict.FOREIGN_HOST:

@@ -18,6 +18,7 @@ from queue_service.web.keys import ADDRESSES
 from queue_service.web.openai import routes as openai
 from queue_service.web.routing import PUBLIC, Caller, OnService, Route, answer_expectation
 from queue_service.web.strict_json import json_response
+from queue_service.web.try_page import routes as try_page
 from queue_service.web.worker import routes as worker
 
 #: Hints for paths that do not exist, by how they begin.
@@ -26,11 +27,13 @@ _HINTS = {
     "/completions": "the OpenAI API begins with /v1",
     "/embeddings": "the OpenAI API begins with /v1",
     "/models": "the OpenAI API begins with /v1",
+    "/try/": "the page for trying a service is /try/{service}",
     "/v1/": "/openapi.json describes what is there",
     "/predict": "queues are at /api/predict/{service} and /api/predict/{service}/sink",
 }
 _ROOT_HINT = (
-    "/chat is a page for people, /openapi.json describes the jobs API, /healthz reports health"
+    "/chat and /try are pages for people, /openapi.json describes the jobs API, /healthz reports "
+    "health"
 )
 
 
@@ -52,7 +55,10 @@ async def show_service_openapi(request: web.Request, caller: Caller) -> web.Resp
 _SERVICE = "/v1/services/{service}"
 #: Clients that put jobs or read results.
 _CLIENTS = (Scope.SUBMIT, Scope.READ)
-_APIS = (admin.API, jobs.API, openai.API, files.API, batches.API, chat.API, worker.API, eas.API)
+_APIS = (
+    *(admin.API, jobs.API, openai.API, files.API, batches.API),
+    *(chat.API, try_page.API, worker.API, eas.API),
+)
 #: Every route but those of the queues, which `eas.OPERATIONS` has.
 TABLE = (
     *(route for api in _APIS for route in api.routes),

@@ -1,10 +1,12 @@
 // The page: it connects the conversation, the service's jobs, and what the user sees.
 
-import { Conversation, messagesOf, newId } from "./conversation.js";
-import { answerOf, Jobs, Refused, splitReasoning } from "./jobs.js";
+import { Conversation, messagesOf } from "./conversation.js";
+import { make } from "./dom.js";
+import { takeGivenToken } from "./given_token.js";
+import { answerOf, Jobs, newId, Refused, splitReasoning } from "./jobs.js";
 import { toDataUrl } from "./pictures.js";
 import { explain, whereabouts } from "./sentences.js";
-import { Answer, make, userTurn } from "./turns.js";
+import { Answer, userTurn } from "./turns.js";
 
 const $ = (id) => document.getElementById(id);
 const turns = $("turns"), status = $("status"), question = $("question");
@@ -111,7 +113,7 @@ function send(content) {
 
 function ask() {
   const body = { model: chat.service, messages: messagesOf(chat.turns), stream: true };
-  chat.open = { id: newId(), service: chat.service, body };
+  chat.open = { id: newId("chat"), service: chat.service, body };
   chat.keep();
   drawTurns();
   follow();
@@ -313,10 +315,7 @@ function listen() {
 
 async function begin() {
   listen();
-  // A browser never sends `#token=...`; it is removed from the address bar at once.
-  const given = /^#token=(.+)$/.exec(location.hash)?.[1];
-  if (given) history.replaceState(null, "", location.pathname);
-  const token = given ? decodeURIComponent(given) : chat.token;
+  const token = takeGivenToken() || chat.token;
   drawTurns();
   if (!token) return $("token").focus();
   try {

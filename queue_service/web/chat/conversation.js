@@ -54,9 +54,3 @@ function contentOf({ content, images = [] }) {
   const pictures = images.map((url) => ({ type: "image_url", image_url: { url } }));
   return [...pictures, ...(content ? [{ type: "text", text: content }] : [])];
 }
-
-// Return a new id for a job.  Browsers have `crypto.randomUUID` only over HTTPS and on this machine.
-export function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return `chat-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-}

@@ -1,14 +1,21 @@
-// The part of the jobs API that a chat needs; nothing here depends on the page.
+// The part of the jobs API that the pages need; nothing here depends on them.
 
 // Where the service's paths begin; a proxy may add a prefix.
 const base = new URL("../", import.meta.url).pathname;
 
-// An error of the service: its status, message, code, and the type of a job's failure.
+// An error of the service: its status, message, code, the type of a job's failure, and what is wrong
+// with an input: [{path, detail}].
 export class Refused extends Error {
-  constructor(status, { message, code = "", type = "" }) {
+  constructor(status, { message, code = "", type = "", errors = [] }) {
     super(message);
-    Object.assign(this, { status, code, type });
+    Object.assign(this, { status, code, type, errors });
   }
+}
+
+// Return a new id for a job.  Browsers have `crypto.randomUUID` only over HTTPS and on this machine.
+export function newId(prefix) {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return `${prefix}-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
 // Throw the error of an answer; failure: that of the job which it tells of, {code, type}.
@@ -16,28 +23,52 @@ async function checked(answer, failure = null) {
   if (answer.ok) return answer;
   const said = { message: `the service answered ${answer.status}`, ...failure };
   try {
-    const body = await answer.json();
-    said.message = body.detail || body.error?.message || body.message || said.message;
-    said.code ||= body.code || body.error?.code || "";
+    describe(said, await answer.json());
   } catch { /* not JSON: only the status is known */ }
   throw new Refused(answer.status, said);
 }
 
+function describe(said, body) {
+  said.message = body.detail || body.error?.message || body.message || said.message;
+  said.code ||= body.code || body.error?.code || "";
+  if (Array.isArray(body.errors)) said.errors = body.errors;
+}
+
 export class Jobs {
+  // token: "" at a service that is open to everybody.
   constructor(token) {
-    this.headers = { Authorization: `Bearer ${token}` };
+    this.headers = token ? { Authorization: `Bearer ${token}` } : {};
+  }
+
+  // Ask for one of the paths of the service, without its first slash.
+  async ask(wanted, options = {}) {
+    const headers = { ...this.headers, ...options.headers };
+    return checked(await fetch(base + wanted, { ...options, headers }));
+  }
+
+  url(wanted) {
+    return base + wanted;
+  }
+
+  // The error of an answer that was not fetched.
+  refused(status, body) {
+    const said = { message: `the service answered ${status}` };
+    describe(said, body);
+    return new Refused(status, said);
   }
 
   async services() {
-    const answer = await checked(await fetch(`${base}v1/models`, { headers: this.headers }));
-    return (await answer.json()).data.map((model) => model.id);
+    return (await (await this.ask("v1/models")).json()).data.map((model) => model.id);
   }
 
   // Put a job under our own id, so that a repeated put changes nothing.
+  async put(service, id, body, type, query = "") {
+    const headers = { ...this.headers, "Content-Type": type };
+    await checked(await fetch(path(service, id) + query, { method: "PUT", headers, body }));
+  }
+
   async submit(service, id, body) {
-    const headers = { ...this.headers, "Content-Type": "application/json" };
-    const url = `${path(service, id)}?path=v1/chat/completions`;
-    await checked(await fetch(url, { method: "PUT", headers, body: JSON.stringify(body) }));
+    await this.put(service, id, JSON.stringify(body), "application/json", "?path=v1/chat/completions");
   }
 
   async cancel(service, id) {
@@ -50,8 +81,13 @@ export class Jobs {
 
   // The result of a job that has succeeded, as text; throws the failure of another one.
   async result(service, id, failure = null) {
+    return (await this.answer(service, id, failure)).text();
+  }
+
+  // The same as a response, with its content type.
+  async answer(service, id, failure = null) {
     const answer = await fetch(`${path(service, id)}/result`, { headers: this.headers });
-    return (await checked(answer, failure && { code: failure.code ?? "", type: failure.type ?? "" })).text();
+    return checked(answer, failure && { code: failure.code ?? "", type: failure.type ?? "" });
   }
 
   // Follow a job to its end and yield {kind, id, data} for each event.  After a broken connection it
@@ -78,6 +114,9 @@ export class Jobs {
     }
   }
 }
+
+// The address of the service, as its clients write it.
+export const address = new URL(base, location.href).href.replace(/\/$/, "");
 
 function path(service, id) {
   return `${base}v1/services/${encodeURIComponent(service)}/jobs/${encodeURIComponent(id)}`;

@@ -42,10 +42,10 @@ function capitalised(sentence) {
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
-// Where a job is, for the bubble of the answer that it will have.
-export function whereabouts(job) {
+// Where a job is, for the place of the answer that it will have.
+export function whereabouts(job, running = "The answer is being written.") {
   if (job.canceling) return "Stopping.";
-  if (job.state === "running") return "The answer is being written.";
+  if (job.state === "running") return running;
   const ahead = job.position ?? 0;
   const start = job.estimate?.start?.p50_s;
   const waiting = ahead ? `Waiting, ${ahead} ahead of you` : "Waiting, you are next";

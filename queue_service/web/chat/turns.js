@@ -1,15 +1,7 @@
 // What a turn looks like.
 
+import { action, copyButton, make } from "./dom.js";
 import { blocksOf, isPictureData, render } from "./markdown.js";
-
-const SHOW_COPIED_MS = 1500;
-
-// Return a node: make("button", {type: "button"}, "Copy").
-export function make(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
 
 export function userTurn(turn, { onEdit }) {
   const item = make("li", { className: "user" });
@@ -101,33 +93,4 @@ function pretty(given) {
 
 function frameOfCode(frame, code, language) {
   frame.prepend(make("figcaption", {}, language || "text", copyButton(() => code)));
-}
-
-function action(name, onClick) {
-  const button = make("button", { type: "button" }, name);
-  button.addEventListener("click", onClick);
-  return button;
-}
-
-function copyButton(text) {
-  const button = action("Copy", async () => {
-    button.textContent = (await copy(text())) ? "Copied" : "Not copied";
-    setTimeout(() => { button.textContent = "Copy"; }, SHOW_COPIED_MS);
-  });
-  return button;
-}
-
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // Over plain HTTP there is no clipboard object, only the old command.
-    const area = make("textarea", { value: text, className: "unseen" });
-    document.body.append(area);
-    area.select();
-    const copied = document.execCommand("copy");
-    area.remove();
-    return copied;
-  }
 }
