@@ -7,7 +7,7 @@ service ignores an event whose number it has seen.
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from client_sdk.wire.events import Event, EventNoted, Events
+from client_sdk.wire.events import ARTIFACT, Event, EventNoted, Events
 from client_sdk.wire.worker import encode_from_worker
 
 #: Most events in one message, and about how many bytes of data.
@@ -32,10 +32,16 @@ class EventBuffer:
         """Add an event; drop the oldest ones if the buffer is full."""
         self._unsent.append(event)
         self._bytes += event.size_bytes
+        kept: list[Event] = []
         # The newest event stays even if it alone is above the limit.
         while self._bytes > MAX_BYTES and len(self) > 1:
             oldest = self._sent.popleft() if self._sent else self._unsent.popleft()
-            self._bytes -= oldest.size_bytes
+            # Artifacts are small, and the result has no copy of them.
+            if oldest.kind == ARTIFACT:
+                kept.append(oldest)
+            else:
+                self._bytes -= oldest.size_bytes
+        self._unsent.extendleft(reversed(kept))
 
     def confirm(self, noted: Iterable[EventNoted]) -> None:
         """Forget the events that the service has stored."""

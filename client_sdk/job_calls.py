@@ -46,6 +46,20 @@ class JobEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that a job has added beside its result.
+
+    name: unique in the job.  sha256: hexadecimal.  data: all fields of the response.
+    """
+
+    name: str
+    size_bytes: int
+    content_type: str
+    sha256: str
+    data: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class JobResult:
     """A result; `open` if the job has not ended."""
 
@@ -116,6 +130,16 @@ def delete(job_id: str) -> Call[None]:
     return Call("delete", "DELETE", lambda _: None, path=_path(job_id), passes=frozenset({204}))
 
 
+def artifacts(job_id: str) -> Call[list[Artifact]]:
+    """List what a job has added so far."""
+    return Call("artifacts", "GET", _artifacts, path=f"{_path(job_id)}/artifacts")
+
+
+def artifact_path(jobs_path: str, job_id: str, name: str) -> str:
+    """Return the path of an artifact's content."""
+    return f"{jobs_path}{_path(job_id)}/artifacts/{quote(name, safe='')}"
+
+
 def result_path(jobs_path: str, job_id: str, *, wait_s: float) -> str:
     """Return the path and query of a result."""
     query = f"?wait={wait_s:.3f}s" if wait_s else ""
@@ -136,3 +160,19 @@ def _job(answer: Answer) -> Job:
         return Job(data["id"], data["state"], data["attempt"], data["position"], data)
     except (ValueError, KeyError, TypeError):
         raise WireError("a job", names.JSON) from None
+
+
+def _artifacts(answer: Answer) -> list[Artifact]:
+    try:
+        return [
+            Artifact(
+                str(data["name"]),
+                int(data["bytes"]),
+                str(data["content_type"]),
+                str(data["sha256"]),
+                data,
+            )
+            for data in json.loads(answer.body)["artifacts"]
+        ]
+    except (ValueError, KeyError, TypeError):
+        raise WireError("the artifacts of a job", names.JSON) from None

@@ -33,7 +33,7 @@ from client_sdk.calls import Data
 from client_sdk.content import AnyPath
 from client_sdk.download import Download, NotReady
 from client_sdk.growing_text import GrowingText
-from client_sdk.job_calls import Job, JobEvent, SavedResult
+from client_sdk.job_calls import Artifact, Job, JobEvent, SavedResult
 from client_sdk.job_retry import JobRetry, retry_options
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
 from client_sdk.refusals import from_answer
@@ -214,6 +214,19 @@ class AsyncJobs:
             # A replica that is stopping responds at once; without a pause this would be a busy
             # loop.
             await asyncio.sleep(backoff.next_delay_s())
+
+    async def artifacts(self, job_id: str) -> list[Artifact]:
+        """Return what a job has added so far with `ctx.artifact`; raises NotFound."""
+        return await self._transport.send("", job_calls.artifacts(job_id), under="jobs")
+
+    async def download_artifact(self, job_id: str, name: str, to: AnyPath) -> Path:
+        """Write an artifact to the file `to`, in pieces, and return that path.
+
+        The file gets its name when it is complete; one that exists there is replaced.  `name` may
+        come from a handler: do not use it as a path without a look.  Raises NotFound.
+        """
+        target = job_calls.artifact_path(self._transport.jobs_path, job_id, name)
+        return await Download(self._transport, target).to(Path(to))
 
     async def cancel(self, job_id: str, *, timeout_s: float = 0.0) -> Job:
         """Cancel a job; a running job ends as soon as its worker has stopped it.

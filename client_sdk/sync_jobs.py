@@ -8,7 +8,7 @@ from typing import Any, overload
 from client_sdk import errors
 from client_sdk.calls import Data
 from client_sdk.content import AnyPath
-from client_sdk.job_calls import Job, JobEvent, SavedResult
+from client_sdk.job_calls import Artifact, Job, JobEvent, SavedResult
 from client_sdk.job_retry import JobRetry
 from client_sdk.loop_thread import LoopThread
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
@@ -128,6 +128,14 @@ class Jobs:
         return self._thread.run(
             lambda client: client.jobs.save_result(job_id, to, timeout_s=timeout_s)
         )
+
+    def artifacts(self, job_id: str) -> list[Artifact]:
+        """Return what a job has added so far with `ctx.artifact`."""
+        return self._thread.run(lambda client: client.jobs.artifacts(job_id))
+
+    def download_artifact(self, job_id: str, name: str, to: AnyPath) -> Path:
+        """Write an artifact to the file `to`, in pieces, and return that path."""
+        return self._thread.run(lambda client: client.jobs.download_artifact(job_id, name, to))
 
     def cancel(self, job_id: str, *, timeout_s: float = 0.0) -> Job:
         """Cancel a job; a running job ends as soon as its worker has stopped it."""

@@ -34,6 +34,7 @@ COMMANDS = {
     "queue": "commands.queue:stream",
     "stream": "commands.queue:stream",
     "files": "commands.files:files",
+    "artifacts": "commands.artifacts:artifacts",
     "dead": "commands.dead:dead",
     "create": "commands.create:create",
     "modify": "commands.modify:modify",

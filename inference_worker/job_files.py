@@ -18,8 +18,10 @@ from client_sdk.wire import codes
 from client_sdk.wire.file_ref import FileRef
 from client_sdk.wire.worker import Delivery
 from client_sdk.work import WorkConnection
+from inference_worker.artifact_uploads import with_uploads
 from inference_worker.engines.engine import (
     FILE_LOST,
+    Artifact,
     Engine,
     Event,
     Failed,
@@ -33,7 +35,7 @@ from inference_worker.engines.job_content import is_large, prepared, settled
 from inference_worker.engines.media_form import is_media_form
 from inference_worker.file_store import FileStore
 from inference_worker.job_folders import is_there, remove
-from inference_worker.result_upload import stored
+from inference_worker.result_upload import stored, stored_artifact
 from inference_worker.running import Running, job_of, timeout_of
 
 #: A job waits this long for room on the disk, in seconds, then another worker gets it.
@@ -99,6 +101,8 @@ class JobFiles:
                 yield Failed(codes.SHUTDOWN, "this worker takes no files")
                 return
             job = running.begin(limit_s=limit_s, time_out=time_out)
+            # Nothing uploads them.
+            job = replace(job, artifact_bytes=0) if job.artifact_bytes else job
             async with aclosing(_run(engine, job)) as events:
                 async for event in events:
                     if isinstance(event, Finished) and event.path:
@@ -217,8 +221,11 @@ async def _download(store: FileStore, ref: FileRef, folder: Path, got: dict[str,
 async def _run_and_store(
     store: FileStore, engine: Engine, running: Running, job: Job
 ) -> AsyncGenerator[Event, None]:
-    async with aclosing(_run(engine, job)) as events:
-        async for event in events:
+    async with (
+        aclosing(_run(engine, job)) as events,
+        aclosing(_with_artifacts(store, running, job, events)) as uploaded,
+    ):
+        async for event in uploaded:
             if not isinstance(event, Finished):
                 yield event
                 continue
@@ -227,6 +234,28 @@ async def _run_and_store(
                 async for one in storing:
                     yield one
             return
+
+
+async def _with_artifacts(
+    store: FileStore, running: Running, job: Job, events: AsyncGenerator[Event, None]
+) -> AsyncGenerator[Event, None]:
+    """Yield the events of a job; its artifacts are uploaded first."""
+    async for event in events:
+        if isinstance(event, Artifact):
+            break
+        yield event
+    else:
+        return
+    # Most jobs have no artifacts, and then need no task for each event.
+    rest = with_uploads(
+        event,
+        events,
+        lambda one: stored_artifact(store, job, one),
+        stop_clock=running.stop_clock,
+    )
+    async with aclosing(rest) as left:
+        async for event in left:
+            yield event
 
 
 class NoRoom(Exception):

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from client_sdk.wire import events as wire_events
+from client_sdk.wire.artifacts import MOST_ARTIFACTS, Added, write_added
 from client_sdk.wire.worker import Delivery
-from inference_worker.engines.engine import Delta, Event, Progress, Usage
+from inference_worker.engines.engine import Artifact, Delta, Event, Progress, Usage
 
 #: For how long pieces are collected, in seconds.
 GATHER_S = 0.04
@@ -37,6 +38,9 @@ class _Report:
     chunks_sent: int = 0
     progress: Progress | None = None
     usage: Usage | None = None
+    #: By name, all artifacts so far, and those that were not sent.
+    artifacts: dict[str, Added] = field(default_factory=dict)
+    unsent: dict[str, Added] = field(default_factory=dict)
 
 
 class Reporter:
@@ -61,6 +65,10 @@ class Reporter:
                 report.progress = event
             case Usage():
                 report.usage = event
+            case Artifact(name=name, file=file) if (
+                name in report.artifacts or len(report.artifacts) < MOST_ARTIFACTS
+            ):
+                report.artifacts[name] = report.unsent[name] = Added(name, file)
             case _:
                 return
         if self._timer is None:
@@ -74,6 +82,8 @@ class Reporter:
         report = self._reports.get(newer.index)
         if report is not None:
             report.delivery, report.number, report.sent, report.chunks_sent = newer, 0, 0, 0
+            # In one event, because the first artifact of an attempt replaces those before it.
+            report.unsent = dict(report.artifacts)
             self._flush(report, whole=False)
 
     def finish(self, delivery: Delivery) -> None:
@@ -100,6 +110,9 @@ class Reporter:
             }
             self._send(report, wire_events.USAGE, json.dumps(about).encode())
             report.usage = None
+        if report.unsent:
+            self._send(report, wire_events.ARTIFACT, write_added(report.unsent.values()))
+            report.unsent = {}
 
     def _flush_output(self, report: _Report, *, whole: bool) -> None:
         end = len(report.output) if whole else whole_characters(report.output)

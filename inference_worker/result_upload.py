@@ -1,10 +1,11 @@
-"""Uploads the result of a job if it is large, and waits for room on a full disk."""
+"""Uploads what a job has made, and waits for room on a full disk: a large result, and artifacts."""
 
 import asyncio
 import io
 import json
 import logging
 import os
+import re
 import stat
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -15,19 +16,29 @@ from client_sdk import errors
 from client_sdk.calls import Answer, Call
 from client_sdk.content import Content
 from client_sdk.wire import codes
+from client_sdk.wire.artifacts import why_bad_name
 from client_sdk.wire.errors import WireError
-from inference_worker.engines.engine import RESULT_TOO_BIG, Failed, Finished, Job, Progress
+from inference_worker.engines.engine import (
+    RESULT_TOO_BIG,
+    Artifact,
+    Failed,
+    Finished,
+    Job,
+    Progress,
+)
 from inference_worker.engines.failures import failure_of
 from inference_worker.engines.full_disk import settled_with_room
-from inference_worker.engines.job_content import OUTPUT_NAME, is_large
+from inference_worker.engines.job_content import ARTIFACT_PREFIX, OUTPUT_NAME, is_large
 from inference_worker.file_store import RETRY, FileStore
 
 #: A job that waits reports this often, in seconds.
 REPORT_EVERY_S = 1.0
 
 #: What the log says of a result that cannot be uploaded now, and once it is.
-WAITS = "The result of %s waits for the queue service: %s"
-WAITED = "The result of %s is stored, after %.0f s of waiting."
+WAITS = "The %s of %s waits for the queue service: %s"
+WAITED = "The %s of %s is stored, after %.0f s of waiting."
+
+_ARTIFACT = re.compile(rf"{ARTIFACT_PREFIX}[0-9]{{1,12}}")
 
 log = logging.getLogger(__name__)
 
@@ -49,42 +60,60 @@ async def stored(
                 yield done
             else:
                 return
-    upload = _Upload(store, job, end)
+    upload = _Upload(store, job, OUTPUT_NAME, end.content_type, "result")
     uploading = asyncio.create_task(upload.run())
     try:
         while not (await asyncio.wait({uploading}, timeout=REPORT_EVERY_S))[0]:
             if upload.waits_because:
                 yield Progress(1.0, f"the result waits: {upload.waits_because}")
-        yield uploading.result()
+        done = uploading.result()
+        yield replace(end, output=b"", path="", file=done) if isinstance(done, str) else done
     finally:
         uploading.cancel()
         await asyncio.gather(uploading, return_exceptions=True)
 
 
+async def stored_artifact(store: FileStore, job: Job, artifact: Artifact) -> Artifact | Failed:
+    """Return the artifact with the id of its uploaded content."""
+    name = os.path.basename(artifact.path)
+    # The engine runs foreign code.
+    if why_bad_name(artifact.name) or not _ARTIFACT.fullmatch(name):
+        return Failed("EngineDefect", f"the artifact {artifact.name!r} at {artifact.path!r}")
+    noun = f"artifact {artifact.name!r}"
+    done = await _Upload(store, job, name, artifact.content_type, noun).run()
+    if isinstance(done, Failed):
+        return done
+    await asyncio.to_thread((Path(job.folder) / name).unlink, missing_ok=True)
+    return replace(artifact, path="", file=done)
+
+
 class _Upload:
     """Uploads one output, for as long as it takes: computing it again would cost more.
 
+    name: of the file in the folder of the job.  noun: what it is, for people.
     waits_because: why there is no room for it, "" while it is being sent.
     """
 
-    def __init__(self, store: FileStore, job: Job, end: Finished) -> None:
+    def __init__(self, store: FileStore, job: Job, name: str, content_type: str, noun: str) -> None:
         self.waits_because = ""
         self._store = store
         self._job = job
-        self._end = end
+        self._name = name
+        self._content_type = content_type
+        self._noun = noun
 
-    async def run(self) -> Finished | Failed:
-        """Return the end with the id of the file."""
+    async def run(self) -> str | Failed:
+        """Return the id of the file."""
         try:
-            with await asyncio.to_thread(_open_output, Path(self._job.folder)) as file:
-                file_id = await self._send(file)
+            with await asyncio.to_thread(_open_output, Path(self._job.folder), self._name) as file:
+                return await self._send(file)
         except (errors.FrameTooBig, errors.BadParameter) as error:
             return Failed(RESULT_TOO_BIG, error.sentence, retryable=False)
         except errors.QueueError as error:
-            return Failed(codes.SHUTDOWN, f"the result could not be uploaded: {error.sentence}")
+            why = f"the {self._noun} could not be uploaded: {error.sentence}"
+            return Failed(codes.SHUTDOWN, why)
         except OSError as error:
             return failure_of(error)
-        return replace(self._end, output=b"", path="", file=file_id)
 
     async def _send(self, file: io.BufferedReader) -> str:
         call = Call(
@@ -92,7 +121,7 @@ class _Upload:
             "POST",
             _id_of,
             body=Content(file),
-            headers={"Content-Type": self._end.content_type or "application/octet-stream"},
+            headers={"Content-Type": self._content_type or "application/octet-stream"},
             passes=frozenset({200, 201}),
         )
         backoff, loop, began_at = RETRY.backoff(), asyncio.get_running_loop(), 0.0
@@ -106,18 +135,18 @@ class _Upload:
                     raise
                 if not began_at:
                     began_at = loop.time()
-                    log.warning(WAITS, self._job.request_id, error.sentence)
+                    log.warning(WAITS, self._noun, self._job.request_id, error.sentence)
                 self.waits_because = error.sentence
             else:
                 if began_at:
-                    log.info(WAITED, self._job.request_id, loop.time() - began_at)
+                    log.info(WAITED, self._noun, self._job.request_id, loop.time() - began_at)
                 return file_id
             await asyncio.sleep(backoff.next_delay_s())
 
 
-def _open_output(folder: Path) -> io.BufferedReader:
+def _open_output(folder: Path, name: str) -> io.BufferedReader:
     # The engine runs foreign code.  A link there could name what only this process may read.
-    fd = os.open(folder / OUTPUT_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise FileNotFoundError(2, "the engine's output is no file")

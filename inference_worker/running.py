@@ -104,4 +104,5 @@ def job_of(delivery: Delivery, *, timeout_s: float) -> Job:
         path=delivery.path,
         content_type=delivery.content_type,
         deadline=time.time() + timeout_s if timeout_s else None,
+        artifact_bytes=delivery.artifact_bytes,
     )

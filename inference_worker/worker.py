@@ -20,7 +20,7 @@ from inference_worker.answers import RUN_TIMEOUT, refusal_of
 from inference_worker.circuit_breaker import CircuitBreaker, unknown_count
 from inference_worker.consecutive_failures import ConsecutiveFailures
 from inference_worker.engines.classify import type_of_exception
-from inference_worker.engines.engine import Engine, Failed, Finished, Progress
+from inference_worker.engines.engine import Artifact, Engine, Failed, Finished, Progress
 from inference_worker.first_load import Check, first_load
 from inference_worker.gpu_guard import Unwatched
 from inference_worker.idle_exit import IdleExit
@@ -217,7 +217,7 @@ class Worker:
                         end = event
                         break
                     self._metrics.note(event)
-                    if running.delivery.events:
+                    if running.delivery.events or isinstance(event, Artifact):
                         self._reporter.add(running.delivery, event)
             if isinstance(end, Failed):
                 end = await self._guard.judge(end)

@@ -32,6 +32,8 @@ def differences_of_contents(redis: "Redis", prefix: str) -> Iterator[str]:
             if (said := int(redis.hget(f"{base}{role}:meta", "file_bytes") or 0)) != size:
                 yield f"{base}{role}: says {said} bytes of files, there are {size}"
             named.update(_files_of_letters(redis, f"{base}{role}:dead"))
+        for listed in cast(list[str], redis.hvals(f"{base}artifacts")):
+            named.update(file["id"] for file in json.loads(listed))
         counts = cast(dict[str, str], redis.hgetall(f"{base}file_holders"))
         if (held := {file: int(count) for file, count in counts.items()}) != named:
             yield f"{base}file_holders: says {held}, there are {dict(named)}"

@@ -25,6 +25,8 @@ class Delivery:
     has_rivals: whether other owners have entries that wait or run.
     payload_file: the payload, if it is kept as a file; data is empty then.
     files: the files that the payload's JSON names as {"$file": id}.
+    artifact_bytes: the most bytes of all artifacts that the job may add; 0 if the service keeps
+    none of it.
     """
 
     index: int
@@ -46,6 +48,7 @@ class Delivery:
     has_rivals: bool = False
     payload_file: FileRef | None = None
     files: tuple[FileRef, ...] = ()
+    artifact_bytes: int = 0
 
     @property
     def last_attempt(self) -> bool:
@@ -72,6 +75,7 @@ def delivery_to_proto(delivery: Delivery) -> worker_pb2.Delivery:
         alone=delivery.alone,
         owner_mark=delivery.owner_mark,
         has_rivals=delivery.has_rivals,
+        artifact_bytes=delivery.artifact_bytes,
     )
     if delivery.payload_file is not None:
         proto.payload_file.CopyFrom(file_to_proto(delivery.payload_file))
@@ -122,4 +126,5 @@ def delivery_from_proto(proto: worker_pb2.Delivery) -> Delivery:
             file_from_proto(proto.payload_file) if proto.HasField("payload_file") else None
         ),
         files=tuple(map(file_from_proto, proto.files)),
+        artifact_bytes=proto.artifact_bytes,
     )

@@ -10,7 +10,9 @@ from client_sdk.wire.proto import worker_pb2
 
 #: The kinds of events.  The data of a delta is a piece of output; of the others it is JSON.
 DELTA, PROGRESS, USAGE = "delta", "progress", "usage"
-KINDS = (DELTA, PROGRESS, USAGE)
+#: Files that the job adds beside its result; see artifacts.py.
+ARTIFACT = "artifact"
+KINDS = (DELTA, PROGRESS, USAGE, ARTIFACT)
 #: An event that the service itself stores after a failed attempt that is followed by another.
 FAILED = "failed"
 #: An event that the service itself stores before the first one of an attempt.

@@ -6,11 +6,13 @@ another.  A decorator or a `__call__` can hide which one until it was called.
 
 import asyncio
 import inspect
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from inference_worker.engines.artifacts import ArtifactWriter
 from inference_worker.engines.engine import (
     Cancelled,
     Context,
@@ -46,8 +48,14 @@ class Call:
         self._user = user
         self._loop = asyncio.get_running_loop()
         self._cancel_coroutine: Callable[[], object] = lambda: None
+        log = logging.getLogger("inference_worker.handler")
         self.context = Context(
-            job, report=self.report, cancelled=self.cancelled.is_set, device=device
+            job,
+            report=self.report,
+            cancelled=self.cancelled.is_set,
+            add_artifact=ArtifactWriter(job, self.report, log).add,
+            log=log,
+            device=device,
         )
 
     def cancel(self) -> None:

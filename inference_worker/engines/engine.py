@@ -2,7 +2,7 @@
 
 Pure: no queue, no socket, no clock.  An engine gets a Job and yields Events:
 
-    Started?  (Delta | Progress | Usage)*  then exactly one of  Finished | Failed
+    Started?  (Delta | Progress | Usage | Artifact)*  then exactly one of  Finished | Failed
 
 Closing the iterator cancels the job.  The worker alone decides whether a job is cancelled,
 delivered again or answered with its error.
@@ -10,12 +10,14 @@ delivered again or answered with its error.
 
 import importlib.util
 import logging
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from client_sdk.wire import codes
 from client_sdk.wire.failures import FailureType, type_of_code
@@ -59,6 +61,7 @@ class Job:
     files: those that the payload's JSON names as {"$file": id}.
     folder: for files of this job; made when it is needed, removed after the job.
     inline_bytes: a larger output becomes a file of that folder; 0 means never.
+    artifact_bytes: the most bytes of all its artifacts; 0 if none are kept.
     """
 
     request_id: str
@@ -73,6 +76,7 @@ class Job:
     files: tuple[JobFile, ...] = ()
     folder: str = ""
     inline_bytes: int = 0
+    artifact_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,21 @@ class Usage:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that the job adds beside its result.
+
+    path: where its content is, in the folder of the job.  file: the id of the uploaded content,
+    from the worker.
+    """
+
+    name: str
+    path: str
+    content_type: str
+    size_bytes: int
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +187,7 @@ class Refresh:
     """
 
 
-Event = Started | Delta | Progress | Usage | Refresh | Finished | Failed
+Event = Started | Delta | Progress | Usage | Artifact | Refresh | Finished | Failed
 
 
 class EngineState(StrEnum):
@@ -205,6 +224,7 @@ class Context:
         *,
         report: Callable[[Progress], None] = lambda progress: None,
         cancelled: Callable[[], bool] = lambda: False,
+        add_artifact: Callable[[str, Any, str | None], None] | None = None,
         log: logging.Logger | None = None,
         device: str = "",
     ) -> None:
@@ -221,6 +241,7 @@ class Context:
         self.log = log or logging.getLogger("inference_worker.handler")
         self._report = report
         self._cancelled = cancelled
+        self._add_artifact = add_artifact
         #: The device in the operator's settings; "" if not set.
         self.asked_device = device
 
@@ -257,6 +278,26 @@ class Context:
         """Report the progress of the job, or of the loading, from 0 to 1, with a note."""
         # Converted to plain values: the supervisor cannot unpickle tensors or numbers of numpy.
         self._report(Progress(min(1.0, max(0.0, float(fraction))), str(note)))
+
+    def artifact(
+        self,
+        name: str,
+        content: "bytes | str | os.PathLike[str] | BinaryIO | object",
+        content_type: str | None = None,
+    ) -> None:
+        """Add a file beside the result; clients can list and fetch it while the job runs.
+
+        name: such as `frame-17.png`; a second one of this name replaces the first.
+        content: bytes, the path of a file, a file that is open in binary mode, a picture of Pillow,
+        or a File or Audio of penstock.worker.  It is copied, so you may change it afterwards.
+        content_type: by default that of the name, or of the content.
+
+        Raises ValueError for a bad name, too many artifacts or too many bytes, and TypeError.  A
+        service that keeps no artifacts drops them, and the worker logs why.
+        """
+        if self._add_artifact is None:
+            raise RuntimeError("there are no artifacts without a job of a worker")
+        self._add_artifact(name, content, content_type)
 
 
 def _best_device() -> str:

@@ -36,6 +36,8 @@ MOST_INLINED_BYTES = 32 * 1024 * 1024
 #: handler gave as an open file.
 OUTPUT_NAME = "output"
 _SPOOL_PREFIX = "penstock-output-"
+#: What the names of artifacts in a job's folder begin with.
+ARTIFACT_PREFIX = "artifact-"
 
 
 def prepared(engine: Engine, job: Job) -> Job:

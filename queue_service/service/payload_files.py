@@ -159,6 +159,16 @@ class PayloadFiles:
             raise NoSuchFile(file_id)
         return _of_entry(file, is_payload=False)
 
+    async def made_by_worker(self, file_id: str) -> FileOfEntry:
+        """Return a file of this service's entries, even if nothing names it yet.
+
+        Raises NoSuchFile.  The store decides whether it is free to be added as an artifact.
+        """
+        (file,) = await self._files.find_any([file_id])
+        if file is None or file.owner != self._owner.name:
+            raise NoSuchFile(file_id)
+        return _of_entry(file, is_payload=False)
+
     async def uploaded(self, file_id: str) -> FileOfEntry:
         """Return a file that a worker has stored as its result, and that nothing names yet.
 

@@ -26,6 +26,7 @@ from queue_service.settings.process import Settings
 from queue_service.settings.retry import fewest, policy_of
 from queue_service.settings.service import capacity, place_bytes
 from queue_service.settings.windows import Windows, read_windows
+from queue_service.store.artifacts import ArtifactStore
 from queue_service.store.entry import Dropped
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.interfaces import InterfaceStore
@@ -90,6 +91,7 @@ class Service:
             gid=self.workers_gid,
             sink=self.sink,
         )
+        self.artifacts = ArtifactStore(scripts, self.keys)
         self.interfaces = Interfaces(
             InterfaceStore(scripts, self.keys),
             self.input,
@@ -129,6 +131,11 @@ class Service:
     @property
     def queues(self) -> tuple[Queue, Queue]:
         return self.input, self.sink
+
+    @property
+    def artifact_bytes(self) -> int:
+        """The most bytes of all artifacts of one job; 0 if this process keeps no files."""
+        return self.sink.limits.payload_bytes if self.files.are_kept else 0
 
     @property
     def stopped(self) -> bool:

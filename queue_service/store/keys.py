@@ -57,6 +57,7 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `read_results`| sorted set | results that their owners have read, oldest first (reads.lua)   |
 | `webhooks`    | stream     | ends of requests that a webhook reports (see outbox.lua)        |
 | `webhooks:*`  | several    | deliveries of webhooks (see webhook_deliveries.py)              |
+| `artifacts`   | hash       | request id -> files that its job has added (see artifacts.lua)  |
 | `history`     | list       | recent run times, ms; with a TTL                                |
 | `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
 | `interfaces`  | hash       | what its workers declare, by digest (interfaces.py)            |
@@ -75,9 +76,9 @@ subscriber when its connection closes or its lease ends; a group some time after
 left; a dead letter when it is replayed, purged or displaced by newer ones.  `gaps` has a limit and
 is removed when the input queue is empty.  `lines`, `shares` and `running` are removed with an
 owner's last waiting or running entry, `owned` with its last entry or ticket.  A file leaves
-`unneeded` once its content is removed.  A job leaves `due`
-when it starts or ends, and `read_results` with its result.  `meta`, `groups` and `members` exist
-as long as the service.  A ticket expires at a set time, or some time after its last entry is
+`unneeded` once its content is removed.  A job leaves `due` when it starts or ends, `read_results`
+with its result, and `artifacts` with its result or its ticket.  `meta`, `groups` and `members`
+exist as long as the service.  A ticket expires at a set time, or some time after its last entry is
 removed.
 """
 
@@ -125,6 +126,7 @@ _SHARED_NAMES = (
     "unneeded",
     "read_results",
     "webhooks",
+    "artifacts",
 )
 
 
@@ -164,6 +166,11 @@ class Keys:
     def webhooks(self, name: str = "") -> str:
         """The outbox of the webhooks, or one key of their deliveries."""
         return f"{self._base}:webhooks" + (name and f":{name}")
+
+    @property
+    def artifacts(self) -> str:
+        """The key of the files that jobs have added beside their results."""
+        return f"{self._base}:artifacts"
 
     @property
     def history(self) -> str:

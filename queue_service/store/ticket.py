@@ -181,7 +181,7 @@ class Noted:
 
     said: the worker's number for it, growing within the attempt.
     data: a piece of output for the kind "delta", else JSON.  chunks: of a delta, lines as in
-    client_sdk/wire/chunks.py.
+    client_sdk/wire/chunks.py.  artifact_bytes: the most that all artifacts of a job may have.
     """
 
     gid: str
@@ -194,6 +194,7 @@ class Noted:
     data: bytes
     tokens: int
     chunks: bytes = b""
+    artifact_bytes: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -291,6 +292,14 @@ class Seen:
         if self.result_index:
             return State.FAILED if ERROR_CODE_TAG in self.result_tags else State.SUCCEEDED
         return State.RUNNING if self.held else State.QUEUED
+
+    @property
+    def has_artifacts(self) -> bool:
+        """Whether its newest run has added files."""
+        ticket = self.ticket
+        return bool(ticket.get("artifacts")) and (
+            ticket.get("artifacts_of") == ticket.get("started_at")
+        )
 
     @property
     def has_ended(self) -> bool:

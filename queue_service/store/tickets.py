@@ -134,8 +134,8 @@ class TicketStore:
     async def _note(self, items: Sequence[Noted]) -> list[bool]:
         """Write down what engines have told; False where the delivery was lost."""
         outcomes: list[bool] = []
-        for gid, group in groupby(items, key=lambda item: item.gid):
-            arguments: list[Any] = [gid]
+        for (gid, most), group in groupby(items, key=lambda item: (item.gid, item.artifact_bytes)):
+            arguments: list[Any] = [gid, most]
             keys = []
             for item in group:
                 keys.append(self._names.events(item.request_id))

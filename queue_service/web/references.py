@@ -7,11 +7,11 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from queue_service.errors import BadParameter
+from queue_service.service.file_content import StoredContent
 from queue_service.service.file_errors import NoSuchFile, NoSuchReference, TooBigToResolve
 from queue_service.service.files import FileOwner
 from queue_service.service.payload_files import PayloadFiles
@@ -27,8 +27,8 @@ _MARK = b'"$file"'
 _JSON_BEGINS = re.compile(rb"\s*[\[{]")
 #: A reference in a JSON text.  In a string of it the quotes would be escaped.
 _NAMED = re.compile(rb'"\$file"\s{0,100}:\s{0,100}"(?:file|payload)[_-]')
-#: How much of a file is searched at once, and the longest match.
-PIECE_BYTES, LONGEST_NAMED_BYTES = 1024 * 1024, 256
+#: The longest match, in bytes.
+LONGEST_NAMED_BYTES = 256
 #: How an id of ours begins: another object with such a field is not about our files.
 _OURS = re.compile(r"(?:file|payload)[_-]")
 
@@ -97,20 +97,20 @@ async def _json_of(payload: Payload, files: PayloadFiles) -> bytes | None:
         if not _JSON_BEGINS.match(await files.beginning(file, 64)):
             return None
         if file.size_bytes > MOST_READ_BYTES:
-            await asyncio.to_thread(_refuse_references, files.path(file), file.size_bytes)
+            await _refuse_references(await files.content(file), file.size_bytes)
             return None
         data = await files.read(file)
     return data if _MARK in data and _JSON_BEGINS.match(data) else None
 
 
-def _refuse_references(path: Path, size_bytes: int) -> None:
+async def _refuse_references(content: StoredContent, size_bytes: int) -> None:
     """Raise TooBigToResolve if a large JSON text names files: it would reach its worker unread."""
     before = b""
-    with path.open("rb") as file:
-        while piece := file.read(PIECE_BYTES):
+    async with aclosing(content.pieces(0, size_bytes)) as pieces:
+        async for piece in pieces:
             if _NAMED.search(before + piece):
                 raise TooBigToResolve(size_bytes, MOST_READ_BYTES)
-            before = piece[-LONGEST_NAMED_BYTES:]
+            before = (before + piece)[-LONGEST_NAMED_BYTES:]
 
 
 def _reference(value: object) -> str | None:

@@ -109,6 +109,12 @@ RUN = {
 
 #: What no test runs, and why.
 NOT_RUN = {
+    ("docs/your-model.md", "def predict(self, prompt: str, ctx: Context) -> None:"): (
+        "tests/inference_worker/test_artifacts.py has handlers that add artifacts"
+    ),
+    ("docs/jobs.md", '$ curl -H "$AUTH" "$JOBS/my-job/artifacts"'): (
+        "tests/inference_worker/test_artifacts.py asks for the artifacts of a job"
+    ),
     ("docs/command-line.md", "id=$(penstock files upload film.mp4)"): (
         "tests/deploy/commands/test_files_command.py does it with a file"
     ),

@@ -111,7 +111,7 @@ class FileRef(_message.Message):
     def __init__(self, id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., content_type: _Optional[str] = ..., filename: _Optional[str] = ...) -> None: ...
 
 class Delivery(_message.Message):
-    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms", "retry", "alone", "owner_mark", "has_rivals", "payload_file", "files")
+    __slots__ = ("index", "attempt", "max_delivery", "request_id", "tags", "data", "path", "content_type", "stored_at_ms", "priority", "deaths", "events", "run_timeout_ms", "retry", "alone", "owner_mark", "has_rivals", "payload_file", "files", "artifact_bytes")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +138,7 @@ class Delivery(_message.Message):
     HAS_RIVALS_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FILE_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_BYTES_FIELD_NUMBER: _ClassVar[int]
     index: int
     attempt: int
     max_delivery: int
@@ -157,7 +158,8 @@ class Delivery(_message.Message):
     has_rivals: bool
     payload_file: FileRef
     files: _containers.RepeatedCompositeFieldContainer[FileRef]
-    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ..., events: bool = ..., run_timeout_ms: _Optional[int] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., alone: bool = ..., owner_mark: _Optional[bytes] = ..., has_rivals: bool = ..., payload_file: _Optional[_Union[FileRef, _Mapping]] = ..., files: _Optional[_Iterable[_Union[FileRef, _Mapping]]] = ...) -> None: ...
+    artifact_bytes: int
+    def __init__(self, index: _Optional[int] = ..., attempt: _Optional[int] = ..., max_delivery: _Optional[int] = ..., request_id: _Optional[str] = ..., tags: _Optional[_Mapping[str, str]] = ..., data: _Optional[bytes] = ..., path: _Optional[str] = ..., content_type: _Optional[str] = ..., stored_at_ms: _Optional[int] = ..., priority: _Optional[int] = ..., deaths: _Optional[int] = ..., events: bool = ..., run_timeout_ms: _Optional[int] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ..., alone: bool = ..., owner_mark: _Optional[bytes] = ..., has_rivals: bool = ..., payload_file: _Optional[_Union[FileRef, _Mapping]] = ..., files: _Optional[_Iterable[_Union[FileRef, _Mapping]]] = ..., artifact_bytes: _Optional[int] = ...) -> None: ...
 
 class Retry(_message.Message):
     __slots__ = ("first_pause_ms", "factor", "longest_pause_ms", "jitter")

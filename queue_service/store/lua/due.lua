@@ -5,7 +5,7 @@
 -- begin    a delayed entry is appended to the queue
 -- start    a request that no worker has begun expires
 -- finish   a request that has not ended expires; a worker that has it stops
--- keep     an unread result is removed
+-- keep     an unread result is removed, and what a job without a result has added
 -- forget   a ticket is removed
 --
 -- returns  {how many things were done, ms until the next is due or -1}
@@ -65,6 +65,9 @@ for _, member in ipairs(due) do
     local ticket = Tickets.ticket_of(request_id)
     if kind == 'keep' then
         while RequestIds.first_of(sink, request_id) and Entries.remove(sink, RequestIds.first_of(sink, request_id)) do
+            Tickets.note_removed(request_id)
+        end
+        if ticket and ticket.artifacts then
             Tickets.note_removed(request_id)
         end
     elseif kind == 'forget' then

@@ -1,17 +1,20 @@
 -- note: store events of running deliveries.
--- uses: events, owners, records, rules, tickets
+-- uses: artifacts, events, owners, records, rules, tickets
 -- writes
 --
 -- An attempt begins with an event of the kind "attempt": events of earlier attempts do not count.
+-- Artifacts are also reported of jobs whose events are not stored, and then only listed.
 --
--- keys     57..  for each item: the events of its request
+-- keys     58..  for each item: the events of its request
 -- argv     4  group
+--          5  the most bytes of all artifacts of a job
 --          then for each item: user, index, attempt, request id, the worker's number, kind, data,
 --          tokens, lines of chunks
 -- returns  for each item 1, or 0 when the delivery was no longer this user's
 local gid, most_bytes = ARGV[4], Rules.max_event_bytes
 local BEFORE_CUT = 3 / 4 -- what is left of the bytes when the oldest events are dropped
 
+local most_artifact_bytes = tonumber(ARGV[5])
 local last_events = {}
 
 local function last_of(key, said)
@@ -39,11 +42,22 @@ local function cut(key, last)
     redis.call('XTRIM', key, 'MINID', string.format('%.0f-0', low))
 end
 
+-- Returns whether to store an event of them, and the ticket that has changed, if any.
+local function add_artifacts(name, said, data)
+    local ticket = Tickets.ticket_of(name)
+    if not ticket or ticket.state
+        or not Artifacts.add(name, ticket, said, cjson.decode(data).files, most_artifact_bytes)
+    then
+        return false
+    end
+    return ticket.events, ticket
+end
+
 local results, keys = {}, {}
-for position = 5, #ARGV, 9 do
+for position = 6, #ARGV, 9 do
     local uid, index, attempt, request_id = unpack(ARGV, position, position + 3)
     local said, kind, data, tokens, chunks = unpack(ARGV, position + 4, position + 8)
-    local key = KEYS[OWN_KEYS + (position - 5) / 9]
+    local key = KEYS[OWN_KEYS + (position - 6) / 9]
     local name = request_id
     local record = Records.record_of(own, gid, index)
     attempt, said = tonumber(attempt), tonumber(said)
@@ -56,21 +70,29 @@ for position = 5, #ARGV, 9 do
             key = string.sub(key, 1, #key - #request_id) .. name
         end
         local last = last_of(key, said)
+        local is_stored, changed = true, nil
+        if kind == 'artifact' then
+            is_stored, changed = add_artifacts(name, said, data)
+        end
         -- An entry that went to the rear, or that an operator replayed, starts with attempt 1 again.
-        if attempt ~= last.attempt then
+        if is_stored and attempt ~= last.attempt then
             last.attempt, last.said = attempt, 0
             Events.add(key, last, 'attempt', '', 0)
         end
         -- A worker repeats events after a lost connection; they are stored once.
-        if said > last.said then
+        if is_stored and said > last.said then
             last.said = said
             Events.add(key, last, kind, data, tokens, chunks)
             keys[key] = name
-            local ticket = kind == 'progress' and Tickets.ticket_of(name)
-            if ticket then
-                ticket.progress, ticket.progress_of = data, attempt
-                redis.call('HSET', tickets, name, cjson.encode(ticket))
+            if kind == 'progress' then
+                changed = Tickets.ticket_of(name)
+                if changed then
+                    changed.progress, changed.progress_of = data, attempt
+                end
             end
+        end
+        if changed then
+            redis.call('HSET', tickets, name, cjson.encode(changed))
         end
         results[#results + 1] = 1
     else

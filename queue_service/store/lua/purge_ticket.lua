@@ -2,7 +2,7 @@
 -- uses: entries, request_ids, tickets
 -- writes
 --
--- keys     57  the events of the request
+-- keys     58  the events of the request
 -- argv     4   request id
 --          5   "1" when nobody waits for it: of one that has not ended, nothing is kept at its end
 -- returns  "forgotten", "open" when it has not ended, or "unknown"

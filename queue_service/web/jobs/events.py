@@ -16,13 +16,14 @@ from client_sdk.wire import events as wire
 from client_sdk.wire.failures import type_named
 from queue_service.errors import BadParameter
 from queue_service.service.service import Service
+from queue_service.store.artifacts import read_artifacts
 from queue_service.store.ticket import Event, Seen, State
 from queue_service.store.tickets import EVENTS_AT_ONCE
 from queue_service.web.connection import begin_stream, cut, write_piece
 from queue_service.web.follow import follow
 from queue_service.web.jobs.find import find, viewer_for
 from queue_service.web.jobs.result import show_whole
-from queue_service.web.jobs.show import iso, show
+from queue_service.web.jobs.show import describe_artifact, iso, show
 from queue_service.web.keys import SERVICES
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import dumps, read_object
@@ -153,9 +154,21 @@ class _Stream:
                 if event.kind == wire.DELTA and not event.data:
                     # It has chunks for the OpenAI API and no text.
                     continue
+                if event.kind == wire.ARTIFACT:
+                    await self._artifacts(seen, event)
+                    continue
                 await self._event(event.kind, _data_of(event), number=event.number)
             if len(events) < EVENTS_AT_ONCE:
                 return
+
+    async def _artifacts(self, seen: Seen, event: Event) -> None:
+        """Send an event for each artifact, in one write: only the last one has the number."""
+        *first, last = [
+            {**describe_artifact(self._service.name, seen.id, one), "attempt": event.attempt}
+            for one in read_artifacts(event.data)
+        ]
+        texts = [_event_text(wire.ARTIFACT, one) for one in first]
+        await self._write("".join(texts) + _event_text(wire.ARTIFACT, last, number=event.number))
 
     def _last_failure(self, seen: Seen, job: Mapping[str, object]) -> str:
         """Return the event of the attempt whose failure has ended the job; "" for another end."""

@@ -13,6 +13,7 @@ from queue_service.store.ticket import State
 from queue_service.web.jobs.batch import NDJSON
 from queue_service.web.jobs.events import EVENT_STREAM
 from queue_service.web.jobs.schemas import (
+    ARTIFACT,
     FAILED_ATTEMPT,
     JOB,
     LINE,
@@ -197,7 +198,7 @@ def _result() -> Schema:
 def _events() -> Schema:
     about = (
         "Its events: `state` and `end` with a Job, `failed` with a FailedAttempt, and `attempt`, "
-        "`delta`, `progress`, `usage`, `cut`, `gone`."
+        "`delta`, `progress`, `usage`, `cut`, `gone`, and `artifact` with an Artifact."
     )
     answers = {
         "200": answer(about, EVENT_STREAM, {"type": "string"}),
@@ -209,6 +210,32 @@ def _events() -> Schema:
         _OWNER,
     ]
     return {"parameters": _ONE, "get": verb("Follow a job.", answers, parameters=parameters)}
+
+
+def _artifacts() -> Schema:
+    listed = an_object({"artifacts": {"type": "array", "items": ref("Artifact")}})
+    about = "The files that a job has added beside its result, so far."
+    answers = {"200": answer("What there is.", names.JSON, listed)}
+    return {"parameters": _ONE, "get": verb(about, answers, parameters=[_OWNER])}
+
+
+def _one_artifact() -> Schema:
+    binary = {"type": "string", "format": "binary"}
+    answers = {
+        "200": answer("The content.", "application/octet-stream", binary),
+        "206": answer("The part that `Range` names.", "application/octet-stream", binary),
+        "304": answer("The client has it already (`If-None-Match`)."),
+        "416": answer("The content has no such part."),
+    }
+    parameters = [
+        parameter("Range", "Such as `bytes=0-99`.", where="header"),
+        parameter("If-None-Match", "An ETag.", where="header"),
+        _OWNER,
+    ]
+    return {
+        "parameters": [*_ONE, in_path("artifact")],
+        "get": verb("The content of an artifact.", answers, parameters=parameters),
+    }
 
 
 def _cancel() -> Schema:
@@ -247,6 +274,7 @@ def document(routes: Iterable[Route]) -> Schema:
             },
             "schemas": {
                 "State": {"type": "string", "enum": [str(state) for state in State]},
+                "Artifact": ARTIFACT,
                 "Job": JOB,
                 "FailedAttempt": FAILED_ATTEMPT,
                 "Problem": PROBLEM,
@@ -268,6 +296,8 @@ def _paths() -> dict[str, Schema]:
         f"{jobs}/{{job}}": _one(),
         f"{jobs}/{{job}}/result": _result(),
         f"{jobs}/{{job}}/events": _events(),
+        f"{jobs}/{{job}}/artifacts": _artifacts(),
+        f"{jobs}/{{job}}/artifacts/{{artifact}}": _one_artifact(),
         f"{jobs}/{{job}}/cancel": _cancel(),
     }
 

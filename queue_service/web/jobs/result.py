@@ -21,7 +21,7 @@ from queue_service.web.header_text import header_json, header_text
 from queue_service.web.jobs.find import EndWait, find, name_in, viewer_for
 from queue_service.web.jobs.problem import Problem, no_such_job
 from queue_service.web.jobs.reading import read, read_error
-from queue_service.web.jobs.show import error_of, iso, retry_after, show
+from queue_service.web.jobs.show import artifacts_of, error_of, iso, retry_after, show
 from queue_service.web.jobs.wanted_wait import wanted_wait
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response, no_constant
@@ -84,8 +84,9 @@ async def _answer(
 
 
 async def show_whole(request: web.Request, service: Service, seen: Seen) -> dict[str, object]:
-    """Describe a job with the text of its error, which is no result: its owner may see it."""
+    """Describe a job with its artifacts and the text of its error: its owner may see both."""
     job = await show(service, seen, whole=True)
+    job["artifacts"] = await artifacts_of(service, seen)
     error = job["error"]
     if isinstance(error, dict) and seen.result_index and (entry := await _read(service, seen)):
         entry = await service.files.with_beginning(entry, MAX_DETAIL_BYTES)

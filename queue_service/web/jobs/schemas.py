@@ -103,6 +103,17 @@ RETRY_OPTIONS: list[tuple[str, str, Schema]] = [
     ),
 ]
 
+#: A file that a job has added beside its result.
+ARTIFACT = an_object(
+    {
+        "name": text("Its name, unique in the job."),
+        "bytes": WHOLE,
+        "content_type": text("Its media type."),
+        "sha256": text("The SHA-256 of its content, hexadecimal."),
+        "url": text("A path."),
+    }
+)
+
 #: A job.
 JOB = an_object(
     {
@@ -174,10 +185,15 @@ JOB = an_object(
             ]
         },
         "links": an_object(
-            {name: text("A path.") for name in ("self", "result", "events", "cancel")}
+            {name: text("A path.") for name in ("self", "result", "events", "cancel", "artifacts")}
         ),
     }
 )
+JOB["properties"]["artifacts"] = {
+    "type": "array",
+    "items": ref("Artifact"),
+    "description": "What it has added so far; not in lists.",
+}
 
 #: An error.
 PROBLEM = {

@@ -11,6 +11,7 @@ from queue_service.service.estimate import Estimate
 from queue_service.service.service import Service
 from queue_service.service.sink_wording import why_full
 from queue_service.settings.windows import Windows, opens_after
+from queue_service.store.artifacts import Artifact
 from queue_service.store.outcomes import SinkState
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Seen, State
@@ -44,6 +45,25 @@ async def show(service: Service, seen: Seen, *, whole: bool = False) -> dict[str
         **_waiting(seen, windows, await service.tickets.sink.state_for(seen)),
         "max_attempts": most or None,
         "retry": _retry(retry),
+    }
+
+
+async def artifacts_of(service: Service, seen: Seen) -> list[dict[str, object]]:
+    """Describe what the newest run of a job has added; a job without artifacts costs nothing."""
+    if not seen.has_artifacts:
+        return []
+    found = await service.artifacts.of(seen.request_id)
+    return [describe_artifact(service.name, seen.id, one) for one in found]
+
+
+def describe_artifact(service: str, job_id: str, artifact: Artifact) -> dict[str, object]:
+    """Describe one artifact."""
+    return {
+        "name": artifact.name,
+        "bytes": artifact.file.size_bytes,
+        "content_type": artifact.file.content_type,
+        "sha256": artifact.file.sha256,
+        "url": f"{path_of(service, job_id)}/artifacts/{quote(artifact.name, safe='')}",
     }
 
 
@@ -90,6 +110,7 @@ def describe(
             "result": f"{path}/result",
             "events": f"{path}/events",
             "cancel": f"{path}/cancel",
+            "artifacts": f"{path}/artifacts",
         },
     }
 

@@ -6,13 +6,17 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from client_sdk.wire import events as wire
+from client_sdk.wire.artifacts import read_added
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.worker import ToWorker
 from queue_service.delivery.subscriber import Subscriber
 from queue_service.errors import ServiceError
-from queue_service.service.tickets import Tickets
+from queue_service.service.file_errors import NoFileStore, NoSuchFile
+from queue_service.service.service import Service
+from queue_service.store.artifacts import Artifact, write_artifacts
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Noted
 
@@ -31,15 +35,18 @@ class EventRecorder:
 
     def __init__(
         self,
-        tickets: Tickets,
+        service: Service,
         send: Callable[[ToWorker], Awaitable[None]],
         give_up: Callable[[ServiceError], Awaitable[None]],
     ) -> None:
-        self._tickets = tickets
+        self._service = service
+        self._tickets = service.tickets
         self._send = send
         self._give_up = give_up
         self._noting: set[asyncio.Task[None]] = set()
         self._broken = False
+        #: Events must be stored in their order, although those of artifacts need a look before.
+        self._in_order = asyncio.Lock()
         self._began: dict[int, float] = {}
 
     def note(self, subscriber: Subscriber, events: tuple[wire.Event, ...]) -> None:
@@ -68,25 +75,25 @@ class EventRecorder:
 
     async def _note(self, subscriber: Subscriber, events: tuple[wire.Event, ...]) -> None:
         newest: dict[tuple[int, int], int] = {}
-        items = []
-        for event in events:
-            newest[event.index, event.attempt] = event.number
-            items.append(
-                Noted(
-                    gid=subscriber.gid,
-                    uid=subscriber.uid,
-                    index=event.index,
-                    attempt=event.attempt,
-                    request_id=event.request_id,
-                    said=event.number,
-                    kind=event.kind,
-                    data=event.data,
-                    tokens=event.tokens,
-                    chunks=event.chunks,
-                )
-            )
+        added: list[Artifact] = []
         try:
+            async with self._in_order:
+                items = []
+                for event in events:
+                    newest[event.index, event.attempt] = event.number
+                    item = _noted(subscriber, event)
+                    if event.kind == wire.ARTIFACT:
+                        found = await self._artifacts(event)
+                        added += found
+                        if not found:
+                            continue
+                        most = self._service.artifact_bytes
+                        item = replace(item, data=write_artifacts(found), artifact_bytes=most)
+                    items.append(item)
+            # In the same turn of the loop, so before the events that wait for the lock.
             await self._tickets.note(items)
+            # A lost delivery adds nothing.
+            await self._service.files.settle([one.file for one in added])
         except ServiceError as error:
             log.warning(
                 "Events of worker %s were not stored: %s", plain_name(subscriber.uid), error
@@ -98,6 +105,33 @@ class EventRecorder:
         with contextlib.suppress(ConnectionResetError):
             await self._send(wire.EventsNoted(noted))
 
+    async def _artifacts(self, event: wire.Event) -> list[Artifact]:
+        """Return the artifacts of an event whose files this worker's service has."""
+        found = []
+        for one in read_added(json.loads(event.data)):
+            try:
+                file = await self._service.files.made_by_worker(one.id)
+            except (NoSuchFile, NoFileStore):
+                log.warning("The artifact %r of %s has no file.", one.name, event.request_id)
+                continue
+            found.append(Artifact(one.name, file))
+        return found
+
+
+def _noted(subscriber: Subscriber, event: wire.Event) -> Noted:
+    return Noted(
+        gid=subscriber.gid,
+        uid=subscriber.uid,
+        index=event.index,
+        attempt=event.attempt,
+        request_id=event.request_id,
+        said=event.number,
+        kind=event.kind,
+        data=event.data,
+        tokens=event.tokens,
+        chunks=event.chunks,
+    )
+
 
 def _check(event: wire.Event) -> None:
     if event.kind not in wire.KINDS:
@@ -107,8 +141,10 @@ def _check(event: wire.Event) -> None:
     if len(event.data) > MAX_JSON_BYTES:
         raise WireError(f"an event of at most {MAX_JSON_BYTES} bytes", str(len(event.data)))
     try:
-        is_object = isinstance(json.loads(event.data), dict)
+        reported = json.loads(event.data)
     except (ValueError, RecursionError):
-        is_object = False
-    if not is_object:
+        reported = None
+    if not isinstance(reported, dict):
         raise WireError("an event with a JSON object", "something else")
+    if event.kind == wire.ARTIFACT:
+        read_added(reported)

@@ -126,7 +126,7 @@ class _Work:
         self._admission = admission_of(request)
         self._settings = request.app[SETTINGS]
         self._queue = service.input
-        self._events = EventRecorder(service.tickets, self._send, self._give_up)
+        self._events = EventRecorder(service, self._send, self._give_up)
         self._answering: set[asyncio.Task[None]] = set()
         self._intake = Intake(
             held_by(request), self._refuse, message_timeout_s=self._settings.body_timeout_s

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 
 from queue_service.settings.process import Settings
+from queue_service.store.artifacts import Artifact, write_artifacts
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.dead_letters import Choice
 from queue_service.store.entry import Completed, Filter, NewEntry, Read, Rejected
@@ -26,7 +27,7 @@ from queue_service.store.payload import PAYLOAD_ID, FileOfEntry
 from queue_service.store.putter import Putter
 from queue_service.store.rules import Limits
 from queue_service.store.scripts import Scripts
-from queue_service.store.ticket import Submission
+from queue_service.store.ticket import Noted, Submission
 from tests.fair.shop import SERVICE, Shop
 from tests.fuzz.cases import cases
 from tests.leaks import find_leaks, forget
@@ -36,6 +37,8 @@ Result = TypeVar("Result")
 PLACE_BYTES = 4
 #: Times in the future that no test reaches.
 LATER_MS = 10**13
+#: A job may have this much in artifacts: four of them.
+MOST_ARTIFACT_BYTES = 28
 POLICIES = st.sampled_from(["Rear", "Drop", "Park", "Answer"])
 FILES = st.sampled_from([0, 0, 1, 2])
 SIZES = st.sampled_from([0, 1, 4, 5, 30])
@@ -108,14 +111,17 @@ class Owners(RuleBasedStateMachine):
         delayed=st.booleans(),
         expires=st.booleans(),
         again=st.booleans(),
+        keep_ms=st.sampled_from([0, 1, 60_000]),
     )
-    def submit(self, size: int, files: int, delayed: bool, expires: bool, again: bool) -> None:
+    def submit(
+        self, *, size: int, files: int, delayed: bool, expires: bool, again: bool, keep_ms: int
+    ) -> None:
         given = self.files(files)
         submission = Submission(
             f"t{next(self.numbers)}",
             b"" if given else b"x" * size,
             "digest",
-            0,
+            keep_ms,
             60_000,
             begin_ms=LATER_MS if delayed else 0,
             finish_by_ms=LATER_MS + 1 if expires else 0,
@@ -139,6 +145,35 @@ class Owners(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         self.do(self.shop.take("worker"))
+
+    @rule(
+        name=st.sampled_from(["a.png", "b.png", "c.png"]),
+        count=st.integers(1, 3),
+        late=st.booleans(),
+    )
+    def add_artifacts(self, name: str, count: int, late: bool) -> None:
+        """A running job adds files; of two of one name the last one stays."""
+        for index, delivery in self.shop.held["worker"].items():
+            given = [Artifact(name, a_file()) for _ in range(count)]
+            noted = Noted(
+                SERVICE,
+                "worker",
+                index,
+                delivery.attempt + late,
+                delivery.entry.request_id,
+                next(self.numbers) + 1,
+                "artifact",
+                write_artifacts(given),
+                0,
+                artifact_bytes=MOST_ARTIFACT_BYTES,
+            )
+            if self.do(_taken(self.shop.tickets.note, noted)) and not late:
+                # Those beyond the bounds are nobody's, as are those of an entry without a ticket.
+                ids = [one.file.id for one in given]
+                held = self.do(self.holders.are_held(ids))
+                unneeded = set(self.do(self.holders.unneeded(count=10_000)))
+                pairs = zip(ids, held, strict=True)
+                self.made.update(one for one, is_held in pairs if is_held or one in unneeded)
 
     @rule(
         size=SIZES,
@@ -207,6 +242,10 @@ class Owners(RuleBasedStateMachine):
                     letter.index, data=data, tags={"edited": "yes"}
                 )
             )
+
+    @rule()
+    def wait(self) -> None:
+        self.do(self.shop.tickets.due())
 
     @rule()
     def leave(self) -> None:

@@ -32,6 +32,16 @@ OPEN = {
     ("GET", "/chat/pictures.js"),
     ("GET", "/chat/sentences.js"),
     ("GET", "/chat/turns.js"),
+    ("GET", "/chat/base.css"),
+    ("GET", "/chat/dom.js"),
+    ("GET", "/chat/given_token.js"),
+    ("GET", "/try"),
+    ("GET", "/try/{service}"),
+    ("GET", "/try-page/try.css"),
+    *(
+        ("GET", f"/try-page/{name}.js")
+        for name in ("fields", "files", "form", "result", "run", "schema", "snippets", "try")
+    ),
     ("GET", "/api/v1/servicediscovery/upstreams/{service}"),
 }
 _DEAD = "/v1/services/{service}/dead-letters"
@@ -171,6 +181,8 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("GET", f"{jobs}/{{job}}"): {Scope.SUBMIT, Scope.READ},
         ("GET", f"{jobs}/{{job}}/result"): {Scope.READ},
         ("GET", f"{jobs}/{{job}}/events"): {Scope.READ},
+        ("GET", f"{jobs}/{{job}}/artifacts"): {Scope.READ},
+        ("GET", f"{jobs}/{{job}}/artifacts/{{artifact}}"): {Scope.READ},
         ("POST", f"{jobs}/{{job}}/cancel"): {Scope.CANCEL},
         ("DELETE", f"{jobs}/{{job}}"): {Scope.CANCEL, Scope.READ},
         ("GET", "/v1/services/{service}/work"): {Scope.WORK},

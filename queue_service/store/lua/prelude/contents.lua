@@ -5,8 +5,8 @@
 -- is full by its entries or by their bytes.  Its tag `_places_` says how many.
 --
 -- Files: contents outside Redis belong to the entry or dead letter that names them in its tag `_files_`, a
--- JSON text of objects with an `id`; with `payload` that one is the data.  `file_holders` counts by how
--- many each is named.  One that none names any more goes to `unneeded`, whose score is the time, and the
+-- JSON text of objects with an `id`; with `payload` that one is the data.  Others belong to a job
+-- (artifacts.lua).  `file_holders` counts by how many each is named.  One that none names any more goes to `unneeded`, whose score is the time, and the
 -- queue service removes it (see service/payload_files.py).  A move from one entry to another, in one call,
 -- changes no count.
 --
@@ -47,15 +47,20 @@ local function sink_room()
     return Rules.sink_capacity - length(sink) - more_places[sink] - reserved()
 end
 
+-- This many more, or fewer, name each of these files.  q: the queue of the entry that does, else nil.
+local function count(files, by, q)
+    for _, file in ipairs(files) do
+        changes[file.id] = (changes[file.id] or 0) + by
+        if q then
+            file_bytes[q] = (file_bytes[q] or 0) + by * (file.bytes or 0)
+        end
+    end
+end
+
 -- q: nil for a dead letter.
 local function count_files(tags, by, q)
     if has(tags, FILES) then
-        for _, file in ipairs(cjson.decode(cjson.decode(tags)._files_)) do
-            changes[file.id] = (changes[file.id] or 0) + by
-            if q then
-                file_bytes[q] = (file_bytes[q] or 0) + by * (file.bytes or 0)
-            end
-        end
+        count(cjson.decode(cjson.decode(tags)._files_), by, q)
     end
 end
 
@@ -160,7 +165,7 @@ local function flush()
 end
 
 return {
-    places_for = places_for, is_full = is_full, reserved = reserved, sink_room = sink_room, hold = hold,
-    let_go = let_go, is_marked = is_marked, without_marks = without_marks, change_payload = change_payload,
+    places_for = places_for, is_full = is_full, reserved = reserved, sink_room = sink_room, count = count,
+    hold = hold, let_go = let_go, is_marked = is_marked, without_marks = without_marks, change_payload = change_payload,
     enter = enter, leave = leave, flush = flush,
 }

@@ -1,11 +1,12 @@
 -- prelude/tickets: what is remembered of a request beside its entries.
--- uses: outbox, owners, request_ids, rules
+-- uses: artifacts, outbox, owners, request_ids, rules
 --
 -- A ticket is a JSON object: put_at, keep_ms (how long its result is kept, 0 until it is read), told_ms
 -- (how long the ticket is kept when there is no result any more), options (as they came), retry (its
 -- own policy, as store/ticket.py writes it), about (for the API that put it), and later
 -- delayed (where it waits in `delayed`, with its lane), started_at, worker, attempt, stopping_at,
--- progress (JSON, as the engine told it last) and progress_of (the attempt that told it),
+-- progress (JSON, as the engine told it last) and progress_of (the attempt that told it), artifacts and
+-- artifacts_of (see artifacts.lua),
 -- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.  Of a result that its
 -- owner has read: read_at, and read_of, its index; room when it was dropped to make room (see reads.lua).
 -- webhook: its own webhook (see outbox.lua).  quiet: no webhook reports its end, because a client or a
@@ -52,6 +53,10 @@ local function write_ticket(request_id, ticket)
 end
 
 local function forget_ticket(request_id)
+    local ticket = ticket_of(request_id)
+    if ticket then
+        Artifacts.drop(request_id, ticket)
+    end
     redis.call('HDEL', tickets, request_id)
     Owners.note_owned('t', request_id, Owners.plain_of(request_id), false)
     read_tickets[request_id], changed_tickets[request_id] = false, nil
@@ -124,6 +129,7 @@ local function end_ticket(request_id, state, code, now, kind)
     end
     ticket.state, ticket.code, ticket.type, ticket.ended_at = state, code, kind, now
     ticket.delayed, ticket.stopping_at = nil, nil
+    Artifacts.keep_last(request_id, ticket)
     clear_due(request_id, ticket)
     for _, kind in ipairs({ 'begin', 'start', 'finish' }) do
         clear_time(kind, request_id)
@@ -210,6 +216,12 @@ local function told_ms(request_id, ticket)
     return math.floor(ticket.told_ms * math.min(1, math.max(0, 1 - beyond)))
 end
 
+-- Whether its artifacts are all that it has for its client, and are still to be kept.
+local function has_only_artifacts(ticket)
+    return ticket.artifacts and ticket.empty and ticket.keep_ms > 0
+        and now_ms() < ticket.ended_at + ticket.keep_ms
+end
+
 -- What became of the requests whose entries this call has removed: an entry that came back under
 -- another index is no end.
 local function flush()
@@ -218,7 +230,10 @@ local function flush()
         if ticket and not ticket.state and not ticket.delayed and not RequestIds.first_of(input, request_id) then
             end_ticket(request_id, 'canceled', 'Deleted', now_ms())
         end
-        if ticket and ticket.state and not ticket.gone_at and not RequestIds.first_of(sink, request_id) then
+        if ticket and ticket.state and not ticket.gone_at and not RequestIds.first_of(sink, request_id)
+            and not has_only_artifacts(ticket)
+        then
+            Artifacts.drop(request_id, ticket)
             ticket.gone_at = now_ms()
             forget_read(request_id, ticket)
             clear_time('keep', request_id)

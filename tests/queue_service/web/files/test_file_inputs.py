@@ -99,7 +99,6 @@ async def test_a_large_json_input_that_names_files_is_refused_before_it_waits(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(references, "MOST_READ_BYTES", 200_000)
-    monkeypatch.setattr(references, "PIECE_BYTES", 1000)
     upload = await bench.upload()
     padding = "x" * 300_000
     for asked in (
