@@ -66,8 +66,8 @@ async def stored(
         while not (await asyncio.wait({uploading}, timeout=REPORT_EVERY_S))[0]:
             if upload.waits_because:
                 yield Progress(1.0, f"the result waits: {upload.waits_because}")
-        done = uploading.result()
-        yield replace(end, output=b"", path="", file=done) if isinstance(done, str) else done
+        file = uploading.result()
+        yield replace(end, output=b"", path="", file=file) if isinstance(file, str) else file
     finally:
         uploading.cancel()
         await asyncio.gather(uploading, return_exceptions=True)

@@ -91,8 +91,8 @@ async def test_the_published_schema_says_so(bench: Bench) -> None:
     valid = Draft202012Validator(schema)
     for image in (URL, {"$file": "file_1"}):
         valid.validate({"image": image})
-    for image in ("/etc/passwd", {"$file": 3}, {}, 3):
-        assert not valid.is_valid({"image": image})
+    for wrong in ("/etc/passwd", {"$file": 3}, {}, 3):
+        assert not valid.is_valid({"image": wrong})
 
 
 async def test_a_large_json_input_that_names_files_is_refused_before_it_waits(
