@@ -2,7 +2,7 @@
 -- writes
 --
 -- keys     58  the autoscaler's lease and last report
---          58  what workers declare
+--          59  what workers declare
 -- returns  {entries of this queue, entries of the other one, dead letters of this one, of the other}
 write_although_full()
 local gone = { length(own), length(peer),
