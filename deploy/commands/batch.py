@@ -26,6 +26,7 @@ from deploy.commands.options import AsJson, AsJsonLines, Data, Token, Url
 from deploy.commands.printing import cells, new_table, note, note_console, say, say_json, show_parts
 from deploy.commands.session import end_with, exit_codes, open_client, run_verb
 from deploy.commands.transfers import shown_transfer
+from deploy.errors import penstock
 from deploy.exit_codes import FAILED, INTERRUPTED, NOTHING_THERE
 from deploy.local.data_dir import DEFAULT_PATH
 
@@ -100,7 +101,7 @@ def submit(
         if as_json:
             say_json(made.data)
         if wait:
-            _exit_with(made)
+            _exit_with(made, is_shown=as_json)
 
     run_verb(verb(), Asked(service, url, token, data_dir))
 
@@ -130,7 +131,7 @@ def status(
             for line in _described(found):
                 say(line)
         if wait:
-            _exit_with(found)
+            _exit_with(found, is_shown=True)
 
     run_verb(verb(), Asked(service, url, token, data_dir))
 
@@ -266,20 +267,19 @@ async def _download(
 
 async def _end(client: AsyncQueueClient, found: BatchInfo, timeout_s: float | None) -> BatchInfo:
     """Wait for the end of a batch, with a bar on a terminal."""
-    later = f"the batch goes on: `penstock batch status {found.id} --wait` waits again"
-    cancels = f"`penstock batch cancel {found.id}` cancels it"
-    progress = ManyProgress(
-        found.total,
-        done=0,
-        failed=0,
-        console=note_console(),
+    progress = ManyProgress(found.total, done=0, failed=0, console=note_console())
+    # A line for each command, so that a narrow terminal does not break it.
+    later = (
+        f"the batch goes on. To wait again, or to cancel it:\n"
+        f"  {penstock()} batch status {found.id} --wait\n"
+        f"  {penstock()} batch cancel {found.id}"
     )
 
     def show(now: BatchInfo) -> None:
         progress.tell(now.completed + now.failed, now.failed, total=now.total)
 
     try:
-        with _interruptible(f"{later}, {cancels}"), progress:
+        with _interruptible(later), progress:
             return await client.batches.wait(
                 found.id, timeout_s=timeout_s, on_progress=show, on_wait=progress.wait
             )
@@ -297,18 +297,26 @@ def _interruptible(sentence: str) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _exit_with(found: BatchInfo) -> None:
-    """Exit with an error if the batch has not succeeded as a whole."""
-    if found.status != "completed" or found.failed:
+def _exit_with(found: BatchInfo, *, is_shown: bool) -> None:
+    """Exit with an error if a batch has not succeeded as a whole.
+
+    is_shown: whether standard output says how it has ended; otherwise, say it.
+    """
+    has_succeeded = found.status == "completed" and not found.failed
+    if not is_shown:
         for problem in found.problems:
             note(problem)
-        note(_sentence(found), colour=typer.colors.RED)
-        raise typer.Exit(FAILED)
+        note(_sentence(found), colour=None if has_succeeded else typer.colors.RED)
+    if has_succeeded:
+        return
+    if found.error_file_id:
+        note(f"why lines failed: {penstock()} batch get {found.id} --errors")
+    raise typer.Exit(FAILED)
 
 
 def _sentence(found: BatchInfo) -> str:
     failed = f", {found.failed:,} failed" if found.failed else ""
-    return f"{found.id}: {found.status}, {found.completed:,} of {found.total:,} answered{failed}"
+    return f"{found.status}: {found.completed:,} of {found.total:,} answered{failed}"
 
 
 def _described(found: BatchInfo) -> Iterator[str]:

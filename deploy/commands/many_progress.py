@@ -44,7 +44,7 @@ class ManyProgress:
         self._progress = Progress(
             SpinnerColumn(),
             BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f},"),
             TextColumn("{task.fields[failed]:,} failed"),
             _RateColumn(),
             TimeRemainingColumn(),

@@ -12,6 +12,7 @@ from client_sdk import AsyncQueueClient, SavedResult
 from client_sdk.calls import Data
 from client_sdk.errors import BadParameter, IdInUse, NoResult, QueueError
 from client_sdk.wire import names
+from deploy.errors import CannotWrite
 
 #: How long an upload may wait for its job, in seconds: the job then has a copy of its own.
 UPLOAD_KEPT_S = 3600
@@ -46,18 +47,25 @@ class FileJobs:
                 return await self._submit_field(path, kind, job_id, options)
             kind = kind or "application/octet-stream"
             return await self._client.jobs.submit(path, job_id=job_id, content_type=kind, **options)
+        except QueueError as error:
+            # One without a status is about the file: it changed while it was sent.
+            if not isinstance(error, BadParameter) or error.status is not None:
+                raise
+            raise CannotSend(error.sentence, fields={"state": "unread"}) from error
         except OSError as error:
             why = f"cannot read {path}: {error.strerror or error}"
             raise CannotSend(why, fields={"state": "unread"}) from error
-        except BadParameter as error:
-            if error.status is not None:
-                raise
-            raise CannotSend(error.sentence, fields={"state": "unread"}) from error
 
     async def result(self, job_id: str, *, timeout_s: float | None = None) -> bytes:
         """Wait for a result and save it; `saved` has it then."""
         part = self._part(job_id)
-        self.saved[job_id] = await self._client.jobs.save_result(job_id, part, timeout_s=timeout_s)
+        try:
+            saved = await self._client.jobs.save_result(job_id, part, timeout_s=timeout_s)
+        except QueueError:
+            raise
+        except OSError as error:
+            raise CannotWrite(part, error) from error
+        self.saved[job_id] = saved
         return b""
 
     async def cancel(self, job_id: str) -> object:

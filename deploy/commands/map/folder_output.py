@@ -46,6 +46,8 @@ class FolderOutput:
         self.path = path
         self.run_id = run_id
         self.finished: dict[str, Finished] = {}
+        #: Names of folders that results will need.
+        self.folders: frozenset[str] = frozenset()
         self._journal = journal
 
     @classmethod
@@ -150,7 +152,12 @@ class FolderOutput:
             **more,
         }
         self._append(line)
-        self.finished[file.name] = finished
+        self._remember(finished)
+
+    def _remember(self, finished: Finished) -> None:
+        # The last one is at the end.
+        self.finished.pop(finished.file.name, None)
+        self.finished[finished.file.name] = finished
 
     def sync(self) -> None:
         """Wait until the journal is on disk; raises CannotWrite."""
@@ -162,15 +169,13 @@ class FolderOutput:
     def _free(self, base: str, extension: str, own: str) -> str:
         """Return a name that is free: a result replaces nothing but an older result of its file."""
         name, number = f"{base}{extension}", 2
-        while name != own and os.path.lexists(self.path / name):
+        while name != own and (name in self.folders or os.path.lexists(self.path / name)):
             name, number = f"{base}-{number}{extension}", number + 1
         return name
 
     def _know(self, line: dict[str, Any]) -> None:
         file = FolderFile(str(line["file"]), int(line["size"]), int(line["mtime_ns"]))
-        self.finished[file.name] = Finished(
-            file, str(line["id"]), str(line["state"]), str(line["output"])
-        )
+        self._remember(Finished(file, str(line["id"]), str(line["state"]), str(line["output"])))
 
     def _append(self, document: dict[str, Any]) -> None:
         size = os.fstat(self._journal.fileno()).st_size

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 
 from client_sdk import AsyncQueueClient, JobInput, Mapped
 from client_sdk.mapping import JobsApi
@@ -11,8 +12,7 @@ from deploy.commands.json_lines import job_id
 from deploy.commands.map.file_jobs import FileJobs
 from deploy.commands.map.folder import FolderFile, result_names
 from deploy.commands.map.folder_output import OWN, Finished, FolderOutput
-from deploy.commands.map.output import SUCCEEDED
-from deploy.commands.printing import note
+from deploy.commands.map.output import LAST, SUCCEEDED
 
 #: How many failures are shown as they happen; the journal has all of them.
 MOST_SHOWN = 10
@@ -36,6 +36,9 @@ class FolderWork:
         self._open: dict[str, FolderFile] = {}
         self._shown = 0
         self.done = self.failed = 0
+        output.folders = frozenset(
+            str(folder) for file in files for folder in PurePosixPath(file.name).parents
+        )
         self._plan()
 
     def jobs(self, client: AsyncQueueClient) -> JobsApi:
@@ -51,10 +54,10 @@ class FolderWork:
                 self._open[name] = file
                 yield JobInput(file.name, id=name)
 
-    def write(self, mapped: Mapped) -> None:
-        """Give a result its name, or note why there is none."""
+    def write(self, mapped: Mapped) -> str:
+        """Give a result its name, or note why there is none; return that."""
         assert self._jobs is not None
-        file = self._open.pop(mapped.job_id)
+        file, said = self._open.pop(mapped.job_id), ""
         if mapped.error is None:
             saved = self._jobs.saved.pop(mapped.job_id)
             base = self._bases[file.name]
@@ -64,13 +67,19 @@ class FolderWork:
             self._output.note(
                 Finished(file, mapped.job_id, fields["state"], ""), error=fields["error"]
             )
-            self._show(file, fields["error"]["message"])
+            said = self._said(file, fields["error"]["message"])
         self.done += 1
         self.failed += mapped.error is not None
+        return said
 
     def sync(self) -> None:
         """Wait until the journal is on disk."""
         self._output.sync()
+
+    def last_ids(self) -> list[str]:
+        """Return the ids of the jobs that were written last."""
+        newest = islice(reversed(self._output.finished.values()), LAST)
+        return [one.job_id for one in newest]
 
     def failed_ids(self) -> Iterator[str]:
         """Yield the ids of the jobs that failed."""
@@ -112,9 +121,8 @@ class FolderWork:
         text = f"{file.name}\0{file.size_bytes}\0{file.mtime_ns}".encode("utf-8", "surrogateescape")
         return job_id(self.run_id, hashlib.sha256(text).hexdigest()[:24])
 
-    def _show(self, file: FolderFile, why: str) -> None:
+    def _said(self, file: FolderFile, why: str) -> str:
         self._shown += 1
         if self._shown <= MOST_SHOWN:
-            note(f"{file.name}: {why}")
-        elif self._shown == MOST_SHOWN + 1:
-            note("further failures are not shown")
+            return f"{file.name}: {why}"
+        return "further failures are not shown" if self._shown == MOST_SHOWN + 1 else ""

@@ -48,13 +48,18 @@ class LinesWork:
                     options={**kind, **self._options},
                 )
 
-    def write(self, mapped: Mapped) -> None:
+    def write(self, mapped: Mapped) -> str:
         """Add the line of a result."""
         self._output.write(self._output.number_of(mapped.job_id), _fields(mapped))
+        return ""
 
     def sync(self) -> None:
         """Wait until everything is on disk."""
         self._output.sync()
+
+    def last_ids(self) -> list[str]:
+        """Return the ids of the jobs that were written last."""
+        return [self._output.job_id(number) for number in self._output.last]
 
     def failed_ids(self) -> Iterator[str]:
         """Yield the ids of the jobs that failed."""

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ from deploy.commands.printing import json_line
 from deploy.errors import CannotResume, CannotWrite, OutputTaken
 
 SUCCEEDED = "succeeded"
+#: A run that is killed leaves at most this number of jobs that it had written: those in flight.
+LAST = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class MapOutput:
         self.run_id = run_id
         self.failed = 0
         self.done = 0
+        #: The lines that were written last.
+        self.last: deque[int] = deque(maxlen=LAST)
         # A bit for each line of the input: a set of a hundred million numbers would be gigabytes.
         self._done = bytearray((lines + 7) // 8)
         self._lines = lines
@@ -194,6 +199,7 @@ class MapOutput:
 
     def _count(self, number: int, state: str) -> None:
         self._done[number >> 3] |= 1 << (number & 7)
+        self.last.append(number)
         self.done += 1
         self.failed += state != SUCCEEDED
 

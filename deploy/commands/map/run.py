@@ -12,8 +12,8 @@ import typer
 
 from client_sdk import AsyncQueueClient, JobInput, Mapped
 from client_sdk.backoff import Backoff
-from client_sdk.errors import BadParameter, QueueError, Refused
-from client_sdk.mapping import JobsApi, MapOptions, MapRun
+from client_sdk.errors import BadParameter, QueueError
+from client_sdk.mapping import CANCELING_S, JobsApi, MapOptions, MapRun
 from deploy.commands.many_progress import ManyProgress
 from deploy.commands.printing import note_console, say_json
 from deploy.exit_codes import FAILED
@@ -62,11 +62,14 @@ class Work(Protocol):
     def to_do(self) -> Iterator[JobInput]:
         """Yield the inputs that are not done."""
 
-    def write(self, mapped: Mapped) -> None:
-        """Write a result, so that the next run finds it."""
+    def write(self, mapped: Mapped) -> str:
+        """Write a result, so that the next run finds it; return what to say of it, or ""."""
 
     def sync(self) -> None:
         """Wait until everything is on disk."""
+
+    def last_ids(self) -> list[str]:
+        """Return the ids of the jobs that were written last."""
 
     def failed_ids(self) -> Iterator[str]:
         """Yield the ids of the jobs that failed."""
@@ -97,12 +100,17 @@ class Run:
         work, console = self._work, note_console()
         if self._wanted.retry_failed and work.failed:
             await self._forget_failed()
+        # A killed run may not have deleted the jobs that it wrote last.
+        left = [] if self._wanted.keep else work.last_ids()
         progress = ManyProgress(work.inputs, done=work.done, failed=work.failed, console=console)
         with self._stoppable(progress):
             try:
                 with progress:
                     await self._patiently(progress)
                     work.sync()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(CANCELING_S):
+                            await self._delete(left)
             except asyncio.CancelledError:
                 self._say_stopped(progress)
         self._say_ended(progress, as_json=as_json)
@@ -150,8 +158,10 @@ class Run:
                     # An option is wrong, and every job has the same options.
                     raise one.error
                 # Write first: asking for the next result deletes the job of this one.
-                work.write(one)
+                said = work.write(one)
                 progress.tell(work.done, work.failed)
+                if said:
+                    progress.say(said)
 
     async def _forget_failed(self) -> None:
         """Delete failed jobs: the service would otherwise return the old failure for their ids."""
@@ -166,8 +176,8 @@ class Run:
 
     async def _delete(self, ids: list[str]) -> None:
         async def delete(job_id: str) -> None:
-            # Most were deleted when they failed.
-            with contextlib.suppress(Refused):
+            # Most are deleted already; what stays is removed when its retention ends.
+            with contextlib.suppress(QueueError):
                 await self._client.jobs.delete(job_id)
 
         await asyncio.gather(*(delete(job_id) for job_id in ids))

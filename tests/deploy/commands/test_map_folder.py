@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -36,18 +37,24 @@ class FolderMap:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
-    async def start(self, *options: str) -> asyncio.subprocess.Process:
+    async def start(self, *options: str, limit_bytes: int = 0) -> asyncio.subprocess.Process:
+        """limit_bytes: of any file that it writes, as a disk that is full."""
+
+        def limited() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
         words = ["svc", str(self.inputs), str(self.outputs), *options, "--url", self.url]
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "deploy.cli", "map", *words),
             env={**os.environ, "PENSTOCK_TOKEN": TOKEN},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=limited if limit_bytes else None,
         )
 
-    async def run(self, *options: str) -> tuple[int, str]:
+    async def run(self, *options: str, limit_bytes: int = 0) -> tuple[int, str]:
         """Return the exit code, and what was said."""
-        process = await self.start(*options)
+        process = await self.start(*options, limit_bytes=limit_bytes)
         out, told = await process.communicate()
         assert process.returncode is not None
         return process.returncode, (out + told).decode()
@@ -109,6 +116,34 @@ async def test_each_file_becomes_a_result_with_its_name(
     assert "8 of 8 are already done" in told
     async with AsyncQueueClient(mapping.url, "svc", token=TOKEN) as client:
         assert await client.count() + await client.sink.count() == 0
+
+
+async def test_folders_and_results_do_not_get_into_each_others_way(
+    mapping: FolderMap, start_worker: StartWorker
+) -> None:
+    await start_worker(mapping.url)
+    mapping.write("a", b"one")
+    mapping.write("a.txt/b", b"two")
+    mapping.outputs = mapping.inputs / "results"
+    for _ in range(2):
+        code, told = await mapping.run()
+        assert code == 0, told
+        assert mapping.results() == {"a-2.txt": b"one", "a.txt/b.txt": b"two"}
+    assert "2 of 2 are already done" in told, "results are no inputs"
+
+
+async def test_a_full_disk_is_said_and_the_next_run_goes_on(
+    mapping: FolderMap, start_worker: StartWorker
+) -> None:
+    await start_worker(mapping.url)
+    mapping.write("a.bin", b"\xff" * 300_000)
+    code, told = await mapping.run(limit_bytes=100_000)
+    assert code == 1
+    assert "cannot write" in told
+    assert "File too large" in told
+    assert mapping.results() == {}
+    assert (await mapping.run())[0] == 0
+    assert mapping.results() == {"a.bin": b"\xff" * 300_000}
 
 
 async def test_files_that_come_later_are_mapped_and_nothing_else(

@@ -350,3 +350,32 @@ async def test_lines_may_name_files(batches: Batches) -> None:
     (error,) = await batches.read(ended.error_file_id)
     assert (error["custom_id"], error["response"]["status_code"]) == ("absent", 404)
     assert absent in error["response"]["body"]["error"]["message"]
+
+
+async def test_results_go_on_from_a_byte(
+    batches: Batches, service: QueueServiceProcess, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    """While the batch runs as after its end: what was sent once does not change."""
+    going = tmp_path / "going"
+    await start_worker(service.url, engine=OBEDIENT)
+    made = await batches.submit([*lines(3), line("held", f"wait {going}")])
+
+    async def three() -> bool:
+        return len((await batches.ask("GET", f"/{made.id}/output"))[1].splitlines()) == 3
+
+    await wait_until(three, "three lines are answered")
+    begin = (await batches.ask("GET", f"/{made.id}/output"))[1]
+    size = len(begin.encode())
+    for ended in (False, True):
+        if ended:
+            going.touch()
+            await batches.end(made)
+        _, whole = await batches.ask("GET", f"/{made.id}/output")
+        assert whole.startswith(begin)
+        for start in (1, size - 1):
+            headers = {"Range": f"bytes={start}-"}
+            status, rest = await batches.ask("GET", f"/{made.id}/output", headers=headers)
+            assert (status, rest) == (206, whole[start:])
+        headers = {"Range": f"bytes={len(whole.encode())}-"}
+        assert (await batches.ask("GET", f"/{made.id}/output", headers=headers))[0] == 416
+        assert (await batches.ask("GET", f"/{made.id}/errors", headers=headers))[0] == 416
