@@ -158,7 +158,7 @@ lock:
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	$(PYTHON) -m venv "$$folder"; \
 	"$$folder/bin/pip" install -qq "$$(grep '^torch==' constraints.txt)"; \
-	"$$folder/bin/pip" install -qq -e '.[dev,transformers]'; \
+	"$$folder/bin/pip" install -qq -e '.[dev,diffusers,video]'; \
 	sed '/^[^#]/,$$d' constraints.txt > "$$folder/constraints.txt"; \
 	"$$folder/bin/pip" freeze --exclude-editable | sed 's/+cpu//' >> "$$folder/constraints.txt"; \
 	cp "$$folder/constraints.txt" constraints.txt

@@ -23,6 +23,9 @@ from inference_worker.errors import BadEngine
 #: The part of a name before the first colon.
 KINDS = ("echo", "http", "pmml", "transformers", "embeddings", "pipeline", *SHAPES)
 
+#: The tasks of `pipeline:` that diffusers does.
+DIFFUSION_TASKS = ("text-to-image", "image-to-image", "inpainting")
+
 Options = TypeVar("Options", bound=BaseModel)
 
 
@@ -114,6 +117,11 @@ def _transformers_engine(spec: EngineSpec, model: str) -> Engine:
 
             embedding = _options(options.EmbeddingOptions, spec)
             return EmbeddingsEngine(model, embedding, capacity=spec.capacity)
+        case _ if model.partition(":")[0] in DIFFUSION_TASKS:
+            from inference_worker.engines.transformers.diffusion import DiffusionEngine
+
+            diffusing = _options(options.PipelineOptions, spec)
+            return DiffusionEngine(model, diffusing, capacity=spec.capacity)
         case _:
             from inference_worker.engines.transformers.pipeline import PipelineEngine
 

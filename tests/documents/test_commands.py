@@ -26,7 +26,9 @@ PAGES = (
     "docs/several-machines.md",
     "docs/your-model.md",
     "examples/http_server/README.md",
+    "examples/media/README.md",
     "examples/pmml_model/README.md",
+    "examples/video_to_frames/README.md",
 )
 
 HERE = "tests/documents/test_commands.py"
@@ -107,6 +109,7 @@ RUN = {
     ): f"{HERE}::test_a_worker_by_hand",
 }
 
+_MEDIA = "tests/examples/test_media.py does it with its own service"
 #: What no test runs, and why.
 NOT_RUN = {
     ("docs/your-model.md", "def predict(self, prompt: str, ctx: Context) -> None:"): (
@@ -115,6 +118,22 @@ NOT_RUN = {
     ("docs/jobs.md", '$ curl -H "$AUTH" "$JOBS/my-job/artifacts"'): (
         "tests/inference_worker/test_artifacts.py asks for the artifacts of a job"
     ),
+    **{
+        ("examples/media/README.md", first_line): _MEDIA
+        for first_line in (
+            ".venv/bin/pip install -c constraints.txt -e '.[worker,diffusers]'",
+            'make up ARGS="--engine pipeline:text-to-image:/tmp/tiny/text-to-image"',
+            "curl -H \"Authorization: $(cat .penstock/token)\" -d 'a house' -o house.png \\",
+            "from pathlib import Path",
+        )
+    },
+    **{
+        ("examples/video_to_frames/README.md", first_line): _MEDIA
+        for first_line in (
+            ".venv/bin/pip install -c constraints.txt -e '.[worker,video]'",
+            'curl -H "Authorization: $(cat .penstock/token)" -F video=@film.mp4 -F every=25 \\',
+        )
+    },
     ("docs/command-line.md", "id=$(penstock files upload film.mp4)"): (
         "tests/deploy/commands/test_files_command.py does it with a file"
     ),

@@ -15,6 +15,7 @@ import tempfile
 from typing import Any
 
 from inference_worker.engines.failures import BadInput
+from inference_worker.engines.wave_sound import read_wave
 
 #: The most pixels of all images of one job together; 8,000 by 8,000.
 MOST_PIXELS = 64_000_000
@@ -106,9 +107,15 @@ class Media:
             sound = _numbers(value, where, rate)
         else:
             data = data_of(value, where, "sound")
+            if (plain := read_wave(data)) is not None and plain[0] == rate:
+                # Needs no other program.
+                return self._not_too_long(plain[1], where, rate)
             kind = _kind_of(data, where, films_only=False)
             # One more second than allowed, to detect that it is too long.
             sound = _decoded(data, kind, where, rate, most_s=self._longest_sound_s + 1)
+        return self._not_too_long(sound, where, rate)
+
+    def _not_too_long(self, sound: Any, where: str, rate: int) -> Any:
         if len(sound) > self._longest_sound_s * rate:
             expected = f"{where}: expected a sound of at most {self._longest_sound_s:g} s"
             raise BadInput(f"{expected}; the engine's option `max_sound_s` allows more")

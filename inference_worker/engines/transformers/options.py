@@ -109,5 +109,10 @@ class PipelineOptions(ModelOptions):
         le=10**9,
         description="The most pixels of all images of one job; by default 64,000,000, and "
         "4,000,000 for `image-segmentation`, `depth-estimation` and `mask-generation`, which need "
-        "much memory per pixel.",
+        "much memory per pixel. For a diffusion model also of the images that it makes, by "
+        "default 16,777,216.",
+    )
+    sounds: Literal["wav", "numbers"] = Field(
+        default="wav",
+        description="How `text-to-audio` returns a sound: a WAV file, or JSON with its numbers.",
     )

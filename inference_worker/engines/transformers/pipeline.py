@@ -4,7 +4,8 @@ A job is plain text; or JSON, `{"inputs": ..., "parameters": {...}}`; or the byt
 sound or a film, with its content type.  pipeline_inputs.py and pipeline_parameters.py list the
 allowed `inputs` and `parameters` of each task, because the library would load code, open files and
 fetch addresses that it finds there.  The result is the pipeline's output as JSON, with images as
-data URLs; a single image is a PNG.
+data URLs; a single image is a PNG, a sound is a WAV file.  Requests of OpenAI's media APIs are jobs
+too (pipeline_media.py).
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from client_sdk.wire import media as media_paths
 from inference_worker.engines.engine import (
     BAD_INPUT,
     Context,
@@ -30,6 +32,7 @@ from inference_worker.engines.engine import (
     Started,
 )
 from inference_worker.engines.failures import BadInput, failure_of
+from inference_worker.engines.handler_files import Audio, File, as_data_url, file_of
 from inference_worker.engines.locate import last_line
 from inference_worker.engines.payload import to_bytes
 from inference_worker.engines.transformers.batching import BatchThread
@@ -49,6 +52,7 @@ from inference_worker.engines.transformers.pipeline_lengths import (
     context_of,
     text_config,
 )
+from inference_worker.engines.transformers.pipeline_media import pipeline_request
 from inference_worker.engines.transformers.pipeline_parameters import (
     ModelSize,
     parameters_model,
@@ -111,7 +115,7 @@ class PipelineEngine(Engine):
         self._pipeline: Any = None
         self._reader: _Reader | None = None
         self._lengths: Lengths | None = None
-        self._batches: BatchThread[_Call, bytes] | None = None
+        self._batches: BatchThread[_Call, Finished] | None = None
 
     async def start(self, context: Context) -> None:
         """Load the pipeline."""
@@ -136,7 +140,7 @@ class PipelineEngine(Engine):
             # In a thread, because decoding an image or a sound takes time.
             call = await asyncio.to_thread(self._reader.read, job, media)
             yield Started()
-            end: Event = Finished(await self._batches.result(call))
+            end: Event = await self._batches.result(call)
         except INPUT_ERRORS as error:
             message = str(error) if isinstance(error, BadInput) else last_line(error)
             end = Failed(BAD_INPUT, message, retryable=False)
@@ -169,10 +173,10 @@ class PipelineEngine(Engine):
             trust_remote_code=self._options.trust_remote_code,
         )
 
-    def _compute(self, calls: list[_Call]) -> list[bytes | Exception]:
+    def _compute(self, calls: list[_Call]) -> list[Finished | Exception]:
         first = calls[0]
         if len(calls) == 1:
-            return [_to_bytes(self._run(first))]
+            return [self._finished(self._run(first))]
         if any(not c.inputs.can_join or c.parameters != first.parameters for c in calls):
             # Not similar: compute each alone.
             return [self._alone(call) for call in calls]
@@ -187,11 +191,20 @@ class PipelineEngine(Engine):
                 [output] if isinstance(call.inputs.value, str) else output
                 for call, output in zip(calls, outputs, strict=True)
             ]
-        return [_to_bytes(output) for output in outputs]
+        return [self._finished(output) for output in outputs]
 
-    def _alone(self, call: _Call) -> bytes | Exception:
+    def _finished(self, output: Any) -> Finished:
+        if _is_image(output):
+            return Finished(_png(output), content_type="image/png")
+        if self._task == "text-to-audio" and self._options.sounds == "wav":
+            if isinstance(output, list):
+                return Finished(to_bytes([as_data_url(_wave(one)) for one in output]))
+            return Finished((file := _wave(output)).data, content_type=file.media_type)
+        return Finished(to_bytes(_plain(output)))
+
+    def _alone(self, call: _Call) -> Finished | Exception:
         try:
-            return _to_bytes(self._run(call))
+            return self._finished(self._run(call))
         except Exception as error:
             return error
 
@@ -214,10 +227,13 @@ class _Reader:
         vocabulary = getattr(text_config(pipeline), "vocab_size", None) or DEFAULT_VOCABULARY
         size = ModelSize(context_of(pipeline) or DEFAULT_CONTEXT, vocabulary)
         self._parameters = parameters_model(task, size)
+        self._spells_letters = str(getattr(pipeline, "type", "")).startswith("ctc")
 
     def read(self, job: Job, media: Media) -> _Call:
         """Return the call of the library; raises BadInput."""
         parts = Parts(media, self._rate)
+        if job.path in media_paths.PATHS:
+            return self._read_media(job, parts)
         kind = job.content_type.partition("/")[0].strip().lower()
         is_bytes = job.content_type.strip().lower().startswith("application/octet-stream")
         if is_bytes and self._medium != "text":
@@ -238,6 +254,15 @@ class _Reader:
         parameters = read_parameters(self._parameters, request.parameters)
         return _Call(read_inputs(self._task, request.inputs, parts), parameters)
 
+    def _read_media(self, job: Job, parts: Parts) -> _Call:
+        asked = pipeline_request(
+            self._task, job.path, job.data, spells_letters=self._spells_letters
+        )
+        if asked["inputs"] in (None, "", []):
+            raise BadInput(f"{media_paths.MediaPath(job.path).main}: expected a value, got nothing")
+        parameters = read_parameters(self._parameters, asked["parameters"])
+        return _Call(read_inputs(self._task, asked["inputs"], parts), parameters)
+
 
 def _overflowed(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and _NOTHING_TO_DRAW in str(error)
@@ -251,15 +276,14 @@ def _sampling_rate(pipeline: Any) -> int:
     return rate if isinstance(rate, int) else DEFAULT_SAMPLING_RATE
 
 
-def _to_bytes(output: Any) -> bytes:
-    """Convert a pipeline's output to the payload of a sink entry."""
-    if _is_image(output):
-        return _png(output)
-    return to_bytes(_plain(output))
-
-
 def _is_image(value: Any) -> bool:
     return hasattr(value, "save") and hasattr(value, "getpixel")
+
+
+def _wave(output: Any) -> File:
+    made = file_of(Audio(output["audio"], int(output["sampling_rate"])))
+    assert made is not None, "a sound is a file"
+    return made
 
 
 def _png(image: Any) -> bytes:

@@ -13,6 +13,9 @@ from transformers import (
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2ForSequenceClassification,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
 )
 
 from tests.inference_worker.transformers.tiny_model import make_tokenizer
@@ -51,3 +54,30 @@ def save_sound_classifier(folder: Path) -> None:
     config = Wav2Vec2Config(num_feat_extract_layers=2, **layers, **positions, **_SMALL)
     Wav2Vec2ForSequenceClassification(config).save_pretrained(folder)
     Wav2Vec2FeatureExtractor().save_pretrained(folder)
+
+
+def save_whisper(folder: Path) -> None:
+    """Save a Whisper of random weights, which hears thirty seconds at most."""
+    torch.manual_seed(1)
+    tokenizer = make_tokenizer(512)
+    config = WhisperConfig(
+        vocab_size=512,
+        num_mel_bins=8,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_target_positions=448,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    WhisperForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=8).save_pretrained(folder)

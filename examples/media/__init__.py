@@ -1,0 +1,1 @@
+"""Models of pictures and sounds: README.md."""
