@@ -11,6 +11,7 @@ starts, or of how its output and its interruption end, start it with a new inter
 So do those with the mark `new_interpreters`.
 """
 
+import atexit
 import gc
 import os
 import runpy
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -54,7 +55,7 @@ _READ_AT_START = ("PYTHON", "PROMETHEUS_", "LD_", "LC_", "LANG", "MALLOC_", "OMP
 _HEEDED = "PYTHONUNBUFFERED"
 
 #: Room for the arguments with which a child is listed in /proc.
-_ROOM = "-" * 250
+ROOM = "-" * 250
 
 
 class Preloaded:
@@ -66,7 +67,7 @@ class Preloaded:
         self._forks = True
         self._forks_commands = False
         # A test may change its own environment before the first start.
-        self._start = _start_of(os.environ)
+        self._start = read_at_start(os.environ)
         self._env = dict(os.environ)
         self._network = _network()
         ask_instead_of_exec(self._requests, self._can_fork)
@@ -97,13 +98,13 @@ class Preloaded:
         if not self._socket and threading.current_thread() is not threading.main_thread():
             return False
         # A test may have put this thread into another network namespace (tests/machines).
-        return _start_of(start.env) == self._start and _network() == self._network
+        return read_at_start(start.env) == self._start and _network() == self._network
 
     def _requests(self) -> socket.socket:
         if self._socket is None:
             leash = [str(LEASH), str(os.getpid()), str(int(signal.SIGKILL))]
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            python = [sys.executable, "-m", "tests.preloaded", str(theirs.fileno()), _ROOM]
+            python = [sys.executable, "-m", "tests.preloaded", str(theirs.fileno()), ROOM]
             with theirs:
                 self._server = subprocess.Popen(
                     [sys.executable, "-I", "-S", *leash, *python],
@@ -120,7 +121,7 @@ def _network() -> int:
     return os.stat("/proc/thread-self/ns/net").st_ino
 
 
-def _start_of(env: Mapping[str, str]) -> dict[str, str]:
+def read_at_start(env: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in env.items()
@@ -129,7 +130,7 @@ def _start_of(env: Mapping[str, str]) -> dict[str, str]:
 
 
 @cache
-def _import(module: str) -> None:
+def import_program(module: str) -> None:
     """Import what this module needs, once."""
     if module == SPAWNED:
         return
@@ -150,15 +151,26 @@ def _file_of(module: str) -> str:
     return module if module in COMMANDS else f"{module}.__main__"
 
 
-def _become(start: Start, files: list[int]) -> None:
+def become(start: Start, files: list[int]) -> None:
     """Run the program in this child, as a new interpreter would."""
     settle(start, files)
     while children := _children_of(start):
-        asked = fork_helper(partial(_can_fork_below, children, _start_of(start.env)))
+        asked = fork_helper(partial(_can_fork_below, children, read_at_start(start.env)))
         if not asked:
             break
         start, files = asked
         settle(start, files)
+    try:
+        _run(start)
+    except SystemExit as end:
+        # Anything else is a text, which Python prints.
+        if isinstance(end.code, int | None):
+            _end(end.code or 0)
+        raise
+    _end(0)
+
+
+def _run(start: Start) -> None:
     if start.module == SPAWNED:
         code, *sys.argv[1:] = start.arguments
         sys.argv[0] = "-c"
@@ -171,9 +183,22 @@ def _become(start: Start, files: list[int]) -> None:
         runpy.run_module(start.module, run_name="__main__", alter_sys=True)
 
 
+def _end(status: int) -> None:
+    """End this process as Python does, but do not free its memory, which takes a tenth of a second.
+
+    Return if the output cannot be written: then Python has to say so.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 def _can_fork_below(modules: tuple[str, ...], env: dict[str, str], child: Start) -> bool:
     # A Python that is started with this environment would be as the parent is.
-    return child.module in modules and _start_of(child.env) == env
+    return child.module in modules and read_at_start(child.env) == env
 
 
 def _children_of(start: Start) -> tuple[str, ...]:
@@ -186,14 +211,16 @@ def _children_of(start: Start) -> tuple[str, ...]:
 def main() -> None:
     """Serve requests; in a child, run what was asked for."""
     for module in PROGRAMS:
-        _import(module)
+        import_program(module)
     # A Ctrl-C is for the test run, which then ends this.
     os.setsid()
     # multiprocessing blocks signals while it starts something, which may have started this.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    asked = serve(socket.socket(fileno=int(sys.argv[1])), lambda start: _import(start.module))
+    asked = serve(
+        socket.socket(fileno=int(sys.argv[1])), lambda start: import_program(start.module)
+    )
     if asked:
-        _become(*asked)
+        become(*asked)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from deploy.errors import NotRunning
 from deploy.local.data_dir import DataDir, Running
 from tests.documents.blocks import ROOT
+from tests.documents.command_server import SHIM
 from tests.waiting import wait_until_blocking
 
 #: Seconds until a local mode takes jobs, and until a program of the documents ends.
@@ -106,10 +107,20 @@ class Shell:
         return True
 
 
-class Folder(Shell):
-    """Where the commands are pasted: programs, a handler, a service.json and the examples."""
+def environment() -> dict[str, str]:
+    """Return the environment of pasted commands, less what is of their folder."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
-    def __init__(self, path: Path) -> None:
+
+class Folder(Shell):
+    """Where the commands are pasted: programs, a handler, a service.json and the examples.
+
+    server: the socket of a command_server.py that forks `penstock`; without one, each is a new
+    interpreter.
+    """
+
+    def __init__(self, path: Path, server: Path | None = None) -> None:
         super().__init__(path)
         (path / "my_model.py").write_text(HANDLER)
         (path / "service.json").write_text(SERVICE_JSON)
@@ -119,13 +130,11 @@ class Folder(Shell):
         programs.mkdir()
         for name, command in _PROGRAMS.items():
             _program(programs / name, command)
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
-        self.env = {
-            **kept,
-            "PATH": f"{programs}{os.pathsep}{kept['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "HOME": str(path),
-        }
+        if server:
+            shim = f'exec "{sys.executable}" -I -S "{SHIM}" "{server}" "$@"'
+            _program(programs / "penstock", shim)
+        env = environment()
+        self.env = {**env, "PATH": f"{programs}{os.pathsep}{env['PATH']}", "HOME": str(path)}
 
     def running(self) -> Running | None:
         """Return the local mode that runs here, once it takes jobs."""

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import forking
 from tests.documents.blocks import ROOT, block, blocks
-from tests.documents.pasting import Folder
+from tests.documents.command_server import command_server
+from tests.documents.pasting import Folder, environment
 from tests.machines import guide
 from tests.running import free_port
 
@@ -140,6 +142,9 @@ NOT_RUN = {
     ("docs/command-line.md", "id=$(penstock batch submit lines.jsonl)"): (
         "tests/deploy/commands/test_batch_command.py does it with a file"
     ),
+    ("docs/command-line.md", "penstock map demo photos results"): (
+        "tests/deploy/commands/test_map_folder.py does it with files"
+    ),
     ("docs/several-machines.md", "docker swarm init"): "tests/containers/test_scaling.py does it",
     ("README.md", "# my_model.py"): "its model comes from a model hub",
     ("docs/large-files.md", "# my_model.py"): "it needs a storage with a file",
@@ -173,9 +178,19 @@ def test_the_documents_name_no_token_that_nobody_has() -> None:
 
 
 @pytest.fixture(scope="module")
-def local_mode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """The server that forks `penstock`, where a process can be forked."""
+    if not forking.is_available():
+        yield None
+        return
+    with command_server(tmp_path_factory.mktemp("server"), environment()) as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def local_mode(tmp_path_factory: pytest.TempPathFactory, server: Path | None) -> Iterator[Folder]:
     """A local mode with the echo engine, started as the README starts it."""
-    folder = Folder(tmp_path_factory.mktemp("pasted"))
+    folder = Folder(tmp_path_factory.mktemp("pasted"), server)
     first, _ = block("README.md", "make up").splitlines()
     with folder.started(first):
         yield folder
@@ -183,7 +198,13 @@ def local_mode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
+    """Return a folder in which each command is a new interpreter, as at a user."""
     return Folder(tmp_path)
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path, server: Path | None) -> Folder:
+    return Folder(tmp_path, server)
 
 
 def test_make_up_runs_what_replaces_it_here() -> None:
@@ -302,19 +323,19 @@ def _request_id(printed: str) -> str:
     return printed.partition('{"to"')[0]
 
 
-def test_a_server_beside_the_worker(folder: Folder) -> None:
+def test_a_server_beside_the_worker(quick_folder: Folder) -> None:
     page = "examples/http_server/README.md"
     start = block(page, "export PENSTOCK_WORKER_ENGINE=http")
-    with folder.started(start.replace("8000", str(free_port()))):
+    with quick_folder.started(start.replace("8000", str(free_port()))):
         (ask,) = (name for name in RUN if name[0] == page and name[1].startswith("curl"))
-        printed = folder.paste(block(*ask))
+        printed = quick_folder.paste(block(*ask))
     assert json.loads(printed.removeprefix(_request_id(printed))) == {"to": 2, "be": 2}
 
 
-def test_a_pmml_model(folder: Folder) -> None:
+def test_a_pmml_model(quick_folder: Folder) -> None:
     pytest.importorskip("pypmml", reason="the extra `pmml` is not installed")
     page = "examples/pmml_model/README.md"
-    with folder.started(block(page, "make venv")):
+    with quick_folder.started(block(page, "make venv")):
         (ask,) = (name for name in RUN if name[0] == page and name[1].startswith("curl"))
         (result,) = re.findall(r"```json\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-        assert json.loads(folder.paste(block(*ask))) == json.loads(result)
+        assert json.loads(quick_folder.paste(block(*ask))) == json.loads(result)
