@@ -78,6 +78,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     _keep_bytecode()
+    # The models of tests are so small that threads of torch only wait for each other, and burn
+    # half of the processor time meanwhile.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     for mark in (
         f"{PROCESS}: the test starts processes without a fixture of this file",
         f"{REAL_REDIS}(reason): what fakeredis does differently",
