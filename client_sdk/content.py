@@ -60,6 +60,11 @@ class Content:
             raise TypeError(f"expected a path, a file or an iterator, got {type(pieces).__name__}")
 
     @property
+    def is_repeatable(self) -> bool:
+        """Whether it can be read again from its start."""
+        return self._repeats
+
+    @property
     def can_be_sent(self) -> bool:
         """False if it was sent, in part at least, and cannot be read again."""
         return self._repeats or not self._has_begun

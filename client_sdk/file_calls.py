@@ -1,18 +1,21 @@
 """One pure function per operation of the files API: from arguments to a request.  No I/O."""
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from client_sdk.calls import Answer, Call
+from client_sdk.calls import Answer, Call, Retry
 from client_sdk.content import Content
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 
 #: The files of one page of a list.
 PAGE = 1000
+_TUS = {"Tus-Resumable": "1.0.0"}
+_PATCH_TYPE = "application/offset+octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,42 @@ def upload(
     )
 
 
+def begin(
+    about: Mapping[str, str], *, size_bytes: int, expires_in_s: int | None
+) -> Call[tuple[str, int]]:
+    """Begin an upload that can be interrupted; the result is its id, and how much is there."""
+    fields = dict(about)
+    if expires_in_s is not None:
+        fields["expires_after[seconds]"] = str(expires_in_s)
+    encoded = [
+        f"{name} {base64.b64encode(text.encode()).decode()}"
+        for name, text in fields.items()
+        if text
+    ]
+    headers = {"Upload-Length": str(size_bytes), "Upload-Metadata": ",".join(encoded), **_TUS}
+    passes = frozenset({201})
+    return Call("upload", "POST", _begun, path="/uploads", headers=headers, passes=passes)
+
+
+def append(file_id: str, content: Content, *, offset: int) -> Call[None]:
+    """Send the content from this byte on.  What was sent in part must be asked for."""
+    return Call(
+        "upload",
+        "PATCH",
+        lambda answer: None,
+        path=f"/uploads{_path(file_id)}",
+        body=content,
+        headers={"Upload-Offset": str(offset), "Content-Type": _PATCH_TYPE, **_TUS},
+        retry=Retry.IF_NOT_DONE,
+        passes=frozenset({204}),
+    )
+
+
+def offset(file_id: str) -> Call[int]:
+    """Ask how much of an upload has arrived."""
+    return Call("upload", "GET", lambda a: _begun(a)[1], path=f"/uploads{_path(file_id)}")
+
+
 def page(*, after: str, purpose: str) -> Call[FilePage]:
     """List files, the newest first."""
     query = {"limit": str(PAGE), "after": after, "purpose": purpose}
@@ -88,6 +127,14 @@ def _path(file_id: str) -> str:
 
 def _file(answer: Answer) -> FileInfo:
     return _file_of(_object(answer))
+
+
+def _begun(answer: Answer) -> tuple[str, int]:
+    found = _object(answer)
+    try:
+        return str(found["id"]), int(found["offset"])
+    except (KeyError, TypeError, ValueError):
+        raise WireError("the id and the offset of an upload", repr(found)[:80]) from None
 
 
 def _page(answer: Answer) -> FilePage:

@@ -7,13 +7,15 @@ await client.files.download(file.id, "copy.mp4")
 import mimetypes
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from client_sdk import errors, file_calls
+from client_sdk import errors, file_calls, resumable
 from client_sdk.content import AnyPath, Content, OnProgress
 from client_sdk.download import Download
 from client_sdk.file_calls import FileInfo
+from client_sdk.resumable import ResumableUpload
 from client_sdk.transport import Transport
 
 
@@ -42,9 +44,13 @@ class AsyncFiles:
             it.  expires_in_s: how long the service keeps it, from an hour to 30 days.
         on_progress: called with the bytes so far and in total; the total is None if unknown.
 
-        A broken upload leaves nothing in the service.  It is repeated from the start, unless the
-        content is an iterator.  If only the response was lost, the service may keep a second copy
-        until that expires.  Raises FrameTooBig, FilesFull, NoFileStore or BadParameter.
+        A file of 16 MiB or more is hashed first.  If you have uploaded the same content before, it
+        is not sent again.  A broken connection is resumed where it ended, and so is the upload of
+        an earlier process within a day.
+
+        Another content is repeated from its start, unless it is an iterator.  A broken upload of it
+        leaves nothing in the service; if only the response was lost, the service may keep a second
+        copy until that expires.  Raises FrameTooBig, FilesFull, NoFileStore or BadParameter.
         """
         if isinstance(content, str | os.PathLike):
             content = Path(content)
@@ -52,10 +58,17 @@ class AsyncFiles:
         elif isinstance(content, bytes | bytearray | memoryview):
             content = [bytes(content)]
         sent = Content(content, on_progress=on_progress)
+        content_type = content_type or mimetypes.guess_type(filename)[0] or ""
+        if sent.is_repeatable and (sent.size_bytes or 0) >= resumable.LEAST_BYTES:
+            whole = cast("Path | BinaryIO", content)
+            upload = ResumableUpload(self._transport, whole, on_progress=on_progress)
+            about = {"filename": filename, "filetype": content_type, "purpose": purpose}
+            with suppress(resumable.NotSupported):
+                return await upload.send(about, expires_in_s=expires_in_s)
         call = file_calls.upload(
             sent,
             filename=filename,
-            content_type=content_type or mimetypes.guess_type(filename)[0] or "",
+            content_type=content_type,
             purpose=purpose,
             expires_in_s=expires_in_s,
         )

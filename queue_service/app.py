@@ -22,6 +22,7 @@ from queue_service.service.batches.batches import Batches
 from queue_service.service.batches.desk import BatchLimits, Desk
 from queue_service.service.batches.folder import BatchFolders
 from queue_service.service.files import FileLimits, Files
+from queue_service.service.resumable import Resumables
 from queue_service.service.services import Services
 from queue_service.service.webhooks.address import Allowed
 from queue_service.service.webhooks.desk import WebhookDesk
@@ -34,6 +35,7 @@ from queue_service.store.file_folder import FileFolder
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import FileIndex
 from queue_service.store.keys import Keys
+from queue_service.store.partial_contents import PartialsInFolder, PartialsInS3
 from queue_service.store.s3_contents import S3Address, S3Contents
 from queue_service.store.s3_uploads import Keys as StorageKeys
 from queue_service.store.scripts import Scripts
@@ -55,6 +57,7 @@ from queue_service.web.keys import (
     SERVICES,
     SETTINGS,
     STRANGERS,
+    UPLOADS,
     VISITORS,
 )
 from queue_service.web.middleware import answer_errors
@@ -87,6 +90,7 @@ def build_app(settings: Settings) -> web.Application:
     servers = connect(settings, confirmation)
     scripts = Scripts(servers, confirmation, timeout_s=settings.store_timeout_s)
     app[FILES] = _files(settings, scripts)
+    app[UPLOADS] = _uploads(settings, scripts, app[FILES])
     webhooks = _webhooks(settings, scripts)
     app[SERVICES] = Services(
         servers, scripts, settings, app[METRICS], app[FILES], webhooks=webhooks
@@ -164,11 +168,24 @@ def _contents(settings: Settings) -> FileFolder | S3Contents | None:
     return folder
 
 
+def _uploads(settings: Settings, scripts: Scripts, files: Files) -> Resumables:
+    contents = files.contents
+    partials: PartialsInFolder | PartialsInS3 | None = None
+    if isinstance(contents, FileFolder):
+        partials = PartialsInFolder(contents)
+    elif contents is not None:
+        partials = PartialsInS3(contents)
+    return Resumables(files, FileIndex(scripts, key_prefix=settings.key_prefix), partials)
+
+
 async def _run_files(app: web.Application) -> AsyncIterator[None]:
-    running = asyncio.create_task(app[FILES].run(), name="files")
-    running.add_done_callback(_stop_on_defect)
+    duties = {"files": app[FILES].run(), "uploads": app[UPLOADS].run()}
+    running = [asyncio.create_task(duty, name=name) for name, duty in duties.items()]
+    for task in running:
+        task.add_done_callback(_stop_on_defect)
     yield
-    await end_task(running)
+    for task in running:
+        await end_task(task)
 
 
 def _batches(settings: Settings, scripts: Scripts, files: Files, services: Services) -> Batches:

@@ -72,6 +72,30 @@ class FilesFull(ServiceError):
         super().__init__(f"there is no room for the file: {why}; delete files that you do not need")
 
 
+class WrongOffset(ServiceError):
+    """A part of a file does not begin where the last one has ended."""
+
+    code = Code.CONFLICT
+
+    def __init__(self, came: int, offset: int) -> None:
+        super().__init__(
+            f"expected the part that begins at byte {offset}, got one that begins at {came}; ask "
+            "with HEAD where to go on"
+        )
+
+
+class UploadBusy(ServiceError):
+    """Another request appends to the file."""
+
+    code = Code.CONFLICT
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(
+            f"another request is sending the content of {file_id[:128]!r}; wait until it ends, "
+            "and ask with HEAD where to go on"
+        )
+
+
 class NoFileStore(ServiceError):
     """The service keeps no files."""
 

@@ -15,8 +15,8 @@ from queue_service.service.file_content import StoredContent
 from queue_service.service.file_errors import FilesFull, NoFileStore, NoSuchFile
 from queue_service.service.file_room import FileRoom
 from queue_service.service.file_terms import OF_ENTRIES, About, FileLimits, FileOwner
-from queue_service.service.file_upload import Upload, no_disk, now_ms
-from queue_service.store.file_folder import FileFolder, Place, new_file_id
+from queue_service.service.file_upload import Upload, described, no_disk, now_ms
+from queue_service.store.file_folder import Content, FileFolder, Place, new_file_id
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import Added, FileIndex, Removed, StoredFile
 from queue_service.store.s3_contents import S3Contents
@@ -55,6 +55,11 @@ class Files:
         self._index = index
         self._contents = contents
         self._room = None if contents is None else FileRoom(index, contents, limits)
+
+    @property
+    def contents(self) -> FileFolder | S3Contents | None:
+        """Where contents are."""
+        return self._contents
 
     @property
     def are_kept(self) -> bool:
@@ -102,7 +107,9 @@ class Files:
         found = await self._index.find(ids)
         return [file for file in found if file and file.expires_at_ms > at_ms]
 
-    async def link(self, file: StoredFile, owner: FileOwner, prefix: str) -> StoredFile:
+    async def link(
+        self, file: StoredFile, owner: FileOwner, prefix: str, *, kept_s: int = UNHELD_S
+    ) -> StoredFile:
         """Give a file a second owner, which keeps its content when the first one deletes it.
 
         Raises FilesFull, or NoSuchFile when its content has gone.
@@ -113,7 +120,7 @@ class Files:
             id=new_file_id(prefix),
             owner=owner.name,
             created_at_ms=created_at_ms,
-            expires_at_ms=created_at_ms + UNHELD_S * 1000,
+            expires_at_ms=created_at_ms + kept_s * 1000,
         )
         contents = self._the_contents()
         if isinstance(contents, S3Contents):
@@ -128,6 +135,32 @@ class Files:
             raise no_disk(error) from error
         await self._add_or_remove(linked)
         return linked
+
+    async def link_as(self, file: StoredFile, owner: FileOwner, about: About) -> StoredFile:
+        """Give a content to a further file that is described otherwise; raises as `link` does."""
+        named = replace(
+            file,
+            filename=about.filename,
+            purpose=about.purpose,
+            content_type=about.content_type,
+        )
+        kept_s = about.expires_in_s or self.limits.retention_s
+        return await self.link(named, owner, "file_", kept_s=kept_s)
+
+    async def add(
+        self, file_id: str, owner: FileOwner, about: About, content: Content
+    ) -> StoredFile:
+        """Add a file whose content is complete; after FilesFull nothing is left of it."""
+        file = described(
+            file_id,
+            owner,
+            about,
+            size_bytes=content.size_bytes,
+            sha256=content.sha256,
+            retention_s=self.limits.retention_s,
+        )
+        await self._add_or_remove(file)
+        return file
 
     async def content(self, file_id: str) -> StoredContent:
         """Return the content of a file; raises NoSuchFile when it is not there."""

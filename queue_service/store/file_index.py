@@ -7,6 +7,8 @@
 | `<prefix>:{*files}:bytes`     | hash       | `=<owner>` -> bytes of its files; `=` -> of all |
 | `<prefix>:{*files}:of:<owner>`| sorted set | file id -> its number, in order of creation|
 | `<prefix>:{*files}:shared`    | hash       | content -> how many further files have it  |
+| `<prefix>:{*files}:sums:<owner>` | hash    | SHA-256 -> the last file of this owner with it |
+| `<prefix>:{*files}:uploads:<owner>` | hash | id -> what is known of an unfinished upload |
 
 The number is a counter in the field `#number` of `bytes`: times may be equal.  A file exists while
 it is in the index.  Its content is written before that, and removed after it has left.
@@ -86,6 +88,7 @@ class FileIndex:
         self._files, self._expiry = f"{base}:files", f"{base}:expiry"
         self._bytes, self._of = f"{base}:bytes", f"{base}:of:"
         self._shared = f"{base}:shared"
+        self._sums, self._uploads = f"{base}:sums:", f"{base}:uploads:"
 
     async def add(self, file: StoredFile, *, limit_bytes: int) -> Added:
         """Add a file, unless the limit of all files or of this owner is reached.
@@ -100,12 +103,16 @@ class FileIndex:
             file.size_bytes,
             limit_bytes,
             file.content,
+            file.sha256,
         ]
         return Added((await self._scripts.ask("add_file", self._keys(file), arguments)).decode())
 
     async def remove(self, file: StoredFile) -> Removed:
         """Remove a file, and say whether its content is still needed."""
-        keys, arguments = self._keys(file), [file.id, file.owner, file.size_bytes, file.content]
+        keys, arguments = (
+            self._keys(file),
+            [file.id, file.owner, file.size_bytes, file.content, file.sha256],
+        )
         return Removed(await self._scripts.ask("remove_file", keys, arguments))
 
     async def are_needed(self, content_ids: Sequence[str]) -> list[bool]:
@@ -154,13 +161,40 @@ class FileIndex:
             scores = [part for file_id in file_ids for part in (expires_at_ms, file_id)]
             await self._ask("ZADD", self._expiry, "XX", *scores)
 
+    async def with_sum(self, owner: str, sha256: str) -> StoredFile | None:
+        """Return a file of this owner with this content, if there is one."""
+        file_id = await self._ask("HGET", self._sums + owner, sha256)
+        if file_id is None:
+            return None
+        (file,) = await self.find([file_id.decode()])
+        return file if file and (file.owner, file.sha256) == (owner, sha256) else None
+
+    async def uploads(self, owner: str) -> dict[str, str]:
+        """Return what was noted of this owner's uploads, by id."""
+        reply = await self._ask("HGETALL", self._uploads + owner)
+        pairs = (
+            reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+        )
+        return {name.decode(): text.decode() for name, text in pairs}
+
+    async def note_upload(self, owner: str, file_id: str, text: str, *, kept_s: int) -> None:
+        """Note an upload; all of an owner are forgotten when none was noted for this time."""
+        await self._ask("HSET", self._uploads + owner, file_id, text)
+        await self._ask("EXPIRE", self._uploads + owner, kept_s)
+
+    async def forget_upload(self, owner: str, file_id: str) -> bool:
+        """Forget an upload; say whether it was noted."""
+        return bool(await self._ask("HDEL", self._uploads + owner, file_id))
+
     async def usage(self, owner: str) -> Usage:
         """Return how many bytes the files of this owner have, and all."""
         own, total = await self._ask("HMGET", self._bytes, f"={owner}", "=")
         return Usage(int(own or 0), int(total or 0))
 
     def _keys(self, file: StoredFile) -> list[str]:
-        return [self._files, self._expiry, self._bytes, self._of + file.owner, self._shared]
+        owner = file.owner
+        keys = [self._files, self._expiry, self._bytes, self._of + owner, self._shared]
+        return [*keys, self._sums + owner]
 
     async def _ask(self, *command: Any) -> Any:
         try:

@@ -1,6 +1,7 @@
 """The contents of files in S3-compatible storage, which all replicas reach.
 
     <prefix>/complete/<id>      a complete content
+    <prefix>/incoming/<id>/...  one that arrives in several requests (see partial_contents.py)
 
 Uploads are multipart, or one request if they are small: S3 shows an object when it is complete, and
 not before.  What a killed process leaves of an upload is in no list of objects; s3_uploads.py finds
@@ -12,10 +13,11 @@ import errno
 import hashlib
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from queue_service.store.file_folder import Content
@@ -101,10 +103,33 @@ class S3Contents:
 
     async def remove(self, file_id: str) -> None:
         """Remove a content; one that is not there is no error."""
+        await self.remove_key(_key(file_id))
+
+    async def remove_key(self, key: str) -> None:
+        """Remove an object below the prefix; one that is not there is no error."""
         import obstore  # noqa: PLC0415
 
         with _told("remove a file"):
-            await obstore.delete_async(self._store, _key(file_id))
+            await obstore.delete_async(self._store, key)
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write a small object; raises OSError when the storage is full."""
+        import obstore  # noqa: PLC0415
+
+        with _told("write a file"):
+            await obstore.put_async(self._store, key, data, use_multipart=False)
+
+    async def objects(self, folder: str) -> AsyncIterator[list[tuple[str, int, float]]]:
+        """Yield what is below a folder: key, size in bytes, and time of the last change."""
+        import obstore  # noqa: PLC0415
+
+        pages = aiter(obstore.list(self._store, folder, chunk_size=1000))
+        while True:
+            with _told("list the files"):
+                page = await anext(pages, None)
+            if page is None:
+                return
+            yield [(one["path"], one["size"], one["last_modified"].timestamp()) for one in page]
 
     async def size_bytes(self, file_id: str) -> int | None:
         """Return the size of a content; None when it is not there."""
@@ -116,9 +141,12 @@ class S3Contents:
         except FileNotFoundError:
             return None
 
-    async def read(self, file_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read(
+        self, file_id: str, start: int, stop: int, *, key: str = ""
+    ) -> AsyncIterator[bytes]:
         """Yield the bytes of a content from `start` to `stop`; raises FileNotFoundError.
 
+        key: of the object, if it is not that of the file's content.
         A connection that breaks is replaced where it ended.
         """
         import obstore  # noqa: PLC0415
@@ -128,7 +156,7 @@ class S3Contents:
             try:
                 with _told("read a file"):
                     found = await obstore.get_async(
-                        self._store, _key(file_id), options={"range": (start, stop)}
+                        self._store, key or _key(file_id), options={"range": (start, stop)}
                     )
                     pieces = aiter(found.stream(READ_BYTES))
                 while True:
@@ -162,16 +190,9 @@ class S3Contents:
 
     async def ids(self, *, older_than_s: float) -> AsyncIterator[list[str]]:
         """Yield the ids of the contents that were completed before this time, some at a time."""
-        import obstore  # noqa: PLC0415
-
-        before = datetime.now(UTC) - timedelta(seconds=older_than_s)
-        pages = aiter(obstore.list(self._store, "complete", chunk_size=1000))
-        while True:
-            with _told("list the files"):
-                page = await anext(pages, None)
-            if page is None:
-                return
-            yield [one["path"].rpartition("/")[2] for one in page if one["last_modified"] < before]
+        before = time.time() - older_than_s
+        async for page in self.objects("complete"):
+            yield [key.rpartition("/")[2] for key, _, changed_at in page if changed_at < before]
 
     async def remove_stalled(self, *, older_than_s: float) -> int:
         """Remove uploads to which nothing was written for this time; return how many."""

@@ -7,6 +7,7 @@ from queue_service.process.tally import Tally
 from queue_service.service.admission import Admission
 from queue_service.service.batches.batches import Batches
 from queue_service.service.files import Files
+from queue_service.service.resumable import Resumables
 from queue_service.service.services import Services
 from queue_service.settings.process import Settings
 from queue_service.web.address import Addresses
@@ -18,6 +19,7 @@ from queue_service.web.visitors import Visitors
 SETTINGS = web.AppKey("settings", Settings)
 SERVICES = web.AppKey("services", Services)
 FILES = web.AppKey("files", Files)
+UPLOADS = web.AppKey("uploads", Resumables)
 BATCHES = web.AppKey("batches", Batches)
 REQUEST_IDS = web.AppKey("request_ids", RequestIds)
 METRICS = web.AppKey("metrics", Metrics)

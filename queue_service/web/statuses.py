@@ -55,6 +55,8 @@ STATUS: dict[type[errors.ServiceError], int] = {
     file_errors.TooBigForFrame: 413,
     file_errors.FilesFull: 507,
     file_errors.NoFileStore: 501,
+    file_errors.WrongOffset: 409,
+    file_errors.UploadBusy: 423,
     errors.QueueFull: 429,
     errors.QuotaExceeded: 429,
     errors.TooMuchAtOnce: 429,

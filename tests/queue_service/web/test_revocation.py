@@ -72,6 +72,14 @@ class Client:
         """Upload a form that never ends."""
         await self._upload("POST", path, b"--x\r\n", {"Content-Type": FORM})
 
+    async def slow_part(self) -> None:
+        """Upload a part of a file that never ends."""
+        begin = {**self._headers({}), "Upload-Length": "100"}
+        async with self.session.post(f"{self.url}/v1/files/uploads", headers=begin) as answer:
+            path = answer.headers["Location"]
+        kind = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+        await self._upload("PATCH", path, b"x", kind)
+
     async def slow_body(self, method: str, path: str, **headers: str) -> None:
         """Upload what never ends."""
         await self._upload(method, path, b'{"input": ', headers)
@@ -148,6 +156,7 @@ class Client:
                 self.slow_body("POST", "/v1/files"),
                 self.slow_body("POST", "/v1/files", **{"Content-Type": FORM}),
             ],
+            ("PATCH", "/v1/files/uploads/{file}"): [self.slow_part()],
             ("POST", "/v1/batches"): [self.slow_body("POST", "/v1/batches")],
             ("POST", "/v1/embeddings"): [
                 self.refused("POST", "/v1/embeddings", json={"model": "svc", "input": "hi"})

@@ -1,9 +1,11 @@
 -- add_file: add a file, whose content is complete, to the index.
 --
 -- keys     1  the files    2  their times    3  bytes    4  those of this owner    5  shared contents
+--          6  files of this owner by their SHA-256
 --                                                          (see file_index.py)
 -- argv     1  id    2  owner    3  what is known of it    4  when it expires, ms    5  size in bytes
 --          6  the most bytes of all files, "0" for no limit    7  whose content it shares, or ""
+--          8  SHA-256
 -- returns  "ok", "full" when all files have too many bytes, "share" when this owner's have, "gone" when no
 --          file has the content any more that it was to share
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
@@ -29,6 +31,10 @@ if ARGV[7] ~= '' then
     redis.call('HINCRBY', KEYS[5], ARGV[7], 1)
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+if string.sub(ARGV[2], 1, 6) ~= 'entry:' then
+    -- Only what clients upload is looked for.
+    redis.call('HSET', KEYS[6], ARGV[8], ARGV[1])
+end
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
 redis.call('HINCRBY', KEYS[3], '=', ARGV[5])
 redis.call('HINCRBY', KEYS[3], own_field, ARGV[5])

@@ -1,0 +1,253 @@
+"""Contents that arrive in several requests: what there is of each until it is complete.
+
+    <folder>/resumable/<id>                 in a folder: what has arrived so far
+    <prefix>/incoming/<id>/<first byte>     in S3: one object for each piece, with 20 digits
+
+Both say by themselves how much has arrived, so a client may go on at any replica after any process
+was killed.
+"""
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from queue_service.store.file_folder import Content, FileFolder
+from queue_service.store.s3_contents import S3Contents
+
+#: How much is gathered before it is written, in bytes: to a disk, and to S3.
+WRITE_BYTES, OBJECT_BYTES = 1024 * 1024, 8 * 1024 * 1024
+#: A rest below this size, in bytes, is sent again rather than kept as an object of its own.
+LEAST_OBJECT_BYTES = 256 * 1024
+
+
+class Busy(Exception):
+    """Another request appends to this content."""
+
+
+class PartialsInFolder:
+    """Partial contents in a folder."""
+
+    def __init__(self, folder: FileFolder) -> None:
+        self._folder = folder
+        self._path = folder.base / "resumable"
+
+    async def create(self, file_id: str) -> None:
+        """Begin a content; raises OSError."""
+
+        def make() -> None:
+            self._path.mkdir(mode=0o700, exist_ok=True)
+            os.close(os.open(self._path / file_id, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+        await asyncio.to_thread(make)
+
+    async def size_bytes(self, file_id: str) -> int | None:
+        """Return how much has arrived; None for a content that was not begun, or has ended."""
+        try:
+            return (await asyncio.to_thread((self._path / file_id).stat)).st_size
+        except FileNotFoundError:
+            return None
+
+    def appending(self, file_id: str) -> "Appending":
+        """Return a block that appends; entering it raises Busy, or FileNotFoundError."""
+        return Appending(self._path / file_id)
+
+    async def complete(self, file_id: str) -> Content:
+        """Make the content a complete one; raises OSError."""
+        return await asyncio.to_thread(self._folder.adopt, self._path / file_id, file_id)
+
+    async def remove(self, file_id: str) -> None:
+        """Remove a content; one that is not there is no error."""
+        await asyncio.to_thread((self._path / file_id).unlink, missing_ok=True)
+
+    async def remove_stalled(self, *, older_than_s: float) -> int:
+        """Remove contents to which nothing was appended for this time; return how many."""
+
+        def remove() -> int:
+            before, count = time.time() - older_than_s, 0
+            for path in self._path.iterdir() if self._path.exists() else ():
+                try:
+                    if path.stat().st_mtime < before:
+                        path.unlink()
+                        count += 1
+                except FileNotFoundError:
+                    # Another replica was faster, or it has just been completed.
+                    continue
+            return count
+
+        return await asyncio.to_thread(remove)
+
+
+class Appending:
+    """Appends to one content in a folder.  Every method raises OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._gathered = bytearray()
+        self.size_bytes = 0
+
+    async def __aenter__(self) -> "Appending":
+        self._file, self.size_bytes = await asyncio.to_thread(self._open)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Also what arrived before the connection broke: the client goes on after it.  Shielded: a
+        # client that goes away cancels its request.
+        await asyncio.shield(asyncio.to_thread(self._close))
+
+    async def write(self, piece: bytes) -> None:
+        """Append a piece."""
+        self._gathered += piece
+        self.size_bytes += len(piece)
+        if len(self._gathered) >= WRITE_BYTES:
+            gathered, self._gathered = self._gathered, bytearray()
+            await asyncio.to_thread(self._write, gathered)
+
+    def _open(self) -> tuple[IO[bytes], int]:
+        file = self._path.open("r+b", buffering=0)
+        try:
+            # The lock ends with the process, also when that is killed.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise Busy from None
+        return file, file.seek(0, os.SEEK_END)
+
+    def _write(self, gathered: bytearray) -> None:
+        assert self._file is not None, "write before the block"
+        view = memoryview(gathered)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def _close(self) -> None:
+        assert self._file is not None, "the end of a block that has begun"
+        with self._file:
+            self._write(self._gathered)
+
+
+class PartialsInS3:
+    """Partial contents in S3.  Every method raises FilesUnavailable."""
+
+    def __init__(self, contents: S3Contents) -> None:
+        self._contents = contents
+        self._busy: set[str] = set()
+
+    async def create(self, file_id: str) -> None:
+        """Begin a content: an object says that there is one."""
+        await self._contents.put(f"incoming/{file_id}/begun", b"")
+
+    async def size_bytes(self, file_id: str) -> int | None:
+        """Return how much has arrived; None for a content that was not begun, or has ended."""
+        parts = await self._parts(file_id)
+        return None if parts is None else sum(size for _, size in parts)
+
+    def appending(self, file_id: str) -> "AppendingToS3":
+        """Return a block that appends; entering it raises Busy, or FileNotFoundError."""
+        return AppendingToS3(self._contents, self, self._busy, file_id)
+
+    async def pieces(self, file_id: str) -> AsyncIterator[bytes]:
+        """Yield all that has arrived; raises FileNotFoundError."""
+        for key, size in await self._parts(file_id) or ():
+            async for piece in self._contents.read(file_id, 0, size, key=key):
+                yield piece
+
+    async def remove(self, file_id: str) -> None:
+        """Remove a content; one that is not there is no error."""
+        async for page in self._contents.objects(f"incoming/{file_id}"):
+            # `begun` sorts last: it is there until all else is gone.
+            for key, _, _ in sorted(page):
+                await self._contents.remove_key(key)
+
+    async def remove_stalled(self, *, older_than_s: float) -> int:
+        """Remove contents to which nothing was appended for this time; return how many."""
+        newest: dict[str, float] = {}
+        async for page in self._contents.objects("incoming"):
+            for key, _, changed_at in page:
+                file_id = key.split("/")[1]
+                newest[file_id] = max(newest.get(file_id, 0.0), changed_at)
+        stalled = [one for one, at in newest.items() if at < time.time() - older_than_s]
+        for file_id in stalled:
+            await self.remove(file_id)
+        return len(stalled)
+
+    async def _parts(self, file_id: str) -> list[tuple[str, int]] | None:
+        """Return the key and size of each piece, without a gap; None when it was not begun."""
+        found: dict[int, tuple[str, int]] = {}
+        is_begun = False
+        async for page in self._contents.objects(f"incoming/{file_id}"):
+            for key, size, _ in page:
+                name = key.rpartition("/")[2]
+                if name.isdigit():
+                    found[int(name)] = (key, size)
+                is_begun = is_begun or name == "begun"
+        if not is_begun:
+            return None
+        parts, at = [], 0
+        # A request that overlapped with another one may have left pieces of another size.
+        while at in found and found[at][1]:
+            parts.append(found[at])
+            at += found[at][1]
+        return parts
+
+
+class AppendingToS3:
+    """Appends to one content in S3; raises FilesUnavailable, or OSError when S3 is full."""
+
+    def __init__(
+        self, contents: S3Contents, partials: PartialsInS3, busy: set[str], file_id: str
+    ) -> None:
+        self._contents = contents
+        self._partials = partials
+        self._busy = busy
+        self._file_id = file_id
+        self._gathered = bytearray()
+        self.size_bytes = 0
+
+    async def __aenter__(self) -> "AppendingToS3":
+        if self._file_id in self._busy:
+            raise Busy
+        self._busy.add(self._file_id)
+        try:
+            size = await self._partials.size_bytes(self._file_id)
+            if size is None:
+                raise FileNotFoundError(self._file_id)
+        except BaseException:
+            self._busy.discard(self._file_id)
+            raise
+        self.size_bytes = size
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._gathered and (kind is None or len(self._gathered) >= LEAST_OBJECT_BYTES):
+                # Shielded: a client that goes away cancels its request.
+                await asyncio.shield(asyncio.ensure_future(self._put()))
+        finally:
+            self._busy.discard(self._file_id)
+
+    async def write(self, piece: bytes) -> None:
+        """Append a piece."""
+        self._gathered += piece
+        self.size_bytes += len(piece)
+        if len(self._gathered) >= OBJECT_BYTES:
+            await self._put()
+
+    async def _put(self) -> None:
+        gathered, self._gathered = bytes(self._gathered), bytearray()
+        first = self.size_bytes - len(gathered)
+        await self._contents.put(f"incoming/{self._file_id}/{first:020d}", gathered)
