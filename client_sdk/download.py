@@ -63,6 +63,8 @@ class Download:
     size_bytes, sha256: what the content must have; None and "" if unknown, then what the response
     says counts.
     wait_s: how long the service may wait before it responds, in seconds.
+    confirms: whether to tell the service in the end that all has arrived, if it cannot see that:
+    the content came in parts, or from elsewhere.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class Download:
         sha256: str = "",
         wait_s: float = 0.0,
         on_progress: OnProgress | None = None,
+        confirms: bool = False,
     ) -> None:
+        self._confirms, self._unseen_etag = confirms, ""
         self._transport = transport
         self._target = target
         self._known = size_bytes, sha256
@@ -125,6 +129,18 @@ class Download:
                     transport.replicas.pass_over(replica)
             await asyncio.sleep(backoff.next_delay_s())
         self._check(transport.replicas.current)
+        if self._confirms and self._unseen_etag:
+            await self._confirm(f"{transport.replicas.current}{self._target}")
+
+    async def _confirm(self, url: str) -> None:
+        headers = {"If-None-Match": self._unseen_etag}
+        timeout = aiohttp.ClientTimeout(total=self._transport.timeout_s + self._wait_s)
+        # It has the content, so nothing else depends on this.
+        with suppress(aiohttp.ClientError, OSError, errors.QueueError):
+            async with self._transport.session.get(
+                URL(url, encoded=True), headers=headers, allow_redirects=False, timeout=timeout
+            ):
+                pass
 
     def _check(self, url: str) -> None:
         if self._size_bytes not in (None, self._got_bytes):
@@ -157,6 +173,7 @@ class Download:
                         at = at.join(URL(response.headers["Location"], encoded=True))
                         is_elsewhere = is_elsewhere or at.origin() != URL(url).origin()
                         if is_elsewhere:
+                            self._unseen_etag = response.headers.get("ETag", "")
                             # It gets no token.
                             session = self._transport.session_without_token
                         continue
@@ -182,6 +199,8 @@ class Download:
         self.content_type = response.headers.get("Content-Type", "")
         etag = response.headers.get("ETag", "")
         self._etag = "" if etag.startswith("W/") else etag
+        if response.status == 206 and not self._unseen_etag:
+            self._unseen_etag = self._etag
         self._note_expected(response)
         waiting = bytearray()
         try:

@@ -335,7 +335,7 @@ class AsyncJobs:
 
     async def _save(self, job_id: str, wait_s: float, to: Path) -> SavedResult | None:
         target = job_calls.result_path(self._transport.jobs_path, job_id, wait_s=wait_s)
-        download = Download(self._transport, target, wait_s=wait_s)
+        download = Download(self._transport, target, wait_s=wait_s, confirms=True)
         try:
             return SavedResult(await download.to(to), download.content_type)
         except NotReady:

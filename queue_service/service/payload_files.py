@@ -12,14 +12,14 @@ import asyncio
 import contextlib
 import copy
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from queue_service.delivery.doorbell import Doorbell
 from queue_service.errors import FrameTooBig, ServiceError
 from queue_service.service.file_content import StoredContent
-from queue_service.service.file_errors import NoSuchFile
+from queue_service.service.file_errors import FilesFull, NoSuchFile
 from queue_service.service.file_terms import OF_ENTRIES, About, FileOwner
 from queue_service.service.file_upload import Upload
 from queue_service.service.files import UNHELD_S, Files
@@ -55,6 +55,8 @@ class PayloadFiles:
         self._holders = holders
         self._bell = bell
         self._owner = FileOwner(f"{OF_ENTRIES}{service}:{incarnation}")
+        #: Drops results that were read until their files have that many bytes; returns how many.
+        self.drop_read: Callable[[int], Awaitable[int]] = _drop_none
 
     @property
     def are_kept(self) -> bool:
@@ -79,17 +81,44 @@ class PayloadFiles:
         if announced_bytes is not None and announced_bytes > limit_bytes:
             raise FrameTooBig(announced_bytes, limit_bytes)
         size = 0
-        async with await self._files.upload(
-            self._owner, announced_bytes=announced_bytes, prefix=PAYLOAD_ID
-        ) as upload:
-            async for piece in pieces:
-                size += len(piece)
-                if size > limit_bytes:
-                    raise FrameTooBig(None, limit_bytes)
-                await upload.write(piece)
-            about = About(filename, "payload", content_type or BYTES, expires_in_s=UNHELD_S)
-            stored = await upload.finish(about)
+        try:
+            async with await self._begin(announced_bytes) as upload:
+                async for piece in pieces:
+                    size += len(piece)
+                    if size > limit_bytes:
+                        raise FrameTooBig(None, limit_bytes)
+                    await upload.write(piece)
+                about = About(filename, "payload", content_type or BYTES, expires_in_s=UNHELD_S)
+                stored = await upload.finish(about)
+        except FilesFull:
+            # The pieces have gone; the next attempt may find room.
+            if size:
+                await self._free(size)
+            raise
         return _of_entry(stored, is_payload=is_payload)
+
+    async def _begin(self, announced_bytes: int | None) -> Upload:
+        """Begin an upload.  If there is no room, results that were read make some."""
+        owner = self._owner
+        try:
+            return await self._files.upload(
+                owner, announced_bytes=announced_bytes, prefix=PAYLOAD_ID
+            )
+        except FilesFull:
+            if not await self._free(announced_bytes or 1):
+                raise
+        return await self._files.upload(owner, announced_bytes=announced_bytes, prefix=PAYLOAD_ID)
+
+    async def _free(self, size_bytes: int) -> bool:
+        """Drop results that were read, with their files; say whether there were any."""
+        try:
+            freed = await self.drop_read(size_bytes)
+            if freed:
+                await self.remove_unneeded()
+        except (ServiceError, OSError) as error:
+            log.warning("Results that were read are not dropped now: %s", error)
+            return False
+        return freed > 0
 
     async def adopt(self, upload: Upload, *, content_type: str) -> FileOfEntry:
         """End an upload that began with PAYLOAD_ID, for an entry that is put next.
@@ -239,6 +268,10 @@ class PayloadFiles:
         """Remove every file: the service and its entries are gone."""
         if self.are_kept:
             await self._files.remove_all_of(self._owner)
+
+
+async def _drop_none(_: int) -> int:
+    return 0
 
 
 def _of_entry(file: StoredFile, *, is_payload: bool) -> FileOfEntry:

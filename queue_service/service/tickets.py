@@ -69,6 +69,7 @@ class Tickets:
         self._store = TicketStore(queue.store, keys, gid=gid)
         self.sink = SinkWatch(queue.service, self._store, sink.metrics)
         queue.on_sink_change(self.sink.changed)
+        queue.files.drop_read = self._store.free_files
         for one in (queue, sink):
             one.refusals.state_if_full = self.sink.state_if_full
         self._timers = TicketTimers(queue, self._store, bells, gid=gid)

@@ -190,6 +190,16 @@ class TicketStore:
         """Note which (request id, index) the owners of results have read; give how many are new."""
         return int(await self._store.run("mark_read", [part for one in results for part in one]))
 
+    async def free_files(self, size_bytes: int) -> int:
+        """Drop results that were read until their files have this size; give what they have."""
+        freed, after = 0, b""
+        while freed < size_bytes:
+            more, after = await self._store.run_slice("free_files", [size_bytes - freed, after])
+            freed += int(more)
+            if not after:
+                break
+        return freed
+
     async def sink_state(self, owner: str) -> SinkState:
         """Say whether unread results stop deliveries, as an owner may know it."""
         full, share_used, unread, next_ms, since_ms = await self._store.run("sink_state", [owner])

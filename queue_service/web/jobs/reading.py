@@ -1,7 +1,8 @@
 """Notes which results their owners have read: those go first when the sink needs room.
 
 A result counts as read when its owner has received all of it: by `GET .../result`, by a put that
-waited for it, or, of a job that has failed, by `GET` of the job with its error.  These do not
+waited for it, or, of a job that has failed, by `GET` of the job with its error.  So does a `GET`
+that is answered with 304: its `If-None-Match` says that the client has the result.  These do not
 count:
 
 * a `HEAD`, a part of a file (`Range`), or a response that the client did not take to its end;
@@ -27,11 +28,11 @@ async def read(
     request: web.Request, caller: Caller, seen: Seen, response: web.StreamResponse
 ) -> web.StreamResponse:
     """Send a response with a result, and note that its owner has read it."""
-    if not _is_first_read(request, caller, seen) or response.status not in (200, 409):
+    if not _is_first_read(request, caller, seen) or response.status not in (200, 304, 409):
         return response
     check_admission(request)
     await write_whole(request, response)
-    if _is_whole(response):
+    if _is_whole(request, response):
         caller.service.tickets.sink.note_read(seen)
     return response
 
@@ -54,7 +55,9 @@ def _is_first_read(request: web.Request, caller: Caller, seen: Seen) -> bool:
     )
 
 
-def _is_whole(response: web.StreamResponse) -> bool:
+def _is_whole(request: web.Request, response: web.StreamResponse) -> bool:
+    if response.status == 304:
+        return "*" not in request.headers.get("If-None-Match", "*")
     if response.status != 206:
         return response.status in (200, 409)
     part = _ALL.fullmatch(response.headers.get("Content-Range", ""))

@@ -74,7 +74,10 @@ async def _answer(
         if known & {str(seen.result_index), "*"}:
             return web.Response(status=304, headers={"ETag": etag})
         if entry := await _read(service, seen):
-            return await _render(request, service, entry, {**headers, "ETag": etag})
+            response = await _render(request, service, entry, {**headers, "ETag": etag})
+            # Also where the content is elsewhere: with it, a client says that it has that.
+            response.headers.setdefault("ETag", etag)
+            return response
     if seen.state is State.SUCCEEDED:
         if seen.ticket.get("empty"):
             return web.Response(status=204, headers=headers)

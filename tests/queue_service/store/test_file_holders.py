@@ -71,6 +71,9 @@ class Owners(RuleBasedStateMachine):
         )
         self.numbers = itertools.count()
         self.made: set[str] = set()
+        #: Requests whose results were kept, and those of which one was read.
+        self.kept: set[str] = set()
+        self.was_read: set[str] = set()
         self.do(self.shop.join("worker", 3))
 
     def do(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -129,6 +132,7 @@ class Owners(RuleBasedStateMachine):
         )
         if getattr(self.do(_taken(self.shop.tickets.submit, submission)), "is_new", False):
             self.note(given)
+            self.kept.add(submission.request_id)
         if again:
             # Its own files are nobody's: the entry of the first one has others.
             more = replace(submission, files=self.files(files))
@@ -137,6 +141,14 @@ class Owners(RuleBasedStateMachine):
     @rule(number=st.integers(0, 40))
     def cancel(self, number: int) -> None:
         self.do(_taken(self.shop.tickets.cancel, f"t{number}"))
+
+    @rule(picks=st.sets(st.integers(0, 40), max_size=5))
+    def mark_read(self, picks: set[int]) -> None:
+        names = self.kept & {f"t{number}" for number in picks}
+        for name in sorted(names):
+            index = self.do(_taken(self.shop.tickets.look, name)).result_index
+            if index is not None and self.do(self.shop.tickets.mark_read([(name, index)])):
+                self.was_read.add(name)
 
     @rule(number=st.integers(0, 40))
     def purge_ticket(self, number: int) -> None:
@@ -255,13 +267,19 @@ class Owners(RuleBasedStateMachine):
     @invariant()
     def every_file_has_its_owner_or_is_to_be_removed(self) -> None:
         found = find_leaks(self.redis_url, self.key_prefix)
-        assert not [text for text in found if " says " in text or "unneeded: has" in text]
+        wrong = (" says ", "unneeded: has", "read_results: has", "was read and is gone")
+        assert not [text for text in found if any(words in text for words in wrong)]
         ids = sorted(self.made)
         are_held = self.do(self.holders.are_held(ids))
         held = {one for one, is_held in zip(ids, are_held, strict=True) if is_held}
         unneeded = set(self.do(self.holders.unneeded(count=10_000)))
         assert held | unneeded == self.made
         assert not held & unneeded
+
+    @invariant()
+    def only_what_was_read_makes_room(self) -> None:
+        for name in sorted(self.kept - self.was_read):
+            assert "room" not in self.do(_taken(self.shop.tickets.look, name)).ticket
 
     def teardown(self) -> None:
         self.do(self.servers.aclose())

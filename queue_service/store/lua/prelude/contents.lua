@@ -82,6 +82,15 @@ local function is_marked(tags)
     return has(tags, FILES) or has(tags, PLACES)
 end
 
+-- How many bytes the files have that these tags name.
+local function size_of_files(tags)
+    local size = 0
+    for _, file in ipairs(has(tags, FILES) and cjson.decode(cjson.decode(tags)._files_) or {}) do
+        size = size + (file.bytes or 0)
+    end
+    return size
+end
+
 -- Take it out of a table of tags.
 local function without_marks(tags)
     tags._files_, tags._places_ = nil, nil
@@ -166,6 +175,7 @@ end
 
 return {
     places_for = places_for, is_full = is_full, reserved = reserved, sink_room = sink_room, count = count,
-    hold = hold, let_go = let_go, is_marked = is_marked, without_marks = without_marks, change_payload = change_payload,
+    hold = hold, let_go = let_go, is_marked = is_marked, size_of_files = size_of_files,
+    without_marks = without_marks, change_payload = change_payload,
     enter = enter, leave = leave, flush = flush,
 }

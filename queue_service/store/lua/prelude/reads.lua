@@ -85,6 +85,29 @@ function reads.make_own_room(wanted, owner)
     return owner ~= '' and free(wanted, owner) or 0
 end
 
+-- The disk of the files has no room: drop the oldest with files until their files have that many bytes.
+-- after: the member after which to look, "" at first.  Returns how many bytes these were, and after which
+-- member to go on or "".
+function reads.free_files(wanted, after)
+    local freed = 0
+    while freed < wanted and to_drop > 0 do
+        local from = after == '' and '[' .. SEP or '(' .. after
+        local member = redis.call('ZRANGEBYLEX', read_results, from, '( ', 'LIMIT', 0, 1)[1]
+        if not member then
+            return freed, ''
+        end
+        after, to_drop = member, to_drop - 1
+        local ticket = Tickets.ticket_of(string.match(member, '^[^\31]*\31%d+\31(.*)$'))
+        local fields = ticket and ticket.read_of and read(sink, ticket.read_of)
+        local size = fields and Contents.size_of_files(fields[TAGS]) or 0
+        if size > 0 then
+            drop(member)
+            freed = freed + size
+        end
+    end
+    return freed, after
+end
+
 -- Whether one more entry is too much for a queue, also after what was read has gone.  Returns that, and
 -- what is stored then.
 function reads.is_full(q, stored, size, capacity, owner)

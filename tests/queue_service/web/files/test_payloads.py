@@ -1,78 +1,17 @@
 """A large payload goes to a file in every API, is read back whole, and goes with its entry."""
 
-import hashlib
 import io
-import json
 import struct
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
-from redis.asyncio import Redis
 
 from client_sdk.wire import frame, names
 from client_sdk.wire import worker as wire
 from tests.conftest import Serve
 from tests.promises.peer import Peer
-from tests.running import ADMIN_TOKEN, TOKEN
+from tests.queue_service.web.files.place import LARGE, SMALL, TAKE, Place, pieces
 from tests.waiting import wait_until
-
-#: Above the inline limit, and not the same in any two parts.
-LARGE = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(10_000))
-SMALL = b"x" * 60_000
-TAKE = {names.AUTO_DELETE: "true"}
-
-
-@dataclass
-class Place:
-    """A service `svc`, and the folder of its files."""
-
-    session: aiohttp.ClientSession
-    url: str
-    folder: Path
-    redis: "Redis"
-    prefix: str
-    queue: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.queue = f"{self.url}{names.EAS_PREFIX}/svc"
-
-    async def ask(
-        self, method: str, address: str, body: Any = None, **more: Any
-    ) -> tuple[int, bytes, dict[str, str]]:
-        async with self.session.request(method, address, data=body, **more) as answer:
-            return answer.status, await answer.read(), dict(answer.headers)
-
-    def stored(self) -> list[str]:
-        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
-
-    async def is_empty(self) -> bool:
-        return not self.stored()
-
-    async def in_redis(self) -> int:
-        """How many bytes the largest key of the service has."""
-        sizes = [0]
-        async for key in self.redis.scan_iter(match=f"{self.prefix}:*"):
-            sizes.append(await self.redis.memory_usage(key, samples=0) or 0)
-        return max(sizes)
-
-
-@pytest.fixture
-async def place(
-    serve: Serve, tmp_path: Path, redis: "Redis", key_prefix: str
-) -> AsyncIterator[Place]:
-    folder = tmp_path / "files"
-    url = await serve({"name": "svc"}, files_dir=str(folder), files_reserve_mb=0)
-    async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session:
-        place = Place(session, url, folder, redis, key_prefix)
-        yield place
-        everything = {names.TRUNCATE: "true", names.INDEX: str(2**62)}
-        for queue in (place.queue, f"{place.queue}/{names.SINK}"):
-            await place.ask("DELETE", queue, params=everything)
-        await wait_until(place.is_empty, "the files went with their entries")
 
 
 async def test_a_large_put_is_a_file_until_it_is_read(place: Place) -> None:
@@ -226,9 +165,9 @@ async def test_what_is_refused_leaves_nothing(place: Place, serve: Serve, tmp_pa
     for service, limit in (("tight", 128 * 1024), ("less", 1024 * 1024)):
         address = f"{url}{names.EAS_PREFIX}/{service}"
         body = b"x" * limit
-        for more in (io.BytesIO(body + b"y"), _pieces(body + b"y")):
+        for more in (io.BytesIO(body + b"y"), pieces(body + b"y")):
             assert (await place.ask("POST", address, more))[0] == 413
-        assert (await place.ask("POST", address, _pieces(body)))[0] == 200
+        assert (await place.ask("POST", address, pieces(body)))[0] == 200
         assert (await place.ask("GET", address, params=TAKE))[1] == body
     one = f"{url}{names.EAS_PREFIX}/one"
     assert (await place.ask("POST", one, LARGE))[0] == 200
@@ -239,103 +178,6 @@ async def test_what_is_refused_leaves_nothing(place: Place, serve: Serve, tmp_pa
         return not [path for path in folder.rglob("*") if path.is_file()]
 
     await wait_until(nothing, "nothing is left")
-
-
-async def test_a_result_waits_for_room_and_holds_up_no_other(
-    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("queue_service.web.worker.session.ROOM_PAUSE_S", 0.01)
-    jobs = f"{place.url}/v1/services/svc/jobs"
-    for name in ("large", "small"):
-        assert (await place.ask("PUT", f"{jobs}/{name}", b"x"))[0] == 202
-    peer = Peer(place.session, 2)
-    await peer.connect(place.url)
-    await wait_until(lambda: len(peer.held) == 2, "the worker has the jobs")
-    large, small = peer.held.values()
-    with monkeypatch.context() as full:
-        full.setattr("queue_service.store.file_folder.FileFolder.free_bytes", lambda _: 0)
-        await peer.send(
-            wire.Completions(
-                (
-                    wire.Completion(large.index, large.attempt, wire.Result(LARGE)),
-                    wire.Completion(small.index, small.attempt, wire.Result(b"ok")),
-                )
-            )
-        )
-        await wait_until(lambda: bool(peer.outcomes), "the other one is stored")
-        assert [one.index for one in peer.outcomes] == [small.index]
-        await wait_until(lambda: "wait: there is no room" in caplog.text, "the log says it")
-        # A worker that is cut off sends it again.
-        await peer.cut()
-        del peer.held[small.index]
-        await peer.connect(place.url)
-        assert list(peer.held) == [large.index]
-        await peer.complete(large.index, data=LARGE)
-        job = await place.ask("GET", f"{jobs}/large")
-        assert b'"state": "running"' in job[1]
-    await wait_until(lambda: len(peer.outcomes) == 2, "there is room")
-    assert peer.outcomes[1].accepted
-    assert (await place.ask("GET", f"{jobs}/large/result"))[1] == LARGE
-    await peer.cut()
-
-
-async def test_an_uploaded_result_that_is_refused_leaves_nothing(
-    place: Place, serve: Serve, tmp_path: Path
-) -> None:
-    folder = tmp_path / "other"
-    url = await serve(
-        {"name": "svc"}, files_dir=str(folder), files_reserve_mb=0, max_header_bytes=20_000
-    )
-
-    async def limit(sink: dict[str, int]) -> None:
-        status, body, _ = await place.ask(
-            "PUT",
-            f"{url}/v1/services/made",
-            json={"token": TOKEN, "sink": sink},
-            headers={"Authorization": ADMIN_TOKEN},
-        )
-        assert status in (200, 201), body
-
-    def stored() -> list[Path]:
-        return [path for path in folder.rglob("*") if path.is_file()]
-
-    await limit({})
-    peer = Peer(place.session, 3, service="made")
-    await peer.connect(url)
-    queue = f"{url}{names.EAS_PREFIX}/made"
-    uploads = url + names.WORK_FILES_PATH.format(service="made")
-    for refusal in ("too big", "too many tags", "lost"):
-        assert (await place.ask("POST", queue, b"x"))[0] == 200
-        await wait_until(lambda: bool(peer.held), "the worker has the job")
-        (delivery,) = peer.held.values()
-        status, body, _ = await place.ask("POST", uploads, LARGE)
-        assert status == 201
-        assert len(stored()) == 1
-        result, attempt = wire.Result(b"", file=json.loads(body)["id"]), delivery.attempt
-        if refusal == "too big":
-            # The limit was lowered while it was on its way.
-            await limit({"max_payload_size_kb": 1})
-        elif refusal == "too many tags":
-            result = replace(result, tags={"long": "x" * 30_000})
-        else:
-            attempt += 1
-        peer.outcomes.clear()
-        await peer.send(wire.Completions((wire.Completion(delivery.index, attempt, result),)))
-        await wait_until(lambda: bool(peer.outcomes), "it is refused")
-        assert not peer.outcomes[0].accepted
-        assert stored() == [], refusal
-        await limit({})
-        await peer.complete(delivery.index, data=b"ok")
-    await peer.cut()
-    deleted = await place.ask(
-        "DELETE", f"{url}/v1/services/made", headers={"Authorization": ADMIN_TOKEN}
-    )
-    assert deleted[0] == 200
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), 50_000):
-        yield body[start : start + 50_000]
 
 
 async def test_a_watch_without_a_socket_has_the_content(place: Place) -> None:

@@ -251,8 +251,15 @@ async def test_what_counts_as_read(stuck: Stuck) -> None:
     answer = await stuck.api.call("GET", f"/{waited}/result?wait=5s")
     assert answer.body == b"done"
     await wait_until(lambda: _is_read(stuck, waited), "a wait has read its result")
+    has_any = await stuck.api.call("GET", f"/{head}/result", headers={"If-None-Match": "*"})
+    assert has_any.status == 304
     for job_id in (head, part, listed):
         assert not await _is_read(stuck, job_id)
+    # Its tag says that the client has it.
+    tag = (await stuck.api.call("HEAD", f"/{head}/result")).headers["etag"]
+    has_it = await stuck.api.call("GET", f"/{head}/result", headers={"If-None-Match": tag})
+    assert has_it.status == 304
+    await wait_until(lambda: _is_read(stuck, head), "the client says that it has it")
     # A put that waits returns the result.
     answer = await stuck.api.call("POST", "?wait=20s", data=b"x")
     assert answer.body == b"done"
