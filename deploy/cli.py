@@ -53,6 +53,7 @@ COMMANDS = {
     "autoscale": "commands.autoscale:autoscale",
     "render": "commands.render:render",
     "tokens": "commands.tokens:tokens",
+    "webhooks": "commands.webhooks:webhooks",
     "backup": "commands.backup:backup",
     "restore": "commands.restore:restore",
     "up": "commands.up.command:up",

@@ -173,6 +173,9 @@ def replay(
     code: Code = "",
     reason: Reason = "",
     request_id: RequestId = "",
+    webhook: Annotated[
+        str, typer.Option(help="Instead, send again what this webhook could not deliver.")
+    ] = "",
     queue: InQueue = Role.INPUT,
     url: Url = "",
     admin_token: AdminToken = "",
@@ -180,6 +183,15 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Put dead letters back at the tail of their queue, each under its request id."""
+    if webhook:
+        if letter_ids or code or reason or request_id:
+            raise typer.BadParameter("give --webhook alone: it sends everything that failed")
+        path = f"{service_path(service)}/webhooks/{quote(webhook, safe='')}/redeliver"
+        again = open_admin(url, admin_token, data_dir).ask("POST", path)
+        say_json(again) if as_json else note(f"{again['redelivered']} sent again.")
+        if not again["redelivered"]:
+            raise typer.Exit(NOTHING_THERE)
+        return
     chosen = _choice(letter_ids, everything, _filter(queue, code, reason, request_id))
     api = open_admin(url, admin_token, data_dir)
     done = api.ask("POST", _path(service, "replay"), None, **chosen)

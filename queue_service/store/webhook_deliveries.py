@@ -29,8 +29,6 @@ from queue_service.errors import StoreUnavailable
 from queue_service.store.keys import Keys
 from queue_service.store.scripts import Scripts
 
-#: The longest attempt ends well before this, in ms.
-LEASE_MS = 30_000
 #: How many ends one look reads, and how many buckets.
 ENDS_AT_ONCE, BUCKETS_AT_ONCE = 100, 512
 #: The most deliveries that wait in one bucket, and the most ended ones that are kept.
@@ -216,11 +214,11 @@ class WebhookDeliveries:
                 arguments += [one.id, positions[one.bucket], one.bucket, one.to_json()]
         return int(await self._scripts.ask("fan_out", keys, arguments))
 
-    async def claim(self, wanted: Mapping[str, int]) -> "list[Delivery]":
+    async def claim(self, wanted: Mapping[str, int], *, lease_ms: int) -> "list[Delivery]":
         """Take due deliveries under a lease.  wanted: how many of each bucket, at most."""
         keys = [self._deliveries, self._buckets, self._gone]
         keys += [self._due(bucket) for bucket in wanted]
-        arguments: list[Any] = [LEASE_MS]
+        arguments: list[Any] = [lease_ms]
         for bucket, most in wanted.items():
             arguments += [bucket, most]
         reply = await self._scripts.ask("claim_webhooks", keys, arguments)

@@ -13,6 +13,8 @@ from yarl import URL
 
 from queue_service.service.webhooks.address import Address, Allowed, Refused, Resolver
 
+#: A lease is longer than an attempt by this, in seconds.
+LEASE_BEYOND_S = 10.0
 #: How much of a response is read: its body says nothing to us.
 READ_BYTES = 4096
 #: Attempts of one process at once, of all services.
@@ -48,6 +50,8 @@ class Post:
         self.resolver = Resolver(allowed)
         #: Of the schedule of further attempts.
         self.scale = scale
+        #: How long an attempt may take until another process makes it again, in ms.
+        self.lease_ms = round((timeout_s + LEASE_BEYOND_S) * 1000)
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._sending = 0

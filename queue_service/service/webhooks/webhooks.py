@@ -131,7 +131,9 @@ class Webhooks:
             await self._fan_out(looked.ends)
             return 0.0 if len(looked.ends) == ENDS_AT_ONCE else await self._look()
         wanted = self._wanted(looked.buckets)
-        claimed = await self.deliveries.claim(wanted) if wanted else []
+        claimed = (
+            await self.deliveries.claim(wanted, lease_ms=self._post.lease_ms) if wanted else []
+        )
         for delivery in claimed:
             self._begin(delivery)
         if wanted and not claimed:

@@ -173,7 +173,7 @@ local function put_one(position)
             Quotas.note_put(putter, rate_key, now)
         end
         local index = Entries.append(own, lane, fields)
-        if role == 'sink' then
+        if role == 'sink' and next(Rules.webhooks) then
             Outbox.note_result(request_id, tags, index)
         end
         if key then

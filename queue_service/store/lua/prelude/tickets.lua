@@ -138,7 +138,7 @@ local function end_ticket(request_id, state, code, now, kind)
         set_time('keep', request_id, now + ticket.keep_ms)
     end
     maybe_gone[request_id] = true
-    if not ticket.quiet then
+    if not ticket.quiet and (ticket.webhook or Rules.webhooks[state]) then
         Outbox.note(request_id, state, {
             code = code, kind = kind, put_at = ticket.put_at, ended_at = now, webhook = ticket.webhook,
             mark = string.format('%.0f.%d', ticket.put_at, ticket.replays or 0),
@@ -151,7 +151,7 @@ end
 local function fail_ticket(request_id, tags, code, kind, index)
     if role == 'input' and may_have_ticket(tags) then
         end_ticket(request_id, 'failed', code, now_ms(), kind)
-    elseif role == 'input' then
+    elseif role == 'input' and Rules.webhooks.failed then
         Outbox.note_plain(request_id, 'failed', index, code, kind)
     end
 end
