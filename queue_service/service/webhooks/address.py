@@ -27,7 +27,8 @@ Network = IPv4Network | IPv6Network
 MOST_URL = 2048
 #: How long name servers may take, in seconds.
 RESOLVE_S = 5.0
-#: Name servers that hang keep threads busy: these are for webhooks alone.
+#: Name servers that hang keep threads busy: these are for webhooks alone, and names that clients
+#: choose have their own.
 RESOLVER_THREADS = 16
 #: Addresses in which an IPv4 address is embedded: NAT64, and its local-use prefix.
 _NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
@@ -117,20 +118,31 @@ class Resolver:
 
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
-        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="webhook names")
+        self._threads, self._threads_of_requests = (
+            ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix=name)
+            for name in ("webhook names", "names of clients")
+        )
 
     def close(self) -> None:
         """Resolve nothing more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._threads_of_requests):
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    async def addresses(self, url: URL) -> list[Address]:
+    async def addresses(self, url: URL, *, of_requests: bool = False) -> list[Address]:
         """Return the addresses to connect to; raises Refused, or OSError without any.
 
-        A plain http URL only reaches networks that an operator has allowed.
+        A plain http URL only reaches networks that an operator has allowed.  of_requests: a client
+        has chosen it.
         """
         host = url.host or ""
         one = literal(host)
-        found = [one] if one is not None else await self._resolve(host, url.port or 0)
+        found = (
+            [one]
+            if one is not None
+            else await self._resolve(
+                self._threads_of_requests if of_requests else self._threads, host, url.port or 0
+            )
+        )
         if not found:
             raise OSError(f"{host} has no address")
         for address in found:
@@ -143,7 +155,7 @@ class Resolver:
                 raise Refused("an https URL", f"http to {host}, which is a public address")
         return found
 
-    async def _resolve(self, host: str, port: int) -> list[Address]:
+    async def _resolve(self, threads: ThreadPoolExecutor, host: str, port: int) -> list[Address]:
         """Return what name servers say; raises OSError."""
 
         def ask() -> list[Address]:
@@ -153,4 +165,4 @@ class Resolver:
 
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(RESOLVE_S):
-            return await loop.run_in_executor(self._threads, ask)
+            return await loop.run_in_executor(threads, ask)

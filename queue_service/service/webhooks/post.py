@@ -68,7 +68,7 @@ class Post:
         if self._session is not None:
             await self._session.close()
 
-    async def check(self, url: URL) -> None:
+    async def check(self, url: URL, *, of_requests: bool = False) -> None:
         """Raise as the resolver does for a URL to which nothing would be sent.
 
         A host that was fine a moment ago is not looked up again: each attempt does that.
@@ -76,18 +76,24 @@ class Post:
         key, now = (url.scheme, url.host or ""), time.monotonic()
         if self._checked.get(key, -CHECKED_S) + CHECKED_S > now:
             return
-        await self.resolver.addresses(url)
+        await self.resolver.addresses(url, of_requests=of_requests)
         if len(self._checked) >= MOST_CHECKED:
             self._checked.clear()
         self._checked[key] = now
 
-    async def send(self, text: str, body: str, headers: Mapping[str, str]) -> Answer:
-        """Make one attempt; never raises."""
+    async def send(
+        self, text: str, body: str, headers: Mapping[str, str], *, of_requests: bool = False
+    ) -> Answer:
+        """Make one attempt; an error is an answer too.
+
+        of_requests: a client has chosen the URL, and not the owner of the service.
+        """
         self._sending += 1
         try:
             async with asyncio.timeout(self._timeout_s):
                 url = URL(text)
-                return await self._send(url, await self.resolver.addresses(url), body, headers)
+                addresses = await self.resolver.addresses(url, of_requests=of_requests)
+                return await self._send(url, addresses, body, headers)
         except TimeoutError:
             return Answer(error=f"no response within {self._timeout_s:g} s", timed_out=True)
         except Refused as error:
@@ -145,4 +151,6 @@ def _tls() -> ssl.SSLContext:
 
 
 def _said(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:256]
+    text = " ".join(str(error).split()) or type(error).__name__
+    # A receiver may have sent bytes that are no text.
+    return text.encode("ascii", "backslashreplace").decode()[:256]

@@ -51,7 +51,7 @@ def asked_pause_s(status: int, headers: Mapping[str, str], now: datetime) -> flo
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

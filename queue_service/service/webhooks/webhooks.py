@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from queue_service.delivery.doorbell import Doorbell
-from queue_service.errors import StoreError, StoreUnavailable
+from queue_service.errors import ServiceError, StoreError, StoreUnavailable
 from queue_service.process.metrics import Metrics
 from queue_service.service.webhooks.address import Refused, read_url
 from queue_service.service.webhooks.endpoints import Endpoint, Endpoints
@@ -200,12 +200,18 @@ class Webhooks:
 
     async def _deliver(self, delivery: Delivery) -> None:
         """Make one attempt, and write down how it has ended."""
-        settled = await self._attempt(delivery)
         try:
-            await self.deliveries.settle(delivery, settled)
+            settled = await self._attempt(delivery)
+        except Exception as error:
+            # A defect of ours must not repeat the attempt for ever: it counts.
+            log.exception("A webhook of %s was not sent.", self._service)
+            settled = _settled(delivery, Answer(error=type(error).__name__), self._post.scale)
+        try:
             if settled.gone and self.disable is not None:
+                # First: if this process ends in between, the endpoint is disabled all the same.
                 await self.disable(self, delivery.endpoint, "the endpoint answered 410 Gone")
-        except (StoreUnavailable, StoreError) as error:
+            await self.deliveries.settle(delivery, settled)
+        except ServiceError as error:
             # Its lease ends, and it is sent again under the same id.
             log.warning("A webhook of %s will be sent again: %s", self._service, error)
         self._metrics.webhooks.labels(self._service, settled.outcome).inc()
@@ -226,7 +232,8 @@ class Webhooks:
         body = body_of(self._service, delivery, prefix=self._path_prefix)
         secrets = endpoint.secrets(round(now.timestamp() * 1000))
         headers = signed_headers(delivery.event, body, secrets, now=now)
-        answer = await self._post.send(delivery.url or endpoint.url, body, headers)
+        url, of_requests = delivery.url or endpoint.url, bool(delivery.url)
+        answer = await self._post.send(url, body, headers, of_requests=of_requests)
         if answer.timed_out and len(self._slow) < MOST_SLOW:
             self._slow.add(delivery.bucket)
         else:

@@ -35,7 +35,7 @@ async def webhook_of(request: web.Request, service: Service, options: Options) -
             "one",
         )
     try:
-        await desk.post.check(read_url(options.webhook))
+        await desk.post.check(read_url(options.webhook), of_requests=True)
     except Refused as error:
         raise BadParameter("webhook", error.expected, error.came) from None
     except (OSError, TimeoutError, ValueError):

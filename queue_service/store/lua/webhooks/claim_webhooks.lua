@@ -10,6 +10,7 @@
 -- returns  {bucket, id, delivery (JSON)}...
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local GONE_MS = 60000
 local AT_ONCE = 200 -- deliveries to a gone endpoint that one call removes
 local claimed = {}
 
@@ -38,7 +39,10 @@ end
 
 for position = 2, #ARGV, 2 do
     local key, bucket = KEYS[3 + position / 2], ARGV[position]
-    if redis.call('HEXISTS', KEYS[3], bucket) == 1 then
+    -- Other processes know soon that the endpoint is disabled.  The mark ends, so that one that was late
+    -- does no harm to an endpoint that was set up again.
+    local gone_at = redis.call('HGET', KEYS[3], bucket)
+    if gone_at and now - tonumber(gone_at) < GONE_MS then
         remove(key)
     else
         claim(key, bucket, tonumber(ARGV[position + 1]))
