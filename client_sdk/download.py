@@ -29,6 +29,8 @@ from client_sdk.unreachable import failed_connection
 WRITE_BYTES = 1024 * 1024
 #: A sender that is silent for this long, in seconds, is given up.
 SILENCE_S = 60.0
+#: A storage that is not reached after this time, in seconds, is not used.
+STORAGE_CONNECT_S = 5.0
 #: As much of an error response is read, in bytes.
 MOST_ERROR_BYTES = 64 * 1024
 #: The address of a file at another server is followed this often; the token is not sent there.
@@ -39,6 +41,10 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 class NotReady(Exception):
     """The content does not exist yet: the response was 202."""
+
+
+class _StorageFailed(Exception):
+    """The storage to which the service has sent us did not give the content."""
 
 
 class _CannotWrite(Exception):
@@ -65,6 +71,7 @@ class Download:
     wait_s: how long the service may wait before it responds, in seconds.
     confirms: whether to tell the service in the end that all has arrived, if it cannot see that:
     the content came in parts, or from elsewhere.
+    from_storage: ask the service for an address in its storage, and use that if it can be reached.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class Download:
         size_bytes: int | None = None,
         sha256: str = "",
         wait_s: float = 0.0,
+        from_storage: bool = False,
         on_progress: OnProgress | None = None,
         confirms: bool = False,
     ) -> None:
@@ -84,6 +92,8 @@ class Download:
         self._known = size_bytes, sha256
         self._size_bytes, self._sha256 = self._known
         self._wait_s = wait_s
+        self._from_storage = from_storage
+        self._query = "?redirect=true" if from_storage else ""
         self._on_progress = on_progress
         #: The media type of the content, "" if it has none; known after `to`.
         self.content_type = ""
@@ -157,7 +167,15 @@ class Download:
             headers["Range"] = f"bytes={self._got_bytes}-"
             if self._etag:
                 headers["If-Range"] = self._etag
-        session, at, is_elsewhere = self._transport.session, URL(url, encoded=True), False
+        try:
+            await self._get(url + self._query, url, headers)
+        except _StorageFailed:
+            # It may be reachable for the service alone, or be down; the service sends the bytes.
+            self._from_storage, self._query = False, "?redirect=false"
+            await self._once(url)
+
+    async def _get(self, first: str, url: str, headers: dict[str, str]) -> None:
+        session, at, is_elsewhere = self._transport.session, URL(first, encoded=True), False
         try:
             for _ in range(_MOST_REDIRECTS):
                 async with session.get(
@@ -166,7 +184,9 @@ class Download:
                     allow_redirects=False,
                     read_bufsize=WRITE_BYTES,
                     timeout=aiohttp.ClientTimeout(
-                        total=None, sock_connect=30.0, sock_read=SILENCE_S + self._wait_s
+                        total=None,
+                        sock_connect=STORAGE_CONNECT_S if self._goes_on(is_elsewhere) else 30.0,
+                        sock_read=SILENCE_S + self._wait_s,
                     ),
                 ) as response:
                     if response.status in (302, 303, 307, 308) and "Location" in response.headers:
@@ -177,11 +197,19 @@ class Download:
                             # It gets no token.
                             session = self._transport.session_without_token
                         continue
+                    if self._goes_on(is_elsewhere) and response.status not in (200, 206, 416):
+                        raise _StorageFailed
                     await self._receive(response, url)
                     return
             raise errors.BadMessage("the response redirects too often", url=url)
         except (aiohttp.ClientError, OSError) as error:
+            if self._goes_on(is_elsewhere):
+                raise _StorageFailed from error
             raise failed_connection(error, "no data in time", url=url) from error
+
+    def _goes_on(self, is_elsewhere: bool) -> bool:
+        """Say whether a failure there is no failure: the service has the bytes too."""
+        return is_elsewhere and self._from_storage
 
     async def _receive(self, response: aiohttp.ClientResponse, url: str) -> None:
         match response.status:

@@ -213,6 +213,7 @@ async def _download(store: FileStore, ref: FileRef, folder: Path, got: dict[str,
         f"{store.path}/{quote(ref.id, safe='')}/content",
         size_bytes=ref.size_bytes,
         sha256=ref.sha256,
+        from_storage=True,
         on_progress=lambda done, _: got.__setitem__(ref.id, done),
     )
     await download.to(folder / _name_of(ref))
