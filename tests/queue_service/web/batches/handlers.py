@@ -36,6 +36,12 @@ class Obedient:
         return {"text": text, "usage": usage}
 
 
+class Patient(Obedient):
+    """Does the same with many at once, so that one that waits keeps no other back."""
+
+    concurrency = 64
+
+
 class Typed:
     """Declares its inputs, so that the service checks them."""
 

@@ -151,9 +151,9 @@ async def test_a_batch_that_is_canceled_after_a_kill_leaves_no_job(
 ) -> None:
     """The jobs that the killed process has submitted end, and what is done keeps its answer."""
     going = tmp_path / "going"
-    worker = "handler:tests.queue_service.web.batches.handlers:Obedient"
-    await start_worker(two[1].url, engine=worker)
-    wanted = [*lines(20), *(line(f"held-{n}", f"wait {going}") for n in range(300))]
+    worker = "handler:tests.queue_service.web.batches.handlers:Patient"
+    await start_worker(two[1].url, engine=worker, window=64)
+    wanted = [*lines(20), *(line(f"held-{n}", f"wait {going}") for n in range(40))]
     async with batches_of(two[0].url) as batches:
         made = await batches.submit(wanted)
         await _reach(batches, made, 20)
