@@ -1,25 +1,44 @@
 """The browser of the chat page's tests, and a page that is open at a service."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.conftest import StartService, StartWorker
-from tests.queue_service.web.chat.conftest import (  # noqa: F401 (fixtures)
+from tests.queue_service.web.chat.conftest import (
     PATIENCE_S,
     SCREENSHOTS,
-    browser,
-    browser_elsewhere,
-    context,
+    launch,
+    watched_context,
 )
 from tests.running import TOKEN, QueueServiceProcess
 from tests.waiting import wait_until
 
 HANDLERS = "handler:tests.queue_service.web.try_page.handlers"
 OpenPage = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright, launch(playwright) as browser:
+        yield browser
+
+
+@pytest.fixture
+async def browser_elsewhere() -> AsyncIterator[Browser]:
+    """A browser for which every name under `.example` is this machine."""
+    rules = "--host-resolver-rules=MAP *.example 127.0.0.1"
+    async with async_playwright() as playwright, launch(playwright, rules) as browser:
+        yield browser
+
+
+@pytest.fixture
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    async with watched_context(browser) as context:
+        yield context
 
 
 @pytest.fixture
@@ -34,7 +53,7 @@ async def keeping(start_service: StartService, tmp_path: Path) -> QueueServicePr
 def open_page(
     keeping: QueueServiceProcess,
     start_worker: StartWorker,
-    context: BrowserContext,  # noqa: F811
+    context: BrowserContext,
 ) -> OpenPage:
     """Open the page of the service, whose worker runs one of the handlers."""
 
