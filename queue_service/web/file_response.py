@@ -69,10 +69,11 @@ async def content_response(
     if content.path is not None:
         return web.FileResponse(content.path, headers=headers)
     if may_redirect and (address := await _address_for(request, content)) is not None:
-        digest = {name: headers[name] for name in ("Repr-Digest",) if name in headers}
+        # The client checks the content with the one, and says with the other that it has it.
+        kept = {name: headers[name] for name in ("Repr-Digest", "ETag") if name in headers}
         # Another client must not find an address that was made for this one, and that expires.
         return web.Response(
-            status=307, headers={"Location": address, "Cache-Control": "no-store", **digest}
+            status=307, headers={"Location": address, "Cache-Control": "no-store", **kept}
         )
     response = RangeOfContent(content, headers)
     # Here, where an error before the first byte still becomes a response.

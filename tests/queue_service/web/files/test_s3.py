@@ -11,9 +11,11 @@ import aiohttp
 import pytest
 
 from client_sdk.wire import names
+from client_sdk.wire import worker as wire
 from queue_service.store.s3_contents import S3Address, S3Contents
 from queue_service.store.s3_uploads import Keys
 from tests.conftest import Serve, StartService
+from tests.promises.peer import Peer
 from tests.running import TOKEN
 from tests.s3_server import Bucket
 from tests.waiting import wait_until
@@ -130,6 +132,27 @@ async def test_a_redirect_to_the_storage_is_given_to_those_who_ask(place: Place)
         assert answer.headers["Content-Disposition"] == "attachment"
     assert (await place.ask("HEAD", path, **asked))[0] == 200, "it is signed for one method"
     assert (await place.ask("GET", path, params={"redirect": "maybe"}))[0] == 400
+
+
+async def test_a_large_result_comes_from_the_storage_and_its_tag_from_the_service(
+    place: Place,
+) -> None:
+    assert (await place.ask("PUT", "/v1/services/svc/jobs/one", b"x"))[0] == 202
+    peer = Peer(place.session, 1)
+    await peer.connect(place.url)
+    await wait_until(lambda: bool(peer.held), "the worker has the job")
+    (delivery,) = peer.held.values()
+    done = wire.Completion(delivery.index, delivery.attempt, wire.Result(LARGE, {}))
+    await peer.send(wire.Completions((done,)))
+    await wait_until(lambda: bool(peer.outcomes), "the result is stored")
+    peer.held.clear()
+    await peer.cut()
+    path, asked = "/v1/services/svc/jobs/one/result", {"redirect": "true"}
+    status, _, sent = await place.ask("GET", path, params=asked, allow_redirects=False)
+    assert status == 307
+    assert "Repr-Digest" in sent
+    assert (await place.ask("GET", path, headers={"If-None-Match": sent["ETag"]}))[0] == 304
+    assert (await place.ask("GET", path))[1] == LARGE
 
 
 async def test_the_operator_decides_whether_there_are_redirects(
