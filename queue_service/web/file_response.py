@@ -69,12 +69,11 @@ async def content_response(
     if content.path is not None:
         return web.FileResponse(content.path, headers=headers)
     if may_redirect and (address := await _address_for(request, content)) is not None:
-        # The client checks the content with the one, and says with the other that it has it.
-        kept = {name: headers[name] for name in ("Repr-Digest", "ETag") if name in headers}
         # Another client must not find an address that was made for this one, and that expires.
-        return web.Response(
-            status=307, headers={"Location": address, "Cache-Control": "no-store", **kept}
-        )
+        sent = {"Location": address, "Cache-Control": "no-store"}
+        # The client checks the content with the one, and says with the other that it has it.
+        sent |= {name: text for name, text in headers.items() if name in ("Repr-Digest", "ETag")}
+        return web.Response(status=307, headers=sent)
     response = RangeOfContent(content, headers)
     # Here, where an error before the first byte still becomes a response.
     await response.prepare(request)

@@ -39,7 +39,7 @@ class Api:
     asked: list[str] = field(default_factory=list)
 
     async def ask(
-        self, method: str, path: str, body: Any = None, *, at: int = 0, **headers: str
+        self, method: str, path: str, body: Any = None, *, at: Any = 0, **headers: Any
     ) -> aiohttp.ClientResponse:
         body = io.BytesIO(body) if isinstance(body, bytes) else body
         named = {name.replace("_", "-"): text for name, text in headers.items()}
