@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 async def test_a_process_that_is_killed_before_it_notes_the_answer_leaves_the_message_to_another(
     start_service: StartService, session: aiohttp.ClientSession, receiver: Receiver
 ) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "webhook_networks": LOCAL,
         "webhook_schedule_scale": SCALE,
         "webhook_timeout_s": 1.0,
