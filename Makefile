@@ -52,7 +52,7 @@ test: $(VENV)/dev.stamp $(VENV)/model.stamp $(VENV)/moto.stamp
 test-cpu: $(VENV)/dev.stamp $(VENV)/model.stamp
 	$(BIN)/python -m pytest -p tests.cpu_times -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-## s3-server: moto's server for the tests of files in S3, in an environment of its own
+## s3-server: moto's server for the tests of files in S3, in a separate environment
 .PHONY: s3-server
 s3-server: $(VENV)/moto.stamp
 
@@ -188,7 +188,7 @@ $(VENV)/dev.stamp: $(VENV)/venv.stamp pyproject.toml constraints.txt
 	@$(PIP) -e '.[dev]'
 	@touch $@
 
-# In an environment of its own: botocore, which moto needs, wants an older python-dateutil.
+# In a separate environment: botocore, which moto needs, requires an older python-dateutil.
 $(VENV)/moto.stamp: $(VENV)/venv.stamp tests/s3_server_constraints.txt
 	@echo "penstock: installing moto's server, for the tests of files in S3"
 	@$(BIN)/python -m venv $(VENV)/moto

@@ -13,7 +13,7 @@ from client_sdk.wire.errors import WireError
 
 #: The batches of one page of a list, which is the most.
 PAGE = 100
-#: The states in which a batch stays.
+#: The final states of a batch.
 FINAL = frozenset({"completed", "failed", "expired", "cancelled"})
 #: One request: its fields, or its line of JSON.
 BatchLine = Mapping[str, Any] | str | bytes
@@ -63,7 +63,7 @@ class BatchPage:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What one line has come to.
+    """The result of one line.
 
     status: of the response; None if the line did not run.  body: the response, or the error of a
     request that failed.  error: why it did not run, None if it did.  data: all fields of the line.
@@ -110,7 +110,7 @@ def cancel(batch_id: str) -> Call[BatchInfo]:
 
 
 def lines_path(batch_id: str, *, of_errors: bool) -> str:
-    """Return the path of what the lines have come to."""
+    """Return the path of the results."""
     return f"{names.BATCHES_PATH}{_path(batch_id)}/{'errors' if of_errors else 'output'}"
 
 

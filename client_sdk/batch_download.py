@@ -1,7 +1,7 @@
-"""Downloads the results of a batch to a file, which only ever has whole lines.
+"""Downloads the results of a batch to a file, which always has whole lines.
 
-What has arrived is beside the target, until everything has.  An interrupted download goes on there,
-and a download of a batch that ran goes on with the target.
+A download arrives beside the target, and gets its name when complete.  An interrupted one resumes
+there, and a download of a batch that was running continues the target.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def is_result_of(batch_id: str, path: Path, *, of_errors: bool) -> bool:
 
 @contextmanager
 def _opened(part: Path) -> Iterator[IO[bytes]]:
-    """Open what an earlier download has left, or a new file; raises BadParameter if one goes on."""
+    """Open the part of an earlier download, or a new one; raises BadParameter if one is running."""
     while True:
         with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0) as file:
             _lock(file, part)
@@ -69,13 +69,13 @@ def _lock(file: IO[bytes], part: Path) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise errors.BadParameter(f"another download writes {part} now") from None
+            raise errors.BadParameter(f"another download is writing {part}") from None
 
 
 def _kept_bytes(file: IO[bytes], target: Path, batch_id: str, of_errors: bool) -> int:
     """Return how much of the results is already here, and cut off what is torn or of another batch.
 
-    An interrupted download has left it in `file`; otherwise it is what `target` has from before.
+    These are in `file` after an interrupted download, otherwise in `target`.
     """
     if not file.seek(0, os.SEEK_END) and target.exists():
         with target.open("rb") as old:

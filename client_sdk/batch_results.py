@@ -1,6 +1,6 @@
-"""Reads what the lines of a batch have come to: whole lines, resumed after a broken connection.
+"""Reads the results of a batch: whole lines, resumed after a broken connection.
 
-A batch only appends to its results, so a reader goes on at any byte, also while the batch runs.
+A batch only appends to its results, so a reader can resume at any byte, also while the batch runs.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class ResultReader:
         self._path = batch_calls.lines_path(batch_id, of_errors=of_errors)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """Yield what there is now, some whole lines at a time; a second call goes on from there."""
+        """Yield the results so far, some whole lines at a time; a second call continues there."""
         transport, backoff = self._transport, self._transport.retry.backoff()
         while True:
             replica, before = transport.replicas.current, self.offset
@@ -54,7 +54,7 @@ class ResultReader:
             await asyncio.sleep(backoff.next_delay_s())
 
     async def _once(self, url: str) -> AsyncGenerator[bytes, None]:
-        # A proxy that compresses would change what a range is.
+        # With compression by a proxy, a range would mean other bytes.
         headers = {"Accept-Encoding": "identity"}
         if self.offset:
             headers["Range"] = f"bytes={self.offset}-"

@@ -20,11 +20,11 @@ from client_sdk.content import AnyPath, OnProgress
 from client_sdk.files import AsyncFiles
 from client_sdk.transport import Transport
 
-#: What a batch asks for unless you say otherwise.
+#: The defaults of a batch.
 ENDPOINT = "/v1/chat/completions"
 #: The first and the longest pause between two looks at a batch, in seconds.
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.2, 5.0
-#: The name and the purpose of a file that is made of lines.
+#: The name and the purpose of the file that lines are uploaded as.
 _FILENAME, _PURPOSE, _TYPE = "requests.jsonl", "batch", "application/jsonl"
 
 
@@ -79,7 +79,7 @@ class AsyncBatches:
         try:
             return await self._transport.send("", batch_calls.create(wanted), under="batches")
         except errors.AnswerLost:
-            # A batch that was made after all reads the file.
+            # The batch may have been made, and then reads the file.
             raise
         except errors.QueueError:
             if sent_id:
@@ -116,14 +116,14 @@ class AsyncBatches:
         on_progress: Callable[[BatchInfo], None] | None = None,
         on_wait: Callable[[errors.QueueError], None] | None = None,
     ) -> BatchInfo:
-        """Wait until a batch has ended, in whatever status, and return its description.
+        """Wait until a batch has ended, with any status, and return its description.
 
         timeout_s: how long to wait; None means no limit.
         patience_s: how long to keep trying while the service is unreachable.
         on_progress: called with each description, a few times a minute.
         on_wait: called with each error that is waited out.
 
-        Raises NotInTime; the batch goes on.  Raises NotFound.
+        Raises NotInTime, and the batch continues; raises NotFound.
         """
         loop = asyncio.get_running_loop()
         begun = answered_at = loop.time()
@@ -152,7 +152,7 @@ class AsyncBatches:
     async def results(
         self, batch_id: str, *, follow: bool = False
     ) -> AsyncGenerator[BatchResult, None]:
-        """Yield what the lines have come to, in the order in which they ended.
+        """Yield the results of the lines, in the order in which they ended.
 
         While the batch runs, these are the results so far; follow: yield the others as they come,
         until the batch ends.  Answers and errors are two files, so their order is not kept.
@@ -190,9 +190,9 @@ class AsyncBatches:
         errors: the errors of the lines that failed instead.
         on_progress: called with the bytes so far and in total.
 
-        A file of this batch that exists there is continued, any other one is replaced.  It only
-        ever has whole lines: what has arrived is beside it, as `.NAME.part`, until everything has.
-        After an interruption the next call goes on from there.
+        A file of this batch that exists there is continued, any other one is replaced.  It always
+        has whole lines: a download arrives beside it, in `.NAME.part`, where the next call resumes
+        it after an interruption.
 
         Raises NotFound, and the OSError of a file that cannot be written.
         """

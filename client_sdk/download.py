@@ -44,7 +44,7 @@ class NotReady(Exception):
 
 
 class _StorageFailed(Exception):
-    """The storage to which the service has sent us did not give the content."""
+    """The storage did not send the content, after a redirect from the service."""
 
 
 class _CannotWrite(Exception):
@@ -170,7 +170,7 @@ class Download:
         try:
             await self._get(url + self._query, url, headers)
         except _StorageFailed:
-            # It may be reachable for the service alone, or be down; the service sends the bytes.
+            # Perhaps only the service can reach it, or it is down: the service sends the bytes.
             self._from_storage, self._query = False, "?redirect=false"
             await self._once(url)
 
@@ -208,7 +208,7 @@ class Download:
             raise failed_connection(error, "no data in time", url=url) from error
 
     def _goes_on(self, is_elsewhere: bool) -> bool:
-        """Say whether a failure there is no failure: the service has the bytes too."""
+        """Say whether to fall back to the service, which has the bytes too."""
         return is_elsewhere and self._from_storage
 
     async def _receive(self, response: aiohttp.ClientResponse, url: str) -> None:

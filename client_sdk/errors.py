@@ -280,7 +280,7 @@ class StoreUnavailable(Unavailable):
 
 
 class FilesUnavailable(StoreUnavailable):
-    """The service is running, but cannot reach its storage of files."""
+    """The service is running, but cannot reach its file storage."""
 
     code = Code.FILES_UNAVAILABLE
 

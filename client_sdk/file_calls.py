@@ -66,7 +66,7 @@ def upload(
 def begin(
     about: Mapping[str, str], *, size_bytes: int, expires_in_s: int | None
 ) -> Call[tuple[str, int]]:
-    """Begin an upload that can be interrupted; the result is its id, and how much is there."""
+    """Begin an upload that can be interrupted; the result is its id, and how much has arrived."""
     fields = dict(about)
     if expires_in_s is not None:
         fields["expires_after[seconds]"] = str(expires_in_s)
@@ -81,7 +81,7 @@ def begin(
 
 
 def append(file_id: str, content: Content, *, offset: int) -> Call[None]:
-    """Send the content from this byte on.  What was sent in part must be asked for."""
+    """Send the content from this byte on.  After an interruption, first ask for the offset."""
     return Call(
         "upload",
         "PATCH",

@@ -223,7 +223,7 @@ class AsyncJobs:
         """Write an artifact to the file `to`, in pieces, and return that path.
 
         The file gets its name when it is complete; one that exists there is replaced.  `name` may
-        come from a handler: do not use it as a path without a look.  Raises NotFound.
+        come from a handler: check it before you use it as a path.  Raises NotFound.
         """
         target = job_calls.artifact_path(self._transport.jobs_path, job_id, name)
         return await Download(self._transport, target).to(Path(to))

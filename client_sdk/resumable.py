@@ -1,4 +1,4 @@
-"""Uploads a large file so that a broken connection costs little: it goes on where it ended.
+"""Uploads a large file, and resumes after a broken connection.
 
 The SHA-256 is computed first.  If you have stored that content already, nothing is sent; if an
 earlier upload of it was interrupted, also in another process, this one continues it.
@@ -25,7 +25,7 @@ PART_BYTES = 512 * 1024 * 1024
 
 
 class NotSupported(Exception):
-    """The service is an older one, without uploads that can be interrupted."""
+    """The service is older, and cannot resume uploads."""
 
 
 class ResumableUpload:
@@ -96,7 +96,7 @@ class ResumableUpload:
 
 
 class _Part:
-    """The next bytes of an open file, as a file of its own."""
+    """The next bytes of an open file, as a separate file."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
@@ -132,7 +132,7 @@ async def _opened(path: Path | BinaryIO) -> AsyncIterator[BinaryIO]:
 
 
 def _look(file: BinaryIO, start: int) -> tuple[int, str]:
-    """Return the size and the SHA-256 of what follows."""
+    """Return the size and the SHA-256 of the rest of a file."""
     file.seek(start)
     digest, size = hashlib.sha256(), 0
     while piece := file.read(1024 * 1024):

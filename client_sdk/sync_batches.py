@@ -62,7 +62,7 @@ class Batches:
         on_progress: Callable[[BatchInfo], None] | None = None,
         on_wait: Callable[[QueueError], None] | None = None,
     ) -> BatchInfo:
-        """Wait until a batch has ended, in whatever status, and return its description."""
+        """Wait until a batch has ended, with any status, and return its description."""
         return self._thread.run(
             lambda client: client.batches.wait(
                 batch_id,
@@ -74,7 +74,7 @@ class Batches:
         )
 
     def results(self, batch_id: str, *, follow: bool = False) -> Iterator[BatchResult]:
-        """Yield what the lines have come to, in the order in which they ended."""
+        """Yield the results of the lines, in the order in which they ended."""
         return self._thread.iterate(lambda client: client.batches.results(batch_id, follow=follow))
 
     def download(

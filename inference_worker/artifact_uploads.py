@@ -1,4 +1,4 @@
-"""Uploads the artifacts of a job while the job goes on."""
+"""Uploads the artifacts of a job while it runs."""
 
 import asyncio
 from collections import deque

@@ -1,4 +1,4 @@
-"""Uploads what a job has made, and waits for room on a full disk: a large result, and artifacts."""
+"""Uploads the large result and the artifacts of a job, and waits for room on a full disk."""
 
 import asyncio
 import io

@@ -25,7 +25,7 @@ QUOTAS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class UnreadResults:
-    """Results that nobody has read, and that leave no room for another one.
+    """Unread results that leave no room for another one.
 
     sentence: says so.  count: as far as the client may know.  next_ms: until the next of them
     expires; None is never.

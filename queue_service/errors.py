@@ -51,7 +51,7 @@ class ServiceError(Exception):
     """An error that a client sees: a code, a sentence, and fields."""
 
     code = Code.INTERNAL
-    #: Results that nobody has read, if a queue or an owner's share is full because of them.
+    #: Unread results, if a queue or an owner's share is full because of them.
     results: UnreadResults | None = None
 
 

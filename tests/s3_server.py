@@ -1,7 +1,7 @@
 """S3-compatible storage for tests: moto's server in a process, and a proxy before it that fails.
 
-botocore, which moto needs, wants an older python-dateutil than constraints.txt has, so moto is in
-an environment of its own: `make s3-server`.  Tests that need it skip where it is not.
+botocore, which moto needs, requires an older python-dateutil than constraints.txt has, so moto is
+in a separate environment: `make s3-server`.  Tests that need it skip without it.
 """
 
 import asyncio

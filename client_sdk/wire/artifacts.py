@@ -1,4 +1,4 @@
-"""Artifacts: the files that a running job adds beside its result.  Their names and bounds."""
+"""Names and limits of artifacts: the files that a running job adds beside its result."""
 
 import json
 import unicodedata
@@ -23,7 +23,7 @@ class Added:
 
 
 def why_bad_name(name: object) -> str:
-    """Return why this is no name of an artifact; "" if it is one.
+    """Return why this name is not valid for an artifact; "" if it is.
 
     A name is one segment of a path, because clients write artifacts to files and fetch them by URL.
     """

@@ -1,8 +1,8 @@
 """The paths of OpenAI's media APIs, and which fields of their requests reach a handler.  Pure.
 
 A field that the handler does not declare is left out only if that changes nothing: the queue
-service does what the field asks for, or its value is what happens anyway.  Every other one stays,
-and is refused as an unknown input, so that no parameter is ignored silently.
+service does what the field asks for, or its value is the default behaviour.  Every other one
+stays, and is refused as an unknown input, so that no parameter is ignored silently.
 """
 
 from collections.abc import Collection, Mapping
@@ -45,7 +45,7 @@ FORM = "multipart/form-data"
 PICTURE_FORMATS = ("b64_json", "url")
 TEXT_FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 SOUND_FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
-#: Of these, the ones that it makes of a WAV file.
+#: Of these, the ones that it makes from a WAV file.
 WAVE_FORMATS = ("wav", "pcm")
 
 #: Fields that are numbers; a form has only texts.
@@ -53,7 +53,7 @@ WHOLE_NUMBERS = ("n", "output_compression", "partial_images")
 NUMBERS = ("temperature", "speed")
 FLAGS = ("stream",)
 
-#: Values that ask for what happens anyway.
+#: Values that ask for the default behaviour.
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "n": (1,),
     "size": ("auto",),

@@ -1,4 +1,4 @@
-"""How errors about JSON name a place and show a value; the same in the worker and the service."""
+"""How errors about JSON name a place and show a value, in workers and in the service."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -29,7 +29,11 @@ def artifacts(
     all_of_them: Annotated[bool, typer.Option("--all", help="Download all.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The folder, or for one the new file; default: here."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The folder, or the new file if you download only one; default: here.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
     url: Url = "",
@@ -70,7 +74,7 @@ def _targets(wanted: list[str], output: Path | None, *, force: bool) -> list[tup
     is_file = output is not None and len(wanted) == 1 and not output.is_dir()
     targets = []
     for name in wanted:
-        # The service has checked the names that handlers gave; another server may not have.
+        # This service checks the names from handlers; another server may not.
         if why := why_bad_name(name):
             raise typer.BadParameter(why)
         target = output if is_file and output else (output or Path()) / name

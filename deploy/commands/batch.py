@@ -1,8 +1,8 @@
 """`penstock batch submit`, `status`, `list`, `cancel` and `get`: many requests at once.
 
-Exit codes: 0 done; 1 refused, or a batch that `--wait` has waited for did not succeed as a whole;
-2 the command line or a line of the file is wrong; 3 not in time; 4 no queue service answered, or
-none runs here; 130 Ctrl-C.
+Exit codes: 0 done; 1 refused, or with `--wait`, a line was not answered; 2 the command line or a
+line of the file is wrong; 3 not in time; 4 no queue service answered, or none runs here; 130
+Ctrl-C.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ batch = typer.Typer(
 )
 
 Service = Annotated[
-    str, typer.Option(help="Of local mode: the service whose token is used; default: the first.")
+    str, typer.Option(help="In local mode: use the token of this service; default: the first.")
 ]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The batch's id, as `list` shows it.")]
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for the end; Ctrl-C leaves the batch running.")
 ]
 Timeout = Annotated[
-    float | None, typer.Option(min=0, help="With --wait: seconds to wait; by default, for ever.")
+    float | None, typer.Option(min=0, help="With --wait: seconds to wait; by default, no limit.")
 ]
 
 
@@ -60,7 +60,7 @@ def submit(
         "/v1/chat/completions"
     ),
     window: Annotated[
-        str, typer.Option(help="How long it may take, from 1s to 30d; the rest expires.")
+        str, typer.Option(help="How long it may take, from 1s to 30d; then the rest expires.")
     ] = "24h",
     metadata: Annotated[
         list[str] | None, typer.Option(help="A text of your own, as key=value; repeatable.")
@@ -118,7 +118,7 @@ def status(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a batch is."""
+    """Show the progress of a batch."""
 
     async def verb() -> None:
         async with open_client(service, url, token, data_dir) as client:
@@ -182,7 +182,7 @@ def cancel(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a batch; what is done stays."""
+    """Cancel a batch; its answers so far stay."""
 
     async def verb() -> None:
         async with open_client(service, url, token, data_dir) as client:
@@ -208,20 +208,20 @@ def get(
         ),
     ] = None,
     errors: Annotated[
-        bool, typer.Option("--errors", help="The errors of lines that failed instead.")
+        bool, typer.Option("--errors", help="Download the errors of failed lines instead.")
     ] = False,
     follow: Annotated[
-        bool, typer.Option("--follow", help="With -o -: go on until the batch ends.")
+        bool, typer.Option("--follow", help="With -o -: continue until the batch ends.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a file that has something else.")
+        bool, typer.Option("--force", help="Replace a file with other content.")
     ] = False,
     service: Service = "",
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,
 ) -> None:
-    """Download the results so far, also while the batch runs; the same command again goes on."""
+    """Download the results so far, also while the batch runs; run it again to resume."""
     is_printed = str(output) == "-"
     if follow and not is_printed:
         raise typer.BadParameter("--follow needs -o -")
@@ -252,7 +252,7 @@ async def _download(
     found = await client.batches.get(batch_id)
     target = output or Path(f"{found.id}{'.errors' if errors else ''}.jsonl")
     if not force and target.exists() and not is_result_of(found.id, target, of_errors=errors):
-        raise typer.BadParameter(f"{target} has something else; --force replaces it")
+        raise typer.BadParameter(f"{target} has other content; --force replaces it")
     try:
         with shown_transfer(target.name) as on_progress:
             await client.batches.download(found.id, target, errors=errors, on_progress=on_progress)
@@ -298,7 +298,7 @@ def _interruptible(sentence: str) -> Iterator[None]:
 
 
 def _exit_with(found: BatchInfo, *, is_shown: bool) -> None:
-    """Exit with an error if a batch has not succeeded as a whole.
+    """Exit with an error unless every line of a batch was answered.
 
     is_shown: whether standard output says how it has ended; otherwise, say it.
     """

@@ -174,7 +174,7 @@ def replay(
     reason: Reason = "",
     request_id: RequestId = "",
     webhook: Annotated[
-        str, typer.Option(help="Instead, send again what this webhook could not deliver.")
+        str, typer.Option(help="Send again what this webhook could not deliver, instead.")
     ] = "",
     queue: InQueue = Role.INPUT,
     url: Url = "",

@@ -25,7 +25,7 @@ files = typer.Typer(
 )
 
 Service = Annotated[
-    str, typer.Option(help="Of local mode: the service whose token is used; default: the first.")
+    str, typer.Option(help="In local mode: use the token of this service; default: the first.")
 ]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The file's id, as `ls` shows it.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, as `ls` shows them.")]

@@ -1,4 +1,4 @@
-"""Files with one JSON value per line, and the ids of their jobs, as `map` and `batch` have them.
+"""Files with one JSON value per line, and the ids of their jobs, for `map` and `batch`.
 
 A file is read from end to end before anything is sent, so that a mistake in its last line costs
 nothing.  Only one line is in memory at a time.

@@ -1,6 +1,6 @@
 """`penstock webhooks put`, `ls`, `rotate`, `rm`, `deliveries` and `redeliver`.
 
-Exit codes: 0 done; 1 refused; 2 the command line is wrong; 3 there was nothing; 4 no queue service
+Exit codes: 0 done; 1 refused; 2 the command line is wrong; 3 nothing found; 4 no queue service
 answered, or none runs here.
 """
 
@@ -17,9 +17,7 @@ from deploy.commands.session import open_admin
 from deploy.exit_codes import NOTHING_THERE
 from deploy.local.data_dir import DEFAULT_PATH
 
-webhooks = typer.Typer(
-    help="Webhooks: your server learns that a job has ended.", no_args_is_help=True
-)
+webhooks = typer.Typer(help="Notify your server when a job ends.", no_args_is_help=True)
 
 Name = Annotated[
     str, typer.Argument(help="The endpoint's name; `jobs` is for the webhooks of single jobs.")
@@ -42,7 +40,7 @@ def put(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Set an endpoint up, or change it; print the secret of a new one."""
+    """Set up an endpoint, or change it; print the secret of a new one."""
     wish: dict[str, Any] = {"url": endpoint, "enabled": not disable}
     if event:
         wish["events"] = event
@@ -80,7 +78,7 @@ def rotate(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new secret and print it; for a day the one before signs too."""
+    """Make a new secret and print it; for a day the old one also signs."""
     made = open_admin(url, admin_token, data_dir).ask("POST", _path(service, name, "rotate"))
     _say_secret(made, as_json=as_json)
 
@@ -95,8 +93,8 @@ def rm(
     admin_token: AdminToken = "",
     data_dir: Data = DEFAULT_PATH,
 ) -> None:
-    """Delete an endpoint, with what waits for it."""
-    confirm(f"delete the webhook {name} of {service}, with what waits for it", yes=yes)
+    """Delete an endpoint, with its waiting messages."""
+    confirm(f"delete the webhook {name} of {service}, with its waiting messages", yes=yes)
     open_admin(url, admin_token, data_dir).ask("DELETE", _path(service, name))
 
 
@@ -112,7 +110,7 @@ def deliveries(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJson = False,
 ) -> None:
-    """List what was sent to an endpoint, and what waits."""
+    """List messages to an endpoint: waiting, failed and delivered."""
     query = {"limit": str(limit)} | ({"state": state} if state else {})
     api = open_admin(url, admin_token, data_dir)
     page = api.ask("GET", _path(service, name, "deliveries"), None, **query)

@@ -2,7 +2,7 @@
 
     python -m examples.media.tiny_models FOLDER
 
-They answer nonsense at once.  For real answers name a model on the Hugging Face hub instead.
+Their answers are noise.  For real answers name a model on the Hugging Face hub instead.
 """
 
 import json
@@ -46,7 +46,7 @@ def save_image_classifier(folder: Path) -> None:
 
 def save_diffusion(folder: Path) -> None:
     """Save a Stable Diffusion for pictures of 32 by 32 pixels."""
-    # An extra of its own.
+    # In the extra `diffusers`.
     from diffusers import (  # noqa: PLC0415
         AutoencoderKL,
         DDIMScheduler,

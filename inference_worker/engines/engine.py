@@ -296,7 +296,7 @@ class Context:
         service that keeps no artifacts drops them, and the worker logs why.
         """
         if self._add_artifact is None:
-            raise RuntimeError("there are no artifacts without a job of a worker")
+            raise RuntimeError("artifacts need a job of a worker")
         self._add_artifact(name, content, content_type)
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from inference_worker.engines.engine import Failed, Finished, Job, Progress
 from inference_worker.engines.job_content import DiskFull, settled
 
-#: The disk is tried again this often, in seconds: others write to it, and free it, too.
+#: The disk is tried again this often, in seconds: other programs use and free it too.
 TRY_EVERY_S = 2.0
 
 log = logging.getLogger(__name__)

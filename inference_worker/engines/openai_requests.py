@@ -37,7 +37,7 @@ def refuse_vectors(path: str) -> None:
 def _made_by(path: str) -> str:
     if path in TEXT:
         return "text"
-    return "embeddings" if path in VECTORS else "pictures, sounds or films, and reads none"
+    return "embeddings" if path in VECTORS else "pictures, sounds or videos, and reads none"
 
 
 @dataclass(frozen=True, slots=True)

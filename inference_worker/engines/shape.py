@@ -51,7 +51,7 @@ def _joined(pieces: Pieces) -> Finished | Failed:
     return Finished(pieces.joined())
 
 
-#: The most characters of what a handler says of itself.
+#: The most characters of a handler's description.
 MOST_ABOUT = 500
 
 

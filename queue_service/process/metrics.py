@@ -68,7 +68,7 @@ def _wrong_tokens(registry: CollectorRegistry) -> Counter:
 
 
 def _webhooks(registry: CollectorRegistry) -> Counter:
-    text = "Attempts to send a webhook, by how they ended; `dropped` had no place to wait."
+    text = "Attempts to send a webhook, by outcome; `dropped`: too many were waiting."
     return Counter("penstock_webhooks", text, ("service", "outcome"), registry=registry)
 
 
@@ -115,9 +115,9 @@ class Metrics:
         }
         self.length = gauge("length", "Entries that are stored.")
         self.full = gauge(
-            "full", "1 while the queue takes nothing more, or unread results fill the sink, else 0."
+            "full", "1 while the queue accepts nothing, or unread results fill the sink, else 0."
         )
-        self.bytes = gauge("bytes", "Bytes that the entries take in Redis, by its estimate.")
+        self.bytes = gauge("bytes", "Bytes that the entries take in Redis, as Redis estimates.")
         self.file_bytes = gauge("file_bytes", "Bytes that the entries have in files.")
         self.read = gauge("read", "Results that were read, and stay until the sink needs room.")
         self.read_dropped = gauge(

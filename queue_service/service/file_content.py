@@ -1,4 +1,4 @@
-"""A complete content, in the folder or in S3, as those see it who read it."""
+"""Reads a complete content from the folder or from S3."""
 
 import asyncio
 import logging
@@ -60,7 +60,7 @@ class StoredContent:
         return b"".join([piece async for piece in self.pieces(0, most_bytes)])
 
     async def whole(self) -> bytes:
-        """Return all bytes, of which the caller knows that they fit into memory."""
+        """Return all bytes; the caller must know that they fit into memory."""
         return b"".join([piece async for piece in self.pieces()])
 
     async def copy_to(self, path: Path) -> None:

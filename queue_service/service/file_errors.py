@@ -73,7 +73,7 @@ class FilesFull(ServiceError):
 
 
 class WrongOffset(ServiceError):
-    """A part of a file does not begin where the last one has ended."""
+    """A part of a file does not begin where the previous one ended."""
 
     code = Code.CONFLICT
 
@@ -104,5 +104,5 @@ class NoFileStore(ServiceError):
     def __init__(self) -> None:
         super().__init__(
             "this service keeps no files; set PENSTOCK_FILES_DIR of the queue service to a folder "
-            "that all its replicas share"
+            "that all its replicas share, or PENSTOCK_FILES_URL to a bucket"
         )

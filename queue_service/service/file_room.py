@@ -1,4 +1,4 @@
-"""Whether there is room for a file: on the disk, in the limit of all, in an owner's share."""
+"""Whether there is room for a file: on the disk, below the total limit, in the owner's share."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What files are about: who owns them, what a client says of them, and what they may take."""
+"""Values about files: their owner, the client's description, their limits."""
 
 from dataclasses import dataclass
 

@@ -137,7 +137,7 @@ class Files:
         return linked
 
     async def link_as(self, file: StoredFile, owner: FileOwner, about: About) -> StoredFile:
-        """Give a content to a further file that is described otherwise; raises as `link` does."""
+        """Add another file with the same content and a new description; raises as `link` does."""
         named = replace(
             file,
             filename=about.filename,
@@ -178,7 +178,7 @@ class Files:
         return StoredContent.in_folder(path, file_id)
 
     async def find_any(self, file_ids: Sequence[str]) -> Sequence[StoredFile | None]:
-        """Return files whosever they are; None for one that does not exist."""
+        """Return files of any owner; None for one that does not exist."""
         self._the_contents()
         return await self._index.find(file_ids)
 

@@ -1,4 +1,4 @@
-"""Whether the store answers, and is set up for the durability that was asked for."""
+"""Whether the store answers, and is set up for the required durability."""
 
 import asyncio
 import logging

@@ -1,10 +1,10 @@
-"""Uploads that a client may interrupt: it goes on where the last request ended, at any replica.
+"""Uploads that a client may interrupt and resume at any replica.
 
-What has arrived is beside the complete contents (store/partial_contents.py), and what is known of
-the file is in the index, with its owner.  At the end it becomes an ordinary file with the same id.
+What has arrived is stored beside the complete contents (store/partial_contents.py).  The index has
+the owner and the description.  At the end it becomes an ordinary file with the same id.
 
-A client that says the SHA-256 of the content first need not send what its owner has stored already.
-The sum is looked for among the files of this owner only: the answer says nothing about others'.
+A client that first sends the SHA-256 of the content need not send what its owner has stored before.
+Only the files of this owner are searched, so the answer reveals nothing about others'.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from queue_service.store.partial_contents import Busy, PartialsInFolder, Partial
 
 log = logging.getLogger(__name__)
 
-#: An upload to which nothing is added for this time, in seconds, is removed.
+#: An upload that receives nothing for this time, in seconds, is removed.
 KEPT_S = 86_400
 #: The most unfinished uploads of one owner.
 MOST_OF_OWNER = 64
@@ -42,7 +42,7 @@ SWEEP_EVERY_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Resumable:
-    """An upload as far as it is.
+    """An upload and its progress.
 
     sha256: of the whole content, if the client has said it.  offset: how much has arrived; equal to
     size_bytes when the file exists.
@@ -74,7 +74,7 @@ class Resumables:
     async def create(
         self, owner: FileOwner, about: About, *, size_bytes: int, sha256: str = ""
     ) -> Resumable:
-        """Begin an upload, or return the one that is to go on; raises FileTooBig or FilesFull.
+        """Begin an upload, or return the one to resume; raises FileTooBig or FilesFull.
 
         It is complete at once if the owner has a file with this SHA-256 and size.
         """
@@ -92,7 +92,7 @@ class Resumables:
                 return one
         if len(open_ones) >= MOST_OF_OWNER:
             raise FilesFull(f"you have {len(open_ones)} unfinished uploads, which is the limit")
-        # Those that are open may yet take all that they have announced.
+        # Open uploads may still need all the bytes that they have announced.
         announced = sum(one.size_bytes for one in open_ones)
         await self._files.room.check(owner, announced + size_bytes)
         begun = Resumable(new_file_id(), size_bytes, about, sha256)
@@ -112,7 +112,7 @@ class Resumables:
             if offset is not None and offset < (found := _read(noted)).size_bytes:
                 return replace(found, offset=offset)
             if offset is not None:
-                # All has arrived, and the process that was to end it was killed, or is at it.
+                # All has arrived: the process that completes it was killed, or is still at work.
                 with suppress(NoSuchFile):
                     return await self._ended(owner, found)
         file = await self._files.find(owner, file_id)
@@ -175,7 +175,7 @@ class Resumables:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def sweep(self, older_than_s: float = KEPT_S) -> None:
-        """Remove uploads to which nothing was added for this time."""
+        """Remove uploads that have received nothing for this time."""
         removed = await self._the_partials().remove_stalled(older_than_s=older_than_s)
         if removed:
             log.info("Removed %d uploads that stalled.", removed)

@@ -74,7 +74,7 @@ class ScaleFigures:
     workers' CPUs, in percent.  put_total: entries put so far.  due: soonest first.
     paused: nothing is delivered, so that more workers would not help.  deliverable: of the waiting
     entries, those that another worker would get now.  sink_full: unread results fill the
-    sink, which is why that is 0.
+    sink, so that is 0.
     """
 
     waiting: int

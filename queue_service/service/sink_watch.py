@@ -28,7 +28,7 @@ MOST_NOTED, MOST_WAITING = 500, 50_000
 
 
 class SinkWatch:
-    """The sink of one service, as its clients and operators have to know it.
+    """The state of one service's sink, for its clients and operators.
 
     metrics: of the sink.
     """

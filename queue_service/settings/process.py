@@ -231,8 +231,8 @@ class Settings(S3Settings, WebhookSettings):
     files_dir: str = Field(
         "",
         description=(
-            "Folder for uploaded files, which all replicas share; empty means that this service "
-            "keeps no files, unless it has a `files_url`."
+            "Folder for uploaded files, which all replicas share; without it and without "
+            "`files_url`, the service keeps no files."
         ),
     )
     inline_kb: int = Field(

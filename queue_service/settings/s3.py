@@ -1,4 +1,4 @@
-"""The settings of files in S3-compatible storage."""
+"""The settings for files in S3-compatible storage."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from queue_service.settings.files_url import read_files_url
 
 
 class S3Settings(BaseSettings):
-    """Where files are in S3, and who may go there."""
+    """Where files are in S3, and the keys for it."""
 
     files_url: str = Field(
         "",
@@ -28,9 +28,7 @@ class S3Settings(BaseSettings):
     files_public_endpoint: str = Field(
         "",
         pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$",
-        description=(
-            "The address under which workers and clients reach the storage, if it is another one."
-        ),
+        description=("The address of the storage for workers and clients, if it differs."),
     )
     files_region: str = Field(
         "", description="The region of the bucket; by default that of AWS_REGION."
@@ -43,7 +41,7 @@ class S3Settings(BaseSettings):
         description="The access key of the storage; by default AWS_ACCESS_KEY_ID, or an AWS role.",
     )
     files_secret_key: SecretStr = Field(SecretStr(""), description="Its secret key.")
-    files_secret_key_file: str = Field("", description="Or a file with the secret key.")
+    files_secret_key_file: str = Field("", description="A file with the secret key, instead.")
     files_addresses: bool = Field(
         True,
         description=(

@@ -1,4 +1,4 @@
-"""The settings of webhooks: where they may go, and how long they are tried."""
+"""The settings of webhooks: allowed networks and times."""
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
@@ -7,13 +7,13 @@ from client_sdk.wire.browsers import read_networks
 
 
 class WebhookSettings(BaseSettings):
-    """What holds for the webhooks of every service."""
+    """Settings for the webhooks of every service."""
 
     webhook_networks: str = Field(
         "",
         description=(
-            "Networks that webhooks may reach beside public ones, such as `10.0.0.0/8`, separated "
-            "by commas; only there may a URL be plain http."
+            "Private networks that webhooks may reach, such as `10.0.0.0/8`, separated "
+            "by commas; only there a URL may be plain http."
         ),
     )
     webhook_timeout_s: float = Field(

@@ -1,4 +1,4 @@
-"""The files that jobs have added beside their results, as prelude/artifacts.lua keeps them."""
+"""The artifacts of jobs, as prelude/artifacts.lua stores them."""
 
 import json
 from collections.abc import Sequence

@@ -60,7 +60,7 @@ class Added(StrEnum):
     OK = "ok"
     FULL = "full"  # all files together have reached their limit
     SHARE = "share"  # this owner's have reached theirs
-    GONE = "gone"  # nothing has the content any more that it was to share
+    GONE = "gone"  # the content to share is gone
 
 
 class Removed(IntEnum):

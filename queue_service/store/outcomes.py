@@ -130,7 +130,7 @@ class Gone(Enum):
 
 
 class SinkChange(StrEnum):
-    """A change that a delivery has found, in the words of deliver.lua."""
+    """A change that a delivery has found, as deliver.lua reports it."""
 
     FULL = "full"  # results that nobody has read stop deliveries
     ROOM = "room"  # they have not done so for some time

@@ -1,10 +1,9 @@
-"""Contents that arrive in several requests: what there is of each until it is complete.
+"""Contents that arrive in several requests, until they are complete.
 
     <folder>/resumable/<id>                 in a folder: what has arrived so far
     <prefix>/incoming/<id>/<first byte>     in S3: one object for each piece, with 20 digits
 
-Both say by themselves how much has arrived, so a client may go on at any replica after any process
-was killed.
+Both show how much has arrived, so a client may resume at any replica after any process was killed.
 """
 
 import asyncio
@@ -75,7 +74,7 @@ class PartialsInFolder:
                         path.unlink()
                         count += 1
                 except FileNotFoundError:
-                    # Another replica was faster, or it has just been completed.
+                    # Another replica has removed it, or it has just been completed.
                     continue
             return count
 
@@ -101,7 +100,7 @@ class Appending:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Also what arrived before the connection broke: the client goes on after it.  Shielded: a
+        # Also what arrived before the connection broke: the client resumes after it.  Shielded: a
         # client that goes away cancels its request.
         await asyncio.shield(asyncio.to_thread(self._close))
 
@@ -193,7 +192,7 @@ class PartialsInS3:
         if not is_begun:
             return None
         parts, at = [], 0
-        # A request that overlapped with another one may have left pieces of another size.
+        # Overlapping requests can leave pieces of another size behind.
         while at in found and found[at][1]:
             parts.append(found[at])
             at += found[at][1]

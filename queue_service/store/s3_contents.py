@@ -3,9 +3,9 @@
     <prefix>/complete/<id>      a complete content
     <prefix>/incoming/<id>/...  one that arrives in several requests (see partial_contents.py)
 
-Uploads are multipart, or one request if they are small: S3 shows an object when it is complete, and
-not before.  What a killed process leaves of an upload is in no list of objects; s3_uploads.py finds
-it.  A content may have several ids (see file_index.py), because S3 knows no second names.
+Uploads are multipart, or one request if they are small: S3 shows only complete objects.  No list of
+objects shows an upload that a killed process left unfinished; s3_uploads.py finds it.  A content
+may have several ids (see file_index.py), because S3 has no second names for an object.
 """
 
 import asyncio
@@ -38,18 +38,18 @@ PARTS_AT_ONCE = 2
 WRITE_BYTES = 1024 * 1024
 #: How much of a content is read at once, in bytes.
 READ_BYTES = 512 * 1024
-#: A request is repeated this often, and not after this time.
+#: How often a request is repeated, and until when.
 RETRIES, RETRY_S = 4, timedelta(seconds=30)
-#: A storage that sends nothing for this long is given up; a connection has to exist sooner.
+#: How long to wait for bytes from the storage; a connection must be open sooner.
 SILENCE_S, CONNECT_S = timedelta(seconds=30), timedelta(seconds=5)
-#: The longest answer: one content to a slow reader.  After it, reading goes on with another one.
+#: The longest response: one content to a slow reader.  After it, another request reads the rest.
 ANSWER_S = timedelta(hours=1)
-#: A download that breaks off goes on this often without a byte of progress.
+#: How often a broken download is resumed without a byte of progress.
 READ_TRIES = 4
 #: How long an address is valid: a transfer only has to begin in this time.
 ADDRESS_VALID = timedelta(minutes=15)
 
-#: What storages call a lack of room; as a full disk, it is no fault of the connection.
+#: Errors of a storage without room; like a full disk, this is not a failure of the connection.
 _IS_FULL = re.compile(r"StorageFull|QuotaExceeded|InsufficientStorage|507 Insufficient")
 #: An object that a browser opens under an address of the storage must not run there.
 _SAVED = {"Content-Type": "application/octet-stream", "Content-Disposition": "attachment"}
@@ -195,7 +195,7 @@ class S3Contents:
             yield [key.rpartition("/")[2] for key, _, changed_at in page if changed_at < before]
 
     async def remove_stalled(self, *, older_than_s: float) -> int:
-        """Remove uploads to which nothing was written for this time; return how many."""
+        """Remove uploads that have received nothing for this time; return how many."""
         if self._unfinished is None:
             return 0
         return await self._unfinished.remove(older_than_s=older_than_s)

@@ -1,11 +1,11 @@
-"""The error of files in S3 that a client sees."""
+"""The error that clients get when S3 fails."""
 
 from client_sdk.wire.codes import Code
 from queue_service.errors import ServiceError, StoreUnavailable
 
 
 class FilesUnavailable(StoreUnavailable):
-    """The storage of files does not answer, or refuses; nothing was changed."""
+    """The file storage does not respond, or refuses; nothing was changed."""
 
     code = Code.FILES_UNAVAILABLE
 

@@ -1,6 +1,6 @@
-"""Uploads to S3 that a killed process has left unfinished: found, and ended.
+"""Finds and ends uploads to S3 that a killed process left unfinished.
 
-They are in no list of objects, and cost as much.  obstore has no call for them, so these three
+No list of objects shows them, but they cost as much.  obstore has no call for them, so these three
 requests are signed here (AWS Signature Version 4).
 """
 
@@ -77,7 +77,7 @@ class UnfinishedUploads:
         region = region or "us-east-1"
         if keys is None:
             log.warning(
-                "Unfinished uploads to S3 are not looked for without PENSTOCK_FILES_ACCESS_KEY. "
+                "Without PENSTOCK_FILES_ACCESS_KEY, unfinished uploads to S3 are not removed. "
                 "Add a lifecycle rule to the bucket that ends incomplete multipart uploads."
             )
             return None

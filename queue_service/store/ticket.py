@@ -39,7 +39,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OwnWebhook:
-    """Where the end of one job is reported.  states: the final states of which."""
+    """Where the end of one job is reported.  states: the final states that are reported."""
 
     url: str
     states: frozenset[str]

@@ -46,7 +46,7 @@ class DeliveryState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an attempt has ended, in the words of settle_webhook.lua."""
+    """How an attempt has ended, as settle_webhook.lua takes it."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
@@ -147,7 +147,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What there is to do.  wait_ms: until another bucket has something due; None for never."""
+    """The work of one look.  wait_ms: until another bucket has something due; None for never."""
 
     ends: tuple[End, ...]
     buckets: tuple[str, ...]
@@ -170,7 +170,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some deliveries, and where to go on; None at the end."""
+    """Some deliveries, and where the list continues; None at the end."""
 
     deliveries: Sequence[Delivery] = field(default_factory=tuple)
     go_on: int | None = None
@@ -191,7 +191,7 @@ class WebhookDeliveries:
         self._gone = keys.webhooks("gone")
 
     async def look(self) -> Looked:
-        """Say what there is to do now."""
+        """Return what there is to do now."""
         keys, most = [self._outbox, self._buckets], [ENDS_AT_ONCE, BUCKETS_AT_ONCE]
         ends, buckets, wait_ms = await self._scripts.ask("look_at_webhooks", keys, most)
         return Looked(
@@ -225,7 +225,7 @@ class WebhookDeliveries:
         return [Delivery.from_json(one_id.decode(), text) for _, one_id, text in reply]
 
     async def settle(self, delivery: Delivery, settled: Settled) -> bool:
-        """Write down how an attempt has ended; False when that does not count any more."""
+        """Record how an attempt has ended; False when that no longer counts."""
         keys = [
             self._deliveries,
             self._buckets,
@@ -248,7 +248,7 @@ class WebhookDeliveries:
         return bool(await self._scripts.ask("settle_webhook", keys, arguments))
 
     async def redeliver(self, delivery: Delivery) -> bool:
-        """Send a delivery again, at once; False when it is not known any more."""
+        """Send a delivery again at once; False when it is no longer known."""
         keys = [
             self._deliveries,
             self._buckets,
@@ -291,7 +291,7 @@ class WebhookDeliveries:
         return Part(found, start + STEP if len(ids) == STEP else None)
 
     async def open_endpoint(self, endpoint: str) -> None:
-        """Claim deliveries of an endpoint again that has answered 410."""
+        """Resume the deliveries of an endpoint that answered 410."""
         await self._command("HDEL", self._gone, endpoint)
 
     async def forget(self, endpoint: str) -> None:
@@ -324,7 +324,7 @@ class WebhookDeliveries:
             raise StoreUnavailable("webhooks", str(error)) from error
 
 
-#: Joins an endpoint and what is behind it in the name of a bucket.
+#: Joins an endpoint and a host in the name of a bucket.
 BEHIND = "~"
 
 

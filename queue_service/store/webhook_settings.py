@@ -1,4 +1,4 @@
-"""The webhooks of all services, as operators have set them up.
+"""The webhooks of all services, as operators set them up.
 
 | key                   | type | holds                                                        |
 |-----------------------|------|--------------------------------------------------------------|

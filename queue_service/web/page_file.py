@@ -1,4 +1,4 @@
-"""Serves a file of one of our pages: public, without a build step, and locked up by its policy."""
+"""Serves the files of pages, each with its Content-Security-Policy."""
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files

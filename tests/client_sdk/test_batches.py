@@ -255,7 +255,7 @@ async def test_two_downloads_of_one_file_do_not_mix(tmp_path: Path) -> None:
     async with serving(shelf.handle) as url, AsyncQueueClient(url, "svc", retry=FAST) as client:
 
         async def second() -> None:
-            with pytest.raises(errors.BadParameter, match="another download writes"):
+            with pytest.raises(errors.BadParameter, match="another download is writing"):
                 await client.batches.download("batch_b", target)
 
         tasks: list[asyncio.Task[None]] = []

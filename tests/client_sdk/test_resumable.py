@@ -1,4 +1,4 @@
-"""A large file goes on where a broken connection has ended, and is not sent twice."""
+"""The upload of a large file resumes after a broken connection, and no byte is sent twice."""
 
 import asyncio
 import hashlib

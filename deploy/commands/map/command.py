@@ -50,7 +50,7 @@ def map_jobs(
     ] = 600.0,
     field: Annotated[
         str,
-        typer.Option(help="Of a folder: the name of the input that gets the file, as `image`."),
+        typer.Option(help="For a folder: the input that gets the file, such as `image`."),
     ] = "",
     tag: job_options.Tags = None,
     priority: job_options.Priority = 0,

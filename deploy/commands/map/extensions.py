@@ -17,7 +17,7 @@ _MAGIC = {
     b"\x1aE\xdf\xa3": ".webm",
     b"\x93NUMPY": ".npy",
 }
-#: The same for containers, whose second word says what they have.
+#: The same for containers; their second word names the content.
 _CONTAINED = {b"WAVE": ".wav", b"WEBP": ".webp", b"AVI ": ".avi"}
 #: Types for which the standard library has another extension, or none.
 _OF_TYPE = {
@@ -35,7 +35,7 @@ _OF_TYPE = {
     "video/mp4": ".mp4",
 }
 _ANY = "application/octet-stream"
-#: Of what nothing is known.
+#: The extension of an unknown type.
 UNKNOWN = ".bin"
 #: As much of a result as `extension_of` wants to see, in bytes.
 LOOK_BYTES = 64 * 1024

@@ -1,4 +1,4 @@
-"""The jobs of a mapped folder: a file goes up in pieces, and its result comes down in pieces."""
+"""The jobs of a mapped folder: uploads files and downloads results in pieces."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The results of a mapped folder: a file for each, and a journal from which the next run goes on.
+"""The results of a mapped folder: a file for each, and a journal from which the next run resumes.
 
 OUT/cat.json                     a result, complete from the moment on when it is there
 OUT/.penstock-map/journal.jsonl  the run, then a line for each finished file; also the lock
@@ -24,7 +24,7 @@ from deploy.commands.map.folder import FolderFile
 from deploy.commands.map.output import SUCCEEDED
 from deploy.errors import CannotResume, CannotWrite, OutputTaken
 
-#: The folder of what is not a result.
+#: The folder of everything that is not a result.
 OWN = ".penstock-map"
 
 

@@ -1,4 +1,4 @@
-"""One run of `penstock map`: jobs in flight, outages, Ctrl-C, and what it says at the end."""
+"""One run of `penstock map`: jobs in flight, outages, Ctrl-C and the summary."""
 
 import asyncio
 import contextlib

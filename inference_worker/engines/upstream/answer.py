@@ -56,7 +56,7 @@ async def events_of(
                 output = await _whole(answer, options.max_answer_bytes)
                 if mode is Mode.JSON and output:
                     await _check_json(output)
-                # The media APIs pass on what a server has made, with its type.
+                # The media APIs pass on a server's response, with its type.
                 kind = answer.content_type if path in media.PATHS else ""
                 yield Finished(output, tags, content_type=kind)
                 return

@@ -1,6 +1,6 @@
-"""Which addresses webhooks may be sent to.  Pure, but for the name servers.
+"""Which addresses webhooks may be sent to.  Pure, except for name resolution.
 
-Who sets up a webhook chooses where this machine sends requests, so addresses inside its networks
+A client that sets up a webhook chooses where this machine sends requests, so private addresses
 are refused, unless an operator has listed them.  Each attempt resolves the name again, checks
 every address, and connects to the checked ones.
 """
@@ -46,7 +46,7 @@ _INNER = (
 
 
 class Refused(Exception):
-    """A webhook may not be sent there.  expected, came: for an error that a client sees."""
+    """Webhooks must not go to this address.  expected, came: for an error that a client sees."""
 
     def __init__(self, expected: str, came: str) -> None:
         super().__init__(f"expected {expected}, got {came}")

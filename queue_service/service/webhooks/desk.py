@@ -1,4 +1,4 @@
-"""The webhooks of all services of one process: read from the registry, and changed there."""
+"""Reads the webhooks of all services from the registry, and changes them there."""
 
 from collections.abc import Callable, Iterable
 
@@ -36,7 +36,7 @@ class WebhookDesk:
     async def put(
         self, webhooks: Webhooks, name: str, decide: Callable[[Endpoints], Endpoint]
     ) -> Endpoint:
-        """Set an endpoint up, or change it; `decide` may raise.
+        """Set up an endpoint, or change it; `decide` may raise.
 
         Raises RevisionChanged or StoreUnavailable, with nothing changed.
         """
@@ -51,7 +51,7 @@ class WebhookDesk:
         raise RevisionChanged(f"the webhooks of {webhooks.service[0]}", 0, None)
 
     async def remove(self, webhooks: Webhooks, name: str) -> bool:
-        """Remove an endpoint and what waits for it; False when there is none."""
+        """Remove an endpoint, with its waiting messages; False when there is none."""
         for _ in range(MOST_TRIES):
             known = await self.refresh(webhooks)
             if name not in known.by_name:

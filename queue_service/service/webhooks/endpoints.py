@@ -1,4 +1,4 @@
-"""The endpoints of a service: what operators set up, as it is kept.
+"""The endpoints of a service, as operators set them up.
 
 One record of a service has all of its endpoints, so a change is one compare-and-set.
 """
@@ -42,7 +42,7 @@ class Endpoint:
 
     @property
     def states(self) -> frozenset[str]:
-        """The final states that it wants to know of."""
+        """The final states that it reports."""
         return frozenset(EVENTS[event] for event in self.events if event in EVENTS)
 
     def secrets(self, now_ms: int) -> list[str]:
@@ -95,7 +95,7 @@ class Endpoints:
 
     @property
     def states(self) -> frozenset[str]:
-        """The final states that some endpoint wants to know of."""
+        """The final states that some endpoint reports."""
         wanted = (one.states for one in self.all() if not one.disabled and not one.is_of_requests)
         return frozenset[str]().union(*wanted)
 
@@ -103,7 +103,7 @@ class Endpoints:
         return self.by_name.values()
 
     def wanting(self, state: str) -> list[Endpoint]:
-        """Return the endpoints that want to know of a state."""
+        """Return the endpoints that report a state."""
         return [
             one
             for one in self.all()

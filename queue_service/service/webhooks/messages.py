@@ -17,7 +17,7 @@ from client_sdk.wire.names import JOBS_PATH as PATH
 from queue_service.store.owners import owner_of, plain_name
 from queue_service.store.webhook_deliveries import BEHIND, Delivery, End
 
-#: The name of the webhooks that jobs bring along.
+#: The name of the endpoint for webhooks of single jobs.
 OF_REQUESTS = "jobs"
 #: The final states that a webhook can report, by the name of the event.
 EVENTS = {f"job.{state}": state for state in ("succeeded", "failed", "canceled", "expired")}
@@ -27,7 +27,7 @@ PING = "webhook.ping"
 
 
 def event_id(service: str, incarnation: int, end: End) -> str:
-    """Return the webhook id of an end: it is the same if the end is found out again."""
+    """Return the webhook id of an end: the same each time the end is read."""
     parts = (service, str(incarnation), end.request_id, end.state, end.mark)
     return "evt_" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:40]
 

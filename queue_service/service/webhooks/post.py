@@ -15,7 +15,7 @@ from queue_service.service.webhooks.address import Address, Allowed, Refused, Re
 
 #: A lease is longer than an attempt by this, in seconds.
 LEASE_BEYOND_S = 10.0
-#: How much of a response is read: its body says nothing to us.
+#: How much of a response is read: its body has no meaning here.
 READ_BYTES = 4096
 #: Attempts of one process at once, of all services.
 MOST_AT_ONCE = 256
@@ -27,7 +27,7 @@ MOST_ADDRESSES = 3
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of an attempt.  status: 0 without a response; then `error` says why."""
+    """The outcome of an attempt.  status: 0 without a response; then `error` says why."""
 
     status: int = 0
     error: str = ""
@@ -69,7 +69,7 @@ class Post:
             await self._session.close()
 
     async def check(self, url: URL, *, of_requests: bool = False) -> None:
-        """Raise as the resolver does for a URL to which nothing would be sent.
+        """Raise as the resolver does for a URL that must not receive anything.
 
         A host that was fine a moment ago is not looked up again: each attempt does that.
         """

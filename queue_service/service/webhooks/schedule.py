@@ -23,7 +23,7 @@ PAUSES_S = (
 JITTER = 0.1
 #: The longest wait that a receiver may ask for, in seconds.
 MOST_ASKED_S = 24 * _HOUR_S
-#: Statuses with which a receiver asks for less, and may say when.
+#: Statuses of a busy receiver; `Retry-After` may say when to try again.
 THROTTLED = frozenset({429, 502, 503, 504})
 
 

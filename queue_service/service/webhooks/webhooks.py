@@ -72,7 +72,7 @@ class Webhooks:
     ) -> None:
         self.endpoints = Endpoints()
         self.deliveries = WebhookDeliveries(scripts, keys)
-        #: Disables an endpoint that wants nothing any more.
+        #: Disables an endpoint that answered 410.
         self.disable: Callable[[Webhooks, str, str], Awaitable[None]] | None = None
         #: Called when the endpoints have changed.
         self.on_change: Callable[[], None] = lambda: None
@@ -88,7 +88,7 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, text: str) -> bool:
-        """Go on with these endpoints; say whether they are others."""
+        """Use these endpoints from now on; say whether they differ from the last ones."""
         if text == self.endpoints.text:
             return False
         try:
@@ -102,7 +102,7 @@ class Webhooks:
 
     @property
     def of_requests(self) -> Endpoint | None:
-        """What signs the webhooks of jobs; None if the service does not take any."""
+        """The endpoint that signs the webhooks of single jobs; None if the service takes none."""
         found = self.endpoints.by_name.get(OF_REQUESTS)
         return None if found is None or found.disabled else found
 
@@ -125,7 +125,7 @@ class Webhooks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _look(self) -> float:
-        """Begin what can begin now; return how long there is nothing else to do, in seconds."""
+        """Begin the attempts that can begin now; return the seconds until there is more to do."""
         looked = await self.deliveries.look()
         if looked.ends:
             await self._fan_out(looked.ends)
@@ -199,16 +199,16 @@ class Webhooks:
         task.add_done_callback(ended)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        """Make one attempt, and write down how it has ended."""
+        """Make one attempt, and record its outcome."""
         try:
             settled = await self._attempt(delivery)
         except Exception as error:
-            # A defect of ours must not repeat the attempt for ever: it counts.
+            # A bug here must not repeat the attempt for ever, so it counts.
             log.exception("A webhook of %s was not sent.", self._service)
             settled = _settled(delivery, Answer(error=type(error).__name__), self._post.scale)
         try:
             if settled.gone and self.disable is not None:
-                # First: if this process ends in between, the endpoint is disabled all the same.
+                # First, so that the endpoint is disabled even if this process ends in between.
                 await self.disable(self, delivery.endpoint, "the endpoint answered 410 Gone")
             await self.deliveries.settle(delivery, settled)
         except ServiceError as error:
@@ -242,12 +242,12 @@ class Webhooks:
 
 
 def _settled(delivery: Delivery, answer: Answer, scale: float) -> Settled:
-    """Decide what follows an attempt."""
+    """Decide what follows an attempt, by its response."""
     told = Settled(Outcome.DELIVERED, status=answer.status, error=answer.error)
     if answer.is_success:
         return told
     if answer.status == GONE:
-        # That of a job says so of this job alone.
+        # The 410 of a job's own webhook concerns this job only.
         return replace(told, outcome=Outcome.FAILED, gone=not delivery.url)
     asked_s = asked_pause_s(answer.status, answer.headers, datetime.fromtimestamp(time.time(), UTC))
     pause_ms = next_try_ms(delivery.attempts, asked_s=asked_s, scale=scale)

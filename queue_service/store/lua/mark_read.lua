@@ -1,4 +1,4 @@
--- mark_read: the owners of results have read them.  They go first when the sink needs room.
+-- mark_read: the owners of results have read them.  These are dropped first when the sink needs room.
 -- uses: request_ids, tickets
 -- writes
 --

@@ -4,7 +4,7 @@
 --
 -- keys     58  the events of the request
 -- argv     4   request id
---          5   "1" when nobody waits for it: of one that has not ended, nothing is kept at its end
+--          5   "1" when no client waits for it: if it has not ended, nothing is kept at its end
 -- returns  "forgotten", "open" when it has not ended, or "unknown"
 write_although_full()
 local request_id = ARGV[4]

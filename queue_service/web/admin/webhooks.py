@@ -1,4 +1,4 @@
-"""The admin API for webhooks: set up, rotate, show what was sent, and send again.
+"""The admin API for webhooks: set up, rotate secrets, list deliveries, send again.
 
 The service's own token may use it, and the admin token.
 """
@@ -69,7 +69,7 @@ async def show_webhook(request: web.Request, caller: Caller) -> web.Response:
 
 
 async def put_webhook(request: web.Request, caller: Caller) -> web.Response:
-    """Set an endpoint up, or change it; only the response to a new one shows its secret."""
+    """Set up an endpoint, or change it; only the response for a new one shows its secret."""
     name = request.match_info["name"]
     if not _NAME.fullmatch(name):
         raise BadParameter(
@@ -105,7 +105,7 @@ async def put_webhook(request: web.Request, caller: Caller) -> web.Response:
 
 
 async def delete_webhook(request: web.Request, caller: Caller) -> web.Response:
-    """Remove an endpoint, and what waits for it."""
+    """Remove an endpoint, with its waiting messages."""
     name = request.match_info["name"]
     if not await _desk(request).remove(caller.service.webhooks, name):
         raise NoSuchWebhook(caller.service.name, name)
@@ -113,7 +113,7 @@ async def delete_webhook(request: web.Request, caller: Caller) -> web.Response:
 
 
 async def rotate_secret(request: web.Request, caller: Caller) -> web.Response:
-    """Make a new secret; for a day the one before signs too."""
+    """Make a new secret; for a day the old one also signs."""
     name, service = request.match_info["name"], caller.service
 
     def decide(known: Endpoints) -> Endpoint:
@@ -207,7 +207,7 @@ def _check_events(wanted: WantedEndpoint) -> None:
 
 
 async def _check_url(request: web.Request, text: str) -> None:
-    """Raise BadParameter for a URL to which nothing would be sent."""
+    """Raise BadParameter for a URL that must not receive anything."""
     try:
         await _desk(request).post.check(read_url(text))
     except Refused as error:

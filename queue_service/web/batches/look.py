@@ -19,7 +19,7 @@ from queue_service.web.tokens import check_admission, settle
 #: The batches of one page: by default, and at most, which is OpenAI's.
 PAGE, MAX_PAGE = 20, 100
 _JSON_LINES = "application/jsonl"
-#: A range that goes on from a byte.
+#: A range from a byte to the end.
 _FROM = re.compile("bytes=([0-9]{1,18})-")
 
 
@@ -97,9 +97,9 @@ async def _send(
 
 
 def _start_in(request: web.Request, size_bytes: int) -> int | None:
-    """Return where the client wants to go on, None for everything.
+    """Return where the client resumes, None for everything.
 
-    A batch that runs only appends, so a client may go on where an earlier response has ended.
+    A running batch only appends, so a client may resume where an earlier response ended.
     Another range, or a condition, may be ignored: then everything is sent.
     """
     found = _FROM.fullmatch(request.headers.get("Range", ""))

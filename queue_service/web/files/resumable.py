@@ -1,4 +1,4 @@
-"""Uploads that go on after an interruption: the protocol tus 1.0, which has clients everywhere.
+"""Resumable uploads, with the protocol tus 1.0, which has clients in many languages.
 
     POST   /v1/files/uploads          begins one: Upload-Length, Upload-Metadata
     HEAD   /v1/files/uploads/{file}   says how much has arrived: Upload-Offset
@@ -25,7 +25,7 @@ from queue_service.web.tokens import settle
 
 VERSION = "1.0.0"
 PATCH_TYPE = "application/offset+octet-stream"
-#: What the metadata may have, beside the fields of a form: the names that tus clients use.
+#: Metadata besides the fields of a form: the names that tus clients use.
 _NAMES = {"filename": "filename", "name": "filename", "filetype": "type", "type": "type"}
 _NUMBER = re.compile("[0-9]{1,18}")
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -37,7 +37,7 @@ _KNOWN = frozenset(
 
 
 async def post_upload(request: web.Request, owner: FileOwner) -> web.Response:
-    """Begin an upload, or say how far the one is that is to go on."""
+    """Begin an upload, or report how far the one to resume is."""
     size = _number(request, "Upload-Length")
     fields = _metadata(request.headers.get("Upload-Metadata", ""))
     sha256 = fields.pop("sha256", "").lower()
@@ -75,7 +75,7 @@ async def patch_upload(request: web.Request, owner: FileOwner) -> web.Response:
 
 
 async def delete_upload(request: web.Request, owner: FileOwner) -> web.Response:
-    """Give an upload up; what has arrived is removed."""
+    """Cancel an upload; what has arrived is removed."""
     settle(request)
     await request.app[UPLOADS].abandon(owner, request.match_info["file"])
     return web.Response(status=204, headers={"Tus-Resumable": VERSION})

@@ -1,4 +1,4 @@
-"""The published schema of a file: a data URL, or one that is stored already.  Pure."""
+"""The published schema of a file: a data URL, or an upload.  Pure."""
 
 from typing import Any
 

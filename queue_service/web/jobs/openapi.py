@@ -72,8 +72,8 @@ _OPTIONS = [
     parameter("finish_by", "The job expires if it has not ended by then."),
     parameter("run_timeout", "The longest that one attempt may run, as a duration."),
     *(parameter(*option) for option in RETRY_OPTIONS),
-    parameter("webhook", "A URL that gets the job's end, if the service takes such webhooks."),
-    parameter("webhook_events", "Which ends: names such as `job.failed`, with commas; or all."),
+    parameter("webhook", "A URL that is notified when the job ends, if the service allows it."),
+    parameter("webhook_events", "Such as `job.failed`, with commas; the service has a default."),
     parameter("events", "Whether clients can follow its output.", {"type": "boolean"}),
     parameter("wait", "How long to wait for the result, such as `5s`."),
     parameter("Prefer", "`wait=N`: the same, in seconds.", where="header"),
@@ -184,7 +184,7 @@ def _result() -> Schema:
         "200": {"description": "The result.", "content": _ANYTHING},
         "202": with_headers(answer("It is not there yet.", names.JSON, _A_JOB), _LOOK_AGAIN),
         "204": answer("It succeeded without a result."),
-        "304": answer("The client has it already (`If-None-Match`)."),
+        "304": answer("The client already has it (`If-None-Match`)."),
         "409": answer("It did not succeed.", "P"),
         "410": answer("It is no longer stored.", "P"),
     }
@@ -215,7 +215,7 @@ def _events() -> Schema:
 def _artifacts() -> Schema:
     listed = an_object({"artifacts": {"type": "array", "items": ref("Artifact")}})
     about = "The files that a job has added beside its result, so far."
-    answers = {"200": answer("What there is.", names.JSON, listed)}
+    answers = {"200": answer("The artifacts so far.", names.JSON, listed)}
     return {"parameters": _ONE, "get": verb(about, answers, parameters=[_OWNER])}
 
 
@@ -224,7 +224,7 @@ def _one_artifact() -> Schema:
     answers = {
         "200": answer("The content.", "application/octet-stream", binary),
         "206": answer("The part that `Range` names.", "application/octet-stream", binary),
-        "304": answer("The client has it already (`If-None-Match`)."),
+        "304": answer("The client already has it (`If-None-Match`)."),
         "416": answer("The content has no such part."),
     }
     parameters = [

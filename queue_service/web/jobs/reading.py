@@ -1,4 +1,4 @@
-"""Notes which results their owners have read: those go first when the sink needs room.
+"""Notes which results their owners have read: these are dropped first when the sink needs room.
 
 A result counts as read when its owner has received all of it: by `GET .../result`, by a put that
 waited for it, or, of a job that has failed, by `GET` of the job with its error.  So does a `GET`

@@ -48,7 +48,7 @@ async def get_result(request: web.Request, caller: Caller) -> web.StreamResponse
 async def answer_with_result(
     request: web.Request, caller: Caller, seen: Seen, headers: dict[str, str] | None = None
 ) -> web.StreamResponse:
-    """Answer with what a job has come to, and note that its result is read."""
+    """Answer with the outcome of a job, and note that its result is read."""
     try:
         response = await _answer(request, caller.service, seen, headers)
     except Problem as problem:
@@ -75,7 +75,7 @@ async def _answer(
             return web.Response(status=304, headers={"ETag": etag})
         if entry := await _read(service, seen):
             response = await _render(request, service, entry, {**headers, "ETag": etag})
-            # Also where the content is elsewhere: with it, a client says that it has that.
+            # Also with a redirect: the client can then confirm that it has the content.
             response.headers.setdefault("ETag", etag)
             return response
     if seen.state is State.SUCCEEDED:

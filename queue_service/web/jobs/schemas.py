@@ -156,11 +156,11 @@ JOB = an_object(
         "started_at": moment("When the newest attempt began."),
         "ended_at": moment("When it ended."),
         "result_expires_at": moment("Until when its result is kept."),
-        "result_read_at": moment("When its owner had read it: it goes first if room is needed."),
+        "result_read_at": moment("When its owner read it: it is dropped first if room is needed."),
         "next_attempt_at": moment("When its pause after a failed attempt ends."),
         "waiting_for": or_null(
             text(
-                "What it waits for beside a worker: `resume` of its paused service, `window`, or "
+                "What it waits for besides a worker: `resume` of its paused service, `window`, or "
                 "room for its result in the `sink`."
             )
         ),

@@ -1,4 +1,4 @@
-"""The webhook that a job brings along."""
+"""The webhook of a single job."""
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from queue_service.web.keys import SERVICES
 async def webhook_of(request: web.Request, service: Service, options: Options) -> OwnWebhook | None:
     """Return where the end of a job is reported; raises BadParameter.
 
-    A service takes such webhooks once its owner has set up what signs them: before that, nobody
+    A service takes such webhooks once its owner has set up their secret: before that, nobody
     could verify one, and nobody has said that jobs may choose where this machine sends requests.
     """
     if not options.webhook:
@@ -30,8 +30,8 @@ async def webhook_of(request: web.Request, service: Service, options: Options) -
     if endpoint is None:
         raise BadParameter(
             "webhook",
-            f"none, as service {service.name!r} takes no webhooks of jobs; its owner sets that up "
-            f"with PUT /v1/services/{service.name}/webhooks/jobs",
+            f"none, as service {service.name!r} takes no webhooks of jobs; its owner can allow "
+            f"them with PUT /v1/services/{service.name}/webhooks/jobs",
             "one",
         )
     try:

@@ -1,4 +1,4 @@
-"""Waits for the job of a request, and answers with its result: whole, or as a stream of events.
+"""Waits for the job of a request, and answers with its result, whole or as a stream.
 
 Disconnecting cancels the job, waiting or running.  Nothing is kept after the response.
 """
@@ -142,7 +142,7 @@ class _Answering:
             self._service,
             self._name,
             longest_wait_s=self._longest_wait_s,
-            # A client that gets everything at once has no use for anything before.
+            # Without a stream, a client gets nothing before the result.
             looks_in_silence=self._rendering.stream,
             ends_only=not self._rendering.stream,
         )

@@ -1,4 +1,4 @@
-"""Reads the texts of a form while it passes by, and exchanges its model.
+"""Reads the text fields of a form as it arrives, and replaces its model.
 
 An engine gets the bytes as they came: only a model such as `demo/name` becomes `name`.
 """

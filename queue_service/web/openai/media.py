@@ -18,7 +18,7 @@ from queue_service.web.openai.media_body import Received, receiving_media
 from queue_service.web.openai.submission import submission_of
 from queue_service.web.routing import OwnerSomewhere
 
-#: The paths whose requests are answered at once; videos are jobs that last (videos.py).
+#: The paths that are answered directly; videos are asynchronous jobs (videos.py).
 ANSWERED = tuple(path for path in MediaPath if path is not MediaPath.VIDEOS)
 
 

@@ -1,4 +1,4 @@
-"""Engines' results as the media APIs answer: pictures, texts of sounds, sounds.
+"""Responses of the media APIs from engines' results: pictures, transcripts, sounds.
 
 What a server of OpenAI's API has made (a result with the type of JSON, of text or of events) passes
 through as it came.

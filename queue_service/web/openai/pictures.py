@@ -16,13 +16,13 @@ _SIGNATURES = (
     (b"RIFF", "image/webp"),
 )
 _DATA_URL = re.compile(r"data:(image/[\w.+-]+)(?:;[\w.+-]+=[^;,\s]*)*;base64,", re.ASCII | re.I)
-#: What a result may say of all pictures.
+#: What a result may report about all pictures.
 _ABOUT = ("usage", "size", "quality", "background", "output_format")
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture; more: what its engine says of it, such as `revised_prompt`."""
+    """One picture; more: what the engine reports about it, such as `revised_prompt`."""
 
     data: bytes
     media_type: str
@@ -36,7 +36,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """The pictures of one result; about: what its engine says of all."""
+    """The pictures of one result; about: what the engine reports about all."""
 
     listed: Sequence[Picture]
     about: Mapping[str, Any] = field(default_factory=dict)

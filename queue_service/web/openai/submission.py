@@ -1,4 +1,4 @@
-"""From a media request to what is stored."""
+"""Turns a media request into a submission."""
 
 import hashlib
 
@@ -20,7 +20,7 @@ def submission_of(
         told_ms=told_ms,
         path=str(asked.path),
         content_type=as_text(received.content_type),
-        # Jobs that last have events for their followers.
+        # Clients can follow asynchronous jobs, so these have events.
         events=asked.stream or bool(about),
         quiet=not about,
         putter=received.caller.putter,

@@ -1,4 +1,4 @@
-"""The text of a sound, in each format of OpenAI's.  Pure."""
+"""Transcripts in each of OpenAI's formats.  Pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ Json = dict[str, Any]
 
 
 class NoTimes(ValueError):
-    """The engine has given no times, which this format needs."""
+    """The format needs times, and the engine returned none."""
 
 
 @dataclass(frozen=True, slots=True)

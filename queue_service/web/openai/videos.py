@@ -1,4 +1,4 @@
-"""Videos: jobs that last.  A client creates one, polls it, and fetches its content.
+"""Videos: asynchronous jobs.  A client creates one, polls it, and fetches its content.
 
 They are ordinary jobs too, under `/v1/services/{service}/jobs`, with the retention of the service.
 """
@@ -172,7 +172,7 @@ async def _videos_of(service: Service, viewer: Viewer) -> list[Seen]:
     for start_at in range(0, len(every), _AT_ONCE):
         some = every[start_at : start_at + _AT_ONCE]
         found += await all_of([service.tickets.look(name) for name in some])
-    # The service's own token sees the jobs of others too, but each id names a job of its own.
+    # The service's own token also sees others' jobs, but each id names one of its own.
     return [seen for seen in found if video_jobs.is_video(seen) and seen.owner == viewer.owner]
 
 

@@ -102,7 +102,7 @@ function textControl(field) {
   };
 }
 
-// What an empty control sends: nothing if it may be left out, else null or the empty value.
+// Return what an empty control sends: nothing if it may be left out, else null or the empty value.
 function nothing(field, empty) {
   if (!field.isRequired) return {};
   return { value: field.isNullable ? null : empty };

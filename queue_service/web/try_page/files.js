@@ -5,7 +5,7 @@ import { Wrong } from "./fields.js";
 
 // Pictures that a browser draws without running anything.
 export const PICTURES = /^image\/(png|jpeg|gif|webp|avif|bmp)$/;
-const WORDS = { "image/*": "a picture", "audio/*": "a sound", "video/*": "a film" };
+const WORDS = { "image/*": "a picture", "audio/*": "a sound", "video/*": "a video" };
 // A smaller file travels inside the input.
 const SMALL_BYTES = 32 * 1024;
 
@@ -89,7 +89,7 @@ function previewOf(file, onRemove) {
   return shown ? [shown, row] : [row];
 }
 
-// What shows a picture, a sound or a film; null for other types.
+// Return a node that shows a picture, a sound or a video; null for other types.
 export function playerOf({ type }, url, name) {
   if (PICTURES.test(type)) return make("img", { src: url, alt: name });
   const kind = { audio: "audio", video: "video" }[type.split("/")[0]];

@@ -1,4 +1,4 @@
-// What a job has made, by its content type.  Nothing of it is ever HTML.
+// Shows the result of a job by its content type, and never as HTML.
 
 import { action, copyButton, make } from "../chat/dom.js";
 import { PICTURES, playerOf, sizeOf } from "./files.js";

@@ -7,7 +7,7 @@ same API as every other client.
 from queue_service.web.page_file import serve_file
 from queue_service.web.routing import PUBLIC, Api, Route
 
-#: As the chat page's, and pictures, sounds and films that the page has fetched with the token.
+#: As the chat page's, and pictures, sounds and videos that the page has fetched with the token.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; base-uri 'none'; "

@@ -1,4 +1,4 @@
-// The same request as a command and as a program.  Pure: files by their names, the token by its variable.
+// The request of the form as curl and Python.  Pure.
 
 import { filesIn } from "./files.js";
 

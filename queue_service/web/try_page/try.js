@@ -78,7 +78,7 @@ async function show(name) {
   else $("fields").querySelector("textarea, input:not(.unseen), select")?.focus({ preventScroll: true });
 }
 
-// What its workers declare; null if they declare nothing.
+// Return what its workers declare; null if they declare nothing.
 async function schemaOf(name) {
   try {
     return await (await jobs.ask(`v1/services/${encodeURIComponent(name)}/schema`)).json();
@@ -107,7 +107,7 @@ function makeForm() {
 function introduce() {
   const about = declared?.description || declared?.input?.schema?.description;
   $("name").textContent = service;
-  const makes = { "image/": "a picture", "audio/": "a sound", "video/": "a film" };
+  const makes = { "image/": "a picture", "audio/": "a sound", "video/": "a video" };
   const type = declared?.output?.content_types?.[0] ?? "";
   const word = Object.entries(makes).find(([start]) => type.startsWith(start))?.[1];
   const result = word ? ` It makes ${word}.` : "";
@@ -121,7 +121,7 @@ function introduce() {
 
 // --- A run
 
-// What the run tells of itself.
+// What the run reports.
 const view = {
   sends() {
     say("Sending.");

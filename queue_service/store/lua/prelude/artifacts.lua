@@ -28,12 +28,12 @@ local function keep_last(request_id, ticket)
     end
 end
 
--- Whether nobody owns it, and nobody is to remove it.
+-- Whether no entry or job owns it, and it is not about to be removed.
 local function is_free(id)
     return redis.call('HEXISTS', file_holders, id) == 0 and not redis.call('ZSCORE', unneeded, id)
 end
 
--- Which of the added files count: those that nobody else owns, within the bounds, the last one of a name.
+-- Which of the added files count: those without another owner, within the limits, the last one of each name.
 -- Returns the new list of the job, and how many files were taken.
 local function merged(old, kept, added, most_bytes, at)
     local is_own, places, new, bytes, taken = {}, {}, {}, 0, 0

@@ -5,7 +5,7 @@
 -- is full by its entries or by their bytes.  Its tag `_places_` says how many.
 --
 -- Files: contents outside Redis belong to the entry or dead letter that names them in its tag `_files_`, a
--- JSON text of objects with an `id`; with `payload` that one is the data.  Others belong to a job
+-- JSON text of objects with an `id`; the one with `payload` is the data.  Others belong to a job
 -- (artifacts.lua).  `file_holders` counts by how many each is named.  One that none names any more goes to `unneeded`, whose score is the time, and the
 -- queue service removes it (see service/payload_files.py).  A move from one entry to another, in one call,
 -- changes no count.

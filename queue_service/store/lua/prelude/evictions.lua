@@ -4,7 +4,7 @@
 -- The owner with most entries loses its oldest one; the new entry counts for the owner that puts it.
 -- So no owner can push out the entries of another by putting more, and an owner without entries
 -- always gets a place.  Without owned entries the oldest of all is dropped.  Results that their owners
--- have read go before all of these (see reads.lua).
+-- have read are dropped before all of these (see reads.lua).
 --
 -- `holders` counts what each owner has, so that nothing here looks at more than a few of them.
 -- Jobs that wait for their time count for their owner, and are not dropped.

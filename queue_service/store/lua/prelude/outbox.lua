@@ -1,12 +1,12 @@
 -- prelude/outbox: the ends of requests that webhooks report.
 -- uses: request_ids, rules
 --
--- The call that ends a request adds the end to the stream `outbox`, so no end is reported without having
+-- The call that ends a request adds the end to the stream `outbox`, so no end is reported that has not
 -- happened, and none is missed.  The queue service makes deliveries of it (webhooks/fan_out.lua).  Each
 -- has r the request id, s the state, c the code and t the type of a failure, p and e when it was put and
 -- ended, m what tells two ends of one request id apart, w the webhook of the job itself (JSON).
 --
--- Rules.webhooks has the states that some endpoint of the service wants.  A webhook of the job itself is
+-- Rules.webhooks has the states that some endpoint of the service reports.  A webhook of the job itself is
 -- {url =, states = {state = true}}.  Without either this costs nothing.
 local is_noted = false
 

@@ -9,7 +9,7 @@ local reads = {}
 
 -- How many a call may drop, so that no call takes long.
 local to_drop = 100
--- Owners of which this call has found none.
+-- Owners without read results, as far as this call knows.
 local without = {}
 
 -- owner: "" for all.

@@ -5,7 +5,7 @@
 -- (how long the ticket is kept when there is no result any more), options (as they came), retry (its
 -- own policy, as store/ticket.py writes it), about (for the API that put it), and later
 -- delayed (where it waits in `delayed`, with its lane), started_at, worker, attempt, stopping_at,
--- progress (JSON, as the engine told it last) and progress_of (the attempt that told it), artifacts and
+-- progress (JSON, as the engine reported it last) and progress_of (the attempt that reported it), artifacts and
 -- artifacts_of (see artifacts.lua),
 -- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.  Of a result that its
 -- owner has read: read_at, and read_of, its index; room when it was dropped to make room (see reads.lua).

@@ -7,7 +7,7 @@
 --          6  the most bytes of all files, "0" for no limit    7  whose content it shares, or ""
 --          8  SHA-256
 -- returns  "ok", "full" when all files have too many bytes, "share" when this owner's have, "gone" when no
---          file has the content any more that it was to share
+--          file has the content to share any more
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
     return 'ok'
 end

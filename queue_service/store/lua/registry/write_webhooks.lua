@@ -1,4 +1,4 @@
--- write_webhooks: write the webhooks of a service, unless another process was faster.
+-- write_webhooks: write the webhooks of a service, unless another process has changed them.
 --
 -- Every process reads them again, as after a change of a service.
 --

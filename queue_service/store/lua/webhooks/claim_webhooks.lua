@@ -39,7 +39,7 @@ end
 
 for position = 2, #ARGV, 2 do
     local key, bucket = KEYS[3 + position / 2], ARGV[position]
-    -- Other processes know soon that the endpoint is disabled.  The mark ends, so that one that was late
+    -- Other processes soon learn that the endpoint is disabled.  The mark expires, so that a late one
     -- does no harm to an endpoint that was set up again.
     local gone_at = redis.call('HGET', KEYS[3], bucket)
     if gone_at and now - tonumber(gone_at) < GONE_MS then

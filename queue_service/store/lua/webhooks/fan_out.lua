@@ -1,4 +1,4 @@
--- fan_out: make the deliveries of some ends in the outbox.
+-- fan_out: turn ends in the outbox into deliveries.
 --
 -- keys     1  the outbox    2  deliveries    3  the buckets       (see webhook_deliveries.py)
 --          4..  the due deliveries of each bucket that is named below

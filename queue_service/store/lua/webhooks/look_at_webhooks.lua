@@ -1,4 +1,4 @@
--- look_at_webhooks: what there is to do for the webhooks of a service.
+-- look_at_webhooks: find what there is to do for the webhooks of a service.
 --
 -- keys     1  the outbox    2  the buckets                       (see webhook_deliveries.py)
 -- argv     1  most entries of the outbox    2  most buckets

@@ -1,4 +1,4 @@
--- settle_webhook: write down how an attempt of a delivery has ended.
+-- settle_webhook: record the outcome of an attempt.
 --
 -- keys     1  deliveries    2  the buckets    3  the due deliveries of its bucket    4  delivered ones
 --          5  failed ones    6  endpoints that want nothing any more    (see webhook_deliveries.py)
@@ -16,7 +16,7 @@ if ARGV[9] == '1' then
 end
 local text = redis.call('HGET', KEYS[1], id)
 local delivery = text and cjson.decode(text)
--- What has arrived has arrived, also if its lease was over.
+-- A delivery that arrived counts as delivered, even if its lease had ended.
 local is_ours = delivery and (delivery.attempts == tonumber(ARGV[3]) or outcome == 'delivered')
 if not is_ours or delivery.state ~= 'pending' then
     return 0

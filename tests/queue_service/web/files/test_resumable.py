@@ -1,4 +1,4 @@
-"""Uploads that go on after an interruption, at any replica, in a folder and in S3."""
+"""Uploads resume after an interruption, at any replica, in a folder and in S3."""
 
 import asyncio
 import base64
