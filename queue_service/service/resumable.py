@@ -96,11 +96,12 @@ class Resumables:
         announced = sum(one.size_bytes for one in open_ones)
         await self._files.room.check(owner, announced + size_bytes)
         begun = Resumable(new_file_id(), size_bytes, about, sha256)
-        await self._index.note_upload(owner.name, begun.id, begun.text(), kept_s=KEPT_S * 2)
         try:
+            # First: another request forgets uploads without a content, which have ended.
             await partials.create(begun.id)
         except OSError as error:
             raise no_disk(error) from error
+        await self._index.note_upload(owner.name, begun.id, begun.text(), kept_s=KEPT_S * 2)
         return await self._ended(owner, begun) if not size_bytes else begun
 
     async def find(self, owner: FileOwner, file_id: str) -> Resumable:
@@ -216,6 +217,11 @@ class Resumables:
         except OSError as error:
             raise no_disk(error) from error
         await self._index.forget_upload(owner.name, upload.id)
+        if isinstance(partials, PartialsInS3):
+            # Afterwards: what is left of the pieces meanwhile must not count as the upload.  The
+            # sweep removes what stays.
+            with suppress(ServiceError, OSError):
+                await partials.remove(upload.id)
         if upload.sha256 and file.sha256 != upload.sha256:
             await self._files.remove([file.id])
             raise BadParameter(
@@ -230,11 +236,15 @@ class Resumables:
         async with await self._files.upload(
             owner, announced_bytes=0, place=Place(upload.id)
         ) as copying:
+            copied = 0
             async for piece in partials.pieces(upload.id):
                 await copying.write(piece)
-            file = await copying.finish(upload.about)
-        await partials.remove(upload.id)
-        return file
+                copied += len(piece)
+            if copied != upload.size_bytes:
+                # Another process has completed it, and removes the pieces: what is left of them
+                # must not replace the content.
+                raise NoSuchFile(upload.id)
+            return await copying.finish(upload.about)
 
     def _the_partials(self) -> PartialsInFolder | PartialsInS3:
         if self._partials is None:
