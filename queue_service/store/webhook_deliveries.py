@@ -18,7 +18,7 @@ delivery is due again after that time, under the same webhook id.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -31,7 +31,8 @@ from queue_service.store.scripts import Scripts
 
 #: How many ends one look reads, and how many buckets.
 ENDS_AT_ONCE, BUCKETS_AT_ONCE = 100, 512
-#: The most deliveries that wait in one bucket, and the most ended ones that are kept.
+#: The most deliveries that wait in one bucket, or for all hosts that jobs have named, and the most
+#: ended ones that are kept.
 MOST_WAITING, MOST_DELIVERED, MOST_FAILED = 100_000, 1000, 10_000
 #: How many deliveries one call reads or removes.
 STEP = 200
@@ -190,10 +191,13 @@ class WebhookDeliveries:
         self._failed = keys.webhooks("failed")
         self._gone = keys.webhooks("gone")
 
-    async def look(self) -> Looked:
-        """Return what there is to do now."""
-        keys, most = [self._outbox, self._buckets], [ENDS_AT_ONCE, BUCKETS_AT_ONCE]
-        ends, buckets, wait_ms = await self._scripts.ask("look_at_webhooks", keys, most)
+    async def look(self, endpoints: Iterable[str] = ()) -> Looked:
+        """Return what there is to do now.
+
+        endpoints: whose buckets are listed first, however many hosts of jobs have something due.
+        """
+        keys, arguments = [self._outbox, self._buckets], [ENDS_AT_ONCE, BUCKETS_AT_ONCE, *endpoints]
+        ends, buckets, wait_ms = await self._scripts.ask("look_at_webhooks", keys, arguments)
         return Looked(
             tuple(_end(end_id, fields) for end_id, fields in ends),
             tuple(bucket.decode() for bucket in buckets),
@@ -213,6 +217,13 @@ class WebhookDeliveries:
                     positions[one.bucket] = len(keys)
                 arguments += [one.id, positions[one.bucket], one.bucket, one.to_json()]
         return int(await self._scripts.ask("fan_out", keys, arguments))
+
+    async def waiting_of_hosts(self, endpoints: Iterable[str]) -> int:
+        """Return how many deliveries wait for hosts that jobs have named: those of no endpoint."""
+        count = int(await self._command("HLEN", self._deliveries))
+        for key in (self._delivered, self._failed, *map(self._due, endpoints)):
+            count -= int(await self._command("ZCARD", key))
+        return count
 
     async def claim(self, wanted: Mapping[str, int], *, lease_ms: int) -> "list[Delivery]":
         """Take due deliveries under a lease.  wanted: how many of each bucket, at most."""

@@ -30,8 +30,8 @@ RESOLVE_S = 5.0
 #: Name servers that hang keep threads busy: these are for webhooks alone, and names that clients
 #: choose have their own.
 RESOLVER_THREADS = 16
-#: Addresses in which an IPv4 address is embedded: NAT64, and its local-use prefix.
-_NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+#: Addresses whose last four bytes are an IPv4 address: NAT64.
+_NAT64 = ip_network("64:ff9b::/96")
 #: Not reachable from everywhere, and `is_global` of some Python versions says otherwise.
 _INNER = (
     ip_network("100.64.0.0/10"),
@@ -42,6 +42,8 @@ _INNER = (
     ip_network("fec0::/10"),
     ip_network("::/96"),
     ip_network("100::/64"),
+    # NAT64 of the own network: where an IPv4 address is in it depends on its set-up.
+    ip_network("64:ff9b:1::/48"),
 )
 
 
@@ -74,7 +76,7 @@ def is_public(address: Address) -> bool:
     """Say whether an address is that of a machine in the internet."""
     if isinstance(address, IPv6Address):
         embedded = address.ipv4_mapped
-        if embedded is None and any(address in network for network in _NAT64):
+        if embedded is None and address in _NAT64:
             embedded = IPv4Address(int(address) & 0xFFFFFFFF)
         if embedded is not None:
             return is_public(embedded)

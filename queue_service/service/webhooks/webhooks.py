@@ -30,7 +30,7 @@ from queue_service.store.keys import Keys
 from queue_service.store.scripts import Scripts
 from queue_service.store.webhook_deliveries import (
     BEHIND,
-    ENDS_AT_ONCE,
+    MOST_WAITING,
     Delivery,
     End,
     Outcome,
@@ -126,16 +126,19 @@ class Webhooks:
 
     async def _look(self) -> float:
         """Begin the attempts that can begin now; return the seconds until there is more to do."""
-        looked = await self.deliveries.look()
+        looked = await self.deliveries.look(self.endpoints.by_name)
         if looked.ends:
             await self._fan_out(looked.ends)
-            return 0.0 if len(looked.ends) == ENDS_AT_ONCE else await self._look()
+        # Also while ends keep coming: what is due must not wait for a pause of them.
         wanted = self._wanted(looked.buckets)
         claimed = (
             await self.deliveries.claim(wanted, lease_ms=self._post.lease_ms) if wanted else []
         )
         for delivery in claimed:
             self._begin(delivery)
+        if looked.ends:
+            # What was made of them is due, and there may be more.
+            return 0.0
         if wanted and not claimed:
             # Another process was faster, or an endpoint is gone and has more to remove.
             return 0.05
@@ -165,7 +168,15 @@ class Webhooks:
         return wanted
 
     async def _fan_out(self, ends: tuple[End, ...]) -> None:
-        dropped = await self.deliveries.fan_out([(end, self._deliveries_of(end)) for end in ends])
+        made = [(end, self._deliveries_of(end)) for end in ends]
+        count = sum(len(some) for _, some in made)
+        if any(one.url for _, some in made for one in some):
+            # Jobs may name any number of hosts, and each of them may wait for days.
+            waiting = await self.deliveries.waiting_of_hosts(self.endpoints.by_name)
+            if waiting >= MOST_WAITING:
+                made = [(end, [one for one in some if not one.url]) for end, some in made]
+        dropped = count - sum(len(some) for _, some in made)
+        dropped += await self.deliveries.fan_out(made)
         if dropped:
             log.error("%d webhooks of %s were dropped: too many wait.", dropped, self._service)
             self._metrics.webhooks.labels(self._service, "dropped").inc(dropped)
