@@ -142,12 +142,22 @@ class UnfinishedUploads:
             async with session.request(
                 method, target, headers=headers, allow_redirects=False
             ) as answer:
-                body = await answer.content.read(MOST_ANSWER_BYTES)
+                body = await _body_of(answer)
             if answer.status not in passes:
                 raise FilesUnavailable("list uploads", f"S3 answers {answer.status}")
             return ElementTree.fromstring(body) if body.strip() else ElementTree.Element("None")
         except (aiohttp.ClientError, OSError, ElementTree.ParseError) as error:
             raise FilesUnavailable("list uploads", type(error).__name__) from error
+
+
+async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the body, of which one read is only what has arrived."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MOST_ANSWER_BYTES:
+            raise FilesUnavailable("list uploads", f"more than {MOST_ANSWER_BYTES} bytes")
+    return bytes(body)
 
 
 def signed(

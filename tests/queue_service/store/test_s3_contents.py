@@ -5,12 +5,14 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from queue_service.settings.files_url import BadFilesUrl, FilesUrl, read_files_url
 from queue_service.store import s3_contents
 from queue_service.store.s3_contents import S3Address, S3Contents
 from queue_service.store.s3_errors import FilesUnavailable
-from queue_service.store.s3_uploads import Keys, signed
+from queue_service.store.s3_uploads import Keys, UnfinishedUploads, signed
 from tests.s3_server import Bucket
 
 #: Two parts and a rest.
@@ -162,6 +164,23 @@ async def test_what_a_killed_process_leaves_of_an_upload_is_ended(
     assert await contents.remove_stalled(older_than_s=3600) == 0, "it may be under way"
     assert await contents.remove_stalled(older_than_s=-1) == 1
     assert await bucket.unfinished() == []
+
+
+async def test_a_long_list_of_unfinished_uploads_is_read_to_its_end() -> None:
+    fields = {"Key": f"complete/{'k' * 900}", "UploadId": "1"}
+    fields["Initiated"] = datetime.now(UTC).isoformat()
+    one = "".join(f"<{name}>{value}</{name}>" for name, value in fields.items())
+    text = f"<Result>{f'<Upload>{one}</Upload>' * 1000}</Result>"
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=text, content_type="application/xml")
+
+    app = web.Application()
+    app.router.add_get("/bucket", answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/bucket"))
+        uploads = UnfinishedUploads(url, "complete/", "us-east-1", Keys("access", "secret"))
+        assert await uploads.remove(older_than_s=3600) == 0
 
 
 async def test_no_error_and_no_description_has_the_secret(
