@@ -84,9 +84,9 @@ export class Jobs {
     return (await this.answer(service, id, failure)).text();
   }
 
-  // The same as a response, with its content type.
+  // The same as a response, with its content type.  The policy of the page allows no other server.
   async answer(service, id, failure = null) {
-    const answer = await fetch(`${path(service, id)}/result`, { headers: this.headers });
+    const answer = await fetch(`${path(service, id)}/result?redirect=false`, { headers: this.headers });
     return checked(answer, failure && { code: failure.code ?? "", type: failure.type ?? "" });
   }
 

@@ -14,8 +14,8 @@ from queue_service.web.openai.media_asked import MediaAsked
 
 Json = dict[str, Any]
 
-#: As much of a prompt is shown, in characters.
-MAX_PROMPT = 1000
+#: As much of a prompt is shown, and of each other text, in characters: tickets stay small.
+MAX_PROMPT, MAX_TEXT = 1000, 256
 _ID = re.compile(r"video_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_(.{1,255})")
 _STATUSES = {
     State.QUEUED: "queued",
@@ -46,10 +46,10 @@ def about_of(asked: MediaAsked) -> str:
     """Return what a ticket keeps of a request."""
     about = {
         "kind": _KIND,
-        "model": asked.model,
+        "model": asked.model[:MAX_TEXT],
         "prompt": asked.prompt[:MAX_PROMPT],
-        "seconds": asked.seconds,
-        "size": asked.size,
+        "seconds": asked.seconds[:MAX_TEXT],
+        "size": asked.size[:MAX_TEXT],
     }
     return json.dumps(about)
 

@@ -10,7 +10,7 @@ const SUFFIXES = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"
 export function curlOf(request) {
   const { value, type } = request;
   if (value instanceof File) return command(request, [`-H ${quoted(`Content-Type: ${type}`)}`, `--data-binary ${quoted(`@${value.name}`)}`]);
-  if (type !== JSON_TYPE) return command(request, [`-H ${quoted(`Content-Type: ${type}`)}`, `--data-binary ${quoted(String(value))}`]);
+  if (type !== JSON_TYPE) return command(request, [`-H ${quoted(`Content-Type: ${type}`)}`, `--data-raw ${quoted(String(value))}`]);
   if (!filesIn(value).length) {
     return command(request, [`-H 'Content-Type: application/json'`, `-d ${quoted(JSON.stringify(value))}`]);
   }

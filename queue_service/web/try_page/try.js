@@ -209,9 +209,9 @@ function problemOf({ message, code, type }) {
   return box;
 }
 
-const artifacts = new Artifacts($("artifacts"), (one) => jobs.ask(pathOf(one)));
+const artifacts = new Artifacts($("artifacts"), (one) => jobs.ask(`${pathOf(one)}?redirect=false`));
 
-// The path of an artifact, below the service's own.
+// The path of an artifact, below the service's own; the policy of the page allows no other server.
 function pathOf(artifact) {
   return artifact.url.slice(artifact.url.indexOf("v1/services/"));
 }

@@ -8,6 +8,9 @@ import aiohttp
 import openai
 import pytest
 
+from client_sdk.wire.media import MediaPath
+from queue_service.web.openai.media_asked import media_asked
+from queue_service.web.openai.video_jobs import about_of
 from tests.conftest import StartService, StartWorker
 from tests.queue_service.web.openai.media_server import MediaServer
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
@@ -133,6 +136,12 @@ async def test_failures_and_what_does_not_exist_are_said(
             plain = (await put.json())["id"]
         async with session.get(f"{service.url}/v1/videos/video_{plain}_films") as none:
             assert none.status == 404
+
+
+def test_long_texts_of_a_request_do_not_fill_its_ticket() -> None:
+    long = "x" * 1_000_000
+    fields = {"model": f"svc/{long}", "prompt": long, "seconds": long, "size": long}
+    assert len(about_of(media_asked(MediaPath.VIDEOS, fields))) < 4000
 
 
 async def test_the_videos_of_another_owner_are_unknown(

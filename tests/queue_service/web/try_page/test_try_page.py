@@ -214,10 +214,13 @@ async def test_a_service_that_declares_nothing_takes_text_json_and_files(
 ) -> None:
     page = await open_page("Plain", declares=False)
     await expect(page.locator("#what")).to_contain_text("declare no inputs")
-    await page.locator("#fields textarea:visible").fill("abc")
-    await page.get_by_role("button", name="Run").click()
+    await page.locator("#fields textarea:visible").fill("@bc")
+    # The policy of the page forbids the address of a storage.
+    async with page.expect_request("**/result?redirect=false"):
+        await page.get_by_role("button", name="Run").click()
     await is_over(page)
-    await expect(page.locator("#result pre")).to_have_text("cba")
+    await expect(page.locator("#result pre")).to_have_text("cb@")
+    assert "--data-raw '@bc'" in await page.locator("#snippet").inner_text()
     await forget(page)
     await page.get_by_role("radio", name="File").check()
     (tmp_path / "text.bin").write_bytes(b"123")
