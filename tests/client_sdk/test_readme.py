@@ -37,8 +37,8 @@ async def run(example: str, service: QueueServiceProcess) -> str:
     return output.decode()
 
 
-def test_the_page_has_six_examples() -> None:
-    assert len(EXAMPLES) == 6
+def test_the_page_has_seven_examples() -> None:
+    assert len(EXAMPLES) == 7
 
 
 async def test_the_clients_examples_work(
@@ -48,10 +48,10 @@ async def test_the_clients_examples_work(
     answers = (await run(EXAMPLES[0], service)).splitlines()
     assert len(answers) == 200
     assert all("times" in answer for answer in answers)
-    printed = await run(EXAMPLES[2], service)
+    printed = await run(EXAMPLES[3], service)
     assert "b'What is a sink?' ann" in printed
-    await run(EXAMPLES[3], service)
-    assert "FRAME_TOO_BIG 413" in await run(EXAMPLES[4], service)
+    await run(EXAMPLES[4], service)
+    assert "FRAME_TOO_BIG 413" in await run(EXAMPLES[5], service)
 
 
 async def test_the_example_of_files_works(start_service: StartService, tmp_path: Path) -> None:
@@ -61,10 +61,22 @@ async def test_the_example_of_files_works(start_service: StartService, tmp_path:
     assert (tmp_path / "copy.txt").read_text() == "What is a sink?"
 
 
+async def test_the_example_of_batches_works(
+    start_service: StartService, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    service = await start_service(files_dir=str(tmp_path / "kept"), files_reserve_mb=0)
+    await start_worker(service.url)
+    printed = await run(EXAMPLES[2], service)
+    assert "What is a sink?" in printed
+    async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
+        async for file in client.files.list():
+            await client.files.delete(file.id)
+
+
 @pytest.mark.leaves_entries
 async def test_the_workers_example_works(service: QueueServiceProcess) -> None:
     async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
         receipt = await client.put(b"quiet")
-        await run(EXAMPLES[5], service)
+        await run(EXAMPLES[6], service)
         (frame,) = await client.sink.get(request_id=receipt.request_id)
     assert frame.data == b"QUIET"

@@ -18,6 +18,7 @@ from tests.waiting import wait_until
 
 QUEUE = "/api/predict/svc"
 JOBS = "/v1/services/svc/jobs"
+UPLOADS = "/v1/files/uploads"
 PATIENCE_S = 20.0
 
 
@@ -133,6 +134,8 @@ async def test_every_path_says_which_methods_it_has(serve: Serve) -> None:
     # Its last part may be an id as well.
     dead_letters = "/v1/services/svc/dead-letters"
     served[f"{dead_letters}/replay"] |= served[f"{dead_letters}/999"]
+    (file,) = [path for path in served if re.fullmatch("/v1/files/[^/]+", path) and path != UPLOADS]
+    served[UPLOADS] |= served[file]
     served[QUEUE] = {"GET", "POST", "PUT", "DELETE"}
     served[f"{QUEUE}/sink"] = served[QUEUE]
     async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session:
