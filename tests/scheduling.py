@@ -7,8 +7,16 @@ after the other, after the other processes have ended.
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-#: The files whose result depends on the load of the machine, and what they measure.
+_ENGINE = "the containers and the signals of the machine's only Docker engine"
+#: The files whose result depends on what else runs on the machine, and what they measure.
 ALONE = {
+    "tests/containers/test_compose.py": _ENGINE,
+    "tests/containers/test_docker_driver.py": _ENGINE,
+    "tests/containers/test_first_start.py": _ENGINE,
+    "tests/containers/test_gpus.py": _ENGINE,
+    "tests/containers/test_scaling.py": _ENGINE,
+    "tests/containers/test_swarm_driver.py": _ENGINE,
+    "tests/machines/test_guide.py": _ENGINE,
     "tests/faults/test_matrix.py": "how soon the service recovers from a kill",
     "tests/inference_worker/test_growth.py": "the memory of a worker after many jobs",
 }

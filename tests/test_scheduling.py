@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from tests.scheduling import ALONE, AloneLast
 
 ROOT = Path(__file__).parents[1]
-FIRST, SECOND = sorted(ALONE)
+FIRST, SECOND, *_ = sorted(ALONE)
 OTHERS = [f"tests/test_{letter}.py" for letter in "abcd"]
 
 
