@@ -27,8 +27,6 @@ from inference_worker.engines.failures import BadInput, TooBig, failure_of
 from inference_worker.engines.media_form import as_json, is_media_form
 from inference_worker.engines.payload import MOST_RESULT_BYTES, read_json
 
-#: The key of a reference in JSON; it stands alone in its object.
-FILE_KEY = "$file"
 #: The files of one job that become data URLs may have this many bytes together.
 MOST_INLINED_BYTES = 32 * 1024 * 1024
 

@@ -181,13 +181,6 @@ class S3Contents:
         with _told("sign an address"):
             return await obstore.sign_async(self._public, "GET", _key(file_id), ADDRESS_VALID)
 
-    async def upload_address(self, file_id: str) -> str:
-        """Return an address to which anybody can write this content for some minutes."""
-        import obstore  # noqa: PLC0415
-
-        with _told("sign an address"):
-            return await obstore.sign_async(self._public, "PUT", _key(file_id), ADDRESS_VALID)
-
     async def ids(self, *, older_than_s: float) -> AsyncIterator[list[str]]:
         """Yield the ids of the contents that were completed before this time, some at a time."""
         before = time.time() - older_than_s

@@ -61,6 +61,16 @@ export class Jobs {
     return (await (await this.ask("v1/models")).json()).data.map((model) => model.id);
   }
 
+  // Return what the workers of a service declare; null if they declare nothing.
+  async schema(service) {
+    try {
+      return await (await this.ask(`v1/services/${encodeURIComponent(service)}/schema`)).json();
+    } catch (error) {
+      if (error.status === 404) return null;
+      throw error;
+    }
+  }
+
   // Put a job under our own id, so that a repeated put changes nothing.
   async put(service, id, body, type, query = "") {
     const headers = { ...this.headers, "Content-Type": type };

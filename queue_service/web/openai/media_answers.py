@@ -7,6 +7,7 @@ through as it came.
 import io
 import time
 import wave
+from abc import ABC, abstractmethod
 from typing import Any
 
 from aiohttp import web
@@ -46,7 +47,7 @@ _SOUNDS = {
 _BYTES = "application/octet-stream"
 
 
-class _Answer:
+class _Answer(ABC):
     """What all have in common."""
 
     #: The type of the event that a piece of text becomes.
@@ -69,8 +70,9 @@ class _Answer:
         events = self._whole_events(output, content_type, usage)
         return b"".join(map(as_data, events)) + DONE
 
+    @abstractmethod
     def _whole_events(self, output: bytes, content_type: str, usage: Json) -> list[Json]:
-        raise NotImplementedError
+        """Return the events that say the whole result."""
 
 
 def _unchanged(output: bytes, content_type: str, headers: dict[str, str]) -> web.Response:

@@ -13,7 +13,7 @@ _POLICY = (
     "img-src 'self' data: blob:; media-src 'self' data: blob:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-_SCRIPTS = ("fields", "files", "form", "result", "run", "schema", "snippets", "try")
+_SCRIPTS = ("fields", "files", "form", "output", "result", "run", "schema", "snippets", "try")
 # The files are beside /try, because any word below it may be a service.
 _FILES = {
     "/try/{service}": "try.html",

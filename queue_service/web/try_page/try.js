@@ -7,6 +7,7 @@ import { whereabouts } from "../chat/sentences.js";
 import { sentence, Wrong } from "./fields.js";
 import { filesIn, takeAnywhere } from "./files.js";
 import { Form } from "./form.js";
+import { GrowingText, problemOf, progress, say } from "./output.js";
 import { Artifacts, resultNode } from "./result.js";
 import { Run } from "./run.js";
 import { curlOf, pythonOf } from "./snippets.js";
@@ -67,7 +68,7 @@ async function show(name) {
   $("service").value = name;
   document.title = `${name}: try it`;
   history.replaceState(null, "", new URL(`${jobs.url("try/")}${encodeURIComponent(name)}`, location.href));
-  declared = await schemaOf(name);
+  declared = await jobs.schema(name);
   introduce();
   // Before the form: boxes know their height only in the page.
   $("bench").hidden = false;
@@ -78,19 +79,9 @@ async function show(name) {
   else $("fields").querySelector("textarea, input:not(.unseen), select")?.focus({ preventScroll: true });
 }
 
-// Return what its workers declare; null if they declare nothing.
-async function schemaOf(name) {
-  try {
-    return await (await jobs.ask(`v1/services/${encodeURIComponent(name)}/schema`)).json();
-  } catch (error) {
-    if (error.status === 404) return null;
-    throw error;
-  }
-}
-
 async function lookAgain() {
   if (!form || (run && !run.isOver)) return;
-  const found = await schemaOf(service);
+  const found = await jobs.schema(service);
   if (found?.version === declared?.version) return;
   page.inputs[service] = form.kept() ?? page.inputs[service];
   declared = found;
@@ -149,15 +140,13 @@ const view = {
     say("Connection lost; reconnecting.");
   },
   beginsAgain() {
-    grown = "";
-    $("growing").textContent = "";
+    growing.restart();
     progress(null);
     artifacts.clear();
     $("added").hidden = true;
   },
   grows(text) {
-    grown += text;
-    paint();
+    growing.add(text);
   },
   progresses({ fraction, note }) {
     progress(fraction);
@@ -173,6 +162,7 @@ const view = {
     artifacts.add(artifact);
   },
   async ends(job, answer) {
+    growing.end();
     startedAt = 0;
     progress(null);
     const took = job.started_at && job.ended_at ? (Date.parse(job.ended_at) - Date.parse(job.started_at)) / 1000 : null;
@@ -192,57 +182,12 @@ const view = {
   },
 };
 
-const ADVICE = {
-  bad_input: "Change the input, and run it again.",
-  oom: "The worker ran out of memory. Try a smaller input.",
-  timeout: "It took too long. Try a smaller input.",
-  engine_lost: "The worker's engine stopped. Try again.",
-  gpu_lost: "The worker's GPU was lost. Try again.",
-  transient: "Try again in a moment.",
-};
-
-function problemOf({ message, code, type }) {
-  const box = make("div", { className: "problem" }, make("p", {}, sentence(message || code || "The job failed")));
-  const details = [code && code !== message ? code : "", type].filter(Boolean).join(", ");
-  const advice = [ADVICE[type], details && `(${details})`].filter(Boolean).join(" ");
-  if (advice) box.append(make("span", { className: "tag" }, advice));
-  return box;
-}
-
+const growing = new GrowingText($("growing"));
 const artifacts = new Artifacts($("artifacts"), (one) => jobs.ask(`${pathOf(one)}?redirect=false`));
 
 // The path of an artifact, below the service's own; the policy of the page allows no other server.
 function pathOf(artifact) {
   return artifact.url.slice(artifact.url.indexOf("v1/services/"));
-}
-
-let grown = "", isDue = false;
-
-// Paint growing text at most once a frame.
-function paint() {
-  if (isDue) return;
-  isDue = true;
-  requestAnimationFrame(() => {
-    isDue = false;
-    if (!run || run.isOver) return;
-    const box = $("growing");
-    box.hidden = !grown;
-    box.textContent = grown.slice(-20_000);
-    box.scrollTop = box.scrollHeight;
-  });
-}
-
-function say(text) {
-  $("state").hidden = false;
-  $("first").hidden = true;
-  // Only when it changes: a screen reader would read the same text again.
-  if ($("status").textContent !== text) $("status").textContent = text;
-}
-
-function progress(fraction) {
-  const bar = $("progress");
-  bar.hidden = fraction === null;
-  if (fraction !== null) bar.value = Math.min(1, Math.max(0, Number(fraction) || 0));
 }
 
 function finish(word, text) {
@@ -259,7 +204,7 @@ function clear() {
   $("attempts").replaceChildren();
   $("result").replaceChildren();
   $("clock").textContent = "";
-  $("growing").textContent = grown = "";
+  growing.restart();
   startedAt = 0;
   artifacts.clear();
   progress(null);

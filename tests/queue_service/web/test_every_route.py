@@ -40,7 +40,17 @@ OPEN = {
     ("GET", "/try-page/try.css"),
     *(
         ("GET", f"/try-page/{name}.js")
-        for name in ("fields", "files", "form", "result", "run", "schema", "snippets", "try")
+        for name in (
+            "fields",
+            "files",
+            "form",
+            "output",
+            "result",
+            "run",
+            "schema",
+            "snippets",
+            "try",
+        )
     ),
     ("GET", "/api/v1/servicediscovery/upstreams/{service}"),
 }
