@@ -68,6 +68,9 @@ class Reporter:
             case Artifact(name=name, file=file) if (
                 name in report.artifacts or len(report.artifacts) < MOST_ARTIFACTS
             ):
+                if name in report.unsent:
+                    # The service removes a replaced file only if it has heard of it.
+                    self._flush_artifacts(report)
                 report.artifacts[name] = report.unsent[name] = Added(name, file)
             case _:
                 return
@@ -110,6 +113,9 @@ class Reporter:
             }
             self._send(report, wire_events.USAGE, json.dumps(about).encode())
             report.usage = None
+        self._flush_artifacts(report)
+
+    def _flush_artifacts(self, report: _Report) -> None:
         if report.unsent:
             self._send(report, wire_events.ARTIFACT, write_added(report.unsent.values()))
             report.unsent = {}

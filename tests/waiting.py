@@ -34,7 +34,11 @@ async def wait_until(
 ) -> T: ...
 @overload
 async def wait_until(
-    predicate: Callable[[], T | None], description: str, timeout_s: float = PATIENCE_S
+    predicate: Callable[[], T | None],
+    description: str,
+    timeout_s: float = PATIENCE_S,
+    *,
+    interval_s: float = INTERVAL_S,
 ) -> T: ...
 async def wait_until(
     predicate: Callable[[], Any],

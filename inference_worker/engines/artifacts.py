@@ -23,7 +23,8 @@ from inference_worker.engines.job_content import ARTIFACT_PREFIX
 
 NOT_KEPT = (
     "Artifacts of job %s are not kept, beginning with %r: the queue service is older than this "
-    "worker, or keeps no files, or the job came over the EAS protocol."
+    "worker, or keeps no files (set PENSTOCK_FILES_DIR or PENSTOCK_FILES_URL there), or the job "
+    "came over the EAS protocol."
 )
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,64}/[\w!#$&^.+-]{1,64}( *;[ -~]{1,128})?", re.ASCII)
 

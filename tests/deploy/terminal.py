@@ -54,6 +54,21 @@ class Terminal:
         """Type this; "\x03" is Ctrl-C, "\x04" Ctrl-D."""
         os.write(self._ours, text.encode())
 
+    async def interrupt_prompt(self) -> int:
+        """Press Ctrl-C at a prompt until the command has ended; return the exit code.
+
+        Python's `input` with readline loses a signal that arrives after it has shown the prompt
+        and before it waits; a person presses again.
+        """
+
+        def ended() -> bool:
+            if self.process.poll() is None:
+                self.type("\x03")
+            return self.process.poll() is not None
+
+        await wait_until(ended, "Ctrl-C at the prompt has ended it", PATIENCE_S, interval_s=3.0)
+        return await self.end()
+
     async def end(self) -> int:
         """Wait for its end; return the exit code."""
         await wait_until(lambda: self.process.poll() is not None, "it has ended", PATIENCE_S)

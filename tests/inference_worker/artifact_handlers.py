@@ -47,6 +47,13 @@ def added_by_a_generator(text: str, ctx: Context) -> Iterator[str]:
         ctx.artifact(f"{number}.txt", word.encode())
 
 
+def previews(text: str, ctx: Context) -> str:
+    """Replaces its one artifact again and again."""
+    for number in range(50):
+        ctx.artifact("preview.txt", f"{text} {number}".encode())
+    return "done"
+
+
 def bad_artifact(asked: dict[str, Any], ctx: Context) -> str:
     """Add what a job asks for; it is not allowed."""
     content: Any = {"bytes": b"x", "folder": Path("/"), "text": Path("/none"), "number": 3}[

@@ -42,9 +42,11 @@ class Peer:
     contents: what workers fetch, by id; after `cut_after` bytes the connection breaks.
     uploads: what they have uploaded, by id.  refuse_files: statuses of the next requests for files.
     inline_bytes: results above this are uploaded; 0 means none.
+    lease_ms: long, because a worker that hears nothing for a lease reconnects, and a busy machine
+    gives neither side a turn for a second at times.
     """
 
-    def __init__(self, *, lease_ms: int = 1000) -> None:
+    def __init__(self, *, lease_ms: int = 30_000) -> None:
         self.url = ""
         self.lease_ms = lease_ms
         self.accept = True

@@ -231,6 +231,18 @@ async def test_a_killed_attempt_leaves_nothing_beside_what_the_next_one_adds(
         await client.jobs.delete(job.id)
 
 
+async def test_a_replaced_artifact_leaves_nothing(
+    place: Place, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    await start_worker(place.service.url, engine=f"{HANDLERS}:previews")
+    async with client_of(place) as client:
+        job = await ended(client, "x")
+        await wait_until(lambda: len(place.stored()) == 1, "only the newest is stored")
+        copy = await client.jobs.download_artifact(job.id, "preview.txt", tmp_path / "copy.txt")
+        assert copy.read_bytes() == b"x 49"
+        await client.jobs.delete(job.id)
+
+
 async def test_a_failed_attempt_leaves_nothing(place: Place, start_worker: StartWorker) -> None:
     await start_worker(place.service.url, engine=f"{HANDLERS}:fails_first")
     async with client_of(place) as client:

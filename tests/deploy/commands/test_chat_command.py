@@ -113,8 +113,7 @@ async def test_a_terminal_shows_the_position_and_a_stop_there_cancels(
         terminal.type("\x03")
         await terminal.until("[stopped: the job is canceled]")
         await terminal.until("> ", count=2)
-        terminal.type("\x03")
-        assert await terminal.end() == 130
+        assert await terminal.interrupt_prompt() == 130
     finally:
         terminal.close()
 
