@@ -31,11 +31,13 @@ from queue_service.settings.files_url import read_files_url
 from queue_service.settings.process import Durability, Settings
 from queue_service.store.batch_index import BatchIndex
 from queue_service.store.connection import confirmation_for, connect
+from queue_service.store.contents import Contents, Partials
 from queue_service.store.file_folder import FileFolder
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import FileIndex
 from queue_service.store.keys import Keys
-from queue_service.store.partial_contents import PartialsInFolder, PartialsInS3
+from queue_service.store.partials_in_folder import PartialsInFolder
+from queue_service.store.partials_in_s3 import PartialsInS3
 from queue_service.store.s3_contents import S3Address, S3Contents
 from queue_service.store.s3_uploads import Keys as StorageKeys
 from queue_service.store.scripts import Scripts
@@ -89,8 +91,10 @@ def build_app(settings: Settings) -> web.Application:
     confirmation = confirmation_for(settings)
     servers = connect(settings, confirmation)
     scripts = Scripts(servers, confirmation, timeout_s=settings.store_timeout_s)
-    app[FILES] = _files(settings, scripts)
-    app[UPLOADS] = _uploads(settings, scripts, app[FILES])
+    contents, partials = _contents(settings)
+    app[FILES] = _files(settings, scripts, contents)
+    index = FileIndex(scripts, key_prefix=settings.key_prefix)
+    app[UPLOADS] = Resumables(app[FILES], index, partials)
     webhooks = _webhooks(settings, scripts)
     app[SERVICES] = Services(
         servers, scripts, settings, app[METRICS], app[FILES], webhooks=webhooks
@@ -130,8 +134,7 @@ def _webhooks(settings: Settings, scripts: Scripts) -> WebhookDesk:
     return WebhookDesk(WebhookSettings(scripts, settings.key_prefix), post)
 
 
-def _files(settings: Settings, scripts: Scripts) -> Files:
-    """Raises BadFileFolder, or the OSError of the file with the secret key."""
+def _files(settings: Settings, scripts: Scripts, contents: Contents | None) -> Files:
     mib = 1024 * 1024
     limits = FileLimits(
         file_bytes=settings.max_file_mb * mib,
@@ -144,10 +147,14 @@ def _files(settings: Settings, scripts: Scripts) -> Files:
         return FileHolders(scripts, Keys(settings.key_prefix, service, incarnation))
 
     index = FileIndex(scripts, key_prefix=settings.key_prefix)
-    return Files(index, _contents(settings), limits, holders)
+    return Files(index, contents, limits, holders)
 
 
-def _contents(settings: Settings) -> FileFolder | S3Contents | None:
+def _contents(settings: Settings) -> tuple[Contents | None, Partials | None]:
+    """Return where files are kept, complete and before.
+
+    Raises BadFileFolder, or the OSError of the file with the secret key.
+    """
     if settings.files_url:
         url, access_key = read_files_url(settings.files_url), settings.files_access_key
         address = S3Address(
@@ -159,23 +166,14 @@ def _contents(settings: Settings) -> FileFolder | S3Contents | None:
             virtual_hosts=settings.files_virtual_hosts,
             keys=StorageKeys(access_key, settings.files_secret()) if access_key else None,
         )
-        return S3Contents(address, most_bytes=settings.max_file_mb * 1024 * 1024)
+        in_s3 = S3Contents(address, most_bytes=settings.max_file_mb * 1024 * 1024)
+        return in_s3, PartialsInS3(in_s3)
     if not settings.files_dir:
-        return None
+        return None, None
     durable = settings.durability is not Durability.MEMORY
     folder = FileFolder(Path(settings.files_dir), durable=durable)
     folder.prepare()
-    return folder
-
-
-def _uploads(settings: Settings, scripts: Scripts, files: Files) -> Resumables:
-    contents = files.contents
-    partials: PartialsInFolder | PartialsInS3 | None = None
-    if isinstance(contents, FileFolder):
-        partials = PartialsInFolder(contents)
-    elif contents is not None:
-        partials = PartialsInS3(contents)
-    return Resumables(files, FileIndex(scripts, key_prefix=settings.key_prefix), partials)
+    return folder, PartialsInFolder(folder)
 
 
 async def _run_files(app: web.Application) -> AsyncIterator[None]:

@@ -1,55 +1,38 @@
-"""Reads a complete content from the folder or from S3."""
+"""Reads a complete content, wherever it is kept."""
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+import sys
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
 from queue_service.service.file_errors import NoSuchFile
+from queue_service.store.contents import Contents
 from queue_service.store.file_index import StoredFile
-from queue_service.store.s3_contents import S3Contents
 
 log = logging.getLogger(__name__)
-
-#: How much of a file in the folder is read at once, in bytes.
-PIECE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class StoredContent:
     """One content.
 
-    path: of the file in the folder; None in S3.  file: what the index says of it; None in the
-    folder, where nothing needs it.
+    path: of the file, where contents are files of this machine.  file: what the index says of it,
+    elsewhere; the path needs no index.
     """
 
     file_id: str
-    path: Path | None
+    contents: Contents
+    path: Path | None = None
     file: StoredFile | None = None
-    contents: S3Contents | None = None
-
-    @classmethod
-    def in_folder(cls, path: Path, file_id: str) -> "StoredContent":
-        """Return a content in the folder."""
-        return cls(file_id, path)
-
-    @classmethod
-    def in_s3(cls, contents: S3Contents, file: StoredFile) -> "StoredContent":
-        """Return a content in S3."""
-        return cls(file.id, None, file, contents)
 
     async def pieces(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """Yield the bytes from `start` to `stop`, by default to the end; raises NoSuchFile."""
+        size = sys.maxsize if self.file is None else self.file.size_bytes
+        stop = size if stop is None else min(stop, size)
         try:
-            if self.path is not None:
-                async for piece in _read(self.path, start, stop):
-                    yield piece
-                return
-            assert self.contents is not None, "a content is in a folder or in S3"
-            assert self.file is not None, "the index describes what is in S3"
-            stop = self.file.size_bytes if stop is None else min(stop, self.file.size_bytes)
-            async for piece in self.contents.read(self.file.content_id, start, stop):
+            async for piece in self.contents.read(self._content_id, start, stop):
                 yield piece
         except OSError as error:
             log.error("The content of file %s cannot be read: %s", self.file_id, error)
@@ -73,24 +56,10 @@ class StoredContent:
             await asyncio.to_thread(file.close)
 
     async def address(self) -> str | None:
-        """Return an address in S3 that anybody can read for some minutes; None in the folder."""
-        if self.contents is None or self.file is None:
-            return None
-        return await self.contents.download_address(self.file.content_id)
+        """Return an address that anybody can read for some minutes; None where there are none."""
+        addresses = self.contents.addresses
+        return None if addresses is None else await addresses.download_address(self._content_id)
 
-
-async def _read(path: Path, start: int, stop: int | None) -> AsyncIterator[bytes]:
-    file = await asyncio.to_thread(path.open, "rb")
-    try:
-        if start:
-            await asyncio.to_thread(file.seek, start)
-        left = stop - start if stop is not None else None
-        while left is None or left > 0:
-            most = PIECE_BYTES if left is None else min(PIECE_BYTES, left)
-            piece = await asyncio.to_thread(file.read, most)
-            if not piece:
-                return
-            left = left if left is None else left - len(piece)
-            yield piece
-    finally:
-        await asyncio.to_thread(file.close)
+    @property
+    def _content_id(self) -> str:
+        return self.file_id if self.file is None else self.file.content_id

@@ -5,9 +5,8 @@ from collections import Counter
 
 from queue_service.service.file_errors import FilesFull
 from queue_service.service.file_terms import FileLimits, FileOwner
-from queue_service.store.file_folder import FileFolder
+from queue_service.store.contents import Contents
 from queue_service.store.file_index import Added, FileIndex
-from queue_service.store.s3_contents import S3Contents
 
 #: The part that one owner may have of what others leave; add_file.lua has it too.
 SHARE = 0.8
@@ -18,9 +17,7 @@ _MB = 1024 * 1024
 class FileRoom:
     """How much space files may still take, as one process sees it."""
 
-    def __init__(
-        self, index: FileIndex, contents: FileFolder | S3Contents, limits: FileLimits
-    ) -> None:
+    def __init__(self, index: FileIndex, contents: Contents, limits: FileLimits) -> None:
         self._index = index
         self._contents = contents
         self._limits = limits
@@ -38,8 +35,8 @@ class FileRoom:
         limits, incoming = self._limits, self._incoming
         usage = await self._index.usage(owner.name)
         own = usage.own_bytes + incoming[owner.name] + more_bytes
-        if isinstance(self._contents, FileFolder):
-            free = await asyncio.to_thread(self._contents.free_bytes)
+        if (local := self._contents.local) is not None:
+            free = await asyncio.to_thread(local.free_bytes)
             if free - more_bytes < limits.free_bytes:
                 raise FilesFull(
                     f"the disk of the files has {free // _MB} MiB free, of which "

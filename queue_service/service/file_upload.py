@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from queue_service.service.file_errors import FilesFull, FileTooBig
 from queue_service.service.file_room import FileRoom
 from queue_service.service.file_terms import About, FileLimits, FileOwner
-from queue_service.store.file_folder import Place, Writer
+from queue_service.store.contents import ContentWriter, Place
 from queue_service.store.file_index import StoredFile
-from queue_service.store.s3_contents import S3Writer
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ class Upload:
         self,
         room: FileRoom,
         limits: FileLimits,
-        writer: Writer | S3Writer,
+        writer: ContentWriter,
         owner: FileOwner,
         *,
         place: Place,

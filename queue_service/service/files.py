@@ -7,7 +7,7 @@ to its entries (payload_files.py): they are kept as long as an entry names them.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from queue_service.errors import ServiceError
@@ -16,10 +16,10 @@ from queue_service.service.file_errors import FilesFull, NoFileStore, NoSuchFile
 from queue_service.service.file_room import FileRoom
 from queue_service.service.file_terms import OF_ENTRIES, About, FileLimits, FileOwner
 from queue_service.service.file_upload import Upload, described, no_disk, now_ms
-from queue_service.store.file_folder import Content, FileFolder, Place, new_file_id
+from queue_service.store.contents import Content, Contents, Place
+from queue_service.store.file_folder import new_file_id
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import Added, FileIndex, Removed, StoredFile
-from queue_service.store.s3_contents import S3Contents
 
 __all__ = ["OF_ENTRIES", "UNHELD_S", "About", "FileLimits", "FileOwner", "Files", "Upload"]
 
@@ -45,7 +45,7 @@ class Files:
     def __init__(
         self,
         index: FileIndex,
-        contents: FileFolder | S3Contents | None,
+        contents: Contents | None,
         limits: FileLimits,
         holders: Callable[[str, int], FileHolders] | None = None,
     ) -> None:
@@ -55,11 +55,6 @@ class Files:
         self._index = index
         self._contents = contents
         self._room = None if contents is None else FileRoom(index, contents, limits)
-
-    @property
-    def contents(self) -> FileFolder | S3Contents | None:
-        """Where contents are."""
-        return self._contents
 
     @property
     def are_kept(self) -> bool:
@@ -122,13 +117,13 @@ class Files:
             created_at_ms=created_at_ms,
             expires_at_ms=created_at_ms + kept_s * 1000,
         )
-        contents = self._the_contents()
-        if isinstance(contents, S3Contents):
+        local = self._the_contents().local
+        if local is None:
             linked = replace(linked, content=file.content_id)
             await self._add(linked)
             return linked
         try:
-            await contents.link(file.id, linked.id)
+            await local.link(file.id, linked.id)
         except FileNotFoundError:
             raise NoSuchFile(file.id) from None
         except OSError as error:
@@ -165,17 +160,17 @@ class Files:
     async def content(self, file_id: str) -> StoredContent:
         """Return the content of a file; raises NoSuchFile when it is not there."""
         contents = self._the_contents()
-        if isinstance(contents, S3Contents):
+        if (local := contents.local) is None:
             (file,) = await self._index.find([file_id])
             if file is None:
                 raise NoSuchFile(file_id)
-            return StoredContent.in_s3(contents, file)
-        path = contents.path(file_id)
+            return StoredContent(file_id, contents, file=file)
+        path = local.path(file_id)
         if not path.is_file():
             where = "PENSTOCK_FILES_DIR. All replicas need the same folder."
             log.error("The content of file %s is not in %s", file_id, where)
             raise NoSuchFile(file_id)
-        return StoredContent.in_folder(path, file_id)
+        return StoredContent(file_id, contents, path=path)
 
     async def find_any(self, file_ids: Sequence[str]) -> Sequence[StoredFile | None]:
         """Return files of any owner; None for one that does not exist."""
@@ -190,10 +185,11 @@ class Files:
         """Remove files and their contents; those that are gone are no error.
 
         The content goes first: a killed process leaves what names it, and so it is tried again.
-        In S3 it goes last (see `_remove`), and the sweep removes what is left.
+        Where files share contents it goes last (see `_remove`), and the sweep removes what is left.
         """
+        contents = self._the_contents()
         for file_id, file in zip(file_ids, await self._index.find(file_ids), strict=True):
-            if isinstance(contents := self._the_contents(), FileFolder):
+            if contents.local is not None:
                 await contents.remove(file_id)
                 if file is not None:
                     await self._index.remove(file)
@@ -252,12 +248,9 @@ class Files:
     async def sweep(self, left_over_s: float = LEFT_OVER_S) -> None:
         """Remove contents that the index lacks, and uploads that have stalled."""
         contents = self._the_contents()
-        if isinstance(contents, S3Contents):
-            stalled = await contents.remove_stalled(older_than_s=left_over_s)
-        else:
-            stalled = await asyncio.to_thread(contents.remove_stalled, older_than_s=left_over_s)
+        stalled = await contents.remove_stalled(older_than_s=left_over_s)
         orphans = 0
-        async for some in _ids(contents, left_over_s):
+        async for some in contents.ids(older_than_s=left_over_s):
             are_needed = await self._index.are_needed(some)
             for content_id, is_needed in zip(some, are_needed, strict=True):
                 if not is_needed:
@@ -290,21 +283,10 @@ class Files:
             await self._the_contents().remove(file.id)
             raise
 
-    def _the_contents(self) -> FileFolder | S3Contents:
+    def _the_contents(self) -> Contents:
         if self._contents is None:
             raise NoFileStore
         return self._contents
-
-
-async def _ids(contents: FileFolder | S3Contents, older_than_s: float) -> AsyncIterator[list[str]]:
-    """Yield the ids of contents, some at a time."""
-    if isinstance(contents, S3Contents):
-        async for some in contents.ids(older_than_s=older_than_s):
-            yield some
-        return
-    ids = await asyncio.to_thread(lambda: list(contents.ids(older_than_s=older_than_s)))
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]
 
 
 async def _keep(duty: Callable[[], Awaitable[None]], every_s: float) -> None:

@@ -1,7 +1,7 @@
 """Uploads that a client may interrupt and resume at any replica.
 
-What has arrived is stored beside the complete contents (store/partial_contents.py).  The index has
-the owner and the description.  At the end it becomes an ordinary file with the same id.
+What has arrived is stored beside the complete contents (`Partials` of store/contents.py).  The
+index has the owner and the description.  At the end it becomes an ordinary file with the same id.
 
 A client that first sends the SHA-256 of the content need not send what its owner has stored before.
 Only the files of this owner are searched, so the answer reveals nothing about others'.
@@ -26,9 +26,9 @@ from queue_service.service.file_errors import (
 from queue_service.service.file_terms import About, FileOwner
 from queue_service.service.file_upload import CHECK_EVERY_BYTES, no_disk, now_ms
 from queue_service.service.files import Files
-from queue_service.store.file_folder import Place, new_file_id
-from queue_service.store.file_index import FileIndex, StoredFile
-from queue_service.store.partial_contents import Busy, PartialsInFolder, PartialsInS3
+from queue_service.store.contents import Busy, Partials
+from queue_service.store.file_folder import new_file_id
+from queue_service.store.file_index import FileIndex
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,7 @@ class Resumable:
 class Resumables:
     """The unfinished uploads of one process; without a place for files, all raise NoFileStore."""
 
-    def __init__(
-        self, files: Files, index: FileIndex, partials: PartialsInFolder | PartialsInS3 | None
-    ) -> None:
+    def __init__(self, files: Files, index: FileIndex, partials: Partials | None) -> None:
         self._files = files
         self._index = index
         self._partials = partials
@@ -207,21 +205,17 @@ class Resumables:
     async def _end(self, owner: FileOwner, upload: Resumable) -> Resumable:
         partials = self._the_partials()
         try:
-            if isinstance(partials, PartialsInS3):
-                file = await self._copied(partials, owner, upload)
-            else:
-                content = await partials.complete(upload.id)
-                file = await self._files.add(upload.id, owner, upload.about, content)
+            content = await partials.complete(upload.id, upload.size_bytes)
         except FileNotFoundError:
             raise NoSuchFile(upload.id) from None
         except OSError as error:
             raise no_disk(error) from error
+        file = await self._files.add(upload.id, owner, upload.about, content)
         await self._index.forget_upload(owner.name, upload.id)
-        if isinstance(partials, PartialsInS3):
-            # Afterwards: what is left of the pieces meanwhile must not count as the upload.  The
-            # sweep removes what stays.
-            with suppress(ServiceError, OSError):
-                await partials.remove(upload.id)
+        # Afterwards: what is left of the pieces meanwhile must not count as the upload.  The sweep
+        # removes what stays.
+        with suppress(ServiceError, OSError):
+            await partials.remove(upload.id)
         if upload.sha256 and file.sha256 != upload.sha256:
             await self._files.remove([file.id])
             raise BadParameter(
@@ -229,24 +223,7 @@ class Resumables:
             )
         return replace(upload, offset=upload.size_bytes, sha256=file.sha256)
 
-    async def _copied(
-        self, partials: PartialsInS3, owner: FileOwner, upload: Resumable
-    ) -> StoredFile:
-        # S3 cannot join objects of any size, and nobody has read all of them in this process.
-        async with await self._files.upload(
-            owner, announced_bytes=0, place=Place(upload.id)
-        ) as copying:
-            copied = 0
-            async for piece in partials.pieces(upload.id):
-                await copying.write(piece)
-                copied += len(piece)
-            if copied != upload.size_bytes:
-                # Another process has completed it, and removes the pieces: what is left of them
-                # must not replace the content.
-                raise NoSuchFile(upload.id)
-            return await copying.finish(upload.about)
-
-    def _the_partials(self) -> PartialsInFolder | PartialsInS3:
+    def _the_partials(self) -> Partials:
         if self._partials is None:
             raise NoFileStore
         return self._partials

@@ -14,35 +14,22 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import IO
 
+from queue_service.store.contents import Content
+
 #: How much of an upload is gathered before a thread writes it, in bytes.
 WRITE_BYTES = 1024 * 1024
+#: How much of a content is read at once, in bytes.
+READ_BYTES = 256 * 1024
+#: How many ids are listed at once.
+IDS_AT_ONCE = 500
 
 
 class BadFileFolder(Exception):
     """The folder for files cannot be used."""
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What was written.  sha256: hexadecimal."""
-
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a file is written.  attempt: two attempts at a time at one file do not meet; 0 for a
-    client's upload, the only one with a limit of its size.
-    """
-
-    file_id: str
-    attempt: int = 0
 
 
 class FileFolder:
@@ -62,6 +49,16 @@ class FileFolder:
     def base(self) -> Path:
         """The folder itself."""
         return self._path
+
+    @property
+    def local(self) -> "FileFolder":
+        """Contents here are files of this machine."""
+        return self
+
+    @property
+    def addresses(self) -> None:
+        """Nobody else reaches the folder."""
+        return None
 
     def prepare(self) -> None:
         """Create the folder; raises BadFileFolder."""
@@ -120,6 +117,22 @@ class FileFolder:
             _sync_folder(target.parent)
         return Content(size, digest.hexdigest())
 
+    async def read(self, file_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Yield the bytes of a content from `start` to `stop`; raises FileNotFoundError."""
+        file = await asyncio.to_thread(self.path(file_id).open, "rb")
+        try:
+            if start:
+                await asyncio.to_thread(file.seek, start)
+            left = stop - start
+            while left > 0:
+                piece = await asyncio.to_thread(file.read, min(READ_BYTES, left))
+                if not piece:
+                    return
+                left -= len(piece)
+                yield piece
+        finally:
+            await asyncio.to_thread(file.close)
+
     async def remove(self, file_id: str) -> None:
         """Remove a content; one that is not there is no error."""
         await asyncio.to_thread(self.path(file_id).unlink, missing_ok=True)
@@ -129,17 +142,25 @@ class FileFolder:
         found = os.statvfs(self._path)
         return found.f_bavail * found.f_frsize
 
-    def ids(self, *, older_than_s: float) -> Iterator[str]:
-        """Yield the ids of the contents that were completed before this time."""
+    async def ids(self, *, older_than_s: float) -> AsyncIterator[list[str]]:
+        """Yield the ids of the contents that were completed before this time, some at a time."""
         before = time.time() - older_than_s
+        found = await asyncio.to_thread(lambda: list(self._ids(before)))
+        for start in range(0, len(found), IDS_AT_ONCE):
+            yield found[start : start + IDS_AT_ONCE]
+
+    def _ids(self, before: float) -> Iterator[str]:
         for folder in self._complete.iterdir():
             for path in folder.iterdir():
                 if _changed_at(path) < before:
                     yield path.name
 
-    def remove_stalled(self, *, older_than_s: float) -> int:
+    async def remove_stalled(self, *, older_than_s: float) -> int:
         """Remove uploads that nothing has written to for this time; return how many."""
-        before, count = time.time() - older_than_s, 0
+        return await asyncio.to_thread(self._remove_stalled, time.time() - older_than_s)
+
+    def _remove_stalled(self, before: float) -> int:
+        count = 0
         for path in self._incoming.iterdir():
             if _changed_at(path) < before:
                 path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The contents of files in S3-compatible storage, which all replicas reach.
 
     <prefix>/complete/<id>      a complete content
-    <prefix>/incoming/<id>/...  one that arrives in several requests (see partial_contents.py)
+    <prefix>/incoming/<id>/...  one that arrives in several requests (see partials_in_s3.py)
 
 Uploads are multipart, or one request if they are small: S3 shows only complete objects.  No list of
 objects shows an upload that a killed process left unfinished; s3_uploads.py finds it.  A content
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from queue_service.store.file_folder import Content
+from queue_service.store.contents import Content
 from queue_service.store.s3_errors import FilesUnavailable
 from queue_service.store.s3_uploads import Keys, UnfinishedUploads
 
@@ -94,6 +94,16 @@ class S3Contents:
         )
         self._part_bytes = max(LEAST_PART_BYTES, -(-most_bytes // MOST_PARTS))
 
+    @property
+    def local(self) -> None:
+        """No content is a file of this machine."""
+        return None
+
+    @property
+    def addresses(self) -> "S3Contents":
+        """Others can transfer contents without this process."""
+        return self
+
     def writer(self, file_id: str, *, attempt: int = 0) -> "S3Writer":
         """Return what writes the content of a new file.
 
@@ -141,12 +151,14 @@ class S3Contents:
         except FileNotFoundError:
             return None
 
-    async def read(
-        self, file_id: str, start: int, stop: int, *, key: str = ""
-    ) -> AsyncIterator[bytes]:
-        """Yield the bytes of a content from `start` to `stop`; raises FileNotFoundError.
+    async def read(self, file_id: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Yield the bytes of a content from `start` to `stop`; raises FileNotFoundError."""
+        async for piece in self.read_key(_key(file_id), start, stop):
+            yield piece
 
-        key: of the object, if it is not that of the file's content.
+    async def read_key(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Yield bytes of an object below the prefix; raises FileNotFoundError.
+
         A connection that breaks is replaced where it ended.
         """
         import obstore  # noqa: PLC0415
@@ -156,7 +168,7 @@ class S3Contents:
             try:
                 with _told("read a file"):
                     found = await obstore.get_async(
-                        self._store, key or _key(file_id), options={"range": (start, stop)}
+                        self._store, key, options={"range": (start, stop)}
                     )
                     pieces = aiter(found.stream(READ_BYTES))
                 while True:

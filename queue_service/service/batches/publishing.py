@@ -11,7 +11,7 @@ from queue_service.service.file_errors import FilesFull, FileTooBig
 from queue_service.service.files import About as FileAbout
 from queue_service.service.files import FileOwner, Files
 from queue_service.store.batch import About, State
-from queue_service.store.file_folder import Place
+from queue_service.store.contents import Place
 
 log = logging.getLogger(__name__)
 

@@ -187,5 +187,5 @@ async def test_a_large_payload_is_never_in_memory_and_a_killed_upload_is_not_the
         async with session.get(f"{again.url}{names.EAS_PREFIX}/svc") as answer:
             assert answer.status == 204
     left = FileFolder(folder, durable=False)
-    assert list(left.ids(older_than_s=-1)) == []
-    assert left.remove_stalled(older_than_s=-1) == 1
+    assert [one async for one in left.ids(older_than_s=-1)] == []
+    assert await left.remove_stalled(older_than_s=-1) == 1

@@ -13,7 +13,8 @@ from queue_service.settings.process import Settings
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.file_folder import FileFolder
 from queue_service.store.file_index import FileIndex
-from queue_service.store.partial_contents import PartialsInFolder, PartialsInS3
+from queue_service.store.partials_in_folder import PartialsInFolder
+from queue_service.store.partials_in_s3 import PartialsInS3
 from queue_service.store.s3_contents import S3Contents
 from queue_service.store.scripts import Scripts
 from tests.queue_service.store.test_s3_contents import contents_of

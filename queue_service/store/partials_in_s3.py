@@ -1,0 +1,146 @@
+"""Contents that arrive in several requests, in S3.
+
+    <prefix>/incoming/<id>/begun         says that there is one
+    <prefix>/incoming/<id>/<first byte>  one object for each piece, with 20 digits
+
+The objects show how much has arrived, so a client may resume at any replica after any process was
+killed.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from queue_service.store.contents import Busy, Content
+from queue_service.store.s3_contents import S3Contents
+
+#: How much is gathered before it is written, in bytes.
+OBJECT_BYTES = 8 * 1024 * 1024
+#: A rest below this size, in bytes, is sent again rather than kept as an object of its own.
+LEAST_OBJECT_BYTES = 256 * 1024
+
+
+class PartialsInS3:
+    """Partial contents in S3.  Every method raises FilesUnavailable."""
+
+    def __init__(self, contents: S3Contents) -> None:
+        self._contents = contents
+        self._busy: set[str] = set()
+
+    async def create(self, file_id: str) -> None:
+        """Begin a content: an object says that there is one."""
+        await self._contents.put(f"incoming/{file_id}/begun", b"")
+
+    async def size_bytes(self, file_id: str) -> int | None:
+        """Return how much has arrived; None for a content that was not begun, or has ended."""
+        parts = await self._parts(file_id)
+        return None if parts is None else sum(size for _, size in parts)
+
+    def appending(self, file_id: str) -> "AppendingToS3":
+        """Return a block that appends; entering it raises Busy, or FileNotFoundError."""
+        return AppendingToS3(self._contents, self, self._busy, file_id)
+
+    async def complete(self, file_id: str, size_bytes: int) -> Content:
+        """Make it a complete content; raises FileNotFoundError, or OSError when S3 is full.
+
+        S3 cannot join objects of any size, and nobody has read all of them in this process.
+        """
+        async with self._contents.writer(file_id) as copying:
+            async for piece in self._pieces(file_id):
+                await copying.write(piece)
+            if copying.size_bytes != size_bytes:
+                # Another process has completed it, and removes the pieces: what is left of them
+                # must not replace the content.
+                raise FileNotFoundError(file_id)
+            return await copying.finish()
+
+    async def remove(self, file_id: str) -> None:
+        """Remove a content; one that is not there is no error."""
+        async for page in self._contents.objects(f"incoming/{file_id}"):
+            # `begun` sorts last: it is there until all else is gone.
+            for key, _, _ in sorted(page):
+                await self._contents.remove_key(key)
+
+    async def remove_stalled(self, *, older_than_s: float) -> int:
+        """Remove contents to which nothing was appended for this time; return how many."""
+        newest: dict[str, float] = {}
+        async for page in self._contents.objects("incoming"):
+            for key, _, changed_at in page:
+                file_id = key.split("/")[1]
+                newest[file_id] = max(newest.get(file_id, 0.0), changed_at)
+        stalled = [one for one, at in newest.items() if at < time.time() - older_than_s]
+        for file_id in stalled:
+            await self.remove(file_id)
+        return len(stalled)
+
+    async def _pieces(self, file_id: str) -> AsyncIterator[bytes]:
+        for key, size in await self._parts(file_id) or ():
+            async for piece in self._contents.read_key(key, 0, size):
+                yield piece
+
+    async def _parts(self, file_id: str) -> list[tuple[str, int]] | None:
+        """Return the key and size of each piece, without a gap; None when it was not begun."""
+        found: dict[int, tuple[str, int]] = {}
+        is_begun = False
+        async for page in self._contents.objects(f"incoming/{file_id}"):
+            for key, size, _ in page:
+                name = key.rpartition("/")[2]
+                if name.isdigit():
+                    found[int(name)] = (key, size)
+                is_begun = is_begun or name == "begun"
+        if not is_begun:
+            return None
+        parts, at = [], 0
+        # Overlapping requests can leave pieces of another size behind.
+        while at in found and found[at][1]:
+            parts.append(found[at])
+            at += found[at][1]
+        return parts
+
+
+class AppendingToS3:
+    """Appends to one content in S3; raises FilesUnavailable, or OSError when S3 is full."""
+
+    def __init__(
+        self, contents: S3Contents, partials: PartialsInS3, busy: set[str], file_id: str
+    ) -> None:
+        self._contents = contents
+        self._partials = partials
+        self._busy = busy
+        self._file_id = file_id
+        self._gathered = bytearray()
+        self.size_bytes = 0
+
+    async def __aenter__(self) -> "AppendingToS3":
+        if self._file_id in self._busy:
+            raise Busy
+        self._busy.add(self._file_id)
+        try:
+            size = await self._partials.size_bytes(self._file_id)
+            if size is None:
+                raise FileNotFoundError(self._file_id)
+        except BaseException:
+            self._busy.discard(self._file_id)
+            raise
+        self.size_bytes = size
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        try:
+            if self._gathered and (error[0] is None or len(self._gathered) >= LEAST_OBJECT_BYTES):
+                # Shielded: a client that goes away cancels its request.
+                await asyncio.shield(asyncio.ensure_future(self._put()))
+        finally:
+            self._busy.discard(self._file_id)
+
+    async def write(self, piece: bytes) -> None:
+        """Append a piece."""
+        self._gathered += piece
+        self.size_bytes += len(piece)
+        if len(self._gathered) >= OBJECT_BYTES:
+            await self._put()
+
+    async def _put(self) -> None:
+        gathered, self._gathered = bytes(self._gathered), bytearray()
+        first = self.size_bytes - len(gathered)
+        await self._contents.put(f"incoming/{self._file_id}/{first:020d}", gathered)
