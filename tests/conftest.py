@@ -242,7 +242,7 @@ async def _no_task_left() -> AsyncIterator[None]:
         return True
 
     # A task that was cancelled a moment ago needs its turn of the loop to end.
-    await wait_until(nothing_left, "no asyncio task is left", 2.0)
+    await wait_until(nothing_left, "no asyncio task is left", 8.0)
 
 
 class StartService(Protocol):

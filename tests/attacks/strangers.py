@@ -13,7 +13,7 @@ from queue_service.process.open_files import raise_limit
 from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
 
 #: Seconds until a stranger gives up.
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 #: A whole put, as everybody sends it.
 PUT = (

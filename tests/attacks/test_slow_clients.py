@@ -13,16 +13,13 @@ from client_sdk.wire.frame import decode
 from tests.attacks.strangers import PUT, dial, metric, puts_and_gets, rest_of, tiny_reader
 from tests.conftest import StartService
 from tests.running import TOKEN, QueueServiceProcess
-from tests.waiting import INTERVAL_S, wait_until
+from tests.waiting import INTERVAL_S, LATE_S, wait_until
 
 #: The limits of the service that these tests run against, in seconds.
 HEADER_S = 1.0
 KEEPALIVE_S = 2.5
 BODY_S = 1.0
 SEND_S = 1.0
-
-#: On top of a limit: a sweep, and the leisure of a busy machine.
-LATE_S = 6.0
 
 SLOW_HEADS = [
     pytest.param(b"", id="nothing at all"),

@@ -185,7 +185,7 @@ async def test_both_connections_outlive_a_restart_of_the_queue_service(
         await service.start()
 
         assert (await done).accepted
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             frame = await reading
         assert (frame.data, frame.tags["requestId"]) == (b"after", receipt.request_id)
         await client.sink.commit(frame)

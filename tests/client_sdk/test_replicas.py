@@ -82,7 +82,7 @@ async def test_a_put_goes_to_the_next_replica_when_one_is_away_or_stops() -> Non
         return answer(200, b"7", **{names.REQUEST_ID_HEADER: "r"})
 
     away = f"http://127.0.0.1:{free_port()}"
-    async with asyncio.timeout(5), serving(stopping) as first, serving(good) as second:
+    async with asyncio.timeout(30), serving(stopping) as first, serving(good) as second:
         urls = f"{away},{first},{second}"
         async with AsyncQueueClient(urls, "svc", retry=PATIENT_RETRIES) as client:
             assert (await client.put(b"one")).index == 7
@@ -102,7 +102,7 @@ async def test_a_watch_goes_on_at_the_next_replica_at_once() -> None:
             await socket.close(code=CloseCode.GOING_AWAY)
         return socket
 
-    async with asyncio.timeout(5), serving(handle) as first, serving(handle) as second:
+    async with asyncio.timeout(30), serving(handle) as first, serving(handle) as second:
         last = URL(second)
         async with (
             AsyncQueueClient(f"{first},{second}", "svc", retry=PATIENT_RETRIES) as client,
@@ -113,7 +113,7 @@ async def test_a_watch_goes_on_at_the_next_replica_at_once() -> None:
 
 async def test_a_worker_goes_on_at_the_next_replica_at_once() -> None:
     one, two = WorkPeer(), WorkPeer()
-    async with asyncio.timeout(5), serving(one.handle) as first, serving(two.handle) as second:
+    async with asyncio.timeout(30), serving(one.handle) as first, serving(two.handle) as second:
         urls = f"{first},{second}"
         async with WorkConnection(urls, "svc", uid="w", window=1, backoff=patient()) as connection:
             await connection.wait_connected()
@@ -124,7 +124,7 @@ async def test_a_worker_goes_on_at_the_next_replica_at_once() -> None:
 
 async def test_a_worker_looks_for_a_replica_of_its_own_protocol() -> None:
     one, two = WorkPeer(protocol=0), WorkPeer()
-    async with asyncio.timeout(5), serving(one.handle) as first, serving(two.handle) as second:
+    async with asyncio.timeout(30), serving(one.handle) as first, serving(two.handle) as second:
         urls = f"{first},{second}"
         async with WorkConnection(urls, "svc", uid="w", window=1, backoff=patient()) as connection:
             await connection.wait_connected()

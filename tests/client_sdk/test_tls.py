@@ -142,7 +142,7 @@ async def test_a_worker_behind_such_a_proxy_ends_and_says_so(
     proxy: Proxy, start_worker: StartWorker
 ) -> None:
     worker = await start_worker(await proxy(), wait=False)
-    await wait_until(lambda: not worker.running, "the worker has ended", 30)
+    await wait_until(lambda: not worker.running, "the worker has ended")
     assert "UPGRADE_REQUIRED" in worker.log
     assert "configure the proxy to speak HTTP/1.1" in worker.log
 

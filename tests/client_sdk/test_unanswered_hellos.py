@@ -42,7 +42,7 @@ async def test_a_greeting_without_an_answer_explains_one_takeover_and_not_the_ne
         await take_over(peer)
         await wait_until(lambda: worker.statistics().connections == 2, "it connects again")
         await take_over(peer)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             with pytest.raises(errors.TakenOver):
                 await anext(worker)
 
@@ -50,6 +50,6 @@ async def test_a_greeting_without_an_answer_explains_one_takeover_and_not_the_ne
 async def test_a_takeover_in_place_of_the_welcome_concerns_another_connection() -> None:
     peer = WorkPeer(unwelcome=[CloseCode.TAKEN_OVER])
     async with serving(peer.handle) as url, WorkConnection(url, "svc", window=3) as worker:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             with pytest.raises(errors.TakenOver):
                 await worker.wait_connected()

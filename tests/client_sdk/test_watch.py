@@ -93,7 +93,7 @@ async def watching(peer: WatchPeer, **arguments: float) -> AsyncIterator[Subscri
 
 
 async def took(watch: Subscription, count: int) -> list[int]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return [(await anext(watch)).index for _ in range(count)]
 
 

@@ -54,7 +54,7 @@ async def connected(peer: WorkPeer, window: int = 3) -> AsyncIterator[WorkConnec
 
 
 async def took(connection: WorkConnection, count: int) -> list[Delivery | Lost | Stop]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return [await anext(connection) for _ in range(count)]
 
 
@@ -309,7 +309,7 @@ async def test_a_close_that_would_come_again_ends_the_iteration(
 async def test_a_service_that_is_not_there_yet_is_waited_for() -> None:
     peer = WorkPeer(refuse=[answer(503, Error_Code="STORE_UNAVAILABLE") for _ in range(4)])
     async with connected(peer) as connection:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await connection.wait_connected()
     assert len(peer.headers) == 5
 
@@ -384,6 +384,6 @@ async def test_close_ends_a_connection_that_breaks_in_the_same_moment() -> None:
             breaking = asyncio.create_task(peer.socket.close(code=CloseCode.STORE_UNAVAILABLE))
             for _ in range(turns):
                 await let_pass(0)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await connection.close()
             await breaking

@@ -104,7 +104,7 @@ async def test_a_leaving_subscriber_is_leaving_then_exit_or_complete_and_running
         await wait_until(lambda: has("done", "Complete"), "it left with empty hands")
         await holder.close()
         await wait_until(lambda: has("holder", "Leaving"), "it may still come back")
-        await wait_until(lambda: has("holder", "Exit"), "what it held goes to others", 3)
+        await wait_until(lambda: has("holder", "Exit"), "what it held goes to others")
         # Only those who are there, or may come back, are counted.
         assert (await plain.attributes())["consumers.status.total"] == "0"
 

@@ -165,7 +165,7 @@ async def predict(address: str, data: bytes) -> tuple[int, bytes, int]:
                 polls += answer.status == 204
                 return list(await answer.json()) if answer.status == 200 else None
 
-        (item,) = await wait_until(poll, "the result is there", 20)
+        (item,) = await wait_until(poll, "the result is there")
         tags = item["tags"]
         assert isinstance(tags, dict)
         return int(tags.get("lastCode", 200)), base64.b64decode(str(item["data"])), polls

@@ -54,7 +54,7 @@ def test_item_15_auto_commit_needs_no_window_and_leaves_nothing(pair: Pair) -> N
     watch = queue.watch(0, 5, auto_commit=True)
     assert [frame.text for frame in watch.wait_for(10)] == [str(number) for number in range(10)]
     watch.close()
-    wait_until_blocking(lambda: queue.length == 0, "the queue is empty", 1.0)
+    wait_until_blocking(lambda: queue.length == 0, "the queue is empty")
 
 
 def test_item_16_what_a_closed_watch_held_goes_to_another_in_its_group(pair: Pair) -> None:

@@ -63,7 +63,7 @@ async def test_a_restart_of_all_replicas_shows_the_eas_client_no_more_than_a_rec
                 async def goes_on(so_far: int = so_far) -> bool:
                     return len(await results()) > so_far + 20
 
-                await wait_until(goes_on, "results go on coming", 30)
+                await wait_until(goes_on, "results go on coming")
                 assert await replica.stop() == 0
                 await replica.start()
         finally:
@@ -73,7 +73,7 @@ async def test_a_restart_of_all_replicas_shows_the_eas_client_no_more_than_a_rec
         async def all_have_come() -> bool:
             return await results() >= set(putter.put)
 
-        await wait_until(all_have_come, "every job has its result", 30)
+        await wait_until(all_have_come, "every job has its result")
         assert await asyncio.to_thread(lambda: watch.connections) <= 1 + len(replicas)
         await asyncio.to_thread(watch.close)
         await asyncio.to_thread(sink.truncate, 2**62)

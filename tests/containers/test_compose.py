@@ -78,7 +78,7 @@ def wait_for_answers(jobs: Jobs) -> None:
 
 def wait_until_busy(compose: Compose, worker: str) -> None:
     # Not a full window: a busy machine puts jobs no faster than three workers run them.
-    wait_until_blocking(lambda: compose.held(worker) > 0, "the worker has jobs", 30)
+    wait_until_blocking(lambda: compose.held(worker) > 0, "the worker has jobs")
 
 
 def completions(compose: Compose, worker: str) -> int:

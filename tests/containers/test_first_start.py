@@ -100,7 +100,7 @@ def test_containers_have_limits_and_reap_for_themselves(compose: Compose) -> Non
     def none_left() -> bool:
         return compose.execute(worker, "python", "-c", zombies).strip() == "[]"
 
-    wait_until_blocking(none_left, "every zombie was reaped", 30)
+    wait_until_blocking(none_left, "every zombie was reaped")
 
 
 def test_packages_of_ones_own_are_in_the_workers_image(compose: Compose, tmp_path: Path) -> None:

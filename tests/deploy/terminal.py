@@ -14,7 +14,7 @@ import threading
 from tests.waiting import wait_until
 
 #: Seconds until something must have been shown, on a busy machine.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Terminal:

@@ -96,7 +96,7 @@ async def test_a_killed_worker_loses_nothing_of_any_token(
             results.extend(frame.tags[names.REQUEST_ID_TAG] for frame in frames)
             return len(results) >= len(wanted)
 
-        await wait_until(are_all_there, "every job was answered", 30)
+        await wait_until(are_all_there, "every job was answered")
     assert sorted(results) == sorted(wanted)
 
 

@@ -89,7 +89,7 @@ async def test_a_handler_is_torn_down_once_when_its_worker_drains_and_not_when_i
     killed = int(_answer(peer, 0))
     os.kill(killed, signal.SIGKILL)
 
-    await wait_until(lambda: 0 in peer.windows and peer.windows[-1] > 0, "the engine is back", 20)
+    await wait_until(lambda: 0 in peer.windows and peer.windows[-1] > 0, "the engine is back")
     await peer.deliver(delivery(2, b"0.5"))
     await wait_until(lambda: held(worker) == 1, "it runs")
     signal_worker(worker, signal.SIGTERM)
@@ -184,7 +184,7 @@ async def test_a_killed_worker_leaves_no_engine_behind(
     await wait_until(lambda: peer.completions, "the engine works")
     assert len(group_of(worker)) >= 2
     worker.kill()
-    await wait_until(lambda: not group_of(worker), "nothing is left behind", 3)
+    await wait_until(lambda: not group_of(worker), "nothing is left behind")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def delivery(index: int, data: bytes, *, attempt: int = 1) -> Delivery:
 
 
 async def run_jobs(peer: Peer, worker: WorkerProcess) -> None:
-    await wait_until(lambda: peer.connected, "the worker is connected", 30)
+    await wait_until(lambda: peer.connected, "the worker is connected")
     await peer.deliver(delivery(1, b"quick"), delivery(2, b"\xff"))
     await wait_until(lambda: len(peer.answers) == 2, "both are answered")
     await peer.deliver(delivery(2, b"\xff", attempt=2))

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 
 async def ended(worker: WorkerProcess) -> str:
-    await wait_until(lambda: not worker.running, "the worker has ended", 30)
+    await wait_until(lambda: not worker.running, "the worker has ended")
     assert worker.process is not None
     assert worker.process.returncode == 1
     return worker.log
@@ -43,7 +43,7 @@ async def test_a_service_that_is_away_is_waited_for(
     start_worker: StartWorker, start_service: StartService
 ) -> None:
     worker = await start_worker(f"http://127.0.0.1:{free_port()}", engine="echo")
-    await wait_until(lambda: "cannot connect" in worker.log, "it tries", 30)
+    await wait_until(lambda: "cannot connect" in worker.log, "it tries")
     assert worker.running
 
 
@@ -100,7 +100,7 @@ async def test_a_setting_that_nobody_knows_is_named(
 ) -> None:
     service = await start_service(wait=False, log_levl="INFO", worker_engine="echo")
     line = "PENSTOCK_LOG_LEVL is not a setting and has no effect; did you mean PENSTOCK_LOG_LEVEL?"
-    await wait_until(lambda: line in service.log, "the queue service says so", 30)
+    await wait_until(lambda: line in service.log, "the queue service says so")
     worker = await start_worker("http://127.0.0.1:9", engine="echo", grace="1")
     assert "PENSTOCK_WORKER_GRACE is not a setting" in worker.log
     assert "did you mean PENSTOCK_WORKER_GRACE_S?" in worker.log
@@ -119,7 +119,7 @@ async def test_two_workers_with_one_metrics_port_both_work(
     second.env["PENSTOCK_WORKER_METRICS_PORT"] = str(first.metrics_port)
     second.spawn()
     try:
-        await wait_until(lambda: "Connected" in second.log, "the second worker is connected", 30)
+        await wait_until(lambda: "Connected" in second.log, "the second worker is connected")
         assert f"No metrics: cannot listen on 127.0.0.1:{first.metrics_port}" in second.log
     finally:
         assert await second.stop() == 0

@@ -84,11 +84,12 @@ async def test_a_large_payload_crosses_the_pipe_both_ways(spawn: Spawn) -> None:
 
 
 async def test_many_jobs_share_the_process(spawn: Spawn) -> None:
-    engine = await spawn("echo", capacity=50, delay_s=0.2)
+    engine = await spawn("echo", capacity=50, delay_s=1.0)
     began_at = time.monotonic()
     ends = await asyncio.gather(*(end_of(engine, b"%d" % n) for n in range(50)))
     assert ends == [Finished(b"%d" % n) for n in range(50)]
-    assert time.monotonic() - began_at < 5
+    # One after the other they would take 50 s.
+    assert time.monotonic() - began_at < 40
 
 
 async def test_an_engine_that_is_killed_fails_its_jobs_and_comes_back(spawn: Spawn) -> None:
@@ -230,4 +231,4 @@ def test_the_engine_does_not_outlive_a_supervisor_that_is_killed(
         engine_pid = int(supervisor.stdout.readline())
         assert is_alive(engine_pid)
         supervisor.kill()
-    wait_until_blocking(lambda: not is_alive(engine_pid), "the engine has ended", 2.0)
+    wait_until_blocking(lambda: not is_alive(engine_pid), "the engine has ended")

@@ -35,7 +35,7 @@ async def ask(peer: Peer, tmp_path: Path, workers: list[ServerProcess]) -> Ask:
         worker.argv = ["/bin/sh", "-c", IGNORING, "sh", *worker.argv]
         workers.append(worker)
         await worker.start()
-        await wait_until(lambda: peer.connected, "the worker is connected", 30)
+        await wait_until(lambda: peer.connected, "the worker is connected")
         for index, data in enumerate(inputs, 1):
             await peer.deliver(Delivery(index, 1, f"r-{index}", data, max_delivery=3))
         await wait_until(lambda: len(peer.answers) == len(inputs), "all are answered", 60)
@@ -82,7 +82,7 @@ async def test_setup_runs_in_the_main_thread_and_so_does_predict_of_one_job_at_a
 ) -> None:
     engine = f"{HANDLERS}:NeedsMainThread"
     await start_worker(peer.url, engine=engine, worker_threads=1)
-    await wait_until(lambda: peer.connected, "the worker is connected", 30)
+    await wait_until(lambda: peer.connected, "the worker is connected")
     await peer.deliver(Delivery(1, 1, "r-1", b"x", max_delivery=3))
     await wait_until(lambda: peer.answers, "it is answered")
     assert peer.completions[0].result is not None
@@ -93,7 +93,7 @@ async def test_coroutines_share_the_loop_of_the_main_thread(
     start_worker: StartWorker, peer: Peer
 ) -> None:
     await start_worker(peer.url, engine=f"{HANDLERS}:AsyncInMainThread")
-    await wait_until(lambda: peer.connected, "the worker is connected", 30)
+    await wait_until(lambda: peer.connected, "the worker is connected")
     await peer.deliver(Delivery(1, 1, "r-1", b"x", max_delivery=3))
     await wait_until(lambda: peer.answers, "it is answered")
     assert peer.completions[0].result is not None
@@ -107,7 +107,7 @@ async def test_a_setup_that_fails_shows_its_traceback_and_the_line(
     worker = await start_worker(
         peer.url, wait=False, engine=f"{HANDLERS}:FailsInSetup", engine_process=own_process
     )
-    await wait_until(lambda: not worker.running, "the worker has ended", 30)
+    await wait_until(lambda: not worker.running, "the worker has ended")
     lines = [line.strip() for line in worker.log.splitlines() if line.strip()]
     trace = lines.index("Traceback (most recent call last):")
     assert "in setup" in lines[trace + 1], worker.log
@@ -123,6 +123,6 @@ async def test_a_module_that_fails_shows_its_traceback_and_the_line(
     module.write_text("import os\n\nprint(os.environ['NO_SUCH_VARIABLE'])\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     worker = await start_worker(peer.url, wait=False, engine="handler:broken_module:Handler")
-    await wait_until(lambda: not worker.running, "the worker has ended", 30)
+    await wait_until(lambda: not worker.running, "the worker has ended")
     assert f'File "{module}", line 3' in worker.log
     assert f"KeyError: 'NO_SUCH_VARIABLE' ({module}:3)" in worker.log.strip().splitlines()[-1]

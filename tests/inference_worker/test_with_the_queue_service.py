@@ -13,7 +13,7 @@ from client_sdk import AsyncQueueClient, Frame
 from tests.conftest import StartService, StartWorker
 from tests.inference_worker.conftest import HANDLERS
 from tests.running import TOKEN, QueueServiceProcess, WorkerProcess
-from tests.waiting import wait_until
+from tests.waiting import LATE_S, wait_until
 
 #: Short, so that a job of a few seconds outlasts it several times.
 LEASE_MS = 600
@@ -39,7 +39,7 @@ async def connected(worker: WorkerProcess) -> None:
     await wait_until(lambda: "Connected, with a window" in worker.log, "the worker is connected")
 
 
-async def collect(client: AsyncQueueClient, count: int, *, timeout_s: float = 20.0) -> list[Frame]:
+async def collect(client: AsyncQueueClient, count: int, *, timeout_s: float = 60.0) -> list[Frame]:
     """Read this number of results from the sink, and make sure that there are no more."""
     frames: list[Frame] = []
     end = time.monotonic() + timeout_s
@@ -109,7 +109,7 @@ async def test_a_leaving_worker_hands_over_at_once_and_nobody_is_charged_for_it(
     assert leaving.process is not None
     leaving.process.send_signal(signal.SIGTERM)
     frames = await collect(queue, 5)
-    assert time.monotonic() - began_at < 3
+    assert time.monotonic() - began_at < 1 + LATE_S
     assert Counter(frame.data for frame in frames) == Counter(b"%d" % n for n in range(5))
     assert not any("lastCode" in frame.tags for frame in frames)
     await wait_until(lambda: not leaving.running, "it has left")
@@ -130,8 +130,8 @@ async def test_a_killed_workers_jobs_are_with_another_within_a_second(
     dying.kill()
     began_at = time.monotonic()
     frames = await collect(queue, 5)
-    # One second is the promise; the rest is this machine's.
-    assert time.monotonic() - began_at < 2
+    # One second is the promise; without it they would wait for the lease.
+    assert time.monotonic() - began_at < 1 + LATE_S
     assert Counter(frame.data for frame in frames) == Counter(b"%d" % n for n in range(5))
 
 
@@ -149,7 +149,7 @@ async def test_a_frozen_worker_loses_its_jobs_and_knows_it_when_it_thaws(
     frozen.freeze()
     began_at = time.monotonic()
     frames = await collect(queue, 5)
-    assert time.monotonic() - began_at < LEASE_MS / 1000 + 2
+    assert time.monotonic() - began_at < LEASE_MS / 1000 + 1 + LATE_S
     assert Counter(frame.data for frame in frames) == Counter(b"%d" % n for n in range(5))
     frozen.thaw()
     await wait_until(lambda: held(frozen) == 0, "it has given them up")

@@ -30,7 +30,7 @@ WORKER_TOKEN = "a-token-for-workers"
 
 #: The lease, and what may be added to it: a look of the queue service, and a busy test machine.
 LEASE_S = 4.0
-SLACK_S = 10.0
+SLACK_S = 20.0
 
 START_S = 60.0
 

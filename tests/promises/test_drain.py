@@ -16,7 +16,7 @@ from deploy.local.redis_server import RedisServer
 from tests.conftest import StartService
 from tests.promises.conftest import Client, Peers, Watchers
 from tests.running import TOKEN, QueueServiceProcess
-from tests.waiting import wait_until
+from tests.waiting import LATE_S, wait_until
 
 pytestmark = [pytest.mark.leaves_entries, pytest.mark.leaves_subscribers]
 
@@ -60,7 +60,7 @@ def masked(payload: bytes) -> bytes:
 async def ends_within(service: QueueServiceProcess, limit_s: float) -> None:
     began = time.monotonic()
     assert await service.stop() == 0, service.log
-    assert time.monotonic() - began < limit_s, service.log
+    assert time.monotonic() - began < limit_s + LATE_S, service.log
 
 
 async def test_a_watch_whose_client_reads_nothing_is_not_waited_for(
@@ -125,9 +125,9 @@ async def test_a_subscriber_that_comes_while_the_service_stops_is_sent_away(
     await wait_until(lambda: "Draining." in service.log, "it stops")
     os.kill(own_redis.pid, signal.SIGCONT)
 
-    await wait_until(lambda: not service.running, "the service has ended", SOON_S)
+    await wait_until(lambda: not service.running, "the service has ended")
 
-    assert time.monotonic() - began < SOON_S
+    assert time.monotonic() - began < SOON_S + LATE_S
     await asyncio.gather(watching, connecting, return_exceptions=True)
 
 

@@ -55,7 +55,7 @@ async def test_an_entry_that_a_groups_filter_passes_over_is_not_kept_for_that_gr
     async def empty() -> bool:
         return await client.length() == 0
 
-    await wait_until(empty, "what nobody is owed is gone", 3)
+    await wait_until(empty, "what nobody is owed is gone")
 
 
 @pytest.mark.timeout(60)
@@ -70,7 +70,7 @@ async def test_a_filter_finds_its_entry_behind_thousands_of_others_without_ticks
     watcher = watchers.make(service.url)
     await watcher.watch(colour="red")
 
-    await wait_until(lambda: watcher.indexes == [wanted], "the red one comes", 5)
+    await wait_until(lambda: watcher.indexes == [wanted], "the red one comes")
     await watcher.close()
     await client.truncate()
 

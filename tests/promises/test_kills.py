@@ -13,7 +13,7 @@ from client_sdk.wire import names
 from deploy.local.redis_server import RedisServer
 from tests.conftest import StartService, StartWorker
 from tests.promises.conftest import Client, Peers
-from tests.waiting import wait_until
+from tests.waiting import LATE_S, wait_until
 
 LEASE_MS = 2000
 
@@ -35,7 +35,7 @@ async def test_a_killed_replicas_deliveries_are_with_the_other_within_a_lease_an
     killed_at = time.monotonic()
     await wait_until(lambda: len(kept.held) == 3, "the other has all three")
 
-    assert time.monotonic() - killed_at < LEASE_MS / 1000 + 1.0
+    assert time.monotonic() - killed_at < LEASE_MS / 1000 + 1.0 + LATE_S
     assert [delivery.attempt for delivery in kept.handed] == [2, 2, 2]
     await kept.complete(*kept.held)
     await wait_until(lambda: len(kept.outcomes) == 3, "the results are stored")
@@ -122,7 +122,7 @@ async def test_redis_killed_under_load_loses_nothing_that_was_accepted(
 
         async def work_flows() -> None:
             before = len(accepted)
-            await wait_until(lambda: len(accepted) > before + 100, "a hundred more are in", 30)
+            await wait_until(lambda: len(accepted) > before + 100, "a hundred more are in")
 
         for _ in range(2):
             await work_flows()
@@ -135,7 +135,7 @@ async def test_redis_killed_under_load_loses_nothing_that_was_accepted(
         async def drained() -> bool:
             return await client.length() == 0
 
-        await wait_until(drained, "every accepted entry was answered", 30)
+        await wait_until(drained, "every accepted entry was answered")
         results: Counter[str] = Counter()
         while frames := await client.read(1000):
             results.update(frame.tags[names.REQUEST_ID_TAG] for frame in frames)
@@ -165,7 +165,7 @@ async def test_an_outage_does_not_lengthen_the_grace_of_a_closed_connection(
         await redis.hset(f"{key_prefix}:{{svc}}:input:meta", "looked", "1")
     await leaving.cut()
 
-    await wait_until(lambda: len(other.held) == 1, "the other has it after the grace", 5)
+    await wait_until(lambda: len(other.held) == 1, "the other has it after the grace")
     await other.complete(*other.held)
     await wait_until(lambda: len(other.outcomes) == 1, "it is done")
     await client.truncate("/sink")

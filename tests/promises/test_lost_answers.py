@@ -54,7 +54,7 @@ async def test_an_answer_that_is_lost_strands_nothing(
                 await _complete(peer, held)
             return link.lost == 1 and await client.length() == 0
 
-        await wait_until(all_done, "every entry is answered", 20)
+        await wait_until(all_done, "every entry is answered")
         await asyncio.gather(*answering)
         frames = await client.read(100)
         results = Counter(frame.tags[names.REQUEST_ID_TAG] for frame in frames)

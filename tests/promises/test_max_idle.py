@@ -123,5 +123,5 @@ async def test_a_job_that_takes_too_long_is_cancelled_in_its_worker(
         await wait_until(lambda: "was lost; its job is cancelled" in worker.log, "it is cancelled")
         await client.delete([receipt.index])
         await client.put(b"x")
-        (frame,) = await asyncio.wait_for(client.sink.get(timeout_s=20), 25)
+        (frame,) = await asyncio.wait_for(client.sink.get(timeout_s=20), 30)
     assert frame.data == b"x"

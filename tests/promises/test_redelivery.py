@@ -211,12 +211,12 @@ async def test_an_entry_whose_reader_left_is_read_again(url: str, client: Client
     await asyncio.gather(*polls, return_exceptions=True)
     await client.put(b"x")
 
-    await wait_until(lambda: client.has_length(1), "it is still there", 3)
+    await wait_until(lambda: client.has_length(1), "it is still there")
 
     async def read() -> bool:
         return len(await client.read(1, queue="")) == 1
 
-    await wait_until(read, "and it can be read", 3)
+    await wait_until(read, "and it can be read")
     assert await client.length() == 0
 
 

@@ -35,7 +35,7 @@ async def test_an_answer_that_redis_refuses_is_not_left_undecided(
     await redis.config_set("min-replicas-to-write", 1)
     await peer.complete(index)
 
-    await wait_until(lambda: peer.close_code is not None, "the worker is told", 5)
+    await wait_until(lambda: peer.close_code is not None, "the worker is told")
 
     await redis.config_set("min-replicas-to-write", 0)
     await peer.cut()

@@ -11,7 +11,7 @@ NO_TICK_MS = 60_000
 
 
 async def _come_soon(deliveries: Sized, count: int) -> None:
-    await wait_until(lambda: len(deliveries) == count, "they come", 3)
+    await wait_until(lambda: len(deliveries) == count, "they come")
 
 
 async def test_a_commit_over_another_replica_opens_a_full_window_without_a_tick(
@@ -43,7 +43,7 @@ async def test_a_silent_subscriber_loses_its_lease_however_slow_the_tick_is(
 
     dying.kill()
 
-    await wait_until(lambda: len(kept.held) == 1, "the other has it", 8)
+    await wait_until(lambda: len(kept.held) == 1, "the other has it")
     await kept.complete(*kept.held)
     await wait_until(lambda: kept.outcomes, "it is answered")
     await client.truncate("/sink")
@@ -63,9 +63,9 @@ async def test_a_released_entry_goes_to_a_worker_of_another_replica_without_a_ti
 
     await busy.reject(index)
 
-    await wait_until(lambda: index in free.held, "the other has it", 3)
+    await wait_until(lambda: index in free.held, "the other has it")
     await free.vanish()
-    await wait_until(lambda: index in busy.held, "the first has it again", 3)
+    await wait_until(lambda: index in busy.held, "the first has it again")
     await busy.complete(index)
     await wait_until(lambda: client.has_length(1, "/sink"), "it is answered")
     await client.truncate("/sink")
@@ -87,7 +87,7 @@ async def test_room_in_the_sink_wakes_the_workers_of_another_replica_without_a_t
         await peer.complete(*peer.held)
         await wait_until(lambda: client.has_length(1, "/sink"), "the sink is full")
         assert len(await client.read(1)) == 1
-        await wait_until(lambda: len(peer.held) == 1, "the next comes", 3)
+        await wait_until(lambda: len(peer.held) == 1, "the next comes")
         await client.truncate()
         peer.held.clear()
         peer.handed[:] = peer.handed[:count]

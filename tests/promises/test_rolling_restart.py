@@ -40,7 +40,7 @@ class Load:
             while not self._stop.is_set():
                 receipt = await client.put(f"job of {number}")
                 self.put.add(receipt.request_id)
-                await wait_until(self._is_short, "the line is short", 30)
+                await wait_until(self._is_short, "the line is short")
 
     def _is_short(self) -> bool:
         return len(self.put) - len(self.results) < WAITING
@@ -60,7 +60,7 @@ class Load:
     async def goes_on(self) -> None:
         """Wait until some more results have come."""
         so_far = len(self.results)
-        await wait_until(lambda: len(self.results) > so_far + 20, "results go on coming", 30)
+        await wait_until(lambda: len(self.results) > so_far + 20, "results go on coming")
 
     async def finish(self) -> None:
         """Put no more, and read every result."""
@@ -73,7 +73,7 @@ class Load:
             assert not reader.done(), reader.exception()
             return self.results.keys() >= self.put
 
-        await wait_until(all_have_come, "every job has its result", 30)
+        await wait_until(all_have_come, "every job has its result")
         reader.cancel()
         await asyncio.wait([reader])
 

@@ -73,7 +73,7 @@ class Storm:
     async def connect(self, peer: Peer) -> None:
         service = self.random.choice(self.services)
         try:
-            await asyncio.wait_for(peer.connect(service.url), 5)
+            await asyncio.wait_for(peer.connect(service.url), 30)
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
             await peer.cut()
 

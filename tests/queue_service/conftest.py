@@ -64,7 +64,7 @@ async def neighbour(eas: str) -> AsyncIterator[None]:
             yield
             async with session.post(address, data=b"for the neighbour") as answer:
                 assert answer.status == 200
-            assert await asyncio.wait_for(poll, 5) == b"for the neighbour"
+            assert await asyncio.wait_for(poll, 30) == b"for the neighbour"
         finally:
             poll.cancel()
             with contextlib.suppress(asyncio.CancelledError):

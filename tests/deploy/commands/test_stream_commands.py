@@ -77,7 +77,7 @@ async def test_a_watch_shows_a_line_for_each_frame_as_it_comes(penstock: Penstoc
     assert watch.stdout is not None
     for text in ("a", "b"):
         await penstock.queue("put", "svc/sink", text)
-        line = await asyncio.wait_for(watch.stdout.readline(), 20)
+        line = await asyncio.wait_for(watch.stdout.readline(), 30)
         assert json.loads(line)["data"] == text
     await watch.communicate()
     assert watch.returncode == 0

@@ -219,7 +219,7 @@ def test_a_worker_that_was_killed_is_not_counted_as_ready(cli: Cli, chat: Path) 
     first, second = cli.pids("chat")
     os.kill(first, signal.SIGKILL)
     wait_until_blocking(lambda: cli.pids("chat") == [second], "one of two is ready")
-    wait_until_blocking(lambda: len(cli.pids("chat")) == 2, "the other is back", 30)
+    wait_until_blocking(lambda: len(cli.pids("chat")) == 2, "the other is back")
     assert first not in cli.pids("chat")
     cli("delete", "chat", "--yes")
 

@@ -266,14 +266,14 @@ async def test_a_handler_that_asks_for_it_gets_a_new_process(
         "    return {'pid': os.getpid(), 'refresh_worker': job['input']['again']}\n"
     )
     await start_worker(peer.url, engine=f"runpod:{file}")
-    await wait_until(lambda: peer.connected, "the worker is connected", 30)
+    await wait_until(lambda: peer.connected, "the worker is connected")
     for index, again in enumerate((b"false", b"true", b"false"), 1):
         data = b'{"input": {"again": %s}}' % again
         await peer.deliver(Delivery(index, 1, f"r-{index}", data, max_delivery=3))
         answered = functools.partial(lambda count: len(peer.completions) == count, index)
-        await wait_until(answered, "it is answered", 30)
+        await wait_until(answered, "it is answered")
         if again == b"true":
-            await wait_until(lambda: peer.windows[-1:] == [1], "the new one is ready", 30)
+            await wait_until(lambda: peer.windows[-1:] == [1], "the new one is ready")
     pids = [answer.result.data for answer in peer.completions if answer.result is not None]
     assert len(pids) == 3
     assert pids[0] == pids[1] != pids[2]

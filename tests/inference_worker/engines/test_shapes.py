@@ -155,4 +155,4 @@ async def test_a_hidden_coroutine_is_cancelled_with_its_job(start: Start, capaci
     for _ in range(2):
         events = engine.run(Job("r", b"wait"))
         assert await anext(events) == Started()
-        await asyncio.wait_for(events.aclose(), 10)
+        await asyncio.wait_for(events.aclose(), 30)

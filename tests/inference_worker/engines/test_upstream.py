@@ -256,7 +256,7 @@ async def test_a_cancelled_job_closes_its_connection(server: RawServer, engine: 
     await wait_until(lambda: server.open_now == 1, "the job is there")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    await wait_until(lambda: server.open_now == 0, "the connection is closed", 2)
+    await wait_until(lambda: server.open_now == 0, "the connection is closed")
 
 
 async def test_a_job_cancelled_in_the_middle_of_a_stream_closes_its_connection(
@@ -272,7 +272,7 @@ async def test_a_job_cancelled_in_the_middle_of_a_stream_closes_its_connection(
         async for event in events:
             if event == Delta(b"one"):
                 break
-    await wait_until(lambda: server.open_now == 0, "the connection is closed", 2)
+    await wait_until(lambda: server.open_now == 0, "the connection is closed")
 
 
 # --- A server that is away

@@ -77,7 +77,7 @@ async def answered(peer: Peer, count: int = 1) -> None:
 
 
 async def nothing_left(subject: Subject) -> None:
-    await wait_until(lambda: not subject.alive, "no process of the server is left", 5)
+    await wait_until(lambda: not subject.alive, "no process of the server is left")
 
 
 async def test_the_server_is_started_used_and_ended_with_the_worker(
@@ -154,7 +154,6 @@ async def test_a_slow_start_is_waited_for_and_told(
             "s the server takes no connection" in worker.log or "does not answer on /" in worker.log
         ),
         "the log says so",
-        15,
     )
     assert "Loading, " in worker.log
     assert not peer.hellos
@@ -229,13 +228,13 @@ async def test_two_workers_with_one_port_are_not_both_ready(
     # Neither server listens while both workers start, so that neither finds the port taken.
     options = subject.options(port=port)
     first = await start_worker(peer.url, engine="http", engine_options=options, wait=False)
-    await wait_until(lambda: subject.pids, "the first server is started", 30)
+    await wait_until(lambda: subject.pids, "the first server is started")
     second = await start_worker(peer.url, engine="http", engine_options=options, wait=False)
     assert await ended(second) == 1
     assert f"port {port} is already in use by another worker" in second.log
     assert f"process {first.pid})" in second.log
     subject.says("start")
-    await wait_until(lambda: peer.connected, "the first worker is connected", 30)
+    await wait_until(lambda: peer.connected, "the first worker is connected")
     assert len(subject.pids) == 1
 
 
@@ -247,7 +246,7 @@ async def test_a_port_that_another_program_takes_meanwhile_is_not_taken_for_the_
     worker = await start_worker(
         peer.url, engine="http", engine_options=subject.options(port=port), wait=False
     )
-    await wait_until(lambda: subject.pids, "the server is started", 30)
+    await wait_until(lambda: subject.pids, "the server is started")
     with socket.create_server(("127.0.0.1", port)):
         assert await ended(worker) == 1
     assert f"process {os.getpid()}: stop that" in worker.log
@@ -261,12 +260,12 @@ async def test_a_server_that_keeps_dying_is_waited_for_longer_each_time(
     worker = await start_server(start_worker, peer, subject.options())
     subject.says("cannot")
     os.kill(subject.pids[0][0], signal.SIGKILL)
-    await wait_until(lambda: worker.log.count("It is still away") >= 3, "it tries", 20)
+    await wait_until(lambda: worker.log.count("It is still away") >= 3, "it tries")
     assert "trying again in 0.4 s" in worker.log
     assert "trying again in 0.8 s" in worker.log
     assert peer.windows == [0]
     (subject.folder / "cannot").unlink()
-    await wait_until(lambda: peer.windows == [0, 5], "the window opened again", 20)
+    await wait_until(lambda: peer.windows == [0, 5], "the window opened again")
 
 
 async def test_its_status_is_the_code_of_the_rejection_and_its_body_the_last_answer(
@@ -313,7 +312,7 @@ async def test_a_server_that_is_restarted_charges_no_job(subject: Subject) -> No
 
         hanging = asyncio.create_task(hang())
         await asyncio.wait({hanging}, timeout=0.3)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await engine.restart("it is sick")
         assert await hanging == Failed("Shutdown", "it is sick")
         assert len(subject.pids) == 2

@@ -121,7 +121,7 @@ async def test_a_short_answer_behind_three_long_ones_is_not_kept_waiting(
     assert isinstance(ends[-1], Finished)
     assert not any(task.done() for task in long_ones)
     await asyncio.gather(*long_ones)
-    assert short_s < 0.3 * (time.monotonic() - began_at)
+    assert short_s < 0.5 * (time.monotonic() - began_at)
 
 
 async def test_the_pieces_are_the_answer_and_no_stop_string_is_in_them(

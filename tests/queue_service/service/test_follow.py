@@ -84,7 +84,7 @@ async def test_a_follower_looks_at_once_and_at_each_ring_until_the_request_has_e
     await service.tickets.cancel(other)
     service.input.bell.ring()
     await service.tickets.cancel(name)
-    await asyncio.wait_for(follower.task, 20)
+    await asyncio.wait_for(follower.task, 30)
     assert follower.states == [State.QUEUED, State.CANCELED]
     for ended in (name, other):
         await service.tickets.purge(ended)
@@ -117,14 +117,14 @@ async def test_a_follower_that_gives_up_does_not_look_again(service: Service) ->
     await follower.has_looked(2)
     has_left = True
     leaving.ring()
-    await asyncio.wait_for(follower.task, 20)
+    await asyncio.wait_for(follower.task, 30)
     assert len(follower.looks) == 2
     await service.tickets.discard(name)
 
 
 async def test_a_request_that_is_not_known_is_looked_at_once(service: Service) -> None:
     follower = Follower(service.tickets.follow("nothing"))
-    await asyncio.wait_for(follower.task, 20)
+    await asyncio.wait_for(follower.task, 30)
     assert [seen.known for seen in follower.looks] == [False]
 
 
@@ -140,7 +140,7 @@ async def test_who_watches_the_position_gets_its_changes(service: Service) -> No
     follower = Follower(follow)
     await wait_until(lambda: follower.looks and follower.looks[-1].ahead == 0, "it is the next")
     await service.tickets.cancel(second)
-    await asyncio.wait_for(follower.task, 20)
+    await asyncio.wait_for(follower.task, 30)
     for name in (first, second):
         await service.tickets.purge(name)
 
@@ -163,7 +163,7 @@ async def test_who_waits_for_the_end_alone_sleeps_until_it_may_have_come(service
     await every.has_looked(3)
     assert not follower.looks
     await store.complete(Completed("svc", "w", delivery.entry.index, 1, b"done"))
-    await asyncio.wait_for(follower.task, 20)
+    await asyncio.wait_for(follower.task, 30)
     (seen,) = follower.looks
     assert seen.state is State.SUCCEEDED
     assert seen.result is not None
@@ -193,7 +193,7 @@ async def test_an_id_that_reads_like_a_word_of_a_ring_hides_no_end(service: Serv
         await follower.has_looked(1)
     await asyncio.gather(*map(service.tickets.cancel, names))
     for follower in followers:
-        await asyncio.wait_for(follower.task, 20)
+        await asyncio.wait_for(follower.task, 30)
         assert follower.states[-1] is State.CANCELED
     for name in names:
         await service.tickets.purge(name)
@@ -284,7 +284,7 @@ async def test_a_silent_follower_that_need_not_look_costs_no_look(service: Servi
     assert len(looks) == 1
     await service.tickets.cancel(name)
     follower = Follower(follow)
-    await asyncio.wait_for(follower.task, 20)
+    await asyncio.wait_for(follower.task, 30)
     assert follower.states[-1] is State.CANCELED
     assert len(looks) == 2
     await service.tickets.purge(name)
@@ -307,6 +307,6 @@ async def test_a_follower_without_a_ring_looks_again_after_the_longest_wait(
     follower = Follower(service.tickets.follow(name, longest_wait_s=lambda: 0.01))
     await follower.has_looked(3)
     await service.tickets.cancel(name)
-    await asyncio.wait_for(follower.task, 20)
+    await asyncio.wait_for(follower.task, 30)
     assert follower.states[-1] is State.CANCELED
     await service.tickets.purge(name)

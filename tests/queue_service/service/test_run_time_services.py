@@ -35,7 +35,7 @@ async def test_work_crosses_processes_for_a_new_service_as_for_any_other(
     await one.admin("PUT", "/new", {"token": TOKEN})
     async with two.watch("new") as socket:
         await one.client("POST", "new", b"told by a ring")
-        assert b"told by a ring" in await asyncio.wait_for(socket.receive_bytes(), 10)
+        assert b"told by a ring" in await asyncio.wait_for(socket.receive_bytes(), 30)
         await one.client("PUT", "new", _indexes_="1")
 
 
@@ -59,7 +59,7 @@ async def test_other_settings_keep_entries_and_subscribers(pair: tuple[Replica, 
 
         # The watch that was there before is still served, by what now holds for the sink.
         await one.client("POST", "new/sink", b"a result")
-        assert b"a result" in await asyncio.wait_for(socket.receive_bytes(), 10)
+        assert b"a result" in await asyncio.wait_for(socket.receive_bytes(), 30)
 
 
 async def test_a_deleted_service_says_what_went_and_ends_its_subscribers(
@@ -80,10 +80,10 @@ async def test_a_deleted_service_says_what_went_and_ends_its_subscribers(
             "deleted_dead_letters": {"input": 0, "sink": 0},
         }
         for socket in (here, there):
-            while (message := await asyncio.wait_for(socket.receive(), 10)).type.name != "CLOSE":
+            while (message := await asyncio.wait_for(socket.receive(), 30)).type.name != "CLOSE":
                 pass
             assert message.data == CloseCode.SERVICE_DELETED
-        assert (await asyncio.wait_for(poll, 10)).status in (204, 404)
+        assert (await asyncio.wait_for(poll, 30)).status in (204, 404)
 
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
 
@@ -164,7 +164,7 @@ async def test_a_stopped_service_refuses_everybody_and_keeps_its_entries(alone: 
     async with alone.watch("new/sink") as socket:
         stopped = await alone.admin("POST", "/new/stop")
         assert (stopped.body["state"], stopped.body["replicas"]) == ("stopped", [])
-        assert (await asyncio.wait_for(socket.receive(), 10)).data == CloseCode.SERVICE_STOPPED
+        assert (await asyncio.wait_for(socket.receive(), 30)).data == CloseCode.SERVICE_STOPPED
     for method in ("POST", "GET"):
         refused = await alone.client(method, "new", b"more")
         assert (refused.status, refused.code) == (503, Code.SERVICE_STOPPED)
@@ -176,7 +176,7 @@ async def test_a_stopped_service_refuses_everybody_and_keeps_its_entries(alone: 
     assert (await alone.client("GET", "new", _auto_delete_="true")).body == b"kept"
     async with alone.watch("new/sink") as socket:
         await alone.client("POST", "new/sink", b"watched")
-        assert b"watched" in await asyncio.wait_for(socket.receive_bytes(), 10)
+        assert b"watched" in await asyncio.wait_for(socket.receive_bytes(), 30)
 
 
 async def test_a_token_is_shown_once_and_kept_as_a_hash(

@@ -74,7 +74,7 @@ class Node:
             except (RedisError, OSError):
                 return False
 
-        await wait_until(answers, f"{self.binary} answers", 30)
+        await wait_until(answers, f"{self.binary} answers")
         return self
 
     def client(self, **options: object) -> "Redis":

@@ -109,7 +109,7 @@ async def test_a_backlog_flows_though_the_ring_is_always_there_before_the_answer
     async def all_answered() -> bool:
         return await client.length("/sink") == 40
 
-    await wait_until(all_answered, "all are answered", 20)
+    await wait_until(all_answered, "all are answered")
 
 
 async def test_with_fsync_a_put_is_answered_when_the_file_is_on_disk(

@@ -48,7 +48,7 @@ async def tls_proxy(certificates: Certificates, port: int) -> AsyncIterator[int]
     argv = [sys.executable, "-m", __name__, str(certificates.ca), str(certificates.server)]
     door = Child.start("tls-door", [*argv, str(port)], on_line=lines.append)
     try:
-        await wait_until(lambda: lines or door.exit_code is not None, "the door is open", 30)
+        await wait_until(lambda: lines or door.exit_code is not None, "the door is open")
         yield int(lines[0])
     finally:
         await door.kill()

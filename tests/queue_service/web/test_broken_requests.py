@@ -10,7 +10,7 @@ import pytest
 from tests.queue_service.conftest import BODY_TIMEOUT_S, Stored
 from tests.queue_service.web.raw import RawRequest, answer_of
 from tests.running import QueueServiceProcess
-from tests.waiting import hold_for
+from tests.waiting import LATE_S, hold_for
 
 pytestmark = pytest.mark.usefixtures("emptied", "neighbour")
 
@@ -65,7 +65,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_without_an_end(
     began = time.monotonic()
     status, _ = await answer_of(*await raw.send(body, header))
     assert status in {0, 400, 408}
-    assert BODY_TIMEOUT_S * 0.9 < time.monotonic() - began < BODY_TIMEOUT_S + 3
+    assert BODY_TIMEOUT_S * 0.9 < time.monotonic() - began < BODY_TIMEOUT_S + LATE_S
     await _nothing_is_stored(stored)
 
 
@@ -76,7 +76,7 @@ async def test_an_announced_giant_is_refused_before_it_comes(
     status, rest = await answer_of(*await raw.send(b"x" * 100, f"Content-Length: {10**12}"))
     assert status == 413
     assert b"FRAME_TOO_BIG" in rest
-    assert time.monotonic() - began < BODY_TIMEOUT_S + 3
+    assert time.monotonic() - began < BODY_TIMEOUT_S + LATE_S
     await _nothing_is_stored(stored)
 
 

@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 QUEUE = "/api/predict/svc"
 JOBS = "/v1/services/svc/jobs"
 UPLOADS = "/v1/files/uploads"
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 
 
 class Half:

@@ -23,7 +23,7 @@ _DEAD = "/v1/services/{service}/dead-letters"
 EAS = "/api/predict/{service}"
 #: Seconds within which everything must have ended; the promise is one, the rest is for a busy
 #: machine.
-PATIENCE_S = 12.0
+PATIENCE_S = 30.0
 #: What is said to a request that was admitted before its credential ended.
 ENDED = "during this request"
 #: A form whose first part never comes.

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 
 SCREENSHOTS = Path(__file__).parents[4] / "build" / "screenshots"
 #: Seconds that the page may take for what it does at once, on a busy machine.
-PATIENCE_S = 20.0
+PATIENCE_S = 40.0
 
 
 #: The event loop of these tests and of the browser that they share.
@@ -35,7 +35,7 @@ async def _no_task_left() -> AsyncIterator[None]:
         assert left == [asyncio.current_task()], left
         return True
 
-    await wait_until(nothing_left, "no asyncio task is left", 2.0)
+    await wait_until(nothing_left, "no asyncio task is left", 8.0)
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope=LOOP)

@@ -27,7 +27,7 @@ async def test_events_are_broken_off_when_the_store_goes_away(
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         head = f"GET {address.path}{urlsplit(api.base).path}/{job_id}/events HTTP/1.1"
         writer.write(f"{head}\r\nHost: localhost\r\nAuthorization: {TOKEN}\r\n\r\n".encode())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             begun = await reader.readuntil(b"event: state")
             await redis.stop()
             rest = await reader.read()

@@ -106,7 +106,7 @@ async def test_a_restart_of_the_queue_service_costs_a_follower_nothing(
                 async for event in api.events(job_id, ids[-1] if ids else ""):
                     events.append(event)
             except aiohttp.ClientError:
-                await wait_until(service.ready, "the service is back", 30)
+                await wait_until(service.ready, "the service is back")
 
     following = asyncio.create_task(follow())
     await wait_until(lambda: len(text_of(events)) > 20, "some text has come")

@@ -153,8 +153,8 @@ async def test_a_client_that_waits_for_a_result_learns_at_once_that_the_service_
         await wait_until(both_wait, "both requests are in line")
         async with session.delete(address, headers=operator) as answer:
             assert answer.status == 200
-        assert (await asyncio.wait_for(waiting, 5)).status == 404
-        assert await asyncio.wait_for(chatting, 5) == 410
+        assert (await asyncio.wait_for(waiting, 30)).status == 404
+        assert await asyncio.wait_for(chatting, 30) == 410
 
 
 async def _post(session: aiohttp.ClientSession, address: str, body: object) -> int:

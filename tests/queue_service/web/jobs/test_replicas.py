@@ -34,7 +34,7 @@ async def test_a_job_is_followed_and_canceled_through_another_replica(
 
     slow = await api.submit(1000 * TEXT.encode()[:8])
     following = asyncio.create_task(_first_delta(api, slow))
-    await asyncio.wait_for(following, 20)
+    await asyncio.wait_for(following, 30)
     answer = await api.call("POST", f"/{slow}/cancel", headers={"Prefer": "wait=20"})
     assert (answer.status, answer.json["state"]) == (200, "canceled")
 

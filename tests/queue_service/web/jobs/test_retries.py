@@ -247,7 +247,7 @@ async def test_what_a_worker_gives_back_begins_again_for_its_followers(
     await tell(peer, peer.held[index], "d")
     await wait_until(lambda: text_of(seen) == "d", "the text of the second run has come")
     await peer.complete(index)
-    await asyncio.wait_for(following, 20)
+    await asyncio.wait_for(following, 30)
     assert [event.data["attempt"] for event in seen if event.kind == "attempt"] == [1, 1]
     assert "failed" not in [event.kind for event in seen]
 
@@ -336,7 +336,7 @@ async def test_others_go_out_while_one_waits_and_then_the_older_one_comes_first(
         states = {await api.state(job_id) for job_id in (first, *others)}
         return states == {"succeeded"}
 
-    await wait_until(all_are_done, "every job is done", 30)
+    await wait_until(all_are_done, "every job is done")
 
 
 @pytest.mark.parametrize("kind", ["oom", "gpu_lost", "engine_lost", "timeout", "internal"])

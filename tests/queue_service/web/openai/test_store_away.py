@@ -53,4 +53,4 @@ async def test_requests_that_the_store_has_failed_wait_for_nobody_when_it_is_bac
         async def nothing_waits() -> bool:
             return await _length(session, service) == 0
 
-        await wait_until(nothing_waits, "nobody waits", 20)
+        await wait_until(nothing_waits, "nobody waits")

@@ -148,7 +148,7 @@ async def test_a_deleted_service_leaves_no_delivery(
     async with session.delete(service, headers=headers) as deleted:
         assert deleted.status == 200
     await wait_until(
-        lambda: not find_leaks(redis_url, key_prefix), "nothing is left of the service", 20.0
+        lambda: not find_leaks(redis_url, key_prefix), "nothing is left of the service"
     )
     async with session.put(service, headers=headers, json={"token": "a-test-token"}) as made:
         assert made.status == 201
