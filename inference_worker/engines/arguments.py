@@ -19,24 +19,17 @@ from client_sdk.setting_names import did_you_mean
 from client_sdk.wire import media
 from client_sdk.wire.shown_json import pointer, shown
 from inference_worker.engines import openai_requests
-from inference_worker.engines.engine import Context, Job
+from inference_worker.engines.engine import Job
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.file_kinds import Received, is_data_url, is_file
 from inference_worker.engines.handler_files import BYTES, File
 from inference_worker.engines.job_content import json_of, with_files_of
+from inference_worker.engines.parameters import annotation_of, is_context, value_or_none
 from inference_worker.engines.payload import read_json, read_text
-from inference_worker.engines.typed_values import (
-    CannotDescribe,
-    Value,
-    schemas_of,
-    value_of,
-    with_definitions,
-)
+from inference_worker.engines.typed_values import Value, schemas_of, with_definitions
 
 JSON = "application/json"
 TEXT = "text/plain"
-#: The names of a parameter that gets the context.
-CONTEXT_NAMES = ("ctx", "context")
 _EMPTY = inspect.Parameter.empty
 
 
@@ -97,7 +90,7 @@ def typed_inputs(function: Callable[..., Any], *, is_batch: bool = False) -> Typ
 def _item(listed: Any) -> Typed | None:
     """Return how one input of predict_batch is read; its annotation is a list of them."""
     items = get_args(listed)
-    value = _try(items[0]) if items else None
+    value = value_or_none(items[0]) if items else None
     if value is None:
         return None
     parameter = _Parameter("input", value, items[0], _EMPTY)
@@ -113,26 +106,6 @@ def _item(listed: Any) -> Typed | None:
     return typed and Typed(read, typed.described)
 
 
-def annotation_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """Return an annotation; one that is text is evaluated, and empty if it cannot be."""
-    if not isinstance(parameter.annotation, str):
-        return parameter.annotation
-    plain = inspect.unwrap(getattr(function, "__func__", function))
-    try:
-        return eval(parameter.annotation, getattr(plain, "__globals__", {}))
-    except Exception:
-        # Imports that only a type checker sees.
-        return _EMPTY
-
-
-def context_name(function: Callable[..., Any]) -> str | None:
-    """Return the parameter that gets the context; None if there is none."""
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name in CONTEXT_NAMES or _is_context(annotation_of(function, parameter)):
-            return name
-    return None
-
-
 def _inputs_of(function: Callable[..., Any]) -> list[_Parameter]:
     """Return the parameters that jobs fill; none if the annotations do not say so."""
     found: list[_Parameter] = []
@@ -140,12 +113,12 @@ def _inputs_of(function: Callable[..., Any]) -> list[_Parameter]:
         hint = annotation_of(function, parameter)
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
-        if name in CONTEXT_NAMES or _is_context(hint):
+        if is_context(name, hint):
             continue
-        is_context = bool(found) and hint in (Any, object) and parameter.default is _EMPTY
+        may_be_context = bool(found) and hint in (Any, object) and parameter.default is _EMPTY
         can_be_named = not found or parameter.kind is not parameter.POSITIONAL_ONLY
-        is_typed = hint is not _EMPTY and can_be_named and not is_context
-        value = _try(hint) if is_typed else None
+        is_typed = hint is not _EMPTY and can_be_named and not may_be_context
+        value = value_or_none(hint) if is_typed else None
         if value is None and parameter.default is not _EMPTY and found:
             # An option of the user's own, without an annotation.
             continue
@@ -154,17 +127,6 @@ def _inputs_of(function: Callable[..., Any]) -> list[_Parameter]:
             return found[:1]
         found.append(_Parameter(name, value, hint, parameter.default))
     return found
-
-
-def _try(hint: Any) -> Value | None:
-    try:
-        return value_of(hint)
-    except CannotDescribe:
-        return None
-
-
-def _is_context(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, Context)
 
 
 def _kind_of(function: Callable[..., Any], name: str) -> Any:

@@ -5,8 +5,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
-from inference_worker.engines.arguments import JSON, TEXT, annotation_of
+from inference_worker.engines.arguments import JSON, TEXT
 from inference_worker.engines.handler_files import BYTES
+from inference_worker.engines.parameters import annotation_of
 from inference_worker.engines.typed_values import (
     CannotDescribe,
     Value,

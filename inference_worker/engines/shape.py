@@ -14,12 +14,13 @@ from functools import partial
 from typing import Any
 
 from inference_worker.engines import openai_requests
-from inference_worker.engines.arguments import TEXT, Arguments, Typed, context_name, typed_inputs
+from inference_worker.engines.arguments import TEXT, Arguments, Typed, typed_inputs
 from inference_worker.engines.engine import Context, Failed, Finished, Job
 from inference_worker.engines.handler_files import file_of
 from inference_worker.engines.job_content import finished_with, is_output_file, with_files_of
 from inference_worker.engines.locate import find, is_async, wants_context
 from inference_worker.engines.outputs import described_output, is_declared
+from inference_worker.engines.parameters import context_name, undescribed
 from inference_worker.engines.payload import (
     Pieces,
     item_reader_of,
@@ -234,6 +235,9 @@ def _check_call(predict: Callable[..., Any], target: str, *, is_batch: bool) -> 
     try:
         signature.bind(*range(2 if wants_context(predict, after=1) else 1))
     except TypeError:
+        if odd := undescribed(predict):
+            expected = f"annotations of types that JSON can describe in {target}"
+            raise BadEngine(expected, odd) from None
         name = "predict_batch(inputs)" if is_batch else "predict(input)"
         expected = f"{name} or {name[:-1]}, ctx) in {target}"
         raise BadEngine(expected, f"{predict.__name__}{signature}") from None

@@ -7,33 +7,21 @@ different from what it does: see `file_kinds`.
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
 import typing_extensions
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import ConfigDict, EncodedBytes, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import CoreSchema, PydanticOmit, SchemaValidator, core_schema
 from typing_extensions import is_typeddict
 
-from client_sdk.wire.shown_json import pointer, shown
 from inference_worker.engines.failures import BadInput
 from inference_worker.engines.file_kinds import Kind, Received, kind_of, leaf
+from inference_worker.engines.input_wording import sentences
 
-#: The most errors of one input that are reported.
-MAX_ERRORS = 20
-#: What pydantic's messages say of Python's types, and what it is in JSON.
-_WORDS = {
-    "a valid ": "a ",
-    "a dictionary": "an object",
-    "a integer": "an integer",
-    "a tuple": "a list",
-    "a set": "a list",
-    "greater than": "a value greater than",
-    "less than": "a value less than",
-}
 _ANY_CLASS = ConfigDict(arbitrary_types_allowed=True)
 #: The parts of a core schema that are no schemas.
 _NOT_SCHEMAS = frozenset({"cls", "default", "metadata", "function", "serialization", "config"})
@@ -62,7 +50,7 @@ class Value:
         try:
             return self.validator.validate_python(value, context=received)
         except ValidationError as error:
-            raise BadInput("; ".join(_sentences(error, value, at))) from None
+            raise BadInput("; ".join(sentences(error, value, at))) from None
         except RecursionError:
             raise BadInput(f"{at or 'the input'}: brackets nested too deep") from None
 
@@ -71,6 +59,7 @@ def value_of(hint: Any) -> Value:
     """Return how values of this annotation are read; raises CannotDescribe."""
     try:
         hint = _modern(hint)
+        _allow_any_class(hint)
         has_own_config = _has_own_config(hint)
         adapter = TypeAdapter(hint, config=None if has_own_config else _ANY_CLASS)
         core = _with_files(adapter.core_schema)
@@ -96,7 +85,7 @@ def schemas_of(
     mode: typing.Literal["validation", "serialization"] = "validation",
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the schema of each value by name, and the definitions that they share."""
-    found, shared = GenerateJsonSchema().generate_definitions(
+    found, shared = _JsonSchema().generate_definitions(
         [(name, mode, value.core) for name, value in values.items()]
     )
     return {name: found[name, mode] for name in values}, {
@@ -109,14 +98,30 @@ def with_definitions(schema: dict[str, Any], shared: dict[str, Any]) -> dict[str
     return {**schema, "$defs": shared} if shared else schema
 
 
+class _JsonSchema(GenerateJsonSchema):
+    """pydantic's, which says of a decimal number only that it may be a text."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> dict[str, Any]:
+        found = super().decimal_schema(schema)
+        for one in found.get("anyOf", [found]):
+            if one.get("type") == "string" and "pattern" not in one:
+                one["format"] = "decimal"
+        return found
+
+
 def _with_files(node: Any) -> Any:
     """Return a core schema whose files are read in our way."""
     if isinstance(node, list | tuple):
         return type(node)(_with_files(one) for one in node)
     if not isinstance(node, dict):
         return node
+    if _is_encoded(node):
+        return node
     if kind := kind_of(node):
         return leaf(kind)
+    if node.get("type") == "generator":
+        # pydantic would validate the items when the handler asks for them.
+        node = {**node, "type": "list"}
     changed = {
         name: one if name in _NOT_SCHEMAS else _with_files(one) for name, one in node.items()
     }
@@ -126,11 +131,25 @@ def _with_files(node: Any) -> Any:
     return changed
 
 
+def _is_encoded(node: Mapping[str, Any]) -> bool:
+    """Return whether a node is pydantic's Base64Bytes: a text, and no file."""
+    functions = node.get("metadata", {}).get("pydantic_js_annotation_functions", ())
+    return any(isinstance(getattr(one, "__self__", None), EncodedBytes) for one in functions)
+
+
 def _has_own_config(hint: Any) -> bool:
     kind = get_origin(hint) or hint
     if not isinstance(kind, type):
         return False
     return hasattr(kind, "__pydantic_fields__") or is_typeddict(kind) or _is_dataclass(kind)
+
+
+def _allow_any_class(hint: Any) -> None:
+    """Let the fields of a dataclass be pictures: it has no other place for this setting."""
+    kind = get_origin(hint) or hint
+    if isinstance(kind, type) and _is_dataclass(kind) and not hasattr(kind, "__pydantic_config__"):
+        # Only pydantic reads it, where the class is an annotation.
+        kind.__pydantic_config__ = _ANY_CLASS  # type: ignore[attr-defined]
 
 
 def _is_dataclass(kind: type) -> bool:
@@ -176,63 +195,6 @@ def _typed_dict(hint: Any) -> Any:
 
 def _unmarked(hint: Any) -> Any:
     return get_args(hint)[0] if get_origin(hint) is typing_extensions.NotRequired else hint
-
-
-def _sentences(error: ValidationError, value: Any, at: str) -> list[str]:
-    """Return `path: expected ..., got ...` for each error; alternatives of a union are joined."""
-    by_path: dict[str, tuple[list[str], str]] = {}
-    for one in error.errors(include_url=False, include_context=False):
-        path = at + pointer(_real_steps(one["loc"], value, is_missing=one["type"] == "missing"))
-        expected, _ = by_path.setdefault(path, ([], _came(one)))
-        what = _expected(one["msg"], one["type"])
-        if what not in expected:
-            expected.append(what)
-        if len(by_path) > MAX_ERRORS:
-            break
-    shown = [_sentence(path, *found) for path, found in by_path.items()]
-    return shown[:MAX_ERRORS]
-
-
-def _sentence(path: str, expected: list[str], came: str) -> str:
-    head = f"{path or 'the input'}: "
-    if all(one.startswith("expected ") for one in expected):
-        text = "expected " + " or ".join(one.removeprefix("expected ") for one in expected)
-    else:
-        text, came = "; ".join(expected), ""
-    return head + text + (f", got {came}" if came and ", got " not in text else "")
-
-
-def _expected(message: str, kind: str) -> str:
-    if kind == "missing":
-        return "expected a value"
-    if not message.startswith("Input should be "):
-        return message
-    # The rest is about Python: ", unable to parse string as an integer", "or an instance of Model".
-    text = message.removeprefix("Input should be ").partition(", ")[0].partition(" or an inst")[0]
-    for of_python, of_json in _WORDS.items():
-        text = text.replace(of_python, of_json)
-    return "expected " + text
-
-
-def _came(one: Mapping[str, Any]) -> str:
-    if one["type"] == "missing":
-        return "nothing"
-    if one["type"] == "file":
-        return ""
-    return shown(one["input"])
-
-
-def _real_steps(loc: Sequence[int | str], value: Any, *, is_missing: bool) -> list[int | str]:
-    """Return the steps that exist in the value; others name alternatives of a union."""
-    steps: list[int | str] = []
-    for number, step in enumerate(loc):
-        in_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
-        if in_list or (isinstance(value, dict) and step in value):
-            value = value[step]
-        elif not (is_missing and number == len(loc) - 1):
-            continue
-        steps.append(step)
-    return steps
 
 
 #: For annotations without a schema of their own.

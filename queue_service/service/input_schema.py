@@ -18,6 +18,7 @@ from queue_service.service.schema_cost import (
     costs_of,
     safe_copy,
 )
+from queue_service.service.schema_formats import FORMAT_CHECKS
 from queue_service.service.schema_wording import MAX_ERRORS, Wording, Wrong, listed
 
 JSON, TEXT = "application/json", "text/plain"
@@ -52,7 +53,11 @@ class InputSchema:
         _drop_bad_patterns(self._schema)
         try:
             self._validator = Draft202012Validator(
-                self._schema, pattern_options=_PATTERNS, offline=True, validate_formats=False
+                self._schema,
+                formats=FORMAT_CHECKS,
+                validate_formats=True,
+                pattern_options=_PATTERNS,
+                offline=True,
             )
         except (ValidationError, ValueError) as error:
             raise BadSchema(str(error).partition("\n")[0][:200]) from None

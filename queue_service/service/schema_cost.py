@@ -9,6 +9,8 @@ the worker.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from client_sdk.wire.schema_words import FORMATS
+
 #: The pattern of a file in a schema, and the name of a reference to one that is stored.
 DATA_URL, FILE_REFERENCE = "^[dD][aA][tT][aA]:", "$file"
 #: The most parts of a schema, and the deepest nesting.
@@ -101,6 +103,9 @@ class _Copier:
         for name in schema.keys() & set(_MAPS):
             members = schema[name].items() if isinstance(schema[name], dict) else ()
             copied[name] = {key: self.copy(one, depth=depth + 1) for key, one in members}
+        if copied.get("format") not in FORMATS:
+            # The library has its own idea of some, and of what they cost.
+            copied.pop("format", None)
         if copied.get("pattern") == DATA_URL and copied.get("type") == "string":
             # A file may also be one that is stored already.
             copied |= {

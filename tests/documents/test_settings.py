@@ -1,8 +1,8 @@
-"""What is generated in the documents is up to date: settings, commands, metrics, file tables."""
+"""What is generated in the documents is up to date: settings, commands, metrics, other tables."""
 
 import pytest
 
-from tests.documents import command_page, file_tables, metrics_page
+from tests.documents import annotations_table, command_page, file_tables, metrics_page
 from tests.documents.settings_table import DOCUMENT, MODELS, rows, with_tables
 
 
@@ -25,6 +25,11 @@ def test_the_page_of_commands_is_up_to_date() -> None:
     assert command_page.DOCUMENT.read_text(encoding="utf-8") == command_page.page(), (
         "run `make docs`"
     )
+
+
+def test_the_table_of_annotations_is_up_to_date() -> None:
+    text = annotations_table.DOCUMENT.read_text(encoding="utf-8")
+    assert annotations_table.with_table(text) == text, "run `make docs`"
 
 
 def test_every_metric_is_documented() -> None:

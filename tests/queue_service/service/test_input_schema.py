@@ -48,7 +48,7 @@ def wrong(described: dict[str, Any], data: bytes, content_type: str = "", path: 
         ({"prompt": "a"}, ["/prompt: expected at least 2 characters, got 'a'"]),
         ({"prompt": "ab", "steps": 0}, ["/steps: expected a value of at least 1, got 0"]),
         ({"prompt": "ab", "steps": "3"}, ["/steps: expected an integer, got '3'"]),
-        ({"prompt": "ab", "size": "x"}, ["/size: expected one of 's', 'm', got 'x'"]),
+        ({"prompt": "ab", "size": "x"}, ["/size: expected 's' or 'm', got 'x'"]),
         ({"prompt": "ab", "seeds": [1, "a"]}, ["/seeds/1: expected an integer, got 'a'"]),
         ({"prompt": "ab", "seeds": 3}, ["/seeds: expected a list or null, got 3"]),
         (
