@@ -41,6 +41,7 @@ from queue_service.store.partials_in_s3 import PartialsInS3
 from queue_service.store.s3_contents import S3Address, S3Contents
 from queue_service.store.s3_uploads import Keys as StorageKeys
 from queue_service.store.scripts import Scripts
+from queue_service.store.upload_index import UploadIndex
 from queue_service.store.webhook_settings import WebhookSettings
 from queue_service.web import routes
 from queue_service.web.address import Addresses
@@ -93,8 +94,8 @@ def build_app(settings: Settings) -> web.Application:
     scripts = Scripts(servers, confirmation, timeout_s=settings.store_timeout_s)
     contents, partials = _contents(settings)
     app[FILES] = _files(settings, scripts, contents)
-    index = FileIndex(scripts, key_prefix=settings.key_prefix)
-    app[UPLOADS] = Resumables(app[FILES], index, partials)
+    uploads = UploadIndex(scripts, key_prefix=settings.key_prefix)
+    app[UPLOADS] = Resumables(app[FILES], uploads, partials)
     webhooks = _webhooks(settings, scripts)
     app[SERVICES] = Services(
         servers, scripts, settings, app[METRICS], app[FILES], webhooks=webhooks

@@ -6,7 +6,7 @@ from collections import Counter
 from queue_service.service.file_errors import FilesFull
 from queue_service.service.file_terms import FileLimits, FileOwner
 from queue_service.store.contents import Contents
-from queue_service.store.file_index import Added, FileIndex
+from queue_service.store.file_index import Added, FileIndex, Usage
 
 #: The part that one owner may have of what others leave; add_file.lua has it too.
 SHARE = 0.8
@@ -32,26 +32,40 @@ class FileRoom:
 
     async def check(self, owner: FileOwner, more_bytes: int) -> None:
         """Raise FilesFull when the disk or the limits have no room for this much more."""
-        limits, incoming = self._limits, self._incoming
-        usage = await self._index.usage(owner.name)
-        own = usage.own_bytes + incoming[owner.name] + more_bytes
-        if (local := self._contents.local) is not None:
-            free = await asyncio.to_thread(local.free_bytes)
-            if free - more_bytes < limits.free_bytes:
-                raise FilesFull(
-                    f"the disk of the files has {free // _MB} MiB free, of which "
-                    f"{limits.free_bytes // _MB} MiB are reserved"
-                )
-            # What the disk still takes, and what this owner has of it already.
-            if own > (free - limits.free_bytes - more_bytes + own) * SHARE:
-                raise FilesFull("your files have their share of the disk")
+        limits, usage = self._limits, await self._index.usage(owner.name)
+        own = usage.own_bytes + self._incoming[owner.name] + more_bytes
+        await self._check_disk(usage, own, more_bytes)
         if not limits.all_bytes:
             return
-        total = usage.total_bytes + incoming.total() + more_bytes
+        total = usage.total_bytes + self._incoming.total() + more_bytes
         if total > limits.all_bytes:
             raise self.full(Added.FULL)
         if own > (limits.all_bytes - (total - own)) * SHARE:
             raise self.full(Added.SHARE)
+
+    async def check_disk(self, owner: FileOwner, more_bytes: int = 0) -> None:
+        """Raise FilesFull when the disk has no room for this much more, whatever the limits say."""
+        if self._contents.local is not None:
+            usage = await self._index.usage(owner.name)
+            own = usage.own_bytes + self._incoming[owner.name] + more_bytes
+            await self._check_disk(usage, own, more_bytes)
+
+    async def _check_disk(self, usage: Usage, own: int, more_bytes: int) -> None:
+        if (local := self._contents.local) is None:
+            return
+        reserve = self._limits.free_bytes
+        free = await asyncio.to_thread(local.free_bytes)
+        # What the disk takes when all uploads that were accepted, and this one, have arrived.
+        left = free - reserve - usage.unarrived_bytes - more_bytes
+        if left < 0:
+            raise FilesFull(
+                f"the disk of the files has {free // _MB} MiB free, of which "
+                f"{reserve // _MB} MiB are reserved, and {usage.unarrived_bytes // _MB} MiB are "
+                "for uploads that have begun"
+            )
+        # What the disk still takes, and what this owner has of it already.
+        if own > (left + own) * SHARE:
+            raise FilesFull("your files have their share of the disk")
 
     def full(self, added: Added) -> FilesFull:
         """Return the error of a file that the index has refused."""

@@ -142,6 +142,13 @@ class Files:
         kept_s = about.expires_in_s or self.limits.retention_s
         return await self.link(named, owner, "file_", kept_s=kept_s)
 
+    async def known(self, owner: FileOwner, *, sha256: str, size_bytes: int) -> StoredFile | None:
+        """Return a file of this owner with this content, if there is one."""
+        self._the_contents()
+        file = await self._index.with_sum(owner.name, sha256)
+        is_there = file and file.size_bytes == size_bytes and file.expires_at_ms > now_ms()
+        return file if is_there else None
+
     async def add(
         self, file_id: str, owner: FileOwner, about: About, content: Content
     ) -> StoredFile:

@@ -10,6 +10,7 @@ Only the files of this owner are searched, so the answer reveals nothing about o
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +29,8 @@ from queue_service.service.file_upload import CHECK_EVERY_BYTES, no_disk, now_ms
 from queue_service.service.files import Files
 from queue_service.store.contents import Busy, Partials
 from queue_service.store.file_folder import new_file_id
-from queue_service.store.file_index import FileIndex
+from queue_service.store.file_index import Added
+from queue_service.store.upload_index import Begun, Reservation, UploadIndex
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,10 @@ log = logging.getLogger(__name__)
 KEPT_S = 86_400
 #: The most unfinished uploads of one owner.
 MOST_OF_OWNER = 64
+#: How many stalled uploads are looked up at once.
+AT_ONCE = 500
+#: How often progress is noted at least, in seconds, while bytes arrive.
+NOTE_EVERY_S = 600.0
 #: How often stalled uploads are looked for, in seconds.
 SWEEP_EVERY_S = 3600.0
 
@@ -62,7 +68,7 @@ class Resumable:
 class Resumables:
     """The unfinished uploads of one process; without a place for files, all raise NoFileStore."""
 
-    def __init__(self, files: Files, index: FileIndex, partials: Partials | None) -> None:
+    def __init__(self, files: Files, index: UploadIndex, partials: Partials | None) -> None:
         self._files = files
         self._index = index
         self._partials = partials
@@ -80,32 +86,60 @@ class Resumables:
         if size_bytes > self._files.limits.file_bytes:
             raise FileTooBig(size_bytes, self._files.limits.file_bytes)
         if sha256:
-            known = await self._index.with_sum(owner.name, sha256)
-            if known and known.size_bytes == size_bytes and known.expires_at_ms > now_ms():
+            known = await self._files.known(owner, sha256=sha256, size_bytes=size_bytes)
+            if known is not None:
                 linked = await self._files.link_as(known, owner, about)
                 return Resumable(linked.id, size_bytes, about, sha256, size_bytes)
-        open_ones = await self._open_ones(owner)
-        for one in open_ones:
-            if sha256 and (one.sha256, one.size_bytes, one.about) == (sha256, size_bytes, about):
-                return one
-        if len(open_ones) >= MOST_OF_OWNER:
-            raise FilesFull(f"you have {len(open_ones)} unfinished uploads, which is the limit")
-        # Open uploads may still need all the bytes that they have announced.
-        announced = sum(one.size_bytes for one in open_ones)
-        await self._files.room.check(owner, announced + size_bytes)
+            if (begun := await self._begun(owner, about, size_bytes, sha256)) is not None:
+                return begun
+        await self._files.room.check_disk(owner, size_bytes)
         begun = Resumable(new_file_id(), size_bytes, about, sha256)
         try:
-            # First: another request forgets uploads without a content, which have ended.
+            # First: an upload without a content has ended.
             await partials.create(begun.id)
         except OSError as error:
             raise no_disk(error) from error
-        await self._index.note_upload(owner.name, begun.id, begun.text(), kept_s=KEPT_S * 2)
+        try:
+            await self._reserve(owner, begun)
+        except FilesFull:
+            await partials.remove(begun.id)
+            raise
         return await self._ended(owner, begun) if not size_bytes else begun
+
+    async def _begun(
+        self, owner: FileOwner, about: About, size_bytes: int, sha256: str
+    ) -> Resumable | None:
+        """Return the unfinished upload of the same content, to go on with."""
+        for file_id, text in (await self._index.of(owner.name)).items():
+            one = _read(text)
+            if (one.sha256, one.size_bytes, one.about) == (sha256, size_bytes, about):
+                with suppress(NoSuchFile):
+                    return await self.find(owner, file_id)
+        return None
+
+    async def _reserve(self, owner: FileOwner, upload: Resumable) -> None:
+        """Note an upload; raises FilesFull."""
+        reservation = Reservation(upload.id, owner.name, upload.text(), upload.size_bytes)
+        for is_last in (False, True):
+            outcome = await self._index.begin(
+                reservation,
+                now_ms=now_ms(),
+                limit_bytes=self._files.limits.all_bytes,
+                most=MOST_OF_OWNER,
+            )
+            if outcome is Begun.OK:
+                return
+            if not is_last:
+                # Killed processes leave some that count and are no more.
+                await self._forget_ended(owner)
+        if outcome is Begun.MANY:
+            raise FilesFull(f"you have {MOST_OF_OWNER} unfinished uploads, which is the limit")
+        raise self._files.room.full(Added(outcome))
 
     async def find(self, owner: FileOwner, file_id: str) -> Resumable:
         """Return an upload, also one that has just become a file; raises NoSuchFile."""
         partials = self._the_partials()
-        noted = (await self._index.uploads(owner.name)).get(file_id)
+        noted = await self._index.find(owner.name, file_id)
         if noted is not None:
             offset = await partials.size_bytes(file_id)
             if offset is not None and offset < (found := _read(noted)).size_bytes:
@@ -131,7 +165,7 @@ class Resumables:
             if offset != found.offset:
                 raise WrongOffset(offset, found.offset)
             return found
-        room, counted = self._files.room, 0
+        progress = _Progress(self._index, self._files, owner, found)
         try:
             async with self._the_partials().appending(file_id) as appending:
                 if appending.size_bytes != offset:
@@ -140,27 +174,23 @@ class Resumables:
                     if appending.size_bytes + len(piece) > found.size_bytes:
                         raise FileTooBig(appending.size_bytes + len(piece), found.size_bytes)
                     await appending.write(piece)
-                    arrived = appending.size_bytes - offset
-                    if arrived - counted >= CHECK_EVERY_BYTES:
-                        room.count(owner, arrived - counted)
-                        counted = arrived
-                        await room.check(owner, 0)
+                    await progress.reach(appending.size_bytes)
                 at = appending.size_bytes
+            if at < found.size_bytes:
+                await progress.note(at)
         except Busy:
             raise UploadBusy(file_id) from None
         except FileNotFoundError:
             raise NoSuchFile(file_id) from None
         except OSError as error:
             raise no_disk(error) from error
-        finally:
-            room.count(owner, -counted)
         now = replace(found, offset=at)
         return await self._ended(owner, now) if at == found.size_bytes else now
 
     async def abandon(self, owner: FileOwner, file_id: str) -> None:
         """Remove an upload; raises NoSuchFile."""
         partials = self._the_partials()
-        if not await self._index.forget_upload(owner.name, file_id):
+        if not await self._index.end(owner.name, file_id):
             raise NoSuchFile(file_id)
         await partials.remove(file_id)
 
@@ -175,20 +205,23 @@ class Resumables:
 
     async def sweep(self, older_than_s: float = KEPT_S) -> None:
         """Remove uploads that have received nothing for this time."""
-        removed = await self._the_partials().remove_stalled(older_than_s=older_than_s)
+        partials, removed = self._the_partials(), 0
+        heard_by_ms = now_ms() - round(older_than_s * 1000)
+        while stalled := await self._index.stalled(heard_by_ms, count=AT_ONCE):
+            for owner, file_id in stalled:
+                # Another request may have gone on with it at this moment.
+                if await self._index.end(owner, file_id, heard_by_ms=heard_by_ms):
+                    await partials.remove(file_id)
+                    removed += 1
+        # What was not noted, because a process was killed.
+        removed += await partials.remove_stalled(older_than_s=older_than_s)
         if removed:
             log.info("Removed %d uploads that stalled.", removed)
 
-    async def _open_ones(self, owner: FileOwner) -> list[Resumable]:
-        found = []
-        for file_id, text in (await self._index.uploads(owner.name)).items():
-            offset = await self._the_partials().size_bytes(file_id)
-            if offset is None:
-                # It has ended, or stalled; or its beginning was interrupted.
-                await self._index.forget_upload(owner.name, file_id)
-            else:
-                found.append(replace(_read(text), offset=offset))
-        return found
+    async def _forget_ended(self, owner: FileOwner) -> None:
+        for file_id in await self._index.of(owner.name):
+            if await self._the_partials().size_bytes(file_id) is None:
+                await self._index.end(owner.name, file_id)
 
     async def _ended(self, owner: FileOwner, upload: Resumable) -> Resumable:
         """Make an upload a file; raises BadParameter when it is not what was announced.
@@ -211,7 +244,7 @@ class Resumables:
         except OSError as error:
             raise no_disk(error) from error
         file = await self._files.add(upload.id, owner, upload.about, content)
-        await self._index.forget_upload(owner.name, upload.id)
+        await self._index.end(owner.name, upload.id)
         # Afterwards: what is left of the pieces meanwhile must not count as the upload.  The sweep
         # removes what stays.
         with suppress(ServiceError, OSError):
@@ -227,6 +260,33 @@ class Resumables:
         if self._partials is None:
             raise NoFileStore
         return self._partials
+
+
+class _Progress:
+    """Notes now and then how much of an upload has arrived, and looks whether the disk is full."""
+
+    def __init__(
+        self, index: UploadIndex, files: Files, owner: FileOwner, upload: Resumable
+    ) -> None:
+        self._index = index
+        self._files = files
+        self._owner = owner
+        self._file_id = upload.id
+        self._noted_bytes = upload.offset
+        self._noted_at = time.monotonic()
+
+    async def note(self, arrived_bytes: int) -> None:
+        await self._index.progress(
+            self._owner.name, self._file_id, arrived_bytes=arrived_bytes, now_ms=now_ms()
+        )
+        self._noted_bytes, self._noted_at = arrived_bytes, time.monotonic()
+
+    async def reach(self, arrived_bytes: int) -> None:
+        """Note it if that is due; raises FilesFull."""
+        is_due = arrived_bytes - self._noted_bytes >= CHECK_EVERY_BYTES
+        if is_due or time.monotonic() - self._noted_at >= NOTE_EVERY_S:
+            await self.note(arrived_bytes)
+            await self._files.room.check_disk(self._owner)
 
 
 def _read(text: str) -> Resumable:

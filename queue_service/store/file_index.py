@@ -8,10 +8,11 @@
 | `<prefix>:{*files}:of:<owner>`| sorted set | file id -> its number, in order of creation|
 | `<prefix>:{*files}:shared`    | hash       | content -> how many further files have it  |
 | `<prefix>:{*files}:sums:<owner>` | hash    | SHA-256 -> the last file of this owner with it |
-| `<prefix>:{*files}:uploads:<owner>` | hash | id -> what is known of an unfinished upload |
 
 The number is a counter in the field `#number` of `bytes`: times may be equal.  A file exists while
 it is in the index.  Its content is written before that, and removed after it has left.
+
+What unfinished uploads have reserved (upload_index.py) counts like files.
 
 A content has the id of its first file.  In a folder every file has a content of its own, because a
 file system knows second names; in S3, which does not, files may share one (`StoredFile.content`).
@@ -73,10 +74,14 @@ class Removed(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Bytes of one owner's files, and of all."""
+    """Bytes of one owner's files, and of all, with those that unfinished uploads have reserved.
+
+    unarrived_bytes: what all uploads have reserved and not sent yet.
+    """
 
     own_bytes: int
     total_bytes: int
+    unarrived_bytes: int = 0
 
 
 class FileIndex:
@@ -88,7 +93,8 @@ class FileIndex:
         self._files, self._expiry = f"{base}:files", f"{base}:expiry"
         self._bytes, self._of = f"{base}:bytes", f"{base}:of:"
         self._shared = f"{base}:shared"
-        self._sums, self._uploads = f"{base}:sums:", f"{base}:uploads:"
+        self._sums = f"{base}:sums:"
+        self._reserved = f"{base}:reserved"
 
     async def add(self, file: StoredFile, *, limit_bytes: int) -> Added:
         """Add a file, unless the limit of all files or of this owner is reached.
@@ -105,7 +111,8 @@ class FileIndex:
             file.content,
             file.sha256,
         ]
-        return Added((await self._scripts.ask("add_file", self._keys(file), arguments)).decode())
+        keys = [*self._keys(file), self._reserved]
+        return Added((await self._scripts.ask("add_file", keys, arguments)).decode())
 
     async def remove(self, file: StoredFile) -> Removed:
         """Remove a file, and say whether its content is still needed."""
@@ -169,27 +176,12 @@ class FileIndex:
         (file,) = await self.find([file_id.decode()])
         return file if file and (file.owner, file.sha256) == (owner, sha256) else None
 
-    async def uploads(self, owner: str) -> dict[str, str]:
-        """Return what was noted of this owner's uploads, by id."""
-        reply = await self._ask("HGETALL", self._uploads + owner)
-        pairs = (
-            reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-        )
-        return {name.decode(): text.decode() for name, text in pairs}
-
-    async def note_upload(self, owner: str, file_id: str, text: str, *, kept_s: int) -> None:
-        """Note an upload; all of an owner are forgotten when none was noted for this time."""
-        await self._ask("HSET", self._uploads + owner, file_id, text)
-        await self._ask("EXPIRE", self._uploads + owner, kept_s)
-
-    async def forget_upload(self, owner: str, file_id: str) -> bool:
-        """Forget an upload; say whether it was noted."""
-        return bool(await self._ask("HDEL", self._uploads + owner, file_id))
-
     async def usage(self, owner: str) -> Usage:
         """Return how many bytes the files of this owner have, and all."""
-        own, total = await self._ask("HMGET", self._bytes, f"={owner}", "=")
-        return Usage(int(own or 0), int(total or 0))
+        fields = (f"={owner}", f"+{owner}", "=", "+", "-")
+        reply = await self._ask("HMGET", self._bytes, *fields)
+        own, own_reserved, total, reserved, unarrived = (int(found or 0) for found in reply)
+        return Usage(own + own_reserved, total + reserved, unarrived)
 
     def _keys(self, file: StoredFile) -> list[str]:
         owner = file.owner

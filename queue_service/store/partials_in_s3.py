@@ -16,8 +16,9 @@ from queue_service.store.s3_contents import S3Contents
 
 #: How much is gathered before it is written, in bytes.
 OBJECT_BYTES = 8 * 1024 * 1024
-#: A rest below this size, in bytes, is sent again rather than kept as an object of its own.
-LEAST_OBJECT_BYTES = 256 * 1024
+#: A piece below this size, in bytes, is joined with what arrives after it: else a client that sends
+#: one byte at a time makes an object of each.
+LEAST_OBJECT_BYTES = 1024 * 1024
 
 
 class PartialsInS3:
@@ -33,7 +34,7 @@ class PartialsInS3:
 
     async def size_bytes(self, file_id: str) -> int | None:
         """Return how much has arrived; None for a content that was not begun, or has ended."""
-        parts = await self._parts(file_id)
+        parts = await self.parts(file_id)
         return None if parts is None else sum(size for _, size in parts)
 
     def appending(self, file_id: str) -> "AppendingToS3":
@@ -74,11 +75,11 @@ class PartialsInS3:
         return len(stalled)
 
     async def _pieces(self, file_id: str) -> AsyncIterator[bytes]:
-        for key, size in await self._parts(file_id) or ():
+        for key, size in await self.parts(file_id) or ():
             async for piece in self._contents.read_key(key, 0, size):
                 yield piece
 
-    async def _parts(self, file_id: str) -> list[tuple[str, int]] | None:
+    async def parts(self, file_id: str) -> list[tuple[str, int]] | None:
         """Return the key and size of each piece, without a gap; None when it was not begun."""
         found: dict[int, tuple[str, int]] = {}
         is_begun = False
@@ -109,6 +110,8 @@ class AppendingToS3:
         self._busy = busy
         self._file_id = file_id
         self._gathered = bytearray()
+        #: The key and size of the last object, until the first piece arrives.
+        self._last: tuple[str, int] | None = None
         self.size_bytes = 0
 
     async def __aenter__(self) -> "AppendingToS3":
@@ -116,25 +119,33 @@ class AppendingToS3:
             raise Busy
         self._busy.add(self._file_id)
         try:
-            size = await self._partials.size_bytes(self._file_id)
-            if size is None:
+            parts = await self._partials.parts(self._file_id)
+            if parts is None:
                 raise FileNotFoundError(self._file_id)
         except BaseException:
             self._busy.discard(self._file_id)
             raise
-        self.size_bytes = size
+        self.size_bytes = sum(size for _, size in parts)
+        self._last = parts[-1] if parts else None
         return self
 
     async def __aexit__(self, *error: object) -> None:
         try:
-            if self._gathered and (error[0] is None or len(self._gathered) >= LEAST_OBJECT_BYTES):
-                # Shielded: a client that goes away cancels its request.
+            if self._gathered:
+                # Also what arrived before the connection broke.  Shielded: a client that goes away
+                # cancels its request.
                 await asyncio.shield(asyncio.ensure_future(self._put()))
         finally:
             self._busy.discard(self._file_id)
 
     async def write(self, piece: bytes) -> None:
         """Append a piece."""
+        if self._last is not None:
+            (key, size), self._last = self._last, None
+            if size < LEAST_OBJECT_BYTES:
+                # This replaces the last object by a longer one with the same name.
+                read = self._contents.read_key(key, 0, size)
+                self._gathered = bytearray(b"".join([old async for old in read]))
         self._gathered += piece
         self.size_bytes += len(piece)
         if len(self._gathered) >= OBJECT_BYTES:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from queue_service.store.partials_in_folder import PartialsInFolder
 from queue_service.store.partials_in_s3 import PartialsInS3
 from queue_service.store.s3_contents import S3Contents
 from queue_service.store.scripts import Scripts
+from queue_service.store.upload_index import UploadIndex
 from tests.queue_service.store.test_s3_contents import contents_of
 from tests.s3_server import Bucket
 
@@ -26,12 +28,23 @@ LIMITS = FileLimits(file_bytes=2**30, all_bytes=0, free_bytes=0, retention_s=360
 DATA = b"0123456789" * 100_000
 
 
+@dataclass
+class Indexes:
+    """The indexes of one Redis."""
+
+    files: FileIndex
+    uploads: UploadIndex
+
+
 @pytest.fixture
-async def index(redis_url: str, key_prefix: str) -> AsyncIterator[FileIndex]:
+async def index(redis_url: str, key_prefix: str) -> AsyncIterator[Indexes]:
     settings = Settings(redis_url=redis_url, key_prefix=key_prefix)
     confirmation = confirmation_for(settings)
     servers = connect(settings, confirmation)
-    yield FileIndex(Scripts(servers, confirmation, timeout_s=30.0), key_prefix=key_prefix)
+    scripts = Scripts(servers, confirmation, timeout_s=30.0)
+    yield Indexes(
+        FileIndex(scripts, key_prefix=key_prefix), UploadIndex(scripts, key_prefix=key_prefix)
+    )
     await servers.aclose()
 
 
@@ -50,12 +63,12 @@ class SlowToBegin(PartialsInFolder):
 
 
 async def test_an_upload_that_is_beginning_is_not_forgotten_when_another_begins(
-    index: FileIndex, tmp_path: Path
+    index: Indexes, tmp_path: Path
 ) -> None:
     folder = FileFolder(tmp_path, durable=False)
     folder.prepare()
     partials = SlowToBegin(folder)
-    uploads = Resumables(Files(index, folder, LIMITS), index, partials)
+    uploads = Resumables(Files(index.files, folder, LIMITS), index.uploads, partials)
     first = asyncio.create_task(uploads.create(OWNER, ABOUT, size_bytes=10))
     await partials.begins.wait()
     second = await uploads.create(OWNER, ABOUT, size_bytes=20)
@@ -80,11 +93,12 @@ class Late(PartialsInS3):
 
 
 async def test_a_late_process_does_not_empty_what_another_has_completed(
-    index: FileIndex, bucket: Bucket
+    index: Indexes, bucket: Bucket
 ) -> None:
     contents = contents_of(bucket)
-    files, partials, late = Files(index, contents, LIMITS), PartialsInS3(contents), Late(contents)
-    one, other = Resumables(files, index, partials), Resumables(files, index, late)
+    files = Files(index.files, contents, LIMITS)
+    partials, late = PartialsInS3(contents), Late(contents)
+    one, other = (Resumables(files, index.uploads, those) for those in (partials, late))
     begun = await one.create(OWNER, ABOUT, size_bytes=len(DATA))
     # The process that was to make it a file is killed here.
     async with partials.appending(begun.id) as appending:

@@ -1,7 +1,7 @@
 -- add_file: add a file, whose content is complete, to the index.
 --
 -- keys     1  the files    2  their times    3  bytes    4  those of this owner    5  shared contents
---          6  files of this owner by their SHA-256
+--          6  files of this owner by their SHA-256    7  what unfinished uploads have reserved
 --                                                          (see file_index.py)
 -- argv     1  id    2  owner    3  what is known of it    4  when it expires, ms    5  size in bytes
 --          6  the most bytes of all files, "0" for no limit    7  whose content it shares, or ""
@@ -13,8 +13,13 @@ if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
 end
 local size, limit, own_field = tonumber(ARGV[5]), tonumber(ARGV[6]), '=' .. ARGV[2]
 if limit > 0 then
-    local total = tonumber(redis.call('HGET', KEYS[3], '=') or '0')
-    local own = tonumber(redis.call('HGET', KEYS[3], own_field) or '0')
+    local function bytes(field)
+        return tonumber(redis.call('HGET', KEYS[3], field) or '0')
+    end
+    -- What an upload has reserved is for its own file.
+    local for_this = tonumber(string.match(redis.call('HGET', KEYS[7], ARGV[1]) or '0', '^%d+'))
+    local total = bytes('=') + bytes('+') - for_this
+    local own = bytes(own_field) + bytes('+' .. ARGV[2]) - for_this
     if total + size > limit then
         return 'full'
     end
