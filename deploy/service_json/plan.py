@@ -27,6 +27,9 @@ from queue_service.settings.wrong_fields import shown, wrong_fields
 #: Values of `processor` that name an engine for the model at `model_path`.
 _OF_A_MODEL = ("pmml", "transformers", "embeddings", "pipeline")
 
+#: Options of the engine `http` that `containers` decides.
+_OF_CONTAINER = {"url", "port", "script"}
+
 #: Keys beside `queue` that are settings of the service too.
 SCALERS = ("autoscaler", "cronscaler")
 
@@ -171,7 +174,14 @@ def _worker(file: ServiceFile) -> WorkerPlan:
         "env": _variables(file.processor_envs),
     }
     if file.containers:
-        return _of_container(file.containers[0], common, timeout_s=timeout_s)
+        options = dict(file.engine_options)
+        if wrong := sorted(options.keys() & _OF_CONTAINER):
+            raise BadServiceFile(
+                f"engine_options.{wrong[0]}: expected the server in `containers`, got it here too"
+            )
+        if timeout_s:
+            options["timeout_s"] = timeout_s
+        return _of_container(file.containers[0], options, common)
     common["run_timeout_s"] = timeout_s
     if file.engine:
         return WorkerPlan(engine=file.engine, engine_options=file.engine_options, **common)
@@ -183,7 +193,7 @@ def _worker(file: ServiceFile) -> WorkerPlan:
             )
         folder = f"{file.processor_path.rstrip('/')}/" if file.processor_path else ""
         return WorkerPlan(entry=f"{folder}{file.processor_entry}", **common)
-    return WorkerPlan(engine=_of_processor(file), **common)
+    return WorkerPlan(engine=_of_processor(file), engine_options=file.engine_options, **common)
 
 
 def _window(file: ServiceFile) -> int | None:
@@ -208,13 +218,18 @@ def _of_processor(file: ServiceFile) -> str:
     return f"{file.processor}:{file.model_path}"
 
 
-def _of_container(container: Container, common: dict[str, Any], *, timeout_s: float) -> WorkerPlan:
-    """Run the script as a child of the worker, on a free port if the script accepts one."""
+def _of_container(
+    container: Container, options: dict[str, Any], common: dict[str, Any]
+) -> WorkerPlan:
+    """Run the script as a child of the worker, on a free port if the script accepts one.
+
+    options: of the engine `http`, without the server's address.
+    """
     common = {**common, "env": _variables(container.env)}
     if not container.script:
         if not container.image:
             raise BadServiceFile("containers.0: expected an image or a script, got neither")
-        return WorkerPlan(**common)
+        return WorkerPlan(engine_options=options, **common)
     script, port, one_only = container.script, 0, ""
     number = re.compile(rf"(?<![\w.]){container.port}(?![\w.])")
     if number.search(script):
@@ -227,9 +242,7 @@ def _of_container(container: Container, common: dict[str, Any], *, timeout_s: fl
             f"its script always listens on port {port}; a script that names the port, or "
             "reads $PORT, can run several times on one machine"
         )
-    options: dict[str, Any] = {"script": script, "port": port}
-    if timeout_s:
-        options["timeout_s"] = timeout_s
+    options |= {"script": script, "port": port}
     return WorkerPlan(engine="http", engine_options=options, one_only=one_only, **common)
 
 
@@ -252,6 +265,8 @@ def _notes(file: ServiceFile) -> Iterable[str]:
             yield f"metadata.{name}: a limit with `penstock render`; local mode sets none"
     if "min_replica" in file.queue.model_fields_set:
         yield "queue.min_replica: for `penstock render`; local mode uses `up --processes`"
+    if file.processor_entry and file.engine_options:
+        yield "engine_options: a processor_entry has none; it reads processor_envs"
     if file.processor_mainclass:
         yield "processor_mainclass: Penstock does not run processors in Java"
 

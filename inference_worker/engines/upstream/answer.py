@@ -3,16 +3,15 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 
 import aiohttp
 
 from client_sdk.wire import media
 from inference_worker.engines import openai_requests
 from inference_worker.engines.classify import read_retry_after
-from inference_worker.engines.engine import RESULT_TOO_BIG, Delta, Event, Failed, Finished
-from inference_worker.engines.upstream.openai_stream import DONE, OpenAIStream
+from inference_worker.engines.engine import RESULT_TOO_BIG, Event, Failed, Finished
 from inference_worker.engines.upstream.options import Mode, UpstreamOptions
 from inference_worker.engines.upstream.refused import (
     UPSTREAM_GARBAGE,
@@ -21,7 +20,8 @@ from inference_worker.engines.upstream.refused import (
     failed_with,
     with_short_message,
 )
-from inference_worker.engines.upstream.sse import EventReader, LineTooLong
+from inference_worker.engines.upstream.sse import LineTooLong
+from inference_worker.engines.upstream.streams import Reader, reader_for, stream_for
 
 #: The most bytes of an error's body that become the job's result.
 MAX_ERROR_BYTES = 64 * 1024
@@ -42,34 +42,45 @@ async def events_of(
         yield await _error(answer, options, path)
         return
     tags = _tags(answer.headers, options)
-    streamed = answer.content_type == "text/event-stream"
     try:
-        match options.mode:
-            case Mode.SSE if streamed:
-                stream: _Plain | _Objects | OpenAIStream = _Plain(tags)
-            case Mode.RAW if streamed and path in media.PATHS:
-                stream = _Objects(tags)
-            case _ if streamed and options.expects_chunks(path):
-                stream = OpenAIStream(tags, with_chunks=path in openai_requests.TEXT)
-            case mode:
-                # Not a stream: the client did not ask for one, and the body is the result.
-                output = await _whole(answer, options.max_answer_bytes)
-                if mode is Mode.JSON and output:
-                    await _check_json(output)
-                # The media APIs pass on a server's response, with its type.
-                kind = answer.content_type if path in media.PATHS else ""
-                yield Finished(output, tags, content_type=kind)
-                return
-        async with aclosing(_data(answer, options.max_answer_bytes)) as whole_stream:
-            async for data in whole_stream:
+        if reader := reader_for(answer.content_type, options.mode, path):
+            async with aclosing(_streamed(answer, reader, options, path, tags)) as events:
+                async for event in events:
+                    yield event
+            return
+        # Not a stream: the client did not ask for one, and the body is the result.
+        output = await _whole(answer, options.max_answer_bytes)
+        if options.mode is Mode.JSON and output:
+            await _check_json(output)
+        # The media APIs pass on a server's response, with its type.
+        kind = answer.content_type if path in media.PATHS else ""
+        yield Finished(output, tags, content_type=kind)
+    except Refused as refused:
+        yield refused.failed
+
+
+async def _streamed(
+    answer: aiohttp.ClientResponse,
+    reader: Reader,
+    options: UpstreamOptions,
+    path: str,
+    tags: Mapping[str, str],
+) -> AsyncGenerator[Event, None]:
+    """Yield the events of a stream as they come; raises Refused."""
+    async with aclosing(_pieces(answer, options.max_answer_bytes)) as pieces:
+        beginning, read = await _beginning(pieces, reader)
+        stream = stream_for(read[0] if read else b"", options.mode, path, tags)
+        if stream is None:
+            yield Finished(beginning + b"".join([piece async for piece in pieces]), tags)
+            return
+        async with aclosing(_rest(read, pieces, reader)) as rest:
+            async for data in rest:
                 for event in stream.add(data):
                     yield event
                 if stream.complete:
                     break
-        for event in stream.end():
-            yield event
-    except Refused as refused:
-        yield refused.failed
+    for event in stream.end():
+        yield event
 
 
 async def _error(answer: aiohttp.ClientResponse, options: UpstreamOptions, path: str) -> Failed:
@@ -120,17 +131,39 @@ async def _whole(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join([piece async for piece in _pieces(answer, limit)])
 
 
-async def _data(answer: aiohttp.ClientResponse, limit: int) -> AsyncGenerator[bytes, None]:
-    reader = EventReader()
-    try:
-        async with aclosing(_pieces(answer, limit)) as pieces:
-            async for piece in pieces:
-                for data in reader.feed(piece):
-                    yield data
-    except LineTooLong as error:
-        raise Refused(UPSTREAM_GARBAGE, str(error)) from error
+async def _beginning(
+    pieces: AsyncGenerator[bytes, None], reader: Reader
+) -> tuple[bytes, list[bytes]]:
+    """Read until the first event; return the bytes so far, and the events in them."""
+    beginning = bytearray()
+    with _long_lines_refused():
+        async for piece in pieces:
+            beginning += piece
+            if read := list(reader.feed(piece)):
+                return bytes(beginning), read
+        return bytes(beginning), list(reader.end())
+
+
+async def _rest(
+    read: list[bytes], pieces: AsyncGenerator[bytes, None], reader: Reader
+) -> AsyncGenerator[bytes, None]:
+    """Yield the events that were read, and the others as they come."""
+    for data in read:
+        yield data
+    with _long_lines_refused():
+        async for piece in pieces:
+            for data in reader.feed(piece):
+                yield data
     for data in reader.end():
         yield data
+
+
+@contextmanager
+def _long_lines_refused() -> Iterator[None]:
+    try:
+        yield
+    except LineTooLong as error:
+        raise Refused(UPSTREAM_GARBAGE, str(error)) from error
 
 
 async def _check_json(output: bytes) -> None:
@@ -141,45 +174,3 @@ async def _check_json(output: bytes) -> None:
             json.loads(output)
     except (ValueError, RecursionError) as error:
         raise Refused(UPSTREAM_GARBAGE, f"the server's answer is no JSON: {error}") from error
-
-
-class _Plain:
-    """A stream of events whose data are the pieces of the result."""
-
-    def __init__(self, tags: Mapping[str, str]) -> None:
-        self.complete = False
-        self._tags = tags
-        self._pieces: list[bytes] = []
-
-    def add(self, data: bytes) -> list[Event]:
-        """Return the job's events for one event of the stream."""
-        if data == DONE:
-            self.complete = True
-            return []
-        self._pieces.append(data)
-        return [Delta(data)]
-
-    def end(self) -> list[Event]:
-        """Return the last events of the job, at the end of the stream."""
-        return [Finished(b"".join(self._pieces), self._tags)]
-
-
-class _Objects:
-    """A stream of a media API: each event is a line of the job's output, so that none is joined."""
-
-    def __init__(self, tags: Mapping[str, str]) -> None:
-        self.complete = False
-        self._tags = tags
-        self._events: list[bytes] = []
-
-    def add(self, data: bytes) -> list[Event]:
-        """Return the job's events for one event of the stream."""
-        if data == DONE:
-            self.complete = True
-            return []
-        self._events.append(b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n")
-        return [Delta(data.replace(b"\n", b" ") + b"\n")]
-
-    def end(self) -> list[Event]:
-        """Return the last events of the job, at the end of the stream."""
-        return [Finished(b"".join(self._events), self._tags, content_type="text/event-stream")]

@@ -16,7 +16,6 @@ from pydantic import (
 
 from client_sdk.setting_names import in_any_case
 from client_sdk.wire import names
-from inference_worker.engines import openai_requests
 
 _HEADER_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-_")
 
@@ -29,10 +28,14 @@ Status = Annotated[int, Field(ge=300, le=599)]
 class Mode(StrEnum):
     """The format of the server's response."""
 
+    AUTO = "auto"
     RAW = "raw"
     JSON = "json"
     SSE = "sse"
     OPENAI_SSE = "openai-sse"
+    OLLAMA = "ollama"
+    LLAMA_CPP = "llama-cpp"
+    TGI = "tgi"
 
 
 class UpstreamOptions(BaseModel):
@@ -65,9 +68,9 @@ class UpstreamOptions(BaseModel):
         "the `url`) only those of the OpenAI API.",
     )
     mode: Mode = Field(
-        default=Mode.RAW,
-        description="The format of the response: `raw`, `json`, `sse` or `openai-sse`. If it is "
-        "not set, streamed chats and completions of the OpenAI API are read as `openai-sse`.",
+        default=Mode.AUTO,
+        description="The format of the response: `raw`, `json`, `sse`, `openai-sse`, `ollama`, "
+        "`llama-cpp` or `tgi`. With `auto`, the first event of a stream shows its format.",
     )
     health_path: Path = Field(
         default="",
@@ -111,11 +114,6 @@ class UpstreamOptions(BaseModel):
     def has_credentials(self) -> bool:
         """Whether every request carries the operator's credentials."""
         return bool(self.send_headers) or "@" in urlsplit(self.url).netloc
-
-    def expects_chunks(self, path: str) -> bool:
-        """Return whether a stream in response to a job of this path has OpenAI's chunks."""
-        is_set = "mode" in self.model_fields_set
-        return self.mode is Mode.OPENAI_SSE or (not is_set and path in openai_requests.TEXT)
 
     @field_validator("mode", mode="before")
     @classmethod

@@ -28,7 +28,7 @@ _LONG_ERROR_BYTES = 4096
 #: The longest message in a longer one, in characters; servers quote whole requests.
 _MOST_MESSAGE = 2000
 
-#: The statuses of the types of errors inside a stream, as OpenAI and vLLM name them.
+#: The statuses of the types of errors inside a stream, as OpenAI, vLLM and TGI name them.
 _STATUSES = {
     "invalid_request_error": 400,
     "BadRequestError": 400,
@@ -40,6 +40,8 @@ _STATUSES = {
     "rate_limit_error": 429,
     "overloaded_error": 503,
     "unavailable_error": 503,
+    "validation": 422,
+    "overloaded": 429,
 }
 
 

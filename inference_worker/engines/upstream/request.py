@@ -58,7 +58,7 @@ def _headers(job: Job, options: UpstreamOptions) -> dict[str, str]:
         content_type = names.JSON
     if any(ord(character) < 32 or ord(character) == 127 for character in content_type):
         raise CannotBeSent("expected a content type of one line")
-    streamed = options.mode in (Mode.SSE, Mode.OPENAI_SSE)
+    streamed = options.mode in (Mode.SSE, Mode.OPENAI_SSE, Mode.LLAMA_CPP, Mode.TGI)
     headers = {
         "Accept": f"{_EVENT_STREAM}, */*;q=0.5" if streamed else "*/*",
         # Uncompressed, because the limit applies to the size on the wire.

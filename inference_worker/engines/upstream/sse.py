@@ -1,4 +1,4 @@
-"""Parses server-sent events from pieces of any size.  Pure."""
+"""Parses server-sent events, or lines, from pieces of any size.  Pure."""
 
 import re
 from collections.abc import Iterator
@@ -67,3 +67,30 @@ class EventReader:
         if self._data:
             yield b"\n".join(self._data)
             self._data = []
+
+
+class LineReader:
+    """Returns every line that is not empty, as NDJSON has one object in each."""
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+        self._size = 0
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield each line that this piece completes; raises LineTooLong."""
+        *lines, rest = piece.split(b"\n")
+        for line in lines:
+            whole = b"".join([*self._rest, line]).strip()
+            self._rest, self._size = [], 0
+            if whole:
+                yield whole
+        self._rest.append(rest)
+        self._size += len(rest)
+        if self._size > MAX_LINE_BYTES:
+            raise LineTooLong(f"expected a line of at most {MAX_LINE_BYTES} bytes")
+
+    def end(self) -> Iterator[bytes]:
+        """Yield a last line without an end."""
+        whole, self._rest = b"".join(self._rest).strip(), []
+        if whole:
+            yield whole

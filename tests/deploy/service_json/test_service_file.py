@@ -277,3 +277,49 @@ def test_a_list_is_no_service() -> None:
 def test_a_time_beyond_all_numbers_is_refused_by_its_name() -> None:
     with pytest.raises(BadServiceFile, match=r"metadata\.rpc\.keepalive"):
         _plan(metadata={"rpc": {"keepalive": "9" * 400}})
+
+
+def test_options_of_the_engine_count_with_a_container_and_a_processor() -> None:
+    options = {"mode": "ollama", "health_path": "/api/version"}
+    served = read_plan(
+        json.dumps(
+            {
+                "metadata": {"name": "chat", "rpc": {"keepalive": 90_000}},
+                "containers": [{"script": "ollama serve", "port": 11434}],
+                "engine_options": options,
+            }
+        )
+    )
+    script = {"script": "ollama serve", "port": 11434}
+    assert served.worker.engine_options == {**options, "timeout_s": 90.0, **script}
+    image = read_plan(
+        json.dumps(
+            {
+                "metadata": {"name": "chat"},
+                "containers": [{"image": "ollama/ollama"}],
+                "engine_options": options,
+            }
+        )
+    )
+    assert image.worker.engine_options == options
+    processor = read_plan(
+        json.dumps(
+            {
+                "metadata": {"name": "chat"},
+                "processor": "transformers",
+                "model_path": "/models/m",
+                "engine_options": {"dtype": "float32"},
+            }
+        )
+    )
+    assert processor.worker.engine_options == {"dtype": "float32"}
+
+
+def test_the_server_of_a_container_is_named_once() -> None:
+    file = {
+        "metadata": {"name": "chat"},
+        "containers": [{"script": "./serve", "port": 9000}],
+        "engine_options": {"port": 9001},
+    }
+    with pytest.raises(BadServiceFile, match=r"engine_options\.port: expected the server in"):
+        read_plan(json.dumps(file))
