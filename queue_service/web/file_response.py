@@ -67,7 +67,7 @@ async def content_response(
     may_redirect: whether the client may be sent to the storage instead, if it asks for that.
     """
     if content.path is not None:
-        return web.FileResponse(content.path, headers=headers)
+        return FileInFolder(content.path, headers=headers)
     if may_redirect and (address := await _address_for(request, content)) is not None:
         # Another client must not find an address that was made for this one, and that expires.
         sent = {"Location": address, "Cache-Control": "no-store"}
@@ -91,6 +91,18 @@ async def _address_for(request: web.Request, content: StoredContent) -> str | No
     settings = request.app[SETTINGS]
     wanted = Parameters(request).flag("redirect", default=settings.files_redirect)
     return await content.address() if wanted and settings.files_addresses else None
+
+
+class FileInFolder(web.FileResponse):
+    """A content in the folder, or the range of it that the request asks for."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send the head and what was asked for, once."""
+        if self.prepared:
+            # The server prepares every response that a handler returns, also one that was sent.
+            # The library would send a file again, and fail.
+            return await web.StreamResponse.prepare(self, request)
+        return await super().prepare(request)
 
 
 class _Content(web.StreamResponse):

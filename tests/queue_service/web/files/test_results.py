@@ -184,3 +184,31 @@ async def test_a_download_in_parts_tells_the_service_that_it_has_all(
 
     await wait_until(is_read, "the service knows that it was read")
     await peer.cut()
+
+
+async def test_the_first_read_of_a_large_result_keeps_its_connection(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The response is sent before its handler returns, and the server must not send it again."""
+    jobs = f"{place.url}/v1/services/svc/jobs"
+    assert (await place.ask("PUT", f"{jobs}/large", b"x"))[0] == 202
+    peer = Peer(place.session, 1)
+    await peer.connect(place.url)
+    await wait_until(lambda: bool(peer.held), "the worker has the job")
+    await peer.complete(next(iter(peer.held)), data=LARGE)
+    await wait_until(lambda: bool(peer.outcomes), "the result is stored")
+    await peer.cut()
+    connector = aiohttp.TCPConnector(limit=1)
+    ports = set()
+    async with aiohttp.ClientSession(
+        connector=connector, headers={"Authorization": f"Bearer {TOKEN}"}
+    ) as session:
+        for _ in range(3):
+            async with session.get(f"{jobs}/large/result") as answer:
+                assert answer.connection is not None
+                transport = answer.connection.transport
+                assert transport is not None
+                ports.add(transport.get_extra_info("sockname")[1])
+                assert await answer.read() == LARGE
+    assert len(ports) == 1
+    assert "Unhandled" not in caplog.text
