@@ -23,9 +23,12 @@ from aiohttp import web
 from yarl import URL
 
 from tests.running import ServerProcess, free_port
+from tests.waiting import let_pass
 
 #: What any client may use: moto looks at no signature.
 KEYS = {"files_access_key": "test-access", "files_secret_key": "test-secret-of-s3"}
+#: How late a late answer is, in seconds, and the pieces of a slow one, which takes as long.
+LATE_S, SLOW_PIECES = 0.1, 10
 #: How the storage answers when something is wrong with it.
 ANSWERS = {"500": (500, "InternalError"), "full": (507, "XMinioStorageFull")}
 
@@ -61,7 +64,8 @@ class Fault:
     """What happens to the next requests that match.
 
     kind: "500", "full", "cut" (the connection ends before the storage has the request), "lost" (it
-    ends after that), "part" (in the middle of the answer) or "silent" (no answer until the end).
+    ends after that), "part" (in the middle of the answer), "late" (after a moment), "slow" (in
+    small pieces) or "silent" (no answer until the end).
     """
 
     kind: str
@@ -152,13 +156,21 @@ async def _handle(
         return web.Response(status=status, text=f"<Error><Code>{code}</Code></Error>")
     if kind == "silent":
         await bucket.end.wait()
+    if kind == "late":
+        await let_pass(LATE_S)
     if kind in ("cut", "silent"):
         return _end(request)
     response, data = await _ask_storage(request, body, bucket, session)
     if kind == "lost":
         return _end(request)
     await response.prepare(request)
-    await response.write(data[: len(data) // 2] if kind == "part" else data)
+    if kind == "slow":
+        step = len(data) // SLOW_PIECES + 1
+        for start in range(0, len(data), step):
+            await response.write(data[start : start + step])
+            await let_pass(LATE_S / SLOW_PIECES)
+    else:
+        await response.write(data[: len(data) // 2] if kind == "part" else data)
     if kind == "part":
         return _end(request)
     await response.write_eof()
