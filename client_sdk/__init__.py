@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from client_sdk.client import AsyncQueue, AsyncQueueClient
     from client_sdk.file_calls import FileInfo
     from client_sdk.files import AsyncFiles
-    from client_sdk.job_calls import Artifact, Job, JobEvent, SavedResult
+    from client_sdk.job_calls import Artifact, Job, JobEvent, LogLine, SavedResult
     from client_sdk.jobs import AsyncJobs
     from client_sdk.mapping import JobInput, Mapped
     from client_sdk.subscription import Subscription
@@ -85,7 +85,7 @@ else:
         "client": ("AsyncQueue", "AsyncQueueClient"),
         "file_calls": ("FileInfo",),
         "files": ("AsyncFiles",),
-        "job_calls": ("Artifact", "Job", "JobEvent", "SavedResult"),
+        "job_calls": ("Artifact", "Job", "JobEvent", "LogLine", "SavedResult"),
         "jobs": ("AsyncJobs",),
         "mapping": ("JobInput", "Mapped"),
         "subscription": ("Subscription",),
@@ -152,6 +152,7 @@ __all__ = [
     "Jobs",
     "LeaseHeld",
     "LeaseLost",
+    "LogLine",
     "Lost",
     "Mapped",
     "NewerFormat",

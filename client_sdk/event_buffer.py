@@ -7,7 +7,7 @@ service ignores an event whose number it has seen.
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from client_sdk.wire.events import ARTIFACT, Event, EventNoted, Events
+from client_sdk.wire.events import ARTIFACT, LOG, Event, EventNoted, Events
 from client_sdk.wire.worker import encode_from_worker
 
 #: Most events in one message, and about how many bytes of data.
@@ -18,9 +18,13 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 class EventBuffer:
-    """Unconfirmed events, in the order in which they were added."""
+    """Unconfirmed events, in the order in which they were added.
+
+    takes_logs: whether the connected service takes events with lines of logs; others are dropped.
+    """
 
     def __init__(self) -> None:
+        self.takes_logs = False
         self._unsent: deque[Event] = deque()
         self._sent: deque[Event] = deque()
         self._bytes = 0
@@ -30,6 +34,8 @@ class EventBuffer:
 
     def add(self, event: Event) -> None:
         """Add an event; drop the oldest ones if the buffer is full."""
+        if event.kind == LOG and not self.takes_logs:
+            return
         self._unsent.append(event)
         self._bytes += event.size_bytes
         kept: list[Event] = []
@@ -54,10 +60,15 @@ class EventBuffer:
                 kept.append(event)
         self._sent = kept
 
-    def send_again(self) -> None:
+    def send_again(self, *, takes_logs: bool = False) -> None:
         """Mark everything as unsent: the connection that carried it has ended."""
         self._unsent.extendleft(reversed(self._sent))
         self._sent.clear()
+        self.takes_logs = takes_logs
+        if not takes_logs:
+            # A replica of an older version would refuse them, and end the worker with that.
+            self._unsent = deque(event for event in self._unsent if event.kind != LOG)
+            self._bytes = sum(event.size_bytes for event in self._unsent)
 
     def batches(self) -> Iterator[bytes]:
         """Yield the unsent events as encoded messages."""

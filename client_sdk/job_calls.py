@@ -60,6 +60,21 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of a job's log.
+
+    time: RFC 3339.  source: stdout, stderr, log (the standard logging), worker or service.
+    level: of a logged line, such as INFO, else "".
+    """
+
+    time: str
+    attempt: int
+    source: str
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobResult:
     """A result; `open` if the job has not ended."""
 
@@ -135,6 +150,32 @@ def artifacts(job_id: str) -> Call[list[Artifact]]:
     return Call("artifacts", "GET", _artifacts, path=f"{_path(job_id)}/artifacts")
 
 
+def logs(job_id: str, *, attempt: int, tail: int) -> Call[list[LogLine]]:
+    """Read the log of a job, or the last lines of it."""
+    fields = [(name, n) for name, n in (("attempt", attempt), ("tail", tail)) if n]
+    return Call("logs", "GET", _log, query=urlencode(fields), path=f"{_path(job_id)}/logs")
+
+
+def log_path(job_id: str, *, attempt: int, tail: int) -> str:
+    """Return the path and query of a log that is followed."""
+    fields = {"follow": "true", "attempt": attempt, "tail": tail}
+    return f"{_path(job_id)}/logs?{urlencode(fields)}"
+
+
+def log_line(data: Mapping[str, Any]) -> LogLine:
+    """Read a line as the service describes it."""
+    try:
+        return LogLine(
+            str(data["time"] or ""),
+            int(data["attempt"]),
+            str(data["source"]),
+            str(data["level"] or ""),
+            str(data["text"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise WireError("a line of a log", names.JSON) from None
+
+
 def artifact_path(jobs_path: str, job_id: str, name: str) -> str:
     """Return the path of an artifact's content."""
     return f"{jobs_path}{_path(job_id)}/artifacts/{quote(name, safe='')}"
@@ -160,6 +201,13 @@ def _job(answer: Answer) -> Job:
         return Job(data["id"], data["state"], data["attempt"], data["position"], data)
     except (ValueError, KeyError, TypeError):
         raise WireError("a job", names.JSON) from None
+
+
+def _log(answer: Answer) -> list[LogLine]:
+    try:
+        return [log_line(json.loads(line)) for line in answer.body.splitlines()]
+    except ValueError:
+        raise WireError("the log of a job", names.JSON) from None
 
 
 def _artifacts(answer: Answer) -> list[Artifact]:

@@ -9,7 +9,6 @@ async for piece in client.jobs.stream(job.id):
 
 import asyncio
 import contextlib
-import json
 import math
 from collections.abc import (
     AsyncGenerator,
@@ -24,31 +23,22 @@ from pathlib import Path
 from typing import Any, TypeVar, overload
 from urllib.parse import quote
 
-import aiohttp
-from yarl import URL
-
 from client_sdk import errors, job_calls
 from client_sdk.backoff import Backoff
 from client_sdk.calls import Data
 from client_sdk.content import AnyPath
 from client_sdk.download import Download, NotReady
+from client_sdk.event_stream import follow_events
 from client_sdk.growing_text import GrowingText
-from client_sdk.job_calls import Artifact, Job, JobEvent, SavedResult
+from client_sdk.job_calls import Artifact, Job, JobEvent, LogLine, SavedResult
 from client_sdk.job_retry import JobRetry, retry_options
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
-from client_sdk.refusals import from_answer
-from client_sdk.replicas import is_about_replica
 from client_sdk.transport import Transport
-from client_sdk.unreachable import why
 
 Got = TypeVar("Got")
 
 #: The longest wait of one request, in seconds; gateways commonly end requests after 30 or 60 s.
 LONGEST_WAIT_S = 20.0
-#: An event stream that is silent for this long, in seconds, is opened again.  The service sends a
-#: comment every 15 s, so this is three missed ones.
-SILENCE_S = 45.0
-_LONGEST_LINE_BYTES = 16 * 1024 * 1024
 
 
 class AsyncJobs:
@@ -248,23 +238,29 @@ class AsyncJobs:
         after: the id of the last event that you have seen.  No event is missing and none is
         repeated, except events of the state, which have no id.
         """
-        backoff = self._transport.retry.backoff()
-        while True:
-            replica = self._transport.replicas.current
-            try:
-                async with contextlib.aclosing(self._one_stream(job_id, after)) as stream:
-                    async for event in stream:
-                        after = event.id or after
-                        backoff.reset()
-                        yield event
-                        if event.kind in ("end", "gone"):
-                            return
-            except errors.QueueError as error:
-                if not error.transient or backoff.tries >= self._transport.retry.retries:
-                    raise
-                if is_about_replica(error):
-                    self._transport.replicas.pass_over(replica)
-            await asyncio.sleep(backoff.next_delay_s())
+        path = f"/{quote(job_id, safe='')}/events"
+        async with contextlib.aclosing(follow_events(self._transport, path, after=after)) as events:
+            async for event in events:
+                yield event
+
+    async def logs(
+        self, job_id: str, *, attempt: int = 0, tail: int = 0, follow: bool = False
+    ) -> AsyncGenerator[LogLine, None]:
+        """Yield the lines of a job's log: what its handler printed and logged, and tracebacks.
+
+        attempt: only this one; 0 for all.  tail: only this number of last lines; 0 for all.
+        follow: go on until the job ends, across broken connections.  Raises NotFound.
+        """
+        if not follow:
+            call = job_calls.logs(job_id, attempt=attempt, tail=tail)
+            for line in await self._transport.send("", call, under="jobs"):
+                yield line
+            return
+        path = job_calls.log_path(job_id, attempt=attempt, tail=tail)
+        async with contextlib.aclosing(follow_events(self._transport, path)) as events:
+            async for event in events:
+                if event.kind == "log":
+                    yield job_calls.log_line(event.data)
 
     async def stream(self, job_id: str) -> AsyncGenerator[str, None]:
         """Yield the pieces of a job's text as they are generated.
@@ -345,31 +341,3 @@ class AsyncJobs:
         # The blocking client drives the run step by step, because it reads the inputs in the
         # caller's thread.
         return MapRun(self, chosen, connections=self._transport.connections)
-
-    async def _one_stream(self, job_id: str, after: str) -> AsyncGenerator[JobEvent, None]:
-        transport = self._transport
-        url = f"{transport.replicas.current}{transport.jobs_path}/{quote(job_id, safe='')}/events"
-        try:
-            async with transport.session.get(
-                URL(url, encoded=True),
-                headers={"Last-Event-ID": after} if after else {},
-                timeout=aiohttp.ClientTimeout(total=None, sock_read=SILENCE_S),
-                read_bufsize=_LONGEST_LINE_BYTES,
-            ) as response:
-                if response.status != 200:
-                    body = await response.read()
-                    raise from_answer(response.status, response.headers, body, url=url)
-                fields: dict[str, str] = {}
-                async for raw in response.content:
-                    line = raw.decode().rstrip("\n")
-                    name, _, value = line.partition(": ")
-                    if line:
-                        fields[name] = value
-                    elif "event" in fields:
-                        yield JobEvent(
-                            fields["event"], json.loads(fields["data"]), fields.get("id", "")
-                        )
-                        fields = {}
-        except (aiohttp.ClientError, OSError) as error:
-            sentence = why(error) or "the stream ended"
-            raise errors.ConnectionFailed(sentence, url=url) from error

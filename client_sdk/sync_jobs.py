@@ -8,7 +8,7 @@ from typing import Any, overload
 from client_sdk import errors
 from client_sdk.calls import Data
 from client_sdk.content import AnyPath
-from client_sdk.job_calls import Artifact, Job, JobEvent, SavedResult
+from client_sdk.job_calls import Artifact, Job, JobEvent, LogLine, SavedResult
 from client_sdk.job_retry import JobRetry
 from client_sdk.loop_thread import LoopThread
 from client_sdk.mapping import Failures, Item, MapOptions, Mapped, MapRun
@@ -148,6 +148,14 @@ class Jobs:
     def events(self, job_id: str, *, after: str = "") -> Iterator[JobEvent]:
         """Yield the events of a job until it ends, across broken connections."""
         return self._thread.iterate(lambda client: client.jobs.events(job_id, after=after))
+
+    def logs(
+        self, job_id: str, *, attempt: int = 0, tail: int = 0, follow: bool = False
+    ) -> Iterator[LogLine]:
+        """Yield the lines of a job's log: what its handler printed and logged, and tracebacks."""
+        return self._thread.iterate(
+            lambda client: client.jobs.logs(job_id, attempt=attempt, tail=tail, follow=follow)
+        )
 
     def stream(self, job_id: str) -> Iterator[str]:
         """Yield the pieces of a job's text as they are generated."""

@@ -118,8 +118,8 @@ class WorkConnection:
         self.uid = uid or str(uuid.uuid4())
         self._hello = partial(Hello, version=version, engine=engine, host=host, gpu=gpu, pid=pid)
         self._hello = partial(self._hello, takes_files=takes_files, interface=interface)
-        #: A larger result has to be uploaded; 0 if the service takes no files, or is unknown yet.
-        self.inline_bytes = 0
+        #: See Welcome; both are 0 before it.
+        self.inline_bytes = self.log_bytes = 0
         self._connect_timeout_s, self._load = connect_timeout_s, load
         self._ssl, self._on_leave = trusted(ca_file), on_leave
 
@@ -317,11 +317,11 @@ class WorkConnection:
             sentence = str(error) or f"no Welcome within {self._connect_timeout_s:g} s"
             raise errors.ConnectionFailed(sentence, url=self._url) from error
         welcome = checked(welcome, url=self._url)
-        self.inline_bytes = welcome.inline_bytes
+        self.inline_bytes, self.log_bytes = welcome.inline_bytes, welcome.log_bytes
         self._leave_wish.connected(is_understood=welcome.leaves)
         self._lose(welcome.lost)
         self._held.send_again()
-        self._event_buffer.send_again()
+        self._event_buffer.send_again(takes_logs=welcome.log_bytes > 0)
         self._to_send.set()
         self._connections += 1
         self._reconnect.connected()

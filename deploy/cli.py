@@ -35,6 +35,7 @@ COMMANDS = {
     "stream": "commands.queue:stream",
     "files": "commands.files:files",
     "artifacts": "commands.artifacts:artifacts",
+    "logs": "commands.logs:logs",
     "dead": "commands.dead:dead",
     "create": "commands.create:create",
     "modify": "commands.modify:modify",

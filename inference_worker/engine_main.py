@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from client_sdk.steady_output import make_output_steady
 from inference_worker import pipe
+from inference_worker.engines.captured_output import capture_output
 from inference_worker.engines.classify import type_of_exception
 from inference_worker.engines.engine import (
     Context,
@@ -67,6 +68,7 @@ def main(ends: pipe.Ends, arguments: ProcessArguments) -> None:
         # A handler may print; on a full disk that must not fail its job.
         make_output_steady()
         arguments.logs.apply()
+        capture_output()
         heartbeat = HeartbeatThread(ends.heartbeat)
         heartbeat.start()
         main_thread = MainThread()

@@ -67,6 +67,11 @@ class JobFiles:
         """A larger result is uploaded; 0 means that none is."""
         return self.connection.inline_bytes if self.connection and self._store else 0
 
+    @property
+    def log_bytes(self) -> int:
+        """The most bytes of the log of one attempt."""
+        return self.connection.log_bytes if self.connection else 0
+
     async def close(self) -> None:
         """Close the connections and remove the folder."""
         if self._store is not None:
@@ -100,7 +105,9 @@ class JobFiles:
             if delivery.payload_file or delivery.files:
                 yield Failed(codes.SHUTDOWN, "this worker takes no files")
                 return
-            job = running.begin(limit_s=limit_s, time_out=time_out)
+            job = replace(
+                running.begin(limit_s=limit_s, time_out=time_out), log_bytes=self.log_bytes
+            )
             # Nothing uploads them.
             job = replace(job, artifact_bytes=0) if job.artifact_bytes else job
             async with aclosing(_run(engine, job)) as events:
@@ -120,7 +127,12 @@ class JobFiles:
                         if isinstance(event, Failed):
                             return
             job = running.begin(limit_s=limit_s, time_out=time_out)
-            job = replace(job, folder=str(folder), inline_bytes=self.inline_bytes)
+            job = replace(
+                job,
+                folder=str(folder),
+                inline_bytes=self.inline_bytes,
+                log_bytes=self.log_bytes,
+            )
             if wanted:
                 job = _with_files(job, delivery, folder)
             async with aclosing(_run_and_store(store, engine, running, job)) as events:

@@ -6,13 +6,15 @@ and the store does not get a request for every token.  Deliveries without follow
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from client_sdk.wire import events as wire_events
 from client_sdk.wire.artifacts import MOST_ARTIFACTS, Added, write_added
+from client_sdk.wire.job_log import WORKER, LogLine, as_text, write_lines
 from client_sdk.wire.worker import Delivery
-from inference_worker.engines.engine import Artifact, Delta, Event, Progress, Usage
+from inference_worker.engines.engine import Artifact, Delta, Event, Failed, Logged, Progress, Usage
 
 #: For how long pieces are collected, in seconds.
 GATHER_S = 0.04
@@ -41,6 +43,7 @@ class _Report:
     #: By name, all artifacts so far, and those that were not sent.
     artifacts: dict[str, Added] = field(default_factory=dict)
     unsent: dict[str, Added] = field(default_factory=dict)
+    lines: list[LogLine] = field(default_factory=list)
 
 
 class Reporter:
@@ -52,7 +55,7 @@ class Reporter:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, delivery: Delivery, event: Event) -> None:
-        """Add an event; it is sent a moment later."""
+        """Add an event; it is sent a moment later.  A failure becomes a line of the log."""
         report = self._reports.get(delivery.index)
         if report is None:
             report = self._reports[delivery.index] = _Report(delivery)
@@ -65,6 +68,11 @@ class Reporter:
                 report.progress = event
             case Usage():
                 report.usage = event
+            case Logged(lines):
+                report.lines += lines
+            case Failed(code=code, message=message):
+                text = as_text(f"The attempt failed: {code}: {message}")
+                report.lines.append(LogLine(int(time.time() * 1000), WORKER, "ERROR", text))
             case Artifact(name=name, file=file) if (
                 name in report.artifacts or len(report.artifacts) < MOST_ARTIFACTS
             ):
@@ -113,6 +121,9 @@ class Reporter:
             }
             self._send(report, wire_events.USAGE, json.dumps(about).encode())
             report.usage = None
+        for data in write_lines(report.lines):
+            self._send(report, wire_events.LOG, data)
+        report.lines = []
         self._flush_artifacts(report)
 
     def _flush_artifacts(self, report: _Report) -> None:

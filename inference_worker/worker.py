@@ -20,7 +20,7 @@ from inference_worker.answers import RUN_TIMEOUT, refusal_of
 from inference_worker.circuit_breaker import CircuitBreaker, unknown_count
 from inference_worker.consecutive_failures import ConsecutiveFailures
 from inference_worker.engines.classify import type_of_exception
-from inference_worker.engines.engine import Artifact, Engine, Failed, Finished, Progress
+from inference_worker.engines.engine import Artifact, Engine, Failed, Finished, Logged, Progress
 from inference_worker.first_load import Check, first_load
 from inference_worker.gpu_guard import Unwatched
 from inference_worker.idle_exit import IdleExit
@@ -217,10 +217,11 @@ class Worker:
                         end = event
                         break
                     self._metrics.note(event)
-                    if running.delivery.events or isinstance(event, Artifact):
+                    if running.delivery.events or isinstance(event, Artifact | Logged):
                         self._reporter.add(running.delivery, event)
             if isinstance(end, Failed):
                 end = await self._guard.judge(end)
+                self._reporter.add(running.delivery, end)
         except asyncio.CancelledError:
             # A canceled job: nothing of it runs any more, so its slot is free.
             if not running.stopping:
@@ -239,9 +240,11 @@ class Worker:
 
     def _time_out(self, running: Running) -> None:
         self._metrics.timeouts.inc()
-        self._cancel(running)
         sentence = f"it ran for longer than {self._timeout_of(running.delivery):g} s"
-        self._end(running.delivery, Failed(RUN_TIMEOUT, sentence), ran_s=running.ran_s)
+        end = Failed(RUN_TIMEOUT, sentence)
+        self._reporter.add(running.delivery, end)
+        self._cancel(running)
+        self._end(running.delivery, end, ran_s=running.ran_s)
 
     def _lose(self, event: Lost) -> None:
         for held in event.deliveries:

@@ -47,7 +47,7 @@ DUE_KEYS = {"due"}
 BACK = "b"
 
 #: A service's own, owned by entries with files, and by the service until it has removed those.
-FILE_KEYS = {"file_holders", "unneeded", "artifacts"}
+FILE_KEYS = {"file_holders", "unneeded", "artifacts", "dead_logs"}
 
 #: Owned by subscribers, each of which has a lease that ends: gone with the last of them.
 SUBSCRIBER_KEYS = {"leases", "subscribers", "holds", "deadlines"}

@@ -51,6 +51,7 @@ PATHS = (
     "inference_worker/test_answers.py",
     "inference_worker/test_bad_settings.py",
     "inference_worker/engines/test_classify.py",
+    "inference_worker/engines/test_job_log.py",
     "inference_worker/test_start_queue.py",
     "inference_worker/test_reporter.py",
     "inference_worker/test_log_messages.py",

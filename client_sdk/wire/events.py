@@ -12,7 +12,9 @@ from client_sdk.wire.proto import worker_pb2
 DELTA, PROGRESS, USAGE = "delta", "progress", "usage"
 #: Files that the job adds beside its result; see artifacts.py.
 ARTIFACT = "artifact"
-KINDS = (DELTA, PROGRESS, USAGE, ARTIFACT)
+#: Lines of its log; see job_log.py.  Only services with a limit in their Welcome take them.
+LOG = "log"
+KINDS = (DELTA, PROGRESS, USAGE, ARTIFACT, LOG)
 #: An event that the service itself stores after a failed attempt that is followed by another.
 FAILED = "failed"
 #: An event that the service itself stores before the first one of an attempt.

@@ -56,6 +56,7 @@ class Welcome:
     lost: deliveries in Hello that no longer belong to this worker; it should stop them.
     leaves: whether the service understands Leave.
     inline_bytes: a larger result is uploaded as a file; 0 if the service takes no files.
+    log_bytes: the most bytes of the log of one attempt; 0 if the service keeps no logs.
     """
 
     service: str
@@ -64,6 +65,7 @@ class Welcome:
     protocol: int = PROTOCOL
     leaves: bool = False
     inline_bytes: int = 0
+    log_bytes: int = 0
 
 
 def hello_to_proto(hello: Hello) -> worker_pb2.Hello:
@@ -113,6 +115,7 @@ def welcome_to_proto(welcome: Welcome) -> worker_pb2.Welcome:
         lost=held_to_proto(welcome.lost),
         leaves=welcome.leaves,
         inline_bytes=welcome.inline_bytes,
+        log_bytes=welcome.log_bytes,
     )
 
 
@@ -125,6 +128,7 @@ def welcome_from_proto(proto: worker_pb2.Welcome) -> Welcome:
         leaves=proto.leaves,
         protocol=proto.protocol,
         inline_bytes=proto.inline_bytes,
+        log_bytes=proto.log_bytes,
     )
 
 

@@ -6,13 +6,13 @@ another.  A decorator or a `__call__` can hide which one until it was called.
 
 import asyncio
 import inspect
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 from inference_worker.engines.artifacts import ArtifactWriter
+from inference_worker.engines.captured_output import JobLogger
 from inference_worker.engines.engine import (
     Cancelled,
     Context,
@@ -25,6 +25,7 @@ from inference_worker.engines.engine import (
     Started,
 )
 from inference_worker.engines.failures import failure_of
+from inference_worker.engines.job_log import JobLog, attributed_to
 from inference_worker.engines.payload import Pieces
 from inference_worker.engines.shape import Shape
 from inference_worker.engines.user_thread import (
@@ -48,7 +49,8 @@ class Call:
         self._user = user
         self._loop = asyncio.get_running_loop()
         self._cancel_coroutine: Callable[[], object] = lambda: None
-        log = logging.getLogger("inference_worker.handler")
+        self.log = JobLog(job.log_bytes, self.report, self._soon)
+        log = JobLogger(self.log)
         self.context = Context(
             job,
             report=self.report,
@@ -69,12 +71,23 @@ class Call:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.events.put_nowait, event)
 
+    def end(self, end: Finished | Failed) -> None:
+        """Report the end, after the rest of the log."""
+        self.log.close()
+        self.report(end)
+
     def run(self) -> None:
         """Run it in this thread.  Never raises, because its future is not awaited."""
         if self.cancelled.is_set():
             return
         self.report(Started())
+        with attributed_to(self.log):
+            end = self._computed()
+        self.end(end)
+
+    def _computed(self) -> Finished | Failed:
         payload: Any = None
+        end: Finished | Failed
         try:
             payload = self._shape.read(self.job)
             output = self._shape.predict(payload, self.context)
@@ -87,11 +100,16 @@ class Call:
         except BaseException as error:
             end = self.end_of(error)
         self._shape.forget(payload)
-        self.report(end)
+        return end
 
     async def run_on_loop(self) -> None:
         """Run it on the event loop of the user's code."""
         self.report(Started())
+        with attributed_to(self.log):
+            end = await self._computed_on_loop()
+        self.end(end)
+
+    async def _computed_on_loop(self) -> Finished | Failed:
         payload: Any = None
         try:
             payload = self._shape.read(self.job)
@@ -106,12 +124,13 @@ class Call:
             end = self.end_of(error)
         finally:
             self._shape.forget(payload)
-        self.report(end)
+        return end
 
     def end_of(self, error: BaseException) -> Failed:
-        """Return the failure for an exception of the code."""
+        """Return the failure for an exception of the code; its traceback goes to the log."""
         if isinstance(error, Cancelled) and self.cancelled.is_set():
             return Failed("Cancelled", "the job was cancelled")
+        self.log.raised(error)
         return failure_of(error)
 
     async def _end_of_output(self, output: Any) -> Finished | Failed:
@@ -158,6 +177,14 @@ class Call:
         # Only an engine in a separate process can be replaced.
         if isinstance(self._user, MainThread):
             self.report(Refresh())
+
+    def _soon(self, after_s: float, call: Callable[[], None]) -> None:
+        if self._loop.is_closed():
+            return
+        if after_s:
+            self._loop.call_soon_threadsafe(self._loop.call_later, after_s, call)
+        else:
+            self._loop.call_soon_threadsafe(call)
 
     def _note_cancel(self, cancel: Callable[[], object]) -> None:
         self._cancel_coroutine = cancel

@@ -2,7 +2,7 @@
 
 Pure: no queue, no socket, no clock.  An engine gets a Job and yields Events:
 
-    Started?  (Delta | Progress | Usage | Artifact)*  then exactly one of  Finished | Failed
+    Started?  (Delta | Progress | Usage | Artifact | Logged)*  then one of  Finished | Failed
 
 Closing the iterator cancels the job.  The worker alone decides whether a job is cancelled,
 delivered again or answered with its error.
@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from client_sdk.wire import codes
 from client_sdk.wire.failures import FailureType, type_of_code
+from client_sdk.wire.job_log import LogLine
 from inference_worker.engines.user_thread import MainThread
 from inference_worker.errors import BadEngine
 from inference_worker.resource_usage import ResourceUsage
@@ -62,6 +63,7 @@ class Job:
     folder: for files of this job; made when it is needed, removed after the job.
     inline_bytes: a larger output becomes a file of that folder; 0 means never.
     artifact_bytes: the most bytes of all its artifacts; 0 if none are kept.
+    log_bytes: the most bytes of its log; 0 if none is kept.
     """
 
     request_id: str
@@ -77,6 +79,7 @@ class Job:
     folder: str = ""
     inline_bytes: int = 0
     artifact_bytes: int = 0
+    log_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,13 @@ class Usage:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Lines of the job's log."""
+
+    lines: tuple[LogLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +197,7 @@ class Refresh:
     """
 
 
-Event = Started | Delta | Progress | Usage | Artifact | Refresh | Finished | Failed
+Event = Started | Delta | Progress | Usage | Artifact | Logged | Refresh | Finished | Failed
 
 
 class EngineState(StrEnum):

@@ -39,7 +39,9 @@ from inference_worker.engines.engine import (
     Job,
     Started,
 )
+from inference_worker.engines.failures import failure_of
 from inference_worker.engines.interface import encoded_interface
+from inference_worker.engines.job_log import attributed_to
 from inference_worker.engines.locate import last_line, line_and_place
 from inference_worker.engines.payload import outputs_of
 from inference_worker.engines.runpod import runpod_shape
@@ -231,9 +233,10 @@ def _call_batch(shape: Shape, calls: list[Call], user: UserThread) -> None:
             continue
         call.report(Started())
         try:
-            ready.append((call, shape.read(call.job)))
+            with attributed_to(call.log):
+                ready.append((call, shape.read(call.job)))
         except BaseException as error:
-            call.report(call.end_of(error))
+            call.end(call.end_of(error))
     try:
         if ready:
             _predict_batch(shape, ready, user)
@@ -243,16 +246,20 @@ def _call_batch(shape: Shape, calls: list[Call], user: UserThread) -> None:
 
 
 def _predict_batch(shape: Shape, ready: list[tuple[Call, Any]], user: UserThread) -> None:
+    # What a call for several jobs prints may be about any of them, and they may belong to several
+    # owners, so it goes to the log of none.
+    log = ready[0][0].log if len(ready) == 1 else None
     try:
-        output = shape.predict([payload for _, payload in ready], [c.context for c, _ in ready])
-        if inspect.iscoroutine(output):
-            output = user.finish(output)
+        with attributed_to(log):
+            output = shape.predict([payload for _, payload in ready], [c.context for c, _ in ready])
+            if inspect.iscoroutine(output):
+                output = user.finish(output)
         outputs = outputs_of(output, len(ready))
     except BaseException as error:
-        end = ready[0][0].end_of(error)
+        end = failure_of(error) if log is None else ready[0][0].end_of(error)
         if len(ready) == 1 or end.code == DEVICE_LOST:
             for call, _ in ready:
-                call.report(end)
+                call.end(end)
             return
         # One input may have failed the whole batch, so compute each alone.
         for one in ready:
@@ -260,8 +267,6 @@ def _predict_batch(shape: Shape, ready: list[tuple[Call, Any]], user: UserThread
         return
     for (call, _), output in zip(ready, outputs, strict=True):
         try:
-            call.report(
-                call.end_of(output) if isinstance(output, Exception) else shape.write(output)
-            )
+            call.end(call.end_of(output) if isinstance(output, Exception) else shape.write(output))
         except BaseException as error:
-            call.report(call.end_of(error))
+            call.end(call.end_of(error))

@@ -34,7 +34,7 @@ def log_load_failure(log: logging.Logger, what: str, error: BaseException) -> No
     A module that does not exist has no such line.  The error that ends the worker then says where
     it was searched.
     """
-    shown = _from_users_code(error.__traceback__)
+    shown = from_users_code(error.__traceback__)
     if isinstance(error, ModuleNotFoundError) and not _is_users(shown):
         return
     log.error("%s did not load:", what, exc_info=(type(error), error, shown))
@@ -48,7 +48,7 @@ def _place_of(error: BaseException) -> tuple[str, str, int]:
     return (kind, frame.tb_frame.f_code.co_filename, frame.tb_lineno) if frame else (kind, "", 0)
 
 
-def _from_users_code(shown: TracebackType | None) -> TracebackType | None:
+def from_users_code(shown: TracebackType | None) -> TracebackType | None:
     """Return the traceback without the frames before the user's code; all frames if it has none."""
     first = shown
     while first is not None and not _is_users(first):

@@ -306,6 +306,7 @@ class Service:
             idempotency_ms=process.idempotency_ttl_ms,
             max_events=process.max_events,
             max_event_bytes=process.max_event_bytes,
+            max_log_bytes=process.max_log_bytes,
             events_ms=process.events_ttl_ms,
             workers_gid=self.workers_gid,
             open=self._is_open,

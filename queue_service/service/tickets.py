@@ -80,6 +80,7 @@ class Tickets:
         self.purge = self._store.purge_ticket
         self.list = self._store.list
         self.owners = self._store.owners
+        self.read_log = self._store.read_log
         self.leave = self._store.leave
         self.runs = self._store.runs
         self._left_over: dict[str, None] = {}

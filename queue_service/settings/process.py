@@ -226,6 +226,12 @@ class Settings(S3Settings, WebhookSettings):
     max_event_bytes: int = Field(
         1_048_576, ge=1024, description="Maximum bytes of events kept per job."
     )
+    max_log_bytes: int = Field(
+        131_072,
+        ge=0,
+        le=16_777_216,
+        description="Maximum bytes of log kept per attempt of a job; 0 keeps no logs.",
+    )
 
     # --- Files
     files_dir: str = Field(

@@ -58,6 +58,7 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `webhooks`    | stream     | ends of requests that a webhook reports (see outbox.lua)        |
 | `webhooks:*`  | several    | deliveries of webhooks (see webhook_deliveries.py)              |
 | `artifacts`   | hash       | request id -> files that its job has added (see artifacts.lua)  |
+| `dead_logs`   | hash       | request id -> log of its dead letter (see logs.lua)             |
 | `history`     | list       | recent run times, ms; with a TTL                                |
 | `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
 | `interfaces`  | hash       | what its workers declare, by digest (interfaces.py)            |
@@ -68,8 +69,8 @@ the name: request ids and idempotency keys, groups of the sink, users of the inp
 prelude/owners.lua).
 
 Further keys, with a TTL: `idempotency:<key>` (text): index and request id of a put;
-`events:<request id>` (stream): events of a job; `rate:<token id>` (text): when the rate limit of a
-token is fully available again, ms.
+`events:<request id>` and `log:<request id>` (streams): events and log of a job; `rate:<token id>`
+(text): when the rate limit of a token is fully available again, ms.
 
 When they are removed: entries and their records by commit, complete, delete or truncate; a
 subscriber when its connection closes or its lease ends; a group some time after its last member
@@ -77,9 +78,9 @@ left; a dead letter when it is replayed, purged or displaced by newer ones.  `ga
 is removed when the input queue is empty.  `lines`, `shares` and `running` are removed with an
 owner's last waiting or running entry, `owned` with its last entry or ticket.  A file leaves
 `unneeded` once its content is removed.  A job leaves `due` when it starts or ends, `read_results`
-with its result, and `artifacts` with its result or its ticket.  `meta`, `groups` and `members`
-exist as long as the service.  A ticket expires at a set time, or some time after its last entry is
-removed.
+with its result, `artifacts` with its result or its ticket, and `dead_logs` with the dead letter.
+`meta`, `groups` and `members` exist as long as the service.  A ticket expires at a set time, or
+some time after its last entry is removed.
 """
 
 from typing import Literal
@@ -127,6 +128,7 @@ _SHARED_NAMES = (
     "read_results",
     "webhooks",
     "artifacts",
+    "dead_logs",
 )
 
 
@@ -190,6 +192,10 @@ class Keys:
     def events(self, request_id: str) -> str:
         """The key of the events of a job."""
         return f"{self._base}:events:{request_id}"
+
+    def log(self, request_id: str) -> str:
+        """The key of the log of a job."""
+        return f"{self._base}:log:{request_id}"
 
     def rate(self, token_id: str) -> str:
         """The key of the rate limit of a token."""

@@ -65,7 +65,7 @@ class Rules:
     fair: owners take turns; otherwise entries go out in the order of their indexes.
     idempotency_ms: how long the key of a repeatable put is kept.
     max_events, max_event_bytes: the most events kept of one request.  events_ms: how long they
-    are kept after the newest.
+    are kept after the newest.  max_log_bytes: of the log of one attempt, 0 for none.
     workers_gid: the group of the service's workers.
     webhooks: the final states that an endpoint of the service wants to know of.
     open: the service's time windows let its entries go out now.  closed_accounts: those of tokens
@@ -87,6 +87,7 @@ class Rules:
     idempotency_ms: int
     max_events: int
     max_event_bytes: int
+    max_log_bytes: int
     events_ms: int
     workers_gid: str
     open: bool = True
@@ -115,6 +116,7 @@ class Rules:
                 "idempotency_ms": self.idempotency_ms,
                 "max_events": self.max_events,
                 "max_event_bytes": self.max_event_bytes,
+                "max_log_bytes": self.max_log_bytes,
                 "events_ms": self.events_ms,
                 "workers_gid": self.workers_gid,
                 "open": self.open,

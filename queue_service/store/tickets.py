@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from client_sdk.wire.events import LOG
 from queue_service.store.batching import Batcher
 from queue_service.store.keys import Keys
 from queue_service.store.outcomes import (
@@ -138,7 +139,9 @@ class TicketStore:
             arguments: list[Any] = [gid, most]
             keys = []
             for item in group:
-                keys.append(self._names.events(item.request_id))
+                is_log = item.kind == LOG
+                key_of = self._names.log if is_log else self._names.events
+                keys.append(key_of(item.request_id))
                 arguments += (
                     item.uid,
                     item.index,
@@ -166,6 +169,17 @@ class TicketStore:
             for found in await self._store.run("events", arguments, more_keys=keys)
         ]
 
+    async def read_log(self, request_id: str, after: int) -> list[Event]:
+        """Read the log of a request after an event's number, some events at a time."""
+        arguments = [request_id, after, EVENTS_AT_ONCE]
+        found = await self._store.run(
+            "read_log", arguments, more_keys=[self._names.log(request_id)]
+        )
+        return [
+            Event(int(number), kind.decode(), int(attempt), data, 0)
+            for number, kind, attempt, data in found
+        ]
+
     async def owners(self, request_id: str) -> "list[str]":
         """Some owners, two at most, that have something under a request id."""
         found: list[bytes] = await self._store.run("owners", [request_id])
@@ -181,7 +195,7 @@ class TicketStore:
 
         at_end: of one that has not ended, keep nothing when it does; the outcome is still OPEN.
         """
-        keys = [self._names.events(request_id)]
+        keys = [self._names.events(request_id), self._names.log(request_id)]
         arguments = [request_id, int(at_end)]
         word: bytes = await self._store.run("purge_ticket", arguments, more_keys=keys)
         return Purged(word.decode())

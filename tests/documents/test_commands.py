@@ -117,6 +117,9 @@ NOT_RUN = {
     ("docs/your-model.md", "def predict(self, prompt: str, ctx: Context) -> None:"): (
         "tests/inference_worker/test_artifacts.py has handlers that add artifacts"
     ),
+    ("docs/jobs.md", '$ curl -H "$AUTH" "$JOBS/my-job/logs?tail=2"'): (
+        "tests/inference_worker/test_job_logs.py reads the log of a job"
+    ),
     ("docs/jobs.md", '$ curl -H "$AUTH" "$JOBS/my-job/artifacts"'): (
         "tests/inference_worker/test_artifacts.py asks for the artifacts of a job"
     ),

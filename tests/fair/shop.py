@@ -44,6 +44,7 @@ _RULES = Rules(
     idempotency_ms=60_000,
     max_events=10,
     max_event_bytes=10_000,
+    max_log_bytes=10_000,
     events_ms=60_000,
     workers_gid=SERVICE,
 )

@@ -81,20 +81,22 @@ class Hello(_message.Message):
     def __init__(self, protocol: _Optional[int] = ..., uid: _Optional[str] = ..., window: _Optional[int] = ..., held: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., version: _Optional[str] = ..., engine: _Optional[str] = ..., host: _Optional[str] = ..., gpu: _Optional[str] = ..., pid: _Optional[int] = ..., leaves: bool = ..., load: _Optional[_Union[Load, _Mapping]] = ..., takes_files: bool = ..., interface: _Optional[bytes] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol", "service", "lease_ms", "lost", "leaves", "inline_bytes")
+    __slots__ = ("protocol", "service", "lease_ms", "lost", "leaves", "inline_bytes", "log_bytes")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     LEASE_MS_FIELD_NUMBER: _ClassVar[int]
     LOST_FIELD_NUMBER: _ClassVar[int]
     LEAVES_FIELD_NUMBER: _ClassVar[int]
     INLINE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOG_BYTES_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     service: str
     lease_ms: int
     lost: _containers.RepeatedCompositeFieldContainer[Held]
     leaves: bool
     inline_bytes: int
-    def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., leaves: bool = ..., inline_bytes: _Optional[int] = ...) -> None: ...
+    log_bytes: int
+    def __init__(self, protocol: _Optional[int] = ..., service: _Optional[str] = ..., lease_ms: _Optional[int] = ..., lost: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., leaves: bool = ..., inline_bytes: _Optional[int] = ..., log_bytes: _Optional[int] = ...) -> None: ...
 
 class FileRef(_message.Message):
     __slots__ = ("id", "size_bytes", "sha256", "content_type", "filename")

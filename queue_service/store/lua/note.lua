@@ -1,19 +1,17 @@
 -- note: store events of running deliveries.
--- uses: artifacts, events, owners, records, rules, tickets
+-- uses: artifacts, events, logs, owners, records, rules, tickets
 -- writes
 --
 -- An attempt begins with an event of the kind "attempt": events of earlier attempts do not count.
 -- Artifacts are also reported of jobs whose events are not stored, and then only listed.
 --
--- keys     58..  for each item: the events of its request
+-- keys     59..  for each item: the events of its request, or its log for the kind "log"
 -- argv     4  group
 --          5  the most bytes of all artifacts of a job
 --          then for each item: user, index, attempt, request id, the worker's number, kind, data,
 --          tokens, lines of chunks
 -- returns  for each item 1, or 0 when the delivery was no longer this user's
-local gid, most_bytes = ARGV[4], Rules.max_event_bytes
-local BEFORE_CUT = 3 / 4 -- what is left of the bytes when the oldest events are dropped
-
+local gid = ARGV[4]
 local most_artifact_bytes = tonumber(ARGV[5])
 local last_events = {}
 
@@ -21,25 +19,6 @@ local function last_of(key, said)
     -- Where earlier events were forgotten, the clock gives a number above all of theirs.
     last_events[key] = last_events[key] or Events.newest(key, said > 1 and now_ms() or 0)
     return last_events[key]
-end
-
-local function cut(key, last)
-    local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-    if not first or last.bytes - tonumber(first[2][8]) <= most_bytes then
-        return
-    end
-    local low, high = tonumber(string.match(first[1], '^%d+')), last.number
-    while low < high do
-        local middle = math.floor((low + high) / 2)
-        local id = string.format('%.0f-0', middle)
-        local found = redis.call('XRANGE', key, id, '+', 'COUNT', 1)[1]
-        if last.bytes - tonumber(found[2][8]) <= most_bytes * BEFORE_CUT then
-            high = middle
-        else
-            low = middle + 1
-        end
-    end
-    redis.call('XTRIM', key, 'MINID', string.format('%.0f-0', low))
 end
 
 -- Returns whether to store an event of them, and the ticket that has changed, if any.
@@ -53,7 +32,7 @@ local function add_artifacts(name, said, data)
     return ticket.events, ticket
 end
 
-local results, keys = {}, {}
+local results, keys, most_of = {}, {}, {}
 for position = 6, #ARGV, 9 do
     local uid, index, attempt, request_id = unpack(ARGV, position, position + 3)
     local said, kind, data, tokens, chunks = unpack(ARGV, position + 4, position + 8)
@@ -73,6 +52,9 @@ for position = 6, #ARGV, 9 do
         local is_stored, changed = true, nil
         if kind == 'artifact' then
             is_stored, changed = add_artifacts(name, said, data)
+        elseif kind == 'log' then
+            is_stored = Rules.max_log_bytes > 0
+            most_of[key] = Logs.ATTEMPTS * Rules.max_log_bytes
         end
         -- An entry that went to the rear, or that an operator replayed, starts with attempt 1 again.
         if is_stored and attempt ~= last.attempt then
@@ -101,7 +83,7 @@ for position = 6, #ARGV, 9 do
 end
 local names = {}
 for key, request_id in pairs(keys) do
-    cut(key, last_events[key])
+    Events.cut(key, last_events[key], most_of[key] or Rules.max_event_bytes)
     redis.call('PEXPIRE', key, Rules.events_ms)
     names[#names + 1] = request_id
 end

@@ -2,7 +2,8 @@
 -- uses: entries, request_ids, tickets
 -- writes
 --
--- keys     58  the events of the request
+-- keys     59  the events of the request
+--          60  its log
 -- argv     4   request id
 --          5   "1" when no client waits for it: if it has not ended, nothing is kept at its end
 -- returns  "forgotten", "open" when it has not ended, or "unknown"
@@ -27,7 +28,7 @@ end
 -- The end of its last result changes the ticket, which is to go after that.
 flush()
 Tickets.forget_ticket(request_id)
-redis.call('UNLINK', KEYS[OWN_KEYS])
+redis.call('UNLINK', KEYS[OWN_KEYS], KEYS[OWN_KEYS + 1])
 for _, kind in ipairs({ 'begin', 'start', 'finish', 'keep', 'forget' }) do
     Tickets.clear_time(kind, request_id)
 end

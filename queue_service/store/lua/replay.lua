@@ -1,5 +1,6 @@
 -- replay: put dead letters back at the tail, each under its request id and a new index.
--- uses: contents, dead_letters, entries, events, evictions, owners, reads, request_ids, rules, tickets
+-- uses: contents, dead_letters, entries, events, evictions, logs, owners, reads, request_ids, rules,
+--       tickets
 -- writes
 --
 -- An unread error of the request is removed from the sink, so that a request has one answer.
@@ -51,6 +52,7 @@ local function put_again(index, letter)
     if role == 'input' then
         Tickets.reopen_ticket(letter.request_id, letter.tags)
         Events.begin_again(letter.request_id, 1)
+        Logs.begin_again(letter.request_id, 1)
     end
     DeadLetters.forget_letter(own, index, letter)
     stored = stored + Contents.places_for(own, #data)

@@ -17,6 +17,7 @@ from queue_service.web.jobs.schemas import (
     FAILED_ATTEMPT,
     JOB,
     LINE,
+    LOG_LINE,
     OUTCOME,
     PROBLEM,
     RETRY_OPTIONS,
@@ -212,6 +213,31 @@ def _events() -> Schema:
     return {"parameters": _ONE, "get": verb("Follow a job.", answers, parameters=parameters)}
 
 
+def _logs() -> Schema:
+    about = "Its lines: objects with `time`, `attempt`, `source`, `level` and `text`."
+    answers = {
+        "200": {
+            "description": about,
+            "content": {
+                NDJSON: {"schema": ref("LogLine")},
+                "text/plain": {"schema": {"type": "string"}},
+                EVENT_STREAM: {"schema": {"type": "string"}},
+            },
+        },
+        "204": answer("The client has seen the end."),
+    }
+    parameters = [
+        parameter("attempt", "Only this attempt.", WHOLE),
+        parameter("tail", "Only this number of last lines.", WHOLE),
+        parameter("follow", "Stream it until the job ends.", {"type": "boolean"}),
+        parameter("format", "`json` for lines of JSON, or `text`."),
+        parameter("Last-Event-ID", "The last event that the client has seen.", where="header"),
+        parameter("after", "The same, for clients that cannot send headers."),
+        _OWNER,
+    ]
+    return {"parameters": _ONE, "get": verb("The log of a job.", answers, parameters=parameters)}
+
+
 def _artifacts() -> Schema:
     listed = an_object({"artifacts": {"type": "array", "items": ref("Artifact")}})
     about = "The files that a job has added beside its result, so far."
@@ -275,6 +301,7 @@ def document(routes: Iterable[Route]) -> Schema:
             "schemas": {
                 "State": {"type": "string", "enum": [str(state) for state in State]},
                 "Artifact": ARTIFACT,
+                "LogLine": LOG_LINE,
                 "Job": JOB,
                 "FailedAttempt": FAILED_ATTEMPT,
                 "Problem": PROBLEM,
@@ -296,6 +323,7 @@ def _paths() -> dict[str, Schema]:
         f"{jobs}/{{job}}": _one(),
         f"{jobs}/{{job}}/result": _result(),
         f"{jobs}/{{job}}/events": _events(),
+        f"{jobs}/{{job}}/logs": _logs(),
         f"{jobs}/{{job}}/artifacts": _artifacts(),
         f"{jobs}/{{job}}/artifacts/{{artifact}}": _one_artifact(),
         f"{jobs}/{{job}}/cancel": _cancel(),

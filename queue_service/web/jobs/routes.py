@@ -2,7 +2,7 @@
 
 from client_sdk.wire.names import JOBS_PATH
 from queue_service.service.access import Scope
-from queue_service.web.jobs import artifacts, events, result, submit, verbs
+from queue_service.web.jobs import artifacts, events, logs, result, submit, verbs
 from queue_service.web.jobs.problem import ERRORS
 from queue_service.web.routing import Api, OnService, Route
 
@@ -20,6 +20,7 @@ API = Api(
         Route("DELETE", _JOB, OnService(Scope.CANCEL, Scope.READ), verbs.delete_job),
         Route("GET", f"{_JOB}/result", OnService(Scope.READ), result.get_result, lasts=True),
         Route("GET", f"{_JOB}/events", OnService(Scope.READ), events.get_events, lasts=True),
+        Route("GET", f"{_JOB}/logs", OnService(Scope.READ), logs.get_logs, lasts=True),
         Route("GET", f"{_JOB}/artifacts", OnService(Scope.READ), artifacts.list_artifacts),
         Route("GET", _ARTIFACT, OnService(Scope.READ), artifacts.get_artifact),
         Route("POST", f"{_JOB}/cancel", OnService(Scope.CANCEL), verbs.cancel_job, lasts=True),

@@ -4,6 +4,7 @@ from typing import Any
 
 from client_sdk.wire.codes import Code
 from client_sdk.wire.failures import FailureType
+from client_sdk.wire.job_log import SERVICE, SOURCES
 
 Schema = dict[str, Any]
 
@@ -114,6 +115,19 @@ ARTIFACT = an_object(
     }
 )
 
+#: A line of the log of a job.
+LOG_LINE = an_object(
+    {
+        "time": text("When.", format="date-time"),
+        "attempt": WHOLE,
+        "source": text("Where it comes from.", enum=[*SOURCES, SERVICE]),
+        "level": or_null(text("Of a logged line, such as INFO.")),
+        "text": text("The line."),
+    }
+)
+
+_LINKS = ("self", "result", "events", "logs", "cancel", "artifacts")
+
 #: A job.
 JOB = an_object(
     {
@@ -184,9 +198,7 @@ JOB = an_object(
                 an_object({"start": {"oneOf": [{"type": "null"}, _MOMENTS]}, "finish": _MOMENTS}),
             ]
         },
-        "links": an_object(
-            {name: text("A path.") for name in ("self", "result", "events", "cancel", "artifacts")}
-        ),
+        "links": an_object({name: text("A path.") for name in _LINKS}),
     }
 )
 JOB["properties"]["artifacts"] = {

@@ -109,6 +109,7 @@ def describe(
             "self": path,
             "result": f"{path}/result",
             "events": f"{path}/events",
+            "logs": f"{path}/logs",
             "cancel": f"{path}/cancel",
             "artifacts": f"{path}/artifacts",
         },

@@ -11,6 +11,7 @@ from dataclasses import replace
 from client_sdk.wire import events as wire
 from client_sdk.wire.artifacts import read_added
 from client_sdk.wire.errors import WireError
+from client_sdk.wire.job_log import read_lines
 from client_sdk.wire.worker import ToWorker
 from queue_service.delivery.subscriber import Subscriber
 from queue_service.errors import ServiceError
@@ -148,3 +149,5 @@ def _check(event: wire.Event) -> None:
         raise WireError("an event with a JSON object", "something else")
     if event.kind == wire.ARTIFACT:
         read_added(reported)
+    elif event.kind == wire.LOG:
+        read_lines(reported)

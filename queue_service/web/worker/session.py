@@ -172,6 +172,7 @@ class _Work:
                     lost=tuple(wire.Held(index, attempt) for index, attempt in lost),
                     leaves=True,
                     inline_bytes=self._inline_bytes(),
+                    log_bytes=self._settings.max_log_bytes,
                 )
             )
             sending = asyncio.create_task(self._deliver(subscriber))

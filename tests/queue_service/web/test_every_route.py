@@ -191,6 +191,7 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("GET", f"{jobs}/{{job}}"): {Scope.SUBMIT, Scope.READ},
         ("GET", f"{jobs}/{{job}}/result"): {Scope.READ},
         ("GET", f"{jobs}/{{job}}/events"): {Scope.READ},
+        ("GET", f"{jobs}/{{job}}/logs"): {Scope.READ},
         ("GET", f"{jobs}/{{job}}/artifacts"): {Scope.READ},
         ("GET", f"{jobs}/{{job}}/artifacts/{{artifact}}"): {Scope.READ},
         ("POST", f"{jobs}/{{job}}/cancel"): {Scope.CANCEL},

@@ -131,6 +131,9 @@ class Client:
                 self.refused("GET", f"{jobs}/{self.job}/result", params={"wait": "60s"})
             ],
             ("GET", f"{_JOBS}/{{job}}/events"): [self.cut("GET", f"{jobs}/{self.job}/events")],
+            ("GET", f"{_JOBS}/{{job}}/logs"): [
+                self.cut("GET", f"{jobs}/{self.job}/logs", params={"follow": "true"})
+            ],
             ("POST", f"{_JOBS}/{{job}}/cancel"): [
                 self.refused("POST", f"{jobs}/{self.running}/cancel", headers=wait)
             ],
@@ -152,15 +155,20 @@ class Client:
                 self.slow_body("POST", "/v1/chat/completions"),
             ],
             **self._media(),
+            **self._files(),
+            ("POST", "/v1/batches"): [self.slow_body("POST", "/v1/batches")],
+            ("POST", "/v1/embeddings"): [
+                self.refused("POST", "/v1/embeddings", json={"model": "svc", "input": "hi"})
+            ],
+        }
+
+    def _files(self) -> dict[tuple[str, str], list[Awaitable[None]]]:
+        return {
             ("POST", "/v1/files"): [
                 self.slow_body("POST", "/v1/files"),
                 self.slow_body("POST", "/v1/files", **{"Content-Type": FORM}),
             ],
             ("PATCH", "/v1/files/uploads/{file}"): [self.slow_part()],
-            ("POST", "/v1/batches"): [self.slow_body("POST", "/v1/batches")],
-            ("POST", "/v1/embeddings"): [
-                self.refused("POST", "/v1/embeddings", json={"model": "svc", "input": "hi"})
-            ],
         }
 
     def _media(self) -> dict[tuple[str, str], list[Awaitable[None]]]:

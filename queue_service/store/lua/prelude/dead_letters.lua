@@ -1,5 +1,5 @@
 -- prelude/dead_letters: dead letters.
--- uses: contents, owners, records, rules
+-- uses: contents, logs, owners, records, rules
 
 -- letter: what `letter_of` says of it.
 local function forget_letter(q, index, letter)
@@ -9,6 +9,9 @@ local function forget_letter(q, index, letter)
         return false
     end
     Contents.let_go(letter and letter.tags)
+    if q == input and letter then
+        Logs.let_go(letter.request_id)
+    end
     return true
 end
 
@@ -58,6 +61,9 @@ local function park(gid, index, fields, lane, letter)
     redis.call('ZADD', own.dead_order, number, index)
     redis.call('HINCRBY', own.meta, 'parked', 1)
     Contents.hold(fields[TAGS])
+    if own == input then
+        Logs.keep(fields[REQUEST_ID])
+    end
     local beyond = redis.call('ZCARD', own.dead_order) - Rules.max_dead_letters
     if beyond <= 0 then
         return

@@ -31,6 +31,27 @@ function event.add(key, last, kind, data, tokens, chunks)
         unpack(fields))
 end
 
+-- Drop the oldest events if there are more bytes than this.
+function event.cut(key, last, most_bytes)
+    local BEFORE_CUT = 3 / 4 -- what is left of the bytes
+    local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
+    if not first or last.bytes - tonumber(first[2][8]) <= most_bytes then
+        return
+    end
+    local low, high = tonumber(string.match(first[1], '^%d+')), last.number
+    while low < high do
+        local middle = math.floor((low + high) / 2)
+        local id = string.format('%.0f-0', middle)
+        local found = redis.call('XRANGE', key, id, '+', 'COUNT', 1)[1]
+        if last.bytes - tonumber(found[2][8]) <= most_bytes * BEFORE_CUT then
+            high = middle
+        else
+            low = middle + 1
+        end
+    end
+    redis.call('XTRIM', key, 'MINID', string.format('%.0f-0', low))
+end
+
 -- The key of a request's events, nil when the request has none.
 local function key_of(ticket, request_id)
     if not ticket or not ticket.events then
@@ -42,30 +63,29 @@ local function key_of(ticket, request_id)
     return type(redis.pcall('EXISTS', key)) == 'number' and key or nil
 end
 
--- An attempt was not counted: the next one has the same number, and its events start at 1 again.
-function event.begin_again(request_id, attempt)
-    local key = key_of(Tickets.ticket_of(request_id), request_id)
-    local last = key and event.newest(key, 0)
-    if last and last.attempt == attempt and last.said > 0 then
+-- The next attempt of a stream has the number of the last one, and its events start at 1 again.
+function event.begin_attempt_again(key, attempt)
+    local last = event.newest(key, 0)
+    if last.attempt == attempt and last.said > 0 then
         last.said = 0
         event.add(key, last, 'attempt', '', 0)
         redis.call('PEXPIRE', key, Rules.events_ms)
     end
 end
 
--- An attempt has failed and another one follows.  next_at: when its pause ends, or false.
-function event.tell_failure(request_id, attempt, failure, pause_ms, next_at)
+-- An attempt was not counted.
+function event.begin_again(request_id, attempt)
+    local key = key_of(Tickets.ticket_of(request_id), request_id)
+    if key then
+        event.begin_attempt_again(key, attempt)
+    end
+end
+
+-- Add that an attempt has failed, once.  first: see `newest`.
+function event.add_failure(key, first, attempt, about)
     -- Above every number of a worker, so that late events of the failed attempt are dropped.
     local LAST_SAID = 2 ^ 31 - 1
-    local ticket = Tickets.ticket_of(request_id)
-    local key = key_of(ticket, request_id)
-    if not key then
-        return
-    end
-    -- Events of earlier attempts may have expired; the clock gives a number above all of theirs.
-    local now = now_ms()
-    local may_be_forgotten = now - ticket.put_at > Rules.events_ms
-    local last = event.newest(key, may_be_forgotten and now or 0)
+    local last = event.newest(key, first)
     if last.attempt == attempt and last.said == LAST_SAID then
         return
     end
@@ -74,11 +94,24 @@ function event.tell_failure(request_id, attempt, failure, pause_ms, next_at)
         event.add(key, last, 'attempt', '', 0)
     end
     last.said = LAST_SAID
-    event.add(key, last, 'failed', cjson.encode({
+    event.add(key, last, 'failed', cjson.encode(about), 0)
+    redis.call('PEXPIRE', key, Rules.events_ms)
+end
+
+-- An attempt has failed and another one follows.  next_at: when its pause ends, or false.
+function event.tell_failure(request_id, attempt, failure, pause_ms, next_at)
+    local ticket = Tickets.ticket_of(request_id)
+    local key = key_of(ticket, request_id)
+    if not key then
+        return
+    end
+    -- Events of earlier attempts may have expired; the clock gives a number above all of theirs.
+    local now = now_ms()
+    local may_be_forgotten = now - ticket.put_at > Rules.events_ms
+    event.add_failure(key, may_be_forgotten and now or 0, attempt, {
         type = failure.type, code = failure.code, message = failure.sentence,
         pause_s = pause_ms / 1000, next_at_ms = next_at or nil,
-    }), 0)
-    redis.call('PEXPIRE', key, Rules.events_ms)
+    })
 end
 
 return event

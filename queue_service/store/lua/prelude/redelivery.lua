@@ -1,6 +1,6 @@
 -- prelude/redelivery: a delivery ends without a commit, and its entry is delivered again.
--- uses: answers, dead_letter_policy, entries, events, groups, lines, pauses, records, stops,
---       tickets
+-- uses: answers, dead_letter_policy, entries, events, groups, lines, logs, pauses, records, rules,
+--       stops, tickets
 
 -- A delivery that its worker was asked to stop has ended without a result.
 local function stop_delivery(index, record, why)
@@ -11,6 +11,14 @@ local function stop_delivery(index, record, why)
     end
     Entries.remove(input, index, record.lane, record.request_id, record.tags)
     Tickets.end_ticket(record.request_id, 'canceled', 'Canceled', now)
+end
+
+-- A delivery has ended without a report, so this is what followers see as the cause.
+local function note_loss(q, gid, index, record, is_followed)
+    DeadLetterPolicy.note_loss(gid, index, record.uid)
+    if is_followed and q == own and gid == Rules.workers_gid then
+        Logs.note_lost(record.request_id, record.attempt, Records.error_of(own, gid, index))
+    end
 end
 
 -- A delivery has ended without a commit: its entry is delivered again, lowest index first, unless its
@@ -38,12 +46,14 @@ local function put_back(q, gid, index, record, state, failure, uncharged)
     if not (failure and failure.is_last) and (most == 0 or record.attempt < most) then
         local pause_ms = failure and failure.pause_ms or 0
         local next_at = pause_ms > 0 and now_ms() + pause_ms
+        if uncharged and q == input then
+            Logs.begin_again(record.request_id, record.attempt + 1)
+        end
         if is_followed and uncharged then
             Events.begin_again(record.request_id, record.attempt + 1)
         elseif is_followed and q == own and state ~= 'o' then
             if state == 'r' then
-                -- There was no report, so this is what followers see as the cause.
-                DeadLetterPolicy.note_loss(gid, index, record.uid)
+                note_loss(q, gid, index, record, is_followed)
             end
             local failed = Records.error_of(own, gid, index)
             Events.tell_failure(record.request_id, record.attempt, failed, pause_ms, next_at)
@@ -59,7 +69,7 @@ local function put_back(q, gid, index, record, state, failure, uncharged)
         return
     end
     if not failure then
-        DeadLetterPolicy.note_loss(gid, index, record.uid)
+        note_loss(q, gid, index, record, is_followed)
     end
     DeadLetterPolicy.end_by_policy(gid, index, record, 'MaxDelivery')
 end

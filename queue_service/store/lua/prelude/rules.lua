@@ -5,7 +5,7 @@ local EXPECTED = {
     max_delivery = 'number', has_retry_policy = 'boolean', dead_message_policy = 'string',
     max_dead_letters = 'number', max_idle_ms = 'number', fair = 'boolean',
     idempotency_ms = 'number', max_events = 'number', max_event_bytes = 'number',
-    events_ms = 'number', workers_gid = 'string', open = 'boolean', closed_accounts = 'table',
+    max_log_bytes = 'number', events_ms = 'number', workers_gid = 'string', open = 'boolean', closed_accounts = 'table',
     webhooks = 'table',
 }
 local rules = cjson.decode(ARGV[3])
