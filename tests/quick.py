@@ -42,6 +42,7 @@ PATHS = (
     "fair/test_places.py",
     "faults/test_bugs.py",
     "faults/test_checker.py",
+    "faults/test_contents.py",
     "faults/test_growth.py",
     "faults/test_recovery.py",
     "faults/test_report.py",

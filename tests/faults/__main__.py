@@ -72,6 +72,8 @@ def _page(report: Report, recovery: list[str], command: str, spent_s: float) -> 
             "",
             *report.by_team(),
             "",
+            *report.by_file(),
+            "",
             *report.by_scaling(),
             "",
             *report.by_cell(),

@@ -6,12 +6,14 @@ import random
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from redis.exceptions import ResponseError
 
 from tests.faults.cells import SCALED, Cell, Fault, Victim
 from tests.faults.cluster import Cluster
 from tests.faults.event import What, now
+from tests.faults.file_faults import FULL, FileFaults
 from tests.faults.part import Part
 from tests.faults.scaling import Scaling
 from tests.waiting import let_pass, wait_until
@@ -63,6 +65,7 @@ class Surgeon:
         self._random = rng
         self._busy: set[str] = set()
         self._scaling = Scaling(cluster, rng)
+        self.files = FileFaults(cluster, self._busy.__contains__)
         cluster.fleet.is_hurt = self._busy.__contains__
 
     def is_free(self, cell: Cell) -> bool:
@@ -79,7 +82,7 @@ class Surgeon:
         if cell.victim not in _WHOLE:
             parts = [self._random.choice(self._candidates(cell))]
             names.add(parts[0].name)
-        elif cell.victim is Victim.SERVICES:
+        elif cell.victim in {Victim.SERVICES, Victim.FILES}:
             parts = list(self.cluster.services)
         injury.victims = [part.who for part in parts] or [cell.victim.lower()]
         self._busy |= names
@@ -103,8 +106,13 @@ class Surgeon:
             # One that polls has no lease: its idle connection is the HTTP server's to close.
             readers = readers[:1]
         workers = [worker for worker in self.cluster.workers if worker.running]
+        clients = [*self.cluster.clients, *self.cluster.teams]
+        if cell.is_of_files:
+            # Nobody else has any.
+            workers = [worker for worker in workers if worker in self.cluster.team_workers]
+            clients = self.cluster.teams
         parts = {
-            Victim.CLIENT: [*self.cluster.clients, *self.cluster.teams],
+            Victim.CLIENT: clients,
             Victim.READER: readers,
             Victim.SERVICE: self.cluster.services,
             Victim.WORKER: workers,
@@ -113,7 +121,18 @@ class Surgeon:
         }[cell.victim]
         return [part for part in parts if part.name not in self._busy]
 
+    async def _hurt_files(self, cell: Cell, parts: list[Part]) -> None:
+        async with self.files.on_their_way(cell, parts):
+            if cell.fault in FULL:
+                await self.files.fill(parts)
+            elif cell.victim is Victim.ENGINE:
+                await self._kill_engine(parts)
+            else:
+                await self._kill(parts)
+
     def _method(self, cell: Cell) -> Callable[[list[Part]], Awaitable[None]]:
+        if cell.is_of_files:
+            return partial(self._hurt_files, cell)
         methods: dict[Fault, Callable[[list[Part]], Awaitable[None]]] = {
             Fault.KILL: self._kill,
             Fault.TERM: self._terminate,
@@ -339,4 +358,4 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-_WHOLE = {Victim.SERVICES, Victim.REDIS, *SCALED}
+_WHOLE = {Victim.SERVICES, Victim.REDIS, Victim.FILES, *SCALED}

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.faults.cells import Cell, Fault, Load, Victim
 
 LUA = "queue_service/store/lua"
+FOLDER = "queue_service/store/file_folder.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ def put_into(root: Path, changes: Iterable[Change]) -> None:
 
 _FROZEN_SERVICE = Cell(Victim.SERVICE, Fault.STOP)
 _KILLED_WORKER = Cell(Victim.WORKER, Fault.KILL)
+_KILLED_UPLOAD = Cell(Victim.SERVICE, Fault.KILL_IN_UPLOAD)
 
 BUGS = (
     Bug(
@@ -244,6 +246,51 @@ BUGS = (
         Load.STEADY,
         (_KILLED_WORKER,) * 3,
         frozenset({"foreign", "lost", "invented"}),
+    ),
+    Bug(
+        "an upload that others see before it is complete",
+        (
+            Change(
+                FOLDER,
+                'incoming = self._incoming / (f"{file_id}-{attempt}"',
+                'incoming = self._complete / (f"{file_id}-{attempt}"',
+            ),
+        ),
+        Load.STEADY,
+        (_KILLED_UPLOAD,) * 3,
+        frozenset({"wrong bytes"}),
+    ),
+    Bug(
+        "the file of an upload that nothing removes after its process was killed",
+        (
+            Change(
+                FOLDER,
+                "            if _changed_at(path) < before:\n                path.unlink",
+                "            if _changed_at(path) < 0:\n                path.unlink",
+            ),
+        ),
+        Load.STEADY,
+        (_KILLED_UPLOAD,) * 4,
+        frozenset({"left behind"}),
+    ),
+    Bug(
+        "a payload's file that goes with the first delivery",
+        (
+            Change(
+                f"{LUA}/prelude/redelivery.lua",
+                "-- uses: answers, dead_letter_policy,",
+                "-- uses: answers, contents, dead_letter_policy,",
+            ),
+            Change(
+                f"{LUA}/prelude/redelivery.lua",
+                "    Groups.end_hold(q, gid, record.uid, index)\n    record.state = state",
+                "    Groups.end_hold(q, gid, record.uid, index)\n"
+                "    Contents.let_go(record.tags)\n    record.state = state",
+            ),
+        ),
+        Load.STEADY,
+        (Cell(Victim.WORKER, Fault.KILL_IN_FETCH),) * 2,
+        frozenset({"wrong bytes", "lost"}),
     ),
     Bug(
         "an owner that a replay drops",

@@ -16,6 +16,7 @@ class Victim(StrEnum):
     REDIS = "Redis"
     FLEET = "all workers"
     AUTOSCALER = "autoscaler"
+    FILES = "disk of the files"
 
 
 class Fault(StrEnum):
@@ -36,6 +37,12 @@ class Fault(StrEnum):
     KILL_IN_IN = "SIGKILL in a scale-in"
     FREEZE_IN_OUT = "SIGSTOP in a scale-out, SIGCONT"
     FREEZE_IN_IN = "SIGSTOP in a scale-in, SIGCONT"
+    KILL_IN_UPLOAD = "SIGKILL while a file is uploaded"
+    KILL_IN_FETCH = "SIGKILL while a file is fetched"
+    KILL_IN_RESULT = "SIGKILL while a result's file is stored"
+    FULL_IN_UPLOAD = "full while a file is uploaded"
+    FULL_IN_RESULT = "full while a result's file is stored"
+    FULL_IN_FETCH = "disk full while a file is fetched"
 
 
 class Load(StrEnum):
@@ -55,14 +62,22 @@ ON_AUTOSCALER = (
     Fault.FREEZE_IN_OUT,
     Fault.FREEZE_IN_IN,
 )
+#: What happens while files of jobs are on their way.
+ON_FILES = {
+    Victim.CLIENT: (Fault.KILL_IN_UPLOAD,),
+    Victim.SERVICE: (Fault.KILL_IN_UPLOAD, Fault.KILL_IN_FETCH, Fault.KILL_IN_RESULT),
+    Victim.WORKER: (Fault.KILL_IN_FETCH, Fault.KILL_IN_RESULT, Fault.FULL_IN_FETCH),
+    Victim.ENGINE: (Fault.KILL_IN_FETCH, Fault.KILL_IN_RESULT),
+    Victim.FILES: (Fault.FULL_IN_UPLOAD, Fault.FULL_IN_RESULT),
+}
 #: What happens to no process in particular, but to how many there are.
 SCALED = (Victim.FLEET, Victim.AUTOSCALER)
 
 #: Why the other cells are empty.
 EMPTY = {
-    "disk, memory, clock of others than Redis": "only Redis writes to a disk; a process that has "
-    "no memory left is killed, which is the cell SIGKILL; leases are counted by Redis's clock, "
-    "and by monotonic clocks everywhere else",
+    "memory, clock of others than Redis": "a process that has no memory left is killed, which is "
+    "the cell SIGKILL; leases are counted by Redis's clock, and by monotonic clocks everywhere "
+    "else",
     "wires of the engine": "a pipe connects it to its worker and closes when either ends",
     "other faults of the autoscaler": "it touches no job; while it does nothing, for whatever "
     "reason, the number of workers stays",
@@ -80,8 +95,17 @@ class Cell:
         return f"{self.victim}: {self.fault}"
 
     @property
+    def is_of_files(self) -> bool:
+        """Whether it happens while files are on their way."""
+        return self.fault in ON_FILES.get(self.victim, ())
+
+    @property
     def touches(self) -> frozenset[str]:
         """What else may not be hurt at the same time, lest a fault is hidden by another."""
+        if self.is_of_files:
+            # One at a time: each has all files on their way for itself.
+            of_service = self.victim in {Victim.SERVICE, Victim.FILES}
+            return frozenset({"files", "service"} if of_service else {"files"})
         if self.victim is Victim.SERVICE:
             return frozenset({"service"})
         if self.victim in {Victim.SERVICES, Victim.REDIS}:
@@ -96,14 +120,15 @@ def cells() -> list[Cell]:
     found = [
         Cell(victim, fault)
         for victim in Victim
-        if victim not in (Victim.ENGINE, *SCALED)
+        if victim not in (Victim.ENGINE, Victim.FILES, *SCALED)
         for fault in (*ON_PROCESSES, *ON_WIRES)
     ]
     found += [Cell(victim, Fault.VANISH) for victim in (Victim.WORKER, Victim.READER)]
     found += [Cell(Victim.ENGINE, fault) for fault in ON_PROCESSES]
     found += [Cell(Victim.REDIS, fault) for fault in ON_REDIS]
     found += [Cell(Victim.FLEET, fault) for fault in ON_FLEET]
-    return found + [Cell(Victim.AUTOSCALER, fault) for fault in ON_AUTOSCALER]
+    found += [Cell(Victim.AUTOSCALER, fault) for fault in ON_AUTOSCALER]
+    return found + [Cell(victim, fault) for victim, faults in ON_FILES.items() for fault in faults]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +197,13 @@ def short_plan(seed: int) -> list[RoundPlan]:
         Cell(Victim.WORKER, Fault.TERM),
         Cell(Victim.AUTOSCALER, Fault.KILL_IN_OUT),
         Cell(Victim.FLEET, Fault.IN),
+        Cell(Victim.WORKER, Fault.KILL_IN_FETCH),
     )
     full = (
         Cell(Victim.SERVICES, Fault.KILL),
         Cell(Victim.REDIS, Fault.MEMORY_FULL),
         Cell(Victim.WORKER, Fault.STOP),
+        Cell(Victim.FILES, Fault.FULL_IN_RESULT),
     )
     return [
         round_of(Load.STEADY, steady, number=1, gap_s=1.5, seed=seed),

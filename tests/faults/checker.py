@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from tests.faults import retry_rules, rules, scale_rules, team_rules
+from tests.faults import file_rules, retry_rules, rules, scale_rules, team_rules
 from tests.faults.event import Event, What
 from tests.faults.history import History, Violation
 from tests.faults.retries import Retries, count_retries
@@ -68,6 +68,7 @@ def _violations(history: History, lease_s: float) -> Iterator[Violation]:
         team_rules.foreign,
         team_rules.revoked,
         scale_rules.charged,
+        file_rules.wrong_bytes,
     )
     for rule in every:
         yield from rule(history)

@@ -67,6 +67,9 @@ class Cluster:
     def __init__(self, folder: Path, shape: Shape) -> None:
         self.folder = folder
         self.shape = shape
+        #: Where the queue services keep files, and workers those of their jobs.
+        self.files_dir = folder / "files"
+        self.job_files_dir = folder / "job-files"
         self.redis = RedisMaster(folder)
         self.journal = Journal(folder / "us.jsonl", "us")
         self.round_folder = folder
@@ -83,6 +86,7 @@ class Cluster:
             self.workers += [self._worker(number, TEAMS) for number in numbers]
         #: The workers that a round begins with.
         self.first_workers = tuple(self.workers)
+        self.team_workers = self.workers[WORKERS:]
         places = range(WORKERS + TEAM_WORKERS + 1, WORKERS + TEAM_WORKERS + 1 + PLACES)
         if shape.autoscalers:
             self.workers += [self._worker(number) for number in places]
@@ -202,6 +206,8 @@ class Cluster:
             port=port,
             store_timeout_s=2.0,
             drain_s=2.0,
+            files_dir=self.files_dir,
+            files_reserve_mb=0,
             # An idle connection of a machine that has gone is closed within a round.
             keepalive_timeout_s=5.0,
         )
@@ -226,6 +232,8 @@ class Cluster:
             worker_threads=8 if own else 32,
             engine_silence_s=2.0,
             grace_s=2.0,
+            files_dir=self.job_files_dir,
+            files_reserve_mb=0,
         )
         return Part(
             f"w{number}",

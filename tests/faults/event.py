@@ -37,6 +37,7 @@ class What(StrEnum):
     READ = "read"  # attempt is what made it; code "" is the right data, "error" an error result
     COMMITTED = "committed"  # the service confirmed that it is done with
     DEAD_LETTER = "dead letter"  # the entry ended without a result, on purpose
+    WRONG = "wrong"  # a content is not what was written; code says how
 
     # What makes and ends tokens.
     REVOKED = "revoked"  # the service confirmed that the token named in code is no more
@@ -61,7 +62,8 @@ class Event:
 
     at: seconds.  who: the process, or the worker's uid.  lane: 1 goes out before 0.
     pause_ms: how long the entry waits after a rejection.  most: the most attempts that are asked
-    for; 0 leaves it to the service.  kind: the type of a failure.
+    for; 0 leaves it to the service.  kind: the type of a failure.  uncharged: the attempt is taken
+    back.
     """
 
     at: float
@@ -76,6 +78,7 @@ class Event:
     pause_ms: int = 0
     most: int = 0
     kind: str = ""
+    uncharged: bool = False
 
     def to_line(self) -> bytes:
         """Return it as one line of JSON; what is not set is left out."""

@@ -48,7 +48,7 @@ class Request:
     deliveries: list[Event] = field(default_factory=list)
     completions: list[Event] = field(default_factory=list)  # accepted ones
     reads: dict[int, list[Event]] = field(default_factory=dict)  # by index in the sink
-    given_back: bool = False  # once with `Shutdown`, which takes the attempt back
+    given_back: bool = False  # once without a charge, which takes the attempt back
     most: int = 0  # attempts that it may have; 0 is as many as the service permits
     token: str = ""  # with which it was put
     pauses: list[Pause] = field(default_factory=list)
@@ -134,7 +134,7 @@ class History:
             case What.REJECTED:
                 # What is said again after a lost connection says the same.
                 self._rejected.setdefault((event.who, event.index, event.attempt), event)
-                request.given_back = request.given_back or event.code == SHUTDOWN
+                request.given_back = request.given_back or event.uncharged or event.code == SHUTDOWN
             case _:
                 pass
 

@@ -9,6 +9,7 @@ import aiohttp
 from client_sdk.errors import QueueError
 from client_sdk.wire import names
 from client_sdk.wire.codes import Code
+from client_sdk.wire.delivery import Delivery
 from client_sdk.wire.worker import (
     Completion,
     Deliveries,
@@ -21,7 +22,7 @@ from client_sdk.wire.worker import (
 )
 from client_sdk.work import WorkConnection
 from tests.faults.event import Event, What, now
-from tests.faults.handler import request_of
+from tests.faults.handler import NAME_TAG, request_of
 from tests.faults.journal import Journal
 
 
@@ -42,7 +43,8 @@ class JournalledConnection(WorkConnection):
             self._journal.note(What.COMPLETED, request_id, kind=kind, **held)
         else:
             said = {"code": answer.code, "kind": answer.type, "pause_ms": answer.pause_ms}
-            self._journal.note(What.REJECTED, request_id, **held, **said)
+            uncharged = answer.uncharged
+            self._journal.note(What.REJECTED, request_id, uncharged=uncharged, **held, **said)
         return super().answer(answer)
 
     def set_window(self, window: int) -> None:
@@ -78,13 +80,13 @@ class JournalledConnection(WorkConnection):
             case Deliveries(deliveries):
                 for item in deliveries:
                     # Not the service's: two teams use the same.
-                    self._requests[item.index, item.attempt] = request_of(item.data)
+                    self._requests[item.index, item.attempt] = _name_of(item)
                 self._journal.write(
                     Event(
                         at,
                         who,
                         What.DELIVERED,
-                        request_of(item.data),
+                        _name_of(item),
                         item.index,
                         item.attempt,
                         item.priority,
@@ -119,3 +121,8 @@ class JournalledConnection(WorkConnection):
             request_id = self._requests.get((held.index, held.attempt), "")
             self._journal.note(What.LOST, request_id, index=held.index, attempt=held.attempt)
         super()._lose(lost)
+
+
+def _name_of(delivery: Delivery) -> str:
+    # A large payload is a file that this connection does not see; its tag says whose it is.
+    return delivery.tags.get(NAME_TAG) or request_of(delivery.data)

@@ -57,6 +57,11 @@ class Part:
         return f"{self.name}.{self._lives}"
 
     @property
+    def env(self) -> Mapping[str, str]:
+        """The environment that it runs in."""
+        return self._env
+
+    @property
     def journal(self) -> Path:
         return self.folder / f"{self.who}.jsonl"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tests.faults.actions import Injury
 from tests.faults.cells import EMPTY, Cell, Fault, Load, Victim, cells
 from tests.faults.event import Event
+from tests.faults.file_look import FilesSeen
 from tests.faults.history import History, Violation
 from tests.faults.recovery import Timeline, percentile
 from tests.faults.retries import Retries
@@ -53,6 +54,7 @@ class Report:
         self.violations: list[Violation] = []
         self.retries = Retries()
         self.scalings = Scalings()
+        self.files = FilesSeen()
 
     def add(self, outcome: Outcome) -> None:
         """Add a round; its events are not kept."""
@@ -68,6 +70,7 @@ class Report:
         self.violations += outcome.violations
         self.retries.add(verdict.retries)
         self.scalings.add(verdict.scalings)
+        self.files.add(outcome.files)
         self._measure(outcome.events, outcome.injuries)
 
     def _measure(self, events: list[Event], injuries: Iterable[Injury]) -> None:
@@ -185,6 +188,20 @@ class Report:
         ]
         if missing:
             lines.append(f"* Not seen, in so few jobs: {', '.join(missing)}.")
+        return lines
+
+    def by_file(self) -> list[str]:
+        """Render what was seen of files."""
+        seen = self.files
+        lines = [
+            f"Of the teams' payloads, results and artifacts, {seen.files:,} were files, of "
+            f"{seen.size_bytes / 1e6:,.0f} MB; each was read as soon as it was complete."
+        ]
+        if seen.met or seen.missed:
+            lines[0] += (
+                f" {seen.met} faults found a file on its way where they were to, {seen.missed} "
+                "found none."
+            )
         return lines
 
     def by_scaling(self) -> list[str]:

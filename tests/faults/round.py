@@ -16,6 +16,7 @@ from tests.faults.cells import RoundPlan
 from tests.faults.checker import Verdict, check
 from tests.faults.cluster import PREFIX, Cluster
 from tests.faults.event import Event, What
+from tests.faults.file_look import FilesSeen, FileWatch, files_left
 from tests.faults.history import Violation
 from tests.faults.journal import read
 from tests.faults.load import Keeper, Pace
@@ -40,6 +41,7 @@ class Outcome:
     injuries: list[Injury]
     events: list[Event]
     left: list[Violation] = field(default_factory=list)
+    files: FilesSeen = field(default_factory=FilesSeen)
 
     @property
     def violations(self) -> list[Violation]:
@@ -60,10 +62,15 @@ async def run_round(
     surgeon = Surgeon(cluster, rng, course=course)
     keeper = Keeper(cluster, plan.load, pace)
     turning = cluster.registrar.running(cluster.teams, cluster.journal)
-    async with turning, keeper.running():
-        await _inflict_all(surgeon, keeper, plan)
-        await let_pass(1.0)
-    return await finish_round(cluster, plan, surgeon.injuries, drain_s=drain_s)
+    watch = FileWatch(cluster.files_dir, cluster.journal)
+    async with watch.running():
+        async with turning, keeper.running():
+            await _inflict_all(surgeon, keeper, plan)
+            await let_pass(1.0)
+        outcome = await finish_round(cluster, plan, surgeon.injuries, drain_s=drain_s)
+    outcome.files = watch.seen
+    outcome.files.met, outcome.files.missed = surgeon.files.met, surgeon.files.missed
+    return outcome
 
 
 async def finish_round(
@@ -158,7 +165,8 @@ async def _tidy(cluster: Cluster) -> list[Violation]:
                 left.append(Violation("left behind", part.end))
     left += [Violation("left behind", sentence) for sentence in cluster.fleet.bad_ends]
     patience_s = cluster.shape.lease_s + TIDY_S
-    for look in (_keys, _connections, _tasks):
+    # Files first: the index of those that the sweep removes is in keys.
+    for look in (files_left, _keys, _connections, _tasks):
         if sentence := await _nothing(look, cluster, patience_s):
             left.append(Violation("left behind", sentence))
     return left

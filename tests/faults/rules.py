@@ -226,7 +226,8 @@ def _key(given: Event) -> tuple[int, int]:
 def attempt(history: History) -> Iterator[Violation]:
     """Each delivery of an entry has another number.
 
-    A rejection with `Shutdown` takes the number back, so such requests are left out.
+    A rejection with `Shutdown`, or of an engine that died with jobs of several owners, takes the
+    number back, so such requests are left out.
     """
     for request_id, request in history.requests.items():
         if request.given_back:

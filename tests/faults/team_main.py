@@ -5,7 +5,8 @@
 The team is the name's first part. Every team uses the same ids. What an earlier process of the team
 has left behind, it finds in the list of its jobs, and reads as well.
 
-Commands on stdin: `rate <jobs per second>`, `burst <jobs>`, `token <id> <text>`, the newest last.
+Commands on stdin: `rate <jobs per second>`, `burst <jobs>`, `large <jobs> <bytes>`,
+`token <id> <text>`, the newest last.
 """
 
 import asyncio
@@ -24,8 +25,9 @@ from client_sdk import AsyncQueueClient, JobRetry, errors
 from client_sdk.calls import Call
 from client_sdk.transport import RetryPolicy
 from tests.faults.event import What
-from tests.faults.handler import attempt_of, encode, request_of
+from tests.faults.handler import NAME_TAG, attempt_of, encode, request_of
 from tests.faults.journal import Journal
+from tests.faults.large_jobs import LargeJobs
 from tests.faults.pacer import Pacer
 from tests.faults.told import listen
 from tests.waiting import let_pass
@@ -98,6 +100,7 @@ class Team:
         self._random = random.Random(seed)
         self._name, _, self._life = journal.who.partition(".")
         self._pacer = Pacer()
+        self._large = LargeJobs(journal, self._random)
         #: The tokens' ids, with a client that asks once and one that asks again, the newest last.
         self._clients: list[tuple[str, AsyncQueueClient, AsyncQueueClient]] = []
         self._has_token = asyncio.Event()
@@ -115,6 +118,9 @@ class Team:
                 self._pacer.set_rate(float(rate))
             case ["burst", count]:
                 self._pacer.want(int(count))
+            case ["large", count, size_bytes]:
+                self._large.want(int(count), int(size_bytes))
+                self._pacer.want(int(count))
             case ["token", token_id, text]:
                 once, again = (
                     AsyncQueueClient(
@@ -131,7 +137,7 @@ class Team:
                 self._clients.append((token_id, once, again))
                 self._has_token.set()
             case _:
-                raise ValueError(f"expected rate, burst or token, got {words}")
+                raise ValueError(f"expected rate, burst, large or token, got {words}")
 
     async def run(self) -> None:
         """Put and read for ever."""
@@ -159,10 +165,14 @@ class Team:
         token_id, once, again = self._clients[-2 if is_stale and len(self._clients) > 1 else -1]
         self._putting.add(job_id)
         self._journal.note(What.ASKED, name, most=drawn.retry.max_attempts or 0, code=token_id)
+        data, tags = encode(name, drawn.delay_ms, drawn.failures), {}
+        if size_bytes := self._large.draw_size():
+            data, tags = self._large.payload(data.decode(), size_bytes), {NAME_TAG: name}
         code = ""
         try:
             await (again if retries else once).jobs.submit(
-                encode(name, drawn.delay_ms, drawn.failures),
+                data,
+                tags=tags,
                 job_id=job_id,
                 retry=drawn.retry,
                 run_timeout=RUN_TIMEOUT,
@@ -195,7 +205,9 @@ class Team:
         async for client in self._again_and_again():
             try:
                 data = await client.jobs.result(job_id)
-            except errors.NoResult:
+                is_right = await self._large.check(client, job_id, name, data)
+            except errors.NoResult as error:
+                self._large.note_error(name, error)
                 self._journal.note(What.READ, name, index=-1, code="error")
                 break
             except errors.Gone:
@@ -208,6 +220,9 @@ class Team:
                 return
             except errors.QueueError:
                 continue
+            if not is_right:
+                self._journal.note(What.READ, name, index=-1, code="error")
+                break
             whose, attempt = request_of(data), attempt_of(data)
             # Attempts in place of indexes, below those of the other sink.
             code = "" if whose == name else whose

@@ -44,6 +44,7 @@ SEEDED: dict[str, Callable[[], Story]] = {
     "duplicated": lambda: well().read("r1", 2),
     "invented": lambda: well().read("nobody's", 3),
     "mixed up": lambda: Story().put("r1").read("r1", 1, "the data of r2"),
+    "wrong bytes": lambda: well().say("us", What.WRONG, code="in its result 1 bytes of 2"),
     "window": lambda: (
         Story().connect("a", 1).put("r1", What.UNKNOWN).deliver("a", "r1", 1).deliver("a", "r2", 2)
     ),

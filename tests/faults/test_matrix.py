@@ -12,7 +12,7 @@ SEED = 11
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 async def test_a_part_of_the_matrix_loses_nothing_doubles_nothing_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
