@@ -59,7 +59,7 @@ LEAVES_ENTRIES = "leaves_entries"
 LEAVES_SUBSCRIBERS = "leaves_subscribers"
 
 #: Seconds until everything is released that a closed connection held: a grace and a tick.
-RELEASED_S = 8.0
+RELEASED_S = 15.0
 
 #: Seconds between two looks, each of which reads every key of a test.
 LOOK_S = 0.1

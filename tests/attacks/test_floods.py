@@ -230,10 +230,10 @@ async def test_a_result_whose_tags_no_reader_could_take_is_refused_and_stays_the
 
             async def say(message: worker.FromWorker) -> worker.ToWorker:
                 await socket.send_bytes(worker.encode_from_worker(message))
-                return worker.decode_to_worker(await socket.receive_bytes(timeout=5))
+                return worker.decode_to_worker(await socket.receive_bytes(timeout=60))
 
             await say(worker.Hello(uid="w1", window=1))
-            delivered = worker.decode_to_worker(await socket.receive_bytes(timeout=5))
+            delivered = worker.decode_to_worker(await socket.receive_bytes(timeout=60))
             assert isinstance(delivered, worker.Deliveries)
             index = delivered.deliveries[0].index
             giant = worker.Result(b"r", {"tag": "x" * 100_000})
@@ -298,6 +298,6 @@ async def test_a_watch_that_reads_nothing_is_given_no_more_than_fits_its_outbox(
             target = f"{service.url}{WATCH}&{names.WINDOW}=64"
             async with session.ws_connect(target, headers=headers, max_msg_size=0) as other:
                 while len(seen) < entries - 24:
-                    seen.add(decode(await other.receive_bytes(timeout=10)).index)
+                    seen.add(decode(await other.receive_bytes(timeout=60)).index)
         async with session.delete(f"{address}?_trunc_=true&_index_={2**62}") as answer:
             assert answer.status == 200

@@ -190,6 +190,6 @@ async def test_a_watch_that_reads_nothing_ends_and_what_it_held_goes_to_others(
         ) as watch,
     ):
         while len(seen) < 16:
-            message = await watch.receive(timeout=10)
+            message = await watch.receive(timeout=60)
             assert message.type is aiohttp.WSMsgType.BINARY
             seen.add(decode(message.data).index)

@@ -133,7 +133,7 @@ def test_closing_ends_the_calls_of_other_threads(service_url: str) -> None:
     client_uid = client.uid
     wait_until_blocking(watched, "the watch is there")
     client.close()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert len(ended) == 1
 
 
@@ -150,7 +150,7 @@ def test_a_forked_child_gets_a_connection_and_a_name_of_its_own(client: QueueCli
         target=_use_in_child, args=(client, client.uid)
     )
     child.start()
-    child.join(timeout=20)
+    child.join(timeout=60)
     assert child.exitcode == 0
     frames = client.get(length=2, auto_delete=False)
     assert [frame.data for frame in frames] == [b"from the parent", b"from the child"]

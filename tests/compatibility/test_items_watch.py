@@ -199,7 +199,7 @@ async def test_item_20_pings_are_answered(serve_url: str) -> None:
         session.ws_connect(address, params=query, autoping=False) as watch,
     ):
         await watch.ping(b"ping")
-        answer = await watch.receive(timeout=5)
+        answer = await watch.receive(timeout=60)
         assert (answer.type, bytes(answer.data)) == (aiohttp.WSMsgType.PONG, b"ping")
 
 

@@ -43,7 +43,7 @@ def compose() -> Iterator[Compose]:
 def status(url: str, token: str, body: bytes | None = None) -> int:
     request = urllib.request.Request(url, body, {"Authorization": token})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -130,7 +130,7 @@ def test_packages_of_ones_own_are_in_the_workers_image(compose: Compose, tmp_pat
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert ran.stdout.strip() == "10001", ran.stderr
 

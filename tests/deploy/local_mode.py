@@ -120,7 +120,7 @@ def status(url: str, token: str, method: str = "GET", **headers: str) -> int:
     body = b"x" if method == "POST" else None
     request = urllib.request.Request(url, body, {"Authorization": token, **named}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code

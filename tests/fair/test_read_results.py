@@ -109,9 +109,9 @@ async def test_a_read_wakes_the_jobs_that_wait_for_room(kept: Kept, redis: "Redi
     assert (await kept.seen(waiting)).crew.blocked
     async with redis.pubsub() as listening:
         await listening.subscribe(kept.shop.keys.channel)
-        await listening.get_message(timeout=5)
+        await listening.get_message(timeout=30)
         await kept.read(names[0])
-        rung = await listening.get_message(timeout=5)
+        rung = await listening.get_message(timeout=30)
         assert rung is not None
         assert rung["data"] == "input"
     assert not (await kept.seen(waiting)).crew.blocked

@@ -48,7 +48,7 @@ async def ended(worker: WorkerProcess, timeout_s: float) -> int:
 
 def held(worker: WorkerProcess) -> float:
     """Return how many deliveries run there, by its own metrics."""
-    with urllib.request.urlopen(worker.metrics_url, timeout=5) as answer:
+    with urllib.request.urlopen(worker.metrics_url, timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     values = [line.split()[1] for line in lines if line.startswith("penstock_worker_held ")]
     return float(values[0])

@@ -231,7 +231,7 @@ async def test_failures_and_a_killed_worker_leave_one_result_each(
 
 def sample(worker: WorkerProcess, name: str) -> float:
     """Read one number from the worker's metrics."""
-    with urllib.request.urlopen(worker.metrics_url, timeout=5) as answer:
+    with urllib.request.urlopen(worker.metrics_url, timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     for line in lines:
         if line.startswith(f"penstock_worker_{name} "):

@@ -79,7 +79,7 @@ class Load:
 
 
 def _lost(worker: WorkerProcess) -> float:
-    text = urllib.request.urlopen(worker.metrics_url, timeout=5).read().decode()
+    text = urllib.request.urlopen(worker.metrics_url, timeout=60).read().decode()
     found = re.search(r"^penstock_worker_lost_deliveries_total (\S+)$", text, re.MULTILINE)
     assert found
     return float(found[1])

@@ -68,7 +68,7 @@ async def test_a_container_without_the_command_saves_and_restores_its_tokens_too
             env={**os.environ, **variables},
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=240,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

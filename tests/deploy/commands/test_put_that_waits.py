@@ -32,7 +32,7 @@ async def test_a_put_that_waits_says_its_request_id_and_how_to_ask_again(
     service: QueueServiceProcess,
 ) -> None:
     put = _put(service, "hello", "--request-id", "r-1", "--timeout", "0.5")
-    out, told = put.communicate(timeout=30)
+    out, told = put.communicate(timeout=120)
     assert (put.returncode, out) == (3, "")
     first, last = told.splitlines()
     assert first == "request r-1, waiting for the result"
@@ -60,7 +60,7 @@ async def test_a_failed_job_prints_its_error_where_no_result_goes(
 ) -> None:
     await start_worker(service.url, engine=f"{HANDLERS}:obey")
     put = _put(service, "bad")
-    out, told = put.communicate(timeout=30)
+    out, told = put.communicate(timeout=120)
     assert (put.returncode, out) == (1, "")
     assert told.splitlines()[-1] == "the job failed: a number is missing"
 

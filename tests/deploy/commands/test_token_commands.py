@@ -21,7 +21,7 @@ def _penstock(
         [sys.executable, "-m", "deploy.cli", "tokens", *arguments, *where],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         env={**os.environ, "COLUMNS": str(columns)},
     )

@@ -20,7 +20,7 @@ def test_limits_and_the_address_reach_the_queue_service(start_up: StartUp) -> No
     assert running.url.startswith("http://[::1]:")
     url = f"{running.url}/v1/services/{running.service}"
     request = urllib.request.Request(url, headers={"Authorization": running.admin_token})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         described = json.load(answer)
     assert described["input"]["capacity"] == 7
     assert described["sink"]["max_payload_bytes"] == 2048 * 1024

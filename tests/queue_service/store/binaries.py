@@ -46,7 +46,7 @@ class Binary:
             input="port 0\ntls-port 1\ntls-cert-file /nonexistent\ntls-key-file /nonexistent\n",
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=240,
             check=False,
         )
         return "Failed to configure TLS" in answer.stdout

@@ -184,7 +184,7 @@ async def test_a_watch_that_is_no_websocket_handshake_takes_nothing_over(
 
         async with session.post(f"{eas}/svc", data=b"x") as answer:
             index = int(await answer.text())
-        message = await socket.receive(timeout=3)
+        message = await socket.receive(timeout=60)
         assert message.type is aiohttp.WSMsgType.BINARY
         await session.put(f"{eas}/svc", params={names.INDEXES: str(index)}, headers=headers)
 
@@ -197,7 +197,7 @@ async def test_a_worker_that_claims_ten_thousand_lost_deliveries_is_welcome(
     held = tuple(wire.Held(index, 1) for index in range(1, 10_001))
     async with session.ws_connect(url + path, max_msg_size=0) as socket:
         await socket.send_bytes(wire.encode_from_worker(wire.Hello("w", 10_000, held=held)))
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=60)
         assert message.type is aiohttp.WSMsgType.BINARY
         welcome = wire.decode_to_worker(message.data)
         assert isinstance(welcome, wire.Welcome)

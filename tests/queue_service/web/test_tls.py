@@ -337,7 +337,7 @@ def test_the_service_does_not_start_with_wrong_files(
         env={**os.environ, "PYTHONPATH": str(ROOT), "PENSTOCK_PORT": "0", **settings},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert ended.returncode == 2

@@ -17,6 +17,7 @@ from tests.running import ADMIN_TOKEN, TOKEN, QueueServiceProcess
 from tests.waiting import wait_until
 
 OBEDIENT = "handler:tests.queue_service.web.batches.handlers:Obedient"
+PATIENT = "handler:tests.queue_service.web.batches.handlers:Patient"
 CHAT: Final = "/v1/chat/completions"
 
 
@@ -127,7 +128,7 @@ class Batches:
 @asynccontextmanager
 async def batches_of(url: str, token: str = TOKEN) -> AsyncIterator[Batches]:
     async with AsyncOpenAI(
-        base_url=f"{url}/v1", api_key=token, max_retries=8, timeout=30
+        base_url=f"{url}/v1", api_key=token, max_retries=8, timeout=120
     ) as client:
         yield Batches(client, url, token)
 
@@ -169,3 +170,9 @@ async def worker(service: QueueServiceProcess, start_worker: StartWorker) -> Non
 async def obedient_worker(service: QueueServiceProcess, start_worker: StartWorker) -> None:
     """Run a worker that does what the lines say; see handlers.py."""
     await start_worker(service.url, engine=OBEDIENT)
+
+
+@pytest.fixture
+async def patient_worker(service: QueueServiceProcess, start_worker: StartWorker) -> None:
+    """Run a worker that does what the lines say, many at once and in any order."""
+    await start_worker(service.url, engine=PATIENT)

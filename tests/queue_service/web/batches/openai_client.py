@@ -22,7 +22,7 @@ LONGEST_S, LOOK_S = 3600.0, 0.5
 
 def main(url: str, token: str, lines: Path, out: Path, run: str) -> None:
     """Run one batch to its end; `run` tells it from others."""
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key=token, max_retries=20, timeout=60)
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=token, max_retries=20, timeout=120)
     listed = client.batches.list(limit=100)
     batch = next((one for one in listed if (one.metadata or {}).get("run") == run), None)
     if batch is None:

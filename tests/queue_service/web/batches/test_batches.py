@@ -176,7 +176,7 @@ async def test_requests_may_be_in_the_body(batches: Batches) -> None:
     assert names(await batches.read(ended.input_file_id)) == ["0", "1", "2"]
 
 
-@pytest.mark.usefixtures("obedient_worker")
+@pytest.mark.usefixtures("patient_worker")
 async def test_canceling_keeps_what_is_done(batches: Batches, tmp_path: Path) -> None:
     wanted = [*lines(20), *(line(f"held-{n}", f"wait {tmp_path / 'go'}") for n in range(300))]
     made = await batches.submit(wanted)

@@ -53,7 +53,7 @@ async def service(start_service: StartService, tmp_path: Path) -> QueueServicePr
 @pytest.fixture
 async def client(service: QueueServiceProcess) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(
-        base_url=f"{service.url}/v1", api_key=TOKEN, max_retries=0, timeout=60
+        base_url=f"{service.url}/v1", api_key=TOKEN, max_retries=0, timeout=120
     ) as opened:
         yield opened
 

@@ -29,7 +29,7 @@ def _client(
     clients: list[openai.AsyncOpenAI], service: QueueServiceProcess, token: str = TOKEN
 ) -> openai.AsyncOpenAI:
     client = openai.AsyncOpenAI(
-        base_url=f"{service.url}/v1", api_key=token, max_retries=0, timeout=60
+        base_url=f"{service.url}/v1", api_key=token, max_retries=0, timeout=120
     )
     clients.append(client)
     return client

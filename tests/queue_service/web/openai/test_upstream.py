@@ -36,7 +36,7 @@ async def client(
         sick_after=0,
     )
     async with openai.AsyncOpenAI(
-        base_url=f"{service.url}/v1", api_key=TOKEN, max_retries=0, timeout=60
+        base_url=f"{service.url}/v1", api_key=TOKEN, max_retries=0, timeout=120
     ) as opened:
         yield opened
 
