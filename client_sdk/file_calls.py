@@ -14,6 +14,8 @@ from client_sdk.wire.errors import WireError
 
 #: The files of one page of a list.
 PAGE = 1000
+#: How long the service may check what was sent to its storage before it responds, in seconds.
+COMPLETE_S = 30.0
 _TUS = {"Tus-Resumable": "1.0.0"}
 _PATCH_TYPE = "application/offset+octet-stream"
 
@@ -63,10 +65,22 @@ def upload(
     )
 
 
-def begin(
-    about: Mapping[str, str], *, size_bytes: int, expires_in_s: int | None
-) -> Call[tuple[str, int]]:
-    """Begin an upload that can be interrupted; the result is its id, and how much has arrived."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An upload: its id, how much has arrived, and where the service wants all of it sent.
+
+    url: an address in its storage, which is a secret; "" if the service takes the content itself.
+    headers: those that a PUT there must have.
+    """
+
+    id: str
+    offset: int
+    url: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def begin(about: Mapping[str, str], *, size_bytes: int, expires_in_s: int | None) -> Call[Begun]:
+    """Begin an upload that can be interrupted."""
     fields = dict(about)
     if expires_in_s is not None:
         fields["expires_after[seconds]"] = str(expires_in_s)
@@ -77,7 +91,28 @@ def begin(
     ]
     headers = {"Upload-Length": str(size_bytes), "Upload-Metadata": ",".join(encoded), **_TUS}
     passes = frozenset({201})
-    return Call("upload", "POST", _begun, path="/uploads", headers=headers, passes=passes)
+    # An older service does not know the question, and ignores it.
+    return Call(
+        "upload",
+        "POST",
+        _begun,
+        path="/uploads",
+        query="direct=true",
+        headers=headers,
+        passes=passes,
+    )
+
+
+def complete(file_id: str) -> Call[bool]:
+    """Ask the service to check what was sent to its storage; false if it is still at it."""
+    return Call(
+        "upload",
+        "POST",
+        lambda answer: answer.status == 200,
+        path=f"/uploads{_path(file_id)}/complete",
+        passes=frozenset({200, 202}),
+        wait_s=COMPLETE_S,
+    )
 
 
 def append(file_id: str, content: Content, *, offset: int) -> Call[None]:
@@ -96,7 +131,7 @@ def append(file_id: str, content: Content, *, offset: int) -> Call[None]:
 
 def offset(file_id: str) -> Call[int]:
     """Ask how much of an upload has arrived."""
-    return Call("upload", "GET", lambda a: _begun(a)[1], path=f"/uploads{_path(file_id)}")
+    return Call("upload", "GET", lambda a: _begun(a).offset, path=f"/uploads{_path(file_id)}")
 
 
 def page(*, after: str, purpose: str) -> Call[FilePage]:
@@ -129,11 +164,13 @@ def _file(answer: Answer) -> FileInfo:
     return _file_of(_object(answer))
 
 
-def _begun(answer: Answer) -> tuple[str, int]:
+def _begun(answer: Answer) -> Begun:
     found = _object(answer)
     try:
-        return str(found["id"]), int(found["offset"])
-    except (KeyError, TypeError, ValueError):
+        direct = found.get("direct") or {"url": "", "headers": {}}
+        headers = {str(name): str(text) for name, text in direct["headers"].items()}
+        return Begun(str(found["id"]), int(found["offset"]), str(direct["url"]), headers)
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise WireError("the id and the offset of an upload", repr(found)[:80]) from None
 
 

@@ -2,6 +2,9 @@
 
 The SHA-256 is computed first.  If you have stored that content already, nothing is sent; if an
 earlier upload of it was interrupted, also in another process, this one continues it.
+
+A service whose files are in S3 may offer an address there.  Then the content goes straight to S3;
+if that fails, the service takes it.
 """
 
 import asyncio
@@ -14,6 +17,7 @@ from typing import BinaryIO
 
 from client_sdk import errors, file_calls
 from client_sdk.content import Content, OnProgress
+from client_sdk.direct_upload import put_directly
 from client_sdk.file_calls import FileInfo
 from client_sdk.replicas import is_about_replica
 from client_sdk.transport import Transport
@@ -47,12 +51,14 @@ class ResumableUpload:
                 {**about, "sha256": digest}, size_bytes=size, expires_in_s=expires_in_s
             )
             try:
-                file_id, at = await self._transport.send("", call, under="files")
+                begun = await self._transport.send("", call, under="files")
             except errors.QueueError as error:
                 if error.status in (404, 405):
                     raise NotSupported from error
                 raise
-            await self._all(file, file_id, start=start, size=size, at=at)
+            file_id = begun.id
+            if not await self._directly(file, begun, start=start, size=size):
+                await self._all(file, file_id, start=start, size=size, at=begun.offset)
         self._report(size, size)
         stored = await self._transport.send("", file_calls.describe(file_id), under="files")
         if (stored.size_bytes, stored.sha256) != (size, digest):
@@ -62,6 +68,28 @@ class ResumableUpload:
                 f"got {stored.size_bytes} with {stored.sha256}"
             )
         return stored
+
+    async def _directly(
+        self, file: BinaryIO, begun: file_calls.Begun, *, start: int, size: int
+    ) -> bool:
+        """Send all to the storage of the service, if it wants that; say whether it is there."""
+        if not begun.url or begun.offset:
+            return False
+        await asyncio.to_thread(file.seek, start)
+        content = Content(
+            _Part(file, size),  # type: ignore[arg-type]
+            on_progress=lambda sent, _: self._report(sent, size),
+        )
+        if not await put_directly(self._transport, begun, content):
+            # Perhaps only the service can reach it: the service takes the bytes.
+            return False
+        complete = file_calls.complete(begun.id)
+        try:
+            while not await self._transport.send("", complete, under="files"):
+                pass
+        except errors.Conflict:
+            return False
+        return True
 
     async def _all(self, file: BinaryIO, file_id: str, *, start: int, size: int, at: int) -> None:
         transport, backoff = self._transport, self._transport.retry.backoff()

@@ -32,6 +32,7 @@ from queue_service.settings.process import Durability, Settings
 from queue_service.store.batch_index import BatchIndex
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.contents import Contents, Partials
+from queue_service.store.direct_uploads import DirectUploadsToS3
 from queue_service.store.file_folder import FileFolder
 from queue_service.store.file_holders import FileHolders
 from queue_service.store.file_index import FileIndex
@@ -39,7 +40,7 @@ from queue_service.store.keys import Keys
 from queue_service.store.partials_in_folder import PartialsInFolder
 from queue_service.store.partials_in_s3 import PartialsInS3
 from queue_service.store.s3_contents import S3Address, S3Contents
-from queue_service.store.s3_uploads import Keys as StorageKeys
+from queue_service.store.s3_signing import Keys as StorageKeys
 from queue_service.store.scripts import Scripts
 from queue_service.store.upload_index import UploadIndex
 from queue_service.store.webhook_settings import WebhookSettings
@@ -168,7 +169,7 @@ def _contents(settings: Settings) -> tuple[Contents | None, Partials | None]:
             keys=StorageKeys(access_key, settings.files_secret()) if access_key else None,
         )
         in_s3 = S3Contents(address, most_bytes=settings.max_file_mb * 1024 * 1024)
-        return in_s3, PartialsInS3(in_s3)
+        return in_s3, PartialsInS3(in_s3, DirectUploadsToS3.of(in_s3, address))
     if not settings.files_dir:
         return None, None
     durable = settings.durability is not Durability.MEMORY

@@ -84,6 +84,18 @@ class WrongOffset(ServiceError):
         )
 
 
+class NothingSent(ServiceError):
+    """An upload is to be completed, and its content is not there."""
+
+    code = Code.CONFLICT
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(
+            f"expected the content of {file_id[:128]!r} in the storage, got none; send it to the "
+            "address that began the upload, or with PATCH, and complete it then"
+        )
+
+
 class UploadBusy(ServiceError):
     """Another request appends to the file."""
 

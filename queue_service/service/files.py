@@ -164,6 +164,12 @@ class Files:
         await self._add_or_remove(file)
         return file
 
+    async def discard(self, file_id: str) -> None:
+        """Remove a content that is to become no file, unless another process has made it one."""
+        (is_needed,) = await self._index.are_needed([file_id])
+        if not is_needed:
+            await self._the_contents().remove(file_id)
+
     async def content(self, file_id: str) -> StoredContent:
         """Return the content of a file; raises NoSuchFile when it is not there."""
         contents = self._the_contents()

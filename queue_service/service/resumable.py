@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
@@ -21,13 +21,14 @@ from queue_service.service.file_errors import (
     FileTooBig,
     NoFileStore,
     NoSuchFile,
+    NothingSent,
     UploadBusy,
     WrongOffset,
 )
 from queue_service.service.file_terms import About, FileOwner
 from queue_service.service.file_upload import CHECK_EVERY_BYTES, no_disk, now_ms
 from queue_service.service.files import Files
-from queue_service.store.contents import Busy, Partials
+from queue_service.store.contents import Busy, Content, Partials, UploadAddress
 from queue_service.store.file_folder import new_file_id
 from queue_service.store.file_index import Added
 from queue_service.store.upload_index import Begun, Reservation, UploadIndex
@@ -44,6 +45,10 @@ AT_ONCE = 500
 NOTE_EVERY_S = 600.0
 #: How often stalled uploads are looked for, in seconds.
 SWEEP_EVERY_S = 3600.0
+
+
+#: Makes a content complete: of an id, and of this size.
+_Complete = Callable[[str, int], Awaitable[Content]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,30 @@ class Resumables:
         now = replace(found, offset=at)
         return await self._ended(owner, now) if at == found.size_bytes else now
 
+    async def address(self, upload: Resumable) -> UploadAddress | None:
+        """Return where the client can send all of an upload without this process, if anywhere."""
+        direct = self._the_partials().direct
+        fits = direct is not None and 0 < upload.size_bytes <= direct.most_bytes
+        if direct is None or not fits or not upload.sha256 or upload.offset:
+            return None
+        return await direct.address(upload.id, size_bytes=upload.size_bytes, sha256=upload.sha256)
+
+    async def complete(self, owner: FileOwner, file_id: str) -> Resumable:
+        """Make what the client has sent to that address a file.
+
+        Raises NothingSent, or BadParameter when it is not what was announced.
+        """
+        found = await self.find(owner, file_id)
+        direct = self._the_partials().direct
+        if found.offset == found.size_bytes:
+            return found
+        if direct is None:
+            raise NothingSent(file_id)
+        try:
+            return await self._ended(owner, found, direct.complete)
+        except NoSuchFile:
+            raise NothingSent(file_id) from None
+
     async def abandon(self, owner: FileOwner, file_id: str) -> None:
         """Remove an upload; raises NoSuchFile."""
         partials = self._the_partials()
@@ -223,38 +252,53 @@ class Resumables:
             if await self._the_partials().size_bytes(file_id) is None:
                 await self._index.end(owner.name, file_id)
 
-    async def _ended(self, owner: FileOwner, upload: Resumable) -> Resumable:
+    async def _ended(
+        self, owner: FileOwner, upload: Resumable, complete: _Complete | None = None
+    ) -> Resumable:
         """Make an upload a file; raises BadParameter when it is not what was announced.
 
         A client that goes away does not stop it, and one that asks meanwhile waits for it.
         """
         ending = self._ending.get(upload.id)
         if ending is None:
-            ending = asyncio.create_task(self._end(owner, upload), name=f"end of {upload.id}")
+            complete = complete or self._the_partials().complete
+            ending = asyncio.create_task(
+                self._end(owner, upload, complete), name=f"end of {upload.id}"
+            )
             self._ending[upload.id] = ending
-            ending.add_done_callback(lambda _: self._ending.pop(upload.id, None))
+            ending.add_done_callback(lambda done: self._forget(upload.id, done))
         return await asyncio.shield(ending)
 
-    async def _end(self, owner: FileOwner, upload: Resumable) -> Resumable:
-        partials = self._the_partials()
+    def _forget(self, upload_id: str, done: "asyncio.Task[Resumable]") -> None:
+        self._ending.pop(upload_id, None)
+        if not done.cancelled() and done.exception() is not None:
+            # Nobody may wait for it any more.
+            log.info("The upload %s ended without a file: %s", upload_id, done.exception())
+
+    async def _end(self, owner: FileOwner, upload: Resumable, complete: _Complete) -> Resumable:
         try:
-            content = await partials.complete(upload.id, upload.size_bytes)
+            content = await complete(upload.id, upload.size_bytes)
         except FileNotFoundError:
             raise NoSuchFile(upload.id) from None
         except OSError as error:
             raise no_disk(error) from error
-        file = await self._files.add(upload.id, owner, upload.about, content)
+        announced = Content(upload.size_bytes, upload.sha256 or content.sha256)
+        if content != announced:
+            await self._files.discard(upload.id)
+        else:
+            await self._files.add(upload.id, owner, upload.about, content)
         await self._index.end(owner.name, upload.id)
         # Afterwards: what is left of the pieces meanwhile must not count as the upload.  The sweep
         # removes what stays.
         with suppress(ServiceError, OSError):
-            await partials.remove(upload.id)
-        if upload.sha256 and file.sha256 != upload.sha256:
-            await self._files.remove([file.id])
+            await self._the_partials().remove(upload.id)
+        if content != announced:
             raise BadParameter(
-                "sha256", f"a content with the SHA-256 {upload.sha256}", f"one with {file.sha256}"
+                "the content",
+                f"{announced.size_bytes} bytes with the SHA-256 {announced.sha256}",
+                f"{content.size_bytes} with {content.sha256}",
             )
-        return replace(upload, offset=upload.size_bytes, sha256=file.sha256)
+        return replace(upload, offset=upload.size_bytes, sha256=content.sha256)
 
     def _the_partials(self) -> Partials:
         if self._partials is None:

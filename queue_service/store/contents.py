@@ -3,8 +3,8 @@
 What only some places can do is a capability: an attribute that is None where it is missing.
 """
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -126,8 +126,40 @@ class Busy(Exception):
     """Another request appends to this content."""
 
 
+@dataclass(frozen=True, slots=True)
+class UploadAddress:
+    """Where anybody can send one content for some time: with PUT, and exactly these headers."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str]
+    valid_s: int
+
+
+class DirectUploads(Protocol):
+    """The capability of contents that a client sends to the storage without this process."""
+
+    #: The largest of them.
+    most_bytes: int
+
+    async def address(self, file_id: str, *, size_bytes: int, sha256: str) -> UploadAddress:
+        """Return where a client sends a content of this size and SHA-256 that was begun."""
+        ...
+
+    async def complete(self, file_id: str, size_bytes: int) -> Content:
+        """Make what was sent a complete content.  Its size and SHA-256 are what they are now.
+
+        Raises FileNotFoundError when nothing was sent, or another OSError.
+        """
+        ...
+
+
 class Partials(Protocol):
     """Contents that arrive in several requests, until they are complete."""
+
+    @property
+    def direct(self) -> DirectUploads | None:
+        """A way around this process."""
+        ...
 
     async def create(self, file_id: str) -> None:
         """Begin a content; raises OSError."""

@@ -27,6 +27,11 @@ class PartialsInFolder:
         self._folder = folder
         self._path = folder.base / "resumable"
 
+    @property
+    def direct(self) -> None:
+        """Nobody else reaches the folder."""
+        return None
+
     async def create(self, file_id: str) -> None:
         """Begin a content; raises OSError."""
 

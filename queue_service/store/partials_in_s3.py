@@ -2,6 +2,7 @@
 
     <prefix>/incoming/<id>/begun         says that there is one
     <prefix>/incoming/<id>/<first byte>  one object for each piece, with 20 digits
+    <prefix>/incoming/<id>/direct        what the client has sent to S3 itself (direct_uploads.py)
 
 The objects show how much has arrived, so a client may resume at any replica after any process was
 killed.
@@ -12,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 
 from queue_service.store.contents import Busy, Content
+from queue_service.store.direct_uploads import DirectUploadsToS3
 from queue_service.store.s3_contents import S3Contents
 
 #: How much is gathered before it is written, in bytes.
@@ -24,9 +26,15 @@ LEAST_OBJECT_BYTES = 1024 * 1024
 class PartialsInS3:
     """Partial contents in S3.  Every method raises FilesUnavailable."""
 
-    def __init__(self, contents: S3Contents) -> None:
+    def __init__(self, contents: S3Contents, direct: DirectUploadsToS3 | None = None) -> None:
         self._contents = contents
+        self._direct = direct
         self._busy: set[str] = set()
+
+    @property
+    def direct(self) -> DirectUploadsToS3 | None:
+        """Clients can send contents to S3 themselves, if there are keys to sign with."""
+        return self._direct
 
     async def create(self, file_id: str) -> None:
         """Begin a content: an object says that there is one."""

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 from queue_service.store.contents import Content
 from queue_service.store.s3_errors import FilesUnavailable
-from queue_service.store.s3_uploads import Keys, UnfinishedUploads
+from queue_service.store.s3_signing import Keys
+from queue_service.store.s3_uploads import UnfinishedUploads
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile
@@ -121,6 +122,13 @@ class S3Contents:
 
         with _told("remove a file"):
             await obstore.delete_async(self._store, key)
+
+    async def copy_key(self, key: str, file_id: str) -> None:
+        """Make a copy of an object a complete content; raises FileNotFoundError, or OSError."""
+        import obstore  # noqa: PLC0415
+
+        with _told("copy a file"):
+            await obstore.copy_async(self._store, key, _key(file_id))
 
     async def put(self, key: str, data: bytes) -> None:
         """Write a small object; raises OSError when the storage is full."""

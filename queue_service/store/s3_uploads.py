@@ -1,24 +1,21 @@
 """Finds and ends uploads to S3 that a killed process left unfinished.
 
-No list of objects shows them, but they cost as much.  obstore has no call for them, so these three
-requests are signed here (AWS Signature Version 4).
+No list of objects shows them, but they cost as much.  obstore has no call for them.
 """
 
-import hashlib
-import hmac
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import aiohttp
 from yarl import URL
 
 from queue_service.store.s3_errors import FilesUnavailable
+from queue_service.store.s3_signing import Keys, query_of, signed
 
 log = logging.getLogger(__name__)
 
@@ -26,28 +23,6 @@ log = logging.getLogger(__name__)
 ANSWER_S = 30.0
 #: The most of an answer that is read, in bytes: a list of 1000 uploads has a third of it.
 MOST_ANSWER_BYTES = 4 * 1024 * 1024
-
-_EMPTY: Final = hashlib.sha256(b"").hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What requests are signed with.  session_token: "" for keys that do not expire."""
-
-    access_key: str
-    secret_key: str = field(repr=False)
-    session_token: str = field(default="", repr=False)
-
-    @classmethod
-    def of_environment(cls) -> "Keys | None":
-        """Return the keys of the AWS_* variables; None if there are none."""
-        access, secret = (
-            os.environ.get("AWS_ACCESS_KEY_ID"),
-            os.environ.get("AWS_SECRET_ACCESS_KEY"),
-        )
-        if not access or not secret:
-            return None
-        return cls(access, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +112,7 @@ class UnfinishedUploads:
         headers = signed(
             method, url, query, keys=self._keys, region=self._region, now=datetime.now(UTC)
         )
-        target = URL(f"{url}?{_query(query)}", encoded=True)
+        target = URL(f"{url}?{query_of(query)}", encoded=True)
         try:
             async with session.request(
                 method, target, headers=headers, allow_redirects=False
@@ -158,44 +133,6 @@ async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
         if len(body) > MOST_ANSWER_BYTES:
             raise FilesUnavailable("list uploads", f"more than {MOST_ANSWER_BYTES} bytes")
     return bytes(body)
-
-
-def signed(
-    method: str,
-    url: str,
-    query: Mapping[str, str],
-    *,
-    keys: Keys,
-    region: str,
-    now: datetime,
-) -> dict[str, str]:
-    """Return the headers of a request without a body, with its signature."""
-    place = urlsplit(url)
-    at = now.strftime("%Y%m%dT%H%M%SZ")
-    headers = {"host": place.netloc, "x-amz-content-sha256": _EMPTY, "x-amz-date": at}
-    if keys.session_token:
-        headers["x-amz-security-token"] = keys.session_token
-    names = ";".join(sorted(headers))
-    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-    request = f"{method}\n{place.path}\n{_query(query)}\n{lines}\n{names}\n{_EMPTY}"
-    scope = f"{at[:8]}/{region}/s3/aws4_request"
-    digest = hashlib.sha256(request.encode()).hexdigest()
-    key = f"AWS4{keys.secret_key}".encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{digest}"
-    signature = hmac.new(key, text.encode(), "sha256").hexdigest()
-    headers["Authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, "
-        f"SignedHeaders={names}, Signature={signature}"
-    )
-    return headers
-
-
-def _query(query: Mapping[str, str]) -> str:
-    return "&".join(
-        f"{quote(name, safe='-_.~')}={quote(query[name], safe='-_.~')}" for name in sorted(query)
-    )
 
 
 def _tag(of: ElementTree.Element, name: str) -> str:

@@ -57,6 +57,7 @@ STATUS: dict[type[errors.ServiceError], int] = {
     file_errors.NoFileStore: 501,
     file_errors.WrongOffset: 409,
     file_errors.UploadBusy: 423,
+    file_errors.NothingSent: 409,
     errors.QueueFull: 429,
     errors.QuotaExceeded: 429,
     errors.TooMuchAtOnce: 429,

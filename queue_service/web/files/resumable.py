@@ -5,12 +5,19 @@
     PATCH  /v1/files/uploads/{file}   appends: Upload-Offset
     DELETE /v1/files/uploads/{file}   gives it up
 
+Beside the protocol, `?direct=true` asks for an address in the storage.  The client sends the whole
+content there with one PUT, and then asks for it to be checked and made a file:
+
+    POST   /v1/files/uploads/{file}/complete
+
 The id is that of the file, which exists when all has arrived.
 """
 
+import asyncio
 import base64
 import binascii
 import re
+from typing import Any
 
 from aiohttp import web
 
@@ -20,10 +27,13 @@ from queue_service.service.resumable import Resumable
 from queue_service.web.body import read_pieces
 from queue_service.web.files.about import read_about
 from queue_service.web.keys import SETTINGS, UPLOADS
+from queue_service.web.parameters import Parameters
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import settle
 
 VERSION = "1.0.0"
+#: How long a request waits for a content to be checked, in seconds; then the client asks again.
+COMPLETE_S = 10.0
 PATCH_TYPE = "application/offset+octet-stream"
 #: Metadata besides the fields of a form: the names that tus clients use.
 _NAMES = {"filename": "filename", "name": "filename", "filetype": "type", "type": "type"}
@@ -38,6 +48,7 @@ _KNOWN = frozenset(
 
 async def post_upload(request: web.Request, owner: FileOwner) -> web.Response:
     """Begin an upload, or report how far the one to resume is."""
+    is_direct = Parameters(request).flag("direct") and request.app[SETTINGS].files_addresses
     size = _number(request, "Upload-Length")
     fields = _metadata(request.headers.get("Upload-Metadata", ""))
     sha256 = fields.pop("sha256", "").lower()
@@ -47,15 +58,25 @@ async def post_upload(request: web.Request, owner: FileOwner) -> web.Response:
     about = read_about(fields, filename="", content_type=kind)
     upload = await request.app[UPLOADS].create(owner, about, size_bytes=size, sha256=sha256)
     headers = {**_headers(upload), "Location": f"{request.path}/{upload.id}"}
-    shown = {"id": upload.id, "offset": upload.offset, "bytes": upload.size_bytes}
+    shown = _shown(upload)
+    if is_direct:
+        address = await request.app[UPLOADS].address(upload)
+        if address is not None:
+            # Others must not find an address that was made for this client.
+            headers["Cache-Control"] = "no-store"
+            shown["direct"] = {
+                "method": "PUT",
+                "url": address.url,
+                "headers": dict(address.headers),
+                "expires_in": address.valid_s,
+            }
     return json_response(shown, status=201, headers=headers)
 
 
 async def get_upload(request: web.Request, owner: FileOwner) -> web.Response:
     """Say how much has arrived."""
     upload = await request.app[UPLOADS].find(owner, request.match_info["file"])
-    shown = {"id": upload.id, "offset": upload.offset, "bytes": upload.size_bytes}
-    return json_response(shown, headers={**_headers(upload), "Cache-Control": "no-store"})
+    return json_response(_shown(upload), headers={**_headers(upload), "Cache-Control": "no-store"})
 
 
 async def patch_upload(request: web.Request, owner: FileOwner) -> web.Response:
@@ -74,11 +95,28 @@ async def patch_upload(request: web.Request, owner: FileOwner) -> web.Response:
     return web.Response(status=204, headers=_headers(upload))
 
 
+async def complete_upload(request: web.Request, owner: FileOwner) -> web.Response:
+    """Make what the client has sent to the storage a file; 202 if that takes longer."""
+    settle(request)
+    uploads, file_id = request.app[UPLOADS], request.match_info["file"]
+    try:
+        async with asyncio.timeout(COMPLETE_S):
+            upload = await uploads.complete(owner, file_id)
+    except TimeoutError:
+        # It goes on; the next request waits for the same one.
+        return json_response({"id": file_id, "status": "completing"}, status=202)
+    return json_response(_shown(upload), headers=_headers(upload))
+
+
 async def delete_upload(request: web.Request, owner: FileOwner) -> web.Response:
     """Cancel an upload; what has arrived is removed."""
     settle(request)
     await request.app[UPLOADS].abandon(owner, request.match_info["file"])
     return web.Response(status=204, headers={"Tus-Resumable": VERSION})
+
+
+def _shown(upload: Resumable) -> dict[str, Any]:
+    return {"id": upload.id, "offset": upload.offset, "bytes": upload.size_bytes}
 
 
 def _headers(upload: Resumable) -> dict[str, str]:

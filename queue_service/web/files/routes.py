@@ -20,6 +20,7 @@ API = Api(
         Route("POST", "/v1/files/uploads", _ADD, resumable.post_upload),
         Route("GET", _UPLOAD, OnFiles(Scope.SUBMIT), resumable.get_upload),
         Route("PATCH", _UPLOAD, _ADD, resumable.patch_upload, lasts=True),
+        Route("POST", f"{_UPLOAD}/complete", _ADD, resumable.complete_upload),
         Route("DELETE", _UPLOAD, OnFiles(Scope.SUBMIT), resumable.delete_upload),
         Route("GET", _FILE, _SEE, listing.get_file),
         Route("DELETE", _FILE, OnFiles(Scope.SUBMIT), listing.delete_file),

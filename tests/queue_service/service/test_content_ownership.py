@@ -38,7 +38,7 @@ from queue_service.store.outcomes import Stored
 from queue_service.store.payload import FileOfEntry
 from queue_service.store.rules import Limits
 from queue_service.store.s3_contents import S3Address, S3Contents, S3Writer
-from queue_service.store.s3_uploads import Keys as S3Keys
+from queue_service.store.s3_signing import Keys as S3Keys
 from queue_service.store.scripts import Scripts
 from tests.fair.shop import SERVICE, Shop
 from tests.fuzz.cases import cases

@@ -12,7 +12,8 @@ from queue_service.settings.files_url import BadFilesUrl, FilesUrl, read_files_u
 from queue_service.store import s3_contents
 from queue_service.store.s3_contents import S3Address, S3Contents
 from queue_service.store.s3_errors import FilesUnavailable
-from queue_service.store.s3_uploads import Keys, UnfinishedUploads, signed
+from queue_service.store.s3_signing import Keys, presigned, signed
+from queue_service.store.s3_uploads import UnfinishedUploads
 from tests.s3_server import Bucket
 
 #: Two parts and a rest.
@@ -206,6 +207,22 @@ def test_a_request_is_signed_as_amazon_describes() -> None:
     )
     assert headers["Authorization"].endswith(
         "Signature=34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
+    )
+
+
+def test_an_address_is_signed_as_amazon_describes() -> None:
+    """The example of AWS's documentation, "Authenticating Requests: Using Query Parameters"."""
+    url = presigned(
+        "GET",
+        "https://examplebucket.s3.amazonaws.com/test.txt",
+        {},
+        keys=Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        region="us-east-1",
+        now=datetime(2013, 5, 24, tzinfo=UTC),
+        valid_s=86400,
+    )
+    assert url.endswith(
+        "Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
     )
 
 

@@ -215,6 +215,7 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("GET", "/v1/files/uploads/{file}"): {Scope.SUBMIT},
         ("PATCH", "/v1/files/uploads/{file}"): {Scope.SUBMIT},
         ("DELETE", "/v1/files/uploads/{file}"): {Scope.SUBMIT},
+        ("POST", "/v1/files/uploads/{file}/complete"): {Scope.SUBMIT},
         ("GET", "/v1/files"): {Scope.SUBMIT, Scope.READ},
         ("GET", "/v1/files/{file}"): {Scope.SUBMIT, Scope.READ},
         ("GET", "/v1/files/{file}/content"): {Scope.SUBMIT, Scope.READ},

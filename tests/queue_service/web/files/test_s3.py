@@ -13,7 +13,7 @@ import pytest
 from client_sdk.wire import names
 from client_sdk.wire import worker as wire
 from queue_service.store.s3_contents import S3Address, S3Contents
-from queue_service.store.s3_uploads import Keys
+from queue_service.store.s3_signing import Keys
 from tests.conftest import Serve, StartService
 from tests.promises.peer import Peer
 from tests.running import TOKEN
