@@ -34,7 +34,8 @@ from inference_worker.engines.engine import (
     Started,
 )
 from inference_worker.engines.upstream.answer import events_of
-from inference_worker.engines.upstream.options import UpstreamOptions
+from inference_worker.engines.upstream.comfyui import ComfyUIRun
+from inference_worker.engines.upstream.options import Mode, UpstreamOptions
 from inference_worker.engines.upstream.refused import (
     UPSTREAM_DOWN,
     UPSTREAM_GARBAGE,
@@ -121,7 +122,7 @@ class UpstreamEngine(Engine):
             return
         yield Started()
         try:
-            async with aclosing(self._send(job, self._server.base)) as events:
+            async with aclosing(self._sent(job, self._server.base)) as events:
                 async for event in events:
                     if isinstance(event, Failed) and event.code == _UNAVAILABLE:
                         self._doubt_if_it_says()
@@ -180,6 +181,12 @@ class UpstreamEngine(Engine):
             await self._session.close()
         if self._server is not None:
             await self._server.stop(grace_s)
+
+    def _sent(self, job: Job, base: str) -> AsyncGenerator[Event, None]:
+        if self._options.mode is Mode.COMFYUI:
+            assert self._session is not None, "run before start"
+            return ComfyUIRun(self._session, base, job, self._options).events()
+        return self._send(job, base)
 
     async def _send(self, job: Job, base: str) -> AsyncGenerator[Event, None]:
         assert self._session is not None, "run before start"

@@ -36,6 +36,7 @@ class Mode(StrEnum):
     OLLAMA = "ollama"
     LLAMA_CPP = "llama-cpp"
     TGI = "tgi"
+    COMFYUI = "comfyui"
 
 
 class UpstreamOptions(BaseModel):
@@ -70,7 +71,8 @@ class UpstreamOptions(BaseModel):
     mode: Mode = Field(
         default=Mode.AUTO,
         description="The format of the response: `raw`, `json`, `sse`, `openai-sse`, `ollama`, "
-        "`llama-cpp` or `tgi`. With `auto`, the first event of a stream shows its format.",
+        "`llama-cpp` or `tgi`. With `auto`, the first event of a stream shows its format. "
+        "`comfyui` runs workflows.",
     )
     health_path: Path = Field(
         default="",
