@@ -16,6 +16,7 @@ from deploy.service_json.gpus import device_ids, gpus_each
 from deploy.service_json.hardening import (
     FILES,
     HARDENED,
+    JOB_FILES,
     LIMITS,
     REDIS_CAPABILITIES,
     TOKENS,
@@ -79,7 +80,7 @@ def render_compose(
         "services": services,
         # Only the queue service reaches Redis; the code of a model never does.
         "networks": {"store": {"internal": True}, "work": {}},
-        "volumes": {"redis": {}, "files": {}, "tokens": {}, "worker-tokens": {}},
+        "volumes": {"redis": {}, "files": {}, "job-files": {}, "tokens": {}, "worker-tokens": {}},
     }
     return _head(plan) + yaml.safe_dump(document, sort_keys=False, width=100)
 
@@ -204,9 +205,10 @@ def _worker(
                 run_timeout_s=plan.worker.run_timeout_s,
             ),
             "PENSTOCK_WORKER_TOKEN_FILE": f"{WORKER_TOKENS}/{plan.name}",
+            "PENSTOCK_WORKER_FILES_DIR": JOB_FILES,
         },
         "depends_on": {"queue-service": {"condition": "service_healthy"}},
-        "volumes": [f"worker-tokens:{WORKER_TOKENS}:ro"],
+        "volumes": [f"worker-tokens:{WORKER_TOKENS}:ro", f"job-files:{JOB_FILES}"],
         "networks": ["work"],
         "stop_grace_period": "45s",
         "deploy": limited("inference-worker") if plan.container else _limits(plan, gpus),

@@ -27,6 +27,8 @@ LIMITS: dict[str, dict[str, Any]] = {
 
 #: The folders of the generated tokens, of services and of workers, and of files.
 TOKENS, WORKER_TOKENS, FILES = "/tokens", "/worker-tokens", "/files"
+#: The volume for the files of running jobs: /tmp is in memory.
+JOB_FILES = "/job-files"
 
 
 def limited(service: str) -> dict[str, Any]:

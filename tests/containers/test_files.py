@@ -76,7 +76,7 @@ def test_no_token_is_in_the_files_and_the_queue_service_makes_them() -> None:
     worker = found["inference-worker"]
     assert worker["environment"]["PENSTOCK_WORKER_TOKEN_FILE"] == "/worker-tokens/demo"
     mounted = {one["target"]: one for one in worker["volumes"]}
-    assert set(mounted) == {"/handlers", "/worker-tokens"}
+    assert set(mounted) == {"/handlers", "/worker-tokens", "/job-files"}
     assert mounted["/worker-tokens"]["read_only"] is True
 
 

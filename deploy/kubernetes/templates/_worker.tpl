@@ -114,6 +114,8 @@ containers:
       {{- if gt (float64 .exitWhenIdleS) 0.0 }}
       - {name: PENSTOCK_WORKER_EXIT_WHEN_IDLE_S, value: {{ include "penstock.literal" .exitWhenIdleS }}}
       {{- end }}
+      # Below the volume, which belongs to root.
+      - {name: PENSTOCK_WORKER_FILES_DIR, value: /job-files/penstock}
       - {name: PENSTOCK_WORKER_METRICS_HOST, value: 0.0.0.0}
       - {name: PENSTOCK_WORKER_METRICS_PORT, value: "9090"}
       {{- if $hasCa }}
@@ -145,6 +147,7 @@ containers:
     resources: {{- toYaml $resources | nindent 6 }}
     volumeMounts:
       - {name: tmp, mountPath: /tmp}
+      - {name: job-files, mountPath: /job-files}
       - {name: models, mountPath: /models}
       - {name: token, mountPath: /worker-tokens, readOnly: true}
       {{- if $hasCa }}
@@ -158,6 +161,12 @@ containers:
       {{- end }}
 volumes:
   - {name: tmp, emptyDir: {}}
+  - name: job-files
+    {{- if $worker.jobFiles.size }}
+    emptyDir: {sizeLimit: {{ $worker.jobFiles.size | quote }}}
+    {{- else }}
+    emptyDir: {}
+    {{- end }}
   - name: models
     {{- if or $worker.modelCache.claim $worker.modelCache.size }}
     persistentVolumeClaim:

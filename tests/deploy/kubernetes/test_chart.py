@@ -288,6 +288,44 @@ def test_only_the_queue_service_reaches_redis() -> None:
     assert selector.items() <= labels.items()
 
 
+def test_files_are_in_s3_or_in_a_claim_and_those_of_jobs_in_a_volume() -> None:
+    """The settings, the mounts and the keys; and who may reach the storage."""
+    keys = {"name": "s3-keys", "accessKey": "id", "secretKey": "secret"}
+    s3 = {"url": "s3://bucket/ours", "endpoint": "https://minio.example", "keysSecret": keys}
+    values = {
+        **example("small"),
+        "queueService": {"files": {"claim": "shared", "s3": s3}},
+        "worker": {"jobFiles": {"size": "20Gi"}},
+        "networkPolicy": {"storagePeers": [{"ipBlock": {"cidr": "10.0.0.7/32"}}]},
+    }
+    found = template(values)
+    pod = of_kind(found, "Deployment", "-queue")["spec"]["template"]["spec"]
+    env = {one["name"]: one for one in pod["containers"][0]["env"]}
+    assert env["PENSTOCK_FILES_URL"]["value"] == "s3://bucket/ours"
+    assert env["PENSTOCK_FILES_ENDPOINT"]["value"] == "https://minio.example"
+    assert env["PENSTOCK_FILES_ADDRESSES"]["value"] == "true"
+    assert "PENSTOCK_FILES_REGION" not in env
+    for name, key in (("ACCESS", "id"), ("SECRET", "secret")):
+        reference = env[f"PENSTOCK_FILES_{name}_KEY"]["valueFrom"]["secretKeyRef"]
+        assert reference == {"name": "s3-keys", "key": key}
+    assert env["PENSTOCK_FILES_DIR"]["value"] == "/files"
+    mounts = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    assert mounts["files"] == "/files"
+    claims = [one["persistentVolumeClaim"] for one in pod["volumes"] if one["name"] == "files"]
+    assert claims == [{"claimName": "shared"}]
+    policy = of_kind(found, "NetworkPolicy", "-queue")["spec"]["egress"]
+    assert {"to": [{"ipBlock": {"cidr": "10.0.0.7/32"}}]} in policy
+
+    worker = of_kind(found, "Deployment", "-worker-demo")["spec"]["template"]["spec"]
+    env = {one["name"]: one for one in worker["containers"][0]["env"]}
+    assert env["PENSTOCK_WORKER_FILES_DIR"]["value"] == "/job-files/penstock"
+    volumes = {one["name"]: one for one in worker["volumes"]}
+    assert volumes["job-files"]["emptyDir"] == {"sizeLimit": "20Gi"}
+
+    plain = of_kind(template(example("small")), "Deployment", "-queue")["spec"]["template"]["spec"]
+    assert not [one for one in plain["containers"][0]["env"] if "_FILES_" in one["name"]]
+
+
 def test_the_schema_knows_every_setting_of_a_service_but_its_tokens() -> None:
     schema: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
     settings = schema["$defs"]["settings"]["properties"]

@@ -137,6 +137,7 @@ def test_an_engine_runs_inside_of_the_workers(tmp_path: Path) -> None:
     assert worker["environment"]["PENSTOCK_WORKER_ENGINE"] == "pmml:/model/flowers.pmml"
     assert worker["volumes"] == [
         "worker-tokens:/worker-tokens:ro",
+        "job-files:/job-files",
         f"{tmp_path}/flowers.pmml:/model/flowers.pmml:ro",
     ]
 
