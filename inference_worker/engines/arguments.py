@@ -11,6 +11,7 @@ import enum
 import functools
 import inspect
 import json
+import pathlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, get_args, get_origin
@@ -49,12 +50,14 @@ class Typed:
     """How a handler's inputs are read.
 
     read: from a job; raises BadInput.  described: for the queue service, see `interface`.
-    is_by_name: the values are keyword arguments.
+    is_by_name: the values are keyword arguments.  takes_path: whether a payload that is a file, and
+    no JSON, is read as its path.
     """
 
     read: Callable[[Job], Arguments]
     described: dict[str, Any]
     is_by_name: bool = False
+    takes_path: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,8 @@ def _file(parameter: _Parameter) -> Typed | None:
 
 
 def _read_file(parameter: _Parameter, job: Job, received: Received) -> Any:
+    if job.payload_path:
+        return parameter.value.read(pathlib.Path(job.payload_path), received)
     value: Any = File(job.data, job.content_type.partition(";")[0].strip().lower() or BYTES)
     if job.data[:1] == b'"' and is_data_url(text := _json_or_none(job.data)):
         value = text
@@ -227,7 +232,8 @@ def _by_name(parameters: list[_Parameter], raw: Callable[[Job, Received], Any] |
         if job.path in media.PATHS:
             fields = _fields_of(job, named)
             return _kept(lambda received: read_by_name(named, fields, received, is_loose=True))
-        given = _object_of(job, first, has_raw=raw is not None)
+        # A payload that is a path is no object (see `takes_path`).
+        given = None if job.payload_path else _object_of(job, first, has_raw=raw is not None)
         if given is None and raw is not None:
             return _kept(lambda received: {first.name: raw(job, received)})
         return _kept(lambda received: read_by_name(named, given, received))
@@ -235,7 +241,8 @@ def _by_name(parameters: list[_Parameter], raw: Callable[[Job, Received], Any] |
     described: dict[str, Any] = {"content_types": [JSON], "schema": by_name_schema(named)}
     if raw is not None:
         described["content_types"].append(_raw_type(first))
-    return Typed(read, described, is_by_name=True)
+    is_path = first.value.file is not None and first.value.file.is_path
+    return Typed(read, described, is_by_name=True, takes_path=raw is not None and is_path)
 
 
 def _only_field(parameter: _Parameter, job: Job, received: Received) -> Any:

@@ -41,6 +41,7 @@ from inference_worker.engines.engine import (
 )
 from inference_worker.engines.failures import failure_of
 from inference_worker.engines.interface import encoded_interface
+from inference_worker.engines.job_content import may_be_json
 from inference_worker.engines.job_log import attributed_to
 from inference_worker.engines.locate import last_line, line_and_place
 from inference_worker.engines.payload import outputs_of
@@ -154,6 +155,10 @@ class HandlerEngine(Engine):
             else:
                 call.cancel()
                 await self._let_go(call)
+
+    def takes_path(self, job: Job) -> bool:
+        """Take the path of a payload that is no JSON, if the handler takes a path."""
+        return self._shape is not None and self._shape.takes_path and not may_be_json(job)
 
     async def health(self) -> Health:
         """Call the handler's `health`, if it has one."""

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
 
+from client_sdk.wire import names
 from inference_worker.engines.engine import Engine, Failed, Finished, Job, JobFile
 from inference_worker.engines.failures import BadInput, TooBig, failure_of
 from inference_worker.engines.media_form import as_json, is_media_form
@@ -29,6 +30,9 @@ from inference_worker.engines.payload import MOST_RESULT_BYTES, read_json
 
 #: The files of one job that become data URLs may have this many bytes together.
 MOST_INLINED_BYTES = 32 * 1024 * 1024
+
+#: As much of a payload is looked at to find out whether it is JSON, in bytes.
+BEGINNING_BYTES = 1024
 
 #: The names in a job's folder: of its output, which the supervisor uploads, and of outputs that a
 #: handler gave as an open file.
@@ -50,6 +54,15 @@ def prepared(engine: Engine, job: Job) -> Job:
     if job.files and not engine.takes_files and job.data:
         job = replace(job, data=_with_data_urls(job), files=())
     return job
+
+
+def may_be_json(job: Job) -> bool:
+    """Return whether the payload of a job, which is a file, may be JSON.  Reads the first bytes."""
+    if job.path or job.content_type.partition(";")[0].strip().lower() == names.JSON:
+        return True
+    with Path(job.payload_path).open("rb") as file:
+        # An object, or the text of a data URL; blanks may come before it.
+        return file.read(BEGINNING_BYTES).lstrip()[:1] in (b"{", b'"', b"")
 
 
 def for_handler(file: JobFile) -> Path:

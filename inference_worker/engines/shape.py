@@ -73,6 +73,7 @@ class Shape:
     operator.
     batch_size: 0, or the most inputs of predict, which then gets a list of inputs and a list of
     contexts.  batch_timeout_s: how long the first input waits for others.
+    takes_path: whether a payload that is a file, and no JSON, is read as its path.
     inputs, output: the JSON Schemas of both, for the queue service; empty if they are not declared.
     about: what the code says of itself, for people: the first paragraph of its docstring.
     """
@@ -92,6 +93,7 @@ class Shape:
     concurrency: int | None = None
     batch_size: int = 0
     batch_timeout_s: float = DEFAULT_BATCH_TIMEOUT_S
+    takes_path: bool = False
     inputs: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
@@ -210,6 +212,7 @@ def _type(
 
     shape.read, shape.predict, shape.forget = read, call, _forget
     shape.inputs = typed.described
+    shape.takes_path = typed.takes_path
 
 
 async def _settled(arguments: Arguments) -> Arguments:
