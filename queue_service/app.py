@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -65,6 +66,8 @@ from queue_service.web.keys import (
     VISITORS,
 )
 from queue_service.web.middleware import answer_errors
+from queue_service.web.overview.look import PULSE
+from queue_service.web.overview.pulse import Pulse
 from queue_service.web.server import ConnectionLimits, Runner
 from queue_service.web.site import Site, url_of
 from queue_service.web.visitors import Visitors
@@ -101,6 +104,7 @@ def build_app(settings: Settings) -> web.Application:
     app[SERVICES] = Services(
         servers, scripts, settings, app[METRICS], app[FILES], webhooks=webhooks
     )
+    app[PULSE] = Pulse(partial(iter, app[SERVICES]))
     app[BATCHES] = _batches(settings, scripts, app[FILES], app[SERVICES])
 
     async def store(_: web.Application) -> AsyncIterator[None]:

@@ -60,6 +60,7 @@ PATHS = (
     "inference_worker/transformers/test_scheduler.py",
     "inference_worker/transformers/test_stops.py",
     "queue_service/delivery",
+    "queue_service/service/test_activity.py",
     "queue_service/settings",
     "queue_service/store/lua",
     "queue_service/store/test_scripts.py",

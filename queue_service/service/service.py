@@ -11,6 +11,7 @@ from queue_service.delivery.subscriber import Ended
 from queue_service.delivery.ticket_bells import TicketBells
 from queue_service.errors import StoreError, StoreUnavailable
 from queue_service.process.metrics import Metrics
+from queue_service.service.activity import ActivityLog
 from queue_service.service.admission import Admission, recheck_all
 from queue_service.service.description import Description
 from queue_service.service.files import Files
@@ -26,6 +27,7 @@ from queue_service.settings.process import Settings
 from queue_service.settings.retry import fewest, policy_of
 from queue_service.settings.service import capacity, place_bytes
 from queue_service.settings.windows import Windows, read_windows
+from queue_service.store.activity import ActivityStore
 from queue_service.store.artifacts import ArtifactStore
 from queue_service.store.entry import Dropped
 from queue_service.store.file_holders import FileHolders
@@ -91,6 +93,7 @@ class Service:
             gid=self.workers_gid,
             sink=self.sink,
         )
+        self.activity = ActivityLog(ActivityStore(self.input.store, self.keys))
         self.artifacts = ArtifactStore(scripts, self.keys)
         self.interfaces = Interfaces(
             InterfaceStore(scripts, self.keys),
@@ -188,6 +191,7 @@ class Service:
             for queue in self.queues:
                 group.create_task(queue.run())
             group.create_task(self.tickets.run())
+            group.create_task(self.activity.run())
             group.create_task(self.files.run())
             group.create_task(self.webhooks.run())
 

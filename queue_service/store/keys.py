@@ -60,6 +60,7 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `artifacts`   | hash       | request id -> files that its job has added (see artifacts.lua)  |
 | `dead_logs`   | hash       | request id -> log of its dead letter (see logs.lua)             |
 | `history`     | list       | recent run times, ms; with a TTL                                |
+| `activity`    | hash       | sums of each minute, `latest_runs`: list; both with a TTL       |
 | `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
 | `interfaces`  | hash       | what its workers declare, by digest (interfaces.py)            |
 
@@ -178,6 +179,16 @@ class Keys:
     def history(self) -> str:
         """The key of recent run times."""
         return f"{self._base}:history"
+
+    @property
+    def activity(self) -> str:
+        """The key of the sums of each minute of a day (activity.py)."""
+        return f"{self._base}:activity"
+
+    @property
+    def latest_runs(self) -> str:
+        """The key of the latest runs that ended (activity.py)."""
+        return f"{self._base}:latest_runs"
 
     @property
     def scale(self) -> str:

@@ -12,10 +12,10 @@ from aiohttp import web
 from client_sdk.wire import names
 from client_sdk.wire.browsers import Verdict, Visit, is_same_origin, judge
 from queue_service.errors import HostNotAllowed, OriginNotAllowed
-from queue_service.web.keys import ADDRESSES, VISITORS
+from queue_service.web.keys import ADDRESSES, SETTINGS, VISITORS
 
 #: What other sites may link to: pages and documents that only read.
-PAGES = re.compile(r"/(?:chat|try(?:/[^/]+)?|openapi\.json|healthz|readyz)")
+PAGES = re.compile(r"/(?:console|chat|try(?:/[^/]+)?|openapi\.json|healthz|readyz)?")
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 #: Request headers that a page may send when its preflight names none.
 REQUEST_HEADERS = (
@@ -35,6 +35,12 @@ _HEADER_NAMES = re.compile(r"[A-Za-z0-9_-]+(?:\s*,\s*[A-Za-z0-9_-]+)*")
 _OWN_SITE = (None, "none", "same-origin")
 
 
+def _is_page(request: web.Request) -> bool:
+    """Say whether other sites may link to it: with a bare mount, the root is a queue."""
+    is_queue = request.path == "/" and request.app[SETTINGS].bare_mount
+    return PAGES.fullmatch(request.path) is not None and not is_queue
+
+
 def admit(request: web.Request) -> web.Response | None:
     """Answer a preflight; return None for any other request.
 
@@ -52,7 +58,7 @@ def admit(request: web.Request) -> web.Response | None:
         site=site or "",
         mode=headers.get("Sec-Fetch-Mode", ""),
         destination=headers.get("Sec-Fetch-Dest", ""),
-        opens_page=request.method in ("GET", "HEAD") and PAGES.fullmatch(request.path) is not None,
+        opens_page=request.method in ("GET", "HEAD") and _is_page(request),
     )
     match judge(visit, visitors.hosts, visitors.origins):
         case Verdict.FOREIGN_HOST:

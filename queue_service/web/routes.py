@@ -8,6 +8,7 @@ from queue_service.settings.process import Settings
 from queue_service.web.admin import routes as admin
 from queue_service.web.batches import routes as batches
 from queue_service.web.chat import routes as chat
+from queue_service.web.console import routes as console
 from queue_service.web.eas import routes as eas
 from queue_service.web.error_formats import ErrorFormats
 from queue_service.web.files import routes as files
@@ -16,6 +17,7 @@ from queue_service.web.jobs import routes as jobs
 from queue_service.web.jobs.interface_document import of_service
 from queue_service.web.keys import ADDRESSES
 from queue_service.web.openai import routes as openai
+from queue_service.web.overview import routes as overview
 from queue_service.web.routing import PUBLIC, Caller, OnService, Route, answer_expectation
 from queue_service.web.strict_json import json_response
 from queue_service.web.try_page import routes as try_page
@@ -31,10 +33,6 @@ _HINTS = {
     "/v1/": "/openapi.json describes what is there",
     "/predict": "queues are at /api/predict/{service} and /api/predict/{service}/sink",
 }
-_ROOT_HINT = (
-    "/chat and /try are pages for people, /openapi.json describes the jobs API, /healthz reports "
-    "health"
-)
 
 
 async def show_openapi(request: web.Request) -> web.Response:
@@ -57,7 +55,7 @@ _SERVICE = "/v1/services/{service}"
 _CLIENTS = (Scope.SUBMIT, Scope.READ)
 _APIS = (
     *(admin.API, jobs.API, openai.API, files.API, batches.API),
-    *(chat.API, try_page.API, worker.API, eas.API),
+    *(overview.API, console.API, chat.API, try_page.API, worker.API, eas.API),
 )
 #: Every route but those of the queues, which `eas.OPERATIONS` has.
 TABLE = (
@@ -73,13 +71,18 @@ ERROR_FORMATS = ErrorFormats(api.errors for api in _APIS if api.errors is not No
 def routes(settings: Settings) -> list[web.AbstractRouteDef]:
     """Return the routes in the order in which they are tried."""
     listed: list[web.AbstractRouteDef] = [
-        *(route.definition() for route in TABLE),
+        *(route.definition() for route in TABLE if _is_served(route, settings)),
         *eas.queue_paths(bare=settings.bare_mount),
     ]
     if not settings.bare_mount:
         # A bare mount takes these paths for the queues of its service.
         listed.append(web.route("*", "/{path:.*}", refuse, expect_handler=answer_expectation))
     return listed
+
+
+def _is_served(route: Route, settings: Settings) -> bool:
+    """A bare mount takes the root for the queues of its service."""
+    return route.path != console.ROOT or not settings.bare_mount
 
 
 async def refuse(request: web.Request) -> web.StreamResponse:
@@ -89,7 +92,7 @@ async def refuse(request: web.Request) -> web.StreamResponse:
             return web.Response(status=204, headers={"Allow": allowed})
         raise MethodNotAllowed(request.method, allowed)
     hint = next((hint for start, hint in _HINTS.items() if request.path.startswith(start)), "")
-    raise NoSuchPath(request.path, hint=_ROOT_HINT if request.path == "/" else hint)
+    raise NoSuchPath(request.path, hint=hint)
 
 
 async def _methods_at(request: web.Request) -> str:

@@ -24,11 +24,14 @@ from queue_service.store.putter import Putter
 from queue_service.web.error_formats import ErrorFormat
 from queue_service.web.keys import ERROR_FORMATS, SERVICES
 from queue_service.web.tokens import (
+    hold_admin,
     is_admin,
+    is_operator,
     may,
     require_admin,
     require_scope,
     require_scope_somewhere,
+    scopes_on,
     seek,
     seek_admitted,
 )
@@ -69,9 +72,25 @@ class CallerSomewhere:
         service = await seek_admitted(self._request, name)
         return Caller(service, require_scope(self._request, service, *self._any_of))
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether it may do everything with every service."""
+        return is_operator(self._request)
+
     def may_use(self, service: Service) -> bool:
         """Say whether it would be admitted to this service."""
         return may(self._request, service, *self._any_of)
+
+    def scopes_on(self, service: Service) -> list[str]:
+        """Return the scopes that it has on this service, in alphabetical order."""
+        return sorted(str(scope) for scope in scopes_on(self._request, service))
+
+
+class OperatorSomewhere(CallerSomewhere):
+    """A request with the admin token, or the like: it sees every service, stopped ones as well."""
+
+    def may_use(self, _: Service) -> bool:
+        return True
 
 
 ServiceHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
@@ -144,6 +163,7 @@ class OnServiceOrOperator(OnService):
             if not is_admin(request):
                 return await of_service(request)
             service = await seek_admitted(request, request.match_info["service"])
+            hold_admin(request)
             return await handler(request, Caller(service, None))
 
         return answer
@@ -171,6 +191,21 @@ class OnSomeService:
             if not self._open_when_empty or list(services):
                 await require_scope_somewhere(request, *self.any_of)
             return await handler(request, CallerSomewhere(request, *self.any_of))
+
+        return answer
+
+
+class OnSomeServiceOrOperator(OnSomeService):
+    """As `OnSomeService`, or the admin token."""
+
+    def guard(self, handler: SomewhereHandler) -> Handler:
+        of_some = super().guard(handler)
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if not is_operator(request):
+                return await of_some(request)
+            require_admin(request)
+            return await handler(request, OperatorSomewhere(request, *self.any_of))
 
         return answer
 

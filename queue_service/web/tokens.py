@@ -31,6 +31,8 @@ from queue_service.web.keys import ADMISSION, SERVICES, SETTINGS
 #: The most services that a wrong name is compared with, because comparing takes time.
 MOST_COMPARED = 200
 _BEARER = "bearer "
+#: What the admin token may do with every service, in the words of scopes.
+_OF_ADMIN = frozenset((Scope.ADMIN, Scope.ALL, Scope.CANCEL, Scope.READ))
 #: The id of a service's own token for its workers; ids of other tokens are hexadecimal.
 _WORKERS_ID = "workers"
 
@@ -168,6 +170,11 @@ def _hold(
         request[ADMISSION] = service.admit(token_text(request), lambda: cut(request))
 
 
+def hold_admin(request: web.Request) -> None:
+    """Admit the admin token, which is valid for as long as the process runs."""
+    request[ADMISSION] = Admission("the admin token", set(), lambda: True, lambda: cut(request))
+
+
 def admission_of(request: web.Request) -> Admission:
     """Return the admission of a request that `require_scope` has admitted."""
     return request[ADMISSION]
@@ -251,6 +258,30 @@ def _nothing(_: Token) -> bool:
 def is_admin(request: web.Request) -> bool:
     """Say whether the request has the admin token."""
     return _is_admin(request, token_text(request))
+
+
+def is_operator(request: web.Request) -> bool:
+    """Say whether `require_admin` would admit the request, without admitting it."""
+    text = token_text(request)
+    token = _access(request).find(text)
+    return _is_admin(request, text) or (token is not None and _is_operators(token))
+
+
+def scopes_on(request: web.Request, service: Service) -> frozenset[Scope]:
+    """Return what the request's token may do with a service.
+
+    The admin token may also look at jobs and cancel them.
+    """
+    text = token_text(request)
+    if service.admits(text):
+        return frozenset(Scope)
+    token = _access(request).find(text)
+    found = frozenset(
+        scope
+        for scope in (token.scopes if token is not None else ())
+        if token is not None and token.allows(scope, service.name, service.incarnation)
+    )
+    return found | _OF_ADMIN if _is_admin(request, text) else found
 
 
 def require_admin(request: web.Request) -> None:

@@ -1,5 +1,7 @@
 // The part of the jobs API that the pages need; nothing here depends on them.
 
+import { readEvents } from "./event_stream.js";
+
 // Where the service's paths begin; a proxy may add a prefix.
 const base = new URL("../", import.meta.url).pathname;
 
@@ -130,32 +132,6 @@ export const address = new URL(base, location.href).href.replace(/\/$/, "");
 
 function path(service, id) {
   return `${base}v1/services/${encodeURIComponent(service)}/jobs/${encodeURIComponent(id)}`;
-}
-
-async function* readEvents(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      rest += value;
-      const blocks = rest.split("\n\n");
-      rest = blocks.pop();
-      for (const block of blocks) {
-        const event = { kind: "", id: "", data: null };
-        for (const line of block.split("\n")) {
-          const [, name, text] = /^(\w+): ?(.*)$/.exec(line) ?? [];
-          if (name === "event") event.kind = text;
-          else if (name === "id") event.id = text;
-          else if (name === "data") event.data = JSON.parse(text);
-        }
-        if (event.kind) yield event;
-      }
-    }
-  } finally {
-    reader.cancel().catch(() => {});
-  }
 }
 
 // Some models write their reasoning into the text, between these marks.

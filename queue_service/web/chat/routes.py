@@ -14,8 +14,8 @@ _POLICY = (
 )
 _STYLES = ("base", "chat")
 _SCRIPTS = ("chat", "conversation", "markdown", "pictures", "turns")
-#: Those that the page for trying a service uses, too.
-_SHARED = ("dom", "given_token", "jobs", "sentences")
+#: Those that the page for trying a service and the console use, too.
+_SHARED = ("dom", "event_stream", "given_token", "jobs", "sentences")
 _FILES = {
     "/chat": "chat.html",
     **{f"/chat/{name}.css": f"{name}.css" for name in _STYLES},

@@ -12,12 +12,15 @@ from client_sdk.wire import events as wire
 from client_sdk.wire.artifacts import read_added
 from client_sdk.wire.errors import WireError
 from client_sdk.wire.job_log import read_lines
-from client_sdk.wire.worker import ToWorker
+from client_sdk.wire.names import ERROR_CODE_TAG
+from client_sdk.wire.worker import Completion, ToWorker
 from queue_service.delivery.subscriber import Subscriber
 from queue_service.errors import ServiceError
 from queue_service.service.file_errors import NoFileStore, NoSuchFile
 from queue_service.service.service import Service
+from queue_service.store.activity import EndedRun
 from queue_service.store.artifacts import Artifact, write_artifacts
+from queue_service.store.entry import Entry
 from queue_service.store.owners import plain_name
 from queue_service.store.ticket import Noted
 
@@ -48,7 +51,8 @@ class EventRecorder:
         self._broken = False
         #: Events must be stored in their order, although those of artifacts need a look before.
         self._in_order = asyncio.Lock()
-        self._began: dict[int, float] = {}
+        #: When each delivery was sent, and how long its entry had waited then, in ms.
+        self._began: dict[int, tuple[float, int]] = {}
 
     def note(self, subscriber: Subscriber, events: tuple[wire.Event, ...]) -> None:
         """Begin to store events; raises WireError for an invalid one."""
@@ -64,15 +68,27 @@ class EventRecorder:
             await asyncio.wait(set(self._noting))
         return not self._broken
 
-    def began(self, index: int) -> None:
+    def began(self, entry: Entry) -> None:
         """Note that a delivery is sent now."""
-        self._began[index] = time.monotonic()
+        wait_ms = max(0, round(time.time() * 1000) - entry.stored_at_ms)
+        self._began[entry.index] = (time.monotonic(), wait_ms)
 
-    def ended(self, index: int, *, completed: bool) -> None:
-        """Note that a delivery was answered; a completed one says how long a run takes."""
-        began_at = self._began.pop(index, None)
-        if completed and began_at is not None:
-            self._tickets.note_run(time.monotonic() - began_at)
+    def ended(self, index: int) -> None:
+        """Note that a delivery has ended without a result."""
+        self._began.pop(index, None)
+
+    def completed(self, item: Completion, *, is_accepted: bool) -> None:
+        """Note that a delivery was answered with a result; it says how long a run takes."""
+        began = self._began.pop(item.index, None)
+        if not is_accepted or began is None:
+            return
+        began_at, wait_ms = began
+        run_s = time.monotonic() - began_at
+        self._tickets.note_run(run_s)
+        # `failed` alone does not say it: a failure that the client caused has none.
+        is_error = item.result is not None and ERROR_CODE_TAG in item.result.tags
+        failed = is_error or item.failed is not None
+        self._service.activity.note(EndedRun(wait_ms, round(run_s * 1000), failed))
 
     async def _note(self, subscriber: Subscriber, events: tuple[wire.Event, ...]) -> None:
         newest: dict[tuple[int, int], int] = {}

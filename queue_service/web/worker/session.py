@@ -312,7 +312,7 @@ class _Work:
             )
             accepted = await self._queue.complete(found.done)
             for item, is_accepted in zip(found.items, accepted, strict=True):
-                self._events.ended(item.index, completed=is_accepted)
+                self._events.completed(item, is_accepted=is_accepted)
             # The worker keeps what is too big, and answers it with something smaller.
             outcomes = [_outcome(item, False, Code.FRAME_TOO_BIG) for item in found.too_big]
             outcomes += [_outcome(*pair) for pair in zip(found.items, accepted, strict=True)]
@@ -329,7 +329,7 @@ class _Work:
 
     async def _reject(self, subscriber: Subscriber, message: wire.Rejections) -> list[wire.Outcome]:
         for item in message.rejections:
-            self._events.ended(item.index, completed=False)
+            self._events.ended(item.index)
         accepted = await self._queue.reject(
             [to_rejected(subscriber, item) for item in message.rejections]
         )
@@ -362,7 +362,7 @@ class _Work:
 
     async def _send_deliveries(self, subscriber: Subscriber, batch: Sequence[Delivery]) -> None:
         for delivery in batch:
-            self._events.began(delivery.entry.index)
+            self._events.began(delivery.entry)
         small = [one for one in batch if self._takes_files or not one.entry.files]
         if small:
             await self._send(

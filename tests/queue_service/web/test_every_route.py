@@ -35,6 +35,31 @@ OPEN = {
     ("GET", "/chat/base.css"),
     ("GET", "/chat/dom.js"),
     ("GET", "/chat/given_token.js"),
+    ("GET", "/chat/event_stream.js"),
+    ("GET", "/"),
+    ("GET", "/console"),
+    *(
+        ("GET", f"/console/{name}")
+        for name in (
+            "controls.css",
+            "frame.css",
+            "pages.css",
+            "tables.css",
+            "theme.css",
+            "api.js",
+            "attention.js",
+            "chart.js",
+            "console.js",
+            "format.js",
+            "headings.js",
+            "live.js",
+            "overview_page.js",
+            "parts.js",
+            "router.js",
+            "session.js",
+            "table.js",
+        )
+    ),
     ("GET", "/try"),
     ("GET", "/try/{service}"),
     ("GET", "/try-page/try.css"),
@@ -103,7 +128,7 @@ _NAMES = {"{service}": "svc", "{model}": "svc", "{job}": "no-job", "{id}": "999"
 _NAMES |= {"{file}": "no-file", "{batch}": "no-batch", "{name}": "no-hook"}
 _NAMES |= {"{video}": "video_01234567-89ab-4def-a123-456789abcdef_svc"}
 _OF_OWNERS_ALONE = {"GET": ("/v1/videos",), "POST": ("/v1/videos/{video}/remix",)}
-_OF_OWNERS = ("/v1/files", "/v1/batches")
+_OF_OWNERS = ("/v1/files", "/v1/batches", "/v1/overview")
 _OPENAI = re.compile("/v1/(chat/completions|completions|embeddings|images/|audio/|videos$)")
 
 
@@ -189,6 +214,10 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("PUT", f"{jobs}/{{job}}"): {Scope.SUBMIT},
         ("GET", jobs): {Scope.READ},
         ("GET", f"{jobs}/{{job}}"): {Scope.SUBMIT, Scope.READ},
+        ("GET", "/v1/overview"): {Scope.READ, Scope.ADMIN},
+        ("GET", "/v1/overview/events"): {Scope.READ, Scope.ADMIN},
+        ("GET", "/v1/services/{service}/overview"): {Scope.READ, Scope.ADMIN},
+        ("GET", "/v1/services/{service}/activity"): {Scope.READ, Scope.ADMIN},
         ("GET", f"{jobs}/{{job}}/result"): {Scope.READ},
         ("GET", f"{jobs}/{{job}}/events"): {Scope.READ},
         ("GET", f"{jobs}/{{job}}/logs"): {Scope.READ},
@@ -301,7 +330,7 @@ async def test_a_token_opens_what_its_scope_is_for_and_nothing_else(
             if "_watch_" not in path or scope not in scopes or not here
         ]
         opened += [
-            # Files and batches are of no service.
+            # Files, batches and the overview are of no service.
             (method, _path(path), scope in scopes and (here or _is_of_owners(method, path)))
             for (method, path), scopes in SCOPES.items()
             if not path.startswith("/v1/models")

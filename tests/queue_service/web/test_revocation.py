@@ -134,6 +134,7 @@ class Client:
             ("GET", f"{_JOBS}/{{job}}/logs"): [
                 self.cut("GET", f"{jobs}/{self.job}/logs", params={"follow": "true"})
             ],
+            ("GET", "/v1/overview/events"): [self.cut("GET", "/v1/overview/events")],
             ("POST", f"{_JOBS}/{{job}}/cancel"): [
                 self.refused("POST", f"{jobs}/{self.running}/cancel", headers=wait)
             ],

@@ -1,0 +1,1 @@
+"""The overview API: what services do now, for people who watch."""
