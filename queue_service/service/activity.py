@@ -57,7 +57,7 @@ class ActivityLog:
 
     async def pace(self, minutes: int) -> Pace:
         """Return the numbers of the last minutes, the current one among them."""
-        return pace_of(await self._store.look(max(minutes, RATE_MINUTES)), minutes)
+        return pace_of(await self._store.look_at_activity(max(minutes, RATE_MINUTES)), minutes)
 
     async def run(self) -> None:
         """Write down what was noted, until cancelled."""
@@ -68,7 +68,7 @@ class ActivityLog:
             runs = list(self._unwritten)
             self._unwritten.clear()
             try:
-                await self._store.note(runs)
+                await self._store.note_activity(runs)
             except (StoreUnavailable, StoreError) as error:
                 log.debug("Ended runs were not written down: %s", error)
                 self._unwritten.extendleft(reversed(runs))

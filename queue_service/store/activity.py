@@ -67,14 +67,14 @@ class ActivityStore:
         self._store = store
         self._keys = [keys.activity, keys.latest_runs]
 
-    async def note(self, runs: Sequence[EndedRun]) -> None:
+    async def note_activity(self, runs: Sequence[EndedRun]) -> None:
         """Count runs that have ended."""
         arguments = [DAY, LATEST, KEPT_MS]
         for run in runs:
             arguments += (run.wait_ms, run.run_ms, int(run.failed))
         await self._store.run("note_activity", arguments, more_keys=self._keys)
 
-    async def look(self, minutes: int) -> Activity:
+    async def look_at_activity(self, minutes: int) -> Activity:
         """Return the sums of the last minutes, at most a day's, and the latest runs."""
         reply = await self._store.run("look_at_activity", [DAY, minutes], more_keys=self._keys)
         now_ms, sums, latest = reply

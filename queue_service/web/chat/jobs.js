@@ -104,11 +104,11 @@ export class Jobs {
 
   // Follow a job to its end and yield {kind, id, data} for each event.  After a broken connection it
   // reconnects, and continues after the last event.
-  async *events(service, id, { after = "", signal, onGap }) {
+  async *events(service, id, { after = "", signal, onGap, query = "" }) {
     for (let failures = 0; ; ) {
       try {
         const headers = { ...this.headers, ...(after && { "Last-Event-ID": after }) };
-        const answer = await checked(await fetch(`${path(service, id)}/events`, { headers, signal }));
+        const answer = await checked(await fetch(`${path(service, id)}/events${query}`, { headers, signal }));
         if (answer.status === 204) return;
         for await (const event of readEvents(answer.body)) {
           failures = 0;

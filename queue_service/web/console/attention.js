@@ -1,4 +1,4 @@
-// What somebody should look at, with what to do: found in an overview, without asking more.
+// What needs attention, with what to do: found in an overview, without asking more.
 
 import { plural, seconds, sentence } from "./format.js";
 import { link, make, note } from "./parts.js";

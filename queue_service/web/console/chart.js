@@ -48,7 +48,7 @@ export function lineChart({ title, values, stepS, summary, label }) {
     // A single value is a short line, not nothing.
     return values[at + 1] === null || at === values.length - 1 ? `${from}L${((at + 0.9) * width).toFixed(1)} ${y}` : from;
   });
-  return chart({ title, summary, most: label(known.length ? most : 0), stepS, steps: values.length, marks: [svg("path", { class: "line-wait", d: line.join("") })] });
+  return chart({ title, summary, most: known.length ? label(most) : "–", stepS, steps: values.length, marks: [svg("path", { class: "line-wait", d: line.join("") })] });
 }
 
 function chart({ title, summary, most, stepS, steps, marks, legend = [] }) {

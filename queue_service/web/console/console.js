@@ -5,9 +5,20 @@ import { Live } from "./live.js";
 import { empty, errorNote, link } from "./parts.js";
 import { readAddress } from "./router.js";
 import { currentToken, forgetToken, keepToken } from "./session.js";
+import * as create from "./create_page.js";
+import * as job from "./job_page.js";
+import * as jobs from "./jobs_page.js";
+import * as letter from "./letter_page.js";
+import * as letters from "./letters_page.js";
 import * as overview from "./overview_page.js";
+import * as scaling from "./scaling_page.js";
+import * as service from "./service_page.js";
+import * as settings from "./settings_page.js";
+import * as tokens from "./tokens_page.js";
+import * as webhook from "./webhook_page.js";
+import * as webhooks from "./webhooks_page.js";
 
-const PAGES = { overview };
+const PAGES = { create, job, jobs, letter, letters, overview, scaling, service, settings, tokens, webhook, webhooks };
 
 const $ = (id) => document.getElementById(id);
 let api = null, live = null, known = null, shown = null, turn = 0;
@@ -64,7 +75,11 @@ function sentenceFor(error) {
   return error instanceof Refused ? error.message : "The service does not answer. Check the connection, and try again.";
 }
 
-const NAV = [["#/", "Services", ["overview", "service", "jobs", "job", "letters", "letter", "webhooks", "webhook", "scaling", "settings"], false]];
+// Their addresses, names and pages, and whether only operators have them.
+const NAV = [
+  ["#/", "Services", Object.keys(PAGES).filter((name) => name !== "tokens"), false],
+  ["#/tokens", "Tokens", ["tokens"], true],
+];
 
 function showNav() {
   $("nav").replaceChildren();

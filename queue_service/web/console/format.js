@@ -9,6 +9,7 @@ export function plural(number, word, many = `${word}s`) {
 
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
+  if (value === 0) return "0 s";
   if (value < 0.0995) return `${Math.round(value * 1000)} ms`;
   if (value < 9.95) return `${value.toFixed(1)} s`;
   if (value < 99.5) return `${Math.round(value)} s`;

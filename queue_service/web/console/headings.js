@@ -6,7 +6,7 @@ import { to } from "./router.js";
 // crumbs: [[text, address], ...] of the pages above.  Returns {node, title, badges, actions}.
 export function heading(text, { crumbs = [], badges = [], actions = [] } = {}) {
   const title = make("h1", { tabIndex: -1 }, text);
-  const marks = make("span", { className: "actions" }, ...badges);
+  const marks = make("span", { className: "badges" }, ...badges);
   const verbs = make("div", { className: "actions" }, ...actions);
   const trail = make("nav", {}, make("ol", { className: "crumbs" }, ...crumbs.map(([name, address]) => make("li", {}, link(address, name)))));
   trail.setAttribute("aria-label", "Where you are");

@@ -2,8 +2,8 @@
 
 import { make } from "../chat/dom.js";
 
-// columns: [{name, className, label, cell(row)}], where a cell is a text, a node or a list of them;
-// the first is the heading of its row.  key(row): what makes it the same row later.
+// columns: [{name, className, isUnseen, cell(row)}], where a cell is a text, a node or a list of them;
+// the first is the heading of its row.  isUnseen: its name is for screen readers only.  key(row): what makes it the same row later.
 export class Table {
   constructor({ caption, columns, key, cards = true }) {
     Object.assign(this, { columns, key, rows: new Map() });
@@ -33,7 +33,7 @@ export class Table {
     const cells = this.columns.map((column, at) => {
       const cell = make("td", { className: `${column.className ?? ""}${at ? "" : " lead-cell"}` });
       cell.setAttribute("role", at ? "cell" : "rowheader");
-      if (column.name) cell.dataset.label = column.name;
+      if (column.name && !column.isUnseen) cell.dataset.label = column.name;
       return cell;
     });
     const row = { node: make("tr", {}, ...cells), cells, shown: cells.map(() => "") };
@@ -54,8 +54,8 @@ export class Table {
   }
 }
 
-function heading({ name, className = "" }) {
-  const cell = make("th", { scope: "col", className }, name);
+function heading({ name, className = "", isUnseen = false }) {
+  const cell = make("th", { scope: "col", className }, isUnseen ? make("span", { className: "unseen" }, name) : name);
   cell.setAttribute("role", "columnheader");
   return cell;
 }

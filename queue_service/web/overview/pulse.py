@@ -1,4 +1,4 @@
-"""Reads what services do now, every few seconds, while somebody follows: once for all followers."""
+"""Reads what services do now, every few seconds, while a client follows: once for all followers."""
 
 import asyncio
 import contextlib

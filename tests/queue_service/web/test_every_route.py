@@ -50,14 +50,31 @@ OPEN = {
             "attention.js",
             "chart.js",
             "console.js",
+            "create_page.js",
+            "dialog.js",
+            "form.js",
             "format.js",
             "headings.js",
+            "job_page.js",
+            "jobs_page.js",
+            "letter_page.js",
+            "letters_page.js",
             "live.js",
             "overview_page.js",
             "parts.js",
             "router.js",
+            "scaling_page.js",
+            "service_actions.js",
+            "service_page.js",
             "session.js",
+            "settings_form.js",
+            "settings_page.js",
             "table.js",
+            "timeline.js",
+            "tokens_page.js",
+            "webhook_page.js",
+            "webhooks_page.js",
+            "workers_table.js",
         )
     ),
     ("GET", "/try"),
@@ -102,6 +119,15 @@ _MEDIA: dict[tuple[str, str], set[Scope]] = {
     ("DELETE", "/v1/videos/{video}"): {Scope.SUBMIT},
     ("GET", "/v1/videos/{video}/content"): {Scope.SUBMIT, Scope.READ},
     ("POST", "/v1/videos/{video}/remix"): {Scope.SUBMIT},
+}
+_OVERVIEW: dict[tuple[str, str], set[Scope]] = {
+    ("GET", path): {Scope.READ, Scope.ADMIN}
+    for path in (
+        "/v1/overview",
+        "/v1/overview/events",
+        "/v1/services/{service}/overview",
+        "/v1/services/{service}/activity",
+    )
 }
 #: What an operation of the EAS protocol needs beside the parameter that selects it.
 _QUERIES = {
@@ -214,10 +240,7 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("PUT", f"{jobs}/{{job}}"): {Scope.SUBMIT},
         ("GET", jobs): {Scope.READ},
         ("GET", f"{jobs}/{{job}}"): {Scope.SUBMIT, Scope.READ},
-        ("GET", "/v1/overview"): {Scope.READ, Scope.ADMIN},
-        ("GET", "/v1/overview/events"): {Scope.READ, Scope.ADMIN},
-        ("GET", "/v1/services/{service}/overview"): {Scope.READ, Scope.ADMIN},
-        ("GET", "/v1/services/{service}/activity"): {Scope.READ, Scope.ADMIN},
+        **_OVERVIEW,
         ("GET", f"{jobs}/{{job}}/result"): {Scope.READ},
         ("GET", f"{jobs}/{{job}}/events"): {Scope.READ},
         ("GET", f"{jobs}/{{job}}/logs"): {Scope.READ},

@@ -1,6 +1,6 @@
 """Handlers for the console's tests: one that draws, one that writes, one that fails."""
 
-import time
+import threading
 from typing import Any
 
 from PIL import Image
@@ -31,6 +31,6 @@ def fail(text: str) -> str:
 
 
 def slow(seconds: float) -> float:
-    """Sleep for as long as it is told."""
-    time.sleep(seconds)
+    """Take this long."""
+    threading.Event().wait(seconds)
     return seconds
