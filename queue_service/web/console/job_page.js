@@ -5,6 +5,7 @@ import { path, queryOf } from "./api.js";
 import { confirm } from "./dialog.js";
 import { count, moment, percent, seconds, secondsBetween } from "./format.js";
 import { heading, tabs } from "./headings.js";
+import { logPanel } from "./log_panel.js";
 import { stateBadge } from "./jobs_page.js";
 import { action, copyButton, errorNote, facts, figures, make, note, panel } from "./parts.js";
 import { to } from "./router.js";
@@ -36,11 +37,12 @@ export async function show(context) {
   };
   take(job);
   const following = new AbortController();
+  const log = logPanel(api, `${wanted}/logs`, query.owner, following.signal);
   follow(context, { signal: following.signal, take, timeline, output, artifacts });
   return {
     title: `${id} · ${service}`, focus: top.title, close: () => following.abort(),
     node: [top.node, tabs(context, "jobs"), told, problem, numbers, result.node, output.node, artifacts.node,
-      make("div", { className: "columns" }, panel("History", timeline.node), details)],
+      make("div", { className: "columns" }, panel("History", timeline.node), details), log.node],
   };
 }
 

@@ -14,6 +14,7 @@ class Draw:
     concurrency = 2
 
     def predict(self, ctx: Context, prompt: str, steps: int = 3) -> Image.Image:
+        print(f"draws {prompt}")
         for step in range(steps):
             ctx.progress((step + 1) / steps, f"step {step + 1} of {steps}")
         ctx.artifact("sketch.txt", f"A sketch of {prompt}".encode(), content_type="text/plain")

@@ -19,11 +19,7 @@ async def token_of_dialog(page: Page, label: str) -> str:
     return text
 
 
-async def test_a_service_is_created_changed_scaled_stopped_and_deleted(
-    start_service: StartService, open_console: OpenConsole
-) -> None:
-    service = await start_service()
-    page = await open_console(service.url)
+async def _create(page: Page) -> None:
     await page.get_by_role("link", name="Create a service").click()
     await looks_right(page, "create")
     await page.get_by_label("Name", exact=True).fill("pictures")
@@ -39,6 +35,8 @@ async def test_a_service_is_created_changed_scaled_stopped_and_deleted(
     await expect(page.get_by_role("heading", level=1)).to_have_text("pictures")
     await expect(page.get_by_text("0 of 500")).to_be_visible()
 
+
+async def _change_settings(page: Page) -> None:
     await page.get_by_role("link", name="Settings").click()
     await expect(page.get_by_label("Most results kept")).to_have_value("500")
     await page.get_by_label("Most results kept").fill("700")
@@ -50,6 +48,8 @@ async def test_a_service_is_created_changed_scaled_stopped_and_deleted(
     await expect(page.get_by_text("Saved. Jobs and workers stay.")).to_be_visible()
     await looks_right(page, "settings")
 
+
+async def _set_an_autoscaler(page: Page) -> None:
     await page.get_by_role("link", name="Scaling").click()
     await page.get_by_label("Fewest workers").fill("5")
     await page.get_by_label("Most workers").fill("2")
@@ -71,15 +71,8 @@ async def test_a_service_is_created_changed_scaled_stopped_and_deleted(
     await confirm(page, "Remove")
     await expect(page.get_by_role("button", name="Set the autoscaler")).to_be_visible()
 
-    await page.get_by_role("link", name="Summary").click()
-    await expect(page.get_by_text("0 of 700")).to_be_visible()
-    await page.get_by_role("button", name="Stop", exact=True).click()
-    await confirm(page, "Stop")
-    await expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
-    await page.get_by_role("button", name="Start", exact=True).click()
-    await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
 
-    # By keyboard alone.
+async def _delete_by_keyboard(page: Page) -> None:
     await page.get_by_role("link", name="Settings").focus()
     await page.keyboard.press("Enter")
     await page.get_by_role("button", name="Delete the service").focus()
@@ -89,6 +82,25 @@ async def test_a_service_is_created_changed_scaled_stopped_and_deleted(
     await page.keyboard.type("pictures")
     await expect(verb).to_be_enabled()
     await page.keyboard.press("Enter")
+
+
+async def test_a_service_is_created_changed_scaled_stopped_and_deleted(
+    start_service: StartService, open_console: OpenConsole
+) -> None:
+    service = await start_service()
+    page = await open_console(service.url)
+    await _create(page)
+    await _change_settings(page)
+    await _set_an_autoscaler(page)
+    await page.get_by_role("link", name="Summary").click()
+    await expect(page.get_by_text("0 of 700")).to_be_visible()
+    await page.get_by_role("button", name="Stop", exact=True).click()
+    await confirm(page, "Stop")
+    await expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
+    await page.get_by_role("button", name="Start", exact=True).click()
+    await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+
+    await _delete_by_keyboard(page)
     await expect(page.get_by_role("heading", level=1)).to_have_text("Services")
     await expect(page.get_by_role("row", name="svc")).to_be_visible()
     await expect(page.get_by_role("row", name="pictures")).to_have_count(0)
