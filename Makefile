@@ -44,7 +44,7 @@ check: lint types layers lua test
 
 ## test: every test, in three processes; those that need a Docker engine skip where none runs
 .PHONY: test
-test: $(VENV)/dev.stamp $(VENV)/model.stamp $(VENV)/moto.stamp
+test: $(VENV)/dev.stamp $(VENV)/model.stamp $(VENV)/moto.stamp $(VENV)/openapi.stamp
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 ## test-cpu: which tests use the processor most: ARGS=tests/deploy
@@ -55,6 +55,10 @@ test-cpu: $(VENV)/dev.stamp $(VENV)/model.stamp
 ## s3-server: moto's server for the tests of files in S3, in a separate environment
 .PHONY: s3-server
 s3-server: $(VENV)/moto.stamp
+
+## openapi-client: the generator of clients for the test of openapi.json, in a separate environment
+.PHONY: openapi-client
+openapi-client: $(VENV)/openapi.stamp
 
 ## quick: the tests that need no other process, with a Redis inside the test run: under a minute
 .PHONY: quick
@@ -193,6 +197,13 @@ $(VENV)/moto.stamp: $(VENV)/venv.stamp tests/s3_server_constraints.txt
 	@echo "penstock: installing moto's server, for the tests of files in S3"
 	@$(BIN)/python -m venv $(VENV)/moto
 	@$(VENV)/moto/bin/pip --disable-pip-version-check install -qq -c tests/s3_server_constraints.txt 'moto[s3]' flask flask-cors
+	@touch $@
+
+# In a separate environment: openapi-python-client requires an older typer.
+$(VENV)/openapi.stamp: $(VENV)/venv.stamp tests/openapi_client_constraints.txt
+	@echo "penstock: installing openapi-python-client, for the test of openapi.json"
+	@$(BIN)/python -m venv $(VENV)/openapi
+	@$(VENV)/openapi/bin/pip --disable-pip-version-check install -qq -c tests/openapi_client_constraints.txt openapi-python-client
 	@touch $@
 
 # torch goes first and by its exact version: where the package index or a local folder offers a

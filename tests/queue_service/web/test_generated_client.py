@@ -1,9 +1,14 @@
-"""A client that `openapi-python-client` makes from a service's OpenAPI document submits a job."""
+"""A client that `openapi-python-client` makes from a service's OpenAPI document submits a job.
+
+The generator requires an older typer than constraints.txt has, so it is in a separate environment:
+`make openapi-client`, a part of `make test`.
+"""
 
 import asyncio
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -14,13 +19,15 @@ from tests.conftest import Serve
 from tests.queue_service.web.test_declared_inputs import PAINTER, worker
 from tests.running import TOKEN
 
-GENERATOR = os.environ.get("PENSTOCK_TEST_OPENAPI_CLIENT") or shutil.which("openapi-python-client")
+GENERATOR = os.environ.get("PENSTOCK_TEST_OPENAPI_CLIENT") or shutil.which(
+    "openapi-python-client", path=f"{sys.prefix}/openapi/bin:{os.environ['PATH']}"
+)
 pytestmark = [
     pytest.mark.leaves_entries,
     pytest.mark.timeout(120),
     pytest.mark.skipif(
         GENERATOR is None,
-        reason="needs `pip install openapi-python-client`, or PENSTOCK_TEST_OPENAPI_CLIENT",
+        reason="needs `make openapi-client`, or PENSTOCK_TEST_OPENAPI_CLIENT",
     ),
 ]
 #: What its user writes.
