@@ -4,10 +4,11 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from client_sdk import errors
 from client_sdk.calls import Answer, Call, Retry
+from client_sdk.openai_lists import Page, object_of, page_call
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 
@@ -54,14 +55,6 @@ class BatchInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchPage:
-    """One page of a list; last_id: the `after` of the next one, "" if there is none."""
-
-    batches: tuple[BatchInfo, ...]
-    last_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class BatchResult:
     """The result of one line.
 
@@ -93,10 +86,9 @@ def create(wanted: Mapping[str, Any]) -> Call[BatchInfo]:
     )
 
 
-def page(*, after: str) -> Call[BatchPage]:
+def page(*, after: str) -> Call[Page[BatchInfo]]:
     """List batches, the newest first."""
-    query = {"limit": str(PAGE), "after": after} if after else {"limit": str(PAGE)}
-    return Call("list", "GET", _page, query=urlencode(query))
+    return page_call(_batch_of, limit=PAGE, after=after)
 
 
 def get(batch_id: str) -> Call[BatchInfo]:
@@ -175,23 +167,7 @@ def _path(batch_id: str) -> str:
 
 
 def _batch(answer: Answer) -> BatchInfo:
-    return _batch_of(_object(answer))
-
-
-def _page(answer: Answer) -> BatchPage:
-    found = _object(answer)
-    batches = tuple(_batch_of(one) for one in found.get("data", ()))
-    return BatchPage(batches, batches[-1].id if batches and found.get("has_more") else "")
-
-
-def _object(answer: Answer) -> dict[str, Any]:
-    try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise WireError("a JSON object", repr(answer.body[:80]))
-    return found
+    return _batch_of(object_of(answer))
 
 
 def _batch_of(data: Any) -> BatchInfo:

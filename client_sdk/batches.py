@@ -97,7 +97,7 @@ class AsyncBatches:
         while True:
             call = batch_calls.page(after=after)
             page = await self._transport.send("", call, under="batches")
-            for batch in page.batches:
+            for batch in page.items:
                 yield batch
             if not page.last_id:
                 return

@@ -1,7 +1,6 @@
 """One pure function per operation of the files API: from arguments to a request.  No I/O."""
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 from client_sdk.calls import Answer, Call, Retry
 from client_sdk.content import Content
+from client_sdk.openai_lists import Page, object_of, page_call
 from client_sdk.wire import names
 from client_sdk.wire.errors import WireError
 
@@ -37,14 +37,6 @@ class FileInfo:
     created_at: int
     expires_at: int
     data: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class FilePage:
-    """One page of a list; last_id: the `after` of the next one, "" if there is none."""
-
-    files: tuple[FileInfo, ...]
-    last_id: str
 
 
 def upload(
@@ -134,11 +126,9 @@ def offset(file_id: str) -> Call[int]:
     return Call("upload", "GET", lambda a: _begun(a).offset, path=f"/uploads{_path(file_id)}")
 
 
-def page(*, after: str, purpose: str) -> Call[FilePage]:
+def page(*, after: str, purpose: str) -> Call[Page[FileInfo]]:
     """List files, the newest first."""
-    query = {"limit": str(PAGE), "after": after, "purpose": purpose}
-    query = {name: value for name, value in query.items() if value}
-    return Call("list", "GET", _page, query=urlencode(query))
+    return page_call(_file_of, limit=PAGE, after=after, purpose=purpose)
 
 
 def describe(file_id: str) -> Call[FileInfo]:
@@ -161,33 +151,17 @@ def _path(file_id: str) -> str:
 
 
 def _file(answer: Answer) -> FileInfo:
-    return _file_of(_object(answer))
+    return _file_of(object_of(answer))
 
 
 def _begun(answer: Answer) -> Begun:
-    found = _object(answer)
+    found = object_of(answer)
     try:
         direct = found.get("direct") or {"url": "", "headers": {}}
         headers = {str(name): str(text) for name, text in direct["headers"].items()}
         return Begun(str(found["id"]), int(found["offset"]), str(direct["url"]), headers)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise WireError("the id and the offset of an upload", repr(found)[:80]) from None
-
-
-def _page(answer: Answer) -> FilePage:
-    found = _object(answer)
-    files = tuple(_file_of(one) for one in found.get("data", ()))
-    return FilePage(files, files[-1].id if files and found.get("has_more") else "")
-
-
-def _object(answer: Answer) -> dict[str, Any]:
-    try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise WireError("a JSON object", repr(answer.body[:80]))
-    return found
 
 
 def _file_of(data: Any) -> FileInfo:

@@ -88,7 +88,7 @@ class AsyncFiles:
             page = await self._transport.send(
                 "", file_calls.page(after=after, purpose=purpose), under="files"
             )
-            for file in page.files:
+            for file in page.items:
                 yield file
             if not page.last_id:
                 return

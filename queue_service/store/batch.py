@@ -97,7 +97,7 @@ class State:
 
     times_ms: when it got each status.  model: of its lines.
     total, completed, failed: lines.  low, ahead: the places in the plan whose lines have ended: all
-        below `low`, and these.
+        below `low`, and those from the first to before the second number of each pair.
     settled: the places of the last commit, whose jobs may not be removed yet.
     parts: the part files that count.  errors: why it failed.
     ends_as: the status after the files are written.
@@ -110,7 +110,7 @@ class State:
     completed: int = 0
     failed: int = 0
     low: int = 0
-    ahead: tuple[int, ...] = ()
+    ahead: tuple[tuple[int, int], ...] = ()
     settled: tuple[int, ...] = ()
     usage: Usage = Usage()
     parts: tuple[Part, ...] = ()
@@ -135,7 +135,7 @@ class State:
             "ends_as": Status(fields["ends_as"]),
             "usage": Usage(**_known(Usage, fields["usage"])),
             "parts": tuple(Part(**_known(Part, part)) for part in fields["parts"]),
-            "ahead": tuple(fields["ahead"]),
+            "ahead": tuple((begin, end) for begin, end in fields["ahead"]),
             "settled": tuple(fields.get("settled", ())),
             "errors": tuple(fields["errors"]),
         }

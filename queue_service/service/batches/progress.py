@@ -52,11 +52,9 @@ def _line(batch_id: str, line: int, custom_id: str, rest: Mapping[str, object]) 
 
 def advanced(state: State, part: Part, outcomes: Sequence[Outcome]) -> State:
     """Return the state after these lines.  part: what counts of the part files with them."""
-    ahead = {*state.ahead, *(outcome.place for outcome in outcomes)}
-    low = state.low
-    while low in ahead:
-        ahead.remove(low)
-        low += 1
+    (_, low), *ahead = _merged(
+        (0, state.low), *state.ahead, *((one.place, one.place + 1) for one in outcomes)
+    )
     usage = state.usage
     for outcome in outcomes:
         usage = usage.plus(outcome.usage)
@@ -67,7 +65,7 @@ def advanced(state: State, part: Part, outcomes: Sequence[Outcome]) -> State:
         completed=state.completed + succeeded,
         failed=state.failed + len(outcomes) - succeeded,
         low=low,
-        ahead=tuple(sorted(ahead)),
+        ahead=tuple(ahead),
         settled=tuple(outcome.place for outcome in outcomes if outcome.name),
         usage=usage,
         parts=(*others, part),
@@ -76,5 +74,22 @@ def advanced(state: State, part: Part, outcomes: Sequence[Outcome]) -> State:
 
 def open_places(state: State) -> Iterator[int]:
     """Yield the places whose lines have not ended, in order."""
-    ended = frozenset(state.ahead)
-    return (place for place in range(state.low, state.total) if place not in ended)
+    place = state.low
+    for begin, end in state.ahead:
+        yield from range(place, begin)
+        place = end
+    yield from range(place, state.total)
+
+
+def _merged(*spans: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the same places in order, with one span for those that follow each other.
+
+    A line that is stuck would otherwise make the record grow with every line that overtakes it.
+    """
+    merged: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((begin, end))
+    return merged
