@@ -17,7 +17,11 @@ from typing import cast
 import pytest
 from redis import Redis
 
-from tests.leaks_of_contents import differences_of_contents, differences_of_read_results
+from tests.leaks_of_contents import (
+    differences_of_contents,
+    differences_of_listed,
+    differences_of_read_results,
+)
 from tests.leaks_of_webhooks import WEBHOOK_KEYS, leaks_of_webhooks
 from tests.waiting import wait_until_blocking
 
@@ -71,7 +75,7 @@ SEPARATOR = "\x1f"
 OWNED = "\x1e"
 
 #: A service's own, of which each ticket has a time or an entry with which it ends.
-TICKET_KEYS = {"tickets", "times", "delayed"}
+TICKET_KEYS = {"tickets", "times", "delayed", "listed"}
 
 #: A service's own, owned by results that were read: gone with the last of them.
 READ_KEYS = {"read_results"}
@@ -172,6 +176,7 @@ def find_leaks(
         leaks += differences_of_owned(redis, prefix)
         leaks += differences_of_contents(redis, prefix)
         leaks += differences_of_read_results(redis, prefix)
+        leaks += differences_of_listed(redis, prefix)
     for queue, books in queues.items():
         leaks += [f"{queue}: {difference}" for difference in books.differences()]
     return sorted(leaks)

@@ -1,4 +1,4 @@
-"""What the store counts beside its entries: files, places, and results that were read."""
+"""What the store counts beside its entries: files, places, results that were read, lists."""
 
 import json
 import re
@@ -61,6 +61,23 @@ def differences_of_read_results(redis: "Redis", prefix: str) -> Iterator[str]:
         if found != expected:
             more, less = sorted(found - expected), sorted(expected - found)
             yield f"{base}read_results: has {more} too much, {less} is missing"
+
+
+def differences_of_listed(redis: "Redis", prefix: str) -> Iterator[str]:
+    """Say where `listed` is not what the tickets say."""
+    for meta in redis.scan_iter(match=f"{prefix}:*:input:meta", count=1000):
+        base = cast(str, meta).removesuffix("input:meta")
+        expected = set()
+        for name, text in cast(dict[str, str], redis.hgetall(f"{base}tickets")).items():
+            ticket = json.loads(text)
+            if kind := ticket.get("listed"):
+                owner = name.partition(OWNED)[0] if OWNED in name else ""
+                stamp = str(ticket["put_at"]).rjust(20, "0")
+                expected.add(SEPARATOR.join((owner, kind, stamp, name)))
+        found = set(cast(list[str], redis.zrange(f"{base}listed", 0, -1)))
+        if found != expected:
+            more, less = sorted(found - expected), sorted(expected - found)
+            yield f"{base}listed: has {more} too much, {less} is missing"
 
 
 def _files_of_letters(redis: "Redis", key: str) -> Iterator[str]:

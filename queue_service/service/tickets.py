@@ -79,6 +79,7 @@ class Tickets:
         self.cancel = self._store.cancel
         self.purge = self._store.purge_ticket
         self.list = self._store.list
+        self.listed = self._store.listed
         self.owners = self._store.owners
         self.read_log = self._store.read_log
         self.leave = self._store.leave

@@ -59,6 +59,8 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `webhooks:*`  | several    | deliveries of webhooks (see webhook_deliveries.py)              |
 | `artifacts`   | hash       | request id -> files that its job has added (see artifacts.lua)  |
 | `dead_logs`   | hash       | request id -> log of its dead letter (see logs.lua)             |
+| `listed`      | sorted set | owner, list, time, request id: jobs that an API lists, such as  |
+|               |            | videos, in the order of their creation (see listed.lua)         |
 | `history`     | list       | recent run times, ms; with a TTL                                |
 | `activity`    | hash       | sums of each minute, `latest_runs`: list; both with a TTL       |
 | `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
@@ -79,9 +81,9 @@ left; a dead letter when it is replayed, purged or displaced by newer ones.  `ga
 is removed when the input queue is empty.  `lines`, `shares` and `running` are removed with an
 owner's last waiting or running entry, `owned` with its last entry or ticket.  A file leaves
 `unneeded` once its content is removed.  A job leaves `due` when it starts or ends, `read_results`
-with its result, `artifacts` with its result or its ticket, and `dead_logs` with the dead letter.
-`meta`, `groups` and `members` exist as long as the service.  A ticket expires at a set time, or
-some time after its last entry is removed.
+with its result, `artifacts` with its result or its ticket, `listed` with its ticket, and
+`dead_logs` with the dead letter.  `meta`, `groups` and `members` exist as long as the service.  A
+ticket expires at a set time, or some time after its last entry is removed.
 """
 
 from typing import Literal
@@ -130,6 +132,7 @@ _SHARED_NAMES = (
     "webhooks",
     "artifacts",
     "dead_logs",
+    "listed",
 )
 
 

@@ -65,6 +65,7 @@ class Submission:
     quiet: no webhook of the service reports its end, because a client or a batch waits for it.
     looks: whether the outcome says where the request is then.
     about: what the API that put it wants to know later, kept in the ticket.
+    listed: the list of an API that shows it, such as `video`; "" for none.
     """
 
     request_id: str
@@ -89,6 +90,7 @@ class Submission:
     quiet: bool = False
     looks: bool = False
     about: str = ""
+    listed: str = ""
 
     def stored(self, name: str) -> str:
         """An id or a key as it is stored."""
@@ -107,6 +109,7 @@ class Submission:
             {
                 **retry,
                 **about,
+                **({"listed": self.listed} if self.listed else {}),
                 **({"webhook": self.webhook.stored()} if self.webhook else {}),
                 **({"quiet": True} if self.quiet else {}),
                 "keep_ms": self.keep_ms,
@@ -119,6 +122,14 @@ class Submission:
                 "events": self.events,
             }
         )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Listed:
+    """A place in the list of an API: when the job was put, and its request id as it is stored."""
+
+    put_at_ms: int
+    name: str
 
 
 def write_retry(policy: AttemptPolicy) -> str:

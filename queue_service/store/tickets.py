@@ -21,6 +21,7 @@ from queue_service.store.ticket import (
     Canceled,
     Event,
     Leaving,
+    Listed,
     Noted,
     Part,
     Seen,
@@ -231,6 +232,16 @@ class TicketStore:
         arguments = [HISTORY_LENGTH, HISTORY_MS, *held_ms[-HISTORY_LENGTH:]]
         reply = await self._store.run("history", arguments, more_keys=[self._names.history])
         return [int(number) for number in reply]
+
+    async def listed(
+        self, name: str, owner: str, *, after: Listed | None, newest_first: bool, most: int
+    ) -> "list[Listed]":
+        """Give some of an owner's jobs in the list of an API, in the order of their creation."""
+        place = [after.put_at_ms, after.name] if after else ["", ""]
+        arguments = [owner, name, int(newest_first), *place, most]
+        reply: list[bytes] = await self._store.run("listed", arguments)
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        return [Listed(int(at), stored.decode()) for at, stored in pairs]
 
     async def list(
         self, part: Part, start: str, *, most: int, owner: str = ""

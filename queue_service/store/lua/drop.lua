@@ -1,7 +1,7 @@
 -- drop: remove both queues of a service with everything that belongs to them.
 -- writes
 --
--- keys     59  the autoscaler's lease and last report
+-- keys     60  the autoscaler's lease and last report
 --          59  what workers declare
 -- returns  {entries of this queue, entries of the other one, dead letters of this one, of the other}
 write_although_full()

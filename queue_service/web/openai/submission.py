@@ -8,9 +8,15 @@ from queue_service.web.parameters import as_text
 
 
 def submission_of(
-    received: Received, request_id: str, *, keep_ms: int, told_ms: int, about: str = ""
+    received: Received,
+    request_id: str,
+    *,
+    keep_ms: int,
+    told_ms: int,
+    about: str = "",
+    listed: str = "",
 ) -> Submission:
-    """Return what is stored of a request.  about: see Submission."""
+    """Return what is stored of a request.  about, listed: see Submission."""
     payload, asked = received.payload, received.asked
     return Submission(
         request_id=request_id,
@@ -26,4 +32,5 @@ def submission_of(
         putter=received.caller.putter,
         files=payload.files,
         about=about,
+        listed=listed,
     )

@@ -23,6 +23,8 @@ _STATUSES = {
     State.SUCCEEDED: "completed",
 }
 _KIND = "video"
+#: The list that has the videos, in the store.
+LIST = "video"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,6 @@ def is_video(seen: Seen) -> bool:
     return _about(seen).get("kind") == _KIND and not is_deleted
 
 
-def created_at_ms(seen: Seen) -> int:
-    """Return when it was put, ms since 1970."""
-    return int(seen.ticket.get("put_at", 0)) or seen.stored_at_ms
-
-
 def shown(service: str, seen: Seen) -> Json:
     """Return a video as an object of OpenAI's API."""
     about, ended_at = _about(seen), int(seen.ticket.get("ended_at", 0))
@@ -78,7 +75,7 @@ def shown(service: str, seen: Seen) -> Json:
         "model": about.get("model", service),
         "status": status,
         "progress": 100 if is_done else _percent(seen),
-        "created_at": created_at_ms(seen) // 1000,
+        "created_at": (int(seen.ticket.get("put_at", 0)) or seen.stored_at_ms) // 1000,
         "completed_at": ended_at // 1000 if is_done else None,
         "expires_at": (ended_at + keep_ms) // 1000 if is_done and keep_ms else None,
         "prompt": about.get("prompt") or None,

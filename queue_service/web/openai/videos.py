@@ -10,12 +10,10 @@ from client_sdk.wire.codes import Code
 from client_sdk.wire.media import MediaPath
 from queue_service.errors import BadParameter, NoSuchService
 from queue_service.service.service import Service
-from queue_service.store.batching import all_of
 from queue_service.store.entry import Entry, Filter, Read
 from queue_service.store.outcomes import Purged
-from queue_service.store.owners import Viewer
-from queue_service.store.ticket import Part, Seen, State
-from queue_service.store.tickets import LIST_BEGIN
+from queue_service.store.owners import owned_name
+from queue_service.store.ticket import Listed, Seen, State
 from queue_service.web.body import let_go_of_body
 from queue_service.web.file_response import (
     SAFE_HEADERS,
@@ -26,11 +24,12 @@ from queue_service.web.file_response import (
     media_type,
 )
 from queue_service.web.keys import REQUEST_ID, REQUEST_IDS, SERVICES
-from queue_service.web.openai import video_jobs
+from queue_service.web.openai import video_jobs, video_shelves
 from queue_service.web.openai.media_body import receiving_media
 from queue_service.web.openai.refusals import OPENAI_REQUEST_ID, AnswerRefused, failure
 from queue_service.web.openai.submission import submission_of
 from queue_service.web.openai.video_jobs import VideoId
+from queue_service.web.openai.video_shelves import Shelf
 from queue_service.web.parameters import Parameters
 from queue_service.web.routing import Caller, CallerSomewhere, OwnerSomewhere
 from queue_service.web.strict_json import json_response
@@ -38,11 +37,6 @@ from queue_service.web.tokens import settle
 
 #: The videos of one page: by default, and at most, as OpenAI.
 PAGE, MAX_PAGE = 20, 100
-#: How many jobs of one service a list looks at.
-SCAN_LIMIT = 5000
-#: Where jobs are, and how many of them are looked at together.
-_PARTS = (Part.INPUT, Part.DELAYED, Part.SINK, Part.ENDED)
-_AT_ONCE = 100
 _UNNAMED = "application/octet-stream"
 
 
@@ -57,6 +51,7 @@ async def create_video(request: web.Request, asking: OwnerSomewhere) -> web.Resp
             keep_ms=service.tickets.keep_ms,
             told_ms=service.tickets.told_ms,
             about=video_jobs.about_of(received.asked),
+            listed=video_jobs.LIST,
         )
         settle(request)
         name = (await service.tickets.submit(submission)).name
@@ -67,13 +62,13 @@ async def create_video(request: web.Request, asking: OwnerSomewhere) -> web.Resp
 
 async def get_video(request: web.Request, somewhere: CallerSomewhere) -> web.Response:
     """Describe a video."""
-    caller, seen = await _find(request, somewhere)
+    caller, seen = await _find(request, somewhere, request.match_info["video"])
     return _described(request, caller.service, seen)
 
 
 async def delete_video(request: web.Request, somewhere: CallerSomewhere) -> web.Response:
     """Delete a video and its content; one that is not ready is canceled."""
-    caller, seen = await _find(request, somewhere)
+    caller, seen = await _find(request, somewhere, request.match_info["video"])
     tickets = caller.service.tickets
     settle(request)
     if not seen.has_ended or await tickets.purge(seen.request_id) is Purged.OPEN:
@@ -88,7 +83,7 @@ async def get_content(request: web.Request, somewhere: CallerSomewhere) -> web.S
     variant = request.query.get("variant", "video")
     if variant != "video":
         raise BadParameter("variant", "video, the only content that is kept", repr(variant[:64]))
-    caller, seen = await _find(request, somewhere)
+    caller, seen = await _find(request, somewhere, request.match_info["video"])
     if not seen.has_ended:
         status = video_jobs.shown(caller.service.name, seen)["status"]
         sentence = f"expected a video that is completed, got one that is {status}"
@@ -107,28 +102,21 @@ async def list_videos(request: web.Request, somewhere: CallerSomewhere) -> web.R
         raise BadParameter("order", "asc or desc", repr(order[:64]))
     count = asked.number("limit", default=PAGE, least=1, most=MAX_PAGE)
     after = asked.text("after")
-    found: list[tuple[int, dict[str, object]]] = []
     services = request.app[SERVICES]
-    for service in list(services):
-        if somewhere.may_use(service):
-            caller = await somewhere.to(service.name)
-            for seen in await _videos_of(service, caller.viewer):
-                found.append((video_jobs.created_at_ms(seen), video_jobs.shown(service.name, seen)))
-    found.sort(key=lambda one: (one[0], str(one[1]["id"])), reverse=order == "desc")
-    videos = [video for _, video in found]
-    start = 0
-    if after:
-        places = [number for number, video in enumerate(videos, 1) if video["id"] == after]
-        if not places:
-            raise _no_such_video(after)
-        start = places[0]
-    page = videos[start : start + count]
+    owned = [
+        Shelf(service, (await somewhere.to(service.name)).viewer.owner)
+        for service in list(services)
+        if somewhere.may_use(service)
+    ]
+    begin = await _place_of(request, somewhere, after) if after else None
+    found = await video_shelves.page(owned, begin, newest_first=order == "desc", most=count + 1)
+    page = [video_jobs.shown(service.name, seen) for service, seen in found[:count]]
     body = {
         "object": "list",
         "data": page,
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
-        "has_more": start + count < len(videos),
+        "has_more": len(found) > count,
     }
     return json_response(body, headers=_headers(request))
 
@@ -143,8 +131,7 @@ async def refuse_remix(request: web.Request, somewhere: CallerSomewhere) -> web.
     )
 
 
-async def _find(request: web.Request, somewhere: CallerSomewhere) -> tuple[Caller, Seen]:
-    text = request.match_info["video"]
+async def _find(request: web.Request, somewhere: CallerSomewhere, text: str) -> tuple[Caller, Seen]:
     video = video_jobs.read_id(text)
     if video is None:
         raise _no_such_video(text)
@@ -158,22 +145,9 @@ async def _find(request: web.Request, somewhere: CallerSomewhere) -> tuple[Calle
     return caller, seen
 
 
-async def _videos_of(service: Service, viewer: Viewer) -> list[Seen]:
-    names_found: dict[str, None] = {}
-    for part in _PARTS:
-        start: str | None = LIST_BEGIN
-        while start is not None and len(names_found) < SCAN_LIMIT:
-            start, listed = await service.tickets.list(
-                part, start, most=_AT_ONCE, owner=viewer.owner
-            )
-            names_found |= dict.fromkeys(listed)
-    every = list(names_found)
-    found: list[Seen] = []
-    for start_at in range(0, len(every), _AT_ONCE):
-        some = every[start_at : start_at + _AT_ONCE]
-        found += await all_of([service.tickets.look(name) for name in some])
-    # The service's own token also sees others' jobs, but each id names one of its own.
-    return [seen for seen in found if video_jobs.is_video(seen) and seen.owner == viewer.owner]
+async def _place_of(request: web.Request, somewhere: CallerSomewhere, after: str) -> Listed:
+    _, seen = await _find(request, somewhere, after)
+    return Listed(int(seen.ticket.get("put_at", 0)), owned_name(seen.owner, seen.id))
 
 
 async def _result(service: Service, seen: Seen) -> Entry | None:

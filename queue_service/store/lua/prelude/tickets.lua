@@ -10,7 +10,7 @@
 -- and once, for ever: state, code, type, ended_at; gone_at when its result has gone.  Of a result that its
 -- owner has read: read_at, and read_of, its index; room when it was dropped to make room (see reads.lua).
 -- webhook: its own webhook (see outbox.lua).  quiet: no webhook reports its end, because a client or a
--- batch waits for it.  replays: how often it was opened again.
+-- batch waits for it.  replays: how often it was opened again.  listed: the list of an API that has it.
 --
 -- The entry of a ticket has a tag that no client can set, so entries without a ticket cost nothing.
 
@@ -43,9 +43,18 @@ local function ticket_of(request_id)
     return ticket
 end
 
+-- The member of `listed` for a job: of its owner's list, in the order of time.
+local function listed_member(request_id, ticket)
+    local at = padded(string.format('%.0f', ticket.put_at))
+    return table.concat({ Owners.owner_of(request_id), ticket.listed, at, request_id }, SEP)
+end
+
 local function write_ticket(request_id, ticket)
     if not read_tickets[request_id] then
         Owners.note_owned('t', request_id, Owners.plain_of(request_id), true)
+        if ticket.listed then
+            redis.call('ZADD', listed, 0, listed_member(request_id, ticket))
+        end
     end
     read_tickets[request_id] = ticket
     changed_tickets[request_id] = true
@@ -56,6 +65,9 @@ local function forget_ticket(request_id)
     local ticket = ticket_of(request_id)
     if ticket then
         Artifacts.drop(request_id, ticket)
+        if ticket.listed then
+            redis.call('ZREM', listed, listed_member(request_id, ticket))
+        end
     end
     redis.call('HDEL', tickets, request_id)
     Owners.note_owned('t', request_id, Owners.plain_of(request_id), false)

@@ -163,6 +163,31 @@ async def test_the_videos_of_another_owner_are_unknown(
         await foreign.videos.create(model="other", prompt="b")
 
 
+async def test_pages_of_a_list_go_through_all_services_in_the_order_of_creation(
+    service: QueueServiceProcess, client: Any
+) -> None:
+    async with aiohttp.ClientSession(headers={"Authorization": TOKEN}) as session:
+        for number in range(30):
+            # Jobs that are no videos are in no list, and cost it nothing.
+            url = f"{service.url}/v1/services/films/jobs"
+            async with session.post(url, data=f"plain {number}".encode()) as put:
+                assert put.status == 202
+        made = []
+        for number in range(7):
+            model = ("films", "other")[number % 2]
+            made.append((await client.videos.create(model=model, prompt=str(number))).id)
+    ascending = [one.id async for one in client.videos.list(order="asc", limit=2)]
+    assert ascending == made
+    newest = await client.videos.list(limit=3)
+    assert [one.id for one in newest.data] == made[:3:-1]
+    assert newest.has_more
+    await client.videos.delete(made[3])
+    rest = await client.videos.list(limit=3, after=newest.data[-1].id)
+    assert ([one.id for one in rest.data], rest.has_more) == (made[2::-1], False)
+    with pytest.raises(openai.NotFoundError):
+        await client.videos.list(after=made[3])
+
+
 async def test_a_server_makes_a_video_of_the_body_as_it_came(
     service: QueueServiceProcess, client: Any, start_worker: StartWorker
 ) -> None:
