@@ -292,3 +292,51 @@ def _ask() -> Any:
     from queue_service.store.entry import Ask  # noqa: PLC0415
 
     return Ask(WORKER, "s", 3)
+
+
+async def test_a_put_that_is_refused_after_all_drops_nothing(kept: Kept) -> None:
+    async def refused(**limits: Any) -> str:
+        submission = Submission("no", b"x", "", HOUR_MS, 0)
+        putter = Putter("me", owner="me", **limits)
+        stored = await kept.shop.tickets.submit(replace(submission, putter=putter))
+        assert isinstance(stored, NotStored), stored
+        assert isinstance(stored.reason, QuotaReached)
+        return stored.reason.quota
+
+    kept.shop.change(sink_capacity=10)
+    names = await kept.run(4, owner="me")
+    await kept.read(names[0])
+    # One that was read goes, and three are still too many.
+    assert await refused(unread=3) == "unread"
+    assert await kept.left() == names
+    # It would make room for this one, which comes too soon after the one before.
+    await kept.submit("me", name="quick", rate_per_s=0.001, burst=1)
+    assert await refused(unread=4, rate_per_s=0.001, burst=1) == "rate"
+    assert await kept.left() == names
+
+
+async def test_a_large_result_that_has_no_room_drops_nothing(kept: Kept) -> None:
+    kept.shop.sink.change(replace(kept.shop.sink.rules, sink_place_bytes=10))
+    names = await kept.run(CAPACITY)
+    await kept.read(names[0])
+    large = NewEntry("from outside", b"x" * 20)
+    assert await kept.shop.sink.put(large) == NotStored(Refusal.FULL)
+    assert await kept.left() == names
+    await kept.read(names[3])
+    assert isinstance(await kept.shop.sink.put(large), Stored)
+    assert await kept.left() == [names[1], names[2], names[4]]
+
+
+async def test_a_share_that_stays_used_up_drops_nothing(kept: Kept) -> None:
+    kept.shop.change(sink_capacity=10)
+    mine = await kept.run(7, owner="me")
+    kept.shop.change(sink_capacity=7)
+    await kept.read(mine[2])
+    # Two of its results would have to go until it may have another one.
+    submission = Submission("no", b"x", "", HOUR_MS, 0, putter=Putter("me", owner="me"))
+    refused = await kept.shop.tickets.submit(submission)
+    assert refused == NotStored(QuotaReached("sink_share", 7, None))
+    assert await kept.left() == mine
+    await kept.read(mine[0])
+    await kept.submit("me")
+    assert await kept.left() == [mine[1], *mine[3:]]

@@ -145,6 +145,7 @@ def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> li
         *([f"  TLS      {secure}"] if options.tls_cert and options.port else []),
         f"  token    {where}",
         f"  chat     {running.url}/chat{fragment}",
+        f"  try      {running.url}/try/{service}{fragment}",
         f"  PAI EAS  {running.url}/api/predict/{service}",
         "Your first job:",
         f"  {penstock()} run {service} hello{data_option(options.data_dir)}",

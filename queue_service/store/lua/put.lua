@@ -71,7 +71,8 @@ end
 
 -- Whether the queue has no room for one more.  Results that were read make room in the sink.
 local function is_full(name, data)
-    local is_too_much, left = Reads.is_full(own, stored, #data, capacity, Owners.owner_of(name))
+    local is_too_much, left =
+        Reads.is_full(own, stored, #data, capacity, Owners.owner_of(name), evicts)
     stored = left
     return is_too_much
 end
@@ -84,17 +85,16 @@ local function standing(request_id)
 end
 
 -- Why the owner of a worker's token may put no more results without an entry, if so: they are
--- its own, and it may never read them.
+-- its own, and it may never read them.  And which of those that it has read are to go with this one.
 local function own_result_refusal(position, name)
     local owner = ARGV[position + 8]
     if role == 'input' or owner == '' or Owners.owner_of(name) ~= owner or has_place(name) then
         return nil
     end
-    local results = Owners.length_for(sink, owner)
-    local may_have, freed = Quotas.make_share(owner, results, capacity - stored)
-    stored = stored - freed
-    if may_have then
-        return nil
+    local results, places = Owners.length_for(sink, owner), Contents.places_for(own, #ARGV[position + 2])
+    local chosen = Quotas.choose_share(owner, results, capacity - stored, places)
+    if chosen then
+        return nil, chosen
     end
     return { 'quota', 'sink_share', results, -1 }
 end
@@ -135,9 +135,22 @@ local function put_one(position)
         next_key = next_key + 1
     end
     local index_before = not before and standing(request_id)
-    local refusal = putter and not before and Quotas.refusal(putter, Owners.owner_of(request_id),
-        rate_key, now, not evicts and capacity - stored)
-        or not before and not index_before and own_result_refusal(position, request_id)
+    local refusal, to_drop
+    if putter and not before then
+        refusal, to_drop = Quotas.refusal(putter, Owners.owner_of(request_id), rate_key, now,
+            not evicts and capacity - stored)
+    end
+    if not refusal and not before and not index_before then
+        local more
+        refusal, more = own_result_refusal(position, request_id)
+        to_drop = more or to_drop
+    end
+    to_drop = to_drop or {}
+    local function drop_read_results()
+        local freed = Reads.drop_chosen(to_drop)
+        to_drop, stored = {}, role == 'sink' and stored - freed or stored
+        return true
+    end
 
     if before then
         local index, first_id = string.match(before, '^(%d+) (.*)$')
@@ -158,10 +171,12 @@ local function put_one(position)
         results[#results + 1] = { 'ended' }
     elseif refusal then
         results[#results + 1] = refusal
-    elseif Contents.is_full(own, stored, #data, capacity) and not has_place(request_id)
+    elseif (role == 'input' or drop_read_results())
+        and Contents.is_full(own, stored, #data, capacity) and not has_place(request_id)
         and is_full(request_id, data) and not (evicts and Evictions.next(own, request_id)) then
         results[#results + 1] = { 'full' }
     else
+        drop_read_results()
         if evicts and Contents.is_full(own, stored, #data, capacity) then
             stored = stored - Evictions.make_room(own, stored, capacity, request_id, data)
         end

@@ -70,7 +70,7 @@ end
 
 local function is_full(letter)
     local is_too_much, left =
-        Reads.is_full(own, stored, letter.size, capacity, Owners.owner_of(letter.request_id))
+        Reads.is_full(own, stored, letter.size, capacity, Owners.owner_of(letter.request_id), evicts)
     stored = left
     return is_too_much and not (evicts and Evictions.next(own, letter.request_id))
 end

@@ -1,5 +1,5 @@
 -- submit: put requests that are remembered, as long as there is room.
--- uses: contents, entries, evictions, lines, looks, owners, quotas, request_ids, rules, tickets
+-- uses: contents, entries, evictions, lines, looks, owners, quotas, reads, request_ids, rules, tickets
 -- writes
 --
 -- keys     60..  for each item that has one: its submission key, then the key of its putter's rate
@@ -63,6 +63,7 @@ local function place(item, ticket, fields)
 end
 
 local function store(item)
+    Reads.drop_chosen(item.to_drop or {})
     local ticket = cjson.decode(item.ticket)
     ticket.put_at, ticket.digest = now, item.digest
     local fields = { 'r', item.request_id, 't', item.tags, 'a', now, 'd', item.data,
@@ -106,8 +107,10 @@ for position = 5, #ARGV, STEP do
         next_key = next_key + 1
     end
     local result = known(request_id, item.digest) or ended and { 'ended' } or lateness(item)
-        or item.putter and Quotas.refusal(item.putter, Owners.owner_of(item.request_id), item.rate_key,
-            now, not evicts and capacity - stored)
+    if not result and item.putter then
+        result, item.to_drop = Quotas.refusal(item.putter, Owners.owner_of(item.request_id),
+            item.rate_key, now, not evicts and capacity - stored)
+    end
     local is_full = Contents.is_full(own, stored, #item.data, capacity)
     if not result and is_full and not (evicts and Evictions.next(own, item.request_id)) then
         result = { 'full' }

@@ -187,7 +187,9 @@ def test_a_token_is_read_from_a_file_and_is_in_no_hint(tmp_path: Path) -> None:
         assert "a-secret" not in lines
         assert f'curl -H "Authorization: Bearer {token}" ' in lines
         assert "/v1/services/demo/jobs?wait=60s" in lines
-    assert "#token=a-secret" in "\n".join(welcome(running, options, on_terminal=True))
+    on_terminal = "\n".join(welcome(running, options, on_terminal=True))
+    for page in ("/chat", "/try/demo"):
+        assert f"http://127.0.0.1:1{page}#token=a-secret\n" in on_terminal
 
     file.write_text("a-secret\n")
     assert read_secret(f"@{file}") == "a-secret"

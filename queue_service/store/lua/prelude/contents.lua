@@ -32,6 +32,11 @@ local function places_for(q, size)
     return bytes > 0 and size > bytes and math.ceil(size / bytes) or 1
 end
 
+-- How many places an entry with these tags takes.
+local function places_of(tags)
+    return has(tags, PLACES) and tonumber(cjson.decode(tags)._places_) or 1
+end
+
 -- Whether one more entry with this much data is too much beside what is stored.  One alone never is.
 local function is_full(q, stored, size, capacity)
     return stored > 0 and stored + places_for(q, size) > capacity
@@ -126,7 +131,7 @@ end
 -- An entry goes.
 local function leave(q, tags)
     if has(tags, PLACES) then
-        count_places(q, 1 - tonumber(cjson.decode(tags)._places_))
+        count_places(q, 1 - places_of(tags))
     end
     count_files(tags, -1, q)
 end
@@ -174,7 +179,7 @@ local function flush()
 end
 
 return {
-    places_for = places_for, is_full = is_full, reserved = reserved, sink_room = sink_room, count = count,
+    places_for = places_for, places_of = places_of, is_full = is_full, reserved = reserved, sink_room = sink_room, count = count,
     hold = hold, let_go = let_go, is_marked = is_marked, size_of_files = size_of_files,
     without_marks = without_marks, change_payload = change_payload,
     enter = enter, leave = leave, flush = flush,

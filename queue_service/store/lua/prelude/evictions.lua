@@ -108,7 +108,7 @@ end
 -- Drop entries until there is room for one more with this data, under this name, as far as this call
 -- may.  `stored` counts what takes up capacity, delayed jobs too.  Returns how many places are free now.
 function eviction.make_room(q, stored, capacity, name, data)
-    local _, left = Reads.is_full(q, stored, #data, capacity, Owners.owner_of(name))
+    local _, left = Reads.is_full(q, stored, #data, capacity, Owners.owner_of(name), true)
     local gone = stored - left
     while Contents.is_full(q, stored - gone, #data, capacity) and (gone == 0 or to_shrink > 0) do
         local index = eviction.next(q, name)

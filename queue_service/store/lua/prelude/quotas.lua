@@ -21,16 +21,29 @@ function quota.may_have_result(results, room)
     return results < SHARE * room
 end
 
--- The same, if an owner that has its share may lose results that it has read: drops as many of them as it
--- takes.  Returns whether it may have one more, and how many places that has freed.
-function quota.make_share(owner, results, room)
-    if quota.may_have_result(results, room) then
-        return true, 0
+-- Which results that an owner has read are to go, so that it has no more than `most`, and may have one more of
+-- this many places: see Reads.choose.
+local function own_results_to_drop(owner, results, most, room, places)
+    local function is_enough(gone, freed)
+        return results - gone <= most and quota.may_have_result(results - gone, room + freed)
+            and (freed == 0 or room + freed >= places)
     end
-    -- Each that goes takes one from the results, and adds one free place.
-    local too_many = math.floor((results - SHARE * room) / (SHARE + 1)) + 1
-    local freed = Reads.make_own_room(too_many, owner)
-    return freed > 0 and quota.may_have_result(results - freed, room + freed), freed
+    if is_enough(0, 0) then
+        return {}
+    end
+    return owner ~= '' and Reads.choose(owner, is_enough) or nil
+end
+
+-- Which results that an owner has read are to go, so that it may have one more, of this many places; nil if
+-- it may have none.
+function quota.choose_share(owner, results, room, places)
+    return own_results_to_drop(owner, results, math.huge, room, places)
+end
+
+-- The same, and they go.  Returns whether it may have one more, and how many places that has freed.
+function quota.make_share(owner, results, room)
+    local chosen = quota.choose_share(owner, results, room, 1)
+    return chosen ~= nil, chosen and Reads.drop_chosen(chosen) or 0
 end
 
 -- Says whether the sink has so little room that an owner's share of it may be used up.
@@ -60,9 +73,9 @@ local function whole_again(key, now)
     return math.max(now, tonumber(redis.call('GET', key) or 0))
 end
 
--- Returns the refusal of an owner that would leave no room for others, whatever its own limits are, or
--- nil.  room: free places of the input queue; nil if a full queue drops its oldest entry.
-local function share_refusal(account, owner, results, in_line, room)
+-- Returns the refusal of an owner that would leave no room for others in the input queue, whatever its own
+-- limits are, or nil.  room: free places of the input queue; nil if a full queue drops its oldest entry.
+local function input_share_refusal(account, owner, in_line, room)
     local holds = in_line + account.runs
     if owner ~= '' then
         -- Entries that wait for another attempt take up room, but `in_line` does not count them all.
@@ -70,14 +83,32 @@ local function share_refusal(account, owner, results, in_line, room)
     end
     if room and holds >= SHARE * room and holds > 0 then
         return { 'quota', 'input_share', holds, -1 }
-    elseif 10 * results >= Rules.sink_capacity and not quota.make_share(owner, results, Contents.sink_room()) then
-        return { 'quota', 'sink_share', results, -1 }
     end
     return nil
 end
 
+-- Returns the refusal of an owner that has too many results, or nil, and which of those that it has read are
+-- to go with the put.
+local function result_refusal(putter, owner, results)
+    local most = putter.unread > 0 and putter.unread - 1 or math.huge
+    local minds_share = 10 * results >= Rules.sink_capacity
+    if results <= most and not minds_share then
+        return nil, {}
+    end
+    local room = minds_share and Contents.sink_room() or math.huge
+    local chosen = own_results_to_drop(owner, results, most, room, 1)
+    if chosen then
+        return nil, chosen
+    end
+    local unread = results - Reads.count(owner)
+    if unread > most then
+        return { 'quota', 'unread', unread, -1 }, {}
+    end
+    return { 'quota', 'sink_share', results, -1 }, {}
+end
+
 -- Returns nil if the put is allowed, or else {"quota", which limit, how many the owner has, ms until the
--- put may be allowed, -1 if that is unknown}.
+-- put may be allowed, -1 if that is unknown}; and results that are to go if the put is stored.
 function quota.refusal(putter, owner, key, now, room)
     local account = Lines.account_of(putter.id)
     local in_line = account.waiting[0] + account.waiting[1] + account.delayed
@@ -86,14 +117,9 @@ function quota.refusal(putter, owner, key, now, room)
         return { 'quota', 'in_line', in_line, -1 }
     end
     local results = owner ~= '' and Owners.length_for(sink, owner) or 0
-    if putter.unread > 0 and results >= putter.unread then
-        Reads.make_own_room(results - putter.unread + 1, owner)
-        results = Owners.length_for(sink, owner)
-        if results >= putter.unread then
-            return { 'quota', 'unread', results, -1 }
-        end
-    end
-    local refusal = share_refusal(account, owner, results, in_line, room)
+    local refusal, chosen = result_refusal(putter, owner, results)
+    refusal = refusal and refusal[2] == 'unread' and refusal
+        or input_share_refusal(account, owner, in_line, room) or refusal
     if refusal then
         return refusal
     end
@@ -103,7 +129,7 @@ function quota.refusal(putter, owner, key, now, room)
             return { 'quota', 'rate', 0, math.ceil(begins - now) }
         end
     end
-    return nil
+    return nil, chosen
 end
 
 function quota.note_put(putter, key, now)

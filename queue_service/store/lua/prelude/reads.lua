@@ -79,10 +79,54 @@ function reads.make_room(wanted, owner)
     return freed + free(wanted - freed, '')
 end
 
--- An owner has its share of the sink, or as many results as it may have: drop some of its own.  Returns
--- how many places that has freed.
-function reads.make_own_room(wanted, owner)
-    return owner ~= '' and free(wanted, owner) or 0
+local function places_of(member)
+    local at, request_id = string.match(member, '^[^\31]*\31(%d+)\31(.*)$')
+    local ticket = Tickets.ticket_of(request_id)
+    local is_current = ticket and ticket.read_of and ticket.read_at == tonumber(at)
+    local fields = is_current and read(sink, ticket.read_of)
+    return fields and Contents.places_of(fields[TAGS]) or 0
+end
+
+-- The oldest of an owner's, of all owners' where it is "", that are enough, for `drop_chosen`; nil if all of
+-- them are not.  So what a call refuses after all has dropped nothing.  Where more would have to go than one
+-- call may drop, it is as many as that.
+-- is_enough: called with how many results and how many places go.
+function reads.choose(owner, is_enough)
+    local CHUNK = 10
+    local chosen, results, places, after = {}, 0, 0, '[' .. owner .. SEP
+    while not is_enough(results, places) do
+        local members =
+            redis.call('ZRANGEBYLEX', read_results, after, '(' .. owner .. ' ', 'LIMIT', 0, CHUNK)
+        if #members == 0 then
+            return nil
+        end
+        for _, member in ipairs(members) do
+            if #chosen >= to_drop then
+                return chosen
+            end
+            local gone = places_of(member)
+            chosen[#chosen + 1] = member
+            results, places = results + (gone > 0 and 1 or 0), places + gone
+            if is_enough(results, places) then
+                break
+            end
+        end
+        after = '(' .. chosen[#chosen]
+    end
+    return chosen
+end
+
+-- Drop what was chosen.  Returns how many places that has freed.
+function reads.drop_chosen(chosen)
+    local before = taken_places()
+    for _, member in ipairs(chosen) do
+        to_drop = to_drop - 1
+        drop(member)
+    end
+    if #chosen > 0 then
+        Owners.write_now()
+    end
+    return before - taken_places()
 end
 
 -- The disk of the files has no room: drop the oldest with files until their files have that many bytes.
@@ -109,12 +153,19 @@ function reads.free_files(wanted, after)
 end
 
 -- Whether one more entry is too much for a queue, also after what was read has gone.  Returns that, and
--- what is stored then.
-function reads.is_full(q, stored, size, capacity, owner)
+-- what is stored then.  evicts: what is missing after that, an eviction makes; without it nothing is dropped
+-- for an entry that has no room.
+function reads.is_full(q, stored, size, capacity, owner, evicts)
     local is_full = Contents.is_full(q, stored, size, capacity)
     if is_full and q == sink then
-        stored = stored - reads.make_room(stored + Contents.places_for(q, size) - capacity, owner)
-        is_full = Contents.is_full(q, stored, size, capacity)
+        local wanted = stored + Contents.places_for(q, size) - capacity
+        local function is_enough(_, places)
+            return places >= wanted or stored == places
+        end
+        if evicts or reads.choose('', is_enough) then
+            stored = stored - reads.make_room(wanted, owner)
+            is_full = Contents.is_full(q, stored, size, capacity)
+        end
     end
     return is_full, stored
 end

@@ -301,11 +301,11 @@ async def test_an_owner_with_its_share_learns_of_its_own_results_alone(
             headers={"Authorization": ADMIN_TOKEN},
         ) as answer:
             tokens[owner] = (await answer.json())["token"]
-    peer = Peer(session, window=1, on_delivery=done)
-    await peer.connect(url)
     headers = {owner: {"Authorization": token} for owner, token in tokens.items()}
     api = JobsApi(session, url)
     ids = [await api.submit(headers=headers["greedy"]) for _ in range(12)]
+    peer = Peer(session, window=1, on_delivery=done)
+    await peer.connect(url)
 
     async def last() -> Any:
         return (await api.call("GET", f"/{ids[-1]}", headers=headers["greedy"])).json
