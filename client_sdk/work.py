@@ -99,17 +99,17 @@ class WorkConnection:
         on_leave: Callable[[], None] | None = None,
         takes_files: bool = False,
         interface: bytes = b"",
+        gpus: int = 0,
     ) -> None:
         """Create a connection; nothing is sent before `start`.
 
         url: the queue service, for example http://127.0.0.1:8080; separate replicas with commas.
-        window: the most deliveries that the worker holds at once.
-        uid: the name of this worker process; unique by default.
+        window: the most deliveries that it holds at once.  uid: its name; unique by default.
         version, engine, host, gpu, pid: shown to operators, like the regular reports of `load`.
         ca_file: the trusted certificates; by default those of PENSTOCK_CA_FILE, or the system's.
         on_leave: called, after the last delivery, when the service asks this worker to leave.
         takes_files: whether it fetches the files of a delivery; if not, it gets none with files.
-        interface: the JSON Schemas of its inputs and results; see `Hello`.
+        interface, gpus: its JSON Schemas, and how many GPUs it uses; see `Hello`.
         """
         self._path = names.WORK_PATH.format(service=quote(service, safe=""))
         self._replicas = Replicas(url)
@@ -117,7 +117,7 @@ class WorkConnection:
         self._headers = token_header(token, url)
         self.uid = uid or str(uuid.uuid4())
         self._hello = partial(Hello, version=version, engine=engine, host=host, gpu=gpu, pid=pid)
-        self._hello = partial(self._hello, takes_files=takes_files, interface=interface)
+        self._hello = partial(self._hello, takes_files=takes_files, interface=interface, gpus=gpus)
         #: See Welcome; both are 0 before it.
         self.inline_bytes = self.log_bytes = 0
         self._connect_timeout_s, self._load = connect_timeout_s, load

@@ -54,6 +54,7 @@ COMMANDS = {
     "autoscale": "commands.autoscale:autoscale",
     "render": "commands.render:render",
     "tokens": "commands.tokens:tokens",
+    "usage": "commands.usage:usage",
     "webhooks": "commands.webhooks:webhooks",
     "backup": "commands.backup:backup",
     "restore": "commands.restore:restore",

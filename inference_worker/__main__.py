@@ -39,7 +39,7 @@ from inference_worker.gpu.claim import held_gpus
 from inference_worker.gpu.devices import names_of, visible_names
 from inference_worker.gpu.locks import Holder
 from inference_worker.gpu_guard import GpuGuard, Unwatched
-from inference_worker.gpu_names import gpu_names
+from inference_worker.gpu_names import gpu_count, gpu_names
 from inference_worker.job_files import JobFiles
 from inference_worker.job_folders import JobFolders, default_base
 from inference_worker.logs import LogSettings
@@ -133,6 +133,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             interface=engine.interface,
             host=socket.gethostname(),
             gpu=names_of(held_gpus()) or gpu_names(),
+            gpus=len(held_gpus()) or gpu_count(),
             pid=os.getpid(),
             load=load
             or (lambda: replace(worker.load(), load_s=load_s, cpu_percent=cpu_use.percent())),
@@ -146,8 +147,7 @@ async def _work(settings: Settings, *, uid: str, logs: LogSettings) -> None:
             settings.queue_url, settings.service, token=token, ca_file=settings.ca_file
         )
 
-    store = _file_store(settings, uid, token)
-    metrics = Metrics()
+    store, metrics = _file_store(settings, uid, token), Metrics()
     guard = _guard(settings, metrics)
     placement = _placement(settings, uid, lambda load: connect(0, load), guard)
     if placement is not None:

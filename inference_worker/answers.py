@@ -18,7 +18,7 @@ from http import HTTPStatus
 from client_sdk.wire import codes, names
 from client_sdk.wire.retry import Again, AttemptPolicy, asked_pause_s, next_attempt
 from client_sdk.wire.worker import Completion, Delivery, Failure, Rejection, Result
-from inference_worker.engines.engine import BAD_INPUT, RESULT_TOO_BIG, Failed, Finished
+from inference_worker.engines.engine import BAD_INPUT, RESULT_TOO_BIG, Failed, Finished, Usage
 from inference_worker.engines.upstream.refused import (
     UPSTREAM_DOWN,
     UPSTREAM_GARBAGE,
@@ -73,7 +73,14 @@ def answer_to(delivery: Delivery, end: Finished | Failed, *, draw: float = 0.0) 
             if end.content_type:
                 tags = {**tags, names.CONTENT_TYPE_TAG: end.content_type}
             result = Result(output, tags, end.file) if output or end.file else None
-            return Completion(delivery.index, delivery.attempt, result)
+            used = end.usage or Usage()
+            return Completion(
+                delivery.index,
+                delivery.attempt,
+                result,
+                prompt_tokens=used.prompt_tokens,
+                completion_tokens=used.completion_tokens,
+            )
         case Failed(code, message, retryable, data):
             # A file name in an exception may have bytes that are not valid UTF-8.
             message = message[:MAX_MESSAGE_LENGTH].encode(errors="replace").decode()

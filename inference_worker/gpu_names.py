@@ -16,14 +16,23 @@ def gpu_names(folder: Path = DRIVER, visible: str | None = None) -> str:
 
     visible: a list in the format of CUDA_VISIBLE_DEVICES, which is the default.
     """
+    counts = Counter(about.get("Model", "") for about in _visible(folder, visible))
+    counts.pop("", None)
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())
+
+
+def gpu_count(folder: Path = DRIVER, visible: str | None = None) -> int:
+    """Return how many there are, as `gpu_names` lists them."""
+    return len(_visible(folder, visible))
+
+
+def _visible(folder: Path, visible: str | None) -> list[dict[str, str]]:
     if visible is None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [about for about in map(_read, sorted(folder.glob("*/information"))) if about]
     if visible is not None:
         names = _chosen(names, [part.strip() for part in visible.split(",")])
-    counts = Counter(about.get("Model", "") for about in names)
-    counts.pop("", None)
-    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())
+    return names
 
 
 def _chosen(names: list[dict[str, str]], wanted: list[str]) -> list[dict[str, str]]:

@@ -7,7 +7,15 @@ from dataclasses import replace
 
 from client_sdk.wire.load import Load, WorkerState
 from client_sdk.wire.worker import Delivery
-from inference_worker.engines.engine import ENGINE_DIED, Engine, Failed, Finished, Job
+from inference_worker.engines.engine import (
+    ENGINE_DIED,
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    Job,
+    Usage,
+)
 from inference_worker.resource_usage import ResourceUsage, measure
 from inference_worker.start_queue import StartQueue
 
@@ -19,7 +27,7 @@ class Running:
     died_beside: the engine died while this job and jobs of other owners ran.
     """
 
-    __slots__ = ("began_at", "delivery", "died_beside", "stopping", "task", "timer")
+    __slots__ = ("began_at", "delivery", "died_beside", "stopping", "task", "timer", "usage")
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
@@ -28,6 +36,7 @@ class Running:
         self.timer: asyncio.TimerHandle | None = None
         self.stopping = False
         self.died_beside = False
+        self.usage: Usage | None = None
 
     @property
     def ran_s(self) -> float:
@@ -50,8 +59,18 @@ class Running:
         if self.timer is not None:
             self.timer.cancel()
 
+    def note(self, event: Event) -> None:
+        """Keep the tokens that the engine reports, for the answer."""
+        if isinstance(event, Usage):
+            self.usage = event
+
     def judge(self, end: Finished | Failed) -> Finished | Failed:
-        """Mark the failure as uncharged if another owner's job may have killed the engine."""
+        """Complete an end: a result has its tokens.
+
+        A failure is uncharged if another owner's job may have killed the engine.
+        """
+        if self.usage is not None and isinstance(end, Finished):
+            return replace(end, usage=self.usage)
         if self.died_beside and isinstance(end, Failed) and end.code == ENGINE_DIED:
             return replace(end, uncharged=True)
         return end

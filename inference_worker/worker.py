@@ -217,6 +217,7 @@ class Worker:
                         end = event
                         break
                     self._metrics.note(event)
+                    running.note(event)
                     if running.delivery.events or isinstance(event, Artifact | Logged):
                         self._reporter.add(running.delivery, event)
             if isinstance(end, Failed):
@@ -240,7 +241,8 @@ class Worker:
 
     def _time_out(self, running: Running) -> None:
         self._metrics.timeouts.inc()
-        sentence = f"it ran for longer than {self._timeout_of(running.delivery):g} s"
+        limit_s = timeout_of(running.delivery, limit_s=self._run_timeout_s)
+        sentence = f"it ran for longer than {limit_s:g} s"
         end = Failed(RUN_TIMEOUT, sentence)
         self._reporter.add(running.delivery, end)
         self._cancel(running)
@@ -348,9 +350,6 @@ class Worker:
     def _note_loading(self, progress: Progress) -> None:
         self.loading = progress
         log.info("Loading, %d %%. %s", progress.fraction * 100, progress.note)
-
-    def _timeout_of(self, delivery: Delivery) -> float:
-        return timeout_of(delivery, limit_s=self._run_timeout_s)
 
     # --- Leaving
 

@@ -44,6 +44,7 @@ from queue_service.store.s3_contents import S3Address, S3Contents
 from queue_service.store.s3_signing import Keys as StorageKeys
 from queue_service.store.scripts import Scripts
 from queue_service.store.upload_index import UploadIndex
+from queue_service.store.usage import UsageStore
 from queue_service.store.webhook_settings import WebhookSettings
 from queue_service.web import routes
 from queue_service.web.address import Addresses
@@ -63,6 +64,7 @@ from queue_service.web.keys import (
     SETTINGS,
     STRANGERS,
     UPLOADS,
+    USAGE,
     VISITORS,
 )
 from queue_service.web.middleware import answer_errors
@@ -100,6 +102,7 @@ def build_app(settings: Settings) -> web.Application:
     app[FILES] = _files(settings, scripts, contents)
     uploads = UploadIndex(scripts, key_prefix=settings.key_prefix)
     app[UPLOADS] = Resumables(app[FILES], uploads, partials)
+    app[USAGE] = UsageStore(scripts, settings.key_prefix)
     webhooks = _webhooks(settings, scripts)
     app[SERVICES] = Services(
         servers, scripts, settings, app[METRICS], app[FILES], webhooks=webhooks

@@ -22,6 +22,7 @@ from tests.leaks_of_contents import (
     differences_of_listed,
     differences_of_read_results,
 )
+from tests.leaks_of_usage import differences_of_usage, is_usage
 from tests.leaks_of_webhooks import WEBHOOK_KEYS, leaks_of_webhooks
 from tests.waiting import wait_until_blocking
 
@@ -154,7 +155,11 @@ def find_leaks(
                 if key.endswith(":open"):
                     leaks.append(f"{key}: has open batches")
                 continue
-            if key.startswith(f"{prefix}:{{*files}}:") or WEBHOOK_KEYS.fullmatch(key):
+            if (
+                key.startswith(f"{prefix}:{{*files}}:")
+                or WEBHOOK_KEYS.fullmatch(key)
+                or is_usage(key)
+            ):
                 continue
             if key == f"{prefix}:{{*}}:services":
                 # The count of changes outlives every service that was made at run time.
@@ -177,6 +182,7 @@ def find_leaks(
         leaks += differences_of_contents(redis, prefix)
         leaks += differences_of_read_results(redis, prefix)
         leaks += differences_of_listed(redis, prefix)
+        leaks += differences_of_usage(redis, prefix)
     for queue, books in queues.items():
         leaks += [f"{queue}: {difference}" for difference in books.differences()]
     return sorted(leaks)

@@ -27,7 +27,7 @@ class Hello:
     window: the most deliveries that it holds at once.
     held: deliveries of an earlier connection that it still works on.
     version, engine, host, gpu, pid: for operators; host is the machine's name, gpu the GPUs' names,
-    pid the process id on that machine, 0 for unknown.
+    pid the process id on that machine, 0 for unknown.  gpus: how many GPUs it uses.
     leaves: whether it understands Leave.  load: as in Renew, None for unknown.
     takes_files: whether it fetches the files of a delivery.
     interface: the JSON Schemas of its inputs and results (JSON), at most MAX_INTERFACE_BYTES.
@@ -46,6 +46,7 @@ class Hello:
     load: Load | None = None
     takes_files: bool = False
     interface: bytes = b""
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def hello_to_proto(hello: Hello) -> worker_pb2.Hello:
         load=None if hello.load is None else load_to_proto(hello.load),
         takes_files=hello.takes_files,
         interface=hello.interface,
+        gpus=hello.gpus,
     )
 
 
@@ -103,6 +105,7 @@ def hello_from_proto(proto: worker_pb2.Hello) -> Hello:
         load=load_from_proto(proto.load) if proto.HasField("load") else None,
         takes_files=proto.takes_files,
         interface=proto.interface,
+        gpus=proto.gpus,
     )
 
 

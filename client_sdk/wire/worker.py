@@ -72,12 +72,15 @@ class Completion:
 
     failed: the result describes this failure; the service keeps a dead letter, if its policy says
     so.  None for a success, and for a failure that the client caused.
+    prompt_tokens, completion_tokens: of a language model, 0 if unknown.
     """
 
     index: int
     attempt: int
     result: Result | None
     failed: Failure | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +322,8 @@ def _add_completion(proto: worker_pb2.Completions, completion: Completion) -> No
     item = proto.completions.add()
     item.index = completion.index
     item.attempt = completion.attempt
+    item.prompt_tokens = completion.prompt_tokens
+    item.completion_tokens = completion.completion_tokens
     if completion.result is not None:
         # SetInParent: an empty result without tags is still a result.
         item.result.SetInParent()
@@ -339,4 +344,11 @@ def _read_completion(item: worker_pb2.Completion) -> Completion:
     failed = None
     if item.HasField("failed"):
         failed = Failure(item.failed.code, item.failed.reason, item.failed.type)
-    return Completion(item.index, item.attempt, result, failed)
+    return Completion(
+        item.index,
+        item.attempt,
+        result,
+        failed,
+        prompt_tokens=item.prompt_tokens,
+        completion_tokens=item.completion_tokens,
+    )

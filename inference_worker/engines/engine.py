@@ -145,7 +145,7 @@ class Finished:
     output: the whole result, deltas included; empty if there is nothing for the sink.
     tags: added to the tags of the input; they replace equal names.
     path: a file that has the result; output is empty then.  content_type: of it, "" if unknown.
-    file: the id of the uploaded result, from the worker.
+    file: the id of the uploaded result, from the worker.  usage: its tokens, from the worker.
     """
 
     output: bytes
@@ -154,6 +154,7 @@ class Finished:
     path: str = ""
     content_type: str = ""
     file: str = ""
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

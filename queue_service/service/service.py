@@ -38,6 +38,7 @@ from queue_service.store.rules import Limits, Rules
 from queue_service.store.scripts import Scripts
 from queue_service.store.store import Store
 from queue_service.store.ticket import Seen, read_retry
+from queue_service.store.usage import UsageStore
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Service:
         #: Requests under way that the service's own token has admitted.
         self._admitted: set[Admission] = set()
         self._settings = settings
+        self._usage = UsageStore(scripts, settings.key_prefix)
         self._is_open = True
         self._closed_accounts: frozenset[str] = frozenset()
         self._windows_of_accounts: Mapping[str, Windows] = {}
@@ -252,6 +254,7 @@ class Service:
         """
         await asyncio.sleep(LATE_S)
         try:
+            await self._usage.depart(self.name, self.incarnation, self._settings.usage_ms)
             await self.drop()
         except (StoreUnavailable, StoreError, OSError) as error:
             log.warning("Something is left of the deleted service %s: %s", self.name, error)
@@ -316,4 +319,5 @@ class Service:
             open=self._is_open,
             closed_accounts=self._closed_accounts,
             webhooks=self.webhooks.endpoints.states,
+            usage_ms=process.usage_ms,
         )

@@ -24,6 +24,7 @@ from client_sdk.wire.browsers import read_hosts, read_networks, read_origins
 from queue_service.settings.redis_address import read_redis_url
 from queue_service.settings.s3 import S3Settings
 from queue_service.settings.service import ServiceSettings
+from queue_service.settings.usage import UsageSettings
 from queue_service.settings.webhooks import WebhookSettings
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -44,7 +45,7 @@ class Durability(StrEnum):
     REPLICATED = "replicated"  # and `durability_replicas` replicas have it
 
 
-class Settings(S3Settings, WebhookSettings):
+class Settings(S3Settings, WebhookSettings, UsageSettings):
     """All settings of `python -m queue_service`."""
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_", extra="ignore", frozen=True)
@@ -113,7 +114,7 @@ class Settings(S3Settings, WebhookSettings):
     )
     redis_ca_file: str = Field(
         "",
-        description=("With TLS: the authorities of Redis's certificate; empty means the system's."),
+        description="With TLS: the authorities of Redis's certificate; empty means the system's.",
     )
     redis_cert_file: str = Field(
         "", description="With TLS: the client certificate, if Redis asks for one."
@@ -264,7 +265,6 @@ class Settings(S3Settings, WebhookSettings):
         ge=60,
         description="How long a file is kept unless its upload says otherwise, in seconds.",
     )
-
     max_batch_lines: int = Field(1_000_000, ge=1, description="Maximum number of lines of a batch.")
     max_open_batches: int = Field(
         100, ge=1, description="Maximum number of batches of one owner that have not ended."

@@ -234,6 +234,7 @@ class Completed:
     failed_code: that of the failure which the result tells of, "" for none; a dead letter is then
         kept, if the policy says so.  failed_reason: its sentence.  failed_type: its type, "" for
         unsaid.
+    prompt_tokens, completion_tokens: of a language model, 0 if unknown.
     """
 
     gid: str
@@ -246,6 +247,12 @@ class Completed:
     failed_reason: str = ""
     failed_type: str = ""
     files: tuple[FileOfEntry, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def _has_tokens(self) -> bool:
+        return bool(self.prompt_tokens or self.completion_tokens)
 
     def arguments(self) -> tuple[Any, ...]:
         """What complete.lua takes of it."""
@@ -260,6 +267,7 @@ class Completed:
             self.failed_code,
             self.failed_reason,
             self.failed_type,
+            f"{self.prompt_tokens} {self.completion_tokens}" if self._has_tokens else "",
         )
 
 

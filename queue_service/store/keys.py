@@ -18,6 +18,8 @@ a Redis Cluster and many services spread over it.  Per queue (`<prefix>:{<servic
 |               |            | when unread results stop deliveries (deliver.lua)              |
 | `request_ids` | hash       | request id -> index of its first entry                         |
 | `deliveries`  | hash       | group, index -> attempt, lane, state, request id, user, tags   |
+|               |            | group, index, "run" -> what usage.lua notes while a worker has |
+|               |            | the entry                                                      |
 |               |            | group, index, "deaths" -> users whose engine died on it        |
 |               |            | group, index, "error" -> how its last delivery failed          |
 | `holds`       | sorted set | group, user, index: what each subscriber holds                 |
@@ -61,6 +63,8 @@ Keys that a service has once (`<prefix>:{<service>}:`):
 | `dead_logs`   | hash       | request id -> log of its dead letter (see logs.lua)             |
 | `listed`      | sorted set | owner, list, time, request id: jobs that an API lists, such as  |
 |               |            | videos, in the order of their creation (see listed.lua)         |
+| `usage`       | hash       | hour, token, owner -> what they used (see usage.lua)            |
+| `usage_hours` | sorted set | the fields of `usage` -> their hours since 1970                 |
 | `history`     | list       | recent run times, ms; with a TTL                                |
 | `activity`    | hash       | sums of each minute, `latest_runs`: list; both with a TTL       |
 | `scale`       | hash       | the autoscaler's lease and last report; with a TTL (scaling.py) |
@@ -82,8 +86,9 @@ is removed when the input queue is empty.  `lines`, `shares` and `running` are r
 owner's last waiting or running entry, `owned` with its last entry or ticket.  A file leaves
 `unneeded` once its content is removed.  A job leaves `due` when it starts or ends, `read_results`
 with its result, `artifacts` with its result or its ticket, `listed` with its ticket, and
-`dead_logs` with the dead letter.  `meta`, `groups` and `members` exist as long as the service.  A
-ticket expires at a set time, or some time after its last entry is removed.
+`dead_logs` with the dead letter.  `meta`, `groups` and `members` exist as long as the service.
+Rows of `usage` expire; they outlive their service.  A ticket expires at a set time, or some time
+after its last entry is removed.
 """
 
 from typing import Literal
@@ -133,6 +138,8 @@ _SHARED_NAMES = (
     "artifacts",
     "dead_logs",
     "listed",
+    "usage",
+    "usage_hours",
 )
 
 
@@ -177,6 +184,11 @@ class Keys:
     def artifacts(self) -> str:
         """The key of the files that jobs have added beside their results."""
         return f"{self._base}:artifacts"
+
+    @property
+    def usage(self) -> tuple[str, str]:
+        """The keys of what tokens have used: the rows, and their hours."""
+        return f"{self._base}:usage", f"{self._base}:usage_hours"
 
     @property
     def history(self) -> str:

@@ -39,7 +39,7 @@ class Putter:
         interval_ms = 1000 / self.rate_per_s if self.rate_per_s else 0
         return (
             f"{self.account or self.owner or self.token_id} {self.in_line} {self.running} "
-            f"{interval_ms:.6f} {self.burst} {int(self.urgent)} {self.unread}"
+            f"{interval_ms:.6f} {self.burst} {int(self.urgent)} {self.unread} {self.token_id}"
         )
 
     def in_bulk(self) -> "Putter":

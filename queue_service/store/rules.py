@@ -7,6 +7,8 @@ from client_sdk.wire.retry import AttemptPolicy
 
 #: The largest payload in a file that an API reads as a whole, in bytes.
 MOST_READ_BYTES = 32 * 1024 * 1024
+#: How long it is kept what each token has used, in ms: 90 days.
+USAGE_MS = 90 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Rules:
     are kept after the newest.  max_log_bytes: of the log of one attempt, 0 for none.
     workers_gid: the group of the service's workers.
     webhooks: the final states that an endpoint of the service wants to know of.
+    usage_ms: how long it is kept what each token has used.
     open: the service's time windows let its entries go out now.  closed_accounts: those of tokens
     whose windows do not.
     """
@@ -93,6 +96,7 @@ class Rules:
     open: bool = True
     closed_accounts: frozenset[str] = frozenset()
     webhooks: frozenset[str] = frozenset()
+    usage_ms: int = USAGE_MS
 
     def to_json(self) -> str:
         """Return the rules as prelude/rules.lua reads them."""
@@ -122,6 +126,7 @@ class Rules:
                 "open": self.open,
                 "closed_accounts": dict.fromkeys(sorted(self.closed_accounts), True),
                 "webhooks": dict.fromkeys(sorted(self.webhooks), True),
+                "usage_ms": self.usage_ms,
             },
             separators=(",", ":"),
         )

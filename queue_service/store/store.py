@@ -336,7 +336,9 @@ class Store:
     async def drop(self) -> tuple[Dropped, Dropped]:
         """Remove both queues of the service; give what this one and the other had."""
         keys = [*self._keys, self._names.scale, self._names.interfaces]
-        own, peer, own_dead, peer_dead = map(int, await self._run("drop", [], keys))
+        own, peer, own_dead, peer_dead = map(
+            int, await self._run("drop", [self._rules.usage_ms], keys)
+        )
         return Dropped(own, own_dead), Dropped(peer, peer_dead)
 
     async def search(

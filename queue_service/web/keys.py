@@ -10,6 +10,7 @@ from queue_service.service.files import Files
 from queue_service.service.resumable import Resumables
 from queue_service.service.services import Services
 from queue_service.settings.process import Settings
+from queue_service.store.usage import UsageStore
 from queue_service.web.address import Addresses
 from queue_service.web.budget import Budget, Held
 from queue_service.web.error_formats import ErrorFormats
@@ -21,6 +22,7 @@ SERVICES = web.AppKey("services", Services)
 FILES = web.AppKey("files", Files)
 UPLOADS = web.AppKey("uploads", Resumables)
 BATCHES = web.AppKey("batches", Batches)
+USAGE = web.AppKey("usage", UsageStore)
 REQUEST_IDS = web.AppKey("request_ids", RequestIds)
 METRICS = web.AppKey("metrics", Metrics)
 #: What admitted a request: `web.tokens` sets it, the middleware ends it.

@@ -97,6 +97,7 @@ ServiceHandler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 FilesHandler = Callable[[web.Request, FileOwner], Awaitable[web.StreamResponse]]
 BatchesHandler = Callable[[web.Request, "OwnerSomewhere"], Awaitable[web.StreamResponse]]
 SomewhereHandler = Callable[[web.Request, CallerSomewhere], Awaitable[web.StreamResponse]]
+AdmittedHandler = Callable[[web.Request, "Service | Token | None"], Awaitable[web.StreamResponse]]
 HandlerT = TypeVar("HandlerT")
 _HandlerT_contra = TypeVar("_HandlerT_contra", contravariant=True)
 
@@ -206,6 +207,19 @@ class OnSomeServiceOrOperator(OnSomeService):
                 return await of_some(request)
             require_admin(request)
             return await handler(request, OperatorSomewhere(request, *self.any_of))
+
+        return answer
+
+
+class OnUsage(OnSomeService):
+    """As `OnSomeService`, or an operator: the handler gets who was admitted, None for those."""
+
+    def guard(self, handler: AdmittedHandler) -> Handler:  # type: ignore[override]
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if is_operator(request):
+                require_admin(request)
+                return await handler(request, None)
+            return await handler(request, await require_scope_somewhere(request, *self.any_of))
 
         return answer
 

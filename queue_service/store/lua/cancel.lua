@@ -1,5 +1,5 @@
 -- cancel: end requests that wait, and ask workers to stop those that run.
--- uses: entries, groups, lines, request_ids, stops, tickets
+-- uses: entries, groups, lines, request_ids, stops, tickets, usage
 -- writes
 --
 -- argv     4  then the request ids
@@ -17,7 +17,7 @@ local function cancel(request_id, now)
         return 'ended'
     end
     if ticket and ticket.delayed then
-        Lines.remove_delayed(ticket.delayed)
+        Usage.end_delayed(Lines.remove_delayed(ticket.delayed), 'canceled')
     elseif not index then
         return 'unknown'
     else

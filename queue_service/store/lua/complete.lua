@@ -1,15 +1,15 @@
 -- complete: remove an input entry and store its result in the sink, in one step.
 -- uses: answers, contents, dead_letter_policy, dead_letters, entries, lines, outbox, records,
---       request_ids, rules, stops, tickets, writes
+--       request_ids, rules, stops, tickets, usage, writes
 -- writes
 --
 -- argv     4  group
 --          then for each completion: user, index, attempt, "1" when there is a result,
 --          its data, its tags (JSON, merged into the entry's), and of a failure its code or "",
---          its message, and its type or ""
+--          its message, its type or "", and the tokens of its prompt and output or ""
 -- returns  for each completion 1, or 0 when the delivery was no longer this user's
 write_although_full()
-local gid = ARGV[4]
+local gid, STEP = ARGV[4], 10
 local now = now_ms()
 
 -- A final failure leaves a dead letter if the policy is Park, and always if the entry has killed
@@ -38,11 +38,16 @@ local function note_failure(uid, index, record, code, sentence, kind)
     })
 end
 
+-- Whether the tags of a result say that it is an error.
+local function says_error(tags)
+    return string.find(tags, '"errorCode":', 1, true) and cjson.decode(tags).errorCode ~= nil
+end
+
 -- Results have the request ids of their inputs.
-RequestIds.read_request_ids(peer, Entries.read_ahead(gid, 6, 9))
+RequestIds.read_request_ids(peer, Entries.read_ahead(gid, 6, STEP))
 
 local results = {}
-for position = 5, #ARGV, 9 do
+for position = 5, #ARGV, STEP do
     local uid, index, attempt, has_result = unpack(ARGV, position, position + 3)
     local record = Records.record_of(own, gid, index)
     if record and record.state == 'h' and record.uid == uid
@@ -52,6 +57,8 @@ for position = 5, #ARGV, 9 do
         if code ~= '' then
             note_failure(uid, index, record, code, ARGV[position + 7], ARGV[position + 8])
         end
+        Usage.end_answered(gid, index, says_error(ARGV[position + 5]) and 'failed' or 'succeeded',
+            ARGV[position + 4], ARGV[position + 5], ARGV[position + 9])
         Entries.finish(own, gid, index, record)
         if Tickets.may_have_ticket(record.tags) then
             local told = cjson.decode(ARGV[position + 5])

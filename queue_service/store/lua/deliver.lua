@@ -1,6 +1,6 @@
 -- deliver: deliver entries to subscribers of one group that have room.
 -- uses: bulk, contents, dead_letter_policy, entries, groups, heads, lines, lists, owners, quotas,
---       reads, records, released, rules, tickets, writes
+--       reads, records, released, rules, tickets, usage, writes
 -- writes
 --
 -- argv     4  group
@@ -85,6 +85,7 @@ local function deliver_entry(batch, uid, index, fields, record)
     if record.attempt > 0 or record.state == 'j' then
         deaths = #Records.deaths_of(own, gid, index).uids
     end
+    Usage.begin_run(gid, index, record, fields)
     record.attempt, record.state, record.uid = record.attempt + 1, 'h', uid
     Records.write_record(own, gid, index, record)
     if role == 'input' and Tickets.may_have_ticket(fields[TAGS]) then
@@ -104,8 +105,7 @@ local function deliver_entry(batch, uid, index, fields, record)
         Lines.begin_run(gid, index, Lines.owner_of(fields), now_ms())
         Bulk.note_delivery((Lines.owner_of(fields)))
     end
-    left, sink_room = left - 1, sink_room - 1
-    bytes_left = bytes_left - #fields[DATA] - #fields[TAGS]
+    left, sink_room, bytes_left = left - 1, sink_room - 1, bytes_left - #fields[DATA] - #fields[TAGS]
 end
 
 local function may_go_on(batch, room)
@@ -333,11 +333,12 @@ local function deliver_to(uid, session, asked)
     local prefix = gid .. SEP .. uid .. SEP
     local known = redis.call('HMGET', own.subscribers, prefix .. 'session',
         prefix .. 'window', prefix .. 'held', prefix .. 'filter',
-        prefix .. 'reserved')
+        prefix .. 'reserved', prefix .. 'about')
     if known[1] ~= session then
         return { known[1] and known[1] ~= '' and 'taken' or 'lost', 0 }
     end
     local window, held = tonumber(known[2]), tonumber(known[3])
+    Usage.note_worker(known[6])
     if left <= 0 or sink_room <= 0 or bytes_left <= 0 then
         return { 'ok', held }
     end

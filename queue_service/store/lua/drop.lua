@@ -1,11 +1,20 @@
 -- drop: remove both queues of a service with everything that belongs to them.
 -- writes
 --
--- keys     60  the autoscaler's lease and last report
---          59  what workers declare
+-- What was used stays for its time: it may be paid for.
+--
+-- keys     62  the autoscaler's lease and last report
+--          63  what workers declare
+-- argv     4   for how long usage is kept, in ms
 -- returns  {entries of this queue, entries of the other one, dead letters of this one, of the other}
 write_although_full()
 local gone = { length(own), length(peer),
     redis.call('ZCARD', own.dead_order), redis.call('ZCARD', peer.dead_order) }
-redis.call('UNLINK', unpack(KEYS))
+for _, key in ipairs(KEYS) do
+    if key == usage or key == usage_hours then
+        redis.call('PEXPIRE', key, ARGV[4])
+    else
+        redis.call('UNLINK', key)
+    end
+end
 return gone

@@ -1,5 +1,5 @@
 -- due: start, expire and forget requests whose time has come, and end pauses that are over.
--- uses: answers, entries, groups, lines, pauses, records, request_ids, stops, tickets
+-- uses: answers, entries, groups, lines, pauses, records, request_ids, stops, tickets, usage
 -- writes
 --
 -- begin    a delayed entry is appended to the queue
@@ -18,6 +18,7 @@ local function end_late(request_id, ticket)
     local index, tags = RequestIds.first_of(input, request_id), nil
     if ticket.delayed then
         local fields = Lines.remove_delayed(ticket.delayed)
+        Usage.end_delayed(fields, 'expired')
         tags = fields and fields[TAGS]
     elseif index then
         local fields = read(input, index)

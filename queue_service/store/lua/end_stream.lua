@@ -1,5 +1,5 @@
 -- end_stream: refuse further puts, or accept them again; drop entries that no subscriber holds.
--- uses: entries, groups, outbox, records
+-- uses: entries, groups, outbox, records, usage
 -- writes
 --
 -- The results of entries that are still held are stored all the same: they are not puts.
@@ -35,6 +35,9 @@ for _, item in ipairs(found) do
     after = string.match(item[1], '^%d+')
     if not in_somebodys_hands(after) then
         Outbox.note_deleted(own, item[2], after)
+        if role == 'input' then
+            Usage.note_end(after, 'canceled', item[2])
+        end
         Entries.remove(own, after, lane, item[2][REQUEST_ID], item[2][TAGS])
         dropped = dropped + 1
     end

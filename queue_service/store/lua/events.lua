@@ -1,6 +1,6 @@
 -- events: read the events of requests.
 --
--- keys     60..  for each read: the events of its request
+-- keys     62..  for each read: the events of its request
 -- argv     4  most events of one read
 --          then for each read: the number after which to go on
 -- returns  for each read {number, kind, attempt, data, tokens, chunks}...

@@ -1,7 +1,7 @@
 -- history: record how long deliveries were held, and return the latest of these times.
 -- writes
 --
--- keys     60  the history
+-- keys     62  the history
 -- argv     4   most that are kept
 --          5   for how long, in ms
 --          then the times, in ms

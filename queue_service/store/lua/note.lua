@@ -5,7 +5,7 @@
 -- An attempt begins with an event of the kind "attempt": events of earlier attempts do not count.
 -- Artifacts are also reported of jobs whose events are not stored, and then only listed.
 --
--- keys     60..  for each item: the events of its request, or its log for the kind "log"
+-- keys     62..  for each item: the events of its request, or its log for the kind "log"
 -- argv     4  group
 --          5  the most bytes of all artifacts of a job
 --          then for each item: user, index, attempt, request id, the worker's number, kind, data,

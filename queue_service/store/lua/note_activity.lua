@@ -1,7 +1,7 @@
 -- note_activity: count runs that have ended.
 -- writes
 --
--- keys     58  the sums of each minute, a ring of slots: "minute runs failed wait run", times in ms
+-- keys     62  the sums of each minute, a ring of slots: "minute runs failed wait run", times in ms
 --          59  the latest runs: "end wait run failed", times in ms
 -- argv     4   slots of the ring
 --          5   runs that are kept

@@ -2,8 +2,8 @@
 -- uses: entries, request_ids, tickets
 -- writes
 --
--- keys     60  the events of the request
---          61  its log
+-- keys     62  the events of the request
+--          63  its log
 -- argv     4   request id
 --          5   "1" when no client waits for it: if it has not ended, nothing is kept at its end
 -- returns  "forgotten", "open" when it has not ended, or "unknown"

@@ -3,7 +3,7 @@
 --       rules, tickets
 -- writes
 --
--- keys     60..  for each item that has one: its idempotency key, then the key of its putter's rate
+-- keys     62..  for each item that has one: its idempotency key, then the key of its putter's rate
 -- argv     4  then for each item: request id, tags (JSON), data, lane, path, content type,
 --          "1" when it has an idempotency key, putter (see prelude/quotas), and for a result
 --          the owner of the token that puts it, "" for one that sees everything, and the name that its

@@ -1,7 +1,7 @@
 -- read_log: read the log of a request.
 -- uses: logs
 --
--- keys     60  the log of the request
+-- keys     62  the log of the request
 -- argv     4  request id
 --          5  the number after which to go on
 --          6  most events

@@ -43,6 +43,9 @@ local function put_again(index, letter)
         'p', letter.path, 'c', letter.content_type }
     if letter.owner then
         fields[OWNER - 1], fields[OWNER] = 'o', letter.owner
+        if letter.token then
+            fields[OWNER + 1], fields[OWNER + 2] = 'k', letter.token
+        end
         if letter.urgent then
             fields[#fields + 1] = 'u'
             fields[#fields + 1] = 1

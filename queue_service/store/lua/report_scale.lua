@@ -3,7 +3,7 @@
 --
 -- What an autoscaler reported stays when its lease ends: the next one continues from it.
 --
--- keys     60  the autoscaler's lease and last report     (see scaling.py)
+-- keys     62  the autoscaler's lease and last report     (see scaling.py)
 -- argv     4   the autoscaler
 --          5   its lease in ms; 0 gives the lease back
 --          6   how long the report is kept, in ms

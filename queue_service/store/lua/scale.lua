@@ -2,7 +2,7 @@
 -- uses: bulk, contents, groups, lines, owners, quotas, reads, rules, stops, tickets
 -- writes
 --
--- keys     60  the autoscaler's lease and last report     (see scaling.py)
+-- keys     62  the autoscaler's lease and last report     (see scaling.py)
 -- argv     4   the workers' group
 --          5   how many entries of some accounts may run at once: JSON, by account
 --          6.. the fields of the report that are wanted

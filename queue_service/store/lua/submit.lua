@@ -2,7 +2,7 @@
 -- uses: contents, entries, evictions, lines, looks, owners, quotas, reads, request_ids, rules, tickets
 -- writes
 --
--- keys     60..  for each item that has one: its submission key, then the key of its putter's rate
+-- keys     62..  for each item that has one: its submission key, then the key of its putter's rate
 -- argv     4  the workers' group
 --          then for each item: request id, tags (JSON, with the ticket's tag), data, lane, path,
 --          content type, ticket (JSON, see prelude/tickets), digest of what was asked for,

@@ -1,5 +1,5 @@
 -- truncate: remove every entry below an index, some at a time.
--- uses: entries, groups, lists, outbox, stops
+-- uses: entries, groups, lists, outbox, stops, usage
 -- writes
 --
 -- argv     4  index
@@ -17,6 +17,9 @@ for lane = 0, 1 do
         local index = string.match(item[1], '^%d+')
         local workers = role == 'input' and Groups.workers_that_hold(index) or {}
         Outbox.note_deleted(own, item[2], index)
+        if role == 'input' then
+            Usage.note_end(index, 'canceled', item[2])
+        end
         Entries.remove(own, index, lane, item[2][REQUEST_ID], item[2][TAGS])
         for _, worker in ipairs(workers) do
             Stops.set_stop(worker.gid, worker.uid, index, worker.attempt, 'deleted')

@@ -9,6 +9,7 @@ from queue_service.web.admin import (
     scalers,
     services,
     tokens,
+    usage,
     webhooks,
     workers,
 )
@@ -18,6 +19,7 @@ from queue_service.web.routing import (
     Api,
     OnService,
     OnServiceOrOperator,
+    OnUsage,
     Route,
 )
 
@@ -28,6 +30,8 @@ _HOOK = f"{_HOOKS}/{{name}}"
 _DELIVERIES = f"{_HOOK}/deliveries"
 #: The service's own token and the admin token.
 _OWNERS = OnServiceOrOperator(Scope.ADMIN)
+#: The clients of a service: each sees what it has used.
+_USERS = (Scope.SUBMIT, Scope.READ, Scope.ADMIN)
 _LETTERS = f"{_SERVICE}/dead-letters"
 _LETTER = f"{_LETTERS}/{{id}}"
 
@@ -67,6 +71,7 @@ API = Api(
         Route("POST", f"{_HOOK}/redeliver", _OWNERS, webhooks.redeliver_failed),
         Route("GET", _DELIVERIES, _OWNERS, webhooks.list_deliveries),
         Route("POST", f"{_DELIVERIES}/{{id}}/redeliver", _OWNERS, webhooks.redeliver),
+        Route("GET", "/v1/usage", OnUsage(*_USERS), usage.get_usage),
         Route("GET", "/v1/tokens", OPERATOR, tokens.list_tokens),
         Route("POST", "/v1/tokens", OPERATOR, tokens.make_token, lasts=True),
         Route("DELETE", "/v1/tokens/{token}", OPERATOR, tokens.revoke_token),

@@ -11,6 +11,8 @@ from queue_service.service.interfaces import ABOUT
 
 #: The longest name, in characters.
 MAX_NAME_LENGTH = 256
+#: The most GPUs of one worker; what it says decides what its jobs cost.
+MAX_GPUS = 1024
 _ABOUT = ("engine", "version", "host", "gpu")
 
 
@@ -20,6 +22,8 @@ def about_of(hello: Hello, interface: str) -> Mapping[str, object]:
         "kind": "worker",
         **{name: getattr(hello, name)[:MAX_NAME_LENGTH] for name in _ABOUT},
         "pid": hello.pid,
+        # As prelude/usage.lua reads it.
+        "gpus": min(hello.gpus, MAX_GPUS),
         "leaves": hello.leaves,
         "since_ms": int(time.time() * 1000),
         **({ABOUT: interface} if interface else {}),

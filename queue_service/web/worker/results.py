@@ -11,6 +11,9 @@ from queue_service.service.service import Service
 from queue_service.store.entry import MAX_REASON_LENGTH, Completed
 from queue_service.store.payload import FileOfEntry, without_own_tags
 
+#: The most tokens of one job that are counted: their sum stays exact in Lua.
+MOST_TOKENS = 1_000_000_000
+
 
 @dataclass(slots=True)
 class Converted:
@@ -82,6 +85,8 @@ async def _to_completed(
         failed_code=failed.code,
         failed_reason=failed.reason[:MAX_REASON_LENGTH],
         failed_type=failed.type,
+        prompt_tokens=min(item.prompt_tokens, MOST_TOKENS),
+        completion_tokens=min(item.completion_tokens, MOST_TOKENS),
         files=files,
     )
 

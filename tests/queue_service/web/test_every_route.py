@@ -142,6 +142,9 @@ _OVERVIEW: dict[tuple[str, str], set[Scope]] = {
         "/v1/services/{service}/activity",
     )
 }
+_USAGE: dict[tuple[str, str], set[Scope]] = {
+    ("GET", "/v1/usage"): {Scope.SUBMIT, Scope.READ, Scope.ADMIN}
+}
 #: What an operation of the EAS protocol needs beside the parameter that selects it.
 _QUERIES = {
     "end_stream": "_eos_=false",
@@ -167,7 +170,7 @@ _NAMES = {"{service}": "svc", "{model}": "svc", "{job}": "no-job", "{id}": "999"
 _NAMES |= {"{file}": "no-file", "{batch}": "no-batch", "{name}": "no-hook"}
 _NAMES |= {"{video}": "video_01234567-89ab-4def-a123-456789abcdef_svc"}
 _OF_OWNERS_ALONE = {"GET": ("/v1/videos",), "POST": ("/v1/videos/{video}/remix",)}
-_OF_OWNERS = ("/v1/files", "/v1/batches", "/v1/overview")
+_OF_OWNERS = ("/v1/files", "/v1/batches", "/v1/overview", "/v1/usage")
 _OPENAI = re.compile("/v1/(chat/completions|completions|embeddings|images/|audio/|videos$)")
 
 
@@ -248,7 +251,7 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
     """Kept by hand, like "Who may do what" in PROTOCOL.md: a table alone must not widen a scope."""
     jobs = "/v1/services/{service}/jobs"
     expected: dict[tuple[str, str], set[Scope]] = {
-        **_MEDIA,
+        **(_MEDIA | _USAGE),
         ("POST", jobs): {Scope.SUBMIT},
         ("PUT", f"{jobs}/{{job}}"): {Scope.SUBMIT},
         ("GET", jobs): {Scope.READ},

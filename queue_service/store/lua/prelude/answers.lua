@@ -1,5 +1,5 @@
 -- prelude/answers: results, and errors in their place.
--- uses: contents, entries, evictions, owners, reads, rules, tickets
+-- uses: contents, entries, evictions, owners, reads, rules, tickets, usage
 --
 -- The sink reserves a place for the result of each held input entry.  An error takes that place: the
 -- call that stores it also ends the hold.
@@ -33,6 +33,7 @@ end
 -- has no place.
 local function expire_request(request_id, index, tags, now, has_place)
     if index then
+        Usage.note_end(index, 'expired')
         Entries.remove(input, index)
     end
     if has_place then

@@ -1,5 +1,5 @@
 -- prelude/dead_letter_policy: what happens to an entry that is not delivered again.
--- uses: answers, dead_letters, entries, groups, records, rules, tickets
+-- uses: answers, dead_letters, entries, groups, records, rules, tickets, usage
 
 -- PAI's predictor reads this status with int(), so it must be a number.
 local function status_of(code)
@@ -93,7 +93,12 @@ local function end_by_policy(gid, index, record, reason)
         Groups.end_wait(own, gid, index)
         return outcome
     end
-    if policy ~= 'Rear' and is_bystander(gid) then
+    local is_for_group_alone = policy ~= 'Rear' and is_bystander(gid)
+    if role == 'input' and not is_for_group_alone then
+        -- At the rear of the queue the job goes on.
+        Usage.note_end(index, policy ~= 'Rear' and 'failed', fields)
+    end
+    if is_for_group_alone then
         Entries.finish(own, gid, index, record)
     elseif policy == 'Park' then
         outcome = 'parked'

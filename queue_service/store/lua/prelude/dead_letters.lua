@@ -55,6 +55,7 @@ local function park(gid, index, fields, lane, letter)
         size = #fields[DATA], reason = letter.reason, code = letter.code, type = letter.type,
         sentence = letter.sentence, attempts = letter.attempts, uid = letter.uid,
         deaths = Records.deaths_of(own, gid, index).uids, parked_at = now_ms(), owner = fields[OWNER],
+        token = fields[OWNER + 1] == 'k' and fields[OWNER + 2] or nil,
         urgent = fields[OWNER] and is_urgent(fields) or nil,
     }))
     redis.call('HSET', own.dead_data, index, fields[DATA])

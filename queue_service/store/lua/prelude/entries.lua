@@ -1,5 +1,5 @@
 -- prelude/entries: how entries are added, removed and matched by a filter.
--- uses: contents, gaps, groups, lines, meanings, owners, records, request_ids, rules, tickets
+-- uses: contents, gaps, groups, lines, meanings, owners, records, request_ids, rules, tickets, usage
 
 local sink_space = false
 local is_index_given = {}
@@ -26,8 +26,8 @@ end
 -- answered_by: the group whose user ends it with a result; other users are stopped.  Returns false
 -- if there is no such entry.
 local function remove(q, index, lane, request_id, tags, answered_by)
+    local fields
     if not request_id then
-        local fields
         fields, lane = read(q, index, lane)
         if not fields then
             return false
@@ -36,6 +36,13 @@ local function remove(q, index, lane, request_id, tags, answered_by)
     end
     if lines_from and q == input then
         Lines.leave_if_in(index, lane)
+    end
+    -- The workers may have ended the job before, while another group still needed its entry.
+    if q == input and not (Groups.groups_of(q).any_done
+        and redis.call('HEXISTS', q.done, Rules.workers_gid .. SEP .. index) == 1)
+    then
+        local is_taken = Groups.groups_of(q).any_taken and redis.call('ZSCORE', q.taken, index)
+        Usage.end_job(index, lane, is_taken and 'succeeded' or 'canceled', fields)
     end
     if redis.call('XDEL', q.lanes[lane], index .. '-0') == 0 then
         return false
@@ -104,6 +111,9 @@ local function finish(q, gid, index, record)
     if record then
         lane, request_id, tags = record.lane, record.request_id, record.tags
     end
+    if q == input then
+        Usage.note_end(index, 'succeeded')
+    end
     if not owed_by_another(q, gid, index, request_id) then
         return remove(q, index, lane, request_id, tags, record and gid)
     end
@@ -115,6 +125,9 @@ local function finish(q, gid, index, record)
         and not (record and record.state == 'h')
     then
         Lines.leave(index, found, fields)
+    end
+    if q == input and gid == Rules.workers_gid then
+        Usage.end_job(index, found, 'succeeded', fields)
     end
     if record then
         Records.erase_record(q, gid, index, record)

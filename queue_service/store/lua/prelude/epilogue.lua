@@ -13,6 +13,7 @@ end
 local function flush()
     -- The end of a ticket changes owners and times, and all of these put writes off.
     flush_if_made(modules.tickets)
+    flush_if_made(modules.usage)
     flush_if_made(modules.records)
     flush_if_made(modules.request_ids)
     flush_if_made(modules.owners)

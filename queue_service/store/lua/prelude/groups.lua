@@ -1,5 +1,5 @@
 -- prelude/groups: the sums of each group, and how much each subscriber holds.
--- uses: lines, owners, pauses, records, stops, writes
+-- uses: lines, owners, pauses, records, stops, usage, writes
 
 local function group_sum(q, gid, name, by)
     return redis.call('HINCRBY', q.groups, gid .. SEP .. name, by)
@@ -59,6 +59,7 @@ local function end_hold(q, gid, uid, index)
     Writes.later('ZREM', q.deadlines, member)
     if q == input then
         Stops.clear_stop(gid, uid, index)
+        Usage.end_run(gid, index, 'wasted')
         if lines_from then
             Lines.end_run(gid, index)
         end

@@ -4,9 +4,9 @@
 --
 -- keys     1..21   the queue that the script works on    (see keys.py for what each holds)
 --          22..42  the other queue of the same service
---          43..59  keys of the service: tickets, times, delayed, stops, lines, shares, running,
+--          43..61  keys of the service: tickets, times, delayed, stops, lines, shares, running,
 --                  owned, gaps, due, file_holders, unneeded, read_results, outbox, artifacts,
---                  dead_logs, listed
+--                  dead_logs, listed, usage, usage_hours
 -- argv     1  channel of the service's doorbells
 --          2  role of the queue, "input" or "sink"
 --          3  the rules of the service (see rules.lua)
@@ -34,7 +34,7 @@ local own, peer = queue(0), queue(QUEUE_KEYS)
 local input = role == 'input' and own or peer
 local sink = role == 'input' and peer or own
 
-local SHARED_KEYS = 17
+local SHARED_KEYS = 19
 local tickets, times = KEYS[2 * QUEUE_KEYS + 1], KEYS[2 * QUEUE_KEYS + 2]
 local delayed, stops = KEYS[2 * QUEUE_KEYS + 3], KEYS[2 * QUEUE_KEYS + 4]
 local lines, shares = KEYS[2 * QUEUE_KEYS + 5], KEYS[2 * QUEUE_KEYS + 6]
@@ -43,7 +43,8 @@ local gaps, due_jobs = KEYS[2 * QUEUE_KEYS + 9], KEYS[2 * QUEUE_KEYS + 10]
 local file_holders, unneeded = KEYS[2 * QUEUE_KEYS + 11], KEYS[2 * QUEUE_KEYS + 12]
 local read_results, outbox = KEYS[2 * QUEUE_KEYS + 13], KEYS[2 * QUEUE_KEYS + 14]
 local artifacts, dead_logs = KEYS[2 * QUEUE_KEYS + 15], KEYS[2 * QUEUE_KEYS + 16]
-local listed = KEYS[2 * QUEUE_KEYS + 17]
+local listed, usage = KEYS[2 * QUEUE_KEYS + 17], KEYS[2 * QUEUE_KEYS + 18]
+local usage_hours = KEYS[2 * QUEUE_KEYS + 19]
 -- The position of the first key that only this script has.
 local OWN_KEYS = 2 * QUEUE_KEYS + SHARED_KEYS + 1
 
@@ -88,9 +89,14 @@ local function write_although_full()
     redis.call('HDEL', own.meta, 'nothing')
 end
 
+-- One call of a script is one moment, so that the times which it notes fit together.
+local called_at_ms
 local function now_ms()
-    local time = redis.call('TIME')
-    return time[1] * 1000 + math.floor(time[2] / 1000)
+    if not called_at_ms then
+        local time = redis.call('TIME')
+        called_at_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+    end
+    return called_at_ms
 end
 
 local function ring(which)

@@ -2,7 +2,7 @@
 -- uses: contents, lines, owners, reads, rules
 --
 -- A putter is the text "<account> <most waiting> <most at once> <ms between puts> <burst>
--- <1 if its priority overtakes other owners> <most results in the sink>".  A limit of 0 means none; the
+-- <1 if its priority overtakes other owners> <most results in the sink> <id>".  A limit of 0 means none; the
 -- text "" is the service's own token, which has no limits.  The account is the owner, so that all tokens
 -- of an owner share its limits.  A token that sees all entries has its id as the account.
 -- A key of the token stores its rate: the time at which the whole burst is available again.
@@ -60,12 +60,12 @@ function quota.read_putter(text)
     if text == '' then
         return nil
     end
-    local id, in_line, most, interval_ms, burst, urgent, unread =
-        string.match(text, '^(%S+) (%d+) (%d+) (%S+) (%d+) ([01]) (%d+)$')
+    local id, in_line, most, interval_ms, burst, urgent, unread, token =
+        string.match(text, '^(%S+) (%d+) (%d+) (%S+) (%d+) ([01]) (%d+) (%S*)$')
     return {
         owner = id .. ':' .. most, id = id, in_line = tonumber(in_line),
         interval_ms = tonumber(interval_ms), burst = tonumber(burst), urgent = urgent == '1',
-        unread = tonumber(unread),
+        unread = tonumber(unread), token = token,
     }
 end
 
@@ -158,9 +158,12 @@ function quota.key_ms(owner, wanted_ms, now)
     return count < MOST_KEYS and wanted_ms or math.min(wanted_ms, LEAST_KEPT_MS)
 end
 
--- Writes the owner into an entry's fields.
+-- Writes the owner into an entry's fields, and the token if it has another name (see usage.lua).
 function quota.own(fields, putter, lane)
     fields[OWNER - 1], fields[OWNER] = 'o', putter.owner
+    if putter.token ~= putter.id and '~' .. putter.token ~= putter.id then
+        fields[OWNER + 1], fields[OWNER + 2] = 'k', putter.token
+    end
     if putter.urgent and lane == 1 then
         fields[#fields + 1] = 'u'
         fields[#fields + 1] = 1

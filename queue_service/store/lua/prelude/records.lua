@@ -18,11 +18,19 @@ local function known_record(q, gid, index)
     return text
 end
 
--- Read the records of many entries at once.
+-- What usage.lua notes about a delivery to a worker, beside its record, until the delivery ends.
+local function run_field(gid, index)
+    return gid .. SEP .. index .. SEP .. 'run'
+end
+
+-- Read the records of many entries at once, with their runs.
 local function read_records(q, gid, indexes)
     local known, fields = records[q.deliveries], {}
-    for position, index in ipairs(indexes) do
-        fields[position] = gid .. SEP .. index
+    for _, index in ipairs(indexes) do
+        fields[#fields + 1] = gid .. SEP .. index
+        if q == input then
+            fields[#fields + 1] = run_field(gid, index)
+        end
     end
     for first = 1, #fields, 1000 do
         local last = math.min(first + 999, #fields)
@@ -51,6 +59,26 @@ local function write_record(q, gid, index, record)
     records[q.deliveries][field] = record.attempt .. ':' .. record.lane
         .. ':' .. record.state .. ':' .. record.request_id .. SEP .. record.uid .. SEP .. record.tags
     changed[q.deliveries][field] = true
+end
+
+local function note_run(q, gid, index, text)
+    local field = run_field(gid, index)
+    records[q.deliveries][field], changed[q.deliveries][field] = text, true
+end
+
+-- Returns the run of a delivery that has ended, and forgets it; nil if there is none, as of a delivery by an
+-- older version.
+local function take_run(q, gid, index)
+    local field, known = run_field(gid, index), records[q.deliveries]
+    local text = known[field]
+    if text == nil then
+        text = redis.call('HGET', q.deliveries, field)
+    end
+    known[field] = false
+    if text then
+        changed[q.deliveries][field] = true
+    end
+    return text
 end
 
 -- Few entries have these, so they are fields beside the record: the users whose engines died while they
@@ -127,5 +155,6 @@ end
 return {
     read_records = read_records, record_of = record_of, write_record = write_record,
     deaths_field = deaths_field, deaths_of = deaths_of, note_death = note_death,
-    note_error = note_error, error_of = error_of, erase_record = erase_record, flush = flush,
+    note_error = note_error, error_of = error_of, erase_record = erase_record,
+    note_run = note_run, take_run = take_run, flush = flush,
 }

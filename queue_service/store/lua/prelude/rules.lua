@@ -6,7 +6,7 @@ local EXPECTED = {
     max_dead_letters = 'number', max_idle_ms = 'number', fair = 'boolean',
     idempotency_ms = 'number', max_events = 'number', max_event_bytes = 'number',
     max_log_bytes = 'number', events_ms = 'number', workers_gid = 'string', open = 'boolean', closed_accounts = 'table',
-    webhooks = 'table',
+    webhooks = 'table', usage_ms = 'number',
 }
 local rules = cjson.decode(ARGV[3])
 for name, kind in pairs(EXPECTED) do
