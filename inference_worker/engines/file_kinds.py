@@ -30,6 +30,8 @@ FILE_PREFIX = "penstock-input-"
 _DATA_URL = "^[dD][aA][tT][aA]:"
 _OPEN_FILES = (typing.IO, typing.BinaryIO, typing.TextIO)
 _RATE = "penstock_rate"
+#: What pydantic keeps of a `Field` for the JSON Schema.
+_OF_SCHEMA = ("pydantic_js_updates", "pydantic_js_extra")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,11 @@ def kind_of(node: Mapping[str, Any]) -> Kind | None:
     return None
 
 
-def leaf(kind: Kind) -> core_schema.CoreSchema:
-    """Return the core schema that replaces the node of such a file."""
+def leaf(kind: Kind, metadata: Mapping[str, Any]) -> core_schema.CoreSchema:
+    """Return the core schema that replaces the node of such a file.
+
+    metadata: of that node, which has its description.
+    """
 
     def validate(value: Any, info: core_schema.ValidationInfo) -> Any:
         try:
@@ -118,8 +123,12 @@ def leaf(kind: Kind) -> core_schema.CoreSchema:
             why = str(error).removeprefix(": ")
             raise PydanticCustomError("file", "{why}", {"why": why}) from None
 
+    described = schema_of(kind)
+    for name in _OF_SCHEMA:
+        more = metadata.get(name)
+        described |= more if isinstance(more, dict) else {}
     return core_schema.with_info_plain_validator_function(
-        validate, metadata={"pydantic_js_functions": [lambda core, handler: schema_of(kind)]}
+        validate, metadata={"pydantic_js_functions": [lambda core, handler: dict(described)]}
     )
 
 

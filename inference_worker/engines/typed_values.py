@@ -118,7 +118,7 @@ def _with_files(node: Any) -> Any:
     if _is_encoded(node):
         return node
     if kind := kind_of(node):
-        return leaf(kind)
+        return leaf(kind, node.get("metadata", {}))
     if node.get("type") == "generator":
         # pydantic would validate the items when the handler asks for them.
         node = {**node, "type": "list"}

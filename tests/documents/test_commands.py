@@ -30,6 +30,7 @@ PAGES = (
     "examples/http_server/README.md",
     "examples/media/README.md",
     "examples/pmml_model/README.md",
+    "examples/poster/README.md",
     "examples/video_to_frames/README.md",
 )
 
@@ -130,6 +131,14 @@ NOT_RUN = {
             'make up ARGS="--engine pipeline:text-to-image:/tmp/tiny/text-to-image"',
             "curl -H \"Authorization: $(cat .penstock/token)\" -d 'a house' -o house.png \\",
             "from pathlib import Path",
+        )
+    },
+    **{
+        ("examples/poster/README.md", first_line): _MEDIA
+        for first_line in (
+            'make up ARGS="--engine handler:examples.poster.poster:Poster"',
+            'curl -H "Authorization: $(cat .penstock/token)" -F photo=@photo.jpg -F colours=10 '
+            "-F style=outlined -o poster.png \\",
         )
     },
     **{

@@ -61,6 +61,16 @@ async def answer(
         return answered.status, answered.content_type, await answered.read()
 
 
+async def _knows_fields(service: QueueServiceProcess) -> None:
+    async def has_schema() -> bool:
+        headers = {"Authorization": TOKEN}
+        url = f"{service.url}/v1/services/svc/schema"
+        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as known:
+            return known.status == 200 and bool((await known.json())["accepted"])
+
+    await wait_until(has_schema, "the service knows the fields of the form")
+
+
 def png() -> bytes:
     written = io.BytesIO()
     Image.new("RGB", (20, 10), "red").save(written, "PNG")
@@ -190,6 +200,29 @@ async def test_a_text_becomes_a_sound(
 
 
 @pytest.mark.leaves_entries
+async def test_a_photo_becomes_a_poster(
+    service: QueueServiceProcess, start_worker: StartWorker
+) -> None:
+    await start_worker(service.url, engine="handler:examples.poster.poster:Poster")
+    await _knows_fields(service)
+    photo = io.BytesIO()
+    Image.linear_gradient("L").resize((60, 40)).convert("RGB").save(photo, "JPEG")
+    for style in ("flat", "outlined", "ink"):
+        form = aiohttp.FormData()
+        form.add_field("photo", photo.getvalue(), filename="photo.jpg", content_type="image/jpeg")
+        form.add_field("colours", "3")
+        form.add_field("style", style)
+        status, kind, body = await answer(service, form, "")
+        assert (status, kind) == (200, "image/png"), body
+        poster = Image.open(io.BytesIO(body))
+        assert poster.size == (60, 40)
+        if style == "flat":
+            assert len(poster.getcolors() or []) <= 3
+    status, _, body = await answer(service, json.dumps({"photo": "cat.jpg"}), "application/json")
+    assert (status, json.loads(body)["errors"][0]["path"]) == (422, "/photo")
+
+
+@pytest.mark.leaves_entries
 async def test_a_video_is_taken_apart(
     service: QueueServiceProcess, start_worker: StartWorker
 ) -> None:
@@ -203,14 +236,7 @@ async def test_a_video_is_taken_apart(
             container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode(None))
     await start_worker(service.url, engine="handler:examples.video_to_frames.frames:Frames")
-
-    async def knows_fields() -> bool:
-        headers = {"Authorization": TOKEN}
-        url = f"{service.url}/v1/services/svc/schema"
-        async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as known:
-            return known.status == 200 and bool((await known.json())["accepted"])
-
-    await wait_until(knows_fields, "the service knows the fields of the form")
+    await _knows_fields(service)
     form = aiohttp.FormData()
     form.add_field("video", film.getvalue(), filename="film.mp4", content_type="video/mp4")
     form.add_field("every", "4")

@@ -1,0 +1,1 @@
+"""A video to its frames: README.md."""
