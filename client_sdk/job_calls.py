@@ -37,6 +37,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs of a list, and where the next page begins, "" at the end."""
+
+    jobs: list[Job]
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobEvent:
     """One event of a job: its kind, its data, and its id, "" if it has none."""
 
@@ -112,6 +120,14 @@ def submit(data: Data, options: Mapping[str, Any], *, job_id: str) -> Call[Job]:
 def get(job_id: str) -> Call[Job]:
     """Read the state of a job."""
     return Call("get", "GET", _job, path=_path(job_id))
+
+
+def page(wanted: Mapping[str, Any], *, after: str, length: int) -> Call[JobPage]:
+    """List jobs, one page."""
+    fields = [(name, str(value)) for name, value in wanted.items() if value and name != "tags"]
+    fields += [("tag", f"{name}:{value}") for name, value in (wanted.get("tags") or {}).items()]
+    fields += [("limit", str(length)), *([("after", after)] if after else [])]
+    return Call("list", "GET", _page, query=urlencode(fields))
 
 
 def result(job_id: str, *, wait_s: float) -> Call[JobResult]:
@@ -197,10 +213,21 @@ def _text(value: object) -> str:
 
 def _job(answer: Answer) -> Job:
     try:
-        data = json.loads(answer.body)
-        return Job(data["id"], data["state"], data["attempt"], data["position"], data)
+        return _described(json.loads(answer.body))
     except (ValueError, KeyError, TypeError):
         raise WireError("a job", names.JSON) from None
+
+
+def _page(answer: Answer) -> JobPage:
+    try:
+        data = json.loads(answer.body)
+        return JobPage([_described(job) for job in data["jobs"]], data["after"] or "")
+    except (ValueError, KeyError, TypeError):
+        raise WireError("a page of jobs", names.JSON) from None
+
+
+def _described(data: Mapping[str, Any]) -> Job:
+    return Job(data["id"], data["state"], data["attempt"], data["position"], data)
 
 
 def _log(answer: Answer) -> list[LogLine]:

@@ -39,6 +39,8 @@ Got = TypeVar("Got")
 
 #: The longest wait of one request, in seconds; gateways commonly end requests after 30 or 60 s.
 LONGEST_WAIT_S = 20.0
+#: Jobs of one page of a list.
+LIST_PAGE = 100
 
 
 class AsyncJobs:
@@ -217,6 +219,39 @@ class AsyncJobs:
         """
         target = job_calls.artifact_path(self._transport.jobs_path, job_id, name)
         return await Download(self._transport, target).to(Path(to))
+
+    async def list(
+        self,
+        *,
+        state: str = "",
+        tags: Mapping[str, str] | None = None,
+        owner: str = "",
+        worker: str = "",
+        since: str = "",
+        until: str = "",
+        limit: int = 0,
+    ) -> AsyncGenerator[Job, None]:
+        """Yield jobs, the newest first; those that run come before all others.
+
+        state: such as "failed".  tags: only jobs with all of these.  owner: of this token or owner,
+        for tokens that see all jobs.  worker: its name.  since, until: an RFC 3339 time, or a
+        duration before now such as "1h", of the job's end or else of its submission.
+        limit: the most jobs; 0 for all.
+        """
+        wanted = {"state": state, "tags": tags, "owner": owner, "worker": worker}
+        wanted = {**wanted, "since": since, "until": until}
+        left, after = limit or math.inf, ""
+        while True:
+            call = job_calls.page(wanted, after=after, length=int(min(LIST_PAGE, left)))
+            page = await self._transport.send("", call, under="jobs")
+            for job in page.jobs:
+                yield job
+                left -= 1
+                if left <= 0:
+                    return
+            after = page.after
+            if not after:
+                return
 
     async def cancel(self, job_id: str, *, timeout_s: float = 0.0) -> Job:
         """Cancel a job; a running job ends as soon as its worker has stopped it.

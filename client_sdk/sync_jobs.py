@@ -137,6 +137,30 @@ class Jobs:
         """Write an artifact to the file `to`, in pieces, and return that path."""
         return self._thread.run(lambda client: client.jobs.download_artifact(job_id, name, to))
 
+    def list(
+        self,
+        *,
+        state: str = "",
+        tags: Mapping[str, str] | None = None,
+        owner: str = "",
+        worker: str = "",
+        since: str = "",
+        until: str = "",
+        limit: int = 0,
+    ) -> Iterator[Job]:
+        """Yield jobs, the newest first; those that run come before all others."""
+        return self._thread.iterate(
+            lambda client: client.jobs.list(
+                state=state,
+                tags=tags,
+                owner=owner,
+                worker=worker,
+                since=since,
+                until=until,
+                limit=limit,
+            )
+        )
+
     def cancel(self, job_id: str, *, timeout_s: float = 0.0) -> Job:
         """Cancel a job; a running job ends as soon as its worker has stopped it."""
         return self._thread.run(lambda client: client.jobs.cancel(job_id, timeout_s=timeout_s))

@@ -36,6 +36,7 @@ COMMANDS = {
     "files": "commands.files:files",
     "artifacts": "commands.artifacts:artifacts",
     "logs": "commands.logs:logs",
+    "jobs": "commands.jobs:jobs",
     "dead": "commands.dead:dead",
     "create": "commands.create:create",
     "modify": "commands.modify:modify",

@@ -80,6 +80,7 @@ class Tickets:
         self.purge = self._store.purge_ticket
         self.list = self._store.list
         self.listed = self._store.listed
+        self.list_newest = self._store.list_newest
         self.owners = self._store.owners
         self.read_log = self._store.read_log
         self.leave = self._store.leave

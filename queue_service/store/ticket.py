@@ -158,10 +158,24 @@ class Canceled(StrEnum):
 class Part(StrEnum):
     """One part of the list of requests, in the words of list.lua and of the cursors of the API."""
 
+    RUNNING = "running"  # held by workers; in lists of the newest alone
     INPUT = "input"
     DELAYED = "delayed"
     SINK = "sink"
     ENDED = "ended"  # without a result
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """A request in a list of the newest.
+
+    at_ms: when it came where it is; 0 if unknown.  place: where to go on after it.
+    """
+
+    name: str
+    at_ms: int
+    place: str
+    tags_json: bytes
 
 
 @dataclass(frozen=True, slots=True)

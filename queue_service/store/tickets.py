@@ -22,6 +22,7 @@ from queue_service.store.ticket import (
     Event,
     Leaving,
     Listed,
+    Newest,
     Noted,
     Part,
     Seen,
@@ -242,6 +243,20 @@ class TicketStore:
         reply: list[bytes] = await self._store.run("listed", arguments)
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return [Listed(int(at), stored.decode()) for at, stored in pairs]
+
+    async def list_newest(
+        self, part: Part, before: str, *, most: int, owner: str = ""
+    ) -> tuple[bool, list[Newest]]:
+        """Say whether there may be more, and give requests, the newest first.
+
+        before: the place of an earlier one, "" at first.  owner: whose alone; "" for all.
+        """
+        arguments = [part, before, min(most, LIST_STEP), owner, self._gid]
+        more, *found = await self._store.run_slice("list_newest", arguments)
+        return more == b"1", [
+            Newest(name.decode(), int(at_ms or 0), place.decode(), tags)
+            for name, at_ms, place, tags in found
+        ]
 
     async def list(
         self, part: Part, start: str, *, most: int, owner: str = ""

@@ -148,6 +148,9 @@ NOT_RUN = {
             'curl -H "Authorization: $(cat .penstock/token)" -F video=@film.mp4 -F every=25 \\',
         )
     },
+    ("docs/command-line.md", "penstock jobs ls demo --state failed --since 1h"): (
+        "tests/queue_service/web/jobs/test_list.py lists, shows and cancels"
+    ),
     ("docs/command-line.md", "id=$(penstock files upload film.mp4)"): (
         "tests/deploy/commands/test_files_command.py does it with a file"
     ),

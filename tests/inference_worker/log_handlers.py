@@ -107,6 +107,15 @@ async def waits(text: str) -> str:
     return text
 
 
+async def in_turn(text: str, ctx: Context) -> str:
+    """Runs until it is canceled, or fails."""
+    if text == "fail":
+        raise BadInput("as wanted")
+    ctx.progress(0.5, "half")
+    await asyncio.Event().wait()
+    return text
+
+
 def much(text: str) -> str:
     """Prints a lot, in lines of 100 bytes."""
     for number in range(int(text)):

@@ -84,7 +84,7 @@ async def test_every_way_to_write_a_line(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
     service = await start_service()
-    worker = await start_worker(service.url, engine=f"{HANDLERS}:everything", concurrency=2)
+    worker = await start_worker(service.url, engine=f"{HANDLERS}:everything")
     async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
         job = await client.jobs.submit("x", events=False)
         await ended(client, job.id)
@@ -251,14 +251,24 @@ async def test_100_mb_of_output_delay_no_lease_and_leave_a_note(
 async def test_a_dead_letter_keeps_the_log_of_its_job(
     start_service: StartService, start_worker: StartWorker
 ) -> None:
-    service = await start_service(
-        {"name": "svc", "max_delivery": 1, "dead_message_policy": "Park"}, events_ttl_ms=1000
-    )
+    service = await start_service({"name": "svc", "max_delivery": 1, "dead_message_policy": "Park"})
     await start_worker(service.url, engine=f"{HANDLERS}:fails")
     async with AsyncQueueClient(service.url, "svc", token=TOKEN) as client:
         job = await client.jobs.submit("egg")
         await ended(client, job.id)
-        # The job is forgotten and its log has expired; the letter stays.
+        once = await log_of(client, job.id)
+        retry = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "deploy.cli", "jobs", "retry", "svc", job.id),
+            *("--url", service.url, "--admin-token", ADMIN_TOKEN),
+        )
+        assert await retry.wait() == 0
+
+        async def failed_again() -> bool:
+            return len(texts(await log_of(client, job.id))) == 2 * len(once)
+
+        await wait_until(failed_again, "the log has the lines of both runs of attempt 1")
+        await ended(client, job.id)
+        # The job is forgotten, and with it its log; that of the letter stays.
         await client.jobs.delete(job.id)
         lines = texts(await log_of(client, job.id))
         assert lines[0] == "before"

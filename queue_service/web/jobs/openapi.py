@@ -64,9 +64,10 @@ _A_JOB = ref("Job")
 #: What `Retry-After` says, always in seconds.
 _LOOK_AGAIN = {"Retry-After": "Seconds until the result may be there, by the estimate."}
 _SEND_AGAIN = {"Retry-After": "Seconds until the same request may succeed."}
+_TEXTS: Schema = {"type": "array", "items": {"type": "string"}}
 _OPTIONS = [
     parameter("priority", "Jobs above 0 run first.", WHOLE),
-    parameter("tag", "`name:value`; repeated.", {"type": "array", "items": {"type": "string"}}),
+    parameter("tag", "`name:value`; repeated.", _TEXTS),
     parameter("path", "The sub-path, for engines that are HTTP servers."),
     parameter("not_before", "A time (RFC 3339), or a duration from now (`90s`)."),
     parameter("start_by", "The job expires if it has not started by then."),
@@ -136,10 +137,14 @@ def _many() -> Schema:
     return {
         "parameters": [in_path("service")],
         "get": verb(
-            "A page of jobs.",
+            "A page of jobs, the newest first.",
             {"200": answer("Some jobs.", names.JSON, ref("Page"))},
             parameters=[
                 parameter("state", "Only these.", ref("State")),
+                parameter("tag", "`name:value`; repeated.", _TEXTS),
+                parameter("worker", "Only those of this worker."),
+                parameter("since", "A time (RFC 3339), or a duration before now (`90s`)."),
+                parameter("until", "The same, for the latest."),
                 parameter("limit", "The most jobs of one page.", limit),
                 parameter("after", "The `after` of the page before."),
                 _OWNER,

@@ -41,6 +41,14 @@ def _moment(value: object) -> int:
     return at_ms
 
 
+def time_before(text: str) -> int:
+    """Read a time (RFC 3339) or a duration before now; return ms since 1970."""
+    try:
+        return max(1, int(time.time() * 1000) - round(parse_duration(text) * 1000))
+    except WireError:
+        return max(1, _timestamp(text))
+
+
 def _timestamp(value: str) -> int:
     try:
         moment = datetime.fromisoformat(value)

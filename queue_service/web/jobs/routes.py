@@ -2,7 +2,7 @@
 
 from client_sdk.wire.names import JOBS_PATH
 from queue_service.service.access import Scope
-from queue_service.web.jobs import artifacts, events, logs, result, submit, verbs
+from queue_service.web.jobs import artifacts, events, listing, logs, result, submit, verbs
 from queue_service.web.jobs.problem import ERRORS
 from queue_service.web.routing import Api, OnService, OnServiceOrOperator, Route
 
@@ -15,7 +15,7 @@ _READERS = OnServiceOrOperator(Scope.READ)
 API = Api(
     (
         Route("POST", JOBS_PATH, OnService(Scope.SUBMIT), submit.post_job, lasts=True),
-        Route("GET", JOBS_PATH, _READERS, verbs.list_jobs),
+        Route("GET", JOBS_PATH, _READERS, listing.list_jobs),
         Route("PUT", _JOB, OnService(Scope.SUBMIT), submit.put_job, lasts=True),
         Route("GET", _JOB, OnServiceOrOperator(Scope.SUBMIT, Scope.READ), verbs.get_job),
         # A waiting job needs `cancel` and a result `read`: the handler knows which it is.

@@ -55,9 +55,7 @@ _ERROR = an_object(
             "description": "What kind of failure; null for a job that was canceled.",
         },
         "code": or_null(text("The failure, as a code.")),
-        "message": or_null(
-            text("The handler's message; not in lists, nor without the scope `read`.")
-        ),
+        "message": or_null(text("The handler's message; not without the scope `read`.")),
     }
 )
 _RETRY = an_object(
