@@ -30,6 +30,7 @@ from queue_service.service.webhooks.desk import WebhookDesk
 from queue_service.service.webhooks.post import Post
 from queue_service.settings.files_url import read_files_url
 from queue_service.settings.process import Durability, Settings
+from queue_service.store.audit import AuditLog
 from queue_service.store.batch_index import BatchIndex
 from queue_service.store.connection import confirmation_for, connect
 from queue_service.store.contents import Contents, Partials
@@ -54,6 +55,7 @@ from queue_service.web.budget import Budget
 from queue_service.web.ids import RequestIds
 from queue_service.web.keys import (
     ADDRESSES,
+    AUDIT,
     BATCHES,
     BUDGET,
     ERROR_FORMATS,
@@ -103,6 +105,9 @@ def build_app(settings: Settings) -> web.Application:
     uploads = UploadIndex(scripts, key_prefix=settings.key_prefix)
     app[UPLOADS] = Resumables(app[FILES], uploads, partials)
     app[USAGE] = UsageStore(scripts, settings.key_prefix)
+    app[AUDIT] = AuditLog(
+        scripts, settings.key_prefix, most=settings.audit_entries, kept_ms=settings.audit_ms
+    )
     webhooks = _webhooks(settings, scripts)
     app[SERVICES] = Services(
         servers, scripts, settings, app[METRICS], app[FILES], webhooks=webhooks

@@ -12,6 +12,9 @@ from client_sdk.wire.browsers import read_networks
 from queue_service.settings.process import Settings
 
 HOST, PROTO, PREFIX = "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix"
+FOR = "X-Forwarded-For"
+#: The most characters of a client's address.
+MAX_ADDRESS_LENGTH = 64
 
 #: What may precede our paths in a link; nothing else gets into one.
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~%@+-]+)+")
@@ -52,6 +55,11 @@ class Addresses:
             authority=said(request, HOST) or request.host,
             prefix=prefix if _PREFIX.fullmatch(prefix) else self._prefix,
         )
+
+    def client(self, request: web.BaseRequest) -> str:
+        """Return the address of the client: the one that a trusted proxy names, if it does."""
+        named = _last(request, FOR) if self._trusts(request.remote) else ""
+        return (named or request.remote or "")[:MAX_ADDRESS_LENGTH]
 
     def prefix(self, request: web.BaseRequest) -> str:
         """Return what precedes our paths, "" for nothing."""

@@ -10,6 +10,7 @@ from queue_service.service.files import Files
 from queue_service.service.resumable import Resumables
 from queue_service.service.services import Services
 from queue_service.settings.process import Settings
+from queue_service.store.audit import AuditLog
 from queue_service.store.usage import UsageStore
 from queue_service.web.address import Addresses
 from queue_service.web.budget import Budget, Held
@@ -23,6 +24,9 @@ FILES = web.AppKey("files", Files)
 UPLOADS = web.AppKey("uploads", Resumables)
 BATCHES = web.AppKey("batches", Batches)
 USAGE = web.AppKey("usage", UsageStore)
+AUDIT = web.AppKey("audit", AuditLog)
+#: What a change has made, for its entry of the audit log.
+AUDIT_ABOUT = web.RequestKey("audit_about", str)
 REQUEST_IDS = web.AppKey("request_ids", RequestIds)
 METRICS = web.AppKey("metrics", Metrics)
 #: What admitted a request: `web.tokens` sets it, the middleware ends it.

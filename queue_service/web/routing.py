@@ -21,6 +21,7 @@ from queue_service.service.files import FileOwner
 from queue_service.service.service import Service
 from queue_service.store.owners import Viewer
 from queue_service.store.putter import Putter
+from queue_service.web.audit import audited
 from queue_service.web.error_formats import ErrorFormat
 from queue_service.web.keys import ERROR_FORMATS, SERVICES
 from queue_service.web.tokens import (
@@ -280,9 +281,11 @@ class Route:
     needs: what a request needs to be admitted; it determines what the handler is called with.
     lasts: whether a request may outlive its credential, because it reads a body, waits or streams;
         the handler must then notice the end of the credential.
+    is_change: whether it changes what an operator decides.  If so, and it is no GET, each request
+        of an operator gets an entry in the audit log: `is_audited`.
     """
 
-    __slots__ = ("_answer", "lasts", "method", "needs", "path")
+    __slots__ = ("_answer", "is_audited", "lasts", "method", "needs", "path")
 
     def __init__(
         self,
@@ -292,12 +295,15 @@ class Route:
         handler: HandlerT,
         *,
         lasts: bool = False,
+        is_change: bool = True,
     ) -> None:
         self.method = method
         self.path = path
         self.needs: Requirement[Any] = needs
         self.lasts = lasts
-        self._answer = needs.guard(handler)
+        self.is_audited = is_change and method != "GET" and Scope.ADMIN in needs.any_of
+        answer = needs.guard(handler)
+        self._answer = audited(answer, self.documented_path) if self.is_audited else answer
 
     @property
     def documented_path(self) -> str:

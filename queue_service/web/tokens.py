@@ -301,6 +301,15 @@ def _is_operators(token: Token) -> bool:
     return Scope.ADMIN in token.scopes and not token.services
 
 
+def who_asks(request: web.Request) -> str:
+    """Return who asks, for the audit log: the id of a token, "admin", or "service"."""
+    text = token_text(request)
+    if _is_admin(request, text):
+        return "admin"
+    token = _access(request).find(text)
+    return "service" if token is None else token.id
+
+
 def token_text(request: web.Request) -> str:
     """Return the token: EAS clients send it alone, all others after `Bearer`."""
     text = request.headers.get("Authorization", "")

@@ -3,6 +3,7 @@
 from client_sdk.wire import names
 from queue_service.service.access import Scope
 from queue_service.web.admin import (
+    audit,
     dead_letters,
     health,
     scale,
@@ -61,8 +62,9 @@ API = Api(
         *_of_scaler("autoscaler", scalers.AUTOSCALER),
         *_of_scaler("cronscaler", scalers.CRONSCALER),
         Route("GET", _SCALE, OnServiceOrOperator(Scope.READ, Scope.ADMIN), scale.show_scale),
-        Route("PUT", _SCALE, OPERATOR, scale.put_scale, lasts=True),
-        Route("DELETE", _SCALE, OPERATOR, scale.give_back_scale),
+        # Autoscalers call these every few seconds.
+        Route("PUT", _SCALE, OPERATOR, scale.put_scale, lasts=True, is_change=False),
+        Route("DELETE", _SCALE, OPERATOR, scale.give_back_scale, is_change=False),
         Route("GET", _HOOKS, _OWNERS, webhooks.list_webhooks),
         Route("GET", _HOOK, _OWNERS, webhooks.show_webhook),
         Route("PUT", _HOOK, _OWNERS, webhooks.put_webhook, lasts=True),
@@ -71,6 +73,7 @@ API = Api(
         Route("POST", f"{_HOOK}/redeliver", _OWNERS, webhooks.redeliver_failed),
         Route("GET", _DELIVERIES, _OWNERS, webhooks.list_deliveries),
         Route("POST", f"{_DELIVERIES}/{{id}}/redeliver", _OWNERS, webhooks.redeliver),
+        Route("GET", "/v1/audit", OPERATOR, audit.list_audit),
         Route("GET", "/v1/usage", OnUsage(*_USERS), usage.get_usage),
         Route("GET", "/v1/tokens", OPERATOR, tokens.list_tokens),
         Route("POST", "/v1/tokens", OPERATOR, tokens.make_token, lasts=True),

@@ -5,7 +5,7 @@ from aiohttp import web
 from queue_service.errors import NoSuchToken
 from queue_service.service.access import EVERY_SERVICE, WantedToken
 from queue_service.web.admin.fields import read_model
-from queue_service.web.keys import SERVICES
+from queue_service.web.keys import AUDIT_ABOUT, SERVICES
 from queue_service.web.strict_json import json_response
 from queue_service.web.tokens import settle
 
@@ -29,6 +29,7 @@ async def make_token(request: web.Request) -> web.Response:
     found = {name: services.get(name) for name in wanted.services}
     incarnations = {name: service.incarnation for name, service in found.items() if service}
     token, text = await services.access.make(wanted, incarnations)
+    request[AUDIT_ABOUT] = token.id
     return json_response({**token.described(), "token": text}, status=201)
 
 
