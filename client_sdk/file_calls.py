@@ -95,13 +95,25 @@ def begin(about: Mapping[str, str], *, size_bytes: int, expires_in_s: int | None
     )
 
 
-def complete(file_id: str) -> Call[bool]:
-    """Ask the service to check what was sent to its storage; false if it is still at it."""
+def begin_result(*, size_bytes: int, sha256: str, content_type: str) -> Call[Begun]:
+    """Begin a worker's result that goes to the storage; without an `url`, there is no such way."""
+    query = {"bytes": str(size_bytes), "sha256": sha256, "content_type": content_type}
+    passes = frozenset({201})
+    return Call("upload", "POST", _begun, path="/uploads", query=urlencode(query), passes=passes)
+
+
+def complete_result(file_id: str) -> Call[bool]:
+    """Do for a worker's result what `complete` does."""
+    return complete(file_id, path="")
+
+
+def complete(file_id: str, *, path: str = "/uploads") -> Call[bool]:
+    """Ask the service to check what was sent to its storage; false if it is still checking."""
     return Call(
         "upload",
         "POST",
         lambda answer: answer.status == 200,
-        path=f"/uploads{_path(file_id)}/complete",
+        path=f"{path}{_path(file_id)}/complete",
         passes=frozenset({200, 202}),
         wait_s=COMPLETE_S,
     )

@@ -1,6 +1,6 @@
 """Where the files of jobs come from and go to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from client_sdk.transport import RetryPolicy, Transport
@@ -11,17 +11,30 @@ from inference_worker.job_folders import JobFolders
 RETRY = RetryPolicy(retries=16, first_delay_s=0.2, most_delay_s=5.0)
 
 
+@dataclass(slots=True)
+class Ways:
+    """Which ways to the storage there are.
+
+    direct: whether large results may be sent to it without the queue service; true until the queue
+    service, or the network, says otherwise.
+    """
+
+    direct: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class FileStore:
     """Where the files of jobs come from and go to.
 
-    folders: where they are meanwhile.  reserve_bytes: what that disk keeps free.
+    folders: where they are meanwhile.  reserve_bytes: what that disk keeps free.  ways: to the
+    storage.
     """
 
     transport: Transport
     service: str
     folders: JobFolders
     reserve_bytes: int
+    ways: Ways = field(default_factory=Ways)
 
     @property
     def path(self) -> str:

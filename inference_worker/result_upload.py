@@ -18,6 +18,7 @@ from client_sdk.content import Content
 from client_sdk.wire import codes
 from client_sdk.wire.artifacts import why_bad_name
 from client_sdk.wire.errors import WireError
+from inference_worker.direct_results import sent_directly
 from inference_worker.engines.engine import (
     RESULT_TOO_BIG,
     Artifact,
@@ -116,6 +117,9 @@ class _Upload:
             return failure_of(error)
 
     async def _send(self, file: io.BufferedReader) -> str:
+        direct = await sent_directly(self._store, file, self._content_type)
+        if direct is not None:
+            return direct
         call = Call(
             "upload",
             "POST",

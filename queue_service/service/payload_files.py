@@ -59,6 +59,11 @@ class PayloadFiles:
         self.drop_read: Callable[[int], Awaitable[int]] = _drop_none
 
     @property
+    def owner(self) -> FileOwner:
+        """The owner of the payload files."""
+        return self._owner
+
+    @property
     def are_kept(self) -> bool:
         """Whether this process keeps files."""
         return self._files.are_kept
@@ -88,7 +93,7 @@ class PayloadFiles:
                     if size > limit_bytes:
                         raise FrameTooBig(None, limit_bytes)
                     await upload.write(piece)
-                about = About(filename, "payload", content_type or BYTES, expires_in_s=UNHELD_S)
+                about = about_payload(content_type, filename)
                 stored = await upload.finish(about)
         except FilesFull:
             # The pieces have gone; the next attempt may find room.
@@ -125,7 +130,7 @@ class PayloadFiles:
 
         Raises FilesFull; then nothing is left of it.
         """
-        about = About("", "payload", content_type or BYTES, expires_in_s=UNHELD_S)
+        about = about_payload(content_type)
         return _of_entry(await upload.finish(about, self._owner), is_payload=True)
 
     async def link(self, owner: FileOwner, file_id: str) -> FileOfEntry:
@@ -268,6 +273,11 @@ class PayloadFiles:
         """Remove every file: the service and its entries are gone."""
         if self.are_kept:
             await self._files.remove_all_of(self._owner)
+
+
+def about_payload(content_type: str, filename: str = "") -> About:
+    """Return the description of a file that an entry is to name soon."""
+    return About(filename, "payload", content_type or BYTES, expires_in_s=UNHELD_S)
 
 
 async def _drop_none(_: int) -> int:

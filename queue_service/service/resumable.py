@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: An upload that receives nothing for this time, in seconds, is removed.
 KEPT_S = 86_400
+#: So is one that a worker sends straight to the storage: it does not go on with what broke off.
+DIRECT_KEPT_S = 7_200
 #: The most unfinished uploads of one owner.
 MOST_OF_OWNER = 64
 #: How many stalled uploads are looked up at once.
@@ -87,9 +89,7 @@ class Resumables:
 
         It is complete at once if the owner has a file with this SHA-256 and size.
         """
-        partials = self._the_partials()
-        if size_bytes > self._files.limits.file_bytes:
-            raise FileTooBig(size_bytes, self._files.limits.file_bytes)
+        self._check_size(size_bytes)
         if sha256:
             known = await self._files.known(owner, sha256=sha256, size_bytes=size_bytes)
             if known is not None:
@@ -97,19 +97,44 @@ class Resumables:
                 return Resumable(linked.id, size_bytes, about, sha256, size_bytes)
             if (begun := await self._begun(owner, about, size_bytes, sha256)) is not None:
                 return begun
-        await self._files.room.check_disk(owner, size_bytes)
         begun = Resumable(new_file_id(), size_bytes, about, sha256)
+        await self._begin(owner, begun, kept_s=KEPT_S)
+        return await self._ended(owner, begun) if not size_bytes else begun
+
+    async def create_direct(
+        self, owner: FileOwner, about: About, *, size_bytes: int, sha256: str, prefix: str
+    ) -> tuple[Resumable, UploadAddress] | None:
+        """Begin an upload that goes straight to the storage; None where there is no way.
+
+        It is never one that began before: each is a file of its own.  prefix: of its id.
+        Raises FileTooBig or FilesFull.
+        """
+        self._check_size(size_bytes)
+        direct = self._the_partials().direct
+        if direct is None or not 0 < size_bytes <= direct.most_bytes:
+            return None
+        begun = Resumable(new_file_id(prefix), size_bytes, about, sha256)
+        await self._begin(owner, begun, kept_s=DIRECT_KEPT_S)
+        return begun, await direct.address(begun.id, size_bytes=size_bytes, sha256=sha256)
+
+    def _check_size(self, size_bytes: int) -> None:
+        self._the_partials()
+        if size_bytes > self._files.limits.file_bytes:
+            raise FileTooBig(size_bytes, self._files.limits.file_bytes)
+
+    async def _begin(self, owner: FileOwner, begun: Resumable, *, kept_s: int) -> None:
+        partials = self._the_partials()
+        await self._files.room.check_disk(owner, begun.size_bytes)
         try:
             # First: an upload without a content has ended.
             await partials.create(begun.id)
         except OSError as error:
             raise no_disk(error) from error
         try:
-            await self._reserve(owner, begun)
+            await self._reserve(owner, begun, kept_s=kept_s)
         except FilesFull:
             await partials.remove(begun.id)
             raise
-        return await self._ended(owner, begun) if not size_bytes else begun
 
     async def _begun(
         self, owner: FileOwner, about: About, size_bytes: int, sha256: str
@@ -122,13 +147,14 @@ class Resumables:
                     return await self.find(owner, file_id)
         return None
 
-    async def _reserve(self, owner: FileOwner, upload: Resumable) -> None:
+    async def _reserve(self, owner: FileOwner, upload: Resumable, *, kept_s: int) -> None:
         """Note an upload; raises FilesFull."""
         reservation = Reservation(upload.id, owner.name, upload.text(), upload.size_bytes)
         for is_last in (False, True):
             outcome = await self._index.begin(
                 reservation,
-                now_ms=now_ms(),
+                # As if it had begun earlier, so that the sweep ends it sooner.
+                now_ms=now_ms() - (KEPT_S - kept_s) * 1000,
                 limit_bytes=self._files.limits.all_bytes,
                 most=MOST_OF_OWNER,
             )

@@ -134,6 +134,11 @@ class UploadAddress:
     headers: Mapping[str, str]
     valid_s: int
 
+    def shown(self) -> dict[str, object]:
+        """Return it as the client gets it."""
+        headers = dict(self.headers)
+        return {"method": "PUT", "url": self.url, "headers": headers, "expires_in": self.valid_s}
+
 
 class DirectUploads(Protocol):
     """The capability of contents that a client sends to the storage without this process."""

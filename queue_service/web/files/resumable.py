@@ -64,12 +64,7 @@ async def post_upload(request: web.Request, owner: FileOwner) -> web.Response:
         if address is not None:
             # Others must not find an address that was made for this client.
             headers["Cache-Control"] = "no-store"
-            shown["direct"] = {
-                "method": "PUT",
-                "url": address.url,
-                "headers": dict(address.headers),
-                "expires_in": address.valid_s,
-            }
+            shown["direct"] = address.shown()
     return json_response(shown, status=201, headers=headers)
 
 

@@ -3,14 +3,26 @@
 A worker's token opens only these: never an upload of a client, nor a file of another service.
 """
 
+import asyncio
+import re
+from contextlib import suppress
+
 from aiohttp import web
 
-from queue_service.errors import BadParameter
+from queue_service.errors import BadParameter, FrameTooBig
+from queue_service.service.file_errors import NoSuchFile, NothingSent
+from queue_service.service.payload_files import about_payload
+from queue_service.store.payload import PAYLOAD_ID
 from queue_service.web.body import read_pieces
-from queue_service.web.file_response import content_response, file_headers
-from queue_service.web.keys import SETTINGS
+from queue_service.web.file_response import content_response, file_headers, media_type
+from queue_service.web.keys import SETTINGS, UPLOADS
+from queue_service.web.parameters import MAX_INDEX, Parameters
 from queue_service.web.routing import Caller
 from queue_service.web.strict_json import json_response
+
+#: How long a request waits for a content to be checked, in seconds; then the worker asks again.
+COMPLETE_S = 10.0
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 async def get_content(request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -22,6 +34,52 @@ async def get_content(request: web.Request, caller: Caller) -> web.StreamRespons
     )
     content = await files.content(file)
     return await content_response(request, content, headers, may_redirect=True)
+
+
+async def post_upload(request: web.Request, caller: Caller) -> web.Response:
+    """Give a worker an address in the storage for a large result, if there is one.
+
+    It sends the result there, and asks for it to be completed: `complete_upload`.
+    """
+    files, parameters = caller.service.files, Parameters(request)
+    size = parameters.number("bytes", default=None, least=1, most=MAX_INDEX)
+    sha256 = parameters.text("sha256")
+    if not _SHA256.fullmatch(sha256):
+        raise BadParameter("sha256", "64 hexadecimal digits", repr(sha256[:64]))
+    if size > (limit := caller.service.sink.limits.payload_bytes):
+        raise FrameTooBig(size, limit)
+    begun = None
+    if files.are_kept and request.app[SETTINGS].files_addresses:
+        begun = await request.app[UPLOADS].create_direct(
+            files.owner,
+            about_payload(media_type(parameters.text("content_type"))),
+            size_bytes=size,
+            sha256=sha256,
+            prefix=PAYLOAD_ID,
+        )
+    shown: dict[str, object] = {"id": "", "offset": 0}
+    if begun is not None:
+        shown = {"id": begun[0].id, "offset": 0, "direct": begun[1].shown()}
+    # Others must not find an address that was made for this worker.
+    return json_response(shown, status=201, headers={"Cache-Control": "no-store"})
+
+
+async def complete_upload(request: web.Request, caller: Caller) -> web.Response:
+    """Check what a worker has sent to the storage; 202 if that takes longer."""
+    uploads, owner = request.app[UPLOADS], caller.service.files.owner
+    file_id = request.match_info["file"]
+    try:
+        async with asyncio.timeout(COMPLETE_S):
+            await uploads.complete(owner, file_id)
+    except TimeoutError:
+        # It goes on; the next request waits for the same one.
+        return json_response({"id": file_id}, status=202)
+    except NothingSent:
+        # The worker then sends it here, as another file.
+        with suppress(NoSuchFile):
+            await uploads.abandon(owner, file_id)
+        raise
+    return json_response({"id": file_id})
 
 
 async def post_content(request: web.Request, caller: Caller) -> web.Response:

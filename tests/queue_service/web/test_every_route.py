@@ -268,6 +268,8 @@ def test_the_scopes_are_those_of_the_protocol() -> None:
         ("GET", "/v1/services/{service}/work"): {Scope.WORK},
         ("POST", "/v1/services/{service}/work/files"): {Scope.WORK},
         ("GET", "/v1/services/{service}/work/files/{file}/content"): {Scope.WORK},
+        ("POST", "/v1/services/{service}/work/files/uploads"): {Scope.WORK},
+        ("POST", "/v1/services/{service}/work/files/{file}/complete"): {Scope.WORK},
         ("GET", "/v1/services/{service}/workers"): {Scope.WORK},
         ("GET", "/v1/services/{service}/scale"): {Scope.READ, Scope.ADMIN},
         ("GET", "/v1/services/{service}/autoscaler"): {Scope.READ, Scope.ADMIN},
