@@ -31,7 +31,7 @@ from queue_service.web.strict_json import json_response
 #: The most jobs of one page, and the default.
 MAX_PAGE, PAGE = 1000, 100
 #: How many jobs one page may look at to find those that are wanted.
-SCAN_LIMIT = 5000
+SCAN_LIMIT = 2000
 #: The most tags that a list can ask for.
 MOST_TAGS = 16
 
@@ -66,6 +66,9 @@ async def list_jobs(request: web.Request, caller: Caller) -> web.Response:
     limit = parameters.number("limit", default=PAGE, least=1, most=MAX_PAGE)
     wanted = _wanted(request, parameters)
     parts = _PARTS_OF[wanted.state] if wanted.state else _PARTS
+    if wanted.worker:
+        # What waits has no worker, and may be long.
+        parts = tuple(part for part in parts if part not in (Part.INPUT, Part.DELAYED))
     walks = _walks(parameters.text("after"), parts, viewer)
     page = _Page(service, viewer, wanted, walks, limit)
     await page.fill()
@@ -203,8 +206,8 @@ class _Page:
                 break
             newest = max(ready, key=lambda walk: walk.time)
             found.append((newest, newest.heads.popleft()))
-        last = self._walks[-1]
-        if not found and last.part is Part.ENDED and last.has_more:
+        last = self._walks[-1] if self._walks else None
+        if not found and last and last.part is Part.ENDED and last.has_more:
             await last.fetch_ended(self._service, self._viewer.owner, most)
             found = [(last, head) for head in last.heads]
             last.heads.clear()

@@ -92,6 +92,7 @@ async def test_a_running_job_comes_first_and_a_failed_one_has_its_message(
     assert await listed(api) == [running, queued]
     assert await listed(api, worker=job["worker"]) == [running]
     assert await listed(api, worker="other") == []
+    assert await listed(api, worker=job["worker"], state="queued") == []
     code, shown = await penstock(api, "ls", "--state", "running")
     assert code == 0
     assert running in shown
