@@ -30,6 +30,9 @@ def beyond_paged(sampling: Sampling) -> str | None:
         "a penalty": sampling.has_penalties,
         "a seed": sampling.seed is not None,
         "logprobs": sampling.logprobs is not None,
+        "logit_bias": bool(sampling.biases),
+        "allowed_token_ids": sampling.allowed_ids is not None,
+        "min_tokens": sampling.min_tokens > 0,
     }
     return next((name for name, wanted in wishes.items() if wanted), None)
 

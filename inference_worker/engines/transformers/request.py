@@ -13,13 +13,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inference_worker.engines.failures import BadInput
+from inference_worker.engines.transformers.neutral import without_neutral
 from inference_worker.engines.transformers.sequence import Sampling
 
 #: The most answers to one prompt.
 MOST_CHOICES = 64
 
+#: The most tokens with a bias, as vLLM and OpenAI's API have it.
+MOST_BIASES = 1024
+
 #: The most stop strings, and the longest one: text that may become a stop string is held back.
 MOST_STOPS, LONGEST_STOP = 16, 256
+
+_ID = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 #: The JSON escape of a surrogate.
 _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
@@ -77,13 +83,28 @@ class GenerationRequest(BaseModel):
     stop: str | list[str] | None = Field(
         default=None, description="Strings that end the answer; they are not part of it."
     )
+    include_stop_str_in_output: bool = Field(
+        default=False, description="The answer ends with the stop string."
+    )
     stop_token_ids: list[int] = Field(default_factory=list)
+    min_tokens: int = Field(
+        default=0, ge=0, description="The answer has no end token before it has this many tokens."
+    )
+    logit_bias: dict[str, Annotated[Number, Field(ge=-100, le=100)]] = Field(
+        default_factory=dict, max_length=MOST_BIASES, description="Added to scores, by token id."
+    )
+    allowed_token_ids: list[int] | None = Field(
+        default=None, min_length=1, description="The answer has no other tokens."
+    )
     ignore_eos: bool = Field(default=False, description="Continue after the model's end token.")
     logprobs: bool | int | None = Field(
         default=None, description="Return log probabilities; a number means `top_logprobs`."
     )
     top_logprobs: int | None = Field(
         default=None, ge=0, le=20, description="Also return this many likeliest tokens per step."
+    )
+    tool_choice: Literal["auto", "none"] = Field(
+        default="auto", description="`none` leaves `tools` out."
     )
     n: int = Field(default=1, ge=1, le=MOST_CHOICES, description="Answers to one prompt.")
     return_token_ids: bool = Field(default=False, description="Also return the token ids.")
@@ -122,6 +143,17 @@ class GenerationRequest(BaseModel):
             raise ValueError("a stop string is empty")
         return self
 
+    @model_validator(mode="after")
+    def _biases_have_ids(self) -> Self:
+        if wrong := [name for name in self.logit_bias if not _ID.fullmatch(name)]:
+            raise ValueError(f"logit_bias: expected token ids as names, got {wrong[0]!r:.80}")
+        return self
+
+    @property
+    def biases(self) -> tuple[tuple[int, float], ...]:
+        """The token ids with a bias, and the bias of each."""
+        return tuple((int(name), value) for name, value in self.logit_bias.items())
+
     @property
     def stop_strings(self) -> tuple[str, ...]:
         """The stop strings as a tuple."""
@@ -149,6 +181,10 @@ class GenerationRequest(BaseModel):
         """Return the sampling of this request, with defaults; at most `most_tokens`."""
         top_k = defaults.top_k if self.top_k is None else max(self.top_k, 0)
         stop_ids = frozenset(self.stop_token_ids)
+        stop_ids = stop_ids if self.ignore_eos else stop_ids | end_ids
+        allowed = None if self.allowed_token_ids is None else frozenset(self.allowed_token_ids)
+        if self.min_tokens and allowed is not None and allowed <= stop_ids:
+            raise BadInput("min_tokens: allowed_token_ids has only tokens that end the answer")
         return Sampling(
             max_new_tokens=min(self.most_tokens or defaults.max_new_tokens, most_tokens),
             temperature=_first(self.temperature, defaults.temperature),
@@ -159,8 +195,12 @@ class GenerationRequest(BaseModel):
             frequency_penalty=self.frequency_penalty,
             presence_penalty=self.presence_penalty,
             seed=self.seed,
-            stop_ids=stop_ids if self.ignore_eos else stop_ids | end_ids,
+            stop_ids=stop_ids,
             stop=self.stop_strings,
+            includes_stop=self.include_stop_str_in_output,
+            min_tokens=self.min_tokens,
+            biases=self.biases,
+            allowed_ids=allowed,
             logprobs=self.wanted_logprobs,
         )
 
@@ -213,7 +253,7 @@ def read_generation(data: bytes, content_type: str = "") -> GenerationRequest:
     """Parse the body of a job; raises BadInput."""
     body = read_request(data, content_type)
     try:
-        return GenerationRequest.model_validate(body)
+        return GenerationRequest.model_validate(without_neutral(body))
     except ValidationError as error:
         raise BadInput(first_mistake(error)) from None
 

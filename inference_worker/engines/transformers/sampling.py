@@ -1,7 +1,7 @@
 """Picks the next token, row by row, so that an error in one row affects no other.
 
-The order is that of transformers: penalties, temperature, top_k, top_p, min_p.  Greedy rows, which
-are the most common, are picked together.
+The order is that of transformers: penalties, what the request steers, temperature, top_k, top_p,
+min_p.  Greedy rows, which are the most common, are picked together.
 """
 
 import secrets
@@ -49,7 +49,12 @@ class Sampler:
             wanted = sequence.sampling
             if not sound[row]:
                 picks.append(NO_NUMBER)
-            elif wanted.is_greedy and not wanted.has_penalties and wanted.logprobs is None:
+            elif (
+                wanted.is_greedy
+                and not wanted.has_penalties
+                and not wanted.is_steered
+                and wanted.logprobs is None
+            ):
                 picks.append(Pick(tokens[row]))
             else:
                 picks.append(self._pick_row(logits[row].float(), sequence))
@@ -61,7 +66,9 @@ class Sampler:
         if row is None:
             row = self._rows[sequence] = _new_row(logits, sequence)
         scores = _penalised(logits, row, wanted) if wanted.has_penalties else logits
-        if wanted.has_penalties and not bool(scores.max().isfinite()):
+        if wanted.is_steered:
+            scores = _steered(scores, wanted, length=len(sequence.picks))
+        if scores is not logits and not bool(scores.max().isfinite()):
             return NO_NUMBER
         greedy = wanted.is_greedy
         token = int(scores.argmax()) if greedy else draw(scores, wanted, row.generator)
@@ -119,6 +126,20 @@ def _penalised(logits: Tensor, row: _Row, wanted: Sampling) -> Tensor:
         logits = torch.where(row.seen, weaker, logits)
     logits = logits - wanted.frequency_penalty * row.counts
     return logits - wanted.presence_penalty * (row.counts > 0)
+
+
+def _steered(scores: Tensor, wanted: Sampling, *, length: int) -> Tensor:
+    """Return the scores with the wishes of the request; length: of the answer so far."""
+    if wanted.allowed_ids is None:
+        scores = scores.clone()
+    else:
+        allowed = torch.tensor(sorted(wanted.allowed_ids), device=scores.device)
+        scores = torch.full_like(scores, -torch.inf).index_copy(0, allowed, scores[allowed])
+    for token, bias in wanted.biases:
+        scores[token] += bias
+    if length < wanted.min_tokens and wanted.stop_ids:
+        scores[[token for token in wanted.stop_ids if token < scores.shape[-1]]] = -torch.inf
+    return scores
 
 
 def _with_logprobs(token: int, logits: Tensor, top: int) -> Pick:

@@ -38,6 +38,8 @@ class Sampling:
 
     temperature: 0 is greedy.  top_k: 0 is off.  seed: None means a random one.
     logprobs: None is off, 0 returns those of the picked tokens, k also the k likeliest per step.
+    min_tokens: none of stop_ids is picked before.  biases: token ids, and what is added to their
+    scores.  allowed_ids: no others are picked.
     """
 
     max_new_tokens: int
@@ -52,6 +54,10 @@ class Sampling:
     stop_ids: frozenset[int] = frozenset()
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
+    includes_stop: bool = False
+    min_tokens: int = 0
+    biases: tuple[tuple[int, float], ...] = ()
+    allowed_ids: frozenset[int] | None = None
 
     @property
     def is_greedy(self) -> bool:
@@ -66,6 +72,11 @@ class Sampling:
             or self.frequency_penalty != 0.0
             or self.presence_penalty != 0.0
         )
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether the request itself changes scores."""
+        return bool(self.biases) or self.allowed_ids is not None or self.min_tokens > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,9 @@ class Sequence:
     failed: Failed | None = None
 
     def __post_init__(self) -> None:
-        self._writer = Writer(self.decode, self.sampling.stop)
+        self._writer = Writer(
+            self.decode, self.sampling.stop, includes_stop=self.sampling.includes_stop
+        )
 
     @property
     def is_finished(self) -> bool:

@@ -56,8 +56,9 @@ class Characters:
 class StopStrings:
     """Holds back text that may become a stop string, and cuts the text where one begins."""
 
-    def __init__(self, stops: Iterable[str]) -> None:
+    def __init__(self, stops: Iterable[str], *, includes_stop: bool = False) -> None:
         self._stops = tuple(stop for stop in stops if stop)
+        self._includes_stop = includes_stop
         self._held = ""
         self.stopped = False
 
@@ -68,11 +69,12 @@ class StopStrings:
         if not self._stops:
             return piece
         text = self._held + piece
-        starts = [start for stop in self._stops if (start := text.find(stop)) >= 0]
-        if starts:
+        found = [(start, len(stop)) for stop in self._stops if (start := text.find(stop)) >= 0]
+        if found:
             self.stopped = True
             self._held = ""
-            return text[: min(starts)]
+            start, length = min(found)
+            return text[: start + length if self._includes_stop else start]
         hold = max(_overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - hold :]
         return text[: len(text) - hold]
@@ -86,9 +88,15 @@ class StopStrings:
 class Writer:
     """Characters and StopStrings, one after the other."""
 
-    def __init__(self, decode: Callable[[list[int]], str], stops: Iterable[str]) -> None:
+    def __init__(
+        self,
+        decode: Callable[[list[int]], str],
+        stops: Iterable[str],
+        *,
+        includes_stop: bool = False,
+    ) -> None:
         self._characters = Characters(decode)
-        self._stops = StopStrings(stops)
+        self._stops = StopStrings(stops, includes_stop=includes_stop)
 
     @property
     def stopped(self) -> bool:

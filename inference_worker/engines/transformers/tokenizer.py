@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 from inference_worker.engines.failures import BadInput
+from inference_worker.engines.transformers.conversation import for_template
 from inference_worker.engines.transformers.request import GenerationRequest
 
 #: The library's parameters of `apply_chat_template` that a request may set.  All others are
@@ -37,6 +38,8 @@ class ModelTokenizer:
             raise BadInput("prompt: it has no tokens")
         self._check(ids, "prompt")
         self._check(request.stop_token_ids, "stop_token_ids")
+        self._check(request.allowed_token_ids or [], "allowed_token_ids")
+        self._check([token for token, _ in request.biases], "logit_bias")
         return tuple(ids)
 
     def decode(self, ids: list[int]) -> str:
@@ -62,11 +65,16 @@ class ModelTokenizer:
         own = set(inspect.signature(self._tokenizer.apply_chat_template).parameters)
         if refused := (own - _FOR_CLIENTS | _OF_TEMPLATES) & set(template_kwargs):
             raise BadInput(f"chat_template_kwargs: a request may not set {min(refused)}")
-        messages = [message.model_dump(exclude_unset=True) for message in request.messages]
+        messages = for_template(
+            message.model_dump(exclude_unset=True) for message in request.messages
+        )
+        tools = request.tools if request.tool_choice == "auto" else None
+        if tools and not self._template_reads_tools():
+            raise BadInput("tools: the chat template of this model does not read tools")
         try:
             text = self._tokenizer.apply_chat_template(
                 messages,
-                tools=request.tools,
+                tools=tools,
                 tokenize=False,
                 **template_kwargs,
             )
@@ -77,6 +85,11 @@ class ModelTokenizer:
         # The template writes the special tokens itself.
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+    def _template_reads_tools(self) -> bool:
+        # Several templates by name, or one; a model with tools has them in one of both forms.
+        template = self._tokenizer.chat_template
+        return "tools" in (str(template) if isinstance(template, dict) else template)
 
     def _check(self, ids: list[int], field: str) -> None:
         for token in ids:
