@@ -175,6 +175,10 @@ NOT_RUN = {
         "docs/your-model.md",
         "PENSTOCK_WORKER_ENGINE=http PENSTOCK_WORKER_WORKER_THREADS=16 \\",
     ): "vLLM needs a GPU and a model",
+    (
+        "docs/your-model.md",
+        "PENSTOCK_WORKER_ENGINE=http:http://127.0.0.1:8188 PENSTOCK_WORKER_WORKER_THREADS=1 \\",
+    ): "ComfyUI needs a GPU and a model",
 }
 
 
