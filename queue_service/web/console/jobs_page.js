@@ -2,13 +2,14 @@
 
 import { path } from "./api.js";
 import { confirm } from "./dialog.js";
-import { ago, count, moment, percent, plural, seconds, secondsBetween } from "./format.js";
+import { ago, count, moment, percent, plural, seconds, secondsBetween, sentence } from "./format.js";
 import { heading, tabs } from "./headings.js";
 import { action, badge, empty, errorNote, link, make } from "./parts.js";
 import { to, withQuery } from "./router.js";
 import { Table } from "./table.js";
 
-const PAGE = 50, MOST_AT_ONCE = 8;
+// With a state the service looks at more jobs for the same time in steps of this size.
+const PAGE = 50, SEARCHED = 100, MOST_AT_ONCE = 8, FIRST_MS = 150;
 export const STATES = { queued: ["Queued", ""], running: ["Running", "busy"], succeeded: ["Succeeded", "good"], failed: ["Failed", "wrong"], canceled: ["Canceled", "warn"], expired: ["Expired", "warn"] };
 
 export const stateBadge = (state) => badge(...(STATES[state] ?? [state, ""]));
@@ -23,7 +24,7 @@ export async function show(context) {
   const table = new Table({ caption: "Jobs", columns, key: (job) => `${job.owner} ${job.id}` });
   const jobs = new Map();
   const state = query.state ?? "";
-  let after = "";
+  let after = "", isSearching = false, isOver = false;
   const status = make("p", { className: "hint" });
   status.setAttribute("role", "status");
   const nothing = state ? empty("No such jobs", "No job is in this state. Choose another state, or all of them.")
@@ -39,18 +40,23 @@ export async function show(context) {
     table.update([...jobs.values()]);
     table.node.hidden = !jobs.size;
     nothing.hidden = Boolean(jobs.size) || Boolean(after);
-    more.hidden = !after;
-    more.textContent = jobs.size ? "Show more" : "Go on searching";
-    status.textContent = jobs.size ? `${plural(jobs.size, "job")} shown${after ? "" : ", which are all"}` : after ? "Nothing among the first jobs." : "";
+    more.hidden = !after || isSearching;
+    const shown = jobs.size ? `${plural(jobs.size, "job")} shown${after ? "" : ", which are all"}` : "";
+    status.textContent = isSearching ? `${shown}${shown ? "; searching" : "Searching"} more jobs…` : shown;
     changed();
   };
   const read = async () => {
     more.disabled = true;
-    const page = await api.get(path(service, "jobs"), { state, limit: PAGE, after });
-    for (const job of page.jobs) jobs.set(`${job.owner} ${job.id}`, job);
-    after = page.after ?? "";
+    const before = jobs.size;
+    do {
+      const page = await api.get(path(service, "jobs"), { state, limit: state ? SEARCHED : PAGE, after });
+      for (const job of page.jobs) jobs.set(`${job.owner} ${job.id}`, job);
+      after = page.after ?? "";
+      isSearching = jobs.size === before && Boolean(after);
+      paint();
+      // A hundred thousand other jobs may come first.
+    } while (isSearching && !isOver);
     more.disabled = false;
-    paint();
   };
   const again = async () => {
     jobs.clear();
@@ -72,9 +78,12 @@ export async function show(context) {
     if (failed.length) status.replaceChildren(errorNote(failed[0]));
   };
   const refresh = action("Refresh", again);
-  await read();
   top.actions.append(refresh);
-  return { title: `Jobs of ${service}`, focus: top.title, node: [top.node, tabs(context, "jobs"), filters(service, state), make("div", { className: "actions" }, status, cancelAll), table.node, nothing, more] };
+  // Not awaited for long: the page is there while the service searches.
+  const first = read();
+  await Promise.race([first, new Promise((late) => setTimeout(late, FIRST_MS))]);
+  first.catch((error) => status.replaceChildren(errorNote(error)));
+  return { title: `Jobs of ${service}`, focus: top.title, close: () => { isOver = true; }, node: [top.node, tabs(context, "jobs"), filters(service, state), make("div", { className: "actions" }, status, cancelAll), table.node, nothing, more] };
 }
 
 const ownerQuery = (job) => (job.owner ? `?owner=${encodeURIComponent(job.owner)}` : "");
@@ -103,8 +112,13 @@ const jobColumns = (service) => [
   { name: "Waited", className: "number", cell: (job) => seconds(secondsBetween(job.created_at, job.started_at ?? (job.state === "queued" ? Date.now() : job.ended_at))) },
   { name: "Ran", className: "number", cell: (job) => (job.started_at ? seconds(secondsBetween(job.started_at, job.ended_at ?? Date.now())) : "–") },
   { name: "Attempt", className: "number", cell: (job) => [job.attempt ? count(job.attempt) : "–", under(job.attempt > 1 && job.max_attempts ? `of ${job.max_attempts}` : "")] },
-  { name: "Worker or error", className: "wide-cell", cell: (job) => (job.error ? [make("span", { className: "wrong-text" }, shortened(job.error.message || job.error.code || "Failed")), under(job.error.type)] : job.worker || "–") },
+  { name: "Worker or error", className: "wide-cell", cell: endCell },
 ];
+
+function endCell({ state, error, worker }) {
+  if (!error || state === "canceled") return worker || "–";
+  return [make("span", { className: "wrong-text" }, shortened(sentence(error.message || error.code || "failed"))), under([error.type, worker && `on ${worker}`].filter(Boolean).join(" "))];
+}
 
 const shortened = (text) => (text.length > 160 ? `${text.slice(0, 160)}…` : text);
 
