@@ -181,10 +181,16 @@ class Connection(RequestHandler):
             if self._awaits_head and self._heads is not None:
                 self._awaits_head = self._has_part = False
                 self._heads.end(self)
-        elif (self._waiter is not None or before == 0) and data and self._heads is not None:
+        elif (self._waits_for_head or before == 0) and data and self._heads is not None:
             # The start of a head, with no request in progress.
             self._awaits_head = self._has_part = True
             self._heads.begin(self, self._loop.time())
+
+    @property
+    def _waits_for_head(self) -> bool:
+        # A head has arrived when it is done, and the loop of requests has yet to run: what follows
+        # is the body, which may take longer than a head.
+        return self._waiter is not None and not self._waiter.done()
 
     def pause_writing(self) -> None:
         super().pause_writing()
