@@ -1,1 +1,1 @@
-"""A video to its frames: README.md."""
+"""A photo to a poster: README.md."""
