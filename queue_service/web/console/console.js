@@ -131,7 +131,7 @@ async function showPage() {
 }
 
 function notFound({ service }) {
-  const text = service ? `There is no service ${service}, or your token does not open it.` : "The address names no page of the console.";
+  const text = service ? `There is no service ${service}, or your token does not open it.` : "This address is not a page of the console.";
   return { title: "Not found", isMissing: true, node: [empty("Nothing is here", text, link("#/", "All services", "button"))] };
 }
 

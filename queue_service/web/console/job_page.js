@@ -1,4 +1,4 @@
-// One job, with everything that is known of it: where it is, its attempts, its output, its result.
+// One job: its state, its attempts, its output, its log and its result.
 
 import { Artifacts, resultNode } from "../try-page/result.js";
 import { path, queryOf } from "./api.js";
@@ -70,7 +70,7 @@ function numbersOf(job) {
     { name: "Attempt", value: job.attempt ? count(job.attempt) : "–", sub: job.max_attempts ? `of ${count(job.max_attempts)}` : "" },
     { name: "Priority", value: count(job.priority) },
   ];
-  if (job.position !== null) all.push({ name: "Jobs before it", value: count(job.position), sub: job.position_is === "exact" ? "" : "estimated" });
+  if (job.position !== null) all.push({ name: "Jobs ahead", value: count(job.position), sub: job.position_is === "exact" ? "" : "estimated" });
   if (job.progress) all.push({ name: "Progress", value: percent(job.progress.fraction), sub: job.progress.note });
   return figures(all);
 }
@@ -96,7 +96,7 @@ function factsOf(job) {
     ["Owner", job.owner], ["Worker", job.worker], ["Index", job.index],
     ["Created", moment(job.created_at)], ["Started", moment(job.started_at)], ["Ended", moment(job.ended_at)],
     ["Next attempt", moment(job.next_attempt_at)], ["Not before", moment(job.not_before)], ["Start by", moment(job.start_by)], ["Finish by", moment(job.finish_by)],
-    ["Longest run", job.run_timeout_s ? seconds(job.run_timeout_s) : null], ["Attempts at most", job.max_attempts], ["Pauses between attempts", retry],
+    ["Time limit of a run", job.run_timeout_s ? seconds(job.run_timeout_s) : null], ["Maximum attempts", job.max_attempts], ["Pauses between attempts", retry],
     ["Result read", moment(job.result_read_at)], ["Result expires", moment(job.result_expires_at)],
   ]);
 }

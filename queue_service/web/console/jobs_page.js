@@ -1,4 +1,4 @@
-// The jobs of a service: some at a time, by state, or one by its id.
+// The jobs of a service: page by page, by state, or one by its id.
 
 import { path } from "./api.js";
 import { confirm } from "./dialog.js";
@@ -28,7 +28,7 @@ export async function show(context) {
   const status = make("p", { className: "hint" });
   status.setAttribute("role", "status");
   const nothing = state ? empty("No such jobs", "No job is in this state. Choose another state, or all of them.")
-    : empty("No jobs yet", "Put the first one: penstock run sends a job, and so does the page for trying a service.", link(`try/${encodeURIComponent(service)}`, "Try the service", "button"));
+    : empty("No jobs yet", "Submit the first one with penstock run, or on the page for trying the service.", link(`try/${encodeURIComponent(service)}`, "Try the service", "button"));
   const more = action("Show more", () => read());
   const cancelAll = action("", () => cancelSelected());
   cancelAll.className = "danger";
@@ -41,7 +41,7 @@ export async function show(context) {
     table.node.hidden = !jobs.size;
     nothing.hidden = Boolean(jobs.size) || Boolean(after);
     more.hidden = !after || isSearching;
-    const shown = jobs.size ? `${plural(jobs.size, "job")} shown${after ? "" : ", which are all"}` : "";
+    const shown = jobs.size ? `${plural(jobs.size, "job")} shown${after ? "" : ", no more"}` : "";
     status.textContent = isSearching ? `${shown}${shown ? "; searching" : "Searching"} more jobs…` : shown;
     changed();
   };
@@ -128,7 +128,7 @@ function stateSub(job) {
   if (job.next_attempt_at) return `next attempt ${moment(job.next_attempt_at)}`;
   if (job.waiting_for) return { resume: "service is paused", window: "outside its time window", sink: "sink is full" }[job.waiting_for];
   if (job.scheduled) return `not before ${moment(job.not_before)}`;
-  return job.position === null || job.position === undefined ? "" : `${plural(job.position, "job")} before it`;
+  return job.position === null || job.position === undefined ? "" : `${plural(job.position, "job")} ahead`;
 }
 
 function pickCell(job, selected, changed) {

@@ -26,7 +26,7 @@ export async function show(context) {
   const replay = action("Replay", () => leave("replay", () => api.send("POST", `${wanted}/replay${suffix}`)));
   replay.className = "main";
   const remove = action("Delete", async () => {
-    if (await confirm({ title: "Delete this dead letter?", verb: "Delete", danger: true, text: "Its input and its error are removed. It cannot be undone." })) await leave("delete", () => api.send("DELETE", wanted + suffix));
+    if (await confirm({ title: "Delete this dead letter?", verb: "Delete", danger: true, text: "Its input and its error are removed. This cannot be undone." })) await leave("delete", () => api.send("DELETE", wanted + suffix));
   });
   remove.className = "danger";
   const top = heading(letter.request_id, { crumbs: [["Services", "#/"], [service, to(service)], ["Dead letters", list]], badges: [badge("Dead letter", "wrong")], actions: [replay, remove] });
@@ -45,7 +45,7 @@ function factsOf(service, letter) {
   return facts([
     ["Index", letter.id], ["Job", link(withQuery(to(service, "jobs", letter.request_id), { owner: letter.owner }), letter.request_id, "mono")], ["Owner", letter.owner],
     ["Put", moment(letter.stored_at_ms)], ["Parked", moment(letter.parked_at_ms)], ["Attempts", count(letter.attempts)],
-    ["Last worker", letter.uid], ["Engines that died on it", letter.deaths.length ? letter.deaths.join(", ") : null],
+    ["Last worker", letter.uid], ["Engines that it killed", letter.deaths.length ? letter.deaths.join(", ") : null],
     ["Priority", letter.priority || null], ["Path", letter.path], ["Content type", letter.content_type], ["Size", bytes(letter.size_bytes)],
     ...tags.map(([name, value]) => [`Tag ${name}`, value]),
   ]);

@@ -47,7 +47,7 @@ export async function show(context) {
     const which = ids.length ? plural(ids.length, "letter") : `all ${plural(total, "letter")}`;
     const isSure = await confirm(verb === "replay"
       ? { title: `Replay ${which}?`, verb: "Replay", text: "They go back into the queue with their request ids, and their attempts begin again." }
-      : { title: `Delete ${which}?`, verb: "Delete", danger: true, text: "Their inputs and errors are removed. It cannot be undone." });
+      : { title: `Delete ${which}?`, verb: "Delete", danger: true, text: "Their inputs and errors are removed. This cannot be undone." });
     if (!isSure) return;
     const choice = new URLSearchParams({ queue, ...(ids.length ? { ids: ids.join(",") } : { all: "true" }) });
     const base = path(service, "dead-letters");
@@ -55,7 +55,7 @@ export async function show(context) {
       const done = verb === "replay" ? await api.send("POST", `${base}/replay?${choice}`) : await api.send("DELETE", `${base}?${choice}`);
       told.replaceChildren(outcome(done));
     } catch (error) {
-      told.replaceChildren(note("Not all of it was done.", error.message, "wrong"));
+      told.replaceChildren(note("This was done only in part.", error.message, "wrong"));
     }
     letters.clear();
     selected.clear();

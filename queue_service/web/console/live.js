@@ -1,4 +1,4 @@
-// The overview as it changes.  A tab that nobody sees follows nothing.
+// The overview as it changes.  A hidden tab stops following it.
 
 import { readEvents } from "../chat/event_stream.js";
 import { Refused } from "./api.js";

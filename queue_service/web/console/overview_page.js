@@ -19,7 +19,7 @@ export function show({ isOperator }) {
   const table = new Table({ caption: "Services", key: (service) => service.name, columns });
   const nothing = isOperator
     ? empty("No services yet", "A service is a queue with a name, a token, and workers that run its jobs. Create the first one here or with penstock create.", link("#/new", "Create a service", "button main"))
-    : empty("No services", "Your token opens no service that is there now. Ask its operator.");
+    : empty("No services", "Your token does not open any of the current services. Ask an operator.");
   return {
     title: "Services", node: [top.node, sums, problems, table.node, nothing], focus: top.title,
     update({ services }) {

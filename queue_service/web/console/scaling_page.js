@@ -9,8 +9,8 @@ import { action, errorNote, figures, make, note, panel } from "./parts.js";
 import { to } from "./router.js";
 
 const METRICS = [
-  ["queue[avgbacklog]", "Waiting jobs per worker", 10], ["queue[backlog]", "Waiting jobs", ""], ["queue[wait]", "Seconds that a new job would wait", ""],
-  ["qps", "Jobs put per second and worker", ""], ["cpu", "Percent of the workers' CPUs", ""],
+  ["queue[avgbacklog]", "Waiting jobs per worker", 10], ["queue[backlog]", "Waiting jobs", ""], ["queue[wait]", "Expected wait of a new job, seconds", ""],
+  ["qps", "Jobs submitted per second and worker", ""], ["cpu", "CPU use of the workers, percent", ""],
 ];
 
 export async function show(context) {
@@ -21,7 +21,7 @@ export async function show(context) {
   const takeFigures = (given) => now.replaceChildren(...figuresOf(given));
   takeFigures(scale);
   const forms = isOperator ? [autoscalerPanel(context, scale.autoscaler), workersPanel(context)]
-    : [panel("Autoscaler", scale.autoscaler ? make("pre", { className: "block", tabIndex: 0 }, JSON.stringify(scale.autoscaler, null, 2)) : make("p", { className: "quiet-text" }, "It has none. An operator can set one."))];
+    : [panel("Autoscaler", scale.autoscaler ? make("pre", { className: "block", tabIndex: 0 }, JSON.stringify(scale.autoscaler, null, 2)) : make("p", { className: "quiet-text" }, "No autoscaler is set. An operator can set one."))];
   let shown = signature(known(), service);
   return {
     title: `Scaling of ${service}`, focus: top.title, node: [top.node, tabs(context, "scaling"), now, ...forms],
@@ -52,23 +52,23 @@ function figuresOf(scale) {
   ])];
   if (error) found.push(note("The autoscaler cannot start or stop workers.", error, "wrong"));
   const since = scale.decided_s_ago === null ? "" : ` (${seconds(scale.decided_s_ago)} ago)`;
-  found.push(note(wanted === null ? "Nothing decides how many workers there are." : "The last decision", `${reason}${since}`, ""));
-  if (scale.cronscaler) found.push(note("A schedule decides, too.", `${scale.cronscaler.ScaleJobs?.length ?? 0} times are set. Change them with penstock cronscale.`));
+  found.push(note(wanted === null ? "No autoscaler decides how many workers run." : "The last decision", `${reason}${since}`, ""));
+  if (scale.cronscaler) found.push(note("A schedule also applies.", `It has ${scale.cronscaler.ScaleJobs?.length ?? 0} entries. Change them with penstock cronscale.`));
   return found;
 }
 
-// Fewer workers at once: the idle ones leave first, and all finish what they hold.
+// Asks some workers to leave: the idle ones leave first, and all finish what they hold.
 function workersPanel({ service, api }) {
   const form = sendingForm({
-    content: [field({ name: "count", label: "Workers that leave", type: "number", min: 1, value: 1, hint: "They finish their jobs first. An autoscaler starts others if it wants more." })], verb: "Let them leave",
+    content: [field({ name: "count", label: "Number of workers", type: "number", min: 1, value: 1, hint: "They finish their jobs first. An autoscaler starts others if it wants more." })], verb: "Ask them to leave",
     async send(sent) {
       const { leaving } = await api.send("POST", path(service, "workers", "leave"), { count: numberOf(sent, "count") });
-      told.textContent = leaving.length ? `Leaving: ${leaving.map((one) => one.uid).join(", ")}.` : "No worker could be asked.";
+      told.textContent = leaving.length ? `Leaving: ${leaving.map((one) => one.uid).join(", ")}.` : "No worker can leave now.";
     },
   });
   const told = make("p", { className: "hint" });
   told.setAttribute("role", "status");
-  return panel("Fewer workers now", form, told);
+  return panel("Ask workers to leave", form, told);
 }
 
 function autoscalerPanel(context, autoscaler) {
@@ -80,12 +80,12 @@ function autoscalerPanel(context, autoscaler) {
   const form = sendingForm({
     verb: autoscaler ? "Save the autoscaler" : "Set the autoscaler", names: NAMES,
     content: [
-      make("div", { className: "pair" }, number("min", "Fewest workers", autoscaler?.min ?? 0), number("max", "Most workers", autoscaler?.max ?? 1)),
-      make("fieldset", {}, make("legend", {}, "Grow above these values, shrink below"), make("p", { className: "hint" }, "The metric that wants most workers decides. Leave a field empty to ignore its metric."), make("div", { className: "pair level" }, ...thresholds)),
-      make("fieldset", {}, make("legend", {}, "Windows"), make("div", { className: "pair" },
+      make("div", { className: "pair" }, number("min", "Minimum workers", autoscaler?.min ?? 0), number("max", "Maximum workers", autoscaler?.max ?? 1)),
+      make("fieldset", {}, make("legend", {}, "Scale out above these values, scale in below them"), make("p", { className: "hint" }, "The metric that asks for the most workers decides. Leave a field empty to ignore its metric."), make("div", { className: "pair level" }, ...thresholds)),
+      make("fieldset", {}, make("legend", {}, "Delays"), make("div", { className: "pair" },
         number("scaleUp", "Seconds until it grows", scaleUp?.stabilizationWindowSeconds ?? 0), number("scaleDown", "Seconds until it shrinks", scaleDown?.stabilizationWindowSeconds ?? 300))),
       make("fieldset", {}, make("legend", {}, "At zero"), make("div", { className: "pair" },
-        number("grace", "Idle seconds before it goes to zero", onZero?.scaleDownGracePeriodSeconds ?? 600), number("activation", "Workers when it wakes", onZero?.scaleUpActivationReplicas ?? 1))),
+        number("grace", "Idle seconds until it scales to zero", onZero?.scaleDownGracePeriodSeconds ?? 600), number("activation", "Workers when it wakes", onZero?.scaleUpActivationReplicas ?? 1))),
     ],
     more: autoscaler ? [removeButton(context)] : [],
     async send(sent) {

@@ -5,7 +5,7 @@ import { confirm } from "./dialog.js";
 import { action, errorNote, make } from "./parts.js";
 
 const QUESTIONS = {
-  pause: { title: "Pause this service?", verb: "Pause", text: "It goes on accepting jobs and delivers none. Jobs that run go on." },
+  pause: { title: "Pause this service?", verb: "Pause", text: "It keeps accepting jobs, but delivers none. Running jobs continue." },
   stop: { title: "Stop this service?", verb: "Stop", danger: true, text: "It refuses every request and disconnects its workers until you start it again. Its entries stay." },
 };
 

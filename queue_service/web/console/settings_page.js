@@ -28,7 +28,7 @@ export async function show(context) {
       const { autoscaler, cronscaler, ...settings } = settingsOf(sent, whole.settings);
       await api.send("PUT", path(service), withoutNull(settings), { "If-Match": `"${whole.revision}"` });
       whole.revision += 1;
-      saved.textContent = "Saved. Jobs and workers stay.";
+      saved.textContent = "Saved. Jobs and workers are not affected.";
     },
   });
   node.push(form, deletePanel(context, whole));
@@ -43,7 +43,7 @@ function deletePanel({ service, api }, whole) {
     const entries = whole.input.length + whole.sink.length;
     const isSure = await confirm({
       title: `Delete ${service}?`, verb: "Delete", danger: true, word: service,
-      text: `This deletes its queues with ${plural(entries, "entry", "entries")}, its dead letters and its tokens' access. It cannot be undone.`,
+      text: `This deletes its queues with ${plural(entries, "entry", "entries")}, its dead letters and its tokens' access. This cannot be undone.`,
     });
     if (!isSure) return;
     try {

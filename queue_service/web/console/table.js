@@ -60,7 +60,7 @@ function heading({ name, className = "", isUnseen = false }) {
   return cell;
 }
 
-// As cards the table is no table to a browser, so it says that it is one.
+// Shown as cards, it is no table for screen readers, so the roles are set.
 function setRoles(table) {
   table.setAttribute("role", "table");
   for (const group of table.querySelectorAll("thead, tbody")) group.setAttribute("role", "rowgroup");

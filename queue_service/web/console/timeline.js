@@ -43,13 +43,13 @@ export class Timeline {
     const { job } = this;
     const items = [item(job.created_at, "", "Created", job.priority > 0 ? `with priority ${job.priority}` : "")];
     if (job.not_before) items.push(item(job.not_before, "", "Not before this time"));
-    if (this.isCut) items.push(item("", "", "Older reports were dropped"));
+    if (this.isCut) items.push(item("", "", "Older events were dropped"));
     const numbers = new Set([...this.attempts.keys(), ...(job.attempt ? [job.attempt] : [])]);
     for (const attempt of [...numbers].sort((one, other) => one - other)) items.push(...this.ofAttempt(attempt));
     if (job.next_attempt_at) items.push(item(job.next_attempt_at, "", "Next attempt"));
     if (ENDS[job.state]) items.push(this.end());
     else if (job.state === "queued") items.push(item("", "busy", "Waits for a worker", job.estimate?.start ? `about ${seconds(job.estimate.start.p50_s)} more` : ""));
-    if (this.error) items.push(item("", "wrong", "Its reports cannot be followed", this.error.message));
+    if (this.error) items.push(item("", "wrong", "Its events cannot be followed", this.error.message));
     this.node.replaceChildren(...items);
   }
 

@@ -28,7 +28,7 @@ export async function show(context) {
     }
   };
   const rotate = action("New secret", () => attempt(async () => {
-    if (!(await confirm({ title: "Make a new secret?", verb: "Make a new secret", text: "For a day, messages are signed with the old secret too, so that you can change your server." }))) return;
+    if (!(await confirm({ title: "Create a new secret?", verb: "Create a new secret", text: "For a day, messages are signed with the old secret too, so that you can change your server." }))) return;
     const made = await api.send("POST", `${wanted}/rotate`);
     await tell("The new secret", make("p", {}, "Copy it now: it is not shown again."), secret("Secret", made.secret));
   }));
@@ -66,7 +66,7 @@ function deliveriesSection({ service, api }, wanted, attempt) {
     button.setAttribute("aria-label", `Send again: ${one.event} of ${one.job}`);
     return button;
   };
-  const nothing = empty("Nothing was sent yet", "When a job ends, its event appears here with the answer of your server.");
+  const nothing = empty("Nothing was sent yet", "When a job ends, its event appears here with your server's response.");
   const more = action("Show more", () => read());
   const failed = action("Send all failed again", () => attempt(async () => {
     await api.send("POST", `${wanted}/redeliver`);

@@ -17,7 +17,7 @@ export async function show(context) {
   const top = heading("Webhooks", { crumbs: [["Services", "#/"], [service, to(service)]] });
   const table = new Table({ caption: "Webhooks", columns: columns(service), key: (one) => one.name });
   table.update(webhooks);
-  const shown = webhooks.length ? table.node : empty("No webhooks", "A webhook notifies your server when a job ends, so that nobody has to ask. Its messages are signed.");
+  const shown = webhooks.length ? table.node : empty("No webhooks", "A webhook notifies your server when a job ends, so that it does not have to poll. The messages are signed.");
   const form = sendingForm({
     content: [field({ name: "name", label: "Name", hint: "Such as billing.", maxlength: 64 }), field({ name: "url", label: "URL", type: "url", hint: "It gets a POST for each event. Private addresses are refused by default." }), eventFields(EVENTS.map(([event]) => event))],
     verb: "Add the webhook",

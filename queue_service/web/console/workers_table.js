@@ -60,19 +60,19 @@ function gpuCell({ gpu, load }) {
 function gpuMemoryCell({ load }) {
   if (!load.gpu_memory_total_bytes) return "–";
   const used = share(load.gpu_memory_bytes, load.gpu_memory_total_bytes);
-  return [`${bytes(load.gpu_memory_bytes)} of ${bytes(load.gpu_memory_total_bytes)}`, meter(used, used > 0.97 ? "warn" : ""), under(`used to ${percent(load.gpu_utilization)}`)];
+  return [`${bytes(load.gpu_memory_bytes)} of ${bytes(load.gpu_memory_total_bytes)}`, meter(used, used > 0.97 ? "warn" : ""), under(`${percent(load.gpu_utilization)} busy`)];
 }
 
 function leaveCell({ service, api, refresh }, { uid, leaving, connected }) {
   if (leaving || !connected) return "";
-  const button = action("Let it leave", async () => {
-    const isSure = await confirm({ title: "Let this worker leave?", verb: "Let it leave",
+  const button = action("Ask it to leave", async () => {
+    const isSure = await confirm({ title: "Ask this worker to leave?", verb: "Ask it to leave",
       text: `${uid} finishes the jobs that it holds, then exits. An autoscaler may start another one.` });
     if (!isSure) return;
     await api.send("POST", path(service, "workers", "leave"), { uids: [uid] });
     refresh();
   });
   button.className = "small";
-  button.setAttribute("aria-label", `Let it leave: ${uid}`);
+  button.setAttribute("aria-label", `Ask it to leave: ${uid}`);
   return button;
 }

@@ -65,7 +65,7 @@ async def test_a_service_shows_its_workers_and_is_paused_by_keyboard(
         page = await open_console(service.url, "#/services/svc")
         row = page.get_by_role("row", name="first")
         await expect(row).to_contain_text("61 GiB of 80 GiB")
-        await expect(row).to_contain_text("used to 93 %")
+        await expect(row).to_contain_text("93 % busy")
         row = page.get_by_role("row", name="second")
         await expect(row).to_contain_text("Quarantined")
         await expect(row).to_contain_text(HOSTILE)
