@@ -219,7 +219,7 @@ async def test_a_poll_whose_client_has_left_ends(plain: Plain) -> None:
     poll = asyncio.create_task(plain.ask("GET", f"?{names.TIMEOUT}=60s"))
     await wait_until(lambda: len(tasks_left()) > before + 1, "the poll is served")
     poll.cancel()
-    await wait_until(lambda: len(tasks_left()) <= before, "nobody serves it any more")
+    await wait_until(lambda: len(tasks_left()) <= before, "no task serves it any more")
 
 
 # --- Forms

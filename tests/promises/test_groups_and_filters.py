@@ -15,7 +15,7 @@ async def test_what_one_filter_passed_over_comes_to_the_next_subscriber_of_the_g
     await narrow.watch(colour="red")
     blue, _ = await client.put(b"x", colour="blue")
     red, _ = await client.put(b"x", colour="red")
-    await wait_until(lambda: narrow.indexes == [red], "the red one comes")
+    await wait_until(lambda: narrow.indexes == [red], "the red one arrives")
     await narrow.commit(red)
     await narrow.close()
 
@@ -55,7 +55,7 @@ async def test_an_entry_that_a_groups_filter_passes_over_is_not_kept_for_that_gr
     async def empty() -> bool:
         return await client.length() == 0
 
-    await wait_until(empty, "what nobody is owed is gone")
+    await wait_until(empty, "results that no client waits for are gone")
 
 
 @pytest.mark.timeout(60)
@@ -70,7 +70,7 @@ async def test_a_filter_finds_its_entry_behind_thousands_of_others_without_ticks
     watcher = watchers.make(service.url)
     await watcher.watch(colour="red")
 
-    await wait_until(lambda: watcher.indexes == [wanted], "the red one comes")
+    await wait_until(lambda: watcher.indexes == [wanted], "the red one arrives")
     await watcher.close()
     await client.truncate()
 

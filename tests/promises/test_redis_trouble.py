@@ -35,7 +35,7 @@ async def test_an_answer_that_redis_refuses_is_not_left_undecided(
     await redis.config_set("min-replicas-to-write", 1)
     await peer.complete(index)
 
-    await wait_until(lambda: peer.close_code is not None, "the worker is told")
+    await wait_until(lambda: peer.close_code is not None, "the worker is notified")
 
     await redis.config_set("min-replicas-to-write", 0)
     await peer.cut()
@@ -125,7 +125,7 @@ async def test_a_redis_that_forgets_everything_is_served_again(
     await redis.flushall()
     await redis.script_flush()
 
-    await wait_until(lambda: peer.close_code is not None, "the worker is told")
+    await wait_until(lambda: peer.close_code is not None, "the worker is notified")
     await wait_until(lambda: not watcher.connected, "so is the watcher")
     await peer.cut()
     assert len((await peer.connect(service.url)).lost) == 1
@@ -153,7 +153,7 @@ async def test_a_redis_that_freezes_for_three_seconds_loses_nobody_and_nothing(
     os.kill(own_redis.pid, signal.SIGCONT)
     await putting
 
-    await wait_until(lambda: len(peer.held) == 2, "the next comes")
+    await wait_until(lambda: len(peer.held) == 2, "the next one arrives")
     await peer.complete(*peer.held)
     await wait_until(lambda: len(peer.outcomes) == 2, "both are answered")
     assert all(outcome.accepted for outcome in peer.outcomes)

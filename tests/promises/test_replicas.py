@@ -87,7 +87,7 @@ async def test_room_in_the_sink_wakes_the_workers_of_another_replica_without_a_t
         await peer.complete(*peer.held)
         await wait_until(lambda: client.has_length(1, "/sink"), "the sink is full")
         assert len(await client.read(1)) == 1
-        await wait_until(lambda: len(peer.held) == 1, "the next comes")
+        await wait_until(lambda: len(peer.held) == 1, "the next one arrives")
         await client.truncate()
         peer.held.clear()
         peer.handed[:] = peer.handed[:count]

@@ -246,7 +246,7 @@ async def test_kills_of_redis_and_of_the_queue_service_lose_no_pause(
         successor = await start_service({"name": "svc", "retry": {}}, redis_url=redis.url)
         client.url = successor.url
         await peer.connect(successor.url)
-        await wait_until(lambda: len(peer.held) == 20, "all are handed out again")
+        await wait_until(lambda: len(peer.held) == 20, "all are delivered again")
         assert time.monotonic() - given_back_at >= 6
         assert [delivery.attempt for delivery in peer.held.values()] == [2] * 20
         assert list(peer.held) == sorted(peer.held)

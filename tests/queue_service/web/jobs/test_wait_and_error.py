@@ -52,7 +52,7 @@ async def test_a_job_tells_its_progress_and_then_its_error(
     async def told() -> bool:
         return bool((await api.job(job_id))["progress"] == {"fraction": 0.25, "note": "a quarter"})
 
-    await wait_until(told, "its progress is told")
+    await wait_until(told, "its progress is reported")
     listed = (await api.call("GET", "?state=running")).json["jobs"]
     assert listed[0]["progress"] == {"fraction": 0.25, "note": "a quarter"}
     await api.submit(b"go on")
@@ -62,7 +62,7 @@ async def test_a_job_tells_its_progress_and_then_its_error(
         assert job["state"] == "failed"
         return bool(job["error"]["message"] == "a bad input is bad" and job["error"]["code"])
 
-    await wait_until(failed, "its error is told")
+    await wait_until(failed, "its error is reported")
     job = await api.job(job_id)
     assert job["error"]["code"] == job["reason"]
     assert job["progress"] is None

@@ -107,4 +107,4 @@ async def test_a_hundred_clients_share_eight_places_and_one_that_leaves_frees_it
         stored = [await _metric(service, "penstock_queue_length", q) for q in ("input", "sink")]
         return stored == [0, 0]
 
-    await wait_until(nothing_is_left, "whoever left has left nothing")
+    await wait_until(nothing_is_left, "clients that left have left nothing behind")
