@@ -1,6 +1,6 @@
 """How busy a service has been: runs that ended, how long they waited, how many failed.
 
-Each process writes down what ended there, once a second at most, so every replica shows the same.
+Each process stores what ended there, once a second at most, so every replica shows the same.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from queue_service.store.activity import Activity, ActivityStore, EndedRun, Minu
 
 log = logging.getLogger(__name__)
 
-#: Runs are written down no more often than this, in seconds.
+#: The least time between two writes, in seconds.
 WRITE_S = 1.0
 #: The most runs that one process keeps unwritten; while Redis is away, the oldest are forgotten.
 MOST_UNWRITTEN = 2000
-#: The minutes of a rate, with the current one, and of the waits that quantiles come from.
+#: The minutes that a rate covers, with the current one, and those that quantiles cover.
 RATE_MINUTES, WAIT_MINUTES = 5, 15
 
 
@@ -60,7 +60,7 @@ class ActivityLog:
         return pace_of(await self._store.look_at_activity(max(minutes, RATE_MINUTES)), minutes)
 
     async def run(self) -> None:
-        """Write down what was noted, until cancelled."""
+        """Store what was noted, until cancelled."""
         seen = 0
         while True:
             seen = await self._new.wait(seen)
@@ -70,7 +70,7 @@ class ActivityLog:
             try:
                 await self._store.note_activity(runs)
             except (StoreUnavailable, StoreError) as error:
-                log.debug("Ended runs were not written down: %s", error)
+                log.debug("Ended runs were not stored: %s", error)
                 self._unwritten.extendleft(reversed(runs))
                 self._new.ring()
 

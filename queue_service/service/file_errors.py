@@ -92,7 +92,7 @@ class NothingSent(ServiceError):
     def __init__(self, file_id: str) -> None:
         super().__init__(
             f"expected the content of {file_id[:128]!r} in the storage, got none; send it to the "
-            "address that began the upload, or with PATCH, and complete it then"
+            "address in `direct`, or with PATCH, then complete the upload"
         )
 
 

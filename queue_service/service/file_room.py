@@ -61,7 +61,7 @@ class FileRoom:
             raise FilesFull(
                 f"the disk of the files has {free // _MB} MiB free, of which "
                 f"{reserve // _MB} MiB are reserved, and {usage.unarrived_bytes // _MB} MiB are "
-                "for uploads that have begun"
+                "for unfinished uploads"
             )
         # What the disk still takes, and what this owner has of it already.
         if own > (left + own) * SHARE:

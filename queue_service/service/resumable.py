@@ -37,19 +37,19 @@ log = logging.getLogger(__name__)
 
 #: An upload that receives nothing for this time, in seconds, is removed.
 KEPT_S = 86_400
-#: So is one that a worker sends straight to the storage: it does not go on with what broke off.
+#: The same for a worker's upload straight to the storage: a worker does not resume one.
 DIRECT_KEPT_S = 7_200
 #: The most unfinished uploads of one owner.
 MOST_OF_OWNER = 64
 #: How many stalled uploads are looked up at once.
 AT_ONCE = 500
-#: How often progress is noted at least, in seconds, while bytes arrive.
+#: While bytes arrive, progress is noted at least this often, in seconds.
 NOTE_EVERY_S = 600.0
 #: How often stalled uploads are looked for, in seconds.
 SWEEP_EVERY_S = 3600.0
 
 
-#: Makes a content complete: of an id, and of this size.
+#: Makes the content with this id and this size complete.
 _Complete = Callable[[str, int], Awaitable[Content]]
 
 
@@ -104,9 +104,9 @@ class Resumables:
     async def create_direct(
         self, owner: FileOwner, about: About, *, size_bytes: int, sha256: str, prefix: str
     ) -> tuple[Resumable, UploadAddress] | None:
-        """Begin an upload that goes straight to the storage; None where there is no way.
+        """Begin an upload that goes straight to the storage; None if the storage takes none.
 
-        It is never one that began before: each is a file of its own.  prefix: of its id.
+        Each call begins a new one: it never continues another.  prefix: of its id.
         Raises FileTooBig or FilesFull.
         """
         self._check_size(size_bytes)
@@ -161,7 +161,7 @@ class Resumables:
             if outcome is Begun.OK:
                 return
             if not is_last:
-                # Killed processes leave some that count and are no more.
+                # Uploads of killed processes may still be counted.
                 await self._forget_ended(owner)
         if outcome is Begun.MANY:
             raise FilesFull(f"you have {MOST_OF_OWNER} unfinished uploads, which is the limit")
@@ -298,7 +298,7 @@ class Resumables:
     def _forget(self, upload_id: str, done: "asyncio.Task[Resumable]") -> None:
         self._ending.pop(upload_id, None)
         if not done.cancelled() and done.exception() is not None:
-            # Nobody may wait for it any more.
+            # The requests that waited for it may have ended.
             log.info("The upload %s ended without a file: %s", upload_id, done.exception())
 
     async def _end(self, owner: FileOwner, upload: Resumable, complete: _Complete) -> Resumable:
@@ -314,8 +314,8 @@ class Resumables:
         else:
             await self._files.add(upload.id, owner, upload.about, content)
         await self._index.end(owner.name, upload.id)
-        # Afterwards: what is left of the pieces meanwhile must not count as the upload.  The sweep
-        # removes what stays.
+        # Afterwards, so that left-over pieces never count as the upload.  The sweep removes what
+        # this cannot.
         with suppress(ServiceError, OSError):
             await self._the_partials().remove(upload.id)
         if content != announced:
@@ -333,7 +333,7 @@ class Resumables:
 
 
 class _Progress:
-    """Notes now and then how much of an upload has arrived, and looks whether the disk is full."""
+    """Notes now and then how much of an upload has arrived, and checks the space on the disk."""
 
     def __init__(
         self, index: UploadIndex, files: Files, owner: FileOwner, upload: Resumable

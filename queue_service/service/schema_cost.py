@@ -104,7 +104,7 @@ class _Copier:
             members = schema[name].items() if isinstance(schema[name], dict) else ()
             copied[name] = {key: self.copy(one, depth=depth + 1) for key, one in members}
         if copied.get("format") not in FORMATS:
-            # The library has its own idea of some, and of what they cost.
+            # The library defines some of them differently, and at another cost.
             copied.pop("format", None)
         if copied.get("pattern") == DATA_URL and copied.get("type") == "string":
             # A file may also be one that is stored already.

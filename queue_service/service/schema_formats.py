@@ -1,4 +1,4 @@
-"""The formats of texts that the service checks: with pydantic, which reads them in workers."""
+"""The formats of texts that the service checks: with pydantic, as workers do."""
 
 import datetime
 import decimal
@@ -22,7 +22,7 @@ _TYPES: dict[str, Any] = {
     "ipv6": ipaddress.IPv6Address,
     "uri": AnyUrl,
 }
-#: The longest text that is checked: longer ones are the worker's.
+#: The longest text that is checked; longer ones are left to the worker.
 MAX_CHARACTERS = 4096
 
 

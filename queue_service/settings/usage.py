@@ -7,7 +7,7 @@ _DAY_MS = 86_400_000
 
 
 class UsageSettings(BaseSettings):
-    """Settings for what is recorded of tokens: what they use, and what operators change."""
+    """Settings of usage and of the audit log."""
 
     usage_days: int = Field(
         90, ge=1, le=3660, description="How long the usage of each hour is kept, in days."

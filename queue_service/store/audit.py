@@ -57,7 +57,7 @@ class AuditLog:
         added = await self._ask("XADD", "MAXLEN", self._most, "*", "e", text)
         at_ms = int(added.partition(b"-")[0])
         await self._ask("XTRIM", "MINID", max(0, at_ms - self._kept_ms))
-        # The key of a log to which nothing is added goes as well.
+        # A log to which nothing is added any more expires as well.
         await self._ask("PEXPIRE", self._kept_ms)
 
     async def read(self, before: str, most: int) -> Sequence[tuple[str, Audited]]:

@@ -78,7 +78,7 @@ class Contents(Protocol):
 
     @property
     def local(self) -> LocalFiles | None:
-        """Files of this machine.  Elsewhere files share a content, as it has one name only."""
+        """Files of this machine.  Elsewhere a content has only one name, so files share it."""
         ...
 
     @property
@@ -151,7 +151,7 @@ class DirectUploads(Protocol):
         ...
 
     async def complete(self, file_id: str, size_bytes: int) -> Content:
-        """Make what was sent a complete content.  Its size and SHA-256 are what they are now.
+        """Make what was sent a complete content; return its actual size and SHA-256.
 
         Raises FileNotFoundError when nothing was sent, or another OSError.
         """
@@ -163,7 +163,7 @@ class Partials(Protocol):
 
     @property
     def direct(self) -> DirectUploads | None:
-        """A way around this process."""
+        """Uploads that bypass this process."""
         ...
 
     async def create(self, file_id: str) -> None:

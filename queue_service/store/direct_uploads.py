@@ -3,8 +3,8 @@
     <prefix>/incoming/<id>/direct   what was sent, until it is complete
 
 S3 takes only the announced size and SHA-256, because both are in the signature.  Not every storage
-looks at the SHA-256, so it is tried out once: where a wrong one is accepted, this process reads
-what was sent.  The complete content is a copy, which nobody has an address for.
+checks the SHA-256, so this is tried once: if a wrong one is accepted, this process reads what was
+sent.  The complete content is a copy, to which no client has an address.
 """
 
 import base64
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 #: The most that S3 takes in one request, and copies in one.
 MOST_BYTES = 5 * 1024 * 1024 * 1024
-#: The longest answer to a request of this process, in seconds.
+#: The longest time of a request by this process, in seconds.
 ANSWER_S = 30.0
-#: What a browser finds under the address of an object must not run there.
+#: A browser that opens the address of an object saves it, and does not run it.
 _SAVED = {"content-type": "application/octet-stream", "content-disposition": "attachment"}
 
 
@@ -62,8 +62,8 @@ class DirectUploadsToS3:
 
     async def complete(self, file_id: str, size_bytes: int) -> Content:
         """Make what was sent a complete content; raises FileNotFoundError, or OSError."""
-        # First: the address may be used a second time, and what was looked at must be what stays.
-        # After an error the copy stays, too: another process may have made it a file meanwhile.
+        # First: the client can still write to the address, so only a copy can be checked.  After
+        # an error the copy stays: another process may have made it a file meanwhile.
         await self._contents.copy_key(_key(file_id), file_id)
         return await self._content(file_id)
 
@@ -105,7 +105,7 @@ class DirectUploadsToS3:
         try:
             digest = base64.b64decode(headers.get("x-amz-checksum-sha256", ""), validate=True)
         except ValueError:
-            # Of an object in parts it is a sum of their sums, with their number.
+            # For a multipart object it is a checksum of the parts' checksums, with their number.
             return None
         return digest.hex() if len(digest) == hashlib.sha256().digest_size else None
 

@@ -57,7 +57,7 @@ class FileFolder:
 
     @property
     def addresses(self) -> None:
-        """Nobody else reaches the folder."""
+        """Clients cannot reach the folder."""
         return None
 
     def prepare(self) -> None:

@@ -29,7 +29,7 @@ class PartialsInFolder:
 
     @property
     def direct(self) -> None:
-        """Nobody else reaches the folder."""
+        """Clients cannot reach the folder."""
         return None
 
     async def create(self, file_id: str) -> None:

@@ -52,7 +52,7 @@ class PartialsInS3:
     async def complete(self, file_id: str, size_bytes: int) -> Content:
         """Make it a complete content; raises FileNotFoundError, or OSError when S3 is full.
 
-        S3 cannot join objects of any size, and nobody has read all of them in this process.
+        S3 cannot join objects of any size, and this process has not seen all of the bytes.
         """
         async with self._contents.writer(file_id) as copying:
             async for piece in self._pieces(file_id):

@@ -7,7 +7,7 @@ from client_sdk.wire.retry import AttemptPolicy
 
 #: The largest payload in a file that an API reads as a whole, in bytes.
 MOST_READ_BYTES = 32 * 1024 * 1024
-#: How long it is kept what each token has used, in ms: 90 days.
+#: How long usage is kept, in ms: 90 days.
 USAGE_MS = 90 * 86_400_000
 
 
@@ -70,7 +70,7 @@ class Rules:
     are kept after the newest.  max_log_bytes: of the log of one attempt, 0 for none.
     workers_gid: the group of the service's workers.
     webhooks: the final states that an endpoint of the service wants to know of.
-    usage_ms: how long it is kept what each token has used.
+    usage_ms: how long usage is kept.
     open: the service's time windows let its entries go out now.  closed_accounts: those of tokens
     whose windows do not.
     """

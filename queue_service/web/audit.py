@@ -16,7 +16,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: The most characters of a path that an entry keeps.
 MAX_PATH_LENGTH = 512
-#: Nothing was asked for by these: anybody could fill the log.
+#: Requests that were not admitted get no entry: else anyone could fill the log.
 _NOT_ADMITTED = (Unauthorized, Forbidden, NoAdmin)
 
 

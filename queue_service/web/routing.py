@@ -88,7 +88,7 @@ class CallerSomewhere:
 
 
 class OperatorSomewhere(CallerSomewhere):
-    """A request with the admin token, or the like: it sees every service, stopped ones as well."""
+    """A request with the admin token, or a token with its scope: it sees stopped services too."""
 
     def may_use(self, _: Service) -> bool:
         return True
@@ -281,8 +281,8 @@ class Route:
     needs: what a request needs to be admitted; it determines what the handler is called with.
     lasts: whether a request may outlive its credential, because it reads a body, waits or streams;
         the handler must then notice the end of the credential.
-    is_change: whether it changes what an operator decides.  If so, and it is no GET, each request
-        of an operator gets an entry in the audit log: `is_audited`.
+    is_change: whether it may change what operators decide.  If so, and if it is not a GET, each
+        request of an operator gets an entry in the audit log: `is_audited`.
     """
 
     __slots__ = ("_answer", "is_audited", "lasts", "method", "needs", "path")

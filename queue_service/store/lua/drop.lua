@@ -1,7 +1,7 @@
 -- drop: remove both queues of a service with everything that belongs to them.
 -- writes
 --
--- What was used stays for its time: it may be paid for.
+-- Usage is kept for its time, because it may be billed.
 --
 -- keys     62  the autoscaler's lease and last report
 --          63  what workers declare

@@ -5,11 +5,11 @@
 --          for those that wait for their time
 --          5  where to go on, the place of an earlier one; "" at first
 --          6  most to give
---          7  owner: "" for everything, else what is its own
+--          7  owner: "" for all requests, else only this owner's
 --          8  the workers' group
 -- returns  {"1" if there may be more, {request id, ms since 1970 when it came there, place, tags}...}
 local part, before, most, owner, gid = ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local MOST_HELD = 10000 -- of what the workers hold, as many are looked at
+local MOST_HELD = 10000 -- the most held entries that are looked at
 local reply = { '' }
 
 local function add_entry(item, place)

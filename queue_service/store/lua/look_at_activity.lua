@@ -1,7 +1,7 @@
 -- look_at_activity: return how many runs have ended lately, and how they did.
 --
 -- keys     62  the sums of each minute, as in note_activity.lua
---          59  the latest runs, as there
+--          63  the latest runs, as there
 -- argv     4   slots of the ring
 --          5   minutes that are wanted, the current one among them
 -- returns  {ms now, the sums of those minutes, oldest first, "" for one without runs; the latest runs}

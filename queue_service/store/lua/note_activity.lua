@@ -2,7 +2,7 @@
 -- writes
 --
 -- keys     62  the sums of each minute, a ring of slots: "minute runs failed wait run", times in ms
---          59  the latest runs: "end wait run failed", times in ms
+--          63  the latest runs: "end wait run failed", times in ms
 -- argv     4   slots of the ring
 --          5   runs that are kept
 --          6   for how long both are kept, in ms
@@ -14,7 +14,7 @@ local minute = math.floor(now / 60000)
 local slot = minute % tonumber(ARGV[4])
 
 local sums = { 0, 0, 0, 0 }
--- What another day has left in this slot counts no more.
+-- The slot may still have the sums of another day.
 local known = redis.call('HGET', ring, slot)
 if known then
     local at, runs, failed, wait, run = string.match(known, '^(%d+) (%d+) (%d+) (%d+) (%d+)$')

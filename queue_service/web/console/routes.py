@@ -9,15 +9,15 @@ from importlib.resources import files
 from queue_service.web.page_file import serve_file
 from queue_service.web.routing import PUBLIC, Api, Route
 
-#: Only our own files, and talk only to us; pictures and sounds that the page has fetched with the
-#: token; nobody puts the page into a frame.
+#: Only our own files and requests to us; pictures and sounds that the page has fetched with the
+#: token; no frame may contain the page.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-#: The page's own path.  A bare mount takes it for the queues of its service: then the page is only
-#: at the second one.
+#: The page's main path.  A bare mount needs it for the queues of its service; then the page is only
+#: at the other one.
 ROOT = "/"
 _PAGE = "/console"
 

@@ -1,9 +1,8 @@
 """The list of jobs: pages, the newest first, with filters.
 
-Jobs are in several parts of the store, each with its order by time; the list merges them.  What
-runs comes first, and last what has ended and has no result any more, which the store keeps in no
-order.  A page looks at a limited number of jobs, so it may have few or none and still another one
-after it.
+Jobs are in several parts of the store, each in its order by time; the list merges them.  Running
+jobs come first.  Ended jobs without a stored result come last, because the store keeps no order of
+them.  A page looks at a limited number of jobs, so it may have few or none although others follow.
 """
 
 import json
@@ -44,7 +43,7 @@ _PARTS_OF = {
     State.CANCELED: (Part.ENDED,),
     State.EXPIRED: (Part.SINK, Part.ENDED),
 }
-#: The time of what runs, which comes first.
+#: The time of running jobs, which come first.
 _FIRST = 2**62
 #: The place of a part that was listed to its end.
 _DONE = "-"
@@ -55,7 +54,7 @@ _PLACES = {
     Part.DELAYED: "[0-9]{1,15}-[0-9]{1,15}",
     Part.ENDED: "[0-9]{1,19}",
 }
-#: The same of what one owner's jobs have ended, where it is the id of a job.
+#: The same for the ended jobs of one owner: the id of a job.
 _NAMES = "=[\\x21-\\x7e]{1,256}"
 
 
@@ -67,7 +66,7 @@ async def list_jobs(request: web.Request, caller: Caller) -> web.Response:
     wanted = _wanted(request, parameters)
     parts = _PARTS_OF[wanted.state] if wanted.state else _PARTS
     if wanted.worker:
-        # What waits has no worker, and may be long.
+        # Waiting jobs have no worker, and there may be many.
         parts = tuple(part for part in parts if part not in (Part.INPUT, Part.DELAYED))
     walks = _walks(parameters.text("after"), parts, viewer)
     page = _Page(service, viewer, wanted, walks, limit)
@@ -102,7 +101,7 @@ class _Wanted:
         if not seen.known or (self.state and seen.state is not self.state):
             return False
         if (part is Part.RUNNING) != (seen.state is State.RUNNING):
-            # It is in the other part too, or has moved there.
+            # It is in the other part as well, or has moved there.
             return False
         if (
             self.worker
@@ -155,7 +154,7 @@ class _Walk:
         start = self.place or LIST_BEGIN
         go_on, found = await service.tickets.list(Part.ENDED, start, most=most, owner=owner)
         self.has_more, self.fetched = go_on is not None, go_on or _DONE
-        # They belong together: only the last one says where to go on.
+        # A portion is taken as a whole: only its last job says where to go on.
         self.heads.extend(Newest(name, 0, "", b"") for name in found[:-1])
         self.heads.extend(Newest(name, 0, self.fetched, b"") for name in found[-1:])
         if not found:
@@ -195,7 +194,7 @@ class _Page:
             await self._take(found)
 
     async def _next(self, most: int) -> list[tuple[_Walk, Newest]]:
-        """Return the next jobs of all parts together; it may be none, and there are more."""
+        """Return the next jobs of all parts; there may be more even if it returns none."""
         found: list[tuple[_Walk, Newest]] = []
         timed = [walk for walk in self._walks if walk.part is not Part.ENDED]
         while len(found) < most:
@@ -257,7 +256,7 @@ def _tags(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, colon, value = text.partition(":")
         if not colon or not name or names.is_reserved(name) or len(texts) > MOST_TAGS:
-            raise BadParameter("tag", f"at most {MOST_TAGS} of name:value", repr(text[:64]))
+            raise BadParameter("tag", f"name:value, at most {MOST_TAGS} times", repr(text[:64]))
         tags[name] = value
     return tags
 

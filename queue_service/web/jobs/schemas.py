@@ -55,7 +55,7 @@ _ERROR = an_object(
             "description": "What kind of failure; null for a job that was canceled.",
         },
         "code": or_null(text("The failure, as a code.")),
-        "message": or_null(text("The handler's message; not without the scope `read`.")),
+        "message": or_null(text("The handler's message; null without the scope `read`.")),
     }
 )
 _RETRY = an_object(

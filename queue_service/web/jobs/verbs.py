@@ -1,4 +1,4 @@
-"""Get, list, cancel and delete jobs."""
+"""Get, cancel and delete jobs."""
 
 from aiohttp import web
 

@@ -15,9 +15,9 @@ from queue_service.store.state import QueueState, SubscriberState
 
 #: The minutes that a list of services shows.
 HOUR = 60
-#: The settings that nobody needs to see again, and that may be secret.
+#: Settings that are not shown: the name, which is known, and secrets.
 _SECRETS = frozenset({"name", "token", "token_sha256", "worker_token", "worker_token_sha256"})
-#: What a worker says of itself, with its value if it does not.
+#: What workers report about themselves, with the value if one is missing.
 _ABOUT: dict[str, object] = {"engine": "", "version": "", "host": "", "gpu": "", "pid": None}
 _LOAD: dict[str, object] = {
     "running": 0,

@@ -23,7 +23,7 @@ AT_ONCE = 8
 class Pulse:
     """The newest descriptions of all services of this process.
 
-    Without followers nothing is read.  services: returns those of now.
+    Without followers nothing is read.  services: returns the current ones.
     """
 
     def __init__(self, services: Callable[[], Iterable[Service]]) -> None:
@@ -38,7 +38,7 @@ class Pulse:
 
     @contextlib.asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
-        """Keep the descriptions new in the block."""
+        """Keep the descriptions up to date inside the block."""
         self._followers += 1
         if self._reading is None:
             self._reading = asyncio.create_task(self._keep_reading(), name="pulse of the overview")
@@ -48,7 +48,7 @@ class Pulse:
             self._followers -= 1
             if not self._followers and self._reading is not None:
                 reading, self._reading = self._reading, None
-                # What is known now is old when the next follower comes.
+                # The next follower must not see old descriptions.
                 self.described = {}
                 await end_task(reading)
 

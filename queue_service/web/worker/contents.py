@@ -75,7 +75,7 @@ async def complete_upload(request: web.Request, caller: Caller) -> web.Response:
         # It goes on; the next request waits for the same one.
         return json_response({"id": file_id}, status=202)
     except NothingSent:
-        # The worker then sends it here, as another file.
+        # The worker then sends the result to this process, as another file.
         with suppress(NoSuchFile):
             await uploads.abandon(owner, file_id)
         raise

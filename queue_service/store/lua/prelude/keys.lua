@@ -89,7 +89,7 @@ local function write_although_full()
     redis.call('HDEL', own.meta, 'nothing')
 end
 
--- One call of a script is one moment, so that the times which it notes fit together.
+-- One call of a script has one time, so that all the times that it stores agree.
 local called_at_ms
 local function now_ms()
     if not called_at_ms then

@@ -3,7 +3,7 @@
 --
 -- Its events have the kind "log" with lines, "attempt" where one begins, and "failed" where the worker of
 -- one was lost.  `dead_logs` keeps a copy for the dead letter of a request, as the stream has a TTL.
-local ATTEMPTS = 4 -- the stream has room for the full logs of these
+local ATTEMPTS = 4 -- the stream has room for the full logs of this many attempts
 
 local function key_of(request_id)
     return string.sub(tickets, 1, -#'tickets' - 1) .. 'log:' .. request_id
@@ -21,7 +21,7 @@ local function begin_again(request_id, attempt)
     end
 end
 
--- The worker of an attempt was lost, so nothing but this says how it ended.
+-- The worker of an attempt was lost, so only this line says how it ended.
 local function note_lost(request_id, attempt, failure)
     local key = key_of(request_id)
     if Rules.max_log_bytes > 0 and type(redis.pcall('EXISTS', key)) == 'number' then
@@ -57,7 +57,7 @@ local function let_go(request_id)
     redis.call('HDEL', dead_logs, request_id)
 end
 
--- The same of a request whose log has expired.
+-- The same from the copy that the dead letter of a request keeps.
 local function entries_of_dead(request_id, after)
     local packed, entries = redis.call('HGET', dead_logs, request_id), {}
     for _, entry in ipairs(packed and cmsgpack.unpack(packed) or {}) do

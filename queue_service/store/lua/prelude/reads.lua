@@ -88,8 +88,8 @@ local function places_of(member)
 end
 
 -- The oldest of an owner's, of all owners' where it is "", that are enough, for `drop_chosen`; nil if all of
--- them are not.  So what a call refuses after all has dropped nothing.  Where more would have to go than one
--- call may drop, it is as many as that.
+-- them are not.  So a put that is refused after all has dropped nothing.  At most as many are chosen as one
+-- call may drop.
 -- is_enough: called with how many results and how many places go.
 function reads.choose(owner, is_enough)
     local CHUNK = 10
@@ -153,8 +153,8 @@ function reads.free_files(wanted, after)
 end
 
 -- Whether one more entry is too much for a queue, also after what was read has gone.  Returns that, and
--- what is stored then.  evicts: what is missing after that, an eviction makes; without it nothing is dropped
--- for an entry that has no room.
+-- what is stored then.  evicts: whether an eviction may free the rest; if not, nothing is dropped
+-- for an entry that does not fit.
 function reads.is_full(q, stored, size, capacity, owner, evicts)
     local is_full = Contents.is_full(q, stored, size, capacity)
     if is_full and q == sink then

@@ -61,7 +61,7 @@ end
 
 -- The next deliveries go to this worker.  about: what attributes show of it (JSON).
 local function note_worker(about)
-    -- A quote in a text is escaped there, so this is no part of one.
+    -- Quotes inside texts are escaped there, so this matches no text.
     gpus = string.match(about or '', '"gpus": (%d+)') or '0'
 end
 
@@ -96,7 +96,7 @@ local function end_run(gid, index, how)
     run_of_job[index] = { who = who, bytes = tonumber(bytes) }
 end
 
--- What is known of an entry that is about to be removed; nil for what is not.  state: false if its job
+-- Note what is known of an entry that is about to be removed; nil for unknown.  state: false if its job
 -- does not end with it.
 local function note_end(index, state, fields)
     if states[index] == nil then
@@ -120,7 +120,7 @@ local function end_delayed(fields, state)
 end
 
 -- The job of an input entry ends, in the way that was noted or else in this one.  fields: of its entry, if
--- they were read.  Runs that go on end here, because the stream has the entry no longer afterwards.
+-- they were read.  Open runs end here, because the entry is about to leave the stream.
 local function end_job(index, lane, state, fields)
     local noted = states[index]
     if noted ~= nil then

@@ -3,7 +3,7 @@
 -- keys     1  when each was last heard of    2  bytes    3  what each has reserved
 --                                                          (see upload_index.py)
 -- argv     1  id    2  owner    3  how many bytes have arrived    4  now, ms
--- returns  1, or 0 for an upload that nobody has noted
+-- returns  1, or 0 for an upload that was not noted
 local reserved = redis.call('HGET', KEYS[3], ARGV[1])
 if not reserved then
     return 0
