@@ -11,14 +11,14 @@ from client_sdk.transport import Transport
 
 #: A storage that is not reached after this time, in seconds, is not used.
 CONNECT_S = 5.0
-#: As much of a refusal is read for the log, in bytes.
+#: The most of a refusal that is read for the log, in bytes.
 MOST_REFUSAL_BYTES = 1024
 
 log = logging.getLogger(__name__)
 
 
 async def put_directly(transport: Transport, begun: Begun, content: Content) -> bool:
-    """Send a content to where the service takes it; say whether the storage has taken it.
+    """Send a content to the address of an upload; say whether the storage has taken it.
 
     Raises what reading the content raises.
     """
@@ -42,5 +42,5 @@ async def put_directly(transport: Transport, begun: Begun, content: Content) -> 
     except (aiohttp.ClientError, OSError) as error:
         if content.failure is not None:
             raise content.failure from None
-        log.info("The storage takes no upload: %s", type(error).__name__)
+        log.info("The upload to the storage failed: %s", type(error).__name__)
     return False

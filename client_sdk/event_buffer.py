@@ -66,7 +66,7 @@ class EventBuffer:
         self._sent.clear()
         self.takes_logs = takes_logs
         if not takes_logs:
-            # A replica of an older version would refuse them, and end the worker with that.
+            # A replica of an older version would refuse them and end the worker.
             self._unsent = deque(event for event in self._unsent if event.kind != LOG)
             self._bytes = sum(event.size_bytes for event in self._unsent)
 

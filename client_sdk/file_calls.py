@@ -59,10 +59,10 @@ def upload(
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An upload: its id, how much has arrived, and where the service wants all of it sent.
+    """An upload that has begun: its id, and how much has arrived.
 
-    url: an address in its storage, which is a secret; "" if the service takes the content itself.
-    headers: those that a PUT there must have.
+    url: where to send the whole content, an address in the storage, which is a secret; "" if the
+    service takes the content itself.  headers: those that a PUT there must have.
     """
 
     id: str
@@ -83,7 +83,7 @@ def begin(about: Mapping[str, str], *, size_bytes: int, expires_in_s: int | None
     ]
     headers = {"Upload-Length": str(size_bytes), "Upload-Metadata": ",".join(encoded), **_TUS}
     passes = frozenset({201})
-    # An older service does not know the question, and ignores it.
+    # An older service ignores the parameter.
     return Call(
         "upload",
         "POST",
@@ -96,14 +96,14 @@ def begin(about: Mapping[str, str], *, size_bytes: int, expires_in_s: int | None
 
 
 def begin_result(*, size_bytes: int, sha256: str, content_type: str) -> Call[Begun]:
-    """Begin a worker's result that goes to the storage; without an `url`, there is no such way."""
+    """Begin a worker's result that goes to the storage; url is "" if the storage takes none."""
     query = {"bytes": str(size_bytes), "sha256": sha256, "content_type": content_type}
     passes = frozenset({201})
     return Call("upload", "POST", _begun, path="/uploads", query=urlencode(query), passes=passes)
 
 
 def complete_result(file_id: str) -> Call[bool]:
-    """Do for a worker's result what `complete` does."""
+    """As `complete`, for a worker's result."""
     return complete(file_id, path="")
 
 

@@ -3,8 +3,8 @@
 The SHA-256 is computed first.  If you have stored that content already, nothing is sent; if an
 earlier upload of it was interrupted, also in another process, this one continues it.
 
-A service whose files are in S3 may offer an address there.  Then the content goes straight to S3;
-if that fails, the service takes it.
+A service whose files are in S3 may offer an address there.  Then the content is sent straight to
+S3, or to the service if that fails.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class ResumableUpload:
     async def _directly(
         self, file: BinaryIO, begun: file_calls.Begun, *, start: int, size: int
     ) -> bool:
-        """Send all to the storage of the service, if it wants that; say whether it is there."""
+        """Send all of it to the storage, if the service offers that; say whether it has arrived."""
         if not begun.url or begun.offset:
             return False
         await asyncio.to_thread(file.seek, start)
@@ -81,7 +81,7 @@ class ResumableUpload:
             on_progress=lambda sent, _: self._report(sent, size),
         )
         if not await put_directly(self._transport, begun, content):
-            # Perhaps only the service can reach it: the service takes the bytes.
+            # Perhaps only the service can reach the storage.
             return False
         complete = file_calls.complete(begun.id)
         try:

@@ -1,4 +1,4 @@
-"""Sends large results straight to the storage of the queue service, where it has one."""
+"""Sends large results straight to the storage of the queue service, if that has one."""
 
 import asyncio
 import hashlib
@@ -11,14 +11,14 @@ from client_sdk.content import Content
 from client_sdk.direct_upload import put_directly
 from inference_worker.file_store import FileStore
 
-#: A smaller result takes the usual way, in bytes: to hash it first would cost more.
+#: A smaller result, in bytes, goes through the queue service: hashing it first would cost more.
 LEAST_BYTES = 16 * 1024 * 1024
 
 log = logging.getLogger(__name__)
 
 
 async def sent_directly(store: FileStore, file: io.BufferedReader, content_type: str) -> str | None:
-    """Send a result to the storage, and return the id of its file; None if that is no way.
+    """Send a result to the storage, and return the id of its file; None if that is not possible.
 
     Raises FrameTooBig, and the OSError of reading the file.
     """

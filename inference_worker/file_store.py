@@ -13,10 +13,10 @@ RETRY = RetryPolicy(retries=16, first_delay_s=0.2, most_delay_s=5.0)
 
 @dataclass(slots=True)
 class Ways:
-    """Which ways to the storage there are.
+    """How results get to the storage.
 
-    direct: whether large results may be sent to it without the queue service; true until the queue
-    service, or the network, says otherwise.
+    direct: whether large results are sent to it without the queue service; true until the queue
+    service refuses that, or the storage cannot be reached.
     """
 
     direct: bool = True
@@ -26,8 +26,8 @@ class Ways:
 class FileStore:
     """Where the files of jobs come from and go to.
 
-    folders: where they are meanwhile.  reserve_bytes: what that disk keeps free.  ways: to the
-    storage.
+    folders: where they are meanwhile.  reserve_bytes: what that disk keeps free.  ways: how results
+    get to the storage.
     """
 
     transport: Transport

@@ -77,7 +77,7 @@ class Reporter:
                 name in report.artifacts or len(report.artifacts) < MOST_ARTIFACTS
             ):
                 if name in report.unsent:
-                    # The service removes a replaced file only if it has heard of it.
+                    # The service removes a replaced file only if it was reported.
                     self._flush_artifacts(report)
                 report.artifacts[name] = report.unsent[name] = Added(name, file)
             case _:

@@ -89,5 +89,5 @@ def _line(item: Any) -> LogLine:
 
 
 def _is_valid(text: str) -> bool:
-    # JSON can name half of a character, which UTF-8 cannot.
+    # JSON can have half of a surrogate pair, which is not valid in UTF-8.
     return not any("\ud800" <= one <= "\udfff" for one in text)

@@ -1,7 +1,7 @@
 """`penstock jobs ls`, `show`, `cancel` and `retry`.
 
-Exit codes: 0 done; 1 refused, or no such job; 2 the command line is wrong; 3 there was nothing;
-4 no queue service answered, or none runs here.
+Exit codes: 0 done; 1 refused, or no such job; 2 the command line is wrong; 3 no dead letter was
+found; 4 no queue service answered, or none runs here.
 """
 
 from collections.abc import Mapping
@@ -35,20 +35,22 @@ def ls(
     state: Annotated[
         str, typer.Option(help="queued, running, succeeded, failed, canceled or expired.")
     ] = "",
-    tag: Annotated[list[str] | None, typer.Option(help="Only with key=value; repeatable.")] = None,
-    owner: Annotated[str, typer.Option(help="Only of this token, or owner of tokens.")] = "",
-    worker: Annotated[str, typer.Option(help="Only of this worker.")] = "",
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only with this tag, key=value; repeatable.")
+    ] = None,
+    owner: Annotated[str, typer.Option(help="Only jobs of this token or owner.")] = "",
+    worker: Annotated[str, typer.Option(help="Only jobs of this worker.")] = "",
     since: Annotated[
-        str, typer.Option(help="Not older than this time, or duration such as 1h.")
+        str, typer.Option(help="The earliest time, or a duration before now such as 1h.")
     ] = "",
-    until: Annotated[str, typer.Option(help="Not newer than this.")] = "",
-    limit: Annotated[int, typer.Option(min=0, help="How many at most; 0 means all.")] = 20,
+    until: Annotated[str, typer.Option(help="The latest time, or a duration.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="The most jobs; 0 means all.")] = 20,
     url: Url = "",
     token: Token = "",
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """List jobs: what runs, then the newest first."""
+    """List jobs: running ones first, then the newest."""
     tags = read_tags(tag or [])
 
     async def verb() -> None:
@@ -80,7 +82,7 @@ def show(
     data_dir: Data = DEFAULT_PATH,
     as_json: AsJsonLines = False,
 ) -> None:
-    """Show all that the service says of a job."""
+    """Show everything that is known about a job."""
 
     async def verb() -> None:
         async with open_client(service, url, token, data_dir) as client:
@@ -123,7 +125,7 @@ def retry(
     admin_token: AdminToken = "",
     data_dir: Data = DEFAULT_PATH,
 ) -> None:
-    """Run jobs again that have failed for good, from their dead letters."""
+    """Run failed jobs again, from their dead letters."""
     api = open_admin(url, admin_token, data_dir)
     count = 0
     for job_id in job_ids:

@@ -22,10 +22,11 @@ def logs(
     job_id: Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")],
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")
+        bool, typer.Option("--follow", "-f", help="Continue until the job ends.")
     ] = False,
     tail: Annotated[
-        int, typer.Option("--tail", "-n", min=0, help="Only the last lines; 0 means all.")
+        int,
+        typer.Option("--tail", "-n", min=0, help="Only this number of last lines; 0 means all."),
     ] = 0,
     attempt: Annotated[int, typer.Option(min=0, help="Only this attempt; 0 means all.")] = 0,
     url: Url = "",

@@ -21,13 +21,13 @@ _JOBS = ("succeeded", "failed", "canceled", "expired")
 def usage(
     *,
     start: Annotated[
-        str, typer.Option("--from", help="From when, such as 2026-11-01; default: a day before.")
+        str, typer.Option("--from", help="The start, such as 2026-11-01; default: a day ago.")
     ] = "",
-    end: Annotated[str, typer.Option("--to", help="Until when; default: now.")] = "",
+    end: Annotated[str, typer.Option("--to", help="The end; default: now.")] = "",
     by: Annotated[
-        str, typer.Option(help="Separate rows for: service, token, owner, hour or day.")
+        str, typer.Option(help="Group by service, token, owner, hour or day.")
     ] = "service,token",
-    service: Annotated[str, typer.Option(help="Only of this service.")] = "",
+    service: Annotated[str, typer.Option(help="Only usage of this service.")] = "",
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     url: Url = "",
     admin_token: AdminToken = "",
@@ -57,7 +57,7 @@ def usage(
         table.add_row(*cells("total", *blank, *_numbers(found["total"])))
     show_parts(table)
     if not found["rows"]:
-        note("nothing was used in this time; `--from` selects an earlier one")
+        note("nothing was used in this period; choose an earlier start with `--from`")
 
 
 def _numbers(row: dict[str, float]) -> list[str]:

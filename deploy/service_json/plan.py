@@ -177,7 +177,8 @@ def _worker(file: ServiceFile) -> WorkerPlan:
         options = dict(file.engine_options)
         if wrong := sorted(options.keys() & _OF_CONTAINER):
             raise BadServiceFile(
-                f"engine_options.{wrong[0]}: expected the server in `containers`, got it here too"
+                f"engine_options.{wrong[0]}: expected the server in `containers` only, got it here "
+                "too; remove it"
             )
         if timeout_s:
             options["timeout_s"] = timeout_s
@@ -266,7 +267,7 @@ def _notes(file: ServiceFile) -> Iterable[str]:
     if "min_replica" in file.queue.model_fields_set:
         yield "queue.min_replica: for `penstock render`; local mode uses `up --processes`"
     if file.processor_entry and file.engine_options:
-        yield "engine_options: a processor_entry has none; it reads processor_envs"
+        yield "engine_options: ignored for a processor_entry, which reads processor_envs"
     if file.processor_mainclass:
         yield "processor_mainclass: Penstock does not run processors in Java"
 

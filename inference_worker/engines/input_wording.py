@@ -1,4 +1,4 @@
-"""Why an input does not match an annotation, in words: the path, what was expected, what came.
+"""Why an input does not match an annotation, in words: the path, what was expected, what arrived.
 
 pydantic's own messages are about Python: `Input should be a valid dictionary or instance of Size`.
 The service refuses the same inputs with the same words, from `client_sdk.wire.schema_words`.  Pure.
@@ -105,7 +105,7 @@ def _expected(one: Mapping[str, Any]) -> str:
         return UNKNOWN_INPUT
     noun = _noun(kind, one.get("ctx", {}))
     if noun is None:
-        # Of pydantic, or of a validator of the user's own.
+        # By pydantic, or by the user's own validator.
         message: str = one["msg"]
         return message.replace("Input should be ", "expected ", 1)
     return f"expected {noun}"

@@ -31,7 +31,7 @@ from inference_worker.engines.payload import MOST_RESULT_BYTES, read_json
 #: The files of one job that become data URLs may have this many bytes together.
 MOST_INLINED_BYTES = 32 * 1024 * 1024
 
-#: As much of a payload is looked at to find out whether it is JSON, in bytes.
+#: The first bytes of a payload show whether it may be JSON; this many are read.
 BEGINNING_BYTES = 1024
 
 #: The names in a job's folder: of its output, which the supervisor uploads, and of outputs that a

@@ -34,7 +34,7 @@ MOST_LINES = 5_000
 FIRST_PART = 3 / 4
 #: What a line costs beside its text, in bytes.
 LINE_BYTES = 48
-#: How long lines are collected after others were sent, in seconds.
+#: After some lines were sent, the next ones are collected for this time, in seconds.
 GATHER_S = 0.05
 
 _FULL = "The log is full: only the last lines follow, when the attempt ends."
@@ -50,7 +50,7 @@ def current_log() -> "JobLog | None":
 
 @contextmanager
 def attributed_to(log: "JobLog | None") -> Iterator[None]:
-    """Let what is printed and logged inside go to this log."""
+    """Send what is printed and logged inside the block to this log."""
     token = _current.set(log)
     try:
         yield
@@ -161,7 +161,7 @@ class JobLog:
             self._soon(0.0, self._flush)
 
     def _flush(self) -> None:
-        """Send what there is, and look again later: a line is at once there, many cost little."""
+        """Send what there is, and look again later: one line is sent at once, many are joined."""
         with self._lock:
             lines, self._unsent = self._unsent, []
             self._is_due = bool(lines)

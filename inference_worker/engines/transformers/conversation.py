@@ -11,7 +11,7 @@ _TEXTS = ("text", "input_text", "output_text", "refusal")
 
 
 def for_template(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages of a request; raises BadInput for what is no text."""
+    """Return the messages of a request; raises BadInput for parts that are not text."""
     return [_message(message, f"messages.{number}") for number, message in enumerate(messages)]
 
 

@@ -1,8 +1,8 @@
-"""Parameters that this engine does not have, and their values that ask for nothing.
+"""Parameters that this engine does not support, and their values without an effect.
 
-Clients and tools send many parameters with the value that changes nothing.  Such a value is
-accepted; any other is refused, because a client that sets a parameter wants its effect.  The names
-are those of OpenAI's API and of vLLM.
+Clients and tools send many parameters with a value that changes nothing.  Such a value is accepted;
+any other is refused, because a client that sets a parameter expects its effect.  The names are
+those of OpenAI's API and of vLLM.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 from inference_worker.engines.failures import BadInput
 
-#: By name, what asks for nothing; null always does.
+#: By name, the values without an effect; null never has one.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "add_special_tokens": (True,),
     "audio": (),
@@ -47,7 +47,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 
 def without_neutral(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body without what asks for nothing; raises BadInput for what asks for more."""
+    """Return the body without neutral values; raises BadInput for any other value."""
     kept: dict[str, Any] = {}
     for name, value in body.items():
         if value is None:

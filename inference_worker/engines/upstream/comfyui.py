@@ -46,11 +46,11 @@ from inference_worker.engines.upstream.workflow import (
 
 #: The longest message of the server, in bytes: previews are pictures.
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-#: Pings find out that the server has gone without a word, in seconds.
+#: Time between pings, in seconds; they detect a server that has vanished.
 HEARTBEAT_S = 30.0
 #: The longest JSON that is read: the error of a workflow, its history.
 MAX_JSON_BYTES = 16 * 1024 * 1024
-#: How long the server may take to take back a workflow, in seconds.
+#: How long canceling a workflow at the server may take, in seconds.
 CANCEL_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ class ComfyUIRun:
         raise refused
 
     async def _forget(self, *, has_ended: bool) -> None:
-        """Take a workflow back that has not ended, and have the server forget its history."""
+        """Cancel a workflow that has not ended, and have the server forget its history."""
         with suppress(aiohttp.ClientError, OSError, ValueError, Refused, TimeoutError):
             async with asyncio.timeout(CANCEL_S):
                 if not has_ended:

@@ -1,4 +1,4 @@
-"""A job in the mode `comfyui`: the workflow to run, its pictures, and what the server says of it.
+"""A job in the mode `comfyui`: the workflow to run, its pictures, and the server's messages.
 
 Pure.  The messages and the outputs are those of ComfyUI's own web page
 (https://docs.comfy.org/development/comfyui-server/comms_overview).
