@@ -25,8 +25,7 @@ class Audited:
 
     who: the id of the token, "admin" for the admin token, "service" for a service's own.  remote:
     the address of the client.  route: as documents write it.  path: with its query.
-    status: of the response, 0 if there was none.  about: what the change has made, such as the id
-    of a token.
+    status: of the response.  about: what the change has made, such as the id of a token.
     """
 
     who: str

@@ -25,10 +25,9 @@ def audited(handler: Handler, route: str) -> Handler:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         # Before: a token may revoke itself.
-        who, status = who_asks(request), 0
+        who = who_asks(request)
         try:
             response = await handler(request)
-            status = response.status
         except _NOT_ADMITTED:
             raise
         except ServiceError as error:
@@ -39,7 +38,7 @@ def audited(handler: Handler, route: str) -> Handler:
         except Exception:
             await _write(request, route, who, 500)
             raise
-        await _write(request, route, who, status)
+        await _write(request, route, who, response.status)
         return response
 
     return answer

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from queue_service.errors import BadParameter
 from queue_service.service.usage import moment
+from queue_service.store.audit import STEP
 from queue_service.web.keys import AUDIT
 from queue_service.web.parameters import Parameters
 from queue_service.web.strict_json import json_response
@@ -25,7 +26,9 @@ async def list_audit(request: web.Request) -> web.Response:
     if before and not _ID.fullmatch(before):
         raise BadParameter("before", "`next` of an earlier answer", repr(before[:64]))
     entries: list[dict[str, object]] = []
-    while part := await kept.read(before, limit):
+    # A filter may pass over many entries, so it reads more of them at a time.
+    most = STEP if who or service else limit
+    while part := await kept.read(before, most):
         for entry_id, entry in part:
             before = entry_id
             if service in ("", entry.service) and who in ("", entry.who):
