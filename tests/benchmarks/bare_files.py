@@ -1,4 +1,4 @@
-"""The bar for files: a server that stores bodies and sends them back, and a job's four moves.
+"""The baseline for files: a server that stores bodies and returns them, and a job's four transfers.
 
 python -m tests.benchmarks.bare_files <port> <folder>
 """

@@ -103,7 +103,7 @@ class Cell:
     def touches(self) -> frozenset[str]:
         """What else may not be hurt at the same time, lest a fault is hidden by another."""
         if self.is_of_files:
-            # One at a time: each has all files on their way for itself.
+            # One at a time: each has all files in transfer for itself.
             of_service = self.victim in {Victim.SERVICE, Victim.FILES}
             return frozenset({"files", "service"} if of_service else {"files"})
         if self.victim is Victim.SERVICE:

@@ -1,4 +1,4 @@
-"""Contents that prove themselves: anybody who has one can say whether it is whole and unchanged.
+"""Contents that describe themselves: every reader can check that one is whole and unchanged.
 
     <text>\n<bytes behind this line> <further numbers>\n<bytes that follow from the text>
 
@@ -21,7 +21,7 @@ def large(text: str, size_bytes: int, *numbers: int) -> bytes:
 
 
 def text_of(data: bytes) -> str:
-    """Return the text of a content, or of a payload that is nothing but text."""
+    """Return the text of a content, or a payload that is only text."""
     return data[:HEAD_BYTES].partition(b"\n")[0].decode(errors="replace")
 
 
@@ -31,7 +31,7 @@ def numbers_of(data: bytes) -> list[int]:
 
 
 def is_large(data: bytes) -> bool:
-    """Say whether this is a content, in part at least, and not only a text."""
+    """Say whether this is a content, or a part of one, and not only a text."""
     return b"\n" in data[:HEAD_BYTES]
 
 

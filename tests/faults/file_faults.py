@@ -1,4 +1,4 @@
-"""Faults that hit files on their way: an upload, a fetch for a job, or the storing of a result.
+"""Faults that hit files in transfer: an upload, a fetch for a job, or the storing of a result.
 
 A wire is slowed, large jobs are put, and nothing is hurt before a file is seen on its way.
 """
@@ -17,10 +17,10 @@ from tests.waiting import WaitedInVain, let_pass, wait_until
 JOBS, BYTES = 4, 600_000
 #: The bytes of those that meet a full disk, and how large a file may become then.
 BIG_BYTES, FULL_AT_BYTES = 1_800_000, 1_000_000
-#: How much more may be written beside it: a worker's journal is none of the files of jobs.
+#: How much more may be written beside it: a worker also writes its journal.
 JOURNAL_BYTES = 300_000
-#: How long a file has to be on its way, in seconds.  On a machine that is hurt at the same time it
-#: may never be; the fault happens all the same.
+#: How long a file must be in transfer, in seconds.  On a machine that is hurt at the same time it
+#: may never be; the fault happens anyway.
 PATIENCE_S = 8.0
 #: How long a disk is full, in seconds.
 FULL_S = 2.0
@@ -29,7 +29,7 @@ UNLIMITED = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
 class Way(Enum):
-    """Where a file is on its way."""
+    """Where a file is in transfer."""
 
     UPLOAD = "upload"
     FETCH = "fetch"
@@ -50,7 +50,7 @@ FULL = {Fault.FULL_IN_UPLOAD, Fault.FULL_IN_FETCH, Fault.FULL_IN_RESULT}
 
 
 class FileFaults:
-    """Puts files on their way.  is_hurt: says of the name of a part whether a fault has it.
+    """Puts files in transfer.  is_hurt: says of the name of a part whether a fault has it.
 
     met, missed: how many faults found a file on its way, and how many did not.
     """
@@ -62,7 +62,7 @@ class FileFaults:
 
     @contextlib.asynccontextmanager
     async def on_their_way(self, cell: Cell, parts: list[Part]) -> AsyncIterator[None]:
-        """Have files on their way inside of the block, as this fault needs them."""
+        """Have files in transfer inside of the block, as this fault needs them."""
         cluster, way = self._cluster, WAYS[cell.fault]
         links = [part.name for part in self._slowed(cell, parts)]
         size_bytes = BIG_BYTES if cell.fault in FULL else BYTES

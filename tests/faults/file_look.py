@@ -21,7 +21,7 @@ MOST_NAMES = 3
 
 @dataclass(slots=True)
 class FilesSeen:
-    """What was seen of files.  met, missed: faults that found a file on its way, and did not.
+    """What was seen of files.  met, missed: faults that met a file in transfer, and that did not.
 
     files, size_bytes: complete contents that were looked at.
     """
@@ -50,7 +50,7 @@ class FileWatch:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look inside of the block."""
+        """Look inside the block."""
         looking = asyncio.create_task(self._look_for_ever())
         try:
             yield

@@ -7,7 +7,7 @@ from tests.faults.history import History, Violation
 
 
 def wrong_bytes(history: History) -> Iterator[Violation]:
-    """Every content that anybody was given, or could see, is whole and what was written.
+    """Every content that a reader got, or could see, is whole and exactly what was written.
 
     Those are payloads in a worker, results and artifacts at a client, and complete files.
     """

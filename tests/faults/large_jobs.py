@@ -11,13 +11,13 @@ from tests.faults.event import What
 from tests.faults.handler import WRONG
 from tests.faults.journal import Journal
 
-#: The share of jobs that are large, and the bytes of one: above what Redis stores, below the limit
-#: at which the machine has no time for anything else.
+#: The share of jobs that are large, and the bytes of one: more than Redis stores, but few enough to
+#: leave the machine time for everything else.
 SHARE = 0.15
 SIZES = (70_000, 300_000)
 #: The most artifacts of one.
 ARTIFACTS = 2
-#: The code of a job whose file is gone; it may be no job's.
+#: The code of a job whose file is gone; no job may have it.
 FILE_LOST = "FileLost"
 
 

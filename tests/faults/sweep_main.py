@@ -1,8 +1,8 @@
-"""Removes from the folder of the files, and from its index, what nothing needs: an hour's wait.
+"""Removes unneeded files from the folder and from its index, as if an hour had passed.
 
     python -m tests.faults.sweep_main <redis url> <key prefix> <folder>
 
-It runs the product's own code while nothing is put, with the time of each file over.
+It runs the product's own code while nothing is put, with a time at which each file has expired.
 """
 
 import asyncio

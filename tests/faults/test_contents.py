@@ -1,4 +1,4 @@
-"""Contents that prove themselves, and what is found of one that is not whole."""
+"""Contents that describe themselves, and what is found in one that is not whole."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Killed(BaseException):
-    """The process is no more; nothing may catch this."""
+    """The process was killed; nothing may catch this."""
 
 
 class Life:
