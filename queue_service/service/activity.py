@@ -71,7 +71,8 @@ class ActivityLog:
                 await self._store.note_activity(runs)
             except (StoreUnavailable, StoreError) as error:
                 log.debug("Ended runs were not stored: %s", error)
-                self._unwritten.extendleft(reversed(runs))
+                # Not `extendleft`, which would drop the newest.
+                self._unwritten = deque((*runs, *self._unwritten), maxlen=MOST_UNWRITTEN)
                 self._new.ring()
 
 
