@@ -23,6 +23,8 @@ MOST_CHARACTERS = 8192
 MOST_EVENT_BYTES = 60_000
 #: The most lines in one event.
 MOST_EVENT_LINES = 2_000
+#: Times of lines are before this, in ms since 1970: the year 10000, which no date shows.
+END_OF_TIME_MS = 253_402_300_800_000
 #: The longest name of a level, in characters.
 MOST_LEVEL_CHARACTERS = 32
 
@@ -77,7 +79,7 @@ def _event(parts: list[bytes]) -> bytes:
 def _line(item: Any) -> LogLine:
     match item:
         case [int(at_ms), str(source), str(level), str(text)] if (
-            0 <= at_ms < 2**53
+            0 <= at_ms < END_OF_TIME_MS
             and source in SOURCES
             and len(level) <= MOST_LEVEL_CHARACTERS
             and len(text) <= MOST_CHARACTERS

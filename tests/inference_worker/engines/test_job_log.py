@@ -174,6 +174,7 @@ def test_lines_survive_the_wire_in_as_many_events_as_they_need() -> None:
         {"lines": []},
         {"lines": [[1, "stdout", ""]]},
         {"lines": [[-1, "stdout", "", "x"]]},
+        {"lines": [[2**53 - 1, "stdout", "", "x"]]},
         {"lines": [[True, "stdout", "", 1]]},
         {"lines": [[1, "service", "", "forged"]]},
         {"lines": [[1, "log", "x" * 33, "x"]]},
