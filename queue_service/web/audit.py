@@ -5,10 +5,17 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from queue_service.errors import Forbidden, NoAdmin, ServiceError, StoreUnavailable, Unauthorized
+from queue_service.errors import (
+    Forbidden,
+    NoAdmin,
+    NoSuchService,
+    ServiceError,
+    StoreUnavailable,
+    Unauthorized,
+)
 from queue_service.store.audit import Audited
 from queue_service.web.keys import ADDRESSES, AUDIT, AUDIT_ABOUT, ERROR_FORMATS
-from queue_service.web.tokens import who_asks
+from queue_service.web.tokens import is_operator, who_asks
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +32,18 @@ def audited(handler: Handler, route: str) -> Handler:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         # Before: a token may revoke itself.
-        who = who_asks(request)
+        who, of_operator = who_asks(request), is_operator(request)
         try:
             response = await handler(request)
         except _NOT_ADMITTED:
             raise
+        except NoSuchService as error:
+            # Every valid token gets this answer, before it is known what the token may do.
+            if of_operator:
+                await _write_error(request, route, who, error)
+            raise
         except ServiceError as error:
-            await _write(
-                request, route, who, request.app[ERROR_FORMATS].of(request).status_of(error)
-            )
+            await _write_error(request, route, who, error)
             raise
         except Exception:
             await _write(request, route, who, 500)
@@ -42,6 +52,10 @@ def audited(handler: Handler, route: str) -> Handler:
         return response
 
     return answer
+
+
+async def _write_error(request: web.Request, route: str, who: str, error: ServiceError) -> None:
+    await _write(request, route, who, request.app[ERROR_FORMATS].of(request).status_of(error))
 
 
 async def _write(request: web.Request, route: str, who: str, status: int) -> None:

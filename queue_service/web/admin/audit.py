@@ -14,7 +14,8 @@ from queue_service.web.strict_json import json_response
 
 #: The most entries of one answer.
 MOST_LISTED = 1000
-_ID = re.compile(r"\d{1,15}-\d{1,9}")
+# Nothing is before 0-0, and Redis refuses to look there.
+_ID = re.compile("[1-9][0-9]{0,14}-[0-9]{1,9}")
 
 
 async def list_audit(request: web.Request) -> web.Response:
