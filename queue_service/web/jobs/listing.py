@@ -48,10 +48,11 @@ _FIRST = 2**62
 #: The place of a part that was listed to its end.
 _DONE = "-"
 _PLACES = {
-    Part.RUNNING: "[0-9]{1,15}",
-    Part.INPUT: "[0-9]{1,15}",
-    Part.SINK: "[0-9]{1,15}",
-    Part.DELAYED: "[0-9]{1,15}-[0-9]{1,15}",
+    # Nothing is before 0, and Redis refuses to look there.
+    Part.RUNNING: "[1-9][0-9]{0,14}",
+    Part.INPUT: "[1-9][0-9]{0,14}",
+    Part.SINK: "[1-9][0-9]{0,14}",
+    Part.DELAYED: "[1-9][0-9]{0,14}-[0-9]{1,15}",
     Part.ENDED: "[0-9]{1,19}",
 }
 #: The same for the ended jobs of one owner: the id of a job.
@@ -274,7 +275,8 @@ def _walks(text: str, parts: tuple[Part, ...], viewer: Viewer) -> list[_Walk]:
     if not text:
         return [_Walk(part) for part in parts]
     walks = []
-    given = [one.partition(":") for one in text.split(",", len(parts))]
+    # The last place may be the id of a job, which may contain a comma.
+    given = [one.partition(":") for one in text.split(",", len(parts) - 1)]
     if [word for word, _, _ in given] != list(parts):
         raise _bad_cursor(text)
     for part, (_, _, place) in zip(parts, given, strict=True):

@@ -4,13 +4,14 @@ import asyncio
 import json
 import sys
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from client_sdk import AsyncQueueClient, QueueClient
 from tests.conftest import StartWorker
 from tests.queue_service.web.jobs.api import JobsApi
-from tests.running import TOKEN
+from tests.running import ADMIN_TOKEN, TOKEN
 from tests.waiting import wait_until
 
 HANDLERS = "handler:tests.inference_worker.log_handlers"
@@ -58,6 +59,39 @@ async def test_the_newest_comes_first_across_pages_and_lanes(api: JobsApi, limit
     assert await listed(api, limit=limit) == [*expected, "j3"]
     assert await listed(api, limit=limit, state="queued") == expected
     assert await listed(api, limit=limit, state="canceled") == ["j3"]
+
+
+async def test_an_id_with_a_comma_is_a_place_to_go_on(api: JobsApi) -> None:
+    wish = {"scopes": ["submit", "read", "cancel"], "services": [api.service]}
+    headers = {"Authorization": ADMIN_TOKEN}
+    async with api.session.post(f"{api.url}/v1/tokens", json=wish, headers=headers) as made:
+        own = {"Authorization": (await made.json())["token"]}
+    ids = {"a,b", "b,ended:=c", ",", "d"}
+    for job_id in ids:
+        path = f"/{quote(job_id, safe='')}"
+        assert (await api.call("PUT", path, data=b"x", headers=own)).status == 202
+        assert (await api.call("POST", f"{path}/cancel", headers=own)).status == 200
+    found, after = [], ""
+    while after is not None:
+        params = {"limit": "1", "after": after}
+        answer = await api.call("GET", params=params, headers=own)
+        assert answer.status == 200, answer.json
+        found += [job["id"] for job in answer.json["jobs"]]
+        after = answer.json["after"]
+    assert len(found) == len(ids)
+    assert set(found) == ids
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "succeeded"])
+async def test_a_place_before_the_first_is_refused(api: JobsApi, state: str) -> None:
+    places = {
+        "queued": ["input:0,delayed:", "input:,delayed:0-0", "input:00,delayed:"],
+        "running": ["running:0"],
+        "succeeded": ["sink:0,ended:", "sink:,ended:1,ended:1"],
+    }
+    for place in places[state]:
+        answer = await api.call("GET", params={"state": state, "after": place})
+        assert answer.status == 400, (place, answer.json)
 
 
 @pytest.mark.leaves_entries
