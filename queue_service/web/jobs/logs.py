@@ -96,7 +96,7 @@ async def get_logs(request: web.Request, caller: Caller) -> web.StreamResponse:
         return web.Response(status=204)
     if is_followed and request.method != "HEAD":
         return await _stream(request, service, name, wanted)
-    shown = await _read(service, name, wanted, wanted.after)
+    shown, _ = await _read(service, name, wanted, wanted.after)
     if wanted.format == "text":
         text = "".join(f"{one.as_text()}\n" for one in shown)
         return web.Response(text=text, content_type="text/plain")
@@ -121,8 +121,10 @@ def _wanted(request: web.Request) -> _Wanted:
     )
 
 
-async def _read(service: Service, name: str, wanted: _Wanted, after: int) -> list[_Shown]:
-    """Return the lines after a number; the store bounds how many there are."""
+async def _read(
+    service: Service, name: str, wanted: _Wanted, after: int
+) -> tuple[list[_Shown], int]:
+    """Return the lines after a number, and the last number; the store bounds how many there are."""
     shown: list[_Shown] = []
     is_first = after == 0
     while events := await service.tickets.read_log(name, after):
@@ -135,7 +137,7 @@ async def _read(service: Service, name: str, wanted: _Wanted, after: int) -> lis
             after = event.number
             if wanted.attempt in (0, event.attempt):
                 shown += _shown(event)
-    return shown[-wanted.tail :]
+    return shown[-wanted.tail :], after
 
 
 def _shown(event: Event) -> list[_Shown]:
@@ -220,13 +222,13 @@ class _Stream:
                 await self._write(": still here\n\n")
 
     async def _send(self, wanted: _Wanted) -> None:
-        shown = await _read(self._service, self._name, wanted, self._number)
+        # Lines that are not wanted are passed as well, or each look would read them again.
+        shown, self._number = await _read(self._service, self._name, wanted, self._number)
         if not shown:
             return
         texts = []
         for one in shown:
             if one.number is not None:
-                self._number = one.number
                 texts.append(f"id: {one.number}\n")
             texts.append(f"event: log\ndata: {one.as_json()}\n\n")
         # In one write, because only the last line of a group has its number.
