@@ -110,6 +110,9 @@ class ComfyUIRun:
                 yield event
         except Refused as refused:
             yield refused.failed
+        except RecursionError:
+            # Those of the workflow, or of what one of its nodes has made of them.
+            raise CannotBeSent("workflow: brackets nested too deep") from None
         finally:
             if is_sent:
                 await self._forget(has_ended=has_ended)
@@ -163,13 +166,16 @@ class ComfyUIRun:
 
     async def _view(self, file: OutputFile) -> tuple[bytes, str]:
         async with self._session.get(
-            f"{self._base}/view", params=file.query, headers=self._options.send_headers
+            f"{self._base}/view",
+            params=file.query,
+            headers=self._options.send_headers,
+            allow_redirects=False,
         ) as answer:
             return await self._read(answer, self._options.max_answer_bytes), answer.content_type
 
     async def _get_json(self, path: str) -> object:
         async with self._session.get(
-            self._base + path, headers=self._options.send_headers
+            self._base + path, headers=self._options.send_headers, allow_redirects=False
         ) as answer:
             return json.loads(await self._read(answer, MAX_JSON_BYTES))
 

@@ -16,9 +16,11 @@ class ComfyUI:
 
     A node `Wait` runs until it is interrupted; `Break` fails; `SaveImage` and `PreviewImage` make a
     picture; `ShowText` a text.  chooses_ids: as older versions do, ends without a success.
+    moved_to: where it sends those that want a file.
     """
 
     chooses_ids: bool = False
+    moved_to: str = ""
     url: str = ""
     prompts: dict[str, dict[str, Any]] = field(default_factory=dict)
     inputs: dict[str, bytes] = field(default_factory=dict)
@@ -159,6 +161,8 @@ class ComfyUI:
         return web.Response()
 
     async def _view(self, request: web.Request) -> web.Response:
+        if self.moved_to:
+            raise web.HTTPFound(self.moved_to)
         assert request.query["subfolder"] == "s"
         body = PICTURE + request.query["filename"].encode()
         return web.Response(body=body, content_type="image/png")

@@ -184,3 +184,25 @@ async def test_a_job_gets_its_picture_and_artifacts_through_the_queue(
         assert (artifact.name, artifact.content_type) == ("2.png", "image/png")
         assert shown.state == "succeeded"
         await client.jobs.delete(job.id)
+
+
+@pytest.mark.parametrize("depth", [900, 940, 950, 970, 985, 2000])
+async def test_brackets_that_are_nested_too_deep_are_the_clients_fault(
+    server: ComfyUI, engine: Open, depth: int
+) -> None:
+    upstream = await engine(mode="comfyui")
+    deep = "[" * depth + "]" * depth
+    data = f'{{"1": {{"class_type": "ShowText", "inputs": {{"text": "x", "deep": {deep}}}}}}}'
+    async with aclosing(upstream.run(Job("r", data.encode()))) as events:
+        *_, end = [event async for event in events]
+    # Below that it depends on how deep the stack is already.
+    if depth > 950 or isinstance(end, Failed):
+        assert isinstance(end, Failed)
+        assert (end.code, end.retryable) == ("BadInput", False)
+
+
+async def test_a_redirect_is_not_followed(server: ComfyUI, engine: Open) -> None:
+    server.moved_to = "http://127.0.0.1:1/elsewhere"
+    *_, end = await run(engine, {"workflow": {"1": node("SaveImage", name="out")}})
+    assert isinstance(end, Failed)
+    assert "the server answered 302" in end.message
