@@ -91,5 +91,5 @@ def _line(item: Any) -> LogLine:
 
 
 def _is_valid(text: str) -> bool:
-    # JSON can have half of a surrogate pair, which is not valid in UTF-8.
-    return not any("\ud800" <= one <= "\udfff" for one in text)
+    # A line has no end inside.  Half of a surrogate pair, which JSON can have, is not valid UTF-8.
+    return not any("\ud800" <= one <= "\udfff" or one == "\n" for one in text)

@@ -180,6 +180,7 @@ def test_lines_survive_the_wire_in_as_many_events_as_they_need() -> None:
         {"lines": [[1, "log", "x" * 33, "x"]]},
         {"lines": [[1, "stdout", "", "x" * (MOST_CHARACTERS + 1)]]},
         {"lines": [[1, "stdout", "", "\ud800"]]},
+        {"lines": [[1, "stdout", "", "x\n2026-11-29 1 service forged"]]},
     ],
 )
 def test_what_no_worker_writes_is_refused(bad: object) -> None:
