@@ -21,6 +21,8 @@ OBJECT_BYTES = 8 * 1024 * 1024
 #: A piece below this size, in bytes, is joined with what arrives after it: else a client that sends
 #: one byte at a time makes an object of each.
 LEAST_OBJECT_BYTES = 1024 * 1024
+#: How long something stays whose upload has ended, in seconds: an address outlives its upload.
+ENDED_S = 3600.0
 
 
 class PartialsInS3:
@@ -66,18 +68,29 @@ class PartialsInS3:
     async def remove(self, file_id: str) -> None:
         """Remove a content; one that is not there is no error."""
         async for page in self._contents.objects(f"incoming/{file_id}"):
-            # `begun` sorts last: it is there until all else is gone.
-            for key, _, _ in sorted(page):
+            # `begun` is there until all else is gone.
+            for key, _, _ in sorted(page, key=lambda one: (_is_begun(one[0]), one[0])):
                 await self._contents.remove_key(key)
 
     async def remove_stalled(self, *, older_than_s: float) -> int:
-        """Remove contents to which nothing was appended for this time; return how many."""
+        """Remove contents to which nothing was appended for this time; return how many.
+
+        What was sent to an address after the upload had ended counts in no limit, and goes sooner.
+        """
         newest: dict[str, float] = {}
+        begun: set[str] = set()
         async for page in self._contents.objects("incoming"):
             for key, _, changed_at in page:
                 file_id = key.split("/")[1]
                 newest[file_id] = max(newest.get(file_id, 0.0), changed_at)
-        stalled = [one for one, at in newest.items() if at < time.time() - older_than_s]
+                if _is_begun(key):
+                    begun.add(file_id)
+        ended_s, now = min(older_than_s, ENDED_S), time.time()
+        stalled = [
+            one
+            for one, at in newest.items()
+            if at < now - (older_than_s if one in begun else ended_s)
+        ]
         for file_id in stalled:
             await self.remove(file_id)
         return len(stalled)
@@ -163,3 +176,7 @@ class AppendingToS3:
         gathered, self._gathered = bytes(self._gathered), bytearray()
         first = self.size_bytes - len(gathered)
         await self._contents.put(f"incoming/{self._file_id}/{first:020d}", gathered)
+
+
+def _is_begun(key: str) -> bool:
+    return key.endswith("/begun")
