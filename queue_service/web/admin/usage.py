@@ -70,9 +70,14 @@ async def _rows(
     for service, incarnation in dict.fromkeys(named):
         if wanted and service != wanted:
             continue
-        async with aclosing(store.rows(service, incarnation, *hours)) as parts:
+        rows = (
+            store.rows_of(service, incarnation, *hours, admitted.id)
+            if isinstance(admitted, Token)
+            else store.rows(service, incarnation, *hours)
+        )
+        async with aclosing(rows) as parts:
             async for part in parts:
-                yield service, _visible(admitted, part)
+                yield service, part
 
 
 def _services(request: web.Request, admitted: Service | Token | None) -> Sequence[Service]:
@@ -88,12 +93,6 @@ def _services(request: web.Request, admitted: Service | Token | None) -> Sequenc
             admitted.allows(scope, service.name, service.incarnation) for scope in admitted.scopes
         )
     ]
-
-
-def _visible(admitted: Service | Token | None, rows: Iterable[UsageRow]) -> Iterable[UsageRow]:
-    if not isinstance(admitted, Token):
-        return rows
-    return (row for row in rows if row.token == admitted.id)
 
 
 def _by(parameters: Parameters) -> list[By]:

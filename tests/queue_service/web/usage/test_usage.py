@@ -198,3 +198,24 @@ async def test_a_row_of_an_older_version_has_fewer_numbers(
     assert texts[0] == "1 2 3 4"
     assert str(texts[1]).startswith("1 2 4 4 0 0")
     await redis.delete(base, f"{base}_hours")
+
+
+async def test_a_token_sees_its_rows_among_many(shop: Shop, redis: Redis, key_prefix: str) -> None:
+    token, token_id = await shop.make_token("submit")
+    await shop.put_job("job", token=token)
+    async with shop.worker():
+        await shop.wait_for("succeeded", 1)
+    usage, hours = f"{key_prefix}:{{svc}}:usage", f"{key_prefix}:{{svc}}:usage_hours"
+    hour = int(time.time() / 3600)
+    numbers = " ".join(["1"] + ["0"] * 15)
+    # Of others, one of them with an owner of that name; and of this one, one too old.
+    others = [f"{hour - number % 20} {number:012x} -" for number in range(12_000)]
+    others += [f"{hour - 1} {'f' * 12} {token_id}", f"{hour - 30} {token_id} -"]
+    own = [f"{hour - number} {token_id} o{number}" for number in range(1, 20)]
+    rows = others + own
+    await redis.hset(usage, mapping=dict.fromkeys(rows, numbers))
+    await redis.zadd(hours, {field: int(field.split()[0]) for field in rows})
+    found = await shop.usage(token=token, by="owner,token")
+    assert {row["token"] for row in found["rows"]} == {token_id}
+    assert len(found["rows"]) == 20
+    assert found["total"]["succeeded"] == 20
