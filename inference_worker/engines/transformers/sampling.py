@@ -5,6 +5,7 @@ min_p.  Greedy rows, which are the most common, are picked together.
 """
 
 import secrets
+from collections.abc import Iterable
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -22,6 +23,36 @@ NO_NUMBER = Failed(BAD_INPUT, "the model's output for this input has NaN or infi
 LEAST_LOGPROB = -9999.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Steering:
+    """The wishes of a request as tensors, which are made once: there may be thousands of ids.
+
+    refused, ends: for each token whether it is never picked, and whether it ends the answer.
+    """
+
+    refused: Tensor | None
+    biased: Tensor
+    biases: Tensor
+    ends: Tensor | None
+
+    @classmethod
+    def of(cls, wanted: Sampling, scores: Tensor) -> "_Steering":
+        def marked(tokens: Iterable[int]) -> Tensor:
+            marks = torch.zeros_like(scores, dtype=torch.bool)
+            marks[ids(token for token in tokens if token < scores.shape[-1])] = True
+            return marks
+
+        def ids(tokens: Iterable[int]) -> Tensor:
+            return torch.tensor(list(tokens), dtype=torch.long, device=scores.device)
+
+        return cls(
+            None if wanted.allowed_ids is None else ~marked(wanted.allowed_ids),
+            ids(token for token, _ in wanted.biases),
+            scores.new_tensor([bias for _, bias in wanted.biases]),
+            marked(wanted.stop_ids) if wanted.min_tokens else None,
+        )
+
+
 @dataclass(slots=True)
 class _Row:
     """The state of a row between two steps."""
@@ -29,6 +60,7 @@ class _Row:
     generator: torch.Generator
     counts: Tensor | None = None  # how often the answer has each token
     seen: Tensor | None = None  # whether the prompt or the answer has it
+    steering: _Steering | None = None
 
 
 class Sampler:
@@ -67,7 +99,9 @@ class Sampler:
             row = self._rows[sequence] = _new_row(logits, sequence)
         scores = _penalised(logits, row, wanted) if wanted.has_penalties else logits
         if wanted.is_steered:
-            scores = _steered(scores, wanted, length=len(sequence.picks))
+            row.steering = row.steering or _Steering.of(wanted, scores)
+            waits = len(sequence.picks) < wanted.min_tokens
+            scores = _steered(scores, row.steering, waits=waits)
         if scores is not logits and not bool(scores.max().isfinite()):
             return NO_NUMBER
         greedy = wanted.is_greedy
@@ -128,17 +162,14 @@ def _penalised(logits: Tensor, row: _Row, wanted: Sampling) -> Tensor:
     return logits - wanted.presence_penalty * (row.counts > 0)
 
 
-def _steered(scores: Tensor, wanted: Sampling, *, length: int) -> Tensor:
-    """Return the scores with the wishes of the request; length: of the answer so far."""
-    if wanted.allowed_ids is None:
-        scores = scores.clone()
-    else:
-        allowed = torch.tensor(sorted(wanted.allowed_ids), device=scores.device)
-        scores = torch.full_like(scores, -torch.inf).index_copy(0, allowed, scores[allowed])
-    for token, bias in wanted.biases:
-        scores[token] += bias
-    if length < wanted.min_tokens and wanted.stop_ids:
-        scores[[token for token in wanted.stop_ids if token < scores.shape[-1]]] = -torch.inf
+def _steered(scores: Tensor, steering: _Steering, *, waits: bool) -> Tensor:
+    """Return the scores with the wishes of the request; waits: the answer must not end yet."""
+    # A bias of two names for one token is the sum of both.
+    scores = scores.index_add(0, steering.biased, steering.biases)
+    if steering.refused is not None:
+        scores.masked_fill_(steering.refused, -torch.inf)
+    if waits and steering.ends is not None:
+        scores.masked_fill_(steering.ends, -torch.inf)
     return scores
 
 
