@@ -12,6 +12,7 @@ from typing import Any
 from client_sdk.wire.chunks import BadChunk, Chunk, ChunkWriter, choices_of, index_of
 from inference_worker.engines.engine import Delta, Event, Finished, Usage
 from inference_worker.engines.upstream.completion import Completion
+from inference_worker.engines.upstream.counts import counted
 from inference_worker.engines.upstream.refused import UPSTREAM_DOWN, UPSTREAM_GARBAGE, Refused
 
 #: The data of the last event of a complete stream.
@@ -90,5 +91,4 @@ def _refuse_error(chunk: Chunk) -> None:
 
 def _usage_of(usage: dict[str, Any]) -> Usage:
     prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    # Never negative: they are added to counters.
-    return Usage(prompt_tokens=max(0, int(prompt)), completion_tokens=max(0, int(completion)))
+    return Usage(counted(prompt), counted(completion))

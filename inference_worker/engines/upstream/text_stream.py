@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from inference_worker.engines.engine import Delta, Event, Finished, Usage
+from inference_worker.engines.upstream.counts import counted
 from inference_worker.engines.upstream.refused import UPSTREAM_DOWN, UPSTREAM_GARBAGE, Refused
 
 
@@ -56,7 +57,10 @@ class TextStream:
             if error := chunk.get("error"):
                 raise Refused.inside_stream(_described(error, chunk))
             part = self._dialect.read(chunk)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (
+            *(ValueError, TypeError, KeyError, AttributeError),
+            *(OverflowError, RecursionError),
+        ) as error:
             shown = data[:80].decode(errors="replace")
             message = f"expected a part of a stream of text, got {shown}"
             raise Refused(UPSTREAM_GARBAGE, message) from error
@@ -146,8 +150,7 @@ def _text(value: Any) -> str:
 def _usage(prompt: Any, completion: Any) -> Usage | None:
     if prompt is None and completion is None:
         return None
-    # Never negative: they are added to counters.
-    return Usage(max(0, int(prompt or 0)), max(0, int(completion or 0)))
+    return Usage(counted(prompt or 0), counted(completion or 0))
 
 
 def _described(error: Any, chunk: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from inference_worker.engines.engine import Delta, Event, Failed, Finished, Job, Started, Usage
+from inference_worker.engines.upstream.counts import MOST_TOKENS
 from inference_worker.engines.upstream.sse import LineReader
 from tests.inference_worker.engines.test_upstream import Open, engine, events_of
 from tests.inference_worker.raw_server import RawServer, answer, says
@@ -163,6 +164,22 @@ async def test_another_object_is_garbage(
     )[-1]
     # Ollama's last object may lack all but `done`.
     assert isinstance(end, Failed) or (sample.mode == "ollama" and "done" in wrong)
+
+
+@pytest.mark.parametrize("count", [float("inf"), float("nan"), "x", [1]])
+async def test_a_count_that_is_no_number_is_garbage(
+    server: RawServer, engine: Open, count: object
+) -> None:
+    last = {"response": "", "done": True, "eval_count": count}
+    end = (await all_of(server, engine, LINES, body(LINES, last), mode="ollama"))[-1]
+    assert isinstance(end, Failed)
+    assert end.code == "UpstreamGarbage"
+
+
+async def test_a_count_has_64_bits(server: RawServer, engine: Open) -> None:
+    last = {"response": "", "done": True, "prompt_eval_count": -1, "eval_count": 10**400}
+    events = await all_of(server, engine, LINES, body(LINES, last), mode="ollama")
+    assert Usage(0, MOST_TOKENS) in events
 
 
 async def test_a_special_token_is_no_text_of_tgi(server: RawServer, engine: Open) -> None:
