@@ -28,7 +28,7 @@ from queue_service.web.strict_json import json_response
 
 #: All of /v1 but the admin and jobs APIs: a client of OpenAI that uses a path which does not exist
 #: here has to understand the answer.
-_PATHS = re.compile(r"/v1(?!/(?:services|tokens)(?:/|$))(?:/|$)")
+_PATHS = re.compile(r"/v1(?!/(?:audit|overview|services|tokens|usage)(?:/|$))(?:/|$)")
 
 #: OpenAI's code for an invalid token.
 INVALID_KEY = "invalid_api_key"

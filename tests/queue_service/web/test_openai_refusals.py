@@ -166,3 +166,5 @@ def test_every_path_below_v1_but_the_other_apis_is_answered_in_openai_s_format()
         assert ERRORS.paths.match(path)
     for path in ("/v1x", "/api/v1/models", "/v1/services", "/v1/services/a/b", "/v1/tokens/x"):
         assert not ERRORS.paths.match(path)
+    for path in ("/v1/audit", "/v1/usage", "/v1/overview/events"):
+        assert not ERRORS.paths.match(path)
