@@ -52,6 +52,9 @@ def chat(
     ] = "",
     *,
     system: Annotated[str, typer.Option(help="The system prompt.")] = "",
+    model: Annotated[
+        str, typer.Option(help="The model's name at the server; by default the service's name.")
+    ] = "",
     temperature: Annotated[float | None, typer.Option(min=0, help="0 is the likeliest.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer.")] = None,
     url: Url = "",
@@ -59,7 +62,7 @@ def chat(
     data_dir: Data = DEFAULT_PATH,
 ) -> None:
     """Talk to a service: Ctrl-C stops an answer; /exit, Ctrl-D or Ctrl-C at the prompt ends it."""
-    options = {"temperature": temperature, "max_tokens": max_tokens}
+    options = {"model": model or None, "temperature": temperature, "max_tokens": max_tokens}
     given = {name: value for name, value in options.items() if value is not None}
     # One loop for all questions: connections stay open, and asyncio.Runner turns Ctrl-C into a
     # cancellation of the running question.

@@ -12,6 +12,13 @@ from client_sdk.errors import JobEnded, NotFound, QueueError, TextChanged
 from client_sdk.growing_text import GrowingText
 from client_sdk.job_calls import JobEvent
 
+#: What a job waits for that does not pass by itself, in words.
+_HELD_BACK = {
+    "resume": "the service is paused",
+    "window": "the time window is closed",
+    "sink": "unread results leave no room for its own",
+}
+
 #: Seconds to wait for the worker to stop after a cancellation.
 CANCEL_WAIT_S = 10.0
 
@@ -85,6 +92,8 @@ def place_of(job: Mapping[str, Any]) -> str:
         return f"running{again}{_in_about(estimate.get('finish'), 'done')}"
     if job.get("scheduled"):
         return f"waiting until {job.get('not_before')}"
+    if job.get("waiting_for") in _HELD_BACK:
+        return f"queued, {_HELD_BACK[job['waiting_for']]}"
     ahead = job.get("position")
     place = f", {ahead} ahead" if ahead else ", next" if ahead == 0 else ""
     return f"queued{place}{_in_about(estimate.get('start'), 'starts')}"

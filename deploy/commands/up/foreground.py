@@ -138,6 +138,7 @@ def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> li
     elif not options.token:
         where, token = f"in {path}", f"$(cat {path})"
     fragment = f"#token={running.token}" if on_terminal else f"   (then enter the token {where})"
+    admin_token = shlex.quote(str(options.data_dir / "admin-token"))
     header = f'-H "Authorization: Bearer {token}"'
     secure = f"https://NAME:{options.port} from other machines; the certificate has the NAME"
     return [
@@ -146,6 +147,7 @@ def welcome(running: Running, options: LocalOptions, *, on_terminal: bool) -> li
         f"  token    {where}",
         f"  chat     {running.url}/chat{fragment}",
         f"  try      {running.url}/try/{service}{fragment}",
+        f"  console  {running.url}/   (with the token in {admin_token})",
         f"  PAI EAS  {running.url}/api/predict/{service}",
         "Your first job:",
         f"  {penstock()} run {service} hello{data_option(options.data_dir)}",

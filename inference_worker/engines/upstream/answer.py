@@ -91,6 +91,9 @@ async def _error(answer: aiohttp.ClientResponse, options: UpstreamOptions, path:
             break
     first_line = body[:300].decode(errors="replace").strip().partition("\n")[0]
     message = f"the server answered {answer.status} {answer.reason or ''}".rstrip()
+    if answer.status in (404, 405):
+        # A path that is there twice, or not at all, is the usual cause.
+        message += f" for POST {answer.url.raw_path}"
     speaks_openai = path in openai_requests.PATHS or options.mode is Mode.OPENAI_SSE
     is_final = answer.status in options.final_statuses or (
         speaks_openai and blames_request(answer.status)

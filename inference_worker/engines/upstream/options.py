@@ -108,8 +108,8 @@ class UpstreamOptions(BaseModel):
     )
     final_statuses: tuple[Status, ...] = Field(
         default=(),
-        description="Statuses that are final; every other status outside of 2xx is retried, as "
-        "with PAI EAS.",
+        description="Statuses that are final also for entries of the EAS protocol. PAI EAS "
+        "retries every status outside of 2xx.",
     )
 
     @property

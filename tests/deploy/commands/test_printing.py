@@ -191,6 +191,8 @@ def test_a_token_is_read_from_a_file_and_is_in_no_hint(tmp_path: Path) -> None:
     for page in ("/chat", "/try/demo"):
         assert f"http://127.0.0.1:1{page}#token=a-secret\n" in on_terminal
 
+    assert f"console  http://127.0.0.1:1/   (with the token in {tmp_path}/admin-token)" in lines
+
     file.write_text("a-secret\n")
     assert read_secret(f"@{file}") == "a-secret"
     assert read_secret("plain") == "plain"

@@ -205,6 +205,7 @@ async def test_a_terminal_shows_the_position_and_the_text_as_it_grows(
             {"state": "queued", "position": 7, "estimate": {"start": {"p50_s": 11.2}}},
             "queued, 7 ahead, starts in about 12 s",
         ),
+        ({"state": "queued", "waiting_for": "resume"}, "queued, the service is paused"),
         ({"state": "queued", "scheduled": True, "not_before": "noon"}, "waiting until noon"),
         (
             {"state": "running", "attempt": 2, "estimate": {"finish": {"p50_s": 3}}},

@@ -161,7 +161,8 @@ async def test_any_other_status_is_a_failure_that_keeps_the_body(
     server: RawServer, engine: Open, status: int
 ) -> None:
     server.behave = says(answer(b'{"error": "no"}\nmore', status=status, Location="/elsewhere"))
-    message = f'the server answered {status} Said: {{"error": "no"}}'
+    where = " for POST /" if status == 404 else ""
+    message = f'the server answered {status} Said{where}: {{"error": "no"}}'
     failed = Failed(str(status), message, data=b'{"error": "no"}\nmore')
     if status == 503:
         failed = replace(failed, is_busy=True, cooldown_s=1.0)
