@@ -27,11 +27,14 @@ class Running:
     died_beside: the engine died while this job and jobs of other owners ran.
     """
 
-    __slots__ = ("began_at", "delivery", "died_beside", "stopping", "task", "timer", "usage")
+    __slots__ = (
+        *("began_at", "delivery", "died_beside", "has_begun", "stopping", "task", "timer", "usage"),
+    )
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
         self.began_at = 0.0
+        self.has_begun = False
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.stopping = False
@@ -53,6 +56,16 @@ class Running:
         if timeout_s := timeout_of(self.delivery, limit_s=limit_s):
             self.timer = loop.call_later(timeout_s, time_out, self)
         return job_of(self.delivery, timeout_s=timeout_s)
+
+    def stop(self) -> bool:
+        """Cancel the run; return whether it had begun, so that its task answers.
+
+        A task that is canceled before its first step never runs.
+        """
+        if self.task is not None:
+            self.task.cancel()
+        self.stopping = self.has_begun
+        return self.stopping
 
     def stop_clock(self) -> None:
         """Stop the run time-out."""

@@ -208,6 +208,7 @@ class Worker:
         self._set_window()
 
     async def _run(self, running: Running) -> None:
+        running.has_begun = True
         end: Finished | Failed | None = None
         run = self._files.run(self.engine, running, self._run_timeout_s, self._time_out)
         try:
@@ -262,12 +263,9 @@ class Worker:
             if running is None or running.delivery.attempt > held.attempt or running.stopping:
                 continue
             self._metrics.stopped.inc()
-            if running.task is None:
+            if not running.stop():
                 self._forget(running)
                 self._outbox.stopped(running.delivery, ran_s=0.0)
-            else:
-                running.stopping = True
-                running.task.cancel()
 
     def _cancel(self, running: Running) -> None:
         running.stopping = False

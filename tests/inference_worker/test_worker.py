@@ -215,3 +215,14 @@ async def test_pieces_and_progress_reach_the_worker_and_are_counted(
     await wait_until(lambda: peer.answers, "it is answered")
     assert peer.completions == [Completion(1, 1, Result(b"0 1 2 "))]
     assert running.count("pieces_total") == 3
+
+
+async def test_a_cancel_right_behind_its_delivery_is_answered(
+    start: StartInProcess, peer: Peer
+) -> None:
+    await start(capacity=1, delay_s=600)
+    for index in range(1, 21):
+        await peer.deliver(delivery(index, b"x"))
+        await peer.cancel(Held(index, 1))
+        await wait_until(lambda: len(peer.answers) == 1, "the slot is free again")
+        peer.answers.clear()
