@@ -196,7 +196,7 @@ def test_a_worker_machine_needs_the_address_and_a_token_file() -> None:
     assert found.keys() == {"inference-worker"}
     worker = found["inference-worker"]
     mounted = {one["target"]: one for one in worker["volumes"]}
-    assert set(mounted) == {"/handlers", "/run/secrets", "/gpus"}
+    assert set(mounted) == {"/handlers", "/run/secrets", "/gpus", "/job-files"}
     assert mounted["/run/secrets"]["read_only"] is True
     assert Path(mounted["/run/secrets"]["source"]) == ROOT / "secrets"
     token_file = Path(worker["environment"]["PENSTOCK_WORKER_TOKEN_FILE"])
