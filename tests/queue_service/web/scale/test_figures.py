@@ -9,6 +9,7 @@ import pytest
 from client_sdk.wire import worker as wire
 from client_sdk.wire.load import Load, WorkerState
 from tests.conftest import Serve, StartService, StartWorker
+from tests.inference_worker.test_with_the_queue_service import held
 from tests.promises.peer import Peer
 from tests.queue_service.web.scale.api import FIRST, NOBODY, Caller
 from tests.running import ADMIN_TOKEN, TOKEN
@@ -212,6 +213,8 @@ async def test_a_real_worker_reports_its_load_time_and_that_it_drains(
         return bool((await caller.figures())["running"] == 1)
 
     await wait_until(runs, "the job runs")
+    # A worker that gets the signal before its job is idle, and leaves at once.
+    await wait_until(lambda: held(worker) == 1, "the worker has it")
     if is_asked:
         leave = "/v1/services/svc/workers/leave"
         assert (await caller.call("POST", path=leave, json={"count": 1}))[0] == 200
